@@ -1,0 +1,199 @@
+"""The conversation's items in conversation order, and what was said in each.
+
+Pure. Everything is keyed by ``item_id``: transcripts come early, late or in pieces, in any order. The
+order is the chain of ``previous_item_id`` at an item's first sight; later events may repeat it as null.
+Once known, words are never taken back: a truncation makes the *server* delete its text, not ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from langsmith_realtime.events import mapping, sequence, text
+
+UNTRANSCRIBED = "[audio, not transcribed]"
+TRANSCRIPTION_FAILED = "[audio, transcription failed]"
+
+_TEXT_PARTS = frozenset({"input_text", "output_text", "text"})
+_AUDIO_PARTS = frozenset({"input_audio", "output_audio", "audio"})
+
+
+@dataclass(slots=True)
+class _Part:
+    kind: str  # text, audio or image
+    words: str | None = None
+    pieces: list[str] = field(default_factory=list)  # deltas, until the whole is known
+    url: str | None = None
+
+    @property
+    def said(self) -> str | None:
+        return self.words if self.words is not None else "".join(self.pieces) or None
+
+
+@dataclass(slots=True)
+class Item:
+    """One item: a message, a tool call or its result. ``parts`` are keyed by ``content_index``."""
+
+    item_id: str
+    type: str = "message"
+    role: str | None = None
+    parts: dict[int, _Part] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)  # call_id, name, arguments, output, …
+    placed: bool = False  # it has its place in the conversation
+    produced: bool = False  # by a response
+    idle: bool = False  # made by the idle timeout, nobody spoke
+    interrupted: bool = False
+    heard_ms: float | None = None
+    transcription_failed: bool = False
+
+    @property
+    def lacks_words(self) -> bool:
+        """A user's speech whose transcript did not come yet."""
+        return (
+            self.role == "user"
+            and not self.idle
+            and not self.transcription_failed
+            and any(part.kind == "audio" and part.words is None for part in self.parts.values())
+        )
+
+    @property
+    def is_turn(self) -> bool:
+        return self.role == "user" and self.type == "message" and self.placed and not self.idle
+
+
+class Items:
+    """All items by id, and in conversation order."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, Item] = {}
+        self._order: list[str] = []
+        self._fresh: list[Item] = []  # placed since the last take_fresh()
+
+    def get(self, item_id: object) -> Item | None:
+        return self._items.get(item_id) if isinstance(item_id, str) else None
+
+    def know(self, item_id: str) -> Item:
+        """The item of that id; made, still without a place, when it was never heard of."""
+        return self._items.setdefault(item_id, Item(item_id))
+
+    def ordered(self) -> list[Item]:
+        """Items that have a place, then those only their words are known of, in order of first sight."""
+        placed = [self._items[item_id] for item_id in self._order]
+        return placed + [item for item in self._items.values() if not item.placed]
+
+    def place(self, item_id: str, previous: object) -> Item:
+        """Give the item its place behind ``previous``, at the front for ``"root"``, else at the end."""
+        item = self.know(item_id)
+        if item.placed:
+            return item
+        item.placed = True
+        self._fresh.append(item)
+        before = self.get(previous)
+        if previous == "root":
+            self._order.insert(0, item_id)
+        elif before is not None and before.placed:
+            index = len(self._order)
+            while self._order[index - 1] != before.item_id:  # new items belong near the end
+                index -= 1
+            self._order.insert(index, item_id)
+        else:
+            self._order.append(item_id)
+        return item
+
+    def take_fresh(self) -> list[Item]:
+        """What got its place since the last call and was not produced by a response."""
+        fresh, self._fresh = self._fresh, []
+        return [item for item in fresh if not item.produced]
+
+    def update(self, body: object) -> Item | None:
+        """Take over a wire item; what it leaves out, or sends as null, stays as it was known."""
+        wire = mapping(body)
+        item_id = text(wire.get("id"))
+        if item_id is None:
+            return None
+        item = self.know(item_id)
+        item.type = text(wire.get("type")) or item.type
+        item.role = text(wire.get("role")) or item.role
+        known = {key: value for key, value in wire.items() if value not in (None, "") and key != "content"}
+        item.fields.update(known)
+        for index, part in enumerate(sequence(wire.get("content"))):
+            self.update_part(item, index, part)
+        return item
+
+    def update_part(self, item: Item, index: int, body: object) -> None:
+        wire = mapping(body)
+        kind = wire.get("type")
+        if kind in _TEXT_PARTS:
+            part = item.parts.setdefault(index, _Part("text"))
+            part.words = text(wire.get("text")) or part.words
+        elif kind in _AUDIO_PARTS:
+            part = item.parts.setdefault(index, _Part("audio"))
+            part.words = text(wire.get("transcript")) or part.words
+        elif kind == "input_image":
+            item.parts[index] = _Part("image", url=text(wire.get("image_url")))
+
+    def add_words(self, item_id: str, index: int, piece: object, *, kind: str) -> None:
+        """One delta of a transcript or a text."""
+        if isinstance(piece, str):
+            self.know(item_id).parts.setdefault(index, _Part(kind)).pieces.append(piece)
+
+    def set_words(self, item_id: str, index: int, words: object, *, kind: str) -> None:
+        """The whole transcript or text; it replaces the pieces."""
+        part = self.know(item_id).parts.setdefault(index, _Part(kind))
+        if isinstance(words, str):
+            part.words = words
+            part.pieces.clear()
+
+
+def messages_of(item: Item) -> list[dict[str, Any]]:
+    """The item as chat messages: none, one, or a remote call and its result."""
+    if item.type == "function_call":
+        return [_call_message(item, item.fields.get("call_id"))]
+    if item.type == "function_call_output":
+        return [tool_message(item.fields.get("call_id"), item.fields.get("output"))]
+    if item.type == "mcp_call":
+        messages = [_call_message(item, item.item_id)]
+        result = item.fields.get("output", item.fields.get("error"))
+        return messages if result is None else [*messages, tool_message(item.item_id, result)]
+    if item.type != "message":
+        return []
+    content = _content(item)
+    if not content and (item.idle or item.role == "user"):
+        return []
+    message: dict[str, Any] = {"role": item.role or ("assistant" if item.produced else "user"), "content": content}
+    if item.interrupted:
+        message["interrupted"] = True
+    if item.interrupted and item.heard_ms is not None:
+        message["heard_ms"] = round(item.heard_ms)
+    return [message]
+
+
+def tool_message(call_id: object, output: object) -> dict[str, Any]:
+    """A tool's result in the shape LangSmith's Messages view reads."""
+    return {"role": "tool", "tool_call_id": call_id, "content": output}
+
+
+def _call_message(item: Item, call_id: object) -> dict[str, Any]:
+    function = {"name": item.fields.get("name"), "arguments": item.fields.get("arguments") or "{}"}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": call_id, "type": "function", "function": function}],
+    }
+
+
+def _content(item: Item) -> str | list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    for _, part in sorted(item.parts.items()):
+        if part.kind == "image":
+            parts.append({"type": "image_url", "image_url": {"url": part.url}})
+            continue
+        said = part.said
+        if said is None and part.kind == "audio" and item.role == "user" and not item.idle:
+            said = TRANSCRIPTION_FAILED if item.transcription_failed else UNTRANSCRIBED
+        if said:
+            parts.append({"type": "text", "text": said})
+    if any(part["type"] != "text" for part in parts):
+        return parts
+    return "\n".join(part["text"] for part in parts)

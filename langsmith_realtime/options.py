@@ -1,0 +1,180 @@
+"""Everything that can be said about how a conversation is traced, checked once and passed whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+from uuid import UUID
+
+from langsmith import Client, utils
+from langsmith.run_trees import RunTree
+from typing_extensions import TypedDict, Unpack
+
+from langsmith_realtime.audio.recording import Recording
+from langsmith_realtime.guard import logger
+
+#: Metadata keys LangSmith recognises a thread by, in the order it looks them up.
+THREAD_KEYS = ("session_id", "conversation_id", "thread_id")
+
+_SWITCHES = ("LANGSMITH_TRACING", "LANGCHAIN_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2")
+_KEYS = ("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
+_warned: set[str] = set()
+
+
+class TracingOptions(TypedDict, total=False):
+    """The keyword arguments of :func:`wrap_realtime` and :class:`SessionTracer`.
+
+    The first eleven are those of LangSmith's own ``wrap_realtime``, under the same names.
+    """
+
+    thread_id: str | UUID | None
+    sample_rate: int
+    project_name: str | None
+    address: Any
+    tags: Sequence[str] | None
+    metadata: Mapping[str, Any] | None
+    is_agent_speaking: Callable[[], bool] | None
+    max_audio_seconds: float | None
+    client: Client | None
+    replicas: Sequence[Any] | None
+    enabled: bool | None
+    parent: RunTree | Mapping[Any, Any] | None
+    recording: bool | Recording
+
+
+@dataclass(frozen=True)
+class Options:
+    """Checked options.
+
+    Attributes:
+        thread_id: groups conversations in LangSmith; by default the parent's thread, else a new one.
+        sample_rate: Hz of the PCM16 fed with ``record_user_audio`` and ``record_agent_audio``.
+        project_name: LangSmith project; by default what LangSmith's own settings say.
+        address: an agent address instead of a project, where the installed langsmith knows them.
+        tags: put on every run of the conversation.
+        metadata: put on every run of the conversation.
+        is_agent_speaking: says whether the agent is audible; asked when the user begins to speak.
+        max_audio_seconds: the recording's longest length; None keeps all of it.
+        client: the LangSmith client to send with.
+        replicas: further destinations of the runs, as LangSmith defines them.
+        enabled: overrides LangSmith's tracing switch.
+        parent: a run, or ``langsmith-trace``/``baggage`` headers from a caller you trust, to nest under.
+        recording: whether and how the conversation is recorded.
+    """
+
+    thread_id: str | None = None
+    sample_rate: int = 24_000
+    project_name: str | None = None
+    address: Any = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] | None = None
+    is_agent_speaking: Callable[[], bool] | None = None
+    max_audio_seconds: float | None = None
+    client: Client | None = None
+    replicas: Sequence[Any] | None = None
+    enabled: bool | None = None
+    parent: RunTree | None = None
+    recording: Recording | None = field(default_factory=Recording)
+
+    @classmethod
+    def of(cls, **given: Unpack[TracingOptions]) -> Options:
+        """Check what a caller gave.
+
+        Raises:
+            TypeError: an unknown option, or one of the wrong type.
+            ValueError: a value that cannot be used.
+        """
+        values: dict[str, Any] = dict(given)
+        known = {field.name for field in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise TypeError(f"{name!r} is no tracing option; there are {', '.join(sorted(known))}")
+        for name, types in _TYPES.items():
+            value = values.get(name)
+            if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+                wanted = " or ".join(kind.__name__ for kind in types)
+                raise TypeError(f"{name} is a {wanted}, not {type(value).__name__}")
+        if values.get("thread_id") is not None:
+            values["thread_id"] = str(values["thread_id"])
+            if not values["thread_id"]:
+                raise ValueError("thread_id is empty")
+        _check_audio(values)
+        _check_destination(values)
+        tags = values.get("tags") or ()
+        if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
+            raise TypeError("tags is a list of str")
+        values["tags"] = tuple(tags)
+        values["parent"] = _parent(values.get("parent"), values.get("client"))
+        recording = values.get("recording", True)
+        values["recording"] = Recording() if recording is True else recording or None
+        return cls(**values)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether to trace: ``enabled``, else LangSmith's own switch, as it stands in this context."""
+        if self.enabled is not None:
+            return self.enabled
+        if utils.tracing_is_enabled() is True:
+            return True
+        if any(os.environ.get(key) for key in _KEYS) and not any(os.environ.get(key) for key in _SWITCHES):
+            _warn_once(
+                "a LangSmith API key is set, but tracing is not switched on: this conversation is not traced. "
+                "Set LANGSMITH_TRACING=true, or pass enabled=True (or False, to silence this)."
+            )
+        return False
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "thread_id": (str, UUID),
+    "sample_rate": (int,),
+    "project_name": (str,),
+    "tags": (list, tuple, set, frozenset),
+    "metadata": (Mapping,),
+    "max_audio_seconds": (int, float),
+    "client": (Client,),
+    "replicas": (list, tuple),
+    "enabled": (bool,),
+    "parent": (RunTree, Mapping),
+    "recording": (bool, Recording),
+}
+
+
+def _check_audio(values: dict[str, Any]) -> None:
+    rate = values.setdefault("sample_rate", 24_000)
+    if rate is None or not 1_000 <= rate <= 192_000:
+        raise ValueError(f"sample_rate is a rate in Hz between 1000 and 192000, not {rate!r}")
+    limit = values.get("max_audio_seconds")
+    if limit is not None and not limit > 0:
+        raise ValueError(f"max_audio_seconds is a positive number of seconds, not {limit!r}")
+    asks = values.get("is_agent_speaking")
+    if asks is not None and not callable(asks):
+        raise TypeError(f"is_agent_speaking is a function without arguments, not {type(asks).__name__}")
+
+
+def _check_destination(values: dict[str, Any]) -> None:
+    if values.get("address") is None:
+        return
+    if "address" not in RunTree.model_fields:
+        raise ValueError("the installed langsmith does not know address=; upgrade langsmith or use project_name=")
+    if values.get("project_name") is not None:
+        raise ValueError("address and project_name exclude each other")
+
+
+def _parent(given: RunTree | Mapping[Any, Any] | None, client: Client | None) -> RunTree | None:
+    if given is None or isinstance(given, RunTree):
+        return given
+    try:
+        parent = RunTree.from_headers(given, **({"client": client} if client else {}))
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"parent has a malformed langsmith-trace header: {error}") from None
+    if parent is None:
+        raise ValueError("parent has no langsmith-trace header")
+    return parent
+
+
+def _warn_once(message: str) -> None:
+    if message not in _warned:
+        _warned.add(message)
+        logger.warning(message)

@@ -1,0 +1,166 @@
+"""The run trees that the caller's own traced work hangs below.
+
+Each is a copy of the conversation's root with another identity, made in a few microseconds on the
+caller's thread; the run itself is sent by the worker. LangSmith's ``@traceable`` and ``trace`` ask their
+parent for a child, which is where a user's own tool run is seen at birth and given its call's id.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from langsmith.run_trees import RunTree
+
+from langsmith_realtime.events import ANNOUNCING, Call, FrameError, announced_calls, parse
+from langsmith_realtime.ids import microseconds_of, segment, time_of, uuid7
+from langsmith_realtime.options import THREAD_KEYS
+
+#: Events whose calls may still be waiting for the user's own tool run.
+REMEMBERED = 64
+
+
+class Family:
+    """What all runs of one conversation share, and which calls the user's own runs have taken."""
+
+    def __init__(self, root: RunTree, outer: RunTree | None, metadata: dict[str, Any], tags: tuple[str, ...]) -> None:
+        self.outer = outer
+        self.metadata = metadata
+        self.tags = tags
+        self.root = adopt(root, self)
+        #: The user's own tool runs, by call id.
+        self.claimed: dict[str, RunTree] = {}
+        #: Tool runs of ours, by call id.
+        self.tools: dict[str, ParentRun] = {}
+        self._answered: set[str] = set()
+        self._announcers: deque[ParentRun] = deque(maxlen=REMEMBERED)
+
+    def event(self, name: str, microseconds: int, frame: object, kind: str) -> ParentRun:
+        """The run of an event that arrived then."""
+        run = derive(self.root, name, "chain", time_of(microseconds), uuid7(microseconds))
+        if kind in ANNOUNCING:
+            run.__dict__["frame"] = frame
+            self._announcers.append(run)
+        return run
+
+    def tool(self, call_id: str, latest: ParentRun) -> RunTree:
+        """The run of a call: the user's own when there is one, else ours, made when it was not yet."""
+        claimed = self.claimed.get(call_id)
+        if claimed is not None:
+            return claimed
+        found = [(run, call) for run in self._announcers for call in run.calls() if call.call_id == call_id]
+        # The latest to announce it is the response.done, where there is one.
+        parent, call = found[-1] if found else (latest, None)
+        return self.tool_below(parent, call_id, (call.name if call else None) or "tool")
+
+    def tool_below(self, parent: ParentRun, call_id: str, name: str) -> ParentRun:
+        """Our run of a call, below that event unless it has its place already."""
+        known = self.tools.get(call_id)
+        if known is not None:
+            return known
+        start = parent.start_time
+        run = derive(parent, name, "tool", start, uuid7(microseconds_of(start)))
+        return self.tools.setdefault(call_id, run)
+
+    def answered(self, call_id: str) -> None:
+        self._answered.add(call_id)
+
+    def claim(self, child: RunTree, below: ParentRun) -> str | None:
+        """The call that a user's run carries out: by function name, then in the order announced."""
+        for run in [below, *self._announcers]:
+            for call in run.calls():
+                taken = call.call_id in self._answered or call.call_id in self.tools
+                if call.name != child.name or taken:
+                    continue
+                if self.claimed.setdefault(call.call_id, child) is child:
+                    return call.call_id
+        return None
+
+
+class ParentRun(RunTree):
+    """A run of the conversation as a parent for the caller's own work."""
+
+    @property
+    def family(self) -> Family:
+        family: Family = self.__dict__["family"]
+        return family
+
+    @property
+    def is_conversation(self) -> bool:
+        """Whether this is a conversation's root or one of its events, not a tool at work or the user's run."""
+        return bool(self.__dict__["ours"]) and self.run_type != "tool"
+
+    def calls(self) -> list[Call]:
+        """The function calls the event announced, in its order."""
+        calls: list[Call] | None = self.__dict__.get("calls_")
+        if calls is None:
+            frame = self.__dict__.pop("frame", None)
+            try:
+                calls = announced_calls(parse(frame)) if frame is not None else []
+            except FrameError:
+                calls = []
+            self.__dict__["calls_"] = calls
+        return calls
+
+    def fill(self, run: ParentRun) -> None:
+        """Become that run, for whoever captured this one before the event arrived."""
+        self.__dict__.update(run.__dict__)
+
+    def create_child(self, *args: Any, **kwargs: Any) -> RunTree:
+        """LangSmith's own, for the caller's work; the child gets what every run of the conversation has."""
+        child = super().create_child(*args, **kwargs)
+        self.child_runs.clear()  # nobody reads them, and they would grow with the conversation
+        family = self.family
+        given = (child.extra or {}).get("metadata") or {}
+        metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
+        metadata.update(family.metadata)
+        call_id = family.claim(child, self)
+        if call_id is not None:
+            metadata["tool_call_id"] = call_id
+        child.extra = {**(child.extra or {}), "metadata": metadata}
+        child.tags = list(dict.fromkeys([*(child.tags or []), *family.tags]))
+        return adopt(child, family, ours=False)
+
+
+def adopt(run: RunTree, family: Family, *, ours: bool = True) -> ParentRun:
+    """Make a run tree of LangSmith's one whose children are seen; ``ours`` or the user's own."""
+    run.__class__ = ParentRun
+    run.__dict__.update(family=family, ours=ours)
+    assert isinstance(run, ParentRun)
+    return run
+
+
+def derive(parent: ParentRun, name: str, run_type: str, start: datetime, run_id: UUID) -> ParentRun:
+    """A child of ``parent``, without the 23 µs that constructing a run tree takes.
+
+    It carries what every run of the conversation does, and nothing else of its parent's.
+    """
+    family = parent.family
+    run = ParentRun.__new__(ParentRun)
+    fields = {
+        **parent.__dict__,
+        "id": run_id,
+        "name": name,
+        "run_type": run_type,
+        "start_time": start,
+        "end_time": None,
+        "parent_run_id": parent.id,
+        "dotted_order": f"{parent.dotted_order}.{segment(start, run_id)}",
+        "child_runs": [],
+        "inputs": {},
+        "outputs": {},
+        "events": [],
+        "extra": {"metadata": dict(family.metadata)},
+        "tags": list(family.tags),
+        "ours": True,
+    }
+    fields.pop("frame", None)
+    fields.pop("calls_", None)
+    # What pydantic's own constructor would have set.
+    object.__setattr__(run, "__dict__", fields)
+    object.__setattr__(run, "__pydantic_fields_set__", set(parent.__pydantic_fields_set__))
+    object.__setattr__(run, "__pydantic_extra__", None)
+    object.__setattr__(run, "__pydantic_private__", dict(parent.__pydantic_private__ or {}))
+    return run

@@ -1,0 +1,236 @@
+"""Runs on their way to LangSmith: one thread that batches them, and knows what arrived.
+
+Runs go through :meth:`langsmith.Client.multipart_ingest`, which masks, samples and retries as LangSmith
+does and lets a file be streamed; many in one request cost a fraction of one each. Where a client asks for
+what only its own queue does (replicas, OpenTelemetry, buffered processing), they go through that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from langsmith import Client
+from langsmith.run_trees import RunTree
+
+from langsmith_realtime.guard import logger
+
+#: How long the first run of a batch waits for company, in seconds.
+LINGER = 0.1
+BATCH_RUNS = 50
+#: Far below the 20 MB a request may have.
+BATCH_BYTES = 4_000_000
+
+_heard = threading.local()
+_listening: WeakSet[Client] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One create, or the one update, of a run. ``size`` is roughly its bytes; ``done`` hears the verdict."""
+
+    run: RunTree
+    update: bool = False
+    attachments: dict[str, tuple[str, Path]] = field(default_factory=dict)
+    size: int = 1000
+    done: Callable[[bool], None] | None = None
+
+
+class Sender:
+    """The thread that sends. It begins with the first operation and never holds the process."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Operation] = []
+        self._changed = threading.Condition()
+        self._busy = False
+        self._hurry = 0
+        self._thread: threading.Thread | None = None
+        self._clients: WeakSet[Client] = WeakSet()  # those that send on their own
+        #: Operations that were not acknowledged, since the process began.
+        self.failed = 0
+        self.delivered = 0
+
+    def put(self, operation: Operation) -> None:
+        with self._changed:
+            self._waiting.append(operation)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="langsmith-realtime-sender", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until all that was put is sent; False when time ran out or something was not delivered."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            failed = self.failed
+            self._hurry += 1
+            self._changed.notify_all()
+            idle = self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
+            self._hurry -= 1
+            delivered = self.failed == failed
+        for client in list(self._clients):
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            _flush_client(client, left)
+        return idle and delivered
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                # Company makes a run cheaper: wait for it, unless somebody waits for us.
+                self._changed.wait_for(lambda: self._hurry or len(self._waiting) >= BATCH_RUNS, LINGER)
+                batch, self._waiting = _first_batch(self._waiting)
+                self._busy = True
+            try:
+                self._send(batch)
+            except Exception:
+                logger.warning("sending %d runs to LangSmith failed", len(batch), exc_info=True)
+                self._verdict(batch, delivered=False)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
+
+    def _send(self, batch: list[Operation]) -> None:
+        client = batch[0].run.client
+        if _has_own_ways(client, batch[0].run):
+            self._clients.add(client)
+            for operation in batch:
+                _hand_over(operation)
+            self._verdict(batch, delivered=True)
+            return
+        statuses = _ingest(client, batch)
+        if _acknowledged(statuses):
+            self._verdict(batch, delivered=True)
+        elif len(batch) > 1 and statuses and 400 <= statuses[-1] < 500:
+            # One bad run fails its whole request, and a conflict may have: each on its own.
+            for operation in batch:
+                self._verdict([operation], delivered=_acknowledged(_ingest(client, [operation])))
+        elif batch[0].attachments and statuses and 400 <= statuses[-1] < 500:
+            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without it", statuses[-1])
+            bare = Operation(batch[0].run, update=batch[0].update)
+            self._verdict([bare], delivered=_acknowledged(_ingest(client, [bare])))
+            _tell(batch[0], delivered=False)
+        else:
+            self._verdict(batch, delivered=False)
+
+    def _verdict(self, batch: Sequence[Operation], *, delivered: bool) -> None:
+        with self._changed:
+            if delivered:
+                self.delivered += len(batch)
+            else:
+                self.failed += len(batch)
+        for operation in batch:
+            _tell(operation, delivered=delivered)
+
+
+def _tell(operation: Operation, *, delivered: bool) -> None:
+    if operation.done is not None:
+        operation.done(delivered)
+
+
+def _first_batch(waiting: list[Operation]) -> tuple[list[Operation], list[Operation]]:
+    """As many operations from the front as one request may carry, and the rest; a recording goes alone."""
+    count, size = 1, waiting[0].size
+    while count < min(len(waiting), BATCH_RUNS) and not waiting[0].attachments:
+        following = waiting[count]
+        size += following.size
+        if following.attachments or size > BATCH_BYTES or following.run.client is not waiting[0].run.client:
+            break
+        if bool(following.run.replicas) != bool(waiting[0].run.replicas):
+            break
+        count += 1
+    return waiting[:count], waiting[count:]
+
+
+def _acknowledged(statuses: list[int]) -> bool:
+    # 409: it is there already.
+    return bool(statuses) and (200 <= statuses[-1] < 300 or statuses[-1] == 409)
+
+
+def _ingest(client: Client, batch: list[Operation]) -> list[int]:
+    """Send in this thread; the HTTP status of every attempt, none when nobody answered."""
+    if client not in _listening:
+        client.session.hooks["response"].append(_note_status)
+        _listening.add(client)
+    _heard.statuses = []
+    client.multipart_ingest(
+        create=[row(operation) for operation in batch if not operation.update],
+        update=[row(operation) for operation in batch if operation.update],
+        dangerously_allow_filesystem=True,
+    )
+    statuses: list[int] = _heard.statuses
+    del _heard.statuses
+    sampled_out = not statuses and not _sampled(client, batch[0].run)
+    return [202] if sampled_out else statuses
+
+
+def _note_status(response: Any, *_: Any, **__: Any) -> None:
+    statuses = getattr(_heard, "statuses", None)
+    if statuses is not None and not response.request.path_url.endswith("/info"):
+        statuses.append(response.status_code)
+
+
+def _sampled(client: Client, run: RunTree) -> bool:
+    """Whether LangSmith's sampling lets this trace through; what it does not is not sent, and not lost."""
+    keep = getattr(client, "_filter_for_sampling", None)
+    if getattr(client, "tracing_sample_rate", None) is None or keep is None:
+        return True
+    return bool(keep([{"id": run.id, "trace_id": run.trace_id}]))
+
+
+def row(operation: Operation) -> dict[str, Any]:
+    """A run as LangSmith's ingestion takes it."""
+    run = operation.run
+    fields: dict[str, Any] = {
+        "id": run.id,
+        "trace_id": run.trace_id,
+        "parent_run_id": run.parent_run_id,
+        "dotted_order": run.dotted_order,
+        "name": run.name,
+        "run_type": run.run_type,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "inputs": run.inputs,
+        "outputs": run.outputs,
+        "error": run.error,
+        "extra": {**run.extra, "metadata": dict(run.extra["metadata"])},  # the client changes it
+        "tags": run.tags,
+        "events": run.events,
+        "session_name": run.session_name,
+        "session_id": run.session_id,
+        "address": getattr(run, "address", None),
+        "attachments": operation.attachments,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _has_own_ways(client: Client, run: RunTree) -> bool:
+    return bool(
+        run.replicas or getattr(client, "otel_exporter", None) or getattr(client, "_process_buffered_run_ops", None)
+    )
+
+
+def _hand_over(operation: Operation) -> None:
+    run = operation.run
+    if not operation.update:
+        run.post()
+        return
+    # RunTree.patch takes no paths, so the file is read whole here.
+    attachments: dict[str, Any] = {}
+    for name, (mime, path) in operation.attachments.items():
+        attachments[name] = (mime, path.read_bytes())
+    run.attachments = attachments
+    run.patch(exclude_inputs=False)
+
+
+def _flush_client(client: Client, timeout: float | None) -> None:
+    try:
+        client.flush(timeout=timeout)
+    except TypeError:  # langsmith before flush(timeout=)
+        client.flush()

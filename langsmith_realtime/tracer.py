@@ -1,0 +1,147 @@
+"""The public face of one traced conversation, for people with a socket of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+from pydantic import BaseModel
+from typing_extensions import Self, Unpack
+
+from langsmith_realtime.audio.tracks import AGENT, USER
+from langsmith_realtime.guard import logger
+from langsmith_realtime.live import LiveConversation
+from langsmith_realtime.options import Options, TracingOptions
+
+
+class SessionTracer:
+    """Traces one Realtime conversation over a socket of your own.
+
+    Tell it every event that arrives and every event you send; it makes the trace ``wrap_realtime`` makes
+    for openai's connections::
+
+        with SessionTracer(thread_id=call_id) as tracer:
+            ...
+            tracer.server_event(frame)   # a dict, JSON text or bytes, or an openai model
+            tracer.client_event(frame)
+
+    Args:
+        **options: see :class:`Options`.
+
+    Raises:
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option's value that cannot be used.
+
+    No other method raises, whatever it is given, and all may be called from any thread. When tracing is
+    off they do nothing.
+    """
+
+    def __init__(self, **options: Unpack[TracingOptions]) -> None:
+        checked = Options.of(**options)
+        #: What the taps of ``wrap_realtime`` talk to; None when tracing is off.
+        self.live = LiveConversation(checked) if checked.is_on else None
+
+    @property
+    def enabled(self) -> bool:
+        """Whether this conversation is traced."""
+        return self.live is not None
+
+    @property
+    def trace_id(self) -> str | None:
+        """The trace's id; None when tracing is off."""
+        return None if self.live is None else str(self.live.family.root.trace_id)
+
+    @property
+    def run_id(self) -> str | None:
+        """The id of the conversation's root run; the trace's unless it is nested. None when tracing is off."""
+        return None if self.live is None else str(self.live.family.root.id)
+
+    @property
+    def thread_id(self) -> str | None:
+        """The thread the conversation belongs to; None when tracing is off."""
+        return None if self.live is None else str(self.live.family.metadata["thread_id"])
+
+    @property
+    def url(self) -> str | None:
+        """Where the trace is shown. Asks LangSmith for the project's id, so it blocks; None when it cannot."""
+        if self.live is None:
+            return None
+        try:
+            return self.live.family.root.get_url()
+        except Exception as error:
+            logger.debug("no URL: %s", error)
+            return None
+
+    def server_event(self, event: Mapping[str, Any] | str | bytes | BaseModel) -> None:
+        """An event arrived from the server, just now.
+
+        Traced work in this context nests under its run from here on, until the next one arrives.
+        """
+        if self.live is not None:
+            self.live.guarded(self.live.server_event, event)
+
+    def client_event(self, event: Mapping[str, Any] | str | bytes | BaseModel) -> None:
+        """An event was sent to the server, just now; call it only for what was really sent."""
+        if self.live is not None:
+            self.live.guarded(self.live.client_event, event, time.monotonic())
+
+    def record_user_audio(self, pcm: bytes, *, at: float | None = None) -> None:
+        """The user's sound, as the application captured it; from then on the channel is taken from here alone.
+
+        Args:
+            pcm: PCM16 little-endian mono at ``sample_rate``, any number of bytes.
+            at: when its first frame was captured, in seconds of ``time.monotonic()``.
+        """
+        if self.live is not None:
+            self.live.guarded(self.live.audio, USER, pcm, at)
+
+    def record_agent_audio(self, pcm: bytes, *, at: float | None = None) -> None:
+        """The agent's sound, as the application played it; from then on the channel is taken from here alone.
+
+        Args:
+            pcm: PCM16 little-endian mono at ``sample_rate``, any number of bytes.
+            at: when its first frame was heard, in seconds of ``time.monotonic()``. Without it, chunks are
+                taken to play one after another, and are cut at a barge-in.
+        """
+        if self.live is not None:
+            self.live.guarded(self.live.audio, AGENT, pcm, at)
+
+    @contextmanager
+    def tool(self, call_id: str) -> Iterator[None]:
+        """Carry out a function call: traced work inside nests under the call's tool run, exactly.
+
+        Needed only where context cannot follow by itself: several conversations in one task, or events
+        received in another task than they are handled in.
+        """
+        if self.live is None:
+            yield
+            return
+        with self.live.tool(call_id):
+            yield
+
+    def close(self, error: BaseException | str | None = None) -> None:
+        """End the conversation; an error is shown on its root. Hands over, and does not wait to be sent."""
+        if self.live is not None:
+            self.live.guarded(self.live.close, error)
+
+    def __enter__(self) -> Self:
+        if self.live is not None:
+            self.live.enter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.live is not None:
+            self.live.guarded(self.live.leave, error)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, traceback)

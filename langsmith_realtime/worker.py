@@ -1,0 +1,153 @@
+"""The only thread that works on conversations: what their callers recorded, in order, for all of them.
+
+The caller's thread pays for one put. The queue is bounded: when it is full, audio is dropped first, runs
+last, and each conversation says on its root how much it lost.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from langsmith_realtime.guard import Guard
+from langsmith_realtime.sender import Sender
+
+#: Entries the queue may hold before audio, and before anything, is dropped. 20 ms chunks of 500
+#: conversations fill the first in about a second.
+AUDIO_LIMIT = 50_000
+LIMIT = 200_000
+#: How long the worker lets work gather between two looks, in seconds; waking up for each entry would
+#: make the caller's thread wait for ours.
+NAP = 0.02
+#: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
+EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
+
+
+class Closable(Protocol):
+    """A conversation that is still open when the process ends."""
+
+    def close(self) -> None: ...
+    def abandon(self) -> None: ...
+
+
+class Worker:
+    """One background thread for the process, begun with the first entry."""
+
+    def __init__(self) -> None:
+        self.sender = Sender()
+        self._queue: queue.SimpleQueue[tuple[Guard, Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
+        self._awake = threading.Event()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self.open: dict[int, Closable] = {}
+
+    def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
+        """Have ``work(*arguments)`` done; False when the queue is full and it was dropped."""
+        if self._queue.qsize() >= LIMIT:
+            return False
+        if self._thread is None:
+            self._start()
+        self._queue.put((guard, work, arguments))
+        return True
+
+    def put_audio(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
+        """Like :meth:`put`, for audio: dropped earlier."""
+        return self._queue.qsize() < AUDIO_LIMIT and self.put(guard, work, *arguments)
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        done = threading.Event()
+        self.put(Guard(), done.set)
+        self._awake.set()
+        if not done.wait(timeout):
+            return False
+        return self.sender.flush(None if deadline is None else max(0.0, deadline - time.monotonic()))
+
+    def finish(self) -> None:
+        """The process ends: close what is open, and wait for it to be sent, but not for ever."""
+        for conversation in list(self.open.values()):
+            conversation.close()
+        if self._thread is None:
+            return
+        delivered, began = self.sender.delivered, time.monotonic()
+        while not self.flush(EXIT_PATIENCE) and self.sender.delivered > delivered:
+            if time.monotonic() - began > EXIT_LIMIT:
+                return
+            delivered = self.sender.delivered
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work, name="langsmith-realtime", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _work(self) -> None:
+        while True:
+            guard, work, arguments = self._queue.get()
+            while True:
+                try:
+                    work(*arguments)
+                except Exception as error:
+                    guard.report(work.__name__, error)
+                try:
+                    guard, work, arguments = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            del guard, work, arguments  # or the last conversation would live as long as the thread idles
+            self._awake.wait(NAP)
+            self._awake.clear()
+
+
+_worker = Worker()
+
+
+def worker() -> Worker:
+    """The process's worker."""
+    return _worker
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait until everything recorded so far was handed over and sent to LangSmith.
+
+    Args:
+        timeout: at most that many seconds; None waits as long as it takes.
+
+    Returns:
+        True when all of it was acknowledged, False when time ran out or something could not be delivered.
+        What goes through a LangSmith client's own queue (replicas, OpenTelemetry, buffered processing)
+        counts as sent when that queue was flushed.
+
+    Raises:
+        TypeError: the timeout is no number.
+        ValueError: it is negative.
+    """
+    if timeout is not None:
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+        if timeout < 0:
+            raise ValueError("timeout is negative")
+    return _worker.flush(timeout)
+
+
+def _begin_again() -> None:
+    """After a fork: the child has our state, but not our threads."""
+    global _worker  # noqa: PLW0603 - there is one per process, and this is where a process begins
+    for conversation in _worker.open.values():
+        conversation.abandon()
+    _worker = Worker()
+
+
+def _at_exit() -> None:
+    _worker.finish()
+
+
+os.register_at_fork(after_in_child=_begin_again)
+# An ordinary atexit handler runs after LangSmith's own threads have ended, and what is handed over then is
+# never sent. This one runs before; concurrent.futures ends its threads in the same way.
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # noqa: SLF001
