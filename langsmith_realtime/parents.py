@@ -115,6 +115,8 @@ class ParentRun(RunTree):
         family = self.family
         given = (child.extra or {}).get("metadata") or {}
         metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
+        if metadata.get("tool_call_id") in family.claimed:
+            del metadata["tool_call_id"]  # its parent's
         metadata.update(family.metadata)
         call_id = family.claim(child, self)
         if call_id is not None:

@@ -110,7 +110,7 @@ class Session:
         for happening in happenings:
             try:
                 self._runs.emit(happening, size)
-            except Exception as error:  # noqa: PERF203 - one run that cannot be made must not cost the others
+            except Exception as error:  # one run that cannot be made must not cost the others
                 self._guard.report(type(happening).__name__, error)
 
     def _record(self) -> None:
