@@ -1,0 +1,123 @@
+"""Options are checked once, where they are written; the switch is LangSmith's own."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from typing import Any
+
+import pytest
+from langsmith import Client, RunTree, tracing_context, utils
+
+from langsmith_realtime import Recording, SessionTracer, options
+from langsmith_realtime.options import Options
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({"thread": "t"}, TypeError, "'thread' is no tracing option; there are address, client,"),
+        ({"thread_id": 7}, TypeError, "thread_id is a str or UUID, not int"),
+        ({"thread_id": ""}, ValueError, "thread_id is empty"),
+        ({"sample_rate": "24000"}, TypeError, "sample_rate is a int, not str"),
+        ({"sample_rate": True}, TypeError, "sample_rate is a int, not bool"),
+        ({"sample_rate": 0}, ValueError, "between 1000 and 192000, not 0"),
+        ({"sample_rate": None}, ValueError, "not None"),
+        ({"project_name": 1}, TypeError, "project_name is a str"),
+        ({"tags": "one"}, TypeError, "tags is a list"),
+        ({"tags": ["one", 2]}, TypeError, "tags is a list of str"),
+        ({"metadata": ["a"]}, TypeError, "metadata is a Mapping"),
+        ({"is_agent_speaking": True}, TypeError, "is_agent_speaking is a function"),
+        ({"max_audio_seconds": -1}, ValueError, "positive number of seconds, not -1"),
+        ({"client": "client"}, TypeError, "client is a Client"),
+        ({"replicas": "one"}, TypeError, "replicas is a list or tuple"),
+        ({"enabled": "yes"}, TypeError, "enabled is a bool"),
+        ({"parent": "trace"}, TypeError, "parent is a RunTree or Mapping"),
+        ({"parent": {"langsmith-trace": "yesterday"}}, ValueError, "malformed langsmith-trace header"),
+        ({"parent": {}}, ValueError, "no langsmith-trace header"),
+        ({"recording": "wav"}, TypeError, "recording is a bool or Recording"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(given: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        SessionTracer(**given)
+
+
+def test_a_recording_is_checked_too() -> None:
+    with pytest.raises(TypeError, match="directory is a path, not int"):
+        Recording(directory=7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="keep is a bool, not str"):
+        Recording(keep="yes")  # type: ignore[arg-type]
+
+
+def test_right_options_come_out_settled() -> None:
+    thread = uuid.uuid4()
+    checked = Options.of(thread_id=thread, tags=["a", "b"], recording=False, max_audio_seconds=600)
+    assert checked.thread_id == str(thread)
+    assert checked.tags == ("a", "b")
+    assert checked.recording is None
+    assert Options.of().recording == Recording()
+    assert Options.of(recording=Recording(keep=True)).recording == Recording(keep=True)
+
+
+def test_an_address_needs_a_langsmith_that_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    address = {"kind": "AGENT", "id": "shop", "environment": "STAGING"}
+    if "address" in RunTree.model_fields:
+        assert Options.of(address=address).address == address
+        with pytest.raises(ValueError, match="exclude each other"):
+            Options.of(address=address, project_name="shop")
+    known = {name: field for name, field in RunTree.model_fields.items() if name != "address"}
+    monkeypatch.setattr(RunTree, "__pydantic_fields__", known)
+    with pytest.raises(ValueError, match="does not know address="):
+        Options.of(address=address)
+
+
+def test_the_switch_is_langsmiths_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not Options.of().is_on
+    assert Options.of(enabled=True).is_on
+    with tracing_context(enabled=True):
+        assert Options.of().is_on
+        assert not Options.of(enabled=False).is_on
+    with tracing_context(enabled="local"):  # truthy, and means: send nothing
+        assert not Options.of().is_on
+    set_environment(monkeypatch, "LANGSMITH_TRACING", "true")
+    assert Options.of().is_on
+    with tracing_context(enabled=False):
+        assert not Options.of().is_on
+
+
+def test_a_key_without_the_switch_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(options, "_warned", set())
+    set_environment(monkeypatch, "LANGSMITH_API_KEY", "lsv2_pt_0123456789abcdef")
+    with caplog.at_level(logging.WARNING, "langsmith_realtime"):
+        for _ in range(3):
+            assert not Options.of().is_on
+    (record,) = caplog.records
+    assert "LANGSMITH_TRACING=true" in record.message
+    assert "lsv2" not in caplog.text
+
+
+def test_a_switch_that_is_set_to_off_is_not_talked_about(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(options, "_warned", set())
+    set_environment(monkeypatch, "LANGSMITH_API_KEY", "lsv2_pt_0123456789abcdef")
+    set_environment(monkeypatch, "LANGSMITH_TRACING", "false")
+    assert not Options.of().is_on
+    assert not Options.of(enabled=False).is_on
+    assert caplog.records == []
+
+
+def test_a_parent_from_headers_uses_the_given_client() -> None:
+    client = Client(api_url="http://127.0.0.1:9", api_key="k", auto_batch_tracing=False, info={})
+    headers = RunTree(name="gateway", ls_client=client).to_headers()
+    parent = Options.of(parent=headers, client=client).parent
+    assert parent is not None
+    assert parent.ls_client is client
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    getattr(utils.get_env_var, "cache_clear")()  # noqa: B009 - LangSmith reads the environment once

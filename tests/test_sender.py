@@ -1,0 +1,154 @@
+"""Runs on their way to LangSmith: batched, verified, and sent as the client wants them sent."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+import pytest
+from langsmith import Client
+
+from langsmith_realtime import Recording, SessionTracer, flush
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.testing import tone
+from tests.talking import stored_trees, the_tree, trees
+
+
+def talk(tracer: SessionTracer, events: int = 3) -> None:
+    with tracer:
+        for number in range(events):
+            tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
+
+
+def test_many_runs_share_a_request_and_each_is_one_operation(tracing: Collector) -> None:
+    talk(SessionTracer(), events=200)
+    root = the_tree(tracing)
+    assert len(root.children) == 200
+    writes = [request for request in tracing.requests if request.path == "/runs/multipart"]
+    assert len(writes) <= 8
+    assert sum(request.operations for request in writes) == 202  # the root's two, and one for every event
+
+
+def test_the_root_is_there_while_the_conversation_goes_on(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    (root,) = tracing.wait_for(lambda runs: len(runs) == 1)
+    assert root.id == tracer.run_id
+    assert root.status == "pending"
+    tracer.close()
+    assert the_tree(tracing).run.status == "success"
+
+
+def test_one_bad_run_does_not_cost_the_others(tracing: Collector) -> None:
+    tracing.respond_with(422)
+    talk(SessionTracer())
+    assert len(the_tree(tracing).children) == 3
+
+
+def test_a_recording_that_is_refused_leaves_the_trace_and_stays_on_disk(
+    tracing: Collector, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tracer = SessionTracer(recording=Recording(directory=tmp_path))
+    tracer.record_user_audio(tone(1000, 0.1))
+    assert flush(10)
+    tracing.respond_with(413)
+    tracer.close()
+    root = the_tree(tracing)
+    assert root.run.status == "success"
+    assert root.run.attachments == {}
+    (kept,) = tmp_path.iterdir()
+    assert str(kept) in caplog.text
+    assert "refused the recording (HTTP 413)" in caplog.text
+
+
+def test_flush_says_when_something_was_not_delivered(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    client = Client(api_url="http://127.0.0.1:9", api_key="k", info={})
+    tracer = SessionTracer(client=client, enabled=True)
+    tracer.close()
+    assert not flush(timeout=0.05)  # nobody answers, and the time is up
+    assert not flush(timeout=60)
+    assert "lsv2" not in caplog.text
+
+
+def test_flush_with_nothing_to_do_is_true_and_checks_its_argument() -> None:
+    assert flush()
+    assert flush(timeout=5)
+    with pytest.raises(TypeError, match="not str"):
+        flush(timeout="5")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not bool"):
+        flush(timeout=True)
+    with pytest.raises(ValueError, match="negative"):
+        flush(timeout=-1)
+
+
+def test_a_conflict_counts_as_delivered(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    assert flush(10)
+    tracing.respond_with(409, stored=True)
+    tracer.close()
+    assert flush(10)
+
+
+def test_replicas_go_through_langsmiths_own_queue(tracing: Collector, caplog: pytest.LogCaptureFixture) -> None:
+    tracer = SessionTracer(replicas=[{"project_name": "one"}, {"project_name": "two"}])
+    with tracer:
+        tracer.server_event({"type": "session.created", "event_id": "event_0", "session": {}})
+        tracer.record_user_audio(tone(1000, 0.1))
+    roots = trees(tracing)
+    assert {root.run.project for root in roots} == {"one", "two"}
+    for root in roots:
+        assert root.names() == ["session.created"]
+        assert "conversation" in root.run.attachments
+        assert root.metadata["event_count"] == 1
+
+
+def test_a_client_that_buffers_its_runs_itself_is_let_do_so(collector: Collector) -> None:
+    processed: list[Any] = []
+
+    def process(runs: Any) -> Any:
+        processed.extend(runs)
+        return runs
+
+    client = Client(api_url=collector.url, api_key="k", process_buffered_run_ops=process, run_ops_buffer_size=1)
+    talk(SessionTracer(client=client, enabled=True))
+    assert flush(10)
+    collector.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None)
+    assert len(stored_trees(collector)) == 1
+    assert processed
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_sampling_holds_for_the_whole_conversation(collector: Collector, rate: float) -> None:
+    client = Client(api_url=collector.url, api_key="k", tracing_sampling_rate=rate)
+    tracer = SessionTracer(client=client, enabled=True)
+    tracer.record_user_audio(tone(1000, 0.1))
+    talk(tracer)
+    assert flush(10)
+    assert len(collector.runs()) == (4 if rate else 0)
+
+
+def test_a_failure_while_sending_is_logged_and_sending_goes_on(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as broken:
+
+        def ingest(*_: object, **__: object) -> None:
+            raise RuntimeError("out of order")
+
+        broken.setattr(Client, "multipart_ingest", ingest)
+        first = SessionTracer()
+        assert not flush(10)
+    with caplog.at_level(logging.WARNING):
+        assert "out of order" in caplog.text
+    first.close()
+    talk(SessionTracer(thread_id="second"))
+    assert flush(10)
+    assert any(run.metadata.get("thread_id") == "second" for run in tracing.roots())
+
+
+def test_leaving_does_not_wait_for_the_upload(tracing: Collector) -> None:
+    tracing.respond_with(202, delay=1.0, stored=True)
+    began = time.monotonic()
+    talk(SessionTracer())
+    assert time.monotonic() - began < 0.5
+    assert flush(10)
