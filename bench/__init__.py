@@ -1,0 +1,1 @@
+"""Speed, measured: run it with ``python -m bench``."""

@@ -1,0 +1,1 @@
+"""A weather agent to talk to: `python -m demo`."""

@@ -1,0 +1,36 @@
+"""The bundled speech: what the user says where nobody talks, and the bundled agent's voice. `lines.json` lists it."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import soundfile
+
+
+@dataclass(frozen=True)
+class Line:
+    """One spoken line. `speaker` is ``user`` or ``agent``; `pcm` is PCM16 mono at 24 kHz."""
+
+    name: str
+    speaker: str
+    text: str
+    pcm: bytes
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.pcm) / 2 / 24_000
+
+
+@cache
+def line(name: str) -> Line:
+    """A line by its name. Raises `KeyError` for a name that `lines.json` does not list."""
+    folder = resources.files(__name__)
+    listed = {entry["name"]: entry for entry in json.loads((folder / "lines.json").read_text("utf-8"))["lines"]}
+    entry = listed[name]
+    samples, rate = soundfile.read(io.BytesIO((folder / f"{name}.ogg").read_bytes()), dtype="int16")
+    assert rate == 24_000
+    return Line(name, entry["speaker"], entry["text"], samples.astype("<i2").tobytes())

@@ -1,0 +1,110 @@
+"""The ``langsmith-realtime`` command. A subcommand is one function that adds its parser and one that runs it."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_COLLECTOR_PACKAGES: Final = frozenset({"h11", "starlette", "uvicorn", "zstandard"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; None for those of the process.
+
+    Returns:
+        The exit status: 0, or 1 after one sentence on stderr that says what to do.
+
+    Raises:
+        SystemExit: The arguments are wrong (2), or help was asked for (0).
+    """
+    parser = argparse.ArgumentParser(
+        prog="langsmith-realtime", description="Tools for voice conversations traced in LangSmith."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_collector(commands)
+    arguments = parser.parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
+
+
+def _add_collector(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "collector",
+        help="receive traces on this machine instead of in LangSmith",
+        description="Receive traces on this machine, by LangSmith's rules, until Ctrl-C.",
+    )
+    parser.add_argument("--port", type=_port, default=1984, help="on 127.0.0.1; 0 for any free one (default: 1984)")
+    parser.add_argument("--directory", help="where to keep runs and recordings (default: a folder removed at exit)")
+    parser.add_argument("--api-key", metavar="KEY", help="the key that clients must send (default: any)")
+    parser.set_defaults(run=_collector)
+
+
+def _collector(arguments: argparse.Namespace) -> int:
+    try:
+        from langsmith_realtime.collector import Collector  # noqa: PLC0415 - needs packages that are optional
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _COLLECTOR_PACKAGES:
+            raise
+        return _fail(f"The collector needs {package}: pip install 'langsmith-realtime[collector]'")
+    collector = Collector(arguments.directory, port=arguments.port, api_key=arguments.api_key)
+    try:
+        with _until_signalled() as stopped, collector:
+            _say(
+                f"Collecting at {collector.url}",
+                f"Keeping runs and recordings in {collector.directory}"
+                + ("" if arguments.directory else " until exit; use --directory to keep them longer"),
+                "To send traces here, set:",
+                f"LANGSMITH_ENDPOINT={collector.url}",
+                "LANGSMITH_TRACING=true",
+                f"LANGSMITH_API_KEY={'<your key>' if arguments.api_key else 'local'}",
+                "Stop with Ctrl-C.",
+            )
+            # In slices, because Windows delivers Ctrl-C only between waits.
+            while not stopped.wait(1.0):
+                pass
+    except OSError as error:
+        return _fail(f"The collector cannot start: {error}. Choose another --port or --directory.")
+    return 0
+
+
+@contextmanager
+def _until_signalled() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C and SIGTERM set."""
+    stopped = threading.Event()
+    before = {each: signal.signal(each, lambda *_: stopped.set()) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError("must be between 0 and 65535")
+    return port
+
+
+def _say(*lines: str) -> None:
+    print(*lines, sep="\n", flush=True)  # noqa: T201 - a command speaks to its terminal
+
+
+def _fail(sentence: str) -> int:
+    print(sentence, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

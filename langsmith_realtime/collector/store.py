@@ -1,0 +1,217 @@
+"""Runs, feedback and attachments on disk: one SQLite file and a folder, readable by their owner only.
+
+Every method may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Any, Final
+from uuid import NAMESPACE_URL, uuid5
+
+from langsmith_realtime.collector.records import Attachment, StoredRun
+from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from langsmith_realtime.collector.ingest import Batch
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS runs (
+    id TEXT PRIMARY KEY,
+    trace_id TEXT NOT NULL,
+    dotted_order TEXT NOT NULL,
+    project TEXT NOT NULL,
+    created TEXT,                  -- the create's fields, JSON
+    updated TEXT,                  -- the update's fields, JSON
+    revision INTEGER NOT NULL      -- counts writes, so that a reader can ask for what is new
+);
+CREATE INDEX IF NOT EXISTS runs_by_order ON runs (dotted_order);
+CREATE INDEX IF NOT EXISTS runs_by_trace ON runs (trace_id, dotted_order);
+CREATE INDEX IF NOT EXISTS runs_by_revision ON runs (revision);
+CREATE TABLE IF NOT EXISTS traces (id TEXT PRIMARY KEY, runs INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS attachments (
+    run_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    mime_type TEXT NOT NULL,
+    PRIMARY KEY (run_id, name)
+);
+CREATE TABLE IF NOT EXISTS feedback (id TEXT PRIMARY KEY, run_id TEXT, content TEXT NOT NULL);
+"""
+_SELECT: Final = (
+    "SELECT id, project, created, updated,"
+    " (SELECT json_group_object(name, mime_type) FROM attachments WHERE run_id = runs.id) FROM runs"
+)
+DEFAULT_PROJECT: Final = "default"
+
+
+def project_id(name: str) -> str:
+    """Return the id of a project, which follows from its name."""
+    return str(uuid5(NAMESPACE_URL, f"langsmith-realtime:project:{name}"))
+
+
+class Store:
+    """The collector's folder.
+
+    Args:
+        directory: Made when it is missing; an existing one goes on where it was.
+        trace_limit: Runs a trace may have.
+        durable: Whether it must outlive a power failure; waiting for the disk takes 30 ms for each store.
+    """
+
+    def __init__(self, directory: Path, *, trace_limit: int, durable: bool) -> None:
+        self.directory = directory
+        self.incoming = directory / "attachments"
+        for folder in (directory, self.incoming):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left_over in self.incoming.glob("incoming-*"):
+            left_over.unlink()
+        database = directory / "runs.sqlite3"
+        os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
+        self._trace_limit = trace_limit
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
+        synchronous = "NORMAL" if durable else "OFF"
+        self._db.executescript(f"PRAGMA synchronous={synchronous}; PRAGMA journal_mode=WAL; {_SCHEMA}")
+        (self._revision,) = self._db.execute("SELECT coalesce(max(revision), 0) FROM runs").fetchone()
+
+    def close(self) -> None:
+        """Close the file; no method may be called afterwards."""
+        with self._lock:
+            self._db.close()
+
+    def apply(self, batch: Batch) -> None:
+        """Store everything a checked request asks for, or nothing of it.
+
+        Raises:
+            Refused: A run conflicts with what is stored.
+        """
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                moved = [file for operation in batch.operations for file in self._write(operation)]
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)",
+                    [(each["id"], each.get("run_id"), json.dumps(each)) for each in batch.feedback],
+                )
+                for come, stay in moved:
+                    stay.parent.mkdir(mode=0o700, exist_ok=True)
+                    come.replace(stay)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def run(self, run_id: str) -> StoredRun | None:
+        """Return one run."""
+        return next(iter(self._runs("WHERE id = ?", run_id)), None)
+
+    def runs(self, trace_id: str | None = None, project: str | None = None) -> list[StoredRun]:
+        """Return the runs of a trace, a project or all, in ``dotted_order`` order."""
+        return self._runs(
+            "WHERE (?1 IS NULL OR trace_id = ?1) AND (?2 IS NULL OR project = ?2) ORDER BY dotted_order",
+            trace_id,
+            project,
+        )
+
+    def changed_since(self, revision: int) -> tuple[int, list[StoredRun]]:
+        """Return the newest revision and the runs written after an earlier one (0: all)."""
+        newest = self._revision
+        return newest, self._runs("WHERE revision > ? AND revision <= ?", revision, newest)
+
+    def projects(self) -> dict[str, str]:
+        """Return the start of every project's first run, by project name."""
+        return dict(self._rows("SELECT project, min(dotted_order) FROM runs GROUP BY project ORDER BY 2 DESC"))
+
+    def feedback(self, run_ids: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """Return feedback as it was sent, of some runs or all."""
+        wanted = None if run_ids is None else set(run_ids)
+        rows = self._rows("SELECT run_id, content FROM feedback ORDER BY rowid")
+        return [json.loads(content) for run_id, content in rows if wanted is None or run_id in wanted]
+
+    def _write(self, operation: Operation) -> Iterator[tuple[Path, Path]]:
+        column, other = ("created", "updated") if operation.kind == "post" else ("updated", "created")
+        row = self._db.execute(f"SELECT {column}, {other} FROM runs WHERE id = ?", (operation.id,)).fetchone()  # noqa: S608 - two fixed names
+        if row and row[0] is not None:
+            raise conflict(operation.id)
+        if row is None:
+            self._count(operation)
+        sent = {key: value for key, value in operation.fields.items() if value is not None}
+        before = json.loads(row[1]) if row and row[1] is not None else {}
+        merged = {**before, **sent} if operation.kind == "patch" else {**sent, **before}
+        self._revision += 1
+        self._db.execute(
+            f"INSERT INTO runs (id, trace_id, dotted_order, project, {column}, revision) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
+            " ON CONFLICT (id) DO UPDATE SET trace_id = excluded.trace_id, dotted_order = excluded.dotted_order,"
+            f" project = excluded.project, {column} = excluded.{column}, revision = excluded.revision",
+            (
+                operation.id,
+                operation.trace_id,
+                merged["dotted_order"],
+                self._project_of(merged),
+                json.dumps(sent),
+                self._revision,
+            ),
+        )
+        for name, attachment in operation.attachments.items():
+            self._db.execute(
+                "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (operation.id, name, attachment.mime_type)
+            )
+            yield attachment.path, self._path(operation.id, name)
+
+    def _count(self, operation: Operation) -> None:
+        trace_id = operation.trace_id
+        # Counted as they come: counting the rows of a long trace for each of its runs takes quadratic time.
+        (runs,) = self._db.execute("SELECT total(runs) FROM traces WHERE id = ?", (trace_id,)).fetchone()
+        if runs >= self._trace_limit:
+            raise Refused("trace-size", f"trace {trace_id} has {self._trace_limit} runs, the limit", operation.id)
+        self._db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?)", (trace_id, int(runs) + 1))
+
+    def _project_of(self, fields: dict[str, Any]) -> str:
+        if fields.get("session_name") or "session_id" not in fields:
+            return fields.get("session_name") or DEFAULT_PROJECT
+        known = [name for (name,) in self._db.execute("SELECT DISTINCT project FROM runs")]
+        return next((name for name in known if project_id(name) == fields["session_id"]), DEFAULT_PROJECT)
+
+    def _runs(self, where: str, *values: object) -> list[StoredRun]:
+        return [self._stored(*row) for row in self._rows(f"{_SELECT} {where}", *values)]
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(query, values).fetchall()
+
+    def _path(self, run_id: str, name: str) -> Path:
+        return self.incoming / run_id / name
+
+    def _stored(self, run_id: str, project: str, created: str | None, updated: str | None, files: str) -> StoredRun:
+        fields = {**json.loads(created or "{}"), **json.loads(updated or "{}")}
+        ended = time(fields["end_time"], "end_time") if "end_time" in fields else None
+        error = fields.get("error")
+        return StoredRun(
+            id=run_id,
+            trace_id=fields["trace_id"],
+            parent_run_id=fields.get("parent_run_id"),
+            dotted_order=fields["dotted_order"],
+            name=fields.get("name", ""),
+            run_type=fields.get("run_type", ""),
+            start_time=start_time(fields),
+            end_time=ended,
+            inputs=fields.get("inputs", {}),
+            outputs=fields.get("outputs"),
+            error=error,
+            extra=fields.get("extra", {}),
+            tags=fields.get("tags", []),
+            events=fields.get("events", []),
+            project=project,
+            status="error" if error else "success" if ended else "pending",
+            attachments={
+                name: Attachment(mime_type, self._path(run_id, name)) for name, mime_type in json.loads(files).items()
+            },
+            creates=int(created is not None),
+            updates=int(updated is not None),
+        )

@@ -1,0 +1,63 @@
+"""Compares sounds: where one is found in another, and whether they agree all along."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Sound = npt.NDArray[np.floating[Any]]
+
+RATE = 24_000
+AUDIBLE = 0.01  # RMS, a part of full scale: -40 dBFS
+
+
+def find(wanted: Sound, within: Sound) -> int:
+    """The frame of `within` at which `wanted` fits best; negative when it begins earlier than `within`."""
+    size = 1 << (len(wanted) + len(within)).bit_length()
+    fit = np.fft.irfft(np.fft.rfft(within, size) * np.conj(np.fft.rfft(wanted, size)), size)
+    best = int(np.argmax(fit))
+    return best if best < len(within) else best - size
+
+
+def correlation(one: Sound, other: Sound) -> float:
+    """Between -1 and 1, for sounds of the same length; 0 when one of them is silent."""
+    size = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(np.dot(one, other)) / size if size else 0.0
+
+
+def window_correlations(one: Sound, other: Sound, *, window_s: float = 0.5, search_s: float = 0.03) -> list[float]:
+    """How well `other` agrees with `one` in each window in which `one` is audible, aligned within `search_s`.
+
+    Each window is aligned by itself: two devices' clocks differ, and one missing block would shift all that follows.
+    """
+    window, search = round(window_s * RATE), round(search_s * RATE)
+    padded = np.concatenate([np.zeros(search), other, np.zeros(search + len(one))])
+    found = []
+    for start in range(0, len(one) - window + 1, window):
+        piece = one[start : start + window]
+        if rms(piece) >= AUDIBLE:
+            around = padded[start : start + window + 2 * search]
+            sums = np.concatenate([[0.0], np.cumsum(np.square(around))])
+            energy = sums[window:] - sums[:-window]
+            fits = np.correlate(around, piece, "valid") / np.sqrt(np.maximum(energy, 1e-9) * np.sum(np.square(piece)))
+            found.append(float(np.max(fits)))
+    return found
+
+
+def shifted(sound: Sound, frames: int) -> Sound:
+    """The sound from its frame `frames` on; silence is put before it when that is negative."""
+    return sound[frames:] if frames >= 0 else np.concatenate([np.zeros(-frames), sound])
+
+
+def rms(sound: Sound) -> float:
+    """A part of full scale; 0 for no sound at all."""
+    return float(np.sqrt(np.mean(np.square(sound)))) if len(sound) else 0.0
+
+
+def audible_s(sound: Sound) -> float:
+    """For how many seconds it is audible, counted in blocks of 20 ms."""
+    block = RATE // 50
+    blocks = sound[: len(sound) // block * block].reshape(-1, block)
+    return float(np.count_nonzero(np.sqrt(np.mean(np.square(blocks), axis=1)) > AUDIBLE)) / 50

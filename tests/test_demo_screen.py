@@ -1,0 +1,174 @@
+"""What the demo shows: transcript, live picture, plain lines, trace tree and error sentences."""
+
+from __future__ import annotations
+
+import io
+import math
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from websockets.exceptions import ConnectionClosedError, InvalidHandshake, InvalidStatus
+from websockets.frames import Close
+
+from demo.devices import DeviceError
+from demo.errors import sentence
+from demo.screen import LiveScreen, Screen, loudness, screen
+from demo.transcript import Transcript
+from demo.tree import draw
+from langsmith_realtime.collector import Attachment, StoredRun
+
+
+def tone(dbfs: float) -> bytes:
+    """20 ms of 1 kHz whose RMS is so many dB below full scale."""
+    wave = np.sin(2 * np.pi * 1_000 * np.arange(480) / 24_000) * math.sqrt(2) * 10 ** (dbfs / 20)
+    return (wave * 32767).astype("<i2").tobytes()
+
+
+def conversation() -> Transcript:
+    transcript = Transcript()
+    transcript.item("u1", "user")  # spoken first, understood last
+    transcript.item("a1", "agent").text += "In Paris "
+    transcript.item("a1", "agent").text += "it's [sunny]."
+    transcript.item("a1", "agent").heard_ms = 5_120
+    transcript.item("a2", "agent")
+    transcript.item("u1", "user").text = "Paris?"
+    return transcript
+
+
+def test_a_late_transcript_stands_before_its_answer_and_silent_items_are_left_out() -> None:
+    assert str(conversation()) == "You: Paris?\nAgent: In Paris it's [sunny].  [interrupted after 5.1 s]"
+
+
+def test_plain_lines_where_output_goes_to_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    transcript = conversation()
+    with screen(transcript) as shown:
+        assert type(shown) is Screen
+        shown.level("user", tone(-20))
+        shown.complete(transcript.entries[0])
+        shown.tool("lookup_weather", '{"city": "Paris"}', "{}", 0.2)
+        shown.latency(0.8)
+        shown.interrupted(5_120)
+    assert capsys.readouterr().out.splitlines() == [
+        "You: Paris?",
+        '  tool lookup_weather({"city": "Paris"}) → {}  [200 ms]',
+        "  answer heard after 800 ms",
+        "  interrupted: 5.1 s of the reply were heard",
+    ]
+
+
+def test_a_terminal_shows_levels_transcript_tools_and_latencies_and_is_left_clean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, write=lambda _: 0, flush=lambda: None))
+    assert isinstance(screen(Transcript()), LiveScreen)
+
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, height=30, color_system=None)
+    transcript = conversation()
+    with LiveScreen(transcript, console) as shown:
+        shown.say("Talking to [nobody]")
+        shown.level("user", tone(-30))
+        shown.complete(transcript.entries[0])
+        shown.tool("lookup_weather", '{"city": "Paris"}', '{"now": "[sunny]"}', 0.2)
+        shown.latency(0.6)
+        shown.latency(0.8)
+        shown.interrupted(5_120)
+        console.print(shown._picture())
+    text = out.getvalue()
+    assert "Talking to [nobody]" in text
+    assert "You: Paris?" in text
+    assert "In Paris it's [sunny].  [interrupted after 5.1 s]" in text
+    assert 'lookup_weather({"city": "Paris"}) → {"now": "[sunny]"}' in text
+    assert "answer heard after 800 ms (mean 700 ms)" in text
+    assert "interrupted after 5.1 s" in text
+
+
+def test_levels_are_measured_in_decibels() -> None:
+    assert loudness(b"") == loudness(bytes(960)) == loudness(tone(-70)) == 0
+    assert loudness(tone(-30)) == pytest.approx(0.5, abs=0.01)
+    assert loudness(tone(-3)) == pytest.approx(0.95, abs=0.01)
+
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def run(
+    name: str, parent: StoredRun | None = None, *, began: float = 0, took: float | None = 0, **more: Any
+) -> StoredRun:
+    own = f"{began:09.3f}{name}"
+    fields: dict[str, Any] = {
+        "run_type": "chain",
+        "inputs": {},
+        "outputs": None,
+        "error": None,
+        "extra": {},
+        "tags": [],
+        "events": [],
+        "project": "demo",
+        "status": "success",
+    }
+    began_at = START + timedelta(seconds=began)
+    return StoredRun(
+        **{
+            **fields,
+            **more,
+            "id": own,
+            "name": name,
+            "trace_id": parent.trace_id if parent else own,
+            "parent_run_id": parent.id if parent else None,
+            "dotted_order": f"{parent.dotted_order}.{own}" if parent else own,
+            "start_time": began_at,
+            "end_time": None if took is None else began_at + timedelta(seconds=took),
+        }
+    )
+
+
+def test_the_trace_is_drawn_as_a_tree_in_the_order_things_happened() -> None:
+    root = run("realtime_session", took=27.5, attachments={"conversation": Attachment("audio/wav", Path("x"))})
+    done = run("response.done", root, began=7.4)
+    tool = run("lookup_weather", done, began=7.41, took=0.2, run_type="tool", error="Boom\nTraceback …")
+    created = run("response.created", root, began=6.9)
+    metadata = {"usage_metadata": {"total_tokens": 214}}
+    model = run("model", created, began=6.9, took=None, run_type="llm", extra={"metadata": metadata})
+    assert draw([tool, done, model, created, root]).splitlines() == [
+        "realtime_session · chain · at 0.00 s · 27.50 s · attachment conversation",
+        "├─ response.created · chain · at 6.90 s",
+        "│  └─ model · llm · at 6.90 s · never ended · 214 tokens",
+        "└─ response.done · chain · at 7.40 s",
+        "   └─ lookup_weather · tool · at 7.41 s · 0.20 s · error: Boom",
+    ]
+    assert draw([]) == ""
+
+
+class StrangeError(Exception):
+    """Stands for nothing the demo knows."""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (DeviceError("The speaker was lost."), "The speaker was lost."),
+        (InvalidStatus(SimpleNamespace(status_code=401)), "refused the API key (401): set OPENAI_API_KEY"),  # type: ignore[arg-type]
+        (InvalidStatus(SimpleNamespace(status_code=429)), "usage limits"),  # type: ignore[arg-type]
+        (InvalidStatus(SimpleNamespace(status_code=500)), "(500): check --model"),  # type: ignore[arg-type]
+        (ConnectionClosedError(Close(1011, "keepalive"), None), "lost (1011 keepalive): check the network"),
+        (ConnectionClosedError(Close(3000, "invalid_api_key"), None), "refused the API key"),
+        (ConnectionClosedError(None, None), "lost (without a word)"),
+        (InvalidHandshake("no websocket"), "cannot be reached (no websocket)"),
+        (PermissionError(13, "Permission denied", "/x"), "/x cannot be written (Permission denied): choose another"),
+        (ConnectionRefusedError(), "cannot be reached (ConnectionRefusedError)"),
+        (StrangeError(), None),
+    ],
+)
+def test_what_goes_wrong_outside_is_told_in_a_sentence_with_the_remedy(error: Exception, told: str | None) -> None:
+    said = sentence(error)
+    if told is None:
+        assert said is None
+    else:
+        assert told in str(said)
+        assert str(said).endswith(".")
