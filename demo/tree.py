@@ -44,5 +44,6 @@ def _label(run: StoredRun, root: StoredRun) -> str:
         parts.append(f"{tokens} tokens")
     parts += [f"attachment {name}" for name in run.attachments]
     if run.error:
-        parts.append(f"error: {run.error.splitlines()[0]}")
+        kind = "interrupted" if run.metadata.get("ls_is_error_interrupt") else "error"
+        parts.append(f"{kind}: {run.error.splitlines()[0]}")
     return " · ".join(parts)

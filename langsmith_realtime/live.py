@@ -185,12 +185,13 @@ class LiveConversation:
 
     def leave(self, error: BaseException | None) -> None:
         """The block ends."""
-        current = context.get_current_run_tree()
-        if isinstance(current, ParentRun) and current.family is self.family:
-            context.set_parent(self._before)
         self.close(error)
 
     def close(self, error: BaseException | str | None = None) -> None:
+        """The conversation ends; in this context, work nests where it did before."""
+        current = context.get_current_run_tree()
+        if isinstance(current, ParentRun) and current.family is self.family and current.is_conversation:
+            context.set_parent(self._before)
         with self._stamping:
             if self._closed:
                 return

@@ -480,3 +480,29 @@ def test_tool_calls_are_runs_without_any_code_of_the_users(tracing: Collector) -
     assert done.run.end_time is not None
     assert done.run.end_time > done.run.start_time  # it lasted until the last result
     assert spanned([{"type": name} for name in root.names()]) == root.names()
+
+
+@newest
+def test_a_reconnection_stays_one_trace_and_is_visible_in_it(tracing: Collector) -> None:
+    async def talk(server: RealtimeServer) -> None:
+        manager = async_client(server).realtime.connect(
+            model="gpt-realtime", on_reconnecting=lambda _: None, initial_delay=0.01
+        )
+        async with manager as raw, wrap_realtime(raw) as connection:
+            sessions: list[str] = []
+            async for event in connection:
+                if event.type == "session.updated":
+                    break
+                sessions.append(event.type)
+                if len(sessions) == 2:
+                    await connection.session.update(session={"type": "realtime", "instructions": "Again."})
+
+    first, second = Script(on_connect=[Close(1012, "restarting")]), Script()
+    with RealtimeServer([first, second]) as server:
+        asyncio.run(talk(server))
+    root = the_tree(tracing)
+    assert root.names() == ["session.created", "session.created", "session.updated"]
+    assert root.run.error is None
+    assert root.metadata["reconnections"] == 1
+    assert root.children[1].metadata["reconnected"] is True
+    assert "reconnected" not in root.children[0].metadata
