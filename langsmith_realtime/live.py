@@ -39,7 +39,8 @@ class LiveConversation:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._began = time.monotonic()
-        self.family = begin(options)
+        self.guard = Guard()
+        self.family = begin(options, self.guard)
         self._start = microseconds_of(self.family.root.start_time)
         self._last = self._start  # µs, of the latest event's run
         self._stamping = threading.Lock()
@@ -50,7 +51,6 @@ class LiveConversation:
         self._dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
         self._closed = False
         self._lost: BaseException | None = None
-        self.guard = Guard()
         self._worker: Worker = worker()
         self._worker.open[id(self)] = self
         self._session = _session(options, self.family, self._worker, self.guard)

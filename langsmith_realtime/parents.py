@@ -15,6 +15,7 @@ from uuid import UUID
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.events import ANNOUNCING, Call, FrameError, announced_calls, parse
+from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of, segment, time_of, uuid7
 from langsmith_realtime.options import THREAD_KEYS
 
@@ -25,8 +26,17 @@ REMEMBERED = 64
 class Family:
     """What all runs of one conversation share, and which calls the user's own runs have taken."""
 
-    def __init__(self, root: RunTree, outer: RunTree | None, metadata: dict[str, Any], tags: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        root: RunTree,
+        *,
+        outer: RunTree | None,
+        metadata: dict[str, Any],
+        tags: tuple[str, ...],
+        guard: Guard,
+    ) -> None:
         self.outer = outer
+        self.guard = guard
         self.metadata = metadata
         self.tags = tags
         self.root = adopt(root, self)
@@ -66,6 +76,19 @@ class Family:
 
     def answered(self, call_id: str) -> None:
         self._answered.add(call_id)
+
+    def equip(self, child: RunTree, below: ParentRun) -> None:
+        """Give a user's own run what every run of the conversation has, and the call it carries out."""
+        given = (child.extra or {}).get("metadata") or {}
+        metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
+        if metadata.get("tool_call_id") in self.claimed:
+            del metadata["tool_call_id"]  # its parent's
+        metadata.update(self.metadata)
+        call_id = self.claim(child, below)
+        if call_id is not None:
+            metadata["tool_call_id"] = call_id
+        child.extra = {**(child.extra or {}), "metadata": metadata}
+        child.tags = list(dict.fromkeys([*(child.tags or []), *self.tags]))
 
     def claim(self, child: RunTree, below: ParentRun) -> str | None:
         """The call that a user's run carries out: by function name, then in the order announced."""
@@ -113,16 +136,10 @@ class ParentRun(RunTree):
         child = super().create_child(*args, **kwargs)
         self.child_runs.clear()  # nobody reads them, and they would grow with the conversation
         family = self.family
-        given = (child.extra or {}).get("metadata") or {}
-        metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
-        if metadata.get("tool_call_id") in family.claimed:
-            del metadata["tool_call_id"]  # its parent's
-        metadata.update(family.metadata)
-        call_id = family.claim(child, self)
-        if call_id is not None:
-            metadata["tool_call_id"] = call_id
-        child.extra = {**(child.extra or {}), "metadata": metadata}
-        child.tags = list(dict.fromkeys([*(child.tags or []), *family.tags]))
+        try:
+            family.equip(child, self)
+        except Exception as error:
+            family.guard.report("create_child", error)
         return adopt(child, family, ours=False)
 
 

@@ -11,17 +11,18 @@ from langsmith import run_helpers
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime import context
+from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of, start_of, time_of, uuid7
 from langsmith_realtime.options import THREAD_KEYS, Options
 from langsmith_realtime.parents import Family, ParentRun
 from langsmith_realtime.version import __version__
 
 
-def begin(options: Options) -> Family:
+def begin(options: Options, guard: Guard) -> Family:
     """The family of a conversation that opens now, in this context."""
     outer = _outer(options)
     root, metadata = _root(options, outer)
-    return Family(root, outer, metadata, options.tags)
+    return Family(root, outer=outer, metadata=metadata, tags=options.tags, guard=guard)
 
 
 def _outer(options: Options) -> RunTree | None:

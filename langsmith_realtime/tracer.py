@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from typing_extensions import Self, Unpack
 
 from langsmith_realtime.audio.tracks import AGENT, USER
-from langsmith_realtime.guard import logger
+from langsmith_realtime.guard import Guard, logger
 from langsmith_realtime.live import LiveConversation
 from langsmith_realtime.options import Options, TracingOptions
 
@@ -42,7 +42,7 @@ class SessionTracer:
     def __init__(self, **options: Unpack[TracingOptions]) -> None:
         checked = Options.of(**options)
         #: What the taps of ``wrap_realtime`` talk to; None when tracing is off.
-        self.live = LiveConversation(checked) if checked.is_on else None
+        self.live = _begin(checked)
 
     @property
     def enabled(self) -> bool:
@@ -145,3 +145,14 @@ class SessionTracer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.__exit__(kind, error, traceback)
+
+
+def _begin(options: Options) -> LiveConversation | None:
+    """The conversation when it is to be traced; one that cannot be is not, and goes on all the same."""
+    if not options.is_on:
+        return None
+    try:
+        return LiveConversation(options)
+    except Exception as error:
+        Guard().report("opening the trace", error)
+        return None

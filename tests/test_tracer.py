@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from langsmith import Client, tracing_context
+from langsmith import Client, trace, tracing_context
 
 from langsmith_realtime import Recording, SessionTracer, guard
 from langsmith_realtime.collector import Collector
@@ -372,7 +372,9 @@ def test_a_hundred_conversations_at_once(tracing: Collector) -> None:
     roots = trees(tracing)
     assert len(roots) == 100
     for root in roots:
-        assert root.run.outputs["messages"] == [{"role": "user", "content": f"I am {root.metadata['thread_id']}."}]
+        assert (root.run.outputs or {})["messages"] == [
+            {"role": "user", "content": f"I am {root.metadata['thread_id']}."}
+        ]
         assert root.metadata["event_count"] == len(root.children) == 3
 
 
@@ -400,3 +402,27 @@ def test_nothing_is_kept_of_a_conversation_that_ended(tracing: Collector) -> Non
     del tracer
     gc.collect()
     assert live() is None
+
+
+def test_a_trace_that_cannot_be_opened_costs_nobody_the_conversation(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(guard, "_logged", set())
+    monkeypatch.setattr("langsmith_realtime.root.RunTree", None)
+    with SessionTracer() as tracer:
+        tracer.server_event(CREATED)
+    assert not tracer.enabled
+    assert "opening the trace" in caplog.text
+    guard.failures.clear()
+
+
+def test_a_users_run_is_made_even_when_ours_cannot_be_added_to_it(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event(CREATED)
+        monkeypatch.setattr("langsmith_realtime.parents.THREAD_KEYS", None)
+        with trace("work") as run:
+            assert run.name == "work"
+    guard.failures.clear()
+    assert the_tree(tracing)["work"].run.end_time is not None
