@@ -14,12 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from langsmith_realtime.audio.formats import Samples
 from langsmith_realtime.audio.tracks import USER, ChannelWrite
 
 HEADER_BYTES = 44
 FRAME_BYTES = 4
 #: RIFF sizes are 32 bits; libsndfile stops there without a word, so do we.
 MAX_FRAMES = (2**32 - 1 - HEADER_BYTES) // FRAME_BYTES
+
+#: A longer write is done in pieces, so that it takes no memory of its own.
+BLOCK_FRAMES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -47,41 +51,58 @@ class Wav:
     def __init__(self, path: Path, rate: int, max_frames: int | None = None) -> None:
         self.path = path
         self.rate = rate
-        #: Frames that were not kept because the recording had reached its limit.
+        #: Frames that were not kept because the recording had reached its limit; known once it is closed.
         self.frames_beyond_limit = 0
         self._limit = MAX_FRAMES if max_frames is None else min(max_frames, MAX_FRAMES)
-        self._ends = [0, 0]  # frames written, by channel
+        self._user_end = 0
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        os.pwrite(self._file, _header(rate, None), 0)
+        self._put(0, _header(rate, None))
 
     def write(self, item: ChannelWrite) -> None:
-        """Put the samples of one channel where they belong; what lies before frame 0 is left out."""
+        """Put the samples of one channel where they belong; what lies before frame 0 is left out.
+
+        Raises:
+            OSError: the disk is full, or gone.
+        """
         start, samples = item.write.start, item.write.samples
         if start < 0:
             start, samples = 0, samples[-start:]
-        room = max(0, self._limit - start)
-        if len(samples) > room:
-            self.frames_beyond_limit += len(samples) - room
-            samples = samples[:room]
-        if not len(samples):
-            return
-        position = HEADER_BYTES + start * FRAME_BYTES
-        there = os.pread(self._file, len(samples) * FRAME_BYTES, position)
-        frames = np.zeros((len(samples), 2), dtype="<i2")
-        frames.reshape(-1)[: len(there) // 2] = np.frombuffer(there, dtype="<i2", count=len(there) // 2)
-        frames[:, item.channel] = samples
-        os.pwrite(self._file, frames.tobytes(), position)
-        self._ends[item.channel] = max(self._ends[item.channel], start + len(samples))
+        kept = samples[: max(0, self._limit - start)]
+        for first in range(0, len(kept), BLOCK_FRAMES):
+            self._merge(item.channel, start + first, kept[first : first + BLOCK_FRAMES])
+        if item.channel == USER and len(samples):
+            self._user_end = max(self._user_end, start + len(samples))
 
     def close(self, frames: int) -> None:
         """Finish the file at that length, or where the user's sound ends if that is later.
 
         What the agent still had to say then was not heard.
+
+        Raises:
+            OSError: the disk is full, or gone; the file is closed all the same.
         """
-        length = min(max(frames, self._ends[USER]), self._limit)
-        os.ftruncate(self._file, HEADER_BYTES + length * FRAME_BYTES)
-        os.pwrite(self._file, _header(self.rate, length), 0)
-        os.close(self._file)
+        wanted = max(frames, self._user_end)
+        length = min(wanted, self._limit)
+        self.frames_beyond_limit = wanted - length
+        try:
+            os.ftruncate(self._file, HEADER_BYTES + length * FRAME_BYTES)
+            self._put(0, _header(self.rate, length))
+        finally:
+            os.close(self._file)
+
+    def _merge(self, channel: int, start: int, samples: Samples) -> None:
+        """Put one channel's samples beside what the other channel has there."""
+        position = HEADER_BYTES + start * FRAME_BYTES
+        there = np.frombuffer(os.pread(self._file, len(samples) * FRAME_BYTES, position), dtype="<i2")
+        frames = np.zeros((len(samples), 2), dtype="<i2")
+        frames.reshape(-1)[: len(there)] = there
+        frames[:, channel] = samples
+        self._put(position, frames.tobytes())
+
+    def _put(self, position: int, data: bytes) -> None:
+        while data:  # a disk that fills up takes a part, and refuses the rest
+            written = os.pwrite(self._file, data, position)
+            position, data = position + written, data[written:]
 
 
 def private_directory(wanted: str | os.PathLike[str] | None) -> Path:

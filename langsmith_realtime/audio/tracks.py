@@ -6,12 +6,18 @@ application feeds itself is taken from there alone.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
-from langsmith_realtime.audio.formats import PCM16, Decoder, Format, Samples, to_rate
-from langsmith_realtime.audio.timeline import Cut, Microphone, Playback, Timed, Write
+import numpy as np
+
+from langsmith_realtime.audio.formats import PCM16, Decoder, Format, Samples
+from langsmith_realtime.audio.playback import Cut, Playback
+from langsmith_realtime.audio.timeline import Microphone, Timed, Write, silence
 
 USER, AGENT = 0, 1
+#: Deltas of a cut reply that are remembered, to know them again when the application feeds them.
+MUTED_DELTAS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,49 +36,65 @@ class AgentChannel:
         self._fed: Playback | None = None
         self._timed = Timed(rate)
         self._rate = rate
-        self._segment = 0  # a cut ends what was fed before it
+        # What is fed has no item ids: a segment is what was fed between two cuts.
+        self._segment = 0
+        self._segment_ended = False
+        self._segment_of: dict[str, str] = {}  # of the items that were cut
+        self._muted: deque[Samples] = deque(maxlen=MUTED_DELTAS)
         self._writes: list[Write] = []
 
-    def received(self, t: float, item_id: str, samples: Samples) -> None:
+    def received(self, t: float, item_id: str, samples: Samples, *, muted: bool = False) -> None:
+        if muted:
+            self._received.mute(t, item_id)
+            self._muted.append(samples)
+        else:
+            self._muted.clear()
         self._received.chunk(t, item_id, samples)
         self._collect()
 
-    def mute(self, item_id: str) -> None:
-        self._received.mute(item_id)
-
     def fed(self, t: float, samples: Samples, at: float | None) -> None:
+        if not len(samples):
+            return
         if self._fed is None:
-            self._received.erase()
-            self._collect()
             self._fed = Playback(self._rate)
+            if self._received.written_until:
+                self._writes.append(Write(0, silence(self._received.written_until)))
+        if at is None and self._is_muted(samples):
+            return
         if at is None:
+            self._segment += self._segment_ended
+            self._segment_ended = False
             self._fed.chunk(t, str(self._segment), samples)
-        elif len(samples):
+        else:
             self._writes.append(self._timed.place(at, samples))
         self._collect()
 
-    def barge_in(self, t: float) -> list[Cut]:
-        cuts = self._received.cut(t)
+    def barge_in(self, t: float, *, final: bool = False) -> list[Cut]:
+        cuts = self._received.cut(t, final=final)
         if self._fed is not None:
-            self._fed.cut(t)
-            self._segment += 1
+            self._fed.cut(t, final=final)
+            for cut in cuts:
+                self._end_segment(cut.item_id)
+            self._segment_ended = True
         self._collect()
         return cuts
 
     def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
-        position = self._received.position_s(item_id, heard_ms)
-        cut = self._received.cut_item(item_id, heard_ms)
+        cut = self._received.truncate(t, item_id, heard_ms)
         if self._fed is not None:
-            self._fed.cut_at(t if position is None else position)
-            self._segment += 1
+            segment, begins = self._end_segment(item_id), self._received.begins(item_id)
+            if begins is None:
+                heard_ms = self._fed.played_ms(segment, t)
+            else:
+                heard_ms += self._fed.played_ms(segment, begins)
+            self._fed.truncate(t, segment, heard_ms)
         self._collect()
         return cut
 
     def truncate_refused(self, item_id: str) -> Cut | None:
-        cut = self._received.uncut_item(item_id)
-        if self._fed is not None:
-            until = self._received.playing_until(item_id)
-            self._fed.cut_at(1e9 if cut is None or until is None else until)
+        cut = self._received.truncation_refused(item_id)
+        if self._fed is not None and item_id in self._segment_of:
+            self._fed.truncation_refused(self._segment_of[item_id])
         self._collect()
         return cut
 
@@ -83,6 +105,21 @@ class AgentChannel:
         writes, self._writes = self._writes, []
         return writes
 
+    def _is_muted(self, samples: Samples) -> bool:
+        """Whether it is a delta that came after the cut, fed as it arrived: nobody plays it."""
+        for index, muted in enumerate(self._muted, 1):
+            if np.array_equal(muted, samples):
+                for _ in range(index):
+                    self._muted.popleft()
+                return True
+        return False
+
+    def _end_segment(self, item_id: str) -> str:
+        """The segment in which the item was cut; by default the one that is fed now, or was last."""
+        segment = self._segment_of.setdefault(item_id, str(self._segment))
+        self._segment_ended = self._segment_ended or segment == str(self._segment)
+        return segment
+
     def _collect(self) -> None:
         if self._fed is None:
             self._writes += self._received.writes
@@ -92,18 +129,31 @@ class AgentChannel:
         self._received.writes.clear()
 
 
+@dataclass(frozen=True, slots=True)
+class _Channels:
+    user: Microphone
+    agent: AgentChannel
+    rate: int
+
+
 class Tracks:
-    """The two channels of one conversation. Times are seconds since its start."""
+    """The two channels of one conversation. Times are seconds since its start.
+
+    The recording's rate is the higher of the session's two as they are known when the first audio
+    comes, or else that audio's own.
+    """
 
     def __init__(self, fed_rate: int = PCM16.rate) -> None:
-        #: Hz; None until the first audio decides it.
-        self.rate: int | None = None
         self._fed_rate = fed_rate
         self._formats: dict[int, Format] = {}
         self._decoders: dict[tuple[int, bool], Decoder] = {}
-        self._user: Microphone | None = None
-        self._agent: AgentChannel | None = None
+        self._channels: _Channels | None = None
         self._user_fed = False
+
+    @property
+    def rate(self) -> int | None:
+        """Hz; None until the first audio decides it."""
+        return None if self._channels is None else self._channels.rate
 
     def set_formats(self, user: Format | None, agent: Format | None) -> None:
         """The session's formats, as far as they are known."""
@@ -115,11 +165,10 @@ class Tracks:
         Raises:
             ValueError: the payload is no base64 audio.
         """
-        decoder = self._decoder(USER)
+        decoder, channels = self._input(USER)
         samples = decoder.decode_base64(payload)
-        user, _ = self._channels(decoder)
         if not self._user_fed:
-            user.chunk(t, self._convert(decoder, samples))
+            channels.user.chunk(t, samples)
 
     def agent_received(self, t: float, item_id: str, payload: object, *, muted: bool = False) -> None:
         """``response.output_audio.delta``'s base64 arrived at ``t``; muted speech is not heard.
@@ -127,79 +176,77 @@ class Tracks:
         Raises:
             ValueError: the payload is no base64 audio.
         """
-        decoder = self._decoder(AGENT)
-        samples = decoder.decode_base64(payload)
-        _, agent = self._channels(decoder)
-        if muted:
-            agent.mute(item_id)
-        agent.received(t, item_id, self._convert(decoder, samples))
+        decoder, channels = self._input(AGENT)
+        channels.agent.received(t, item_id, decoder.decode_base64(payload), muted=muted)
 
     def user_fed(self, t: float, pcm: bytes, at: float | None = None) -> None:
-        """The application recorded PCM16 of the user itself."""
-        decoder = self._decoder(USER, fed=True)
-        user, _ = self._channels(decoder)
+        """The application recorded PCM16 of the user itself, from ``at`` on if it says so.
+
+        With the first of it, all that was captured automatically is taken back.
+        """
+        decoder, channels = self._input(USER, fed=True)
+        samples = decoder.decode(pcm)
+        if not len(samples):
+            return
         if not self._user_fed:
             self._user_fed = True
-            user.forget()
-        samples = self._convert(decoder, decoder.decode(pcm))
+            channels.user.restart()
         if at is None:
-            user.chunk(t, samples)
+            channels.user.chunk(t, samples)
         else:
-            user.chunk_at(at, samples)
+            channels.user.chunk_at(at, samples)
 
     def agent_fed(self, t: float, pcm: bytes, at: float | None = None) -> None:
-        """The application played PCM16 of the agent itself."""
-        decoder = self._decoder(AGENT, fed=True)
-        _, agent = self._channels(decoder)
-        agent.fed(t, self._convert(decoder, decoder.decode(pcm)), at)
+        """The application played PCM16 of the agent itself, from ``at`` on if it says so.
+
+        With the first of it, all that was captured automatically is taken back.
+        """
+        decoder, channels = self._input(AGENT, fed=True)
+        channels.agent.fed(t, decoder.decode(pcm), at)
 
     def barge_in(self, t: float) -> list[Cut]:
         """What the agent still had to say at ``t`` is not heard."""
-        return self._agent.barge_in(t) if self._agent is not None else []
+        return [] if self._channels is None else self._channels.agent.barge_in(t)
 
     def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
-        return self._agent.truncate(t, item_id, heard_ms) if self._agent is not None else None
+        """``conversation.item.truncate`` was sent at ``t``; None when nothing of the item arrived."""
+        return None if self._channels is None else self._channels.agent.truncate(t, item_id, heard_ms)
 
     def truncate_refused(self, item_id: str) -> Cut | None:
-        return self._agent.truncate_refused(item_id) if self._agent is not None else None
+        """The server refused the item's latest truncation; tells how it is cut all the same, if it is."""
+        return None if self._channels is None else self._channels.agent.truncate_refused(item_id)
 
     def playing_until(self, item_id: str) -> float | None:
         """When the last of the item is heard, in seconds; None when nothing of it is."""
-        return self._agent.playing_until(item_id) if self._agent is not None else None
+        return None if self._channels is None else self._channels.agent.playing_until(item_id)
 
     def advance(self, t: float) -> None:
-        if self._user is not None:
-            self._user.advance(t)
+        """Time went on to ``t``."""
+        if self._channels is not None:
+            self._channels.user.advance(t)
 
     def close(self, t: float) -> list[Cut]:
         """The conversation ended at ``t``: audio still queued was not heard."""
-        if self._user is not None:
-            self._user.close()
-        return self.barge_in(t)
+        if self._channels is None:
+            return []
+        self._channels.user.close()
+        return self._channels.agent.barge_in(t, final=True)
 
     def take_writes(self) -> list[ChannelWrite]:
         """What is to be written since the last call, in order."""
-        writes: list[ChannelWrite] = []
-        if self._user is not None:
-            writes += [ChannelWrite(USER, write) for write in self._user.writes]
-            self._user.writes.clear()
-        if self._agent is not None:
-            writes += [ChannelWrite(AGENT, write) for write in self._agent.take_writes()]
-        return writes
+        if self._channels is None:
+            return []
+        user, agent = self._channels.user, self._channels.agent
+        writes = [ChannelWrite(USER, write) for write in user.writes]
+        user.writes.clear()
+        return writes + [ChannelWrite(AGENT, write) for write in agent.take_writes()]
 
-    def _decoder(self, channel: int, *, fed: bool = False) -> Decoder:
+    def _input(self, channel: int, *, fed: bool = False) -> tuple[Decoder, _Channels]:
         wanted = Format("pcm16", self._fed_rate) if fed else self._formats.get(channel, PCM16)
+        if self._channels is None:
+            rate = max((known.rate for known in self._formats.values()), default=wanted.rate)
+            self._channels = _Channels(Microphone(rate), AgentChannel(rate), rate)
         decoder = self._decoders.get((channel, fed))
         if decoder is None or decoder.format != wanted:
-            decoder = self._decoders[channel, fed] = Decoder(wanted)
-        return decoder
-
-    def _channels(self, decoder: Decoder) -> tuple[Microphone, AgentChannel]:
-        if self._user is None or self._agent is None:
-            rates = [known.rate for known in self._formats.values()] or [decoder.format.rate]
-            self.rate = max(rates)
-            self._user, self._agent = Microphone(self.rate), AgentChannel(self.rate)
-        return self._user, self._agent
-
-    def _convert(self, decoder: Decoder, samples: Samples) -> Samples:
-        return to_rate(samples, decoder.format.rate, self.rate or decoder.format.rate)
+            decoder = self._decoders[channel, fed] = Decoder(wanted, self._channels.rate)
+        return decoder, self._channels

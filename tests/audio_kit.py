@@ -1,0 +1,113 @@
+"""Sounds to put into a recording, and ears to hear what became of them."""
+
+from __future__ import annotations
+
+import base64
+import wave
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from langsmith_realtime.audio.formats import NO_SAMPLES, Samples
+from langsmith_realtime.audio.recording import Wav
+from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from langsmith_realtime.audio.timeline import Write
+
+RATE = 24_000
+
+#: The same examples every time, so that a failure is the change's that made it; time is not measured here.
+properties = settings(max_examples=50, deadline=None, derandomize=True)
+
+
+def tone(seconds: float, *, rate: int = RATE, hz: int = 1000) -> Samples:
+    """A loud sine that begins with a loud sample."""
+    return np.asarray(12_000 * np.cos(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate), dtype=np.int16)
+
+
+def numbered(frames: int, first: int = 1) -> Samples:
+    """Samples that tell where they come from; none is silence."""
+    return np.asarray((np.arange(frames) + first - 1) % 32_000 + 1, dtype=np.int16)
+
+
+def wire(sound: Samples | bytes) -> str:
+    """As it is sent: base64 of PCM16, or of bytes in another format."""
+    return base64.b64encode(sound if isinstance(sound, bytes) else sound.astype("<i2").tobytes()).decode()
+
+
+def pieces(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """The data in pieces of these sizes, over and over."""
+    wanted = list(sizes)
+    at = turn = 0
+    while at < len(data):
+        yield data[at : at + wanted[turn % len(wanted)]]
+        at += wanted[turn % len(wanted)]
+        turn += 1
+
+
+def near(seconds: float, within: float = 0.001) -> Any:
+    return pytest.approx(seconds, abs=within)
+
+
+def laid_out(writes: Iterable[Write]) -> Samples:
+    """The channel that these writes make."""
+    writes = list(writes)
+    channel = np.zeros(max((w.start + len(w.samples) for w in writes), default=0), dtype=np.int16)
+    for write in writes:
+        channel[write.start : write.start + len(write.samples)] = write.samples
+    return channel
+
+
+def stretches(channel: Samples, rate: int = RATE, *, gap: float = 0.01) -> list[tuple[float, float]]:
+    """Where something is heard: (from, to) in seconds; what is less than ``gap`` apart belongs together."""
+    loud = np.flatnonzero(np.abs(channel.astype(np.int32)) > 500)
+    if not len(loud):
+        return []
+    breaks = np.flatnonzero(np.diff(loud) > gap * rate)
+    starts, ends = loud[np.r_[0, breaks + 1]], loud[np.r_[breaks, -1]] + 1
+    return [(round(a / rate, 4), round(b / rate, 4)) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+
+class Take:
+    """A conversation's audio on its way to a WAV, as the session takes it there."""
+
+    def __init__(self, path: Path, tracks: Tracks | None = None, *, max_frames: int | None = None) -> None:
+        self.tracks = tracks or Tracks()
+        self._path = path
+        self._max_frames = max_frames
+        self._wav: Wav | None = None
+
+    def record(self) -> None:
+        writes = self.tracks.take_writes()
+        if writes and self._wav is None:
+            assert self.tracks.rate is not None
+            self._wav = Wav(self._path, self.tracks.rate, self._max_frames)
+        for write in writes:
+            assert self._wav is not None
+            self._wav.write(write)
+
+    def end(self, t: float) -> tuple[Samples, Samples]:
+        """The conversation ended at ``t``: what the user, and what the agent is heard to say."""
+        self.tracks.close(t)
+        self.record()
+        if self._wav is None:
+            return NO_SAMPLES, NO_SAMPLES
+        assert self.tracks.rate is not None
+        self._wav.close(round(t * self.tracks.rate))
+        rate, channels = read_wav(self._path)
+        assert rate == self.tracks.rate
+        return channels[USER], channels[AGENT]
+
+
+def read_wav(path: Path) -> tuple[int, tuple[Samples, Samples]]:
+    """Rate, and (left, right)."""
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getsampwidth()) == (2, 2)
+        frames = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").reshape(-1, 2)
+        return file.getframerate(), (frames[:, 0].copy(), frames[:, 1].copy())

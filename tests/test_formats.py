@@ -1,0 +1,113 @@
+"""Bytes of a channel become samples: which format is meant, how it is decoded, and at which rate."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langsmith_realtime.audio.formats import PCM16, Decoder, Format, Resampler, named
+from tests.audio_kit import numbered, pieces, properties, tone
+
+SIZES = st.lists(st.integers(1, 700), min_size=1, max_size=8)
+
+
+def decoded(decoder: Decoder, chunks: list[bytes]) -> list[int]:
+    return np.concatenate([decoder.decode(chunk) for chunk in chunks]).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"type": "audio/pcm", "rate": 24000}, PCM16),
+        ({"type": "audio/pcm", "rate": 16000}, Format("pcm16", 16_000)),
+        ({"type": "audio/pcm"}, PCM16),
+        ({"type": "audio/pcm", "rate": 7}, PCM16),
+        ({"type": "audio/pcm", "rate": "fast"}, PCM16),
+        ({"type": "audio/pcmu"}, Format("ulaw", 8_000)),
+        ({"type": "audio/pcma"}, Format("alaw", 8_000)),
+        ("pcm16", PCM16),
+        ("g711_ulaw", Format("ulaw", 8_000)),
+        ("g711_alaw", Format("alaw", 8_000)),
+        ("mp3", None),
+        ({"type": ["audio/pcm"]}, None),
+        (None, None),
+        (24000, None),
+    ],
+)
+def test_a_format_is_known_by_its_ga_object_or_its_beta_name(said: object, meant: Format | None) -> None:
+    assert named(said) == meant
+
+
+def test_a_frame_is_two_bytes_of_pcm_or_one_of_g711() -> None:
+    assert [Format(encoding, 8_000).bytes_per_frame for encoding in ("pcm16", "ulaw", "alaw")] == [2, 1, 1]
+
+
+@properties
+@given(data=st.binary(max_size=3000), sizes=SIZES)
+def test_any_chunking_of_pcm_gives_the_same_samples(data: bytes, sizes: list[int]) -> None:
+    whole = np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").tolist()
+    assert decoded(Decoder(PCM16), [b"", *pieces(data, sizes)]) == whole
+
+
+# ITU-T G.711, the ends of some segments, in 16 bits.
+ULAW = {0x00: -32124, 0x0F: -16764, 0x10: -15996, 0x6F: -132, 0x7E: -8, 0x7F: 0, 0x80: 32124, 0x9F: 8316, 0xFF: 0}
+ALAW = {0x55: -8, 0x54: -24, 0xD5: 8, 0xD4: 24, 0x2A: -32256, 0xAA: 32256, 0xA5: 16896, 0x45: -264}
+
+
+@pytest.mark.parametrize(("encoding", "codes"), [("ulaw", ULAW), ("alaw", ALAW)])
+def test_telephone_codes_have_the_levels_of_the_standard(encoding: str, codes: dict[int, int]) -> None:
+    decoder = Decoder(Format(encoding, 8_000))
+    assert decoder.decode(bytes(codes)).tolist() == list(codes.values())
+
+
+@pytest.mark.parametrize("encoding", ["ulaw", "alaw"])
+def test_telephone_codes_are_symmetric_and_all_levels_differ(encoding: str) -> None:
+    levels = Decoder(Format(encoding, 8_000)).decode(bytes(range(256)))
+    assert levels[:128].tolist() == (-levels[128:]).tolist()
+    assert len(set(levels.tolist())) == (255 if encoding == "ulaw" else 256)  # µ-law has two zeros
+
+
+def test_a_wire_payload_is_base64() -> None:
+    decoder = Decoder(PCM16)
+    assert decoder.decode_base64(base64.b64encode(b"\x01\x02\x03").decode()).tolist() == [0x0201]
+    assert decoder.decode_base64(base64.b64encode(b"\x04").decode()).tolist() == [0x0403]
+    assert decoder.decode_base64("").tolist() == []
+
+
+@pytest.mark.parametrize("payload", ["AAA", "no base64!", "ÄÖÜ=", None, b"AAAA", 7])
+def test_a_payload_that_is_no_base64_is_refused(payload: object) -> None:
+    with pytest.raises(ValueError, match=r"base64|ASCII|no text"):
+        Decoder(PCM16).decode_base64(payload)
+
+
+@properties
+@given(rate=st.sampled_from([8_000, 11_025, 16_000, 24_000, 44_100, 48_000]), sizes=SIZES, frames=st.integers(1, 3000))
+def test_no_chunking_changes_a_resampled_sample_or_their_number(rate: int, sizes: list[int], frames: int) -> None:
+    data = numbered(frames).astype("<i2").tobytes()
+    at_once = Decoder(Format("pcm16", rate), 24_000).decode(data)
+    in_pieces = decoded(Decoder(Format("pcm16", rate), 24_000), list(pieces(data, sizes)))
+    assert in_pieces == at_once.tolist()
+    assert abs(len(in_pieces) - frames * 24_000 / rate) <= max(1.0, 24_000 / rate)
+
+
+def test_many_small_chunks_do_not_drift() -> None:
+    decoder = Decoder(Format("pcm16", 44_100), 8_000)
+    made = sum(len(decoder.decode(b"\x00\x00" * 49)) for _ in range(9_000))
+    assert made == 10 * 8_000
+
+
+def test_resampled_speech_sounds_the_same() -> None:
+    heard = Resampler(8_000, 24_000).convert(tone(1, rate=8_000, hz=300))
+    wanted = tone(1, hz=300)[: len(heard)]
+    assert np.corrcoef(heard, wanted)[0, 1] > 0.999
+    assert np.max(np.abs(heard.astype(int) - wanted)) < 200
+
+
+def test_telephone_speech_is_taken_to_the_recordings_rate() -> None:
+    decoder = Decoder(Format("ulaw", 8_000), 24_000)
+    assert len(decoder.decode(b"\x00" * 8_000)) == 24_000 - 2  # the last two lie beyond the last known
+    assert set(decoder.decode(b"\x00" * 8_000).tolist()) == {-32124}

@@ -1,0 +1,84 @@
+"""Test signals, and the formats in which the scripted server hears and speaks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from langsmith_realtime.testing import RATE, Script, Turn, silence, speech_like, tone
+from langsmith_realtime.testing.errors import ClientError
+from langsmith_realtime.testing.formats import audio_format
+from langsmith_realtime.testing.input_audio import UNSPOKEN_MS, InputAudio, SpeechStarted
+from langsmith_realtime.testing.pacing import arguments_of, words_of
+
+
+def spectrum_peak(pcm: bytes, rate: int = RATE) -> float:
+    samples = np.frombuffer(pcm, "<i2").astype(float)
+    return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples))
+
+
+def test_a_tone_has_its_pitch_length_and_loudness() -> None:
+    pcm = tone(1000, 0.5, amplitude=0.5)
+    samples = np.frombuffer(pcm, "<i2")
+    assert len(samples) == 12_000
+    assert spectrum_peak(pcm) == 1000
+    assert np.max(samples) == pytest.approx(16384, abs=2)
+    assert len(tone(440, 1.0, rate=8000)) == 16_000
+    with pytest.raises(ValueError, match="amplitude"):
+        tone(440, 1, amplitude=1.5)
+
+
+def test_silence_is_silent() -> None:
+    assert silence(0.25, rate=8000) == bytes(4000)
+
+
+def test_made_speech_is_the_same_for_the_same_text_and_differs_for_another() -> None:
+    hello = speech_like("Hello.", 1.5)
+    assert len(hello) == 1.5 * RATE * 2
+    assert hello == speech_like("Hello.", 1.5)
+    assert hello != speech_like("Good-bye.", 1.5)
+    assert 105 < spectrum_peak(hello) < 245
+
+
+@pytest.mark.parametrize("name", ["audio/pcmu", "audio/pcma"])
+def test_a_telephone_format_keeps_the_sound(name: str) -> None:
+    phone = audio_format({"type": name})
+    pcm = tone(440, 1.0)
+    encoded = phone.from_pcm16(pcm)
+    assert (len(encoded), phone.bytes_per_second, phone.milliseconds(4000)) == (8000, 8000, 500)
+    heard = phone.decode(encoded)
+    wanted = np.frombuffer(tone(440, 1.0, rate=8000), "<i2").astype(float)
+    assert np.corrcoef(heard.astype(float), wanted)[0, 1] > 0.95
+    assert np.max(np.abs(phone.decode(phone.encode(heard)) - heard)) == 0
+
+
+def test_pcm_passes_unchanged_and_an_odd_byte_is_no_sample() -> None:
+    pcm = audio_format({"type": "audio/pcm", "rate": 24000})
+    audio = tone(440, 0.1)
+    assert pcm.from_pcm16(audio + b"\x01") == audio
+    assert len(pcm.decode(b"\x01\x02\x03")) == 1
+    assert pcm.offset(0.5) == 24
+    with pytest.raises(ClientError, match="Supported values"):
+        audio_format({"type": None})
+
+
+def test_a_day_of_silence_does_not_fill_the_memory() -> None:
+    audio = InputAudio(audio_format({"type": "audio/pcmu"}), {"type": "server_vad"})
+    for _ in range(5):
+        assert list(audio.append(b"\xff" * 8 * UNSPOKEN_MS)) == []
+    assert audio.buffered_ms == UNSPOKEN_MS
+    (started, *_) = audio.append(b"\x00" * 800)
+    assert started == SpeechStarted(5 * UNSPOKEN_MS - 300)
+
+
+def test_words_and_arguments_are_cut_without_losing_anything() -> None:
+    assert words_of("Hello there, you. ") == ["Hello", " there,", " you. "]
+    assert words_of("") == []
+    assert "".join(arguments_of('{"city": "Paris"}')) == '{"city": "Paris"}'
+
+
+def test_a_script_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match="speed"):
+        Script([Turn()], speed=-1)
+    with pytest.raises(ValueError, match="chunk_ms"):
+        Script([Turn()], chunk_ms=(0, 10))

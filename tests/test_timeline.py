@@ -1,0 +1,235 @@
+"""The microphone: chunks of which only the hand-over is known are put where they were spoken."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langsmith_realtime.audio.timeline import Microphone, Timed, Write
+from tests.audio_kit import RATE, laid_out, near, numbered, properties, stretches, tone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK = 480  # 20 ms
+FRAME = 1 / RATE
+
+
+class Speaker:
+    """Speaks into a microphone in chunks; ``late`` says how long after its end a chunk is handed over."""
+
+    def __init__(self, late: Callable[[float], float] = lambda _end: 0.0) -> None:
+        self.microphone = Microphone(RATE)
+        self._late = late
+        self._now = 0.0
+        self._spoken = 0
+        self.began: list[float] = []
+
+    def speak(self, at: float, seconds: float, frames: int = CHUNK) -> float:
+        """A stretch from ``at`` on; returns its end."""
+        for index in range(round(seconds * RATE) // frames):
+            begin = at + index * frames * FRAME
+            end = begin + frames * FRAME
+            self._now = max(self._now, end + self._late(end))
+            self.began.append(begin)
+            self.microphone.chunk(self._now, numbered(frames, self._spoken + 1))
+            self._spoken += frames
+        return at + seconds
+
+    def heard(self) -> list[Write]:
+        self.microphone.close()
+        return self.microphone.writes
+
+    def errors_ms(self) -> list[float]:
+        """How much later than spoken each chunk lies."""
+        return [(write.start * FRAME - begin) * 1000 for write, begin in zip(self.heard(), self.began, strict=True)]
+
+    def gaps(self) -> list[float]:
+        """Seconds between two chunks that do not join, the overlaps negative."""
+        writes = self.heard()
+        between = [b.start - a.start - len(a.samples) for a, b in pairwise(writes)]
+        return [gap * FRAME for gap in between if gap]
+
+
+def test_chunks_handed_over_when_they_ended_lie_where_they_were_spoken() -> None:
+    speaker = Speaker()
+    speaker.speak(0.5, 5)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) < 0.1
+
+
+def test_a_tone_is_heard_when_it_was_spoken_whatever_the_size_of_the_chunks() -> None:
+    for frames in (1, 77, 479, 2400, 24_000):
+        microphone = Microphone(RATE)
+        sound = np.concatenate((np.zeros(36_000, np.int16), tone(0.1), np.zeros(12_000, np.int16)))
+        for begin in range(0, len(sound), frames):
+            chunk = sound[begin : begin + frames]
+            microphone.chunk(0.25 + (begin + len(chunk)) * FRAME, chunk)
+        microphone.close()
+        [(start, end)] = stretches(laid_out(microphone.writes))
+        assert (start, end) == (near(1.75, 0.001), near(1.85, 0.001))
+
+
+@properties
+@given(seed=st.integers(0, 10_000), frames=st.sampled_from([240, 480, 960, 2400]), pause=st.floats(0.3, 3))
+def test_now_and_then_late_by_up_to_200_ms_tears_nothing_and_moves_nothing(
+    seed: int, frames: int, pause: float
+) -> None:
+    dice = random.Random(seed)
+    speaker = Speaker(lambda _end: dice.uniform(0, 0.2) if dice.random() < 0.2 else dice.uniform(0, 0.002))
+    end = speaker.speak(1.0, 3, frames)
+    speaker.speak(end + pause, 3, frames)
+    [gap] = speaker.gaps()
+    assert gap == near(pause, 0.04)
+    assert max(map(abs, speaker.errors_ms())) < 40
+
+
+@properties
+@given(seed=st.integers(0, 10_000), frames=st.sampled_from([480, 960, 2400]))
+def test_every_chunk_late_by_up_to_200_ms_tears_nothing(seed: int, frames: int) -> None:
+    dice = random.Random(seed)
+    speaker = Speaker(lambda _end: dice.uniform(0, 0.2))
+    speaker.speak(0.3, 8, frames)
+    assert speaker.gaps() == []
+    # The earliest hand-over tells most; how late that one was, nothing tells.
+    assert -0.1 < min(speaker.errors_ms()) <= max(speaker.errors_ms()) < 120
+
+
+@properties
+@given(before=st.floats(0, 3), stall=st.floats(0.05, 30), after=st.floats(0.1, 3))
+def test_a_stall_ends_in_a_burst_and_the_stream_stays_whole(before: float, stall: float, after: float) -> None:
+    begin, end = 0.2 + before, 0.2 + before + stall
+    speaker = Speaker(lambda handed: max(0.0, end - handed) if handed >= begin else 0.0)
+    speaker.speak(0.2, before + stall + after, 960)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) < 40.1  # where the stream ends within the burst: a chunk's length
+
+
+def test_a_stall_while_time_goes_on_elsewhere_leaves_the_stream_whole() -> None:
+    speaker = Speaker(lambda end: max(0.0, 9.0 - end) if end > 2 else 0.0)
+    speaker.speak(0.0, 2)
+    for tenths in range(20, 90):
+        speaker.microphone.advance(tenths / 10)  # the server's events
+    speaker.speak(2.0, 10)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) < 0.1
+
+
+@properties
+@given(pauses=st.lists(st.floats(0.21, 40), min_size=1, max_size=6), talk=st.floats(0.1, 2))
+def test_push_to_talk_pauses_stay_pauses(pauses: list[float], talk: float) -> None:
+    speaker = Speaker()
+    at = speaker.speak(0.5, talk)
+    for pause in pauses:
+        at = speaker.speak(at + pause, talk)
+    assert len(speaker.gaps()) == len(pauses)
+    assert max(map(abs, speaker.errors_ms())) < 0.1
+
+
+def test_a_short_pause_in_a_steady_stream_is_a_pause() -> None:
+    speaker = Speaker()
+    end = speaker.speak(0.0, 2)
+    speaker.speak(end + 0.06, 2)  # a few chunks were never sent
+    assert speaker.gaps() == [near(0.06, 0.001)]
+
+
+def test_a_short_pause_before_the_last_word_cannot_be_told_from_a_late_hand_over() -> None:
+    speaker = Speaker()
+    end = speaker.speak(0.0, 2)
+    speaker.speak(end + 0.06, 0.1)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) == near(60, 0.1)
+
+
+def test_a_short_delay_that_lasts_is_a_late_hand_over_where_they_have_been_late_before() -> None:
+    speaker = Speaker(lambda end: 0.15 if 1 < end < 1.3 else 0.1 if end > 2 else 0.0)
+    speaker.speak(0.0, 4)
+    assert speaker.gaps() == []
+
+
+def test_a_file_pushed_at_once_is_heard_from_the_end_of_what_was_before() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk(0.1, numbered(CHUNK))
+    for _ in range(500):
+        microphone.chunk(3.0, numbered(CHUNK))
+    microphone.close()
+    starts = [write.start for write in microphone.writes]
+    assert starts[0] == round(0.08 * RATE)
+    assert starts[1:] == [starts[0] + CHUNK * index for index in range(1, 501)]
+
+
+def test_a_file_pushed_as_the_first_thing_begins_with_the_recording() -> None:
+    microphone = Microphone(RATE)
+    for _ in range(100):
+        microphone.chunk(0.5, numbered(CHUNK))
+    microphone.chunk(10.0, numbered(CHUNK))
+    microphone.close()
+    assert [write.start for write in microphone.writes[:100]] == [CHUNK * index for index in range(100)]
+    assert microphone.writes[100].start == round(9.98 * RATE)
+
+
+def test_what_is_placed_is_never_held_longer_than_the_look_ahead() -> None:
+    speaker = Speaker()
+    longest = 0
+    placed = 0
+    for second in range(600):
+        speaker.speak(second, 1, 4800)
+        speaker.microphone.advance(second + 1)
+        placed += sum(len(write.samples) for write in speaker.microphone.writes)
+        speaker.microphone.writes.clear()
+        longest = max(longest, (second + 1) * RATE - placed)
+    assert longest <= (Microphone.LOOK_AHEAD + 0.2) * RATE
+
+
+def test_no_samples_are_no_chunk() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk(1.0, numbered(0))
+    microphone.chunk_at(1.0, numbered(0))
+    microphone.close()
+    assert microphone.writes == []
+
+
+def test_started_again_everything_is_taken_back() -> None:
+    speaker = Speaker()
+    speaker.speak(0.0, 5)
+    speaker.microphone.restart()
+    speaker.microphone.chunk(2.0, numbered(RATE))
+    channel = laid_out(speaker.heard())
+    assert np.array_equal(channel[RATE : 2 * RATE], numbered(RATE))
+    assert not channel[:RATE].any()
+    assert not channel[2 * RATE :].any()
+
+
+def test_started_again_before_anything_was_placed_there_is_nothing_to_take_back() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk(1.0, numbered(CHUNK))
+    microphone.restart()
+    microphone.close()
+    assert microphone.writes == []
+
+
+# Chunks that came with their time
+
+
+@properties
+@given(seed=st.integers(0, 1000))
+def test_the_jitter_of_a_sound_cards_clock_gives_no_clicks(seed: int) -> None:
+    dice, timed = random.Random(seed), Timed(RATE)
+    writes = [timed.place(2 + k * 0.02 + dice.uniform(-0.0009, 0.0009), numbered(CHUNK)) for k in range(200)]
+    assert all(b.start - a.start == CHUNK for a, b in pairwise(writes))
+    assert writes[0].start == pytest.approx(2 * RATE, abs=0.001 * RATE)
+
+
+def test_a_chunk_with_its_time_goes_there_and_stays_as_it_is() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk_at(1.0, tone(0.5))
+    microphone.chunk_at(1.506, tone(0.5))
+    microphone.chunk_at(0.25, tone(0.1))
+    assert [write.start for write in microphone.writes] == [24_000, 36_144, 6_000]
+    assert stretches(laid_out(microphone.writes), gap=0.005) == [(0.25, 0.35), (1.0, 1.5), (1.506, 2.006)]

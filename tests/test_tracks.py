@@ -1,0 +1,378 @@
+"""Both channels of a conversation, from what is sent, received, fed and cut, to the WAV."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langsmith_realtime.audio.formats import PCM16, Format
+from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
+from tests.audio_kit import RATE, Take, near, numbered, pieces, properties, stretches, tone, wire
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langsmith_realtime.audio.formats import Samples
+
+MULAW = Format("ulaw", 8_000)
+LOUD = b"\x80"  # µ-law's loudest
+
+
+@pytest.fixture
+def take(tmp_path: Path) -> Take:
+    return Take(tmp_path / "take.wav")
+
+
+def talk(take: Take, at: float, sound: Samples | bytes, *, rate: int = RATE, width: int = 2, size: int = 960) -> None:
+    """The user says it; chunks of ``size`` bytes are sent as they are spoken."""
+    data = sound if isinstance(sound, bytes) else sound.tobytes()
+    sent = 0
+    for chunk in pieces(data, [size]):
+        sent += len(chunk)
+        take.tracks.user_sent(at + sent / width / rate, wire(chunk))
+        take.record()
+
+
+def reply(take: Take, t: float, item_id: str, sound: Samples, *, size: int = 9_600, muted: bool = False) -> None:
+    """The agent's deltas, all at once."""
+    for chunk in pieces(sound.tobytes(), [size]):
+        take.tracks.agent_received(t, item_id, wire(chunk), muted=muted)
+        take.record()
+
+
+# A conversation
+
+
+def test_a_question_a_barge_in_and_a_truncation(take: Take) -> None:
+    talk(take, 1.0, tone(1))
+    reply(take, 2.5, "answer", tone(5))
+    talk(take, 4.0, tone(0.5))
+    cuts = take.tracks.barge_in(4.2)
+    assert [(cut.item_id, cut.heard_ms) for cut in cuts] == [("answer", near(1700))]
+    reply(take, 4.25, "answer", tone(1), muted=True)
+    cut = take.tracks.truncate(4.3, "answer", 1500)
+    assert cut is not None
+    assert cut.heard_ms == 1500
+    reply(take, 5.0, "second", tone(1))
+    assert take.tracks.playing_until("answer") == 4.0
+    assert take.tracks.playing_until("second") == 6.0
+    user, agent = take.end(7.0)
+    assert stretches(user) == [(near(1.0), near(2.0)), (near(4.0), near(4.5))]
+    assert stretches(agent) == [(2.5, 4.0), (5.0, 6.0)]
+    assert len(user) == len(agent) == 7 * RATE
+
+
+@properties
+@given(
+    sizes=st.lists(st.integers(1, 1500), min_size=1, max_size=6),
+    deltas=st.lists(st.integers(1, 4000), min_size=1, max_size=6),
+    encoding=st.sampled_from(["pcm16", "ulaw", "alaw"]),
+)
+def test_any_chunking_gives_the_same_recording(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], deltas: list[int], encoding: str
+) -> None:
+    folder = tmp_path_factory.mktemp("takes")
+    data, speech = numbered(1000).tobytes(), numbered(3000, 777).tobytes()
+    rate = 24_000 if encoding == "pcm16" else 8_000
+
+    def recorded(name: str, sizes: list[int], deltas: list[int]) -> bytes:
+        take = Take(folder / name)
+        take.tracks.set_formats(Format(encoding, rate), PCM16)
+        for chunk in pieces(speech, deltas):
+            take.tracks.agent_received(1.0, "a", wire(chunk))
+        for chunk in pieces(data, sizes):
+            take.tracks.user_sent(3.0, wire(chunk))
+        take.record()
+        take.tracks.barge_in(1.05)
+        take.tracks.truncate(1.05, "a", 77)
+        take.end(4.0)
+        return (folder / name).read_bytes()
+
+    assert recorded("pieces.wav", sizes, deltas) == recorded("whole.wav", [len(data)], [len(speech)])
+
+
+@pytest.mark.parametrize("size", [1, 3, 961, 9_601])
+def test_a_tone_starts_where_it_was_spoken_with_odd_chunks(take: Take, size: int) -> None:
+    quiet = np.zeros(RATE // 2, np.int16)
+    talk(take, 0.7, np.r_[quiet, tone(0.2), quiet], size=size)
+    user, _ = take.end(3.0)
+    assert stretches(user) == [(near(1.2), near(1.4))]
+
+
+@properties
+@given(seed=st.integers(0, 1000), size=st.sampled_from([960, 961, 4800]))
+def test_a_tone_starts_where_it_was_spoken_with_chunks_in_bursts(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, size: int
+) -> None:
+    dice, take = random.Random(seed), Take(tmp_path_factory.mktemp("takes") / "take.wav")
+    sound = np.r_[np.zeros(3 * RATE, np.int16), tone(0.5), np.zeros(2 * RATE, np.int16)]
+    sent, handed = 0, 0.0
+    for chunk in pieces(sound.tobytes(), [size]):
+        sent += len(chunk)
+        spoken = 0.4 + sent / 2 / RATE
+        if handed < spoken:  # all that was spoken until the next burst is handed over with it
+            handed = spoken + dice.choice([0, 0, 0, 0.02, 0.1, 0.2, 1.5])
+        take.tracks.user_sent(handed, wire(chunk))
+    user, _ = take.end(handed)
+    assert stretches(user) == [(near(3.4, 0.04), near(3.9, 0.04))]
+
+
+# Formats
+
+
+def test_telephone_audio_on_both_sides_is_recorded_at_its_rate(take: Take) -> None:
+    take.tracks.set_formats(MULAW, MULAW)
+    talk(take, 1.0, LOUD * 8_000, rate=8_000, width=1, size=160)
+    take.tracks.agent_received(3.0, "a", wire(LOUD * 4_000))
+    assert take.tracks.rate == 8_000
+    user, agent = take.end(5.0)
+    assert stretches(user, 8_000) == [(near(1.0), near(2.0))]
+    assert stretches(agent, 8_000) == [(3.0, 3.5)]
+    assert len(user) == 40_000
+
+
+def test_telephone_audio_on_one_side_is_brought_to_the_others_rate(take: Take) -> None:
+    take.tracks.set_formats(MULAW, None)
+    take.tracks.set_formats(None, PCM16)
+    talk(take, 1.0, LOUD * 8_000, rate=8_000, width=1, size=160)
+    reply(take, 3.0, "a", tone(0.5))
+    assert take.tracks.rate == 24_000
+    user, agent = take.end(5.0)
+    assert stretches(user) == [(near(1.0), near(2.0))]
+    assert stretches(agent) == [(3.0, 3.5)]
+
+
+def test_a_format_that_changes_during_the_session_keeps_the_recordings_rate(take: Take) -> None:
+    take.tracks.set_formats(PCM16, PCM16)
+    talk(take, 0.0, tone(1))
+    take.tracks.set_formats(MULAW, None)
+    talk(take, 3.0, LOUD * 8_000, rate=8_000, width=1, size=160)
+    user, _ = take.end(5.0)
+    assert stretches(user) == [(0.0, near(1.0)), (near(3.0), near(4.0))]
+
+
+def test_audio_before_the_session_said_its_formats_is_pcm(take: Take) -> None:
+    talk(take, 0.5, tone(0.5))
+    assert take.tracks.rate == 24_000
+    take.tracks.set_formats(PCM16, PCM16)
+    talk(take, 1.0, tone(0.5))
+    user, _ = take.end(2.0)
+    assert stretches(user) == [(near(0.5), near(1.5))]
+
+
+def test_audio_that_is_no_base64_is_refused_and_the_next_is_heard(take: Take) -> None:
+    with pytest.raises(ValueError, match="base64"):
+        take.tracks.user_sent(1.0, "?")
+    with pytest.raises(ValueError, match="no text"):
+        take.tracks.agent_received(1.0, "a", None)
+    reply(take, 1.0, "a", tone(0.5))
+    assert stretches(take.end(2.0)[AGENT]) == [(1.0, 1.5)]
+
+
+def test_a_conversation_without_audio_has_no_recording(take: Take) -> None:
+    assert take.tracks.rate is None
+    take.tracks.advance(1.0)
+    assert take.tracks.barge_in(1.0) == []
+    assert take.tracks.truncate(1.0, "a", 10) is None
+    assert take.tracks.truncate_refused("a") is None
+    assert take.tracks.playing_until("a") is None
+    assert take.tracks.close(2.0) == []
+    assert take.tracks.take_writes() == []
+
+
+# Barge-in, truncation, end
+
+
+def test_a_refused_truncation_leaves_the_barge_in_before_it(take: Take) -> None:
+    reply(take, 1.0, "a", tone(5))
+    take.tracks.barge_in(3.0)
+    take.tracks.truncate(3.1, "a", 9_000)
+    cut = take.tracks.truncate_refused("a")
+    assert cut is not None
+    assert cut.heard_ms == 2000
+    assert stretches(take.end(8.0)[AGENT]) == [(1.0, 3.0)]
+
+
+def test_what_is_queued_at_the_end_is_not_heard(take: Take) -> None:
+    talk(take, 0.0, tone(8))  # a microphone's file that is longer than the conversation
+    reply(take, 1.0, "a", tone(5))
+    take.tracks.truncate(1.5, "a", 4000)
+    [cut] = take.tracks.close(2.0)
+    assert (cut.item_id, cut.heard_ms) == ("a", 1000)
+    user, agent = take.end(2.0)
+    assert len(user) == 8 * RATE
+    assert stretches(agent) == [(1.0, 2.0)]
+
+
+def test_a_recording_ends_at_its_limit(tmp_path: Path) -> None:
+    take = Take(tmp_path / "take.wav", max_frames=2 * RATE)
+    talk(take, 1.0, tone(3))
+    reply(take, 1.5, "a", tone(3))
+    user, agent = take.end(5.0)
+    assert len(user) == 2 * RATE
+    assert stretches(user) == [(near(1.0), 2.0)]
+    assert stretches(agent) == [(1.5, 2.0)]
+
+
+def test_the_microphone_reaches_the_disk_while_the_conversation_goes_on(take: Take) -> None:
+    talk(take, 0.0, tone(1))
+    assert take.tracks.take_writes() == []
+    take.tracks.advance(3.1)
+    assert sum(len(write.write.samples) for write in take.tracks.take_writes()) == RATE
+
+
+# Audio the application feeds
+
+
+def test_fed_audio_replaces_what_was_captured_of_that_channel_alone(take: Take) -> None:
+    talk(take, 0.0, tone(4))
+    reply(take, 1.0, "a", tone(1))
+    take.tracks.user_fed(5.0, tone(0.5).tobytes())
+    take.record()
+    talk(take, 5.0, tone(1))
+    user, agent = take.end(6.0)
+    assert stretches(user) == [(4.5, 5.0)]
+    assert stretches(agent) == [(1.0, 2.0)]
+
+
+def test_the_agent_fed_by_the_application_replaces_the_deltas_past_and_to_come(take: Take) -> None:
+    talk(take, 0.0, tone(1))
+    reply(take, 1.0, "a", tone(3))
+    take.tracks.agent_fed(1.3, tone(0.5).tobytes())
+    take.record()
+    reply(take, 1.4, "a", tone(3))
+    user, agent = take.end(6.0)
+    assert stretches(agent) == [(1.3, 1.8)]
+    assert stretches(user) == [(near(0.0), near(1.0))]
+
+
+def test_feeding_nothing_replaces_nothing(take: Take) -> None:
+    talk(take, 0.0, tone(1))
+    reply(take, 1.0, "a", tone(1))
+    take.tracks.user_fed(1.0, b"")
+    take.tracks.agent_fed(1.0, b"\x01")
+    user, agent = take.end(3.0)
+    assert stretches(user) == [(near(0.0), near(1.0))]
+    assert stretches(agent) == [(1.0, 2.0)]
+
+
+def test_fed_from_the_first_moment_nothing_is_taken_back(take: Take) -> None:
+    take.tracks.user_fed(1.0, tone(0.5).tobytes())
+    take.tracks.agent_fed(1.0, tone(0.5).tobytes(), at=1.0)
+    user, agent = take.end(3.0)
+    assert (stretches(user), stretches(agent)) == ([(0.5, 1.0)], [(1.0, 1.5)])
+
+
+def test_audio_fed_at_another_rate_is_brought_to_the_sessions(tmp_path: Path) -> None:
+    take = Take(tmp_path / "take.wav", Tracks(fed_rate=16_000))
+    take.tracks.set_formats(PCM16, PCM16)
+    for index in range(50):
+        take.tracks.user_fed(1 + (index + 1) / 50, tone(0.02, rate=16_000).tobytes())
+    user, _ = take.end(3.0)
+    assert stretches(user) == [(near(1.0), near(2.0))]
+
+
+def test_audio_fed_before_anything_is_known_is_recorded_at_its_own_rate(tmp_path: Path) -> None:
+    take = Take(tmp_path / "take.wav", Tracks(fed_rate=16_000))
+    take.tracks.user_fed(1.0, tone(0.5, rate=16_000).tobytes())
+    assert take.tracks.rate == 16_000
+    assert stretches(take.end(2.0)[USER], 16_000) == [(0.5, 1.0)]
+
+
+@properties
+@given(seed=st.integers(0, 1000), size=st.integers(61, 3000))
+def test_audio_fed_with_its_times_is_the_truth_and_no_barge_in_alters_it(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, size: int
+) -> None:
+    dice, take = random.Random(seed), Take(tmp_path_factory.mktemp("takes") / "take.wav")
+    reply(take, 1.0, "a", tone(2))
+    sound, fed = numbered(RATE), 0
+    for chunk in pieces(sound.tobytes(), [size]):
+        at = 1.2 + fed / 2 / RATE + dice.uniform(-0.0008, 0.0008)
+        take.tracks.agent_fed(at + 0.3, chunk, at)
+        take.tracks.user_fed(at + 0.3, chunk, at)
+        fed += len(chunk)
+    take.tracks.barge_in(1.5)
+    take.tracks.truncate(1.6, "a", 100)
+    user, agent = take.end(4.0)
+    assert np.array_equal(user, agent)
+    first = int(np.flatnonzero(agent)[0])
+    assert first == near(1.2 * RATE, 0.001 * RATE)
+    assert np.array_equal(agent[first : first + len(sound)], sound)
+
+
+def test_agent_audio_fed_without_times_is_cut_by_a_barge_in(take: Take) -> None:
+    reply(take, 1.0, "a", tone(4))
+    take.tracks.agent_fed(1.1, tone(4).tobytes())
+    take.tracks.barge_in(2.0)
+    take.tracks.agent_fed(6.0, tone(1).tobytes())
+    assert stretches(take.end(8.0)[AGENT]) == [(1.1, 2.0), (6.0, 7.0)]
+
+
+def test_deltas_fed_as_they_arrive_are_not_heard_once_their_reply_was_cut(take: Take) -> None:
+    speech = numbered(2 * RATE).reshape(20, -1)
+    for index, delta in enumerate(speech):
+        if index == 5:
+            take.tracks.barge_in(1.3)
+        t = 1 + index * 0.06
+        take.tracks.agent_received(t, "a", wire(delta), muted=index >= 5)
+        if index not in (7, 8):
+            take.tracks.agent_fed(t, delta.tobytes())
+    take.tracks.agent_fed(2.5, tone(0.2).tobytes())
+    reply(take, 3.0, "b", tone(0.5))
+    take.tracks.agent_fed(3.0, tone(0.5).tobytes())
+    assert stretches(take.end(5.0)[AGENT], gap=0.03) == [(near(1.0, 0.03), 1.3), (2.5, 2.7), (3.0, 3.5)]
+
+
+@pytest.mark.parametrize(("heard_ms", "refused"), [(500, False), (1500, False), (1500, True)])
+def test_a_truncation_corrects_the_cut_of_fed_audio_in_both_directions(
+    take: Take, heard_ms: int, refused: bool
+) -> None:
+    reply(take, 1.0, "first", tone(1))
+    take.tracks.agent_fed(1.0, tone(1).tobytes())
+    reply(take, 3.0, "second", tone(5))
+    take.tracks.agent_fed(3.2, tone(5).tobytes())  # the player takes its time
+    take.tracks.barge_in(4.2)
+    take.tracks.agent_fed(6.0, tone(0.5).tobytes())
+    take.tracks.truncate(6.1, "second", heard_ms)
+    if refused:
+        take.tracks.truncate_refused("second")
+    end = 4.2 if refused else 3.2 + heard_ms / 1000
+    assert stretches(take.end(8.0)[AGENT]) == [(1.0, 2.0), (3.2, near(end)), (6.0, 6.5)]
+
+
+def test_a_truncation_without_a_barge_in_cuts_fed_audio_and_what_follows_is_heard(take: Take) -> None:
+    reply(take, 1.0, "a", tone(5))
+    take.tracks.agent_fed(1.0, tone(5).tobytes())
+    take.tracks.truncate(2.6, "a", 1500)
+    take.tracks.agent_fed(3.0, tone(0.5).tobytes())
+    assert stretches(take.end(8.0)[AGENT]) == [(1.0, 2.5), (3.0, 3.5)]
+
+
+def test_a_truncation_refused_gives_fed_audio_back(take: Take) -> None:
+    reply(take, 1.0, "a", tone(2))
+    take.tracks.agent_fed(1.0, tone(2).tobytes())
+    take.tracks.truncate(1.5, "a", 400)
+    assert take.tracks.truncate_refused("a") is None
+    assert take.tracks.truncate_refused("never heard of") is None
+    assert stretches(take.end(8.0)[AGENT]) == [(1.0, 3.0)]
+
+
+def test_a_truncation_of_an_item_that_never_arrived_cuts_fed_audio_when_it_is_sent(take: Take) -> None:
+    take.tracks.agent_fed(1.0, tone(3).tobytes())  # a sideband connection carries no deltas
+    assert take.tracks.truncate(2.5, "a", 700) is None
+    assert stretches(take.end(8.0)[AGENT]) == [(1.0, 2.5)]
+
+
+def test_an_older_cut_is_left_alone_by_a_later_one(take: Take) -> None:
+    for begin, item_id in ((1.0, "a"), (5.0, "b")):
+        reply(take, begin, item_id, tone(3))
+        take.tracks.agent_fed(begin, tone(3).tobytes())
+        take.tracks.barge_in(begin + 1)
+        take.tracks.truncate(begin + 1.1, item_id, 900)
+    assert stretches(take.end(9.0)[AGENT]) == [(1.0, near(1.9)), (5.0, near(5.9))]
