@@ -1,0 +1,57 @@
+"""A Realtime server to test voice agents against, on this machine, scripted from data.
+
+from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
+
+script = Script(turns=[Turn(Call("lookup_weather", {"city": "Paris"})), Turn(Say("Sunny."))])
+with RealtimeServer(script) as server:
+    client = AsyncOpenAI(api_key="test", base_url=server.base_url)
+"""
+
+from langsmith_realtime.testing.agenda import Outgoing
+from langsmith_realtime.testing.frame_log import LoggedFrame
+from langsmith_realtime.testing.replay import Replay
+from langsmith_realtime.testing.script import (
+    Action,
+    Call,
+    Close,
+    Drop,
+    Emit,
+    Event,
+    Fail,
+    Incomplete,
+    Pause,
+    Say,
+    Script,
+    Step,
+    Turn,
+    UserTranscript,
+)
+from langsmith_realtime.testing.server import RealtimeServer
+from langsmith_realtime.testing.session import Session
+from langsmith_realtime.testing.signals import RATE, silence, speech_like, tone
+
+__all__ = [
+    "RATE",
+    "Action",
+    "Call",
+    "Close",
+    "Drop",
+    "Emit",
+    "Event",
+    "Fail",
+    "Incomplete",
+    "LoggedFrame",
+    "Outgoing",
+    "Pause",
+    "RealtimeServer",
+    "Replay",
+    "Say",
+    "Script",
+    "Session",
+    "Step",
+    "Turn",
+    "UserTranscript",
+    "silence",
+    "speech_like",
+    "tone",
+]

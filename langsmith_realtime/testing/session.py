@@ -1,0 +1,272 @@
+"""The server side of one Realtime connection, without socket or clock: client events in, server events out.
+
+Order and fields of the events are those of recorded GA sessions, and the API's documentation where none was recorded.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from langsmith_realtime.testing.agenda import Agenda, Outgoing, Process
+from langsmith_realtime.testing.config import default_session, modalities, updated_session
+from langsmith_realtime.testing.conversation import Conversation, Entry, new_item
+from langsmith_realtime.testing.errors import ClientError, missing, wrong_type
+from langsmith_realtime.testing.ids import Ids
+from langsmith_realtime.testing.listener import Listener
+from langsmith_realtime.testing.response import Response
+from langsmith_realtime.testing.script import Action, Emit, Event, Pause, Script
+from langsmith_realtime.testing.world import World
+
+SESSION_SECONDS = 3600
+
+
+class Session:
+    """A scripted server's side of one connection.
+
+    Give it what the client sends and the time in seconds (of any clock that does not go back), and send what it
+    returns at the times it states. `epoch` is the Unix time of the connection's begin, for ``expires_at``.
+    `sideband` is a connection to a telephone or WebRTC call (``?call_id=``): no ``session.created``, no audio.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        model: str = "gpt-realtime",
+        sideband: bool = False,
+        now: float = 0.0,
+        epoch: float = 0.0,
+        seed: int | str | None = None,
+    ) -> None:
+        self._script = script
+        self._ids = Ids(script.seed if seed is None else seed)
+        self._agenda = Agenda(self._ids, now)
+        self._conversation = Conversation(self._ids.new("conv"))
+        expires_at = int(epoch + SESSION_SECONDS)
+        defaults = default_session(self._ids.new("sess"), model, expires_at)
+        self._session = updated_session(defaults, {"type": "realtime", **script.session}, has_spoken=False)
+        self._world = World(script, self._agenda, self._ids, self._conversation, sideband=sideband)
+        self._turns = iter(script.turns)
+        self._responses: dict[str, Response] = {}
+        self._listener = Listener(
+            self._world, self._session["audio"]["input"], interrupt=self._interrupt, respond=self._respond_to_speech
+        )
+        self._handlers: dict[str, Callable[[Event], None]] = {
+            "session.update": self._session_update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+            "conversation.item.create": self._item_create,
+            "conversation.item.retrieve": self._item_retrieve,
+            "conversation.item.truncate": self._item_truncate,
+            "conversation.item.delete": self._item_delete,
+            "response.create": self._response_create,
+            "response.cancel": self._response_cancel,
+            "output_audio_buffer.clear": self._output_clear,
+        }
+
+    def open(self, now: float) -> list[Outgoing]:
+        """The client has connected."""
+        self._agenda.run(now)
+        if self._script.session_created and not self._world.sideband:
+            self._agenda.send("session.created", session=self._session)
+        self._agenda.start(self._perform(self._script.on_connect))
+        return self.advance(now)
+
+    def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:
+        """The client has sent this event, as JSON text or as an object. Nothing it may hold raises."""
+        self._agenda.run(now)
+        event_id: str | None = None
+        try:
+            event = _parsed(frame)
+            event_id = event["event_id"] if isinstance(event.get("event_id"), str) else None
+            self._handler(event)(event)
+        except ClientError as wrong:
+            self._send_error(wrong, event_id)
+        except RecursionError:
+            self._send_error(ClientError("invalid_value", "The event is nested too deeply."), event_id)
+        return self.advance(now)
+
+    def advance(self, now: float) -> list[Outgoing]:
+        """What became due by `now`, in order of time; infinity gives all that happens if the client is silent."""
+        self._agenda.run(now)
+        return self._agenda.take()
+
+    @property
+    def next_at(self) -> float | None:
+        """When `advance` has something to do next; None if not before the client speaks."""
+        return self._agenda.next_at
+
+    # Client events.
+
+    def _handler(self, event: Event) -> Callable[[Event], None]:
+        kind = event.get("type")
+        if kind is None:
+            raise missing("type")
+        if not isinstance(kind, str) or kind not in self._handlers:
+            supported = ", ".join(repr(each) for each in self._handlers)
+            raise ClientError("invalid_value", f"Invalid value: {kind!r}. Supported values are: {supported}.", "type")
+        return self._handlers[kind]
+
+    def _session_update(self, event: Event) -> None:
+        change = _required(event, "session")
+        self._session = updated_session(self._session, change, has_spoken=self._conversation.has_spoken)
+        self._listener.configure(self._session["audio"]["input"])
+        self._agenda.send("session.updated", session=self._session)
+
+    def _append(self, event: Event) -> None:
+        encoded = _required(event, "audio")
+        try:
+            audio = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            raise ClientError("invalid_value", "Invalid 'audio': expected base64-encoded bytes.", "audio") from None
+        self._listener.append(audio)
+
+    def _commit(self, _: Event) -> None:
+        self._listener.commit()
+
+    def _clear(self, _: Event) -> None:
+        self._listener.clear()
+
+    def _item_create(self, event: Event) -> None:
+        item = new_item(event.get("item"), self._ids)
+        before = self._conversation.add(Entry(item), event.get("previous_item_id"))
+        self._world.announce(item, before)
+
+    def _item_retrieve(self, event: Event) -> None:
+        entry = self._conversation.find(event.get("item_id"), "retrieve")
+        self._agenda.send("conversation.item.retrieved", item=entry.item)
+
+    def _item_truncate(self, event: Event) -> None:
+        entry = self._conversation.find(event.get("item_id"), "truncate")
+        index, end_ms = _number(event, "content_index"), _number(event, "audio_end_ms")
+        content = entry.item.get("content", [])
+        if entry.item.get("role") != "assistant" or not entry.audio_ms:
+            raise ClientError("invalid_value", "Only audio messages of the agent can be truncated.", "item_id")
+        if index not in range(max(1, len(content))):
+            raise ClientError("invalid_value", f"The item has no content part {index}.", "content_index")
+        if not 0 <= end_ms <= math.ceil(entry.audio_ms):
+            raise ClientError(
+                "invalid_value", f"Audio content of {entry.audio_ms:.0f}ms ends before {end_ms}ms.", "audio_end_ms"
+            )
+        entry.audio_ms = end_ms
+        entry.item["content"] = [{"type": "output_audio", "transcript": None} for _ in content]
+        self._agenda.send(
+            "conversation.item.truncated", item_id=entry.item["id"], content_index=index, audio_end_ms=end_ms
+        )
+
+    def _item_delete(self, event: Event) -> None:
+        self._conversation.remove(event.get("item_id"))
+        self._agenda.send("conversation.item.deleted", item_id=event["item_id"])
+
+    def _response_create(self, event: Event) -> None:
+        request = event.get("response") or {}
+        if not isinstance(request, dict):
+            raise wrong_type("response", "an object")
+        if "output_modalities" in request:
+            modalities(request["output_modalities"], "response.output_modalities")
+        response = self._respond(request)
+        response.begin()
+        response.generate()
+
+    def _response_cancel(self, event: Event) -> None:
+        asked = event.get("response_id")
+        active = self._active if asked is None else self._responses.get(str(asked))
+        if active is None:
+            raise ClientError("response_cancel_not_active", "There is no active response to cancel.")
+        active.cancel("client_cancelled")
+
+    def _output_clear(self, _: Event) -> None:
+        if not self._world.sideband:
+            raise ClientError("invalid_value", "Only calls (WebRTC, SIP) have an output audio buffer.", "type")
+        self._world.stop_playing()
+
+    # The agent answers.
+
+    @property
+    def _active(self) -> Response | None:
+        """The response in the conversation, of which there can be one; others run beside it."""
+        return next((each for each in self._responses.values() if each.in_conversation), None)
+
+    def _respond(self, request: Mapping[str, Any]) -> Response:
+        active = self._active
+        if active is not None and request.get("conversation", "auto") != "none":
+            raise ClientError(
+                "conversation_already_has_active_response",
+                f"The conversation already has an active response: {active.id}. Wait until it is done.",
+            )
+        turn = next(self._turns, self._script.afterwards)
+        response = Response(self._world, turn, self._session, request, self._response_done)
+        self._responses[response.id] = response
+        return response
+
+    def _response_done(self, response: Response) -> None:
+        del self._responses[response.id]
+        if response.in_conversation:
+            self._listener.response_done()
+        self._agenda.start(self._perform(response.turn.then))
+
+    def _interrupt(self) -> None:
+        if self._active is not None:
+            self._active.cancel("turn_detected")
+        self._world.stop_playing()
+
+    def _respond_to_speech(self) -> Response | None:
+        try:
+            response = self._respond({})
+        except ClientError as busy:
+            self._send_error(busy, None)
+            return None
+        response.begin()
+        return response
+
+    # Sending.
+
+    def _perform(self, actions: Iterable[Action]) -> Process:
+        for action in actions:
+            if isinstance(action, Emit):
+                self._agenda.emit(action.event)
+            elif isinstance(action, Pause):
+                yield action.seconds
+            else:
+                self._agenda.end(action)
+
+    def _send_error(self, wrong: ClientError, event_id: str | None) -> None:
+        error = {
+            "type": "invalid_request_error",
+            "code": wrong.code,
+            "message": wrong.message,
+            "param": wrong.param,
+            "event_id": event_id,
+        }
+        self._agenda.send("error", error=error)
+
+
+def _parsed(frame: str | bytes | Mapping[str, Any]) -> Event:
+    if isinstance(frame, Mapping):
+        return dict(frame)
+    try:
+        event = json.loads(frame)
+    except (ValueError, RecursionError):
+        raise ClientError("invalid_json", "The frame is not valid JSON.") from None
+    if not isinstance(event, dict):
+        raise ClientError("invalid_json", "The frame is not a JSON object.")
+    return event
+
+
+def _required(event: Event, name: str) -> Any:
+    if event.get(name) is None:
+        raise missing(name)
+    return event[name]
+
+
+def _number(event: Event, name: str) -> int:
+    value = _required(event, name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise wrong_type(name, "an integer")
+    return value
