@@ -39,7 +39,8 @@ def model() -> Iterator[Model]:
         return
     with RealtimeServer(script(), keep_frames=False) as server:
         _bypass_proxies()
-        yield Model(AsyncOpenAI(api_key="unused", base_url=server.base_url), "the bundled model (no OPENAI_API_KEY)")
+        client = AsyncOpenAI(api_key="unused", base_url=server.base_url, websocket_base_url=server.websocket_base_url)
+        yield Model(client, "the bundled model (no OPENAI_API_KEY)")
 
 
 class Traces:

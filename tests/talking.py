@@ -41,11 +41,11 @@ def spanned(events: Iterable[dict[str, Any]]) -> list[str]:
 
 def async_client(server: RealtimeServer) -> AsyncOpenAI:
     # Older clients take ws:// only from websocket_base_url.
-    return AsyncOpenAI(api_key="test", base_url=server.base_url, websocket_base_url=f"ws{server.base_url[4:]}")
+    return AsyncOpenAI(api_key="test", base_url=server.base_url, websocket_base_url=server.websocket_base_url)
 
 
 def sync_client(server: RealtimeServer) -> OpenAI:
-    return OpenAI(api_key="test", base_url=server.base_url, websocket_base_url=f"ws{server.base_url[4:]}")
+    return OpenAI(api_key="test", base_url=server.base_url, websocket_base_url=server.websocket_base_url)
 
 
 @dataclass

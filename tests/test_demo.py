@@ -23,6 +23,8 @@ from langsmith_realtime.testing import Drop, RealtimeServer, Say, Script, Turn
 from tests.pulseaudio import PulseAudio, pulseaudio, read_pcm
 from tests.sound import AUDIBLE, RATE, Sound, audible_s, correlation, find, rms, shifted, window_correlations
 
+pytestmark = pytest.mark.newest  # the demo in real time, once is enough
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from openai import AsyncOpenAI
 from websockets.exceptions import ConnectionClosedError
 
 from demo import weather
@@ -20,6 +19,7 @@ from demo.transcript import Transcript
 from demo.virtual import Cue, VirtualDevices
 from langsmith_realtime import wrap_realtime
 from langsmith_realtime.testing import Call, Drop, Emit, Fail, RealtimeServer, Say, Script, Turn, speech_like
+from tests.talking import async_client
 
 if TYPE_CHECKING:
     from demo.devices import Listener
@@ -60,7 +60,7 @@ def talk(script: Script, devices: VirtualDevices | None = None, *, seconds: floa
         left = Talk(server, screen.lines, transcript)
 
         async def converse() -> None:
-            client = AsyncOpenAI(api_key="test", base_url=server.base_url)
+            client = async_client(server)
             async with (
                 client.realtime.connect(model="gpt-realtime") as raw,
                 wrap_realtime(raw, enabled=False) as connection,
