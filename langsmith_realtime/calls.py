@@ -1,136 +1,115 @@
-"""Tool calls: announced by one event, answered by another, each one :class:`ToolRun`.
+"""Function calls: announced by one event, answered by another, each one :class:`ToolRun`.
 
 Pure. A call's parent is the ``response.done`` of its response or, when its result came before that, the
 event that completed its arguments. A ``response.done`` that announced calls ends when the last of their
-results was sent. MCP calls run on the server and tell their result in their own item.
+results was sent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, replace
 
-from langsmith_realtime.events import Call, mapping, text
+from langsmith_realtime.events import Call, text
 from langsmith_realtime.happenings import EventRun, Happening, Ref, ToolRun
-from langsmith_realtime.items import Item, tool_message
+from langsmith_realtime.items import tool_message
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Call:
     call_id: str
     name: str | None = None
     arguments: str | None = None
     parent: Ref | None = None
-    final: bool = False  # the parent is the response.done
-    traced: bool = False
+    announced: bool = False
     left: float | None = None  # when the application's own block for this call ended
     error: str | None = None
 
 
-@dataclass(slots=True)
-class _McpCall:
-    item: Item
-    parent: Ref | None = None
-    final: bool = False
-    finished: float | None = None
-    failure: str | None = None
-    traced: bool = False
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Held:
     """A ``response.done`` that waits for the results of its calls."""
 
     run: EventRun
-    waiting_for: set[str] = field(default_factory=set)
+    waiting_for: set[str]
 
 
 class Calls:
-    """All tool calls of a conversation."""
+    """All function calls of a conversation."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, _Call] = {}
-        self._mcp: dict[str, _McpCall] = {}
-        self._held: list[_Held] = []
+        self._open: dict[str, _Call] = {}
+        self._traced: set[str] = set()
+        self._held: dict[_Held, None] = {}  # in the order they came
+        self._held_for: dict[str, list[_Held]] = {}  # by call id
+
+    def named(self, call_id: object, name: object) -> None:
+        """An event before the arguments were complete named the function, which not every later one does."""
+        if text(call_id) and call_id not in self._traced:
+            self._know(Call(str(call_id), text(name), None))
 
     def announced(self, calls: list[Call], ref: Ref) -> None:
         """An event before ``response.done`` completed these calls."""
         for call in calls:
-            known = self._know(call)
-            if known.parent is None:
-                known.parent = ref
+            if call.call_id not in self._traced:
+                known = self._know(call)
+                if not known.announced:
+                    known.parent, known.announced = ref, True
 
-    def response_done(self, run: EventRun, calls: list[Call], mcp_items: list[Item]) -> list[Happening]:
-        """The ``response.done`` that announced ``calls``: out at once, or held until all are answered."""
-        waiting = set()
+    def response_done(self, run: EventRun, calls: list[Call]) -> list[Happening]:
+        """The ``response.done`` that announced ``calls``: out at once, or held until all are answered.
+
+        Calls that were cut off while the model wrote them are not waited for.
+        """
+        calls = [call for call in calls if call.call_id not in self._traced]
         for call in calls:
             known = self._know(call)
-            if not known.traced:
-                known.parent, known.final = run.ref, True
-                waiting.add(known.call_id)
-        for item in mcp_items:
-            mcp = self._mcp.setdefault(item.item_id, _McpCall(item))
-            mcp.parent, mcp.final = run.ref, True
-        settled = self._settle_mcp()
-        if not waiting:
-            return [run, *settled]
-        self._held.append(_Held(run, waiting))
-        return settled
+            known.parent, known.announced = run.ref, True
+        waiting_for = {call.call_id for call in calls if call.complete}
+        if not waiting_for:
+            return [run]
+        held = _Held(run, waiting_for)
+        self._held[held] = None
+        for call_id in waiting_for:
+            self._held_for.setdefault(call_id, []).append(held)
+        return []
 
-    def answered(self, item: dict[str, Any], t: float) -> list[Happening]:
-        """A ``function_call_output`` item was sent, or shown by the server. The first of a call counts."""
-        call_id = text(item.get("call_id"))
-        if call_id is None:
+    def answered(self, item: dict[str, object], t: float) -> list[Happening]:
+        """A ``function_call_output`` item was sent, or shown by the server. The first of a call counts.
+
+        A result without a call is none: the application put an earlier conversation into this one.
+        """
+        call = self._open.get(text(item.get("call_id")) or "")
+        if call is None or not call.announced:
             return []
-        call = self._calls.setdefault(call_id, _Call(call_id))
-        if call.traced or call.parent is None:
-            return []
-        return [self._run(call, t, output=item.get("output"), answered=True), *self._release(call_id, t)]
+        return [self._run(call, t, output=item.get("output"), answered=True), *self._release(call.call_id, t)]
 
     def entered(self, call_id: str, ref: Ref) -> None:
         """The application opened its own block around the call."""
-        call = self._calls.setdefault(call_id, _Call(call_id))
-        if call.parent is None:
-            call.parent = ref
+        self.announced([Call(call_id, None, None)], ref)
 
     def left(self, call_id: str, t: float, error: str | None) -> None:
         """The application's own block around the call ended."""
-        call = self._calls.setdefault(call_id, _Call(call_id))
-        call.left, call.error = t, error
-
-    def mcp_event(
-        self, item: Item, ref: Ref, *, announces: bool, finished: float | None, failed: bool
-    ) -> list[Happening]:
-        """One event in the life of an MCP call."""
-        mcp = self._mcp.setdefault(item.item_id, _McpCall(item))
-        if announces and mcp.parent is None:
-            mcp.parent = ref
-        if finished is not None and mcp.finished is None:
-            mcp.finished = finished
-        if failed:
-            mcp.failure = mcp.failure or "the MCP call failed"
-        return self._settle_mcp()
+        call = self._open.get(call_id)
+        if call is not None:
+            call.left, call.error = t, error
 
     def close(self) -> list[Happening]:
         """The conversation ended: calls never answered end where they were announced."""
-        open_calls = [call for call in self._calls.values() if not call.traced and call.parent is not None]
-        open_mcp = [mcp for mcp in self._mcp.values() if not mcp.traced and mcp.parent is not None]
-        happenings: list[Happening] = [
-            *(self._run(call, call.left, output=None, answered=False) for call in open_calls),
-            *(self._mcp_run(mcp, answered=mcp.finished is not None) for mcp in open_mcp),
-            *(held.run for held in self._held),
-        ]
+        unanswered = [call for call in self._open.values() if call.announced]
+        happenings: list[Happening] = [self._run(call, call.left, output=None, answered=False) for call in unanswered]
+        happenings += [held.run for held in self._held]
         self._held.clear()
         return happenings
 
     def _know(self, call: Call) -> _Call:
-        known = self._calls.setdefault(call.call_id, _Call(call.call_id))
+        known = self._open.setdefault(call.call_id, _Call(call.call_id))
         known.name = call.name or known.name
         known.arguments = call.arguments or known.arguments
         return known
 
     def _run(self, call: _Call, end: float | None, *, output: object, answered: bool) -> ToolRun:
-        call.traced = True
+        del self._open[call.call_id]
+        self._traced.add(call.call_id)
         return ToolRun(
             parent=call.parent,
             call_id=call.call_id,
@@ -144,36 +123,10 @@ class Calls:
 
     def _release(self, call_id: str, t: float) -> list[Happening]:
         released: list[Happening] = []
-        for held in list(self._held):
+        for held in self._held_for.pop(call_id, []):
+            held.run = replace(held.run, end=t)
             held.waiting_for.discard(call_id)
             if not held.waiting_for:
-                self._held.remove(held)
-                run = held.run
-                released.append(EventRun(run.ref, run.name, run.payload, t, run.error, run.interrupted, run.metadata))
+                del self._held[held]
+                released.append(held.run)
         return released
-
-    def _settle_mcp(self) -> list[Happening]:
-        settled: list[Happening] = []
-        for mcp in self._mcp.values():
-            has_result = "output" in mcp.item.fields or "error" in mcp.item.fields
-            if not mcp.traced and mcp.parent is not None and mcp.finished is not None and has_result:
-                settled.append(self._mcp_run(mcp, answered=True))
-        return settled
-
-    def _mcp_run(self, mcp: _McpCall, *, answered: bool) -> ToolRun:
-        mcp.traced = True
-        fields = mcp.item.fields
-        error = fields.get("error")
-        message = text(mapping(error).get("message")) or (None if error is None else str(error))
-        output = fields.get("output", error)
-        return ToolRun(
-            parent=mcp.parent,
-            call_id=mcp.item.item_id,
-            name=text(fields.get("name")) or "mcp_call",
-            arguments=text(fields.get("arguments")),
-            output=tool_message(mcp.item.item_id, output) if answered and output is not None else None,
-            end=mcp.finished,
-            answered=answered,
-            error=message or mcp.failure,
-            metadata={"server_label": fields["server_label"]} if "server_label" in fields else {},
-        )

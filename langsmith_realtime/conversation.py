@@ -7,22 +7,25 @@ the identical trace. Events are told apart by their ``type`` string alone, state
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from langsmith_realtime.audio.tracks import Tracks
 from langsmith_realtime.calls import Calls
-from langsmith_realtime.events import Event, announced_calls, mapping, number, sequence, text
-from langsmith_realtime.happenings import EventRun, Happening, Ref
+from langsmith_realtime.events import Event, announced_calls, mapping, number, of_type, sequence, text
+from langsmith_realtime.happenings import EventRun, Happening, ModelRun, Ref
+from langsmith_realtime.hearing import Hearing
 from langsmith_realtime.items import Item, Items, messages_of
+from langsmith_realtime.mcp import FAILED, McpCalls
 from langsmith_realtime.responses import Response, error_text, model_run, outcome_of
 from langsmith_realtime.setup import Setup
 from langsmith_realtime.usage import usage_metadata
 
 #: How long a response's run waits for the transcripts of what it answered, in seconds.
 TRANSCRIPT_PATIENCE = 30.0
-#: A client tells how much was heard a moment after the playing ended, in seconds.
-TRUNCATE_PATIENCE = 1.0
+#: Out-of-band requests that no response was created for so far.
+PENDING_REQUESTS = 64
 
 _AUDIO_DELTA = "response.output_audio.delta"
 
@@ -36,17 +39,16 @@ class Conversation:
         self.tracks = tracks or Tracks()
         self.events = 0
         self.errors = 0
-        self.interruptions = 0
         self.reconnections = 0
-        self.undecodable_audio = 0
         self.total_tokens = 0
+        self._hearing = Hearing(self.items, self.tracks)
+        self._undecodable_sent = 0
         self._calls = Calls()
+        self._mcp = McpCalls()
         self._responses: dict[str, Response] = {}
         self._unsettled: list[Response] = []  # done, but not yet known in full
-        self._last_spoken: Response | None = None
-        self._speech_stopped: float | None = None
-        self._out_of_band_requests: list[dict[str, Any]] = []
-        self._truncations: list[tuple[str | None, str]] = []  # the client's event_id, item_id
+        # Out-of-band requests: the client's event_id, and the response it asked for.
+        self._requests: deque[tuple[str | None, dict[str, Any]]] = deque(maxlen=PENDING_REQUESTS)
 
     # Events
 
@@ -63,11 +65,10 @@ class Conversation:
             return before
         self.events += 1
         if event.kind == "input_audio_buffer.speech_started":
-            self._speech_started(t, agent_speaking)
-        handler = _HANDLERS.get(event.kind)
-        happenings = handler(self, event, t, ref) if handler else [EventRun(ref, event.name, event.body)]
-        self.errors += sum(1 for h in happenings if isinstance(h, EventRun) and h.error and not h.interrupted)
-        return before + happenings
+            active = [response for response in self._responses.values() if response.in_band]
+            self._hearing.speech_started(t, active, interrupts=self.setup.interrupts, agent_speaking=agent_speaking)
+        handler = _HANDLERS.get(event.kind, Conversation.on_other)
+        return before + handler(self, event, t, ref)
 
     def client_event(self, event: Event, t: float) -> list[Happening]:
         """The application sent an event at ``t``."""
@@ -77,15 +78,15 @@ class Conversation:
             try:
                 self.tracks.user_sent(t, body.get("audio"))
             except ValueError:
-                self.undecodable_audio += 1
+                self._undecodable_sent += 1
+        elif event.kind == "input_audio_buffer.commit":
+            self._hearing.speech_stopped(t)  # push-to-talk
         elif event.kind == "conversation.item.create":
-            item = mapping(body.get("item"))
-            if item.get("type") == "function_call_output":
-                happenings += self._calls.answered(item, t)
+            happenings += self._calls.answered(of_type(mapping(body.get("item")), "function_call_output"), t)
         elif event.kind == "conversation.item.truncate":
-            self._truncate(body, t)
+            self._hearing.truncate(body, t)
         elif event.kind == "response.create" and mapping(body.get("response")).get("conversation") == "none":
-            self._out_of_band_requests.append(mapping(body.get("response")))
+            self._requests.append((text(body.get("event_id")), mapping(body.get("response"))))
         return happenings
 
     def tool_entered(self, call_id: str, ref: Ref) -> None:
@@ -99,24 +100,23 @@ class Conversation:
     def advance(self, t: float) -> list[Happening]:
         """Time went on to ``t``: responses that are known in full by now."""
         self.tracks.advance(t)
-        if not self._unsettled:
-            return []
-        settled = [response for response in self._unsettled if self._is_settled(response, t)]
-        self._unsettled = [response for response in self._unsettled if response not in settled]
-        return [model_run(response, self.items, self.setup.model) for response in settled]
+        settled: list[Happening] = []
+        unsettled = []
+        for response in self._unsettled:
+            if self._is_settled(response, t):
+                settled.append(self._model_run(response))
+            else:
+                unsettled.append(response)
+        self._unsettled = unsettled
+        return settled
 
     def close(self, t: float) -> list[Happening]:
         """The conversation ended at ``t``."""
-        for cut in self.tracks.close(t):
-            self._mark_heard(cut.item_id, cut.heard_ms, interrupted=False)
-        happenings: list[Happening] = [
-            model_run(response, self.items, self.setup.model) for response in self._unsettled
-        ]
-        for response in self._responses.values():
-            response.done_at = t
-            happenings.append(model_run(response, self.items, self.setup.model))
-        self._unsettled, self._responses = [], {}
-        return happenings + self._calls.close()
+        self._hearing.close(t)
+        self._abandon_responses(t)
+        runs: list[Happening] = [self._model_run(response) for response in self._unsettled]
+        self._unsettled = []
+        return [*runs, *self._mcp.close(), *self._calls.close()]
 
     # What the root says of the whole
 
@@ -129,14 +129,15 @@ class Conversation:
         counts: dict[str, Any] = {
             "event_count": self.events,
             "turns": sum(1 for item in self.items.ordered() if item.is_turn),
-            "interruptions": self.interruptions,
+            "interruptions": self._hearing.barge_ins.count,
             "errors": self.errors,
             "total_tokens": self.total_tokens,
         }
         if self.reconnections:
             counts["reconnections"] = self.reconnections
-        if self.undecodable_audio:
-            counts["undecodable_audio"] = self.undecodable_audio
+        undecodable = self._undecodable_sent + self._hearing.undecodable
+        if undecodable:
+            counts["undecodable_audio"] = undecodable
         return counts
 
     # Deltas
@@ -144,16 +145,16 @@ class Conversation:
     def _delta(self, event: Event, t: float) -> None:
         body = event.body
         item_id, index = text(body.get("item_id")), _index(body)
-        response = self._responses.get(text(body.get("response_id")) or "")
+        response_id = text(body.get("response_id"))
+        response = self._responses.get(response_id or "")
         if response is not None:
-            if response.first_token is None:
-                response.first_token = t
-            if event.kind == _AUDIO_DELTA:
-                self._audio(response, item_id or "", body.get("delta"), t)
-        elif event.kind == _AUDIO_DELTA:
-            self._audio(None, item_id or "", body.get("delta"), t)
+            self._hearing.begun(response, t)
+        if event.kind == _AUDIO_DELTA:
+            self._hearing.audio(response, item_id or "", body.get("delta"), t)
         if item_id is None:
             return
+        if response_id is not None:
+            self.items.produced(item_id, response_id)
         if event.kind == "response.output_audio_transcript.delta":
             self.items.add_words(item_id, index, body.get("delta"), kind="audio")
         elif event.kind == "response.output_text.delta":
@@ -162,59 +163,37 @@ class Conversation:
             self.items.know(item_id).role = "user"
             self.items.add_words(item_id, index, body.get("delta"), kind="audio")
 
-    def _audio(self, response: Response | None, item_id: str, payload: object, t: float) -> None:
-        if response is not None:
-            if not response.in_band:
-                return  # nobody plays it, unless the application feeds it
-            self._last_spoken = response
-            if response.latency_ms is None and self._speech_stopped is not None:
-                response.latency_ms = (t - self._speech_stopped) * 1000
-                self._speech_stopped = None
-        try:
-            self.tracks.agent_received(t, item_id, payload, muted=response is not None and response.interrupted)
-        except ValueError:
-            self.undecodable_audio += 1
-
     # The session
 
-    def on_session(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_other(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+        return [self._run(event, ref)]
+
+    def on_session(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         known = self.setup.session_id
         self.setup.update(event.body.get("session"))
         self.tracks.set_formats(self.setup.user_format, self.setup.agent_format)
-        metadata = {}
         if event.kind == "session.created" and known is not None and known != self.setup.session_id:
             self.reconnections += 1
-            metadata = {"reconnected": True}
-        return [EventRun(ref, event.name, event.body, metadata=metadata)]
+            self._abandon_responses(t)
+            run = EventRun(ref, event.name, event.body, metadata={"reconnected": True})
+            return [run, *self.advance(t)]
+        return [self._run(event, ref)]
 
     def on_error(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
         error = mapping(event.body.get("error"))
-        self._refused(error)
-        return [EventRun(ref, event.name, event.body, error=error_text(error) or "error")]
-
-    def _refused(self, error: dict[str, Any]) -> None:
-        """A truncation the server refuses was no truncation."""
-        client_event = text(error.get("event_id"))
-        message = f"{error.get('message')} {error.get('param')} {error.get('code')}".lower()
-        for truncation in self._truncations:
-            event_id, item_id = truncation
-            named = client_event is not None and client_event == event_id
-            described = client_event is None and (
-                "trunc" in message or "audio_end_ms" in message or "shorter" in message
-            )
-            if named or described:
-                self._truncations.remove(truncation)
-                cut = self.tracks.truncate_refused(item_id)
-                item = self.items.know(item_id)
-                item.interrupted, item.heard_ms = cut is not None, cut.heard_ms if cut else None
-                return
+        self._hearing.refused(error)
+        refused = text(error.get("event_id"))
+        if refused is not None:
+            asked = [request for request in self._requests if request[0] != refused]
+            self._requests = deque(asked, maxlen=PENDING_REQUESTS)
+        return [self._run(event, ref, error_text(error) or "error")]
 
     # Items
 
     def on_item(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         wire = mapping(event.body.get("item"))
         item = self.items.update(wire)
-        run = EventRun(ref, event.name, event.body)
+        run = self._run(event, ref)
         if item is None:
             return [run]
         if event.kind != "conversation.item.retrieved":
@@ -222,7 +201,7 @@ class Conversation:
         if item.type == "function_call_output":
             return [run, *self._calls.answered(wire, t)]
         if item.type == "mcp_call":
-            return [run, *self._mcp(item, event, t, ref)]
+            return [run, *self._mcp.event(event.kind, item, t, ref)]
         return [run]
 
     def on_committed(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
@@ -231,211 +210,182 @@ class Conversation:
             item = self.items.place(item_id, event.body.get("previous_item_id"))
             item.role = item.role or "user"
             self.items.update_part(item, 0, {"type": "input_audio"})
-        return [EventRun(ref, event.name, event.body)]
+        return [self._run(event, ref)]
 
     def on_idle(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
         item_id = text(event.body.get("item_id"))
         if item_id is not None:
             self.items.know(item_id).idle = True
-        return [EventRun(ref, event.name, event.body)]
+        return [self._run(event, ref)]
 
     def on_transcribed(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        failed = event.kind.endswith(".failed")
         item_id = text(event.body.get("item_id"))
-        error = None
         if item_id is not None:
             item = self.items.know(item_id)
             item.role = item.role or "user"
-            if event.kind.endswith(".failed"):
+            if failed:
                 item.transcription_failed = True
             else:
                 self.items.set_words(item_id, _index(event.body), event.body.get("transcript"), kind="audio")
-        if event.kind.endswith(".failed"):
-            error = f"transcription failed: {error_text(mapping(event.body.get('error'))) or 'no reason given'}"
-        return [EventRun(ref, event.name, event.body, error=error), *self.advance(t)]
+        reason = error_text(mapping(event.body.get("error"))) or "no reason given"
+        run = self._run(event, ref, f"transcription failed: {reason}" if failed else None)
+        return [run, *self.advance(t)]
 
     def on_words(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
-        item_id = text(event.body.get("item_id"))
+        item_id, response_id = text(event.body.get("item_id")), text(event.body.get("response_id"))
         if item_id is not None:
             spoken = event.kind == "response.output_audio_transcript.done"
             words = event.body.get("transcript" if spoken else "text")
             self.items.set_words(item_id, _index(event.body), words, kind="audio" if spoken else "text")
-        return [EventRun(ref, event.name, event.body)]
+            self.items.produced(item_id, response_id or "")
+        return [self._run(event, ref)]
 
-    # Speech
-
-    def _speech_started(self, t: float, agent_speaking: bool | None) -> None:
-        self._speech_stopped = None
-        if self.setup.interrupts:
-            interrupted = {cut.item_id for cut in self._cut_all(t)}
-            for response in self._responses.values():
-                if response.in_band:
-                    # The server cancels it; what still arrives of it is not played.
-                    if response.first_token is not None and interrupted.isdisjoint(response.items):
-                        interrupted.update(response.items[-1:])
-                    response.interrupted = True
-            if interrupted and agent_speaking is None:
-                self.interruptions += 1
-        if agent_speaking:
-            self.interruptions += 1
-            if self._last_spoken is not None:
-                self._last_spoken.interrupted = True
+    # Speech and playback
 
     def on_speech_stopped(self, event: Event, t: float, ref: Ref) -> list[Happening]:
-        self._speech_stopped = t
-        return [EventRun(ref, event.name, event.body)]
+        self._hearing.speech_stopped(t)
+        return [self._run(event, ref)]
 
-    def on_playback_cleared(self, event: Event, t: float, ref: Ref) -> list[Happening]:
-        if self._cut_all(t):
-            self.interruptions += 1
-        return [EventRun(ref, event.name, event.body)]
+    def on_server_plays(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        playing = event.kind == "output_audio_buffer.started"
+        self._hearing.server_plays(text(event.body.get("response_id")), playing=playing)
+        return [self._run(event, ref), *self.advance(t)]
 
-    def _cut_all(self, t: float) -> list[Any]:
-        cuts = self.tracks.barge_in(t)
-        for cut in cuts:
-            self._mark_heard(cut.item_id, cut.heard_ms, interrupted=True)
-        return cuts
-
-    def _truncate(self, body: dict[str, Any], t: float) -> None:
-        item_id, heard_ms = text(body.get("item_id")), number(body.get("audio_end_ms"))
-        if item_id is None or heard_ms is None:
-            return
-        cut = self.tracks.truncate(t, item_id, heard_ms)
-        already = self.items.know(item_id).interrupted
-        self._mark_heard(item_id, cut.heard_ms if cut else heard_ms, interrupted=True)
-        self._truncations.append((text(body.get("event_id")), item_id))
-        if not already:
-            self.interruptions += 1
+    def on_server_cleared(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        responses = [*self._responses.values(), *self._unsettled]
+        self._hearing.server_cleared(text(event.body.get("response_id")), responses, t)
+        return [self._run(event, ref), *self.advance(t)]
 
     def on_truncated(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
-        item_id = event.body.get("item_id")
-        self._truncations = [waiting for waiting in self._truncations if waiting[1] != item_id]
-        return [EventRun(ref, event.name, event.body)]
-
-    def _mark_heard(self, item_id: str, heard_ms: float, *, interrupted: bool) -> None:
-        item = self.items.know(item_id)
-        item.interrupted, item.heard_ms = interrupted or item.interrupted, heard_ms
-        for response in [*self._responses.values(), *self._unsettled]:
-            if item_id in response.items and interrupted:
-                response.interrupted = True
+        self._hearing.truncated(event.body)
+        return [self._run(event, ref)]
 
     # Responses
 
     def on_response_created(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         body = mapping(event.body.get("response"))
-        response = Response(text(body.get("id")) or "", ref, t, body=body)
-        response.in_band = "conversation_id" not in body or body["conversation_id"] is not None
-        if response.in_band:
-            fresh = self.items.take_fresh()
-            response.input_items = [item for item in fresh if item.type in ("message", "function_call_output")]
-        else:
-            response.input_messages = self._requested_input(body)
-        self._responses[response.response_id] = response
-        return [EventRun(ref, event.name, event.body)]
+        response_id = text(body.get("id"))
+        if response_id is not None and response_id not in self._responses:
+            response = self._responses[response_id] = Response(response_id, ref, t, _is_in_band(body), body=body)
+            if response.in_band:
+                response.input_items = self.items.take_fresh()
+            else:
+                self._ask(response)
+        return [self._run(event, ref)]
 
-    def _requested_input(self, body: dict[str, Any]) -> list[dict[str, Any]]:
+    def _ask(self, response: Response) -> None:
         """What an out-of-band response was asked with: its own input, or the conversation's."""
-        requests = self._out_of_band_requests
-        if not requests:
-            return []
-        index = next((i for i, r in enumerate(requests) if r.get("metadata") == body.get("metadata")), 0)
-        request = requests.pop(index)
-        messages: list[dict[str, Any]] = []
+        wanted = response.body.get("metadata") or None
+        same = [asked for asked in self._requests if (asked[1].get("metadata") or None) == wanted]
+        asked = next(iter(same or self._requests), None)
+        if asked is None:
+            return
+        self._requests.remove(asked)
+        request = asked[1]
         if text(request.get("instructions")):
-            messages.append({"role": "system", "content": request["instructions"]})
+            response.input_messages.append({"role": "system", "content": request["instructions"]})
+        if not isinstance(request.get("input"), list):
+            response.input_items = self.items.fresh()
         for wire in sequence(request.get("input")):
-            known = self.items.get(mapping(wire).get("id"))
-            if known is None:
-                known = Items().update({"id": "given", "type": "message", **mapping(wire)})
-            messages += messages_of(known) if known else []
-        return messages
+            known = self.items.get(mapping(wire).get("id")) or Items().update({**mapping(wire), "id": "given"})
+            response.input_messages += messages_of(known) if known else []
 
     def on_output_item(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        run = self._run(event, ref)
         item = self.items.update(event.body.get("item"))
-        response = self._responses.get(text(event.body.get("response_id")) or "")
-        run = EventRun(ref, event.name, event.body)
         if item is None:
             return [run]
-        item.produced = True
-        if response is not None and item.item_id not in response.items:
-            response.items.append(item.item_id)
+        self._produced(item, text(event.body.get("response_id")) or "")
         self._calls.announced(announced_calls(event), ref)
+        if item.type == "function_call":
+            self._calls.named(item.fields.get("call_id"), item.fields.get("name"))
         if item.type == "mcp_call":
-            return [run, *self._mcp(item, event, t, ref)]
+            return [run, *self._mcp.event(event.kind, item, t, ref)]
         return [run]
+
+    def _produced(self, item: Item, response_id: str) -> None:
+        self.items.produced(item.item_id, response_id)
+        response = self._responses.get(response_id)
+        if response is not None:
+            response.take(item)
 
     def on_arguments(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
         self._calls.announced(announced_calls(event), ref)
-        return [EventRun(ref, event.name, event.body)]
+        return [self._run(event, ref)]
 
     def on_mcp(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        run = self._run(event, ref, FAILED if event.kind.endswith(".failed") else None)
         item_id = text(event.body.get("item_id"))
-        failed = event.kind.endswith(".failed")
-        error = "the MCP call failed" if failed else None
-        run = EventRun(ref, event.name, event.body, error=error)
         if item_id is None:
             return [run]
-        item = self.items.know(item_id)
-        item.type = "mcp_call"
-        if text(event.body.get("arguments")):
-            item.fields["arguments"] = event.body["arguments"]
-        return [run, *self._mcp(item, event, t, ref, failed=failed)]
-
-    def _mcp(self, item: Item, event: Event, t: float, ref: Ref, *, failed: bool = False) -> list[Happening]:
-        finishes = event.kind in ("response.mcp_call.completed", "response.mcp_call.failed") or (
-            event.kind.endswith(".done") and ("output" in item.fields or "error" in item.fields)
-        )
-        announces = event.kind in ("response.mcp_call_arguments.done", "response.mcp_call.in_progress")
-        return self._calls.mcp_event(
-            item, ref, announces=announces or finishes, finished=t if finishes else None, failed=failed
-        )
+        item = self.items.update({"id": item_id, "type": "mcp_call", "arguments": text(event.body.get("arguments"))})
+        assert item is not None
+        return [run, *self._mcp.event(event.kind, item, t, ref)]
 
     def on_mcp_list_failed(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
-        return [EventRun(ref, event.name, event.body, error="listing the MCP tools failed")]
+        return [self._run(event, ref, "listing the MCP tools failed")]
 
     def on_response_done(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         body = mapping(event.body.get("response"))
-        response = self._responses.pop(text(body.get("id")) or "", None)
-        if response is None:
-            response = Response(text(body.get("id")) or "", ref, t)
+        response_id = text(body.get("id")) or ""
+        response = self._responses.pop(response_id, None) or Response(response_id, ref, t, _is_in_band(body))
         response.done_at, response.body = t, body
-        mcp_items = []
-        for wire in sequence(body.get("output")):
-            item = self.items.update(wire)
-            if item is None:
-                continue
-            item.produced = True
-            if response.in_band:
-                self.items.place(item.item_id, None)
-            if item.item_id not in response.items:
-                response.items.append(item.item_id)
-            if item.type == "mcp_call":
-                mcp_items.append(item)
+        previous: str | None = None
+        for item in map(self.items.update, sequence(body.get("output"))):
+            if item is not None:
+                self.items.produced(item.item_id, response_id)
+                if response.in_band:
+                    self.items.place(item.item_id, previous)
+                previous = item.item_id
+                response.take(item)
         outcome = outcome_of(body)
-        if outcome.interrupted and outcome.reason == "turn_detected":
-            if not response.interrupted:
-                self.interruptions += 1
-            response.interrupted = True
-        if outcome.interrupted:
-            for item_id in response.items:
-                self.items.know(item_id).interrupted = True
+        if outcome.interrupted and response.in_band:
+            self._hearing.cancelled(response, t, turn_detected=outcome.reason == "turn_detected")
         usage = usage_metadata(body.get("usage"))
         self.total_tokens += usage["total_tokens"] if usage else 0
-        run = EventRun(ref, event.name, event.body, error=outcome.error, interrupted=outcome.interrupted)
-        happenings = self._calls.response_done(run, announced_calls(event), mcp_items)
+        run = self._run(event, ref, outcome.error, interrupted=outcome.interrupted)
+        of_mcp = [item for item in map(self.items.know, response.items) if item.type == "mcp_call"]
         self._unsettled.append(response)
-        return happenings + self.advance(t)
+        return [
+            *self._calls.response_done(run, announced_calls(event)),
+            *self._mcp.response_done(of_mcp, t, ref),
+            *self.advance(t),
+        ]
+
+    def _abandon_responses(self, t: float) -> None:
+        """The connection is gone: what it had not finished never will be."""
+        for response in self._responses.values():
+            response.done_at = t
+        self._unsettled += self._responses.values()
+        self._responses = {}
 
     def _is_settled(self, response: Response, t: float) -> bool:
-        done_at = response.done_at if response.done_at is not None else t
+        done_at = t if response.done_at is None else response.done_at
         waits = self.setup.transcribes and t < done_at + TRANSCRIPT_PATIENCE
         if waits and any(item.lacks_words for item in response.input_items):
             return False
-        ends = [end for end in map(self.tracks.playing_until, response.items) if end is not None]
-        return all(t >= end + TRUNCATE_PATIENCE for end in ends)
+        return self._hearing.is_over(response, t)
+
+    # Runs
+
+    def _model_run(self, response: Response) -> ModelRun:
+        interrupted = self._hearing.barge_ins.cut_off(response.response_id)
+        return model_run(response, self.items, self.setup.model, interrupted=interrupted)
+
+    def _run(self, event: Event, ref: Ref, error: str | None = None, *, interrupted: bool = False) -> EventRun:
+        if error is not None and not interrupted:
+            self.errors += 1
+        return EventRun(ref, event.name, event.body, error=error, interrupted=interrupted)
 
 
 def _index(body: dict[str, Any]) -> int:
     return int(number(body.get("content_index")) or 0)
+
+
+def _is_in_band(response: dict[str, Any]) -> bool:
+    """``conversation: "none"`` was asked for: the server says so with a null id; a beta server says nothing."""
+    return "conversation_id" not in response or response["conversation_id"] is not None
 
 
 #: One row for every event that changes state; the others only become a run.
@@ -452,7 +402,9 @@ _HANDLERS: dict[str, Callable[[Conversation, Event, float, Ref], list[Happening]
     "input_audio_buffer.committed": Conversation.on_committed,
     "input_audio_buffer.timeout_triggered": Conversation.on_idle,
     "input_audio_buffer.speech_stopped": Conversation.on_speech_stopped,
-    "output_audio_buffer.cleared": Conversation.on_playback_cleared,
+    "output_audio_buffer.started": Conversation.on_server_plays,
+    "output_audio_buffer.stopped": Conversation.on_server_plays,
+    "output_audio_buffer.cleared": Conversation.on_server_cleared,
     "response.created": Conversation.on_response_created,
     "response.output_item.added": Conversation.on_output_item,
     "response.output_item.done": Conversation.on_output_item,

@@ -73,7 +73,10 @@ def _body(frame: object) -> dict[str, Any]:
         return frame
     if isinstance(frame, BaseModel):
         # Only what was set: a full dump adds nulls that were never on the wire.
-        return frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        try:
+            return frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
+        except (ValueError, RecursionError) as error:
+            raise FrameError(f"the model is no JSON: {type(error).__name__}") from None
     if isinstance(frame, Mapping):
         return dict(frame)
     if not isinstance(frame, (str, bytes, bytearray, memoryview)):
@@ -90,11 +93,15 @@ def _body(frame: object) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call an event announced. ``arguments`` is JSON text as the model wrote it."""
+    """A tool call an event announced. ``arguments`` is JSON text as the model wrote it.
+
+    One that is not ``complete`` was cut off while the model wrote it: hardly anybody answers it.
+    """
 
     call_id: str
     name: str | None
     arguments: str | None
+    complete: bool = True
 
 
 def announced_calls(event: Event) -> list[Call]:
@@ -113,7 +120,8 @@ def announced_calls(event: Event) -> list[Call]:
     for item in map(mapping, items):
         call_id = item.get("call_id")
         if isinstance(call_id, str) and call_id:
-            calls.append(Call(call_id, text(item.get("name")), text(item.get("arguments"))))
+            complete = item.get("status") != "incomplete"
+            calls.append(Call(call_id, text(item.get("name")), text(item.get("arguments")), complete))
     return calls
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langsmith_realtime.events import mapping, sequence, text
+from langsmith_realtime.scrub import scrub
 
 UNTRANSCRIBED = "[audio, not transcribed]"
 TRANSCRIPTION_FAILED = "[audio, transcription failed]"
@@ -31,7 +32,7 @@ class _Part:
         return self.words if self.words is not None else "".join(self.pieces) or None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """One item: a message, a tool call or its result. ``parts`` are keyed by ``content_index``."""
 
@@ -41,11 +42,16 @@ class Item:
     parts: dict[int, _Part] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)  # call_id, name, arguments, output, …
     placed: bool = False  # it has its place in the conversation
-    produced: bool = False  # by a response
+    response_id: str | None = None  # of the response that produced it
+    out_of_band: bool = False  # produced beside the conversation
     idle: bool = False  # made by the idle timeout, nobody spoke
     interrupted: bool = False
     heard_ms: float | None = None
     transcription_failed: bool = False
+
+    @property
+    def has_words(self) -> bool:
+        return any(part.said for part in self.parts.values())
 
     @property
     def lacks_words(self) -> bool:
@@ -67,7 +73,9 @@ class Items:
 
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
-        self._order: list[str] = []
+        # Who comes behind whom; None stands before the first and behind the last.
+        self._next: dict[str | None, str | None] = {None: None}
+        self._last: str | None = None
         self._fresh: list[Item] = []  # placed since the last take_fresh()
 
     def get(self, item_id: object) -> Item | None:
@@ -78,33 +86,47 @@ class Items:
         return self._items.setdefault(item_id, Item(item_id))
 
     def ordered(self) -> list[Item]:
-        """Items that have a place, then those only their words are known of, in order of first sight."""
-        placed = [self._items[item_id] for item_id in self._order]
-        return placed + [item for item in self._items.values() if not item.placed]
+        """Items that have a place, then those only their words are known of, in order of first sight.
+
+        What an out-of-band response produced is no part of the conversation.
+        """
+        placed = []
+        item_id = self._next[None]
+        while item_id is not None:
+            placed.append(self._items[item_id])
+            item_id = self._next[item_id]
+        return placed + [item for item in self._items.values() if not item.placed and not item.out_of_band]
 
     def place(self, item_id: str, previous: object) -> Item:
         """Give the item its place behind ``previous``, at the front for ``"root"``, else at the end."""
         item = self.know(item_id)
         if item.placed:
             return item
+        before = None if previous == "root" else self._last
+        known = self.get(previous)
+        if known is not None and known.placed:
+            before = known.item_id
         item.placed = True
         self._fresh.append(item)
-        before = self.get(previous)
-        if previous == "root":
-            self._order.insert(0, item_id)
-        elif before is not None and before.placed:
-            index = len(self._order)
-            while self._order[index - 1] != before.item_id:  # new items belong near the end
-                index -= 1
-            self._order.insert(index, item_id)
-        else:
-            self._order.append(item_id)
+        self._next[item_id], self._next[before] = self._next[before], item_id
+        if before == self._last:
+            self._last = item_id
         return item
 
+    def produced(self, item_id: str, response_id: str) -> None:
+        """The item is a response's; ``""`` when it is not known whose."""
+        item = self.know(item_id)
+        item.response_id = item.response_id or response_id
+
+    def fresh(self) -> list[Item]:
+        """What got its place since the last ``take_fresh()`` and was not produced by a response."""
+        return [item for item in self._fresh if item.response_id is None]
+
     def take_fresh(self) -> list[Item]:
-        """What got its place since the last call and was not produced by a response."""
-        fresh, self._fresh = self._fresh, []
-        return [item for item in fresh if not item.produced]
+        """The fresh items; they are not fresh any more."""
+        fresh = self.fresh()
+        self._fresh.clear()
+        return fresh
 
     def update(self, body: object) -> Item | None:
         """Take over a wire item; what it leaves out, or sends as null, stays as it was known."""
@@ -115,15 +137,16 @@ class Items:
         item = self.know(item_id)
         item.type = text(wire.get("type")) or item.type
         item.role = text(wire.get("role")) or item.role
-        known = {key: value for key, value in wire.items() if value not in (None, "") and key != "content"}
-        item.fields.update(known)
+        for key, value in wire.items():
+            if key != "content" and value is not None and (value != "" or key not in item.fields):
+                item.fields[key] = value
         for index, part in enumerate(sequence(wire.get("content"))):
             self.update_part(item, index, part)
         return item
 
     def update_part(self, item: Item, index: int, body: object) -> None:
         wire = mapping(body)
-        kind = wire.get("type")
+        kind = text(wire.get("type"))
         if kind in _TEXT_PARTS:
             part = item.parts.setdefault(index, _Part("text"))
             part.words = text(wire.get("text")) or part.words
@@ -131,7 +154,7 @@ class Items:
             part = item.parts.setdefault(index, _Part("audio"))
             part.words = text(wire.get("transcript")) or part.words
         elif kind == "input_image":
-            item.parts[index] = _Part("image", url=text(wire.get("image_url")))
+            item.parts[index] = _Part("image", url=scrub(text(wire.get("image_url"))))  # not kept for an hour
 
     def add_words(self, item_id: str, index: int, piece: object, *, kind: str) -> None:
         """One delta of a transcript or a text."""
@@ -154,14 +177,15 @@ def messages_of(item: Item) -> list[dict[str, Any]]:
         return [tool_message(item.fields.get("call_id"), item.fields.get("output"))]
     if item.type == "mcp_call":
         messages = [_call_message(item, item.item_id)]
-        result = item.fields.get("output", item.fields.get("error"))
+        result = item.fields.get("output") or item.fields.get("error")
         return messages if result is None else [*messages, tool_message(item.item_id, result)]
     if item.type != "message":
         return []
     content = _content(item)
-    if not content and (item.idle or item.role == "user"):
+    role = item.role or ("user" if item.response_id is None else "assistant")
+    if not content and role == "user":
         return []
-    message: dict[str, Any] = {"role": item.role or ("assistant" if item.produced else "user"), "content": content}
+    message: dict[str, Any] = {"role": role, "content": content}
     if item.interrupted:
         message["interrupted"] = True
     if item.interrupted and item.heard_ms is not None:

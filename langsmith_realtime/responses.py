@@ -15,7 +15,7 @@ from langsmith_realtime.items import Item, Items, messages_of
 from langsmith_realtime.usage import cached_parts, usage_metadata
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Response:
     """What is known of a response. Times are seconds since the conversation opened."""
 
@@ -25,12 +25,22 @@ class Response:
     in_band: bool = True
     first_token: float | None = None
     latency_ms: float | None = None  # end of the user's speech → first audio received
-    interrupted: bool = False
+    muted: bool = False  # the user began to speak: what still arrives is not played
     items: list[str] = field(default_factory=list)
-    input_items: list[Item] = field(default_factory=list)
-    input_messages: list[dict[str, Any]] = field(default_factory=list)
+    input_messages: list[dict[str, Any]] = field(default_factory=list)  # given with the request
+    input_items: list[Item] = field(default_factory=list)  # new in the conversation
     done_at: float | None = None
     body: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spoke(self) -> bool:
+        return self.first_token is not None
+
+    def take(self, item: Item) -> None:
+        """The response produced this item."""
+        item.out_of_band = not self.in_band
+        if item.item_id not in self.items:
+            self.items.append(item.item_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +72,8 @@ def error_text(error: dict[str, Any]) -> str | None:
     return ": ".join(part for part in (code, message) if part) or None
 
 
-def model_run(response: Response, items: Items, model: str | None) -> ModelRun:
-    """The response's run."""
+def model_run(response: Response, items: Items, model: str | None, *, interrupted: bool) -> ModelRun:
+    """The response's run; ``interrupted`` when a barge-in cut it off."""
     body = response.body
     outcome = outcome_of(body)
     metadata: dict[str, Any] = {
@@ -71,7 +81,7 @@ def model_run(response: Response, items: Items, model: str | None) -> ModelRun:
         "status": body.get("status"),
         "status_reason": outcome.reason,
         "latency_to_first_audio_ms": None if response.latency_ms is None else round(response.latency_ms),
-        "was_interrupted": response.interrupted or None,
+        "was_interrupted": interrupted or None,
         "out_of_band": None if response.in_band else True,
         "response_metadata": mapping(body.get("metadata")) or None,
         **cached_parts(body.get("usage")),
@@ -80,7 +90,7 @@ def model_run(response: Response, items: Items, model: str | None) -> ModelRun:
     return ModelRun(
         parent=response.parent,
         end=response.created if response.done_at is None else response.done_at,
-        inputs=response.input_messages or given,
+        inputs=response.input_messages + given,
         message=_answer(response, items),
         finish_reason=str(body.get("status") or "unknown"),
         model=model,

@@ -8,38 +8,44 @@ is shortened.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 REMOVED = "<secret removed>"
 #: Deeper than any real event; what lies below is named, not walked.
 MAX_DEPTH = 40
-#: Shorter base64 is an id or a word; nothing playable fits in it.
-BASE64_LENGTH = 256
 
-SECRET_KEYS = frozenset({"authorization", "api_key", "api-key", "x-api-key", "client_secret", "headers"})
-AUDIO_KEYS = frozenset({"audio"})
-
-_SECRET = re.compile(
-    r"\b(?:sk|ek|rk|pk|lsv2)[-_][A-Za-z0-9_\-]{12,}"  # OpenAI keys and ephemeral keys, LangSmith keys
-    r"|\b[Bb]earer\s+[A-Za-z0-9._~+/\-]{8,}=*"
+_SECRET_KEYS = frozenset(
+    {"authorization", "proxy-authorization", "api_key", "api-key", "apikey", "x-api-key", "client_secret"}
 )
-_BASE64 = re.compile(r"[A-Za-z0-9+/\-_\s]+={0,2}")
-_DATA_URL = re.compile(r"data:([\w.+\-/]*)[^,]{0,100};base64,")
+# Keys of OpenAI, lasting and ephemeral, and of LangSmith. Letters alone are words with dashes; a key has digits.
+_SECRET = re.compile(
+    r"\b(?:sk|ek|rk|lsv2)[-_](?=[A-Za-z_\-]{0,200}\d)[A-Za-z0-9_\-]{12,}"
+    r"|\b(?i:bearer)\s{1,9}(?=[A-Za-z._~+/\-]{0,200}\d)[A-Za-z0-9._~+/\-]{12,}=*"
+)
+_DATA_URL = re.compile(r"data:([\w.+\-]+/[\w.+\-]+)?(?:;[\w.+\-]+=[\w.+\-]+){0,8};base64,([A-Za-z0-9+/\-_]*)={0,2}")
+# Shorter ones are ids or words; nothing playable fits in them.
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/\-_])[A-Za-z0-9+/\-_]{256,}={0,2}")
+# In lines of one length, as MIME has it; the last may be shorter.
+_BASE64_LINES = re.compile(
+    r"(?<![A-Za-z0-9+/\-_])(?:[A-Za-z0-9+/]{64}\r?\n|[A-Za-z0-9+/]{76}\r?\n){3,}[A-Za-z0-9+/]*={0,2}"
+)
+_ANY_BASE64 = re.compile(r"[A-Za-z0-9+/\-_\s]+={0,2}\s*")
 
 
 def scrub(value: Any, _key: str = "", _depth: int = 0) -> Any:
     """A copy of a decoded payload that may be traced."""
     if isinstance(value, str):
-        return _scrub_text(value, _key)
-    if _depth > MAX_DEPTH and isinstance(value, (dict, list)):
-        return "<nested too deeply>"
-    if isinstance(value, dict):
-        return {key: _scrub_member(str(key), member, _depth) for key, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [scrub(member, _key, _depth + 1) for member in value]
+        return _scrub_text(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"<{len(value)} bytes>"
-    return value
+        return f"<{memoryview(value).nbytes} bytes>"
+    if not isinstance(value, (Mapping, list, tuple)):
+        return value
+    if _depth > MAX_DEPTH:
+        return "<nested too deeply>"
+    if isinstance(value, Mapping):
+        return {key: _scrub_member(value, str(key), member, _key, _depth) for key, member in value.items()}
+    return [scrub(member, _key, _depth + 1) for member in value]
 
 
 def scrub_message(text: str) -> str:
@@ -47,26 +53,43 @@ def scrub_message(text: str) -> str:
     return _SECRET.sub(REMOVED, text)
 
 
-def _scrub_member(key: str, member: Any, depth: int) -> Any:
-    if key.lower() in SECRET_KEYS and member is not None:
+def _scrub_member(parent: Mapping[Any, Any], key: str, member: Any, parent_key: str, depth: int) -> Any:
+    name = key.lower()
+    if name in _SECRET_KEYS and member is not None and not _is_schema(member, parent_key):
         return REMOVED
+    if name == "headers" and parent.get("type") == "mcp" and member is not None:
+        return REMOVED
+    if name == "audio" and isinstance(member, str) and "audio" in str(parent.get("type")):
+        return _audio(member)
     return scrub(member, key, depth + 1)
 
 
-def _scrub_text(text: str, key: str) -> str:
-    if key in AUDIO_KEYS and _is_base64(text):
-        return f"<audio: {_base64_bytes(text)} bytes>"
-    data_url = _DATA_URL.match(text)
-    if data_url:
-        return f"<{data_url[1] or 'data'}: {_base64_bytes(text[data_url.end() :])} bytes>"
-    if len(text) >= BASE64_LENGTH and _is_base64(text) and not any(character.isspace() for character in text):
-        return f"<base64: {_base64_bytes(text)} bytes>"
+def _is_schema(member: Any, parent_key: str) -> bool:
+    """Whether it describes a parameter of a tool that happens to have a secret's name."""
+    return parent_key == "properties" and isinstance(member, (Mapping, bool))
+
+
+def _scrub_text(text: str) -> str:
+    text = _DATA_URL.sub(_data_url, text)
+    text = _BASE64.sub(_base64, text)
+    text = _BASE64_LINES.sub(_base64, text)
     return _SECRET.sub(REMOVED, text)
 
 
-def _is_base64(text: str) -> bool:
-    return _BASE64.fullmatch(text) is not None
+def _audio(text: str) -> str:
+    """Wire audio of any length."""
+    return f"<audio: {_bytes(text)} bytes>" if _ANY_BASE64.fullmatch(text) else _scrub_text(text)
 
 
-def _base64_bytes(text: str) -> int:
-    return len(text.rstrip("=")) * 3 // 4
+def _data_url(match: re.Match[str]) -> str:
+    return f"<{match[1] or 'data'}: {_bytes(match[2])} bytes>"
+
+
+def _base64(match: re.Match[str]) -> str:
+    drawn = not any(character.isalnum() for character in match[0])  # a line of dashes
+    return match[0] if drawn else f"<base64: {_bytes(match[0])} bytes>"
+
+
+def _bytes(text: str) -> int:
+    """How many bytes that base64 stands for."""
+    return len("".join(text.split()).rstrip("=")) * 3 // 4

@@ -59,4 +59,4 @@ def _modalities(details: dict[str, Any]) -> dict[str, int]:
 
 def _count(counts: dict[str, Any], key: str) -> int | None:
     value = number(counts.get(key))
-    return None if value is None else int(value)
+    return None if value is None or value < 0 else int(value)

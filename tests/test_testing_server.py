@@ -180,9 +180,9 @@ def test_a_sideband_is_asked_for_by_a_call_id() -> None:
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 4000])
 def test_a_connection_closes_with_the_scripted_code_and_reason(code: int) -> None:
     with RealtimeServer(Script(on_connect=[Close(code, "as scripted")])) as server, connect(server.url) as client:
-        assert json.loads(client.recv(timeout=5))["type"] == "session.created"
         with pytest.raises(ConnectionClosed) as ended:
-            client.recv(timeout=5)
+            while True:
+                client.recv(timeout=5)
         assert ended.value.rcvd == FrameClose(code, "as scripted")
 
 

@@ -1,0 +1,142 @@
+"""Function calls: who is their parent, when they end, and what waits for them."""
+
+from __future__ import annotations
+
+from langsmith_realtime.calls import Calls
+from langsmith_realtime.events import Call
+from langsmith_realtime.happenings import EventRun, ToolRun
+
+LOOK = Call("call_1", "look", '{"x": 1}')
+BUY = Call("call_2", "buy", "{}")
+
+
+def done(ref: int = 9) -> EventRun:
+    return EventRun(ref, "response.done", {})
+
+
+def output(call_id: str, result: object = "ok") -> dict[str, object]:
+    return {"type": "function_call_output", "call_id": call_id, "output": result}
+
+
+def test_a_call_hangs_below_its_response_which_waits_for_the_result() -> None:
+    calls = Calls()
+    calls.announced([LOOK], 5)
+    assert calls.response_done(done(), [LOOK]) == []
+    assert calls.answered(output("call_1"), 3.0) == [
+        ToolRun(
+            parent=9,
+            call_id="call_1",
+            name="look",
+            arguments='{"x": 1}',
+            output={"role": "tool", "tool_call_id": "call_1", "content": "ok"},
+            end=3.0,
+            answered=True,
+        ),
+        EventRun(9, "response.done", {}, end=3.0),
+    ]
+    assert calls.close() == []
+
+
+def test_a_result_before_the_response_is_done_hangs_below_the_arguments() -> None:
+    calls = Calls()
+    calls.announced([LOOK], 5)
+    calls.announced([LOOK], 6)  # output_item.done says it again
+    (run,) = calls.answered(output("call_1"), 3.0)
+    assert isinstance(run, ToolRun)
+    assert run.parent == 5
+    assert calls.response_done(done(), [LOOK]) == [done()], "nothing to wait for"
+
+
+def test_a_response_waits_for_the_last_of_its_calls() -> None:
+    calls = Calls()
+    assert calls.response_done(done(), [LOOK, BUY]) == []
+    assert [type(run) for run in calls.answered(output("call_2"), 3.0)] == [ToolRun]
+    assert calls.answered(output("call_1"), 4.0)[1] == EventRun(9, "response.done", {}, end=4.0)
+
+
+def test_several_responses_wait_each_for_its_own() -> None:
+    calls = Calls()
+    assert calls.response_done(done(8), [LOOK]) == []
+    assert calls.response_done(done(9), [BUY]) == []
+    assert calls.answered(output("call_2"), 3.0)[1] == EventRun(9, "response.done", {}, end=3.0)
+    assert calls.answered(output("call_1"), 4.0)[1] == EventRun(8, "response.done", {}, end=4.0)
+
+
+def test_a_result_sent_and_then_shown_by_the_server_counts_once() -> None:
+    calls = Calls()
+    calls.response_done(done(), [LOOK])
+    assert len(calls.answered(output("call_1"), 3.0)) == 2
+    assert calls.answered(output("call_1"), 3.1) == []
+
+
+def test_a_result_of_no_call_is_none() -> None:
+    calls = Calls()
+    assert calls.answered(output("call_from_yesterday"), 3.0) == []
+    assert calls.answered({"call_id": ["x"]}, 3.0) == []
+    assert calls.answered({}, 3.0) == []
+    assert calls.close() == []
+
+
+def test_calls_never_answered_end_where_they_were_announced() -> None:
+    calls = Calls()
+    calls.response_done(done(), [LOOK, BUY])
+    calls.answered(output("call_2"), 3.0)
+    unanswered, released = calls.close()
+    assert unanswered == ToolRun(
+        parent=9, call_id="call_1", name="look", arguments='{"x": 1}', output=None, end=None, answered=False
+    )
+    assert released == EventRun(9, "response.done", {}, end=3.0), "it lasted until the one result"
+
+
+def test_a_call_cut_off_while_the_model_wrote_it_is_not_waited_for() -> None:
+    calls = Calls()
+    cut_off = Call("call_1", "look", '{"x', complete=False)
+    assert calls.response_done(done(), [cut_off]) == [done()]
+    (run,) = calls.answered(output("call_1"), 3.0)
+    assert isinstance(run, ToolRun)
+    assert (run.parent, run.end) == (9, 3.0), "answered all the same"
+
+
+def test_the_application_shows_its_own_work_on_a_call() -> None:
+    calls = Calls()
+    calls.response_done(done(), [LOOK])
+    calls.entered("call_1", 12)
+    calls.left("call_1", 2.5, "KeyError: 'city'")
+    (run, *_) = calls.close()
+    assert isinstance(run, ToolRun)
+    assert (run.parent, run.end, run.answered, run.error) == (9, 2.5, False, "KeyError: 'city'")
+
+
+def test_work_on_a_call_nobody_announced_is_a_run_all_the_same() -> None:
+    calls = Calls()
+    calls.entered("call_7", 12)
+    calls.left("call_7", 2.5, None)
+    (run,) = calls.close()
+    assert run == ToolRun(
+        parent=12, call_id="call_7", name="tool", arguments=None, output=None, end=2.5, answered=False
+    )
+
+
+def test_work_that_goes_on_after_the_result_was_sent_changes_nothing() -> None:
+    calls = Calls()
+    calls.response_done(done(), [LOOK])
+    calls.entered("call_1", 12)
+    calls.answered(output("call_1"), 2.0)
+    calls.entered("call_1", 13)
+    calls.left("call_1", 2.5, None)
+    calls.named("call_1", "look")
+    calls.announced([LOOK], 14)
+    assert calls.response_done(done(15), [LOOK]) == [done(15)]
+    assert calls.close() == []
+
+
+def test_a_name_told_only_at_the_beginning_is_remembered() -> None:
+    calls = Calls()
+    calls.named("call_1", "look")
+    calls.named(None, "look")
+    calls.named("call_2", ["no name"])
+    calls.announced([Call("call_1", None, "{}")], 5)
+    (run,) = calls.answered(output("call_1"), 3.0)
+    assert isinstance(run, ToolRun)
+    assert run.name == "look"
+    assert calls.close() == [], "a name alone announces nothing"

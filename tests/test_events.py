@@ -1,0 +1,155 @@
+"""Frames in, events out: by their type string alone, in both dialects."""
+
+from __future__ import annotations
+
+import json
+from collections import UserDict
+from typing import Any
+
+import pytest
+from openai.types.realtime import ConversationItemCreateEvent, RealtimeServerEvent
+from pydantic import BaseModel, TypeAdapter
+
+from langsmith_realtime.events import (
+    BETA_NAMES,
+    Call,
+    FrameError,
+    announced_calls,
+    mapping,
+    number,
+    parse,
+    sequence,
+    text,
+)
+
+DONE = {"type": "response.done", "event_id": "event_1", "response": {"id": "resp_1", "output": []}}
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        DONE,
+        UserDict(DONE),
+        json.dumps(DONE),
+        json.dumps(DONE).encode(),
+        bytearray(json.dumps(DONE), "utf-8"),
+        memoryview(json.dumps(DONE).encode()),
+    ],
+    ids=["dict", "mapping", "text", "bytes", "bytearray", "memoryview"],
+)
+def test_a_frame_is_read_in_whatever_form_it_comes(frame: object) -> None:
+    event = parse(frame)
+    assert (event.kind, event.name, event.body) == ("response.done", "response.done", DONE)
+
+
+def test_a_dict_is_not_copied() -> None:
+    assert parse(DONE).body is DONE
+
+
+def test_a_model_says_what_was_on_the_wire_and_no_more() -> None:
+    model: Any = TypeAdapter(RealtimeServerEvent).validate_python(
+        {"type": "rate_limits.updated", "event_id": "event_1", "rate_limits": [{"name": "tokens"}], "new": 1}
+    )
+    assert parse(model).body == {
+        "type": "rate_limits.updated",
+        "event_id": "event_1",
+        "rate_limits": [{"name": "tokens"}],
+        "new": 1,
+    }
+
+
+def test_a_model_of_the_wrong_class_keeps_its_real_type() -> None:
+    # openai builds events it does not know as some class it does know.
+    model = ConversationItemCreateEvent.construct(type="brand.new", detail={"deep": [1]})
+    assert parse(model).name == "brand.new"
+    assert parse(model).body["detail"] == {"deep": [1]}
+
+
+def test_a_model_that_is_no_json_is_no_frame() -> None:
+    class Odd(BaseModel):
+        type: str
+        content: bytes
+
+    with pytest.raises(FrameError, match="the model is no JSON: UnicodeDecodeError"):
+        parse(Odd(type="odd", content=b"\xff"))
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        ("{", "no JSON: JSONDecodeError"),
+        (b"\xff\xfe\xfd", "no JSON: UnicodeDecodeError"),
+        ("[" * 100_000, "no JSON: RecursionError"),
+        ("[1]", "a JSON list, not an object"),
+        ("null", "a JSON NoneType, not an object"),
+        ({}, "has no type"),
+        ({"type": ""}, "has no type"),
+        ({"type": ["session.created"]}, "has no type"),
+        (7, "a int is no frame"),
+        (None, "a NoneType is no frame"),
+    ],
+)
+def test_what_is_no_event_is_refused_with_the_reason(frame: object, reason: str) -> None:
+    with pytest.raises(FrameError, match=reason):
+        parse(frame)
+
+
+def test_beta_names_mean_what_the_ga_names_do_and_stay_as_they_were_on_the_wire() -> None:
+    for beta, ga in BETA_NAMES.items():
+        event = parse({"type": beta})
+        assert (event.name, event.kind) == (beta, ga)
+        assert event.is_delta == beta.endswith(".delta")
+
+
+def test_any_delta_is_a_delta_known_or_not() -> None:
+    assert parse({"type": "response.thoughts.delta"}).is_delta
+    assert not parse({"type": "delta"}).is_delta
+
+
+CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("frame", "calls"),
+    [
+        (
+            {"type": "response.function_call_arguments.done", **CALL, "name": None}
+            | {"type": "response.function_call_arguments.done"},
+            [Call("call_1", None, "{}")],
+        ),
+        ({"type": "response.output_item.done", "item": CALL}, [Call("call_1", "look", "{}")]),
+        ({"type": "response.output_item.done", "item": {**CALL, "type": "mcp_call"}}, []),
+        ({"type": "response.output_item.added", "item": CALL}, []),
+        ({"type": "conversation.item.done", "item": CALL}, []),
+        (
+            {
+                "type": "response.done",
+                "response": {"output": [CALL, {"type": "message"}, {**CALL, "call_id": "call_2"}]},
+            },
+            [Call("call_1", "look", "{}"), Call("call_2", "look", "{}")],
+        ),
+        (
+            {"type": "response.done", "response": {"output": [{**CALL, "status": "incomplete", "arguments": ""}]}},
+            [Call("call_1", "look", None, complete=False)],
+        ),
+        ({"type": "response.done", "response": {"output": [{**CALL, "call_id": None}, 5, None]}}, []),
+        ({"type": "response.done", "response": None}, []),
+        ({"type": "response.done", "response": {"output": {"call_id": "call_1"}}}, []),
+        ({"type": "response.output_item.done", "item": "call_1"}, []),
+    ],
+)
+def test_calls_are_announced_by_the_events_that_complete_them(frame: dict[str, Any], calls: list[Call]) -> None:
+    assert announced_calls(parse(frame)) == calls
+
+
+def test_fields_are_what_they_should_be_or_nothing() -> None:
+    assert mapping({"a": 1}) == {"a": 1}
+    assert mapping([1]) == {}
+    assert sequence([1]) == [1]
+    assert sequence("abc") == []
+    assert text("a") == "a"
+    assert text("") is None
+    assert text(1) is None
+    assert number(1.5) == 1.5
+    for no_number in (True, "1", None, float("nan"), float("inf"), -float("inf"), 10**400):
+        assert number(no_number) is None

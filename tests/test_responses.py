@@ -1,0 +1,93 @@
+"""One response: how it ended, and the run it becomes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from langsmith_realtime.items import Items
+from langsmith_realtime.responses import Outcome, Response, error_text, model_run, outcome_of
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ({"status": "completed"}, Outcome()),
+        ({"status": "in_progress"}, Outcome()),
+        (
+            {"status": "cancelled", "status_details": {"reason": "turn_detected"}},
+            Outcome("turn_detected", "cancelled: turn_detected", interrupted=True),
+        ),
+        ({"status": "cancelled"}, Outcome(None, "cancelled: no reason given", interrupted=True)),
+        (
+            {"status": "incomplete", "status_details": {"reason": "max_output_tokens"}},
+            Outcome("max_output_tokens", "incomplete: max_output_tokens"),
+        ),
+        ({"status": "incomplete", "status_details": None}, Outcome(None, "incomplete: no reason given")),
+        (
+            {"status": "failed", "status_details": {"error": {"type": "server_error", "message": "Sorry."}}},
+            Outcome(None, "failed: server_error: Sorry."),
+        ),
+        ({"status": "failed", "status_details": {"reason": "odd"}}, Outcome("odd", "failed: odd")),
+        ({"status": "failed"}, Outcome(None, "failed: no reason given")),
+        ({"status": ["completed"], "status_details": 5}, Outcome()),
+    ],
+)
+def test_a_response_ends_well_wrong_or_interrupted(body: dict[str, Any], outcome: Outcome) -> None:
+    assert outcome_of(body) == outcome
+
+
+def test_an_error_is_its_code_or_type_and_its_message() -> None:
+    assert error_text({"type": "a", "code": "b", "message": "c"}) == "b: c"
+    assert error_text({"type": "a", "code": None}) == "a"
+    assert error_text({"message": "c"}) == "c"
+    assert error_text({"code": 5}) is None
+
+
+def test_a_run_tells_of_a_response_all_that_is_known() -> None:
+    items = Items()
+    items.update({"id": "user", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]})
+    items.update({"id": "m", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "One."}]})
+    items.update({"id": "n", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Two."}]})
+    items.update({"id": "c", "type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"})
+    items.update({"id": "d", "type": "mcp_call", "name": "buy", "arguments": "{}", "output": "bought"})
+    response = Response("resp_1", "parent", 1.0)
+    for item_id in ("m", "c", "n", "d", "m"):
+        response.take(items.know(item_id))
+    response.input_items = [items.know("user")]
+    response.first_token, response.latency_ms, response.done_at = 1.25, 411.6, 2.0
+    response.body = {
+        "status": "completed",
+        "metadata": {"topic": "weather"},
+        "usage": {
+            "input_tokens": 9,
+            "output_tokens": 4,
+            "total_tokens": 13,
+            "input_token_details": {"cached_tokens": 3, "cached_tokens_details": {"text_tokens": 3}},
+        },
+    }
+    run = model_run(response, items, "gpt-realtime", interrupted=True)
+    assert (run.parent, run.end, run.first_token, run.model) == ("parent", 2.0, 1.25, "gpt-realtime")
+    assert run.inputs == [{"role": "user", "content": "Hi"}]
+    assert run.message["content"] == "One.\nTwo."
+    assert [call["id"] for call in run.message["tool_calls"]] == ["call_1", "d"]
+    assert run.finish_reason == "completed"
+    assert run.usage is not None
+    assert run.usage["input_token_details"] == {"cache_read": 3}
+    assert run.metadata == {
+        "response_id": "resp_1",
+        "status": "completed",
+        "latency_to_first_audio_ms": 412,
+        "was_interrupted": True,
+        "response_metadata": {"topic": "weather"},
+        "cached_text_tokens": 3,
+    }
+    assert (run.error, run.interrupted) == (None, False)
+
+
+def test_a_response_nothing_came_of_is_a_run_all_the_same() -> None:
+    run = model_run(Response("", None, 1.0, in_band=False), Items(), None, interrupted=False)
+    assert (run.end, run.inputs, run.usage, run.finish_reason) == (1.0, [], None, "unknown")
+    assert run.message == {"role": "assistant", "content": ""}
+    assert run.metadata == {"response_id": "", "out_of_band": True}
