@@ -83,6 +83,11 @@ class Conversation:
             self._hearing.speech_stopped(t)  # push-to-talk
         elif event.kind == "conversation.item.create":
             happenings += self._calls.answered(of_type(mapping(body.get("item")), "function_call_output"), t)
+        elif event.kind == "session.update":
+            # What is sent from here on is in the new format, before the server confirms it.
+            asked = Setup()
+            asked.update(body.get("session"))
+            self.tracks.set_formats(asked.user_format, None)
         elif event.kind == "conversation.item.truncate":
             self._hearing.truncate(body, t)
         elif event.kind == "response.create" and mapping(body.get("response")).get("conversation") == "none":
@@ -182,6 +187,7 @@ class Conversation:
     def on_error(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
         error = mapping(event.body.get("error"))
         self._hearing.refused(error)
+        self.tracks.set_formats(self.setup.user_format, None)  # if it was a change of it that was refused
         refused = text(error.get("event_id"))
         if refused is not None:
             asked = [request for request in self._requests if request[0] != refused]

@@ -95,7 +95,9 @@ class Family:
         for run in [below, *self._announcers]:
             for call in run.calls():
                 taken = call.call_id in self._answered or call.call_id in self.tools
-                if call.name != child.name or taken:
+                # Older servers name the function elsewhere; on that very event it can be no other.
+                matches = call.name == child.name or (call.name is None and run is below)
+                if not matches or taken:
                     continue
                 if self.claimed.setdefault(call.call_id, child) is child:
                     return call.call_id

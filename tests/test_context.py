@@ -338,6 +338,18 @@ def test_a_tool_called_on_a_later_event_still_takes_its_call(tracing: Collector)
     assert root["response.done"].names() == ["model"]
 
 
+def test_a_call_whose_event_does_not_name_the_function_is_taken_on_that_event(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        arguments = {"type": "response.function_call_arguments.done", "event_id": "event_1", "call_id": "call_1"}
+        tracer.server_event(arguments)
+        lookup_weather("Paris")
+        tracer.server_event(announcement("call_1", "lookup_weather", event="event_2"))
+        tracer.client_event(answer("call_1"))
+    root = the_tree(tracing)
+    assert root[arguments["type"]]["lookup_weather"].metadata["tool_call_id"] == "call_1"
+    assert len(list(root.find("lookup_weather"))) == 1
+
+
 def test_inside_a_traced_function_the_conversation_nests_there(tracing: Collector) -> None:
     @traceable(metadata={"session_id": "outer-thread"})
     def handle_call() -> None:

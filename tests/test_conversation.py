@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from langsmith_realtime.conversation import _HANDLERS, Conversation
 from langsmith_realtime.events import BETA_NAMES, parse
 from langsmith_realtime.happenings import EventRun, Happening
-from tests.driven import Driven, sound, told
+from tests.driven import RATE, Driven, sound, told
 
 CALL = {"id": "item_c", "type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"x": 1}'}
 OTHER = {**CALL, "id": "item_d", "call_id": "call_2", "name": "buy"}
@@ -725,3 +726,16 @@ def test_an_hour_with_thousands_of_turns_costs_no_more_per_turn_than_a_minute() 
     last = talk(conversation, 2700, 3000)
     assert last < 4 * first
     assert conversation.numbers()["turns"] == 3000
+
+
+def test_sound_sent_behind_a_change_of_format_is_in_the_new_format_already() -> None:
+    talk = Driven(set_up=False)
+    pcm = {"format": {"type": "audio/pcm", "rate": RATE}}
+    talk.server("session.created", session={"audio": {"input": pcm, "output": pcm}})
+    talk.client("session.update", session={"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, at=1.0)
+    talk.client("input_audio_buffer.append", audio=base64.b64encode(b"\xff" * 800).decode(), at=1.1)
+    talk.server("error", error={"type": "invalid_request_error", "message": "no such format"}, at=1.2)
+    talk.client("input_audio_buffer.append", audio=sound(0.1), at=2.0)
+    talk.close(at=3.0)
+    heard = [len(written.write.samples) for written in talk.conversation.tracks.take_writes()]
+    assert sum(heard) == 4800  # 100 ms of each, at 24 kHz
