@@ -738,4 +738,4 @@ def test_sound_sent_behind_a_change_of_format_is_in_the_new_format_already() -> 
     talk.client("input_audio_buffer.append", audio=sound(0.1), at=2.0)
     talk.close(at=3.0)
     heard = [len(written.write.samples) for written in talk.conversation.tracks.take_writes()]
-    assert sum(heard) == 4800  # 100 ms of each, at 24 kHz
+    assert sum(heard) == pytest.approx(4800, abs=4)  # 100 ms of each, at 24 kHz
