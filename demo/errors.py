@@ -27,6 +27,16 @@ def sentence(error: BaseException) -> str | None:
     return None
 
 
+def unsent(*, key_refused: bool) -> str:
+    """The sentence for a trace that could not be sent, or not all of it."""
+    if key_refused:
+        return (
+            "LangSmith refused the API key: set LANGSMITH_API_KEY to a valid one, "
+            "or unset it to keep the trace on this machine."
+        )
+    return "Not all of the trace could be sent to LangSmith: check the network and LANGSMITH_ENDPOINT."
+
+
 def _refused(status: int) -> str:
     if status in (401, 403):
         return (

@@ -1,7 +1,8 @@
-"""Keeps audio libraries from writing over the terminal."""
+"""Keeps libraries from writing over the terminal."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager
@@ -9,6 +10,39 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class Reports(logging.Handler):
+    """What LangSmith's client reports, kept from the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refused = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        said = record.getMessage()
+        self._refused = self._refused or "401" in said or "403" in said
+
+    @property
+    def key_refused(self) -> bool:
+        """Whether one of them said that the key was."""
+        return self._refused
+
+
+@contextmanager
+def langsmith_silenced() -> Iterator[Reports]:
+    """Takes the reports of LangSmith's client, which repeat for every request."""
+    loggers = [logging.getLogger(name) for name in ("langsmith", "langsmith_realtime")]
+    reports = Reports()
+    for logger in loggers:
+        logger.addHandler(reports)
+        logger.propagate = False
+    try:
+        yield reports
+    finally:
+        for logger in loggers:
+            logger.removeHandler(reports)
+            logger.propagate = True
 
 
 @contextmanager

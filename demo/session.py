@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from demo.agent import Conversation
 from demo.backends import Traces, model, traces
 from demo.choice import choose
-from demo.errors import sentence
+from demo.errors import sentence, unsent
+from demo.quiet import Reports, langsmith_silenced
 from demo.screen import screen
 from demo.transcript import Transcript
 from demo.tree import draw
@@ -49,7 +50,7 @@ class Outcome:
         """The conversation has begun."""
         self._tracer = tracer
 
-    def collect(self, store: Traces) -> None:
+    def collect(self, store: Traces, reports: Reports) -> None:
         """Waits until everything was sent, and gathers what there is. Blocks, after the conversation."""
         if self._tracer is None or self._tracer.trace_id is None:
             return
@@ -57,9 +58,11 @@ class Outcome:
         self._tree = draw(store.runs(self._tracer.trace_id))
         if self._tree:
             _write_private(self.directory / "trace.txt", self._tree + "\n")
-        missing = "" if sent else " (not all of it could be sent)"
-        self._places.append(f"Trace{missing}: {store.place(self._tracer)}")
-        for recorded in sorted(self.recordings.glob("*.wav")):
+        if sent:
+            self._places.append(f"Trace: {store.place(self._tracer)}")
+        elif self.error is None:
+            self.error = unsent(key_refused=reports.key_refused)
+        for recorded in sorted(self.recordings.glob(f"{self._tracer.run_id}.wav")):
             # While it may still be sent, it has to stay where it is.
             kept = recorded.replace(self.directory / "conversation.wav") if sent else recorded
             self._places.append(f"Recording (left you, right the agent): {kept}")
@@ -75,36 +78,37 @@ class Outcome:
 async def talk(outcome: Outcome, *, model_name: str, speak: bool, seconds: float | None) -> None:
     """Holds one conversation. What goes wrong outside the demo ends it, told in `outcome.error`."""
     with ExitStack() as stack:
+        reports = stack.enter_context(langsmith_silenced())
         try:
             outcome.begin()
             devices = stack.enter_context(choose(speak=speak))
             store = stack.enter_context(traces(outcome.directory / "traces"))
-            await _converse(outcome, devices, store, model_name, seconds)
+            try:
+                await _converse(outcome, devices, model_name, seconds, store)
+            finally:
+                outcome.collect(store, reports)
         except Exception as error:
             outcome.error = sentence(error)
             if outcome.error is None:
                 raise
 
 
-async def _converse(outcome: Outcome, devices: Devices, store: Traces, model_name: str, seconds: float | None) -> None:
+async def _converse(outcome: Outcome, devices: Devices, model_name: str, seconds: float | None, store: Traces) -> None:
     display = screen(outcome.transcript)
-    try:
-        with model() as other:
-            display.say(f"Talking to {other.name}; the trace goes to {store.name}.")
-            if devices.notice:
-                display.say(devices.notice)
-            display.say("Ctrl-C ends the conversation.")
-            longest = devices.longest_s if seconds is None else seconds
-            recording = Recording(directory=outcome.recordings, keep=True)
-            async with (
-                other.client.realtime.connect(model=model_name) as raw,
-                wrap_realtime(raw, recording=recording, tags=["demo"]) as connection,
-            ):
-                outcome.traced_by(connection.langsmith)
-                with display:
-                    await Conversation(connection, devices, display, outcome.transcript).run(longest)
-    finally:
-        outcome.collect(store)
+    with model() as other:
+        display.say(f"Talking to {other.name}; the trace goes to {store.name}.")
+        if devices.notice:
+            display.say(devices.notice)
+        display.say("Ctrl-C ends the conversation.")
+        longest = devices.longest_s if seconds is None else seconds
+        recording = Recording(directory=outcome.recordings, keep=True)
+        async with (
+            other.client.realtime.connect(model=model_name) as raw,
+            wrap_realtime(raw, recording=recording, tags=["demo"]) as connection,
+        ):
+            outcome.traced_by(connection.langsmith)
+            with display:
+                await Conversation(connection, devices, display, outcome.transcript).run(longest)
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -9,6 +9,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from langsmith_realtime.testing import RealtimeServer, WrongFramesError, load_script, script_file
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -32,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_collector(commands)
+    _add_serve_agent(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
@@ -64,18 +67,64 @@ def _collector(arguments: argparse.Namespace) -> int:
                 f"Collecting at {collector.url}",
                 f"Keeping runs and recordings in {collector.directory}"
                 + ("" if arguments.directory else " until exit; use --directory to keep them longer"),
-                "To send traces here, set:",
-                f"LANGSMITH_ENDPOINT={collector.url}",
-                "LANGSMITH_TRACING=true",
-                f"LANGSMITH_API_KEY={'<your key>' if arguments.api_key else 'local'}",
+                "To send traces here:",
+                f"export LANGSMITH_ENDPOINT={collector.url}",
+                "export LANGSMITH_TRACING=true",
+                f"export LANGSMITH_API_KEY={'<your key>' if arguments.api_key else 'local'}",
                 "Stop with Ctrl-C.",
             )
-            # In slices, because Windows delivers Ctrl-C only between waits.
-            while not stopped.wait(1.0):
-                pass
+            _wait(stopped)
     except OSError as error:
         return _fail(f"The collector cannot start: {error}. Choose another --port or --directory.")
     return 0
+
+
+def _add_serve_agent(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "serve-agent",
+        help="a scripted voice agent on this machine, in the place of OpenAI's",
+        description="Serve the Realtime API as a script says, until Ctrl-C. Every client begins the script anew.",
+        epilog=script_file.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("script", metavar="SCRIPT", help="a JSON or TOML file, see below")
+    parser.add_argument("--port", type=_port, default=8765, help="on 127.0.0.1; 0 for any free one (default: 8765)")
+    parser.add_argument(
+        "--strict", action="store_true", help="at the end, fail if a client sent frames the Realtime API does not take"
+    )
+    parser.set_defaults(run=_serve_agent)
+
+
+def _serve_agent(arguments: argparse.Namespace) -> int:
+    try:
+        server = RealtimeServer(
+            load_script(arguments.script), port=arguments.port, keep_frames=False, strict=arguments.strict
+        )
+    except OSError as error:
+        return _fail(f"The script cannot be read: {error}.")
+    except ValueError as error:
+        return _fail(f"The script is wrong: {error}")
+    try:
+        with _until_signalled() as stopped, server:
+            _say(
+                f"Serving {arguments.script} at {server.base_url}",
+                "To talk to it, set:",
+                f"OPENAI_BASE_URL={server.base_url}",
+                "OPENAI_API_KEY=local",
+                "Stop with Ctrl-C.",
+            )
+            _wait(stopped)
+    except OSError as error:
+        return _fail(f"The server cannot start: {error}. Choose another --port.")
+    except WrongFramesError as wrong:
+        return _fail(str(wrong))
+    return 0
+
+
+def _wait(stopped: threading.Event) -> None:
+    # In slices, because Windows delivers Ctrl-C only between waits.
+    while not stopped.wait(1.0):
+        pass
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from langsmith_realtime import cli
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.testing import RealtimeServer
 from tests.collector_kit import ask, root
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signa
         _, errors = process.communicate(timeout=10)
 
     assert (process.returncode, errors) == (0, "")
-    assert lines[-3:] == [f"LANGSMITH_ENDPOINT={url}", "LANGSMITH_TRACING=true", "LANGSMITH_API_KEY=local"]
+    settings = (f"LANGSMITH_ENDPOINT={url}", "LANGSMITH_TRACING=true", "LANGSMITH_API_KEY=local")
+    assert lines[-3:] == [f"export {setting}" for setting in settings]
     assert (tmp_path / "kept" / "runs.sqlite3").exists() == kept
     assert ("until exit" in lines[1]) != kept
 
@@ -94,8 +98,83 @@ def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPat
         cli.main(["collector"])
 
 
+# serve-agent
+
+GREETING = '{"turns": ["Hello."], "on_connect": [{"emit": {"type": "news"}}]}'
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["nonsense"], ["collector", "--port", "70000"], ["collector", "--port", "x"]]
+    ("sent", "options", "status"),
+    [('{"type": "response.create"}', ["--strict"], 0), ("nonsense", ["--strict"], 1), ("nonsense", [], 0)],
+)
+def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
+    tmp_path: Path, sent: str, options: list[str], status: int
+) -> None:
+    script = tmp_path / "agent.json"
+    script.write_text(GREETING, "utf-8")
+    command = [sys.executable, "-m", "langsmith_realtime.cli", "serve-agent", str(script), "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
+        url = lines[0].removeprefix(f"Serving {script} at ")
+        with connect(url.replace("http:", "ws:") + "/realtime") as client:
+            assert [json.loads(client.recv(timeout=5))["type"] for _ in range(2)] == ["session.created", "news"]
+            client.send(sent)
+            assert json.loads(client.recv(timeout=5))["type"] in ("response.created", "error")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+
+    assert lines[1:] == ["To talk to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
+    assert process.returncode == status
+    assert errors == ("the client sent wrong frames:\nconnection 0, a frame: not valid JSON\n" if status else "")
+
+
+def test_the_format_of_scripts_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["serve-agent", "--help"])
+
+    assert ended.value.code == 0
+    output = capsys.readouterr().out
+    assert '{"call": NAME, "arguments"' in output
+    assert "--port" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "The script cannot be read: "),
+        ("{", "The script is wrong: agent.json cannot be parsed: "),
+        ('{"turn": []}', "The script is wrong: script.turn: unknown"),
+        ('{"session": {"voice": "alloy"}}', "The script is wrong: Unknown parameter: 'session.voice'."),
+    ],
+)
+def test_a_script_that_cannot_be_served_is_one_sentence(
+    tmp_path: Path, text: str | None, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent.json"
+    if text is not None:
+        path.write_text(text, "utf-8")
+
+    assert cli.main(["serve-agent", str(path)]) == 1
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(sentence)
+    assert output.err.count("\n") == 1
+
+
+def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text("{}", "utf-8")
+    with RealtimeServer() as server:
+        assert cli.main(["serve-agent", str(path), "--port", str(server.port)]) == 1
+
+    assert capsys.readouterr().err.endswith("Choose another --port.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["collector", "--port", "70000"], ["collector", "--port", "x"], ["serve-agent"]],
 )
 def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -306,6 +306,18 @@ def test_traces_go_to_langsmith_when_there_is_a_key(tmp_path: Path) -> None:
     assert not (tmp_path / "traces").exists()
 
 
+def test_a_langsmith_key_that_is_refused_is_told_with_the_remedy_and_the_recording_kept(tmp_path: Path) -> None:
+    with Collector(api_key="another") as langsmith:
+        run = demo(tmp_path, "--speak", "--seconds", "1", LANGSMITH_API_KEY="key", LANGSMITH_ENDPOINT=langsmith.url)
+    assert run.exit_code == 1
+    assert run.err == (
+        "LangSmith refused the API key: set LANGSMITH_API_KEY to a valid one, "
+        "or unset it to keep the trace on this machine.\n"
+    )
+    assert "ingest" not in run.out
+    assert len(list((tmp_path / "recording").glob("*.wav"))) == 1
+
+
 def test_ctrl_c_is_an_ordinary_end(tmp_path: Path) -> None:
     with started(tmp_path, "--speak") as process:
         assert process.stdout is not None

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import re
 import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ SERVER = Script([Turn(Say("Hello."))], on_connect=[Close(1000)])
 def test_there_is_a_test_for_every_snippet() -> None:
     tested = snippets("async with") + snippets("with client.realtime", "    for event") + snippets("connection.tool")
     tested += snippets("record_user_audio") + snippets("SessionTracer") + snippets("flush")
+    tested += snippets("list_runs") + snippets("RealtimeServer")
     assert sorted(tested) == sorted(SNIPPETS)
 
 
@@ -88,6 +90,25 @@ def test_the_lines_for_a_socket_of_ones_own(tracing: Collector) -> None:
     run(snippet, call_id="call-1", received=received, sent=sent)
     (root,) = trees(tracing)
     assert root.names() == ["session.created"]
+
+
+@pytest.mark.newest
+def test_the_lines_that_read_the_collector(tracing: Collector, capsys: pytest.CaptureFixture[str]) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event({"type": "session.created", "event_id": "event_1"})
+    trees(tracing)
+    (snippet,) = snippets("list_runs")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer langsmith versions announce the end of this call
+        run(snippet)
+    assert capsys.readouterr().out == "realtime_session success []\n"
+
+
+@pytest.mark.newest
+def test_the_lines_for_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    (snippet,) = snippets("RealtimeServer")
+    run(snippet)
+    assert "response.created" in capsys.readouterr().out
 
 
 def test_the_line_for_flushing() -> None:

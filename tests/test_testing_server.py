@@ -17,6 +17,7 @@ from openai import AsyncOpenAI, OpenAI
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK, InvalidStatus
 from websockets.frames import Close as FrameClose
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from langsmith_realtime.testing import (
     Call,
@@ -177,7 +178,7 @@ def test_a_sideband_is_asked_for_by_a_call_id() -> None:
 # The ends of a connection
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1011, 4000])
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 4000])
 def test_a_connection_closes_with_the_scripted_code_and_reason(code: int) -> None:
     with RealtimeServer(Script(on_connect=[Close(code, "as scripted")])) as server, connect(server.url) as client:
         with pytest.raises(ConnectionClosed) as ended:
@@ -190,6 +191,13 @@ UPGRADE = (
     "GET /v1/realtime HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
+
+
+def test_a_page_in_a_browser_is_refused() -> None:
+    with RealtimeServer(Script()) as server:
+        with pytest.raises(InvalidStatus) as refused:
+            connect(server.url, origin=Origin("http://evil.example"))
+        assert refused.value.response.status_code == 403
 
 
 def everything_sent(server: RealtimeServer) -> bytes:

@@ -10,12 +10,12 @@ import copy
 import heapq
 import itertools
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from langsmith_realtime.testing.ids import Ids
-from langsmith_realtime.testing.script import Close, Drop, Event
+from langsmith_realtime.testing.script import Close, Drop, Event, Raw
 
 Process: TypeAlias = Generator[float, None, None]
 """Yields the seconds to wait until it is continued."""
@@ -23,31 +23,38 @@ Process: TypeAlias = Generator[float, None, None]
 
 @dataclass(frozen=True)
 class Outgoing:
-    """An event to send, or the end of the connection, and the time in seconds at which it is due."""
+    """An event or another frame to send, or the end of the connection, and the time in seconds at which it is due."""
 
     at: float
-    what: Event | Close | Drop
+    what: Event | Raw | Close | Drop
 
     @property
     def event(self) -> Event:
-        """The event; empty if this is the end of the connection."""
+        """The event; empty if this is another frame or the end of the connection."""
         return self.what if isinstance(self.what, dict) else {}
 
 
 class Agenda:
-    """The processes of one connection and what they have sent. `now` is the time of whatever runs at the moment."""
+    """The processes of one connection and what they have sent. `now` is the time of whatever runs at the moment.
 
-    def __init__(self, ids: Ids, now: float = 0.0) -> None:
+    `translate` turns an event into what the client's dialect has for it; None is not sent.
+    """
+
+    def __init__(self, ids: Ids, now: float = 0.0, translate: Callable[[Event], Event | None] | None = None) -> None:
         self.now = now
         self.ended = False
         self._ids = ids
+        self._translate = translate
         self._waiting: list[tuple[float, int, Process]] = []
         self._order = itertools.count()
         self._outbox: list[Outgoing] = []
 
     def send(self, type_: str, **fields: Any) -> None:
         """Send an event of this type, with a new ``event_id``."""
-        self.emit({"type": type_, **fields})
+        event: Event = {"type": type_, **fields}
+        said = event if self._translate is None else self._translate(event)
+        if said is not None:
+            self.emit(said)
 
     def emit(self, event: Mapping[str, Any]) -> None:
         """Send this event; it gets an ``event_id`` unless it has one. None for it leaves it out."""
@@ -57,6 +64,11 @@ class Agenda:
             if sent["event_id"] is None:
                 del sent["event_id"]
             self._outbox.append(Outgoing(self.now, sent))
+
+    def emit_raw(self, frame: Raw) -> None:
+        """Send this frame as it is."""
+        if not self.ended:
+            self._outbox.append(Outgoing(self.now, frame))
 
     def end(self, how: Close | Drop) -> None:
         """End the connection: nothing is sent or run after this."""

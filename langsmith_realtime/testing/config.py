@@ -132,6 +132,9 @@ def _audio_field(name: str, value: object, before: object, param: str) -> object
                 f"Invalid value: {kind!r}. Supported values are: 'server_vad', 'semantic_vad'.",
                 f"{param}.type",
             )
+        idle = given.get("idle_timeout_ms")
+        if idle is not None and (isinstance(idle, bool) or not isinstance(idle, int) or idle <= 0):
+            raise wrong_type(f"{param}.idle_timeout_ms", "a positive integer")
         for number in ("threshold", "prefix_padding_ms", "silence_duration_ms"):
             value = given.get(number, 0)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:

@@ -93,10 +93,10 @@ def new_item(given: object, ids: Ids) -> Event:
         if name not in given:
             raise missing(f"item.{name}")
         if not isinstance(given[name], shape):
-            raise wrong_type(f"item.{name}", "a string" if shape is str else "an array")
+            raise wrong_type(f"item.{name}", _SHAPES[shape])
     if kind == "message" and given["role"] not in ROLES:
         raise ClientError("invalid_value", f"Invalid value: {given['role']!r}.", "item.role")
-    status = {} if kind == "function_call_output" else {"status": "completed"}
+    status = {"status": "completed"} if kind in ("message", "function_call") else {}
     item: Event = {"id": given.get("id") or ids.new("item"), "type": kind, **status}
     return {**item, **copy.deepcopy({k: v for k, v in given.items() if k not in ("id", "type", "object")})}
 
@@ -105,4 +105,9 @@ _NEEDED: dict[str, dict[str, type[Any]]] = {
     "message": {"role": str, "content": list},
     "function_call": {"name": str, "arguments": str},
     "function_call_output": {"call_id": str, "output": str},
+    "mcp_list_tools": {"server_label": str, "tools": list},
+    "mcp_call": {"server_label": str, "name": str, "arguments": str},
+    "mcp_approval_request": {"server_label": str, "name": str, "arguments": str},
+    "mcp_approval_response": {"approval_request_id": str, "approve": bool},
 }
+_SHAPES: dict[type[Any], str] = {str: "a string", list: "an array", bool: "a boolean"}

@@ -46,7 +46,16 @@ class Spoken:
     milliseconds: float
 
 
-Heard: TypeAlias = SpeechStarted | SpeechStopped | Spoken
+@dataclass(frozen=True)
+class TimedOut:
+    """Nobody spoke for the idle timeout, between these milliseconds; `audio` is that silence."""
+
+    start_ms: int
+    end_ms: int
+    audio: bytes
+
+
+Heard: TypeAlias = SpeechStarted | SpeechStopped | Spoken | TimedOut
 
 
 class InputAudio:
@@ -62,6 +71,7 @@ class InputAudio:
         self._loud_windows = 0
         self._start = 0  # bytes of the session before the speech that is going on
         self._loud_until = 0
+        self._idle_from: int | None = None  # bytes of the session after which silence is waiting for the user
 
     def configure(self, audio_format: AudioFormat, turn_detection: Mapping[str, Any] | None) -> None:
         """Take over what a ``session.update`` changed. Turn detection switched off forgets speech that is going on."""
@@ -71,6 +81,14 @@ class InputAudio:
             self._scanned = self._written
         self.audio_format = audio_format
         self.turn_detection = turn_detection
+
+    def expect_speech(self, in_ms: float) -> None:
+        """From so many milliseconds of audio on, silence counts towards the idle timeout."""
+        self._idle_from = self._written + self.audio_format.offset(in_ms)
+
+    def expect_nothing(self) -> None:
+        """Silence means nothing, for the agent is to speak."""
+        self._idle_from = None
 
     @property
     def buffered_ms(self) -> float:
@@ -111,12 +129,23 @@ class InputAudio:
             yield SpeechStarted(self._ms(self._start))
         elif self.speaking:
             yield Spoken(WINDOW_MS)
+            self._idle_from = None
             silent_ms = self.audio_format.milliseconds(self._scanned - self._loud_until)
             if silent_ms >= float(vad.get("silence_duration_ms", 500)):
                 end = self._scanned
                 yield SpeechStopped(self._ms(end), self._take(self._start, end))
         else:
             self._keep(self.audio_format.offset(UNSPOKEN_MS))
+            yield from self._wait(vad.get("idle_timeout_ms"))
+
+    def _wait(self, timeout_ms: float | None) -> Iterator[TimedOut]:
+        start = self._idle_from
+        if start is None or timeout_ms is None:
+            return
+        if self._scanned - start >= self.audio_format.offset(timeout_ms):
+            self._idle_from = None
+            end = self._scanned
+            yield TimedOut(self._ms(start), self._ms(end), self._take(max(start, self._dropped), end))
 
     def _take(self, start: int, end: int) -> bytes:
         taken = bytes(self._buffer[start - self._dropped : end - self._dropped])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from langsmith_realtime.testing.conversation import Entry
 from langsmith_realtime.testing.errors import ClientError
 from langsmith_realtime.testing.formats import audio_format
-from langsmith_realtime.testing.input_audio import Heard, InputAudio, SpeechStarted, SpeechStopped
+from langsmith_realtime.testing.input_audio import Heard, InputAudio, SpeechStarted, SpeechStopped, TimedOut
 from langsmith_realtime.testing.response import Response
 from langsmith_realtime.testing.script import Event, UserTranscript
 from langsmith_realtime.testing.transcription import Transcription
@@ -18,6 +18,8 @@ TRANSCRIPTION_SECONDS = 0.3
 DURING = 0.7
 """A transcription told *during* a response is complete when this part of it was generated."""
 SMALLEST_COMMIT_MS = 100
+IDLE_NOTE = "The user has not spoken for a while."
+"""What the model is told after an idle timeout."""
 
 
 class Listener:
@@ -71,8 +73,16 @@ class Listener:
         self._speech_item = self._transcription = None
         self._world.agenda.send("input_audio_buffer.cleared")
 
-    def response_done(self) -> None:
-        """A response of the conversation has ended: transcriptions that were held back until then are told."""
+    def response_begun(self) -> None:
+        """A response of the conversation has begun: nobody waits for the user."""
+        self._input.expect_nothing()
+
+    def response_done(self, playing_seconds: float) -> None:
+        """A response of the conversation has ended; it can be heard for `playing_seconds` more.
+
+        Transcriptions that were held back until then are told, and the user is waited for.
+        """
+        self._input.expect_speech(playing_seconds * 1000)
         late, self._late = self._late, []
         for transcription, entry in late:
             self._world.agenda.start(transcription.run(entry, 0.0))
@@ -82,6 +92,8 @@ class Listener:
             self._speech_started(heard)
         elif isinstance(heard, SpeechStopped):
             self._speech_stopped(heard)
+        elif isinstance(heard, TimedOut):
+            self._timed_out(heard)
         elif self._transcription is not None:
             self._transcription.hear(heard.milliseconds)
 
@@ -106,9 +118,24 @@ class Listener:
         )
         self._commit(speech.audio, respond=self._config["turn_detection"]["create_response"])
 
-    def _commit(self, audio: bytes, *, respond: bool) -> None:
+    def _timed_out(self, idle: TimedOut) -> None:
+        """Nobody spoke: the model is told so, and is to say something. Silence has no transcription."""
+        content = [{"type": "input_text", "text": IDLE_NOTE}]
+        note_id = self._world.ids.new("item")
+        note = {"id": note_id, "type": "message", "status": "completed", "role": "system", "content": content}
+        self._world.announce(note, self._world.conversation.add(Entry(note)))
+        self._speech_item = self._world.ids.new("item")
+        self._world.agenda.send(
+            "input_audio_buffer.timeout_triggered",
+            audio_start_ms=idle.start_ms,
+            audio_end_ms=idle.end_ms,
+            item_id=self._speech_item,
+        )
+        self._commit(idle.audio, respond=True, transcribe=False)
+
+    def _commit(self, audio: bytes, *, respond: bool, transcribe: bool = True) -> None:
         item_id = self._speech_item or self._world.ids.new("item")
-        transcription = self._transcription or self._new_transcription(item_id)
+        transcription = (self._transcription or self._new_transcription(item_id)) if transcribe else None
         self._speech_item = self._transcription = None
         content = [{"type": "input_audio", "transcript": None}]
         item = {"id": item_id, "type": "message", "status": "completed", "role": "user", "content": content}

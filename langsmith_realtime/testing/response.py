@@ -6,37 +6,19 @@ import base64
 import json
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from langsmith_realtime.testing.agenda import Process
-from langsmith_realtime.testing.conversation import Entry
 from langsmith_realtime.testing.formats import AudioFormat, audio_format
+from langsmith_realtime.testing.output import Output, Outputs
 from langsmith_realtime.testing.pacing import arguments_of, piece_sizes, spoken_pieces, words_of
-from langsmith_realtime.testing.script import Call, Close, Drop, Emit, Event, Fail, Pause, Say, Turn
+from langsmith_realtime.testing.script import Call, Event, Fail, Incomplete, McpCall, Pause, Say, Turn
 from langsmith_realtime.testing.signals import speech_like
 from langsmith_realtime.testing.usage import Tokens, item_tokens, prompt_tokens, response_usage
 from langsmith_realtime.testing.world import TOKEN_LIMIT, World
 
 WORDS_PER_SECOND = 5
 """How fast a model writes where it does not speak, at speed 1."""
-
-
-@dataclass
-class Output:
-    """One output item while it is being generated."""
-
-    index: int
-    entry: Entry
-    part: Literal["audio", "text"] | None
-    before: str | None
-    text: str = ""
-    audio_bytes: int = 0
-    complete: bool = False
-
-    @property
-    def item(self) -> Event:
-        return self.entry.item
 
 
 class Response:
@@ -62,7 +44,9 @@ class Response:
         self._on_done = on_done
         self._request = request
         self._session = session
-        self._outputs: list[Output] = []
+        self._outputs = Outputs(world, self.id, in_conversation=self.in_conversation)
+        self._outstanding: list[tuple[Output, McpCall]] = []
+        self._heard_until = 0.0
         self._speaks = request.get("output_modalities", session["output_modalities"]) == ["audio"]
         self._format: AudioFormat = audio_format(session["audio"]["output"]["format"])
         self._prompt = prompt_tokens(session, world.conversation.entries)
@@ -76,6 +60,11 @@ class Response:
         pauses = sum(step.seconds for step in self.turn.steps if isinstance(step, Pause))
         says = [step for step in self.turn.steps if isinstance(step, Say)]
         return self.turn.think + pauses + sum(self._world.script.pace(self._say_seconds(say)) for say in says)
+
+    @property
+    def playing_seconds(self) -> float:
+        """How long what was sent so far will still be heard."""
+        return max(0.0, self._heard_until - self._agenda.now)
 
     def begin(self) -> None:
         """Send ``response.created``."""
@@ -95,36 +84,38 @@ class Response:
     def _generate(self) -> Process:
         yield self.turn.think
         for step in self.turn.steps:
-            if isinstance(step, Say | Call) and not self._world.script.overlap_items:
-                self._close_items()
+            if isinstance(step, Say | Call | McpCall) and not self._world.script.overlap_items:
+                self._outputs.close_all()
             if isinstance(step, Say):
                 yield from self._say(step)
             elif isinstance(step, Call):
                 yield from self._call(step)
-            elif isinstance(step, Emit):
-                self._agenda.emit(step.event)
+            elif isinstance(step, McpCall):
+                yield from self._call_mcp(step)
             elif isinstance(step, Pause):
                 yield step.seconds
-            elif isinstance(step, Close | Drop):
-                self._agenda.end(step)
-                return
             elif isinstance(step, Fail):
                 error = {"type": step.type, "code": step.code, "message": step.message}
                 self._finish("failed", {"type": "failed", "error": error})
                 return
-            else:
-                if self._outputs:
-                    self._outputs[-1].complete = False
+            elif isinstance(step, Incomplete):
+                if self._outputs.all:
+                    self._outputs.all[-1].complete = False
                 self._finish("incomplete", {"type": "incomplete", "reason": step.reason})
                 return
+            else:
+                self._world.act(step)
+                if self._agenda.ended:
+                    return
         self._finish("completed", None)
 
     def _say(self, say: Say) -> Process:
         kind: Literal["audio", "text"] = "audio" if self._speaks else "text"
         phase = {} if say.phase is None else {"phase": say.phase}
-        output = self._add_item({"type": "message", "role": "assistant", "content": [], **phase}, kind)
+        item = {"id": self._world.ids.new("item"), "type": "message", "status": "in_progress", "role": "assistant"}
+        output = self._outputs.add({**item, "content": [], **phase}, kind)
         part = {"type": "audio", "transcript": ""} if self._speaks else {"type": "text", "text": ""}
-        self._send_part("response.content_part.added", output, part=part)
+        self._outputs.send_part("response.content_part.added", output, part=part)
         words = words_of(say.text)
         yield from self._speak(output, words, say) if self._speaks else self._write(output, words)
         output.complete = True
@@ -132,7 +123,7 @@ class Response:
     def _write(self, output: Output, words: list[str]) -> Process:
         for word in words:
             output.text += word
-            self._send_part("response.output_text.delta", output, delta=word)
+            self._outputs.send_part("response.output_text.delta", output, delta=word)
             yield self._world.script.pace(1 / WORDS_PER_SECOND)
 
     def _speak(self, output: Output, words: list[str], say: Say) -> Process:
@@ -146,22 +137,50 @@ class Response:
             sent_until = at
             if isinstance(piece, str):
                 output.text += piece
-                self._send_part("response.output_audio_transcript.delta", output, delta=piece)
+                self._outputs.send_part("response.output_audio_transcript.delta", output, delta=piece)
             else:
                 self._send_audio(output, piece, seconds)
         yield self._world.script.pace(seconds - sent_until)
 
     def _call(self, call: Call) -> Process:
-        arguments = call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments)
         call_id = call.call_id or self._world.ids.new("call", 16)
-        output = self._add_item(
-            {"type": "function_call", "status": "in_progress", "name": call.name, "call_id": call_id, "arguments": ""}
-        )
-        for piece in arguments_of(arguments):
+        item = {"id": self._world.ids.new("item"), "type": "function_call", "status": "in_progress"}
+        output = self._outputs.add({**item, "name": call.name, "call_id": call_id, "arguments": ""})
+        for piece in _argument_pieces(call):
             output.text += piece
-            self._send_part("response.function_call_arguments.delta", output, call_id=call_id, delta=piece)
+            self._outputs.send_part("response.function_call_arguments.delta", output, call_id=call_id, delta=piece)
             yield self._world.script.pace(0.5 / WORDS_PER_SECOND)
         output.complete = True
+
+    def _call_mcp(self, call: McpCall) -> Process:
+        item = {"id": self._world.ids.new("mcp"), "type": "mcp_call", "server_label": call.server_label}
+        result = {"approval_request_id": None, "output": None, "error": None}
+        output = self._outputs.add({**item, "name": call.name, "arguments": "", **result})
+        for piece in _argument_pieces(call):
+            output.text += piece
+            self._outputs.send_part("response.mcp_call_arguments.delta", output, delta=piece)
+            yield self._world.script.pace(0.5 / WORDS_PER_SECOND)
+        output.item["arguments"] = output.text
+        self._outputs.send_part("response.mcp_call_arguments.done", output, arguments=output.text)
+        place = {"item_id": output.item["id"], "output_index": output.index}
+        self._agenda.send("response.mcp_call.in_progress", **place)
+        if call.outlives_response:
+            output.closed = True
+            self._outstanding.append((output, call))
+        else:
+            yield from self._finish_mcp(output, call)
+
+    def _finish_mcp(self, output: Output, call: McpCall) -> Process:
+        yield call.seconds
+        kind = "completed" if call.error is None else "failed"
+        place = {"item_id": output.item["id"], "output_index": output.index}
+        self._agenda.send(f"response.mcp_call.{kind}", **place)
+        if call.error is None:
+            output.item["output"] = call.output
+        else:
+            output.item["error"] = dict(call.error)
+        output.complete = True
+        self._outputs.close(output)
 
     # Audio.
 
@@ -175,10 +194,12 @@ class Response:
 
     def _send_audio(self, output: Output, piece: bytes, seconds: float) -> None:
         if not self._world.sideband:
-            self._send_part("response.output_audio.delta", output, delta=base64.b64encode(piece).decode())
+            self._outputs.send_part("response.output_audio.delta", output, delta=base64.b64encode(piece).decode())
         elif not output.entry.audio_ms:
             self._agenda.send("output_audio_buffer.started", response_id=self.id)
             self._world.playing[self.id] = self._agenda.start(self._play(seconds))
+        # Deltas arrive faster than they play: each is heard after the one before it.
+        self._heard_until = max(self._heard_until, self._agenda.now) + self._format.milliseconds(len(piece)) / 1000
         output.audio_bytes += len(piece)
         output.entry.audio_ms = self._format.milliseconds(output.audio_bytes)
 
@@ -187,75 +208,23 @@ class Response:
         del self._world.playing[self.id]
         self._agenda.send("output_audio_buffer.stopped", response_id=self.id)
 
-    # Items.
-
-    def _add_item(self, item: Event, part: Literal["audio", "text"] | None = None) -> Output:
-        identified = {"id": self._world.ids.new("item"), "type": item["type"], "status": "in_progress", **item}
-        entry = Entry(identified)
-        index = len(self._outputs)
-        before = self._world.conversation.last_id
-        self._agenda.send("response.output_item.added", response_id=self.id, output_index=index, item=identified)
-        if self.in_conversation:
-            before = self._world.conversation.add(entry)
-            self._agenda.send("conversation.item.added", previous_item_id=before, item=identified)
-        output = Output(index, entry, part, before)
-        self._outputs.append(output)
-        return output
-
-    def _close_items(self, *, cut: bool = False) -> None:
-        for output in self._outputs:
-            if output.item["status"] == "in_progress":
-                self._close_item(output, cut=cut)
-
-    def _close_item(self, output: Output, *, cut: bool) -> None:
-        item = output.item
-        item["status"] = "completed" if output.complete else "incomplete"
-        if output.part == "audio":
-            self._send_part("response.output_audio.done", output)
-            self._send_part("response.output_audio_transcript.done", output, transcript=output.text)
-            self._send_part("response.content_part.done", output, part={"type": "audio", "transcript": output.text})
-            item["content"] = [{"type": "output_audio", "transcript": output.text}]
-        elif output.part == "text":
-            self._send_part("response.output_text.done", output, text=output.text)
-            self._send_part("response.content_part.done", output, part={"type": "text", "text": output.text})
-            item["content"] = [{"type": "output_text", "text": output.text}]
-        else:
-            item["arguments"] = output.text
-            if not cut or output.complete:
-                call = {"call_id": item["call_id"], "name": item["name"], "arguments": output.text}
-                self._send_part("response.function_call_arguments.done", output, **call)
-        if self.in_conversation:
-            self._agenda.send("conversation.item.done", previous_item_id=self._done_after(output.before), item=item)
-        self._agenda.send("response.output_item.done", response_id=self.id, output_index=output.index, item=item)
-
-    def _done_after(self, before: str | None) -> str | None:
-        """The ``previous_item_id`` of an item that is done: recorded sessions give null after a user's message."""
-        for entry in self._world.conversation.entries:
-            if entry.item["id"] == before:
-                return None if entry.item.get("role") == "user" else before
-        return None
-
-    def _send_part(self, type_: str, output: Output, **fields: Any) -> None:
-        place: dict[str, Any] = {"response_id": self.id, "item_id": output.item["id"], "output_index": output.index}
-        if output.part is not None:
-            place["content_index"] = 0
-        self._agenda.send(type_, **place, **fields)
-
     # The end.
 
     def _finish(self, status: str, details: Event | None) -> None:
-        self._close_items(cut=status == "cancelled")
+        self._outputs.close_all(cut=status == "cancelled")
         self.status = status
         usage = None if status == "failed" else self._usage()
         self._agenda.send("response.done", response=self._resource(details, usage))
         if self._world.script.rate_limits:
             self._send_rate_limits(usage or {})
+        for output, call in self._outstanding:
+            self._agenda.start(self._finish_mcp(output, call))
         self._on_done(self)
 
     def _usage(self) -> Event:
         if self.turn.usage is not None:
             return dict(self.turn.usage)
-        output = sum((item_tokens(output.entry) for output in self._outputs), Tokens())
+        output = sum((item_tokens(output.entry) for output in self._outputs.all), Tokens())
         previous, self._world.previous_prompt = self._world.previous_prompt, self._prompt
         return response_usage(self._prompt, previous, output)
 
@@ -272,7 +241,7 @@ class Response:
             "id": self.id,
             "status": self.status,
             "status_details": details,
-            "output": [each.item for each in self._outputs] if self.status != "in_progress" else [],
+            "output": [each.item for each in self._outputs.all] if self.status != "in_progress" else [],
             "conversation_id": self._world.conversation.id if self.in_conversation else None,
             "output_modalities": ["audio"] if self._speaks else ["text"],
             "max_output_tokens": self._request.get("max_output_tokens", self._session["max_output_tokens"]),
@@ -280,3 +249,7 @@ class Response:
             "usage": usage,
             "metadata": self._request.get("metadata"),
         }
+
+
+def _argument_pieces(call: Call | McpCall) -> list[str]:
+    return arguments_of(call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments))

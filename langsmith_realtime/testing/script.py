@@ -45,10 +45,55 @@ class Call:
 
 
 @dataclass(frozen=True)
+class McpCall:
+    """A call that the server itself makes to an MCP server (a client only watches): its `output`, or its `error`.
+
+    `error` is the item's ``error`` object, ``{"type": "http_error", "code": 500, "message": "…"}`` say. The call
+    takes `seconds`. With `outlives_response` these begin at ``response.done``, so that the result comes after it.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] | str = field(default_factory=dict)
+    _: KW_ONLY
+    output: str = ""
+    error: Mapping[str, Any] | None = None
+    server_label: str = "mcp"
+    seconds: float = 0.1
+    outlives_response: bool = False
+
+
+@dataclass(frozen=True)
+class McpServer:
+    """An MCP server that the Realtime server can reach: what happens when a session names its label as a tool.
+
+    Its `tools` are listed within `seconds`; with `fails` the listing fails.
+    """
+
+    label: str
+    tools: Sequence[Mapping[str, Any]] = ()
+    seconds: float = 0.1
+    fails: bool = False
+
+
+@dataclass(frozen=True)
 class Emit:
     """Send this event as it is; an ``event_id`` is added unless it has one, or it is None."""
 
     event: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Send a frame that need be no event: text as a text frame, bytes as a binary one."""
+
+    data: str | bytes
+
+
+@dataclass(frozen=True)
+class Dtmf:
+    """A key is pressed on the telephone: one of ``0``–``9``, ``*``, ``#``, ``A``–``D``."""
+
+    key: str
 
 
 @dataclass(frozen=True)
@@ -89,9 +134,9 @@ class Drop:
     mid_frame: bool = False
 
 
-Action: TypeAlias = Emit | Pause | Close | Drop
+Action: TypeAlias = Emit | Raw | Dtmf | Pause | Close | Drop
 """What can be done at any time."""
-Step: TypeAlias = Say | Call | Fail | Incomplete | Action
+Step: TypeAlias = Say | Call | McpCall | Fail | Incomplete | Action
 """What can be done within a response."""
 
 
@@ -122,13 +167,14 @@ class UserTranscript:
     """What the server will claim the user said in one committed piece of audio.
 
     `when` it is complete: ``early`` – before the response begins, its deltas while the user is still speaking;
-    ``during`` – while the response is being generated; ``after`` – after ``response.done``. `usage` is counted
-    by ``duration``, by ``tokens``, or missing. With `error` the transcription fails, with this message.
+    ``during`` – while the response is being generated; ``after`` – after ``response.done``. `streamed` word by
+    word, ``whole`` – in one delta – or in none. `usage` is counted by ``duration``, by ``tokens``, or missing. With
+    `error` the transcription fails, with this message.
     """
 
     text: str
     when: Literal["early", "during", "after"] = "during"
-    streamed: bool = True
+    streamed: bool | Literal["whole"] = True
     usage: Literal["duration", "tokens"] | None = "duration"
     error: str | None = None
 
@@ -159,6 +205,13 @@ class Script:
         Send ``session.created`` when a client connects.
     session
         Changes the session's defaults; the same shape as the ``session`` of a ``session.update``.
+    session_seconds
+        How long a session may last, 60 minutes at OpenAI. Then comes the error ``session_expired``, and close 1001.
+    mcp_servers
+        What a client may name in the session's tools as ``{"type": "mcp", "server_label": …}``. The tools of one
+        that is not here cannot be listed.
+    dialect
+        ``beta``: the names and shapes that Azure Voice Live still speaks. `session` has that shape too then.
     on_connect
         Done after ``session.created``.
     seed
@@ -177,6 +230,9 @@ class Script:
     rate_limits: bool = True
     session_created: bool = True
     session: Mapping[str, Any] = field(default_factory=dict)
+    session_seconds: float = 3600.0
+    mcp_servers: Sequence[McpServer] = ()
+    dialect: Literal["ga", "beta"] = "ga"
     on_connect: Sequence[Action] = ()
     seed: int | None = None
 
@@ -186,6 +242,10 @@ class Script:
         shortest, longest = self.chunk_ms
         if not 1 <= shortest <= longest:
             raise ValueError(f"chunk_ms must be (shortest, longest) with at least 1 ms, got {self.chunk_ms}")
+        if not 0 < self.session_seconds < math.inf:
+            raise ValueError(f"session_seconds must be positive and finite, got {self.session_seconds}")
+        if self.dialect not in ("ga", "beta"):
+            raise ValueError(f"dialect must be 'ga' or 'beta', got {self.dialect!r}")
 
     def pace(self, seconds_of_audio: float) -> float:
         """How many seconds it takes to send this much audio."""

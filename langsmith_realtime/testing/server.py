@@ -20,9 +20,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from langsmith_realtime.testing.agenda import Outgoing
-from langsmith_realtime.testing.frame_log import FrameLog, LoggedFrame
+from langsmith_realtime.testing.frame_log import FrameLog, LoggedFrame, Problem, WrongFramesError
 from langsmith_realtime.testing.replay import Replay, ReplaySession
-from langsmith_realtime.testing.script import Close, Drop, Script
+from langsmith_realtime.testing.script import Close, Drop, Raw, Script
 from langsmith_realtime.testing.session import Session
 
 HOST = "127.0.0.1"
@@ -52,6 +52,9 @@ class RealtimeServer:
 
     Any API key is accepted and none is kept; `refuse` is an HTTP status (401, say) with which every client is
     refused instead. `keep_frames=False` keeps no log, for servers that run long.
+
+    Every frame of a client is held against the API's reference, and `problems` tells what is wrong. A `strict`
+    server raises WrongFramesError when it stops if there is any, unless the ``with`` block raises anyway.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class RealtimeServer:
         port: int = 0,
         refuse: int | None = None,
         keep_frames: bool = True,
+        strict: bool = False,
     ) -> None:
         sources = [Script()] if script is None else [script] if isinstance(script, Script | Replay) else list(script)
         if not sources:
@@ -75,6 +79,7 @@ class RealtimeServer:
         self._numbers = itertools.count()
         self._failures: list[BaseException] = []
         self._log = FrameLog(keep=keep_frames)
+        self._strict = strict
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -85,7 +90,9 @@ class RealtimeServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        self._stop()
+        if error is None:
+            self._complain()
 
     def start(self) -> Self:
         """Listen. Returns when clients can connect.
@@ -102,7 +109,14 @@ class RealtimeServer:
         return self
 
     def stop(self) -> None:
-        """Close every connection (1001) and stop listening. Raises what went wrong within the server, if anything."""
+        """Close every connection (1001) and stop listening.
+
+        Raises what went wrong within the server, if anything, and WrongFramesError if it is strict and has reason to.
+        """
+        self._stop()
+        self._complain()
+
+    def _stop(self) -> None:
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -112,6 +126,10 @@ class RealtimeServer:
         failures, self._failures = self._failures, []
         if failures:
             raise failures[0]
+
+    def _complain(self) -> None:
+        if self._strict and self.problems:
+            raise WrongFramesError(self.problems)
 
     @property
     def port(self) -> int:
@@ -145,6 +163,11 @@ class RealtimeServer:
         """What was sent to clients so far, in order."""
         return self._log.of("server")
 
+    @property
+    def problems(self) -> list[Problem]:
+        """What was wrong with what clients have sent so far, in order."""
+        return self._log.problems
+
     def wait_for(self, predicate: Callable[[LoggedFrame], bool], timeout: float = 5.0) -> LoggedFrame:
         """The first frame, received or sent, past or to come, of which `predicate` is true.
 
@@ -167,6 +190,7 @@ class RealtimeServer:
                 HOST,
                 self._wanted_port,
                 process_request=self._check,
+                origins=[None],  # no page in a browser has business here
                 compression=None,
                 max_size=LARGEST_FRAME,
                 ping_interval=None,
@@ -259,7 +283,7 @@ class RealtimeServer:
                     connection.transport.write(b"\x81\x7e\x04\x00" + b'{"type": "response.output_audio.delta", ')
                 connection.transport.close()  # what was written before still goes out; a close frame does not
                 return
-            raw = json.dumps(what)
+            raw = what.data if isinstance(what, Raw) else json.dumps(what)
             self._log.note(number, "server", raw)
             await connection.send(raw)
 

@@ -15,14 +15,14 @@ from typing import Any
 from langsmith_realtime.testing.agenda import Agenda, Outgoing, Process
 from langsmith_realtime.testing.config import default_session, modalities, updated_session
 from langsmith_realtime.testing.conversation import Conversation, Entry, new_item
+from langsmith_realtime.testing.dialect import BetaSpeech, beta_defaults, response_request, session_change
 from langsmith_realtime.testing.errors import ClientError, missing, wrong_type
 from langsmith_realtime.testing.ids import Ids
 from langsmith_realtime.testing.listener import Listener
+from langsmith_realtime.testing.mcp import McpServers
 from langsmith_realtime.testing.response import Response
-from langsmith_realtime.testing.script import Action, Emit, Event, Pause, Script
+from langsmith_realtime.testing.script import Action, Close, Event, Pause, Script
 from langsmith_realtime.testing.world import World
-
-SESSION_SECONDS = 3600
 
 
 class Session:
@@ -44,13 +44,21 @@ class Session:
         seed: int | str | None = None,
     ) -> None:
         self._script = script
+        self._beta = script.dialect == "beta"
         self._ids = Ids(script.seed if seed is None else seed)
-        self._agenda = Agenda(self._ids, now)
+        self._agenda = Agenda(self._ids, now, BetaSpeech() if self._beta else None)
         self._conversation = Conversation(self._ids.new("conv"))
-        expires_at = int(epoch + SESSION_SECONDS)
-        defaults = default_session(self._ids.new("sess"), model, expires_at)
-        self._session = updated_session(defaults, {"type": "realtime", **script.session}, has_spoken=False)
-        self._world = World(script, self._agenda, self._ids, self._conversation, sideband=sideband)
+        self._expires = now + script.session_seconds
+        defaults = default_session(self._ids.new("sess"), model, int(epoch + script.session_seconds))
+        self._session = updated_session(
+            beta_defaults(defaults) if self._beta else defaults,
+            session_change(script.session) if self._beta else {"type": "realtime", **script.session},
+            has_spoken=False,
+        )
+        self._world = World(
+            script, self._agenda, self._ids, self._conversation, sideband=sideband, unix_zero=epoch - now
+        )
+        self._mcp = McpServers(self._world)
         self._turns = iter(script.turns)
         self._responses: dict[str, Response] = {}
         self._listener = Listener(
@@ -75,12 +83,15 @@ class Session:
         self._agenda.run(now)
         if self._script.session_created and not self._world.sideband:
             self._agenda.send("session.created", session=self._session)
+        self._mcp.configure(self._session["tools"])
         self._agenda.start(self._perform(self._script.on_connect))
         return self.advance(now)
 
     def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:
         """The client has sent this event, as JSON text or as an object. Nothing it may hold raises."""
-        self._agenda.run(now)
+        self._run(now)
+        if self._agenda.ended:
+            return self._agenda.take()
         event_id: str | None = None
         try:
             event = _parsed(frame)
@@ -93,14 +104,32 @@ class Session:
         return self.advance(now)
 
     def advance(self, now: float) -> list[Outgoing]:
-        """What became due by `now`, in order of time; infinity gives all that happens if the client is silent."""
-        self._agenda.run(now)
+        """What became due by `now`, in order of time.
+
+        Infinity gives all that happens if the client is silent, but for the end of the session at its greatest age.
+        """
+        self._run(now)
         return self._agenda.take()
 
     @property
     def next_at(self) -> float | None:
-        """When `advance` has something to do next; None if not before the client speaks."""
-        return self._agenda.next_at
+        """When `advance` has something to do next; None if the connection has ended."""
+        if self._agenda.ended:
+            return None
+        due = self._agenda.next_at
+        return self._expires if due is None else min(due, self._expires)
+
+    def _run(self, now: float) -> None:
+        self._agenda.run(now if math.isinf(now) else min(now, self._expires))
+        if self._expires <= now < math.inf:
+            self._expire()
+            self._agenda.run(now)
+
+    def _expire(self) -> None:
+        minutes = f"{self._script.session_seconds / 60:g} minutes"
+        message = f"Your session hit the maximum duration of {minutes}."
+        self._send_error(ClientError("session_expired", message), None)
+        self._agenda.end(Close(1001, message))
 
     # Client events.
 
@@ -115,9 +144,12 @@ class Session:
 
     def _session_update(self, event: Event) -> None:
         change = _required(event, "session")
+        if self._beta:
+            change = session_change(change)
         self._session = updated_session(self._session, change, has_spoken=self._conversation.has_spoken)
         self._listener.configure(self._session["audio"]["input"])
         self._agenda.send("session.updated", session=self._session)
+        self._mcp.configure(self._session["tools"])
 
     def _append(self, event: Event) -> None:
         encoded = _required(event, "audio")
@@ -168,6 +200,8 @@ class Session:
         request = event.get("response") or {}
         if not isinstance(request, dict):
             raise wrong_type("response", "an object")
+        if self._beta:
+            request = response_request(request)
         if "output_modalities" in request:
             modalities(request["output_modalities"], "response.output_modalities")
         response = self._respond(request)
@@ -203,12 +237,14 @@ class Session:
         turn = next(self._turns, self._script.afterwards)
         response = Response(self._world, turn, self._session, request, self._response_done)
         self._responses[response.id] = response
+        if response.in_conversation:
+            self._listener.response_begun()
         return response
 
     def _response_done(self, response: Response) -> None:
         del self._responses[response.id]
         if response.in_conversation:
-            self._listener.response_done()
+            self._listener.response_done(response.playing_seconds)
         self._agenda.start(self._perform(response.turn.then))
 
     def _interrupt(self) -> None:
@@ -229,12 +265,10 @@ class Session:
 
     def _perform(self, actions: Iterable[Action]) -> Process:
         for action in actions:
-            if isinstance(action, Emit):
-                self._agenda.emit(action.event)
-            elif isinstance(action, Pause):
+            if isinstance(action, Pause):
                 yield action.seconds
             else:
-                self._agenda.end(action)
+                self._world.act(action)
 
     def _send_error(self, wrong: ClientError, event_id: str | None) -> None:
         error = {

@@ -24,7 +24,8 @@ class Transcription:
         self._item_id = item_id
         self._heard_ms = 0.0
         streamed = transcript.streamed and transcript.error is None
-        self._untold = re.findall(r"\s*\S+", transcript.text) if streamed else []
+        pieces = [transcript.text] if transcript.streamed == "whole" else re.findall(r"\s*\S+", transcript.text)
+        self._untold = pieces if streamed else []
 
     def hear(self, milliseconds: float) -> None:
         """Speech went on for so long: tell the words spoken in it, if they are told early."""
@@ -41,6 +42,10 @@ class Transcription:
     def run(self, entry: Entry, seconds: float) -> Process:
         """Tell what is still untold within so many seconds, then complete the transcription of this item."""
         wait = seconds / (len(self._untold) + 1)
+        if self.transcript.streamed == "whole":
+            # As recorded: it comes when the answer has begun, and is complete while the answer is still written.
+            wait = seconds / 4
+            yield wait
         while self._untold:
             self._tell_word()
             yield wait

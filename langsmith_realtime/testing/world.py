@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from langsmith_realtime.testing.agenda import Agenda, Process
 from langsmith_realtime.testing.conversation import Conversation
 from langsmith_realtime.testing.ids import Ids
-from langsmith_realtime.testing.script import Event, Script
+from langsmith_realtime.testing.script import Close, Drop, Dtmf, Emit, Event, Raw, Script
 from langsmith_realtime.testing.usage import Tokens
 
 TOKEN_LIMIT = 15_000_000
@@ -18,6 +18,7 @@ class World:
     """One session's script, time, ids and conversation, and what is counted over all its responses.
 
     `sideband` is a connection beside a call, which has no audio; `playing` is what that call is hearing.
+    `unix_zero` is the Unix time at which the agenda's clock was 0.
     """
 
     script: Script
@@ -25,6 +26,7 @@ class World:
     ids: Ids
     conversation: Conversation
     sideband: bool = False
+    unix_zero: float = 0.0
     previous_prompt: Tokens = field(default_factory=Tokens)
     remaining_tokens: int = TOKEN_LIMIT
     playing: dict[str, Process] = field(default_factory=dict)
@@ -33,6 +35,19 @@ class World:
         """Tell of an item that was put into the conversation whole."""
         self.agenda.send("conversation.item.added", previous_item_id=before, item=item)
         self.agenda.send("conversation.item.done", previous_item_id=before, item=item)
+
+    def act(self, action: Emit | Raw | Dtmf | Close | Drop) -> None:
+        """Do what a script says, where that takes no time."""
+        if isinstance(action, Emit):
+            self.agenda.emit(action.event)
+        elif isinstance(action, Raw):
+            self.agenda.emit_raw(action)
+        elif isinstance(action, Dtmf):
+            pressed = {"event": action.key, "received_at": int(self.unix_zero + self.agenda.now)}
+            # The only event of the API that has no event_id.
+            self.agenda.emit({"type": "input_audio_buffer.dtmf_event_received", "event_id": None, **pressed})
+        else:
+            self.agenda.end(action)
 
     def stop_playing(self) -> None:
         """Stop what the call is hearing."""
