@@ -4,19 +4,24 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
+BESIDE := .venv-beside
 
-.PHONY: demo test floors check bench clean
+.PHONY: demo test floors beside check bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak
 
-test: $(VENV)/.installed check floors
+test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest -m "not beside" --cov --cov-report=term
 
 # The same tests on the oldest supported versions of what we stand on.
 floors: $(FLOORS)/.installed
-	$(FLOORS)/bin/python -m pytest -m "not newest"
+	$(FLOORS)/bin/python -m pytest -m "not newest and not beside"
+
+# Beside other instrumentation of openai's client in the same process, which is too much for everybody's environment.
+beside: $(BESIDE)/.installed
+	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace
 
 check: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -38,5 +43,11 @@ $(FLOORS)/.installed: pyproject.toml .ci/floors.txt
 	$(FLOORS)/bin/python -m pip install --quiet --editable '.[dev]' --constraint .ci/floors.txt
 	touch $@
 
+$(BESIDE)/.installed: pyproject.toml .ci/beside.txt
+	$(PYTHON) -m venv $(BESIDE)
+	$(BESIDE)/bin/python -m pip install --quiet --upgrade pip
+	$(BESIDE)/bin/python -m pip install --quiet --editable '.[dev]' --requirement .ci/beside.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(FLOORS) .coverage* .mypy_cache .pytest_cache .ruff_cache demo-output dist build
+	rm -rf $(VENV) $(FLOORS) $(BESIDE) .coverage* .mypy_cache .pytest_cache .ruff_cache demo-output dist build

@@ -13,6 +13,9 @@ from langsmith_realtime.events import Call, text
 from langsmith_realtime.happenings import EventRun, Happening, Ref, ToolRun
 from langsmith_realtime.items import tool_message
 
+#: Events that wait for the results of their calls at once; many more wait for an application that gives none.
+HELD = 64
+
 
 @dataclass(slots=True, eq=False)
 class _Call:
@@ -71,7 +74,7 @@ class Calls:
         self._held[held] = None
         for call_id in waiting_for:
             self._held_for.setdefault(call_id, []).append(held)
-        return []
+        return [self._let_go(next(iter(self._held)))] if len(self._held) > HELD else []
 
     def answered(self, item: dict[str, object], t: float) -> list[Happening]:
         """A ``function_call_output`` item was sent, or shown by the server. The first of a call counts.
@@ -120,6 +123,15 @@ class Calls:
             answered=answered,
             error=call.error,
         )
+
+    def _let_go(self, held: _Held) -> Happening:
+        """Nobody answers: it goes out as it is."""
+        del self._held[held]
+        for call_id in held.waiting_for:
+            others = [other for other in self._held_for.pop(call_id) if other is not held]
+            if others:
+                self._held_for[call_id] = others
+        return held.run
 
     def _release(self, call_id: str, t: float) -> list[Happening]:
         released: list[Happening] = []

@@ -13,6 +13,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from langsmith_realtime.plain import dumped
+
 #: Names of the beta API, still spoken by Azure Voice Live and found in old logs, and what they became.
 BETA_NAMES = {
     "conversation.item.created": "conversation.item.added",
@@ -72,19 +74,20 @@ def _body(frame: object) -> dict[str, Any]:
     if isinstance(frame, dict):
         return frame
     if isinstance(frame, BaseModel):
-        # Only what was set: a full dump adds nulls that were never on the wire.
         try:
-            return frame.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
-        except (ValueError, RecursionError) as error:
+            return dumped(frame)
+        except Exception as error:  # its own methods may raise anything
             raise FrameError(f"the model is no JSON: {type(error).__name__}") from None
     if isinstance(frame, Mapping):
-        return dict(frame)
+        try:
+            return dict(frame)
+        except Exception as error:
+            raise FrameError(f"the mapping cannot be read: {type(error).__name__}") from None
     if not isinstance(frame, (str, bytes, bytearray, memoryview)):
         raise FrameError(f"a {type(frame).__name__} is no frame")
-    text = bytes(frame) if isinstance(frame, memoryview) else frame
     try:
-        body = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        body = json.loads(bytes(frame) if isinstance(frame, memoryview) else frame)
+    except Exception as error:  # bad JSON, nested too deeply, or a subclass's own
         raise FrameError(f"the frame is no JSON: {type(error).__name__}") from None
     if not isinstance(body, dict):
         raise FrameError(f"the frame is a JSON {type(body).__name__}, not an object")

@@ -6,6 +6,7 @@ decided by the worker.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of
 from langsmith_realtime.options import Options
 from langsmith_realtime.parents import Family, ParentRun, derive
+from langsmith_realtime.plain import plain, plain_frame
 from langsmith_realtime.root import begin
 from langsmith_realtime.runs import Runs
 from langsmith_realtime.scrub import scrub_message
@@ -31,6 +33,8 @@ from langsmith_realtime.worker import Worker, worker
 
 #: A frame parsed twice comes soon after the first time.
 REMEMBERED_EVENTS = 512
+#: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
+AHEAD = 60.0
 
 
 class LiveConversation:
@@ -38,16 +42,18 @@ class LiveConversation:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._began = time.monotonic()
         self.guard = Guard()
         self.family = begin(options, self.guard)
         self._start = microseconds_of(self.family.root.start_time)
+        # The root's start, on the clock that never jumps: an earlier one would put every event into the future.
+        elapsed = time.time() - self._start / 1_000_000
+        self._began = time.monotonic() - max(0.0, elapsed)
         self._last = self._start  # µs, of the latest event's run
-        self._stamping = threading.Lock()
+        self._stamping = threading.RLock()
         self._latest: ParentRun = self.family.root
         self._next: ParentRun | None = None  # for who waits for the next event
         self._seen: dict[str, tuple[tuple[str, int], ParentRun | None]] = {}
-        self._before: RunTree | None = None
+        self._nameless: tuple[object, ParentRun | None] = (None, None)  # the latest frame that had no id
         self._dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
         self._closed = False
         self._lost: BaseException | None = None
@@ -67,53 +73,66 @@ class LiveConversation:
 
     def server_event(self, event: object) -> None:
         arrived = time.monotonic()
+        if isinstance(event, Mapping):
+            event = plain(event)  # as it is now, whatever its owner does with it later
         try:
             parsed = parse(event)
         except FrameError as error:
-            frame = bytes(event) if isinstance(event, (bytearray, memoryview)) else event
-            self.malformed(frame, str(error), arrived)
+            self.malformed(event, str(error), arrived)
             return
-        body = parsed.body if parsed.body is not event else dict(parsed.body)
-        self.frame(body, parsed.name, parsed.body.get("event_id"), arrived)
+        self.frame(parsed.body, parsed.name, parsed.body.get("event_id"), arrived)
 
     def frame(self, frame: object, name: str, event_id: object, arrived: float) -> None:
         """A frame that has a type arrived; a frame seen before only becomes the parent again."""
         if self._closed:
             return
-        content = (name, len(frame) if isinstance(frame, bytes) else 0)
+        speaking = self._ask_speaking() if name == "input_audio_buffer.speech_started" else None
+        with self._stamping:  # events of several threads keep one order
+            run = self._put_frame(frame, name, event_id, arrived, speaking)
+        self._become(run)
+
+    def _put_frame(
+        self, frame: object, name: str, event_id: object, arrived: float, speaking: bool | None
+    ) -> ParentRun | None:
+        """Hand a frame over, unless it was before; its run when it has one."""
+        content = (name, len(frame) if isinstance(frame, (bytes, str)) else 0)
         if isinstance(event_id, str):
             # Nothing forbids a peer to use an id twice: only the same event is the same.
             seen = self._seen.get(event_id)
             if seen is not None and seen[0] == content:
-                self._become(seen[1])
-                return
+                return seen[1]
             self._seen[event_id] = (content, None)
             if len(self._seen) > REMEMBERED_EVENTS:
                 del self._seen[next(iter(self._seen))]
+        elif frame is self._nameless[0]:
+            return self._nameless[1]
+        else:
+            self._nameless = (frame, None)
         if name.endswith(".delta"):
             self._put_event(self._session.server_frame, frame, arrived - self._began, None, None)
-            self._become(None)
-            return
-        kind = BETA_NAMES.get(name, name)
-        speaking = self._ask_speaking() if kind == "input_audio_buffer.speech_started" else None
-        run = self._stamp(name, arrived, frame, kind)
+            return None
+        run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name))
         self._lost = None
         self._put_event(self._session.server_frame, frame, arrived - self._began, run, speaking)
         if isinstance(event_id, str):
             self._seen[event_id] = (content, run)
-        self._become(run)
+        else:
+            self._nameless = (frame, run)
+        return run
 
     def malformed(self, frame: object, reason: str, arrived: float) -> None:
         """A frame arrived that is no event."""
         if not self._closed:
-            run = self._stamp("malformed_frame", arrived, None, "")
-            self._put_event(self._session.malformed_frame, frame, reason, arrived - self._began, run)
+            frame = plain_frame(frame)
+            with self._stamping:
+                run = self._stamp("malformed_frame", arrived, None, "")
+                self._put_event(self._session.malformed_frame, frame, reason, arrived - self._began, run)
 
     def client_event(self, event: object, sent: float) -> None:
         if self._closed:
             return
         t = sent - self._began
-        if isinstance(event, Mapping) and event.get("type") == "input_audio_buffer.append":
+        if type(event) is dict and event.get("type") == "input_audio_buffer.append":
             # The caller may use the same dict again for the next chunk.
             append = {"type": "input_audio_buffer.append", "audio": event.get("audio")}
             self._put_audio(self._session.client_frame, append, t)
@@ -126,7 +145,7 @@ class LiveConversation:
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
                 self.family.answered(call_id)
-        self._put_event(self._session.client_frame, parsed.body if parsed else event, t)
+        self._put_event(self._session.client_frame, parsed.body if parsed else None, t)
 
     def audio(self, channel: int, pcm: object, at: float | None) -> None:
         if self._closed:
@@ -134,12 +153,17 @@ class LiveConversation:
         if not isinstance(pcm, (bytes, bytearray, memoryview)):
             raise TypeError(f"audio is bytes of PCM16, not {type(pcm).__name__}")
         work = self._session.user_audio if channel == USER else self._session.agent_audio
+        now = time.monotonic()
+        if at is not None and not (math.isfinite(at) and at <= now + AHEAD):
+            raise ValueError(
+                f"at is a time of time.monotonic(), which is {now:.3f} s now; {at} is none of this conversation"
+            )
         position = None if at is None else float(at) - self._began
-        self._put_audio(work, bytes(pcm), time.monotonic() - self._began, position)
+        self._put_audio(work, bytes(pcm), now - self._began, position)
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
-        if self._closed:
+        if self._closed or not isinstance(call_id, str):
             yield
             return
         before = context.get_current_run_tree()
@@ -167,6 +191,8 @@ class LiveConversation:
         The run is set in the caller's own context, and filled where the event arrives, which may be in
         another task.
         """
+        if self._closed:
+            return
         waiting = self._next
         if waiting is None:
             root = self.family.root
@@ -178,9 +204,13 @@ class LiveConversation:
         """Receiving failed: an error if the conversation ends with it, not if it reconnects."""
         self._lost = error
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
     def enter(self) -> None:
         """The block begins: what is traced in it nests under the conversation."""
-        self._before = context.get_current_run_tree()
+        self.family.before = context.get_current_run_tree()
         context.set_parent(self.family.root)
 
     def leave(self, error: BaseException | None) -> None:
@@ -190,12 +220,13 @@ class LiveConversation:
     def close(self, error: BaseException | str | None = None) -> None:
         """The conversation ends; in this context, work nests where it did before."""
         current = context.get_current_run_tree()
+        self.family.before = _still_open(self.family.before)
         if isinstance(current, ParentRun) and current.family is self.family and current.is_conversation:
-            context.set_parent(self._before)
+            context.set_parent(self.family.before)
         with self._stamping:
             if self._closed:
                 return
-            self._closed = True
+            self._closed = self.family.ended = True
         self._worker.open.pop(id(self), None)
         message = describe(error) or describe(self._lost)
         self._put(self._session.closed, time.monotonic() - self._began, message, self._dropped)
@@ -244,25 +275,19 @@ class LiveConversation:
             self._dropped["dropped_audio_chunks"] += 1
 
 
+def _still_open(run: RunTree | None) -> RunTree | None:
+    """The run, or what stood before its conversation where that has ended: the one opened first may end first."""
+    while isinstance(run, ParentRun) and run.is_conversation and run.family.ended:
+        run = run.family.before
+    return run
+
+
 def _settled(event: object) -> Event | None:
     """The event as it is now, whatever its owner does with it later; None when it is none."""
     try:
-        parsed = parse(event)
+        return parse(plain(event) if isinstance(event, Mapping) else event)
     except FrameError:
         return None
-    if parsed.body is not event:
-        return parsed
-    return Event(parsed.kind, parsed.name, _copied(parsed.body))
-
-
-def _copied(value: Any, depth: int = 0) -> Any:
-    if depth > 50:
-        return value
-    if isinstance(value, dict):
-        return {key: _copied(member, depth + 1) for key, member in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_copied(member, depth + 1) for member in value]
-    return value
 
 
 def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Session:
@@ -295,7 +320,13 @@ def describe(error: BaseException | str | None) -> str | None:
         return error
     if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY:
         return None
-    return scrub_message(f"{type(error).__name__}: {error}")
+    together = getattr(error, "exceptions", None)  # a group of them, from Python 3.11 on
+    if isinstance(together, tuple) and all(isinstance(e, BaseException) and describe(e) is None for e in together):
+        return None
+    try:
+        return scrub_message(f"{type(error).__name__}: {error}")
+    except Exception:  # its own, while it describes itself
+        return type(error).__name__
 
 
 #: A cancelled task, and a connection that was closed with 1000 or 1001.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,6 +20,7 @@ from langsmith_realtime.guard import logger
 THREAD_KEYS = ("session_id", "conversation_id", "thread_id")
 
 _SWITCHES = ("LANGSMITH_TRACING", "LANGCHAIN_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2")
+_OFF = frozenset({"false", "0", "no", "off"})
 _KEYS = ("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
 _warned: set[str] = set()
 
@@ -96,10 +98,8 @@ class Options:
             if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
                 wanted = " or ".join(kind.__name__ for kind in types)
                 raise TypeError(f"{name} is a {wanted}, not {type(value).__name__}")
-        if values.get("thread_id") is not None:
-            values["thread_id"] = str(values["thread_id"])
-            if not values["thread_id"]:
-                raise ValueError("thread_id is empty")
+        # An empty one is none, as in LangSmith's own wrapper.
+        values["thread_id"] = str(values.get("thread_id") or "") or None
         _check_audio(values)
         _check_destination(values)
         tags = values.get("tags") or ()
@@ -118,10 +118,12 @@ class Options:
             return self.enabled
         if utils.tracing_is_enabled() is True:
             return True
-        if any(os.environ.get(key) for key in _KEYS) and not any(os.environ.get(key) for key in _SWITCHES):
+        switches = [os.environ.get(key, "").lower() for key in _SWITCHES]
+        if any(os.environ.get(key) for key in _KEYS) and not _OFF.intersection(switches):
             _warn_once(
                 "a LangSmith API key is set, but tracing is not switched on: this conversation is not traced. "
-                "Set LANGSMITH_TRACING=true, or pass enabled=True (or False, to silence this)."
+                "Set LANGSMITH_TRACING=true (LangSmith takes nothing but lower-case true), "
+                "or pass enabled=True (or False, to silence this)."
             )
         return False
 
@@ -148,18 +150,33 @@ def _check_audio(values: dict[str, Any]) -> None:
     limit = values.get("max_audio_seconds")
     if limit is not None and not limit > 0:
         raise ValueError(f"max_audio_seconds is a positive number of seconds, not {limit!r}")
+    if limit is not None and math.isinf(limit):
+        values["max_audio_seconds"] = None
     asks = values.get("is_agent_speaking")
     if asks is not None and not callable(asks):
         raise TypeError(f"is_agent_speaking is a function without arguments, not {type(asks).__name__}")
 
 
 def _check_destination(values: dict[str, Any]) -> None:
+    replicas = values.get("replicas") or ()
+    if not all(isinstance(replica, (Mapping, tuple)) for replica in replicas):
+        raise TypeError("replicas is a list of langsmith's WriteReplica dicts")
+    if replicas:
+        _check_with_langsmith("replicas", replicas=list(values["replicas"]))
     if values.get("address") is None:
         return
     if "address" not in RunTree.model_fields:
         raise ValueError("the installed langsmith does not know address=; upgrade langsmith or use project_name=")
     if values.get("project_name") is not None:
         raise ValueError("address and project_name exclude each other")
+    _check_with_langsmith("address", address=values["address"])
+
+
+def _check_with_langsmith(name: str, **fields: Any) -> None:
+    try:
+        RunTree(name="check", **fields)
+    except Exception as error:
+        raise ValueError(f"{name} is not what LangSmith takes: {error}") from None
 
 
 def _parent(given: RunTree | Mapping[Any, Any] | None, client: Client | None) -> RunTree | None:

@@ -8,7 +8,8 @@ parent for a child, which is where a user's own tool run is seen at birth and gi
 from __future__ import annotations
 
 from collections import deque
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
 
@@ -34,12 +35,19 @@ class Family:
         metadata: dict[str, Any],
         tags: tuple[str, ...],
         guard: Guard,
+        surroundings: Mapping[str, Any] | None = None,
     ) -> None:
         self.outer = outer
         self.guard = guard
+        #: Metadata and tags that were set around the conversation; runs below it do not inherit them.
+        self._around = dict((surroundings or {}).get("metadata") or {})
+        self._tags_around = frozenset((surroundings or {}).get("tags") or ())
         self.metadata = metadata
         self.tags = tags
         self.root = adopt(root, self)
+        #: What the context held when the conversation's block began.
+        self.before: RunTree | None = None
+        self.ended = False
         #: The user's own tool runs, by call id.
         self.claimed: dict[str, RunTree] = {}
         #: Tool runs of ours, by call id.
@@ -77,18 +85,24 @@ class Family:
     def answered(self, call_id: str) -> None:
         self._answered.add(call_id)
 
-    def equip(self, child: RunTree, below: ParentRun) -> None:
-        """Give a user's own run what every run of the conversation has, and the call it carries out."""
+    def equip(self, child: RunTree, below: ParentRun) -> bool:
+        """Give a user's own run what every run of the conversation has, and the call it carries out, if it does."""
         given = (child.extra or {}).get("metadata") or {}
-        metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
+        metadata = {
+            key: value
+            for key, value in given.items()
+            if key not in THREAD_KEYS and not (key in self._around and self._around[key] == value)
+        }
         if metadata.get("tool_call_id") in self.claimed:
             del metadata["tool_call_id"]  # its parent's
         metadata.update(self.metadata)
-        call_id = self.claim(child, below)
+        call_id = None if below.is_at_work else self.claim(child, below)
         if call_id is not None:
             metadata["tool_call_id"] = call_id
         child.extra = {**(child.extra or {}), "metadata": metadata}
-        child.tags = list(dict.fromkeys([*(child.tags or []), *self.tags]))
+        tags = [tag for tag in child.tags or [] if tag not in self._tags_around]
+        child.tags = list(dict.fromkeys([*tags, *self.tags]))
+        return call_id is not None
 
     def claim(self, child: RunTree, below: ParentRun) -> str | None:
         """The call that a user's run carries out: by function name, then in the order announced."""
@@ -117,6 +131,13 @@ class ParentRun(RunTree):
         """Whether this is a conversation's root or one of its events, not a tool at work or the user's run."""
         return bool(self.__dict__["ours"]) and self.run_type != "tool"
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it carries out a call or is done for one: what is called there is that call's, and no other."""
+        if self.__dict__["ours"]:
+            return self.run_type == "tool"
+        return bool(self.__dict__["at_work"])
+
     def calls(self) -> list[Call]:
         """The function calls the event announced, in its order."""
         calls: list[Call] | None = self.__dict__.get("calls_")
@@ -135,20 +156,25 @@ class ParentRun(RunTree):
 
     def create_child(self, *args: Any, **kwargs: Any) -> RunTree:
         """LangSmith's own, for the caller's work; the child gets what every run of the conversation has."""
+        # LangSmith refuses a child that is older than its parent, and the wall clock may be set back.
+        if kwargs.get("start_time") is None and self.start_time.tzinfo and datetime.now(timezone.utc) < self.start_time:
+            kwargs["start_time"] = self.start_time
+            kwargs["run_id"] = kwargs.get("run_id") or uuid7(microseconds_of(self.start_time))
         child = super().create_child(*args, **kwargs)
         self.child_runs.clear()  # nobody reads them, and they would grow with the conversation
         family = self.family
+        at_work = self.is_at_work
         try:
-            family.equip(child, self)
+            at_work = family.equip(child, self) or at_work
         except Exception as error:
             family.guard.report("create_child", error)
-        return adopt(child, family, ours=False)
+        return adopt(child, family, ours=False, at_work=at_work)
 
 
-def adopt(run: RunTree, family: Family, *, ours: bool = True) -> ParentRun:
+def adopt(run: RunTree, family: Family, *, ours: bool = True, at_work: bool = False) -> ParentRun:
     """Make a run tree of LangSmith's one whose children are seen; ``ours`` or the user's own."""
     run.__class__ = ParentRun
-    run.__dict__.update(family=family, ours=ours)
+    run.__dict__.update(family=family, ours=ours, at_work=at_work)
     assert isinstance(run, ParentRun)
     return run
 

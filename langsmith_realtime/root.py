@@ -21,8 +21,9 @@ from langsmith_realtime.version import __version__
 def begin(options: Options, guard: Guard) -> Family:
     """The family of a conversation that opens now, in this context."""
     outer = _outer(options)
-    root, metadata = _root(options, outer)
-    return Family(root, outer=outer, metadata=metadata, tags=options.tags, guard=guard)
+    surroundings = run_helpers.get_tracing_context()
+    root, metadata = _root(options, outer, surroundings)
+    return Family(root, outer=outer, metadata=metadata, tags=options.tags, guard=guard, surroundings=surroundings)
 
 
 def _outer(options: Options) -> RunTree | None:
@@ -33,7 +34,7 @@ def _outer(options: Options) -> RunTree | None:
     return outer
 
 
-def _root(options: Options, outer: RunTree | None) -> tuple[RunTree, dict[str, Any]]:
+def _root(options: Options, outer: RunTree | None, surroundings: Mapping[str, Any]) -> tuple[RunTree, dict[str, Any]]:
     """The conversation's root run, and the metadata that every run of it carries."""
     inherited = ((outer.extra or {}).get("metadata") or {}) if outer is not None else {}
     given = dict(options.metadata or {})
@@ -41,7 +42,6 @@ def _root(options: Options, outer: RunTree | None) -> tuple[RunTree, dict[str, A
     metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
     metadata["thread_id"] = thread_id
     now = datetime.now(timezone.utc)
-    surroundings = run_helpers.get_tracing_context()
     fields: dict[str, Any] = {}
     if outer is not None:
         now = max(now, start_of(outer.dotted_order))

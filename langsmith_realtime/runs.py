@@ -14,11 +14,16 @@ from typing import Any
 from langsmith_realtime.happenings import EventRun, Happening, ModelRun, ToolRun
 from langsmith_realtime.ids import microseconds_of, time_of, uuid7
 from langsmith_realtime.parents import Family, ParentRun, derive
+from langsmith_realtime.plain import cut_text, fitted, plain_frame, sayable
 from langsmith_realtime.scrub import scrub, scrub_message
 from langsmith_realtime.sender import Operation, Sender
 
 #: LangSmith refuses longer names.
 NAME_LENGTH = 128
+#: Bytes of JSON for a run's inputs, its outputs and its metadata. LangSmith refuses a run of 20 MB in all.
+PAYLOAD_BYTES, METADATA_BYTES = 8_000_000, 1_000_000
+#: Characters.
+ERROR_LENGTH = 100_000
 
 
 class Runs:
@@ -34,16 +39,15 @@ class Runs:
         """Post the root: the conversation is visible from now on."""
         self._sender.put(Operation(self._root_as_it_is()))
 
-    def emit(self, happening: Happening, size: int = 1000) -> None:
-        """Send the run of something that happened; ``size`` is about its bytes."""
+    def emit(self, happening: Happening) -> None:
+        """Send the run of something that happened."""
         run = self._run(happening)
         if run is not None:
-            self._sender.put(Operation(run, size=size))
+            self._sender.put(Operation(run, size=_fit(run)))
 
     def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
         """Send the run of a frame that is no event."""
-        shown = frame.decode("utf-8", "replace") if isinstance(frame, (bytes, bytearray)) else str(frame)
-        self.emit(EventRun(ref, "malformed_frame", {"frame": shown}, error=reason), len(shown))
+        self.emit(EventRun(ref, "malformed_frame", {"frame": plain_frame(frame)}, error=reason))
 
     def close(
         self,
@@ -61,10 +65,10 @@ class Runs:
         run.end_time = max(self._time(t), run.start_time)
         run.inputs = scrub(inputs)
         run.outputs = {"messages": scrub(messages)}
-        run.error = None if error is None else scrub_message(error)
-        run.extra = {"metadata": {**self._root.extra["metadata"], **metadata}}
+        run.error = _message(error)
+        run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata)}}
         attachments = {} if recording is None else {"conversation": ("audio/wav", recording)}
-        self._sender.put(Operation(run, update=True, attachments=attachments, size=10_000, done=done))
+        self._sender.put(Operation(run, update=True, attachments=attachments, size=_fit(run), done=done))
 
     def _root_as_it_is(self) -> ParentRun:
         # A copy: the root itself is what the caller's own runs are made from, in other threads.
@@ -81,7 +85,7 @@ class Runs:
 
     def _event_run(self, event: EventRun) -> ParentRun:
         known: ParentRun = event.ref
-        run = derive(self._root, event.name[:NAME_LENGTH], "chain", known.start_time, known.id)
+        run = derive(self._root, _name(event.name), "chain", known.start_time, known.id)
         run.inputs = {"event": scrub(event.payload)}
         self._end(run, event.end, event.error, interrupted=event.interrupted, metadata=event.metadata)
         return run
@@ -113,7 +117,7 @@ class Runs:
         if tool.call_id in self._family.claimed:
             return None  # the user's own run is there
         known = self._family.tool_below(tool.parent, tool.call_id, tool.name)
-        run = derive(known, tool.name[:NAME_LENGTH], "tool", known.start_time, known.id)
+        run = derive(known, _name(tool.name), "tool", known.start_time, known.id)
         run.parent_run_id, run.dotted_order = known.parent_run_id, known.dotted_order
         run.inputs = scrub(_arguments(tool.arguments))
         run.outputs = {} if tool.output is None else scrub(tool.output)
@@ -127,13 +131,28 @@ class Runs:
         self, run: ParentRun, end: float | None, error: str | None, *, interrupted: bool, metadata: dict[str, Any]
     ) -> None:
         run.end_time = run.start_time if end is None else max(self._time(end), run.start_time)
-        run.error = None if error is None else scrub_message(error)
-        run.extra["metadata"].update(scrub(metadata))
+        run.error = _message(error)
+        run.extra["metadata"].update(fitted(scrub(metadata), METADATA_BYTES)[0])
         if interrupted:
             run.extra["metadata"]["ls_is_error_interrupt"] = True
 
     def _time(self, t: float) -> datetime:
         return time_of(self._start + round(t * 1_000_000))
+
+
+def _fit(run: ParentRun) -> int:
+    """Keep the run within what LangSmith takes; about its bytes."""
+    run.inputs, given = fitted(run.inputs, PAYLOAD_BYTES)
+    run.outputs, made = fitted(run.outputs, PAYLOAD_BYTES)
+    return 1000 + given + made
+
+
+def _name(name: str) -> str:
+    return sayable(name)[:NAME_LENGTH]
+
+
+def _message(error: str | None) -> str | None:
+    return None if error is None else cut_text(scrub_message(error), ERROR_LENGTH)
 
 
 def _arguments(arguments: str | None) -> dict[str, Any]:

@@ -2,18 +2,17 @@
 
 Pure. Raw audio and other base64 become a placeholder that says how many bytes there were; secrets
 (client secrets, API keys, bearer tokens, what an MCP server is called with) are removed. Nothing else
-is shortened.
+is shortened. What comes out is made of JSON's own types, whatever went in.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from langsmith_realtime.plain import plain, sayable
+
 REMOVED = "<secret removed>"
-#: Deeper than any real event; what lies below is named, not walked.
-MAX_DEPTH = 40
 
 _SECRET_KEYS = frozenset(
     {"authorization", "proxy-authorization", "api_key", "api-key", "apikey", "x-api-key", "client_secret"}
@@ -33,27 +32,27 @@ _BASE64_LINES = re.compile(
 _ANY_BASE64 = re.compile(r"[A-Za-z0-9+/\-_\s]+={0,2}\s*")
 
 
-def scrub(value: Any, _key: str = "", _depth: int = 0) -> Any:
+def scrub(value: Any) -> Any:
     """A copy of a decoded payload that may be traced."""
-    if isinstance(value, str):
-        return _scrub_text(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return f"<{memoryview(value).nbytes} bytes>"
-    if not isinstance(value, (Mapping, list, tuple)):
-        return value
-    if _depth > MAX_DEPTH:
-        return "<nested too deeply>"
-    if isinstance(value, Mapping):
-        return {key: _scrub_member(value, str(key), member, _key, _depth) for key, member in value.items()}
-    return [scrub(member, _key, _depth + 1) for member in value]
+    return _scrub(plain(value))
 
 
 def scrub_message(text: str) -> str:
     """A message (an error's, a close reason) without the secrets it may quote."""
-    return _SECRET.sub(REMOVED, text)
+    return _SECRET.sub(REMOVED, sayable(text))
 
 
-def _scrub_member(parent: Mapping[Any, Any], key: str, member: Any, parent_key: str, depth: int) -> Any:
+def _scrub(value: Any, key: str = "") -> Any:
+    if isinstance(value, str):
+        return _scrub_text(value)
+    if isinstance(value, dict):
+        return {name: _scrub_member(value, name, member, key) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_scrub(member, key) for member in value]
+    return value
+
+
+def _scrub_member(parent: dict[str, Any], key: str, member: Any, parent_key: str) -> Any:
     name = key.lower()
     if name in _SECRET_KEYS and member is not None and not _is_schema(member, parent_key):
         return REMOVED
@@ -61,12 +60,12 @@ def _scrub_member(parent: Mapping[Any, Any], key: str, member: Any, parent_key: 
         return REMOVED
     if name == "audio" and isinstance(member, str) and "audio" in str(parent.get("type")):
         return _audio(member)
-    return scrub(member, key, depth + 1)
+    return _scrub(member, key)
 
 
 def _is_schema(member: Any, parent_key: str) -> bool:
     """Whether it describes a parameter of a tool that happens to have a secret's name."""
-    return parent_key == "properties" and isinstance(member, (Mapping, bool))
+    return parent_key == "properties" and isinstance(member, (dict, bool))
 
 
 def _scrub_text(text: str) -> str:

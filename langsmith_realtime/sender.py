@@ -26,6 +26,10 @@ BATCH_RUNS = 50
 #: Far below the 20 MB a request may have.
 BATCH_BYTES = 4_000_000
 
+#: Answers that a request gets because of what one of its runs is like, and because of its size. Others
+#: (a wrong key, a rate limit, a server in trouble) would be the same for each run alone.
+ONE_IS_BAD, TOO_LARGE = (400, 409, 422), 413
+
 _heard = threading.local()
 _listening: WeakSet[Client] = WeakSet()
 
@@ -53,6 +57,7 @@ class Sender:
         self._clients: WeakSet[Client] = WeakSet()  # those that send on their own
         #: Operations that were not acknowledged, since the process began.
         self.failed = 0
+        self._told = 0  # of these, by a flush
         self.delivered = 0
 
     def put(self, operation: Operation) -> None:
@@ -64,15 +69,18 @@ class Sender:
             self._changed.notify_all()
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all that was put is sent; False when time ran out or something was not delivered."""
+        """Wait until all that was put is sent; False when time ran out, or something was not delivered.
+
+        What was not delivered is told once.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            failed = self.failed
             self._hurry += 1
             self._changed.notify_all()
             idle = self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
             self._hurry -= 1
-            delivered = self.failed == failed
+            delivered = self.failed == self._told
+            self._told = self.failed
         for client in list(self._clients):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             _flush_client(client, left)
@@ -100,24 +108,42 @@ class Sender:
         client = batch[0].run.client
         if _has_own_ways(client, batch[0].run):
             self._clients.add(client)
-            for operation in batch:
-                _hand_over(operation)
-            self._verdict(batch, delivered=True)
+            self._send_each(batch, _handed_over)
             return
-        statuses = _ingest(client, batch)
+        try:
+            statuses = _ingest(client, batch)
+        except Exception:
+            if len(batch) == 1:
+                raise
+            # One run could not even be written down, as what the user masks it with failed.
+            logger.debug("%d runs could not be sent together", len(batch), exc_info=True)
+            self._send_each(batch, _ingested)
+            return
         if _acknowledged(statuses):
             self._verdict(batch, delivered=True)
-        elif len(batch) > 1 and statuses and 400 <= statuses[-1] < 500:
+        elif len(batch) > 1 and statuses and statuses[-1] in ONE_IS_BAD:
             # One bad run fails its whole request, and a conflict may have: each on its own.
-            for operation in batch:
-                self._verdict([operation], delivered=_acknowledged(_ingest(client, [operation])))
-        elif batch[0].attachments and statuses and 400 <= statuses[-1] < 500:
+            self._send_each(batch, _ingested)
+        elif len(batch) > 1 and statuses and statuses[-1] == TOO_LARGE:
+            middle = len(batch) // 2
+            self._send(batch[:middle])
+            self._send(batch[middle:])
+        elif batch[0].attachments and statuses and statuses[-1] in (TOO_LARGE, *ONE_IS_BAD):
             logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without it", statuses[-1])
             bare = Operation(batch[0].run, update=batch[0].update)
             self._verdict([bare], delivered=_acknowledged(_ingest(client, [bare])))
             _tell(batch[0], delivered=False)
         else:
             self._verdict(batch, delivered=False)
+
+    def _send_each(self, batch: list[Operation], send: Callable[[Operation], bool]) -> None:
+        for operation in batch:
+            try:
+                delivered = send(operation)
+            except Exception:
+                logger.warning("sending a run to LangSmith failed", exc_info=True)
+                delivered = False
+            self._verdict([operation], delivered=delivered)
 
     def _verdict(self, batch: Sequence[Operation], *, delivered: bool) -> None:
         with self._changed:
@@ -170,6 +196,10 @@ def _ingest(client: Client, batch: list[Operation]) -> list[int]:
     return [202] if sampled_out else statuses
 
 
+def _ingested(operation: Operation) -> bool:
+    return _acknowledged(_ingest(operation.run.client, [operation]))
+
+
 def _note_status(response: Any, *_: Any, **__: Any) -> None:
     statuses = getattr(_heard, "statuses", None)
     if statuses is not None and not response.request.path_url.endswith("/info"):
@@ -216,17 +246,18 @@ def _has_own_ways(client: Client, run: RunTree) -> bool:
     )
 
 
-def _hand_over(operation: Operation) -> None:
+def _handed_over(operation: Operation) -> bool:
     run = operation.run
     if not operation.update:
         run.post()
-        return
+        return True
     # RunTree.patch takes no paths, so the file is read whole here.
     attachments: dict[str, Any] = {}
     for name, (mime, path) in operation.attachments.items():
         attachments[name] = (mime, path.read_bytes())
     run.attachments = attachments
     run.patch(exclude_inputs=False)
+    return True
 
 
 def _flush_client(client: Client, timeout: float | None) -> None:

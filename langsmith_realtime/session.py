@@ -6,20 +6,20 @@ things were recorded; times are seconds since the conversation opened.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from langsmith_realtime.audio.recording import Recording, Wav, private_directory
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.conversation import Conversation
 from langsmith_realtime.events import FrameError, parse
 from langsmith_realtime.guard import Guard, logger
-from langsmith_realtime.happenings import Happening
+from langsmith_realtime.happenings import EventRun, Happening
 from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.runs import Runs
 
-#: Frames parsed twice are told by their event_id; this many are remembered.
-REMEMBERED_IDS = 10_000
+T = TypeVar("T")
 
 
 class Session:
@@ -42,8 +42,13 @@ class Session:
         except FrameError as error:
             self.malformed_frame(frame, str(error), t, ref)
             return
-        size = len(frame) if isinstance(frame, (str, bytes)) else 2000
-        self._emit(self._conversation.server_event(event, t, ref, agent_speaking=agent_speaking), size)
+        try:
+            happenings = self._conversation.server_event(event, t, ref, agent_speaking=agent_speaking)
+        except Exception as error:
+            # Whatever it was meant to say, it arrived.
+            self._guard.report(event.kind, error)
+            happenings = [] if ref is None else [EventRun(ref, event.name, event.body)]
+        self._emit(happenings)
         self._record()
 
     def malformed_frame(self, frame: object, reason: str, t: float, ref: ParentRun | None) -> None:
@@ -79,10 +84,11 @@ class Session:
         self._conversation.tool_left(call_id, t, error)
 
     def closed(self, t: float, error: str | None, dropped: dict[str, int]) -> None:
-        self._emit(self._conversation.close(t))
-        self._record()
+        """The end: the root's one update carries what there is, whatever of it could not be made."""
         conversation = self._conversation
-        metadata: dict[str, Any] = {"duration_s": round(t, 3), **conversation.numbers()}
+        self._emit(self._made(lambda: conversation.close(t), []))
+        self._made(self._record, None)
+        metadata: dict[str, Any] = {"duration_s": round(t, 3), **self._made(conversation.numbers, {})}
         metadata.update({key: count for key, count in dropped.items() if count})
         if conversation.setup.model:
             metadata["model"] = conversation.setup.model
@@ -90,26 +96,28 @@ class Session:
             metadata["voice"] = conversation.setup.voice
         if self._malformed:
             metadata["malformed_frames"] = self._malformed
-        path = None
-        if self._recorder is not None:
-            path = self._recorder.finish(self._tracks.rate, t)
-            metadata.update(self._recorder.metadata())
+        recorder, path = self._recorder, None
+        if recorder is not None:
+            path = self._made(lambda: recorder.finish(self._tracks.rate, t), None)
+            metadata.update(recorder.metadata())
+        inputs: dict[str, Any] = self._made(conversation.setup.inputs, {})
+        messages: list[dict[str, Any]] = self._made(conversation.messages, [])
         if self._guard.count:
             metadata["tracing_failures"] = self._guard.count
-        self._runs.close(
-            t,
-            inputs=conversation.setup.inputs(),
-            messages=conversation.messages(),
-            metadata=metadata,
-            error=error,
-            recording=path,
-            done=self._recorder.sent if self._recorder is not None else _nothing,
-        )
+        done = recorder.sent if recorder is not None else _nothing
+        self._runs.close(t, inputs=inputs, messages=messages, metadata=metadata, error=error, recording=path, done=done)
 
-    def _emit(self, happenings: list[Happening], size: int = 1000) -> None:
+    def _made(self, make: Callable[[], T], otherwise: T) -> T:
+        try:
+            return make()
+        except Exception as error:
+            self._guard.report("closed", error)
+            return otherwise
+
+    def _emit(self, happenings: list[Happening]) -> None:
         for happening in happenings:
             try:
-                self._runs.emit(happening, size)
+                self._runs.emit(happening)
             except Exception as error:  # one run that cannot be made must not cost the others
                 self._guard.report(type(happening).__name__, error)
 

@@ -7,10 +7,11 @@ away again restores the connection. What is sent is not touched, so the wire car
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from openai.resources.realtime.realtime import (
@@ -22,6 +23,7 @@ from openai.resources.realtime.realtime import (
 from typing_extensions import Unpack
 from websockets.exceptions import ConnectionClosed
 
+from langsmith_realtime.guard import logger
 from langsmith_realtime.live import LiveConversation
 from langsmith_realtime.options import Options, TracingOptions
 from langsmith_realtime.tracer import SessionTracer
@@ -79,12 +81,18 @@ def wrap_realtime(
         **options: those of LangSmith's own ``wrap_realtime``, and more; see :class:`Options`.
 
     Raises:
-        TypeError: not an entered connection, or an unknown option, or one of the wrong type.
+        TypeError: not an entered connection, or LangSmith's own wrapper of one, or an unknown option, or one
+            of the wrong type.
         ValueError: an option's value that cannot be used, or a connection that is traced already.
+
+    A connection that LangSmith's own ``wrap_realtime`` receives from is traced by that alone: this trace ends
+    there with an error that says so.
     """
     if isinstance(cast("object", connection), (AsyncRealtimeConnectionManager, RealtimeConnectionManager)):
         raise TypeError("wrap what the connection manager yields: `async with client.realtime.connect(...) as raw`")
     _refuse_traced(connection)
+    if type(connection).__module__.startswith(_LANGSMITH):
+        raise TypeError(f"LangSmith's own wrap_realtime traces this connection already; {_REMEDY}")
     if isinstance(connection, AsyncRealtimeConnection):
         return AsyncTracing(connection, options)
     if isinstance(connection, RealtimeConnection):
@@ -97,9 +105,12 @@ class _Block(Generic[C]):
 
     def __init__(self, connection: Any, options: TracingOptions) -> None:
         Options.of(**options)  # wrong ones are refused here, where they are written
-        self._connection = connection
+        #: What the caller gave, and gets back; ``_connection`` is what it stands for.
+        self._given = connection
+        self._connection = _behind_proxies(connection)
         self._options = options
         self._taps: dict[str, Any] = {}
+        self._shadowed: dict[str, Any] = {}  # what others had put in the taps' places
 
     def _begin(self) -> C:
         connection = self._connection
@@ -109,10 +120,11 @@ class _Block(Generic[C]):
         live = tracer.live
         if live is not None:
             self._taps = self._make_taps(live)
+        self._shadowed = {name: connection.__dict__[name] for name in self._taps if name in connection.__dict__}
         added = {name: getattr(tracer, name) for name in _ADDED}
         connection.__dict__.update(self._taps, langsmith=tracer, **added)
         connection.__dict__[_MARK] = self
-        return cast("C", connection)
+        return cast("C", self._given)
 
     def _end(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -121,17 +133,18 @@ class _Block(Generic[C]):
         for name, tap in self._taps.items():
             if attributes.get(name) is tap:
                 del attributes[name]
+                if name in self._shadowed:
+                    attributes[name] = self._shadowed[name]
         if attributes.get(_MARK) is self:
             del attributes[_MARK]
         attributes["langsmith"].__exit__(kind, error, traceback)
 
     def _make_taps(self, live: LiveConversation) -> dict[str, Any]:
         connection = self._connection
-        taps = {"parse_event": _tap_parse(connection.parse_event, live), **self._tap_receiving(live)}
+        taps = {"parse_event": _tap_parse(_method(connection, "parse_event"), live), **self._tap_receiving(live)}
         for name in ("send", "send_raw"):
-            original = getattr(connection, name, None)
-            if original is not None:
-                taps[name] = self._tap_sending(original, live)
+            if hasattr(connection, name):
+                taps[name] = self._tap_sending(_method(connection, name), live)
         return taps
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
@@ -153,20 +166,28 @@ class AsyncTracing(_Block[C]):
         self._end(kind, error, traceback)
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
-        receive: Callable[[], Awaitable[Any]] = self._connection.recv
+        receive: Callable[[], Awaitable[Any]] = _method(self._connection, "recv")
 
         def recv() -> Awaitable[Any]:
             # Not a coroutine function: this line still runs in the caller's context, whatever task
             # then awaits the rest.
+            live.guarded(_yield_to_langsmith, live)
             live.guarded(live.expect)
-            return _noting_losses(receive(), live)
+            return receive()
 
-        return {"recv": recv}
+        receive_bytes: Callable[[], Awaitable[bytes]] = _method(self._connection, "recv_bytes")
+
+        async def recv_bytes() -> bytes:
+            with _NotingLosses(live):
+                return await receive_bytes()
+
+        return {"recv": recv, "recv_bytes": recv_bytes}
 
     def _tap_sending(self, original: Callable[..., Any], live: LiveConversation) -> Callable[..., Any]:
         async def send(event: Any, *arguments: Any, **more: Any) -> Any:
             sent = time.monotonic()
-            result = await original(event, *arguments, **more)
+            with _NotingLosses(live):
+                result = await original(event, *arguments, **more)
             live.guarded(live.client_event, event, sent)
             return result
 
@@ -185,21 +206,19 @@ class Tracing(_Block[C]):
         self._end(kind, error, traceback)
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
-        receive: Callable[[], Any] = self._connection.recv
+        receive_bytes: Callable[[], bytes] = _method(self._connection, "recv_bytes")
 
-        def recv() -> Any:
-            try:
-                return receive()
-            except ConnectionClosed as error:
-                live.lost(error)
-                raise
+        def recv_bytes() -> bytes:
+            with _NotingLosses(live):
+                return receive_bytes()
 
-        return {"recv": recv}
+        return {"recv_bytes": recv_bytes}
 
     def _tap_sending(self, original: Callable[..., Any], live: LiveConversation) -> Callable[..., Any]:
         def send(event: Any, *arguments: Any, **more: Any) -> Any:
             sent = time.monotonic()
-            result = original(event, *arguments, **more)
+            with _NotingLosses(live):
+                result = original(event, *arguments, **more)
             live.guarded(live.client_event, event, sent)
             return result
 
@@ -207,19 +226,73 @@ class Tracing(_Block[C]):
 
 
 _MARK = "_langsmith_realtime"
+_LANGSMITH = "langsmith.integrations.openai_realtime"
+_REMEDY = "use one of the two: remove langsmith.integrations.openai_realtime, and wrap the connection itself"
 
 
 def _refuse_traced(connection: object) -> None:
-    if _MARK in getattr(connection, "__dict__", {}):
+    if _MARK in getattr(_behind_proxies(connection), "__dict__", {}):
         raise ValueError("the connection is traced already")
 
 
-async def _noting_losses(received: Awaitable[Any], live: LiveConversation) -> Any:
-    try:
-        return await received
-    except ConnectionClosed as error:
-        live.lost(error)
-        raise
+def _behind_proxies(connection: Any) -> Any:
+    """The connection itself: a transparent proxy of another instrumentation (wrapt's) claims to be it.
+
+    Its methods call the connection's own; taps that called the proxy's would call themselves.
+    """
+    kinds = (AsyncRealtimeConnection, RealtimeConnection)
+    while not issubclass(type(connection), kinds) and isinstance(getattr(connection, "__wrapped__", None), kinds):
+        connection = connection.__wrapped__
+    return connection
+
+
+def _method(connection: Any, name: str) -> Callable[..., Any]:
+    """The method as it is, or becomes: instrumentation may patch the class while the connection is open."""
+    if name in connection.__dict__ or not hasattr(type(connection), name):
+        found: Callable[..., Any] = getattr(connection, name)
+        return found
+    kind = type(connection)
+
+    def call(*arguments: Any, **more: Any) -> Any:
+        return getattr(kind, name)(connection, *arguments, **more)
+
+    return call
+
+
+def _yield_to_langsmith(live: LiveConversation) -> None:
+    """Two traces of one conversation count its tokens twice: where LangSmith's own wrapper receives, ours ends.
+
+    Its proxy keeps the connection to itself, so only who calls ``recv`` tells: the proxy, or openai's
+    iteration for it.
+    """
+    if live.is_closed:
+        return
+    caller: FrameType | None = sys._getframe(3)  # noqa: SLF001 - past guarded() and the tap
+    for _ in range(2):
+        if caller is None:
+            return
+        if str(caller.f_globals.get("__name__")).startswith(_LANGSMITH):
+            said = f"LangSmith's own wrap_realtime traces this connection too, so this trace ends here; {_REMEDY}"
+            logger.warning(said)
+            live.close(said)
+            return
+        caller = caller.f_back
+
+
+class _NotingLosses:
+    """Notes that the connection was closed, and lets it be raised. A class, as it is there for every frame."""
+
+    __slots__ = ("_live",)
+
+    def __init__(self, live: LiveConversation) -> None:
+        self._live = live
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, ConnectionClosed):
+            self._live.lost(error)
 
 
 def _tap_parse(original: Callable[[Any], Any], live: LiveConversation) -> Callable[[Any], Any]:

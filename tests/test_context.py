@@ -442,3 +442,21 @@ def test_after_the_block_the_callers_own_parent_is_back(tracing: Collector) -> N
         pass
     assert get_current_run_tree() is None
     assert len(trees(tracing)) == 2
+
+
+def test_what_was_set_around_the_conversation_is_not_inherited_below_it(tracing: Collector) -> None:
+    @traceable(metadata={"request_cost_ms": 99}, tags=["outer"])
+    def handle_call() -> None:
+        with SessionTracer(metadata={"shop": 7}) as tracer:
+            tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+            look_outside("Paris")
+            with tracing_context(metadata={"mine": True}, tags=["inner"]):
+                lookup_weather("Paris")
+
+    handle_call()
+    root = the_tree(tracing)
+    plain, own = root["look_outside"].run, root["lookup_weather"].run
+    assert "request_cost_ms" not in {**plain.metadata, **own.metadata}
+    assert plain.tags == []
+    assert (own.metadata["mine"], own.tags) == (True, ["inner"])
+    assert plain.metadata["shop"] == own.metadata["shop"] == 7

@@ -18,7 +18,7 @@ from langsmith_realtime.options import Options
     [
         ({"thread": "t"}, TypeError, "'thread' is no tracing option; there are address, client,"),
         ({"thread_id": 7}, TypeError, "thread_id is a str or UUID, not int"),
-        ({"thread_id": ""}, ValueError, "thread_id is empty"),
+        ({"replicas": [1]}, TypeError, "WriteReplica"),
         ({"sample_rate": "24000"}, TypeError, "sample_rate is a int, not str"),
         ({"sample_rate": True}, TypeError, "sample_rate is a int, not bool"),
         ({"sample_rate": 0}, ValueError, "between 1000 and 192000, not 0"),
@@ -57,6 +57,8 @@ def test_right_options_come_out_settled() -> None:
     assert checked.tags == ("a", "b")
     assert checked.recording is None
     assert Options.of().recording == Recording()
+    assert Options.of(thread_id="").thread_id is None
+    assert Options.of(max_audio_seconds=float("inf")).max_audio_seconds is None
     assert Options.of(recording=Recording(keep=True)).recording == Recording(keep=True)
 
 
@@ -66,6 +68,8 @@ def test_an_address_needs_a_langsmith_that_knows_them(monkeypatch: pytest.Monkey
         assert Options.of(address=address).address == address
         with pytest.raises(ValueError, match="exclude each other"):
             Options.of(address=address, project_name="shop")
+        with pytest.raises(ValueError, match="address is not what LangSmith takes"):
+            Options.of(address="agents/shop")
     known = {name: field for name, field in RunTree.model_fields.items() if name != "address"}
     monkeypatch.setattr(RunTree, "__pydantic_fields__", known)
     with pytest.raises(ValueError, match="does not know address="):
@@ -97,6 +101,17 @@ def test_a_key_without_the_switch_is_said_once(
     (record,) = caplog.records
     assert "LANGSMITH_TRACING=true" in record.message
     assert "lsv2" not in caplog.text
+
+
+@pytest.mark.parametrize("value", ["True", "1", "yes"])
+def test_a_switch_that_langsmith_does_not_take_is_said_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str
+) -> None:
+    monkeypatch.setattr(options, "_warned", set())
+    set_environment(monkeypatch, "LANGSMITH_API_KEY", "lsv2_pt_0123456789abcdef")
+    set_environment(monkeypatch, "LANGSMITH_TRACING", value)
+    assert not Options.of().is_on
+    assert "lower-case true" in caplog.text
 
 
 def test_a_switch_that_is_set_to_off_is_not_talked_about(

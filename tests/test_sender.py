@@ -12,6 +12,7 @@ from langsmith import Client
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import tone
+from langsmith_realtime.worker import worker
 from tests.talking import stored_trees, the_tree, trees
 
 
@@ -151,4 +152,33 @@ def test_leaving_does_not_wait_for_the_upload(tracing: Collector) -> None:
     began = time.monotonic()
     talk(SessionTracer())
     assert time.monotonic() - began < 0.5
+    assert flush(10)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_answer_that_is_the_same_for_every_run_is_taken_once(tracing: Collector, status: int) -> None:
+    tracer = SessionTracer()
+    assert flush(10)
+    before = len(tracing.requests)
+    tracing.respond_with(status, times=50)
+    talk(tracer, events=20)
+    assert not flush(20)
+    assert len(tracing.requests) - before <= 3
+
+
+def test_a_batch_that_is_too_large_is_halved(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    assert flush(10)
+    tracing.respond_with(413)
+    talk(tracer, events=20)
+    assert len(the_tree(tracing).children) == 20
+
+
+def test_flush_tells_what_was_lost_before_it_was_called_and_tells_it_once(tracing: Collector) -> None:
+    tracing.respond_with(403, times=50)
+    talk(SessionTracer())
+    deadline = time.monotonic() + 10
+    while worker().sender.failed == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not flush(10)
     assert flush(10)

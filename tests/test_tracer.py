@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import gc
 import json
 import os
+import sys
 import threading
 import time
 import warnings
@@ -238,13 +240,15 @@ def the_runs(collector: Collector) -> list[Any]:
 
 def test_sound_fed_with_its_times_is_where_it_was(tracing: Collector) -> None:
     with SessionTracer(sample_rate=16_000) as tracer:
-        began = time.monotonic()
+        began = time.monotonic()  # a moment after the root did
         tracer.record_user_audio(tone(1000, 0.5, rate=16_000), at=began + 1)
         tracer.record_agent_audio(tone(500, 0.5, rate=16_000), at=began + 2)
         tracer.record_user_audio(tone(1000, 0.25, rate=16_000), at=began + 3)
     sound, rate = read_recording(tracing)
     assert rate == 16_000
-    assert np.allclose(loud(sound[:, 0], rate), [(1.0, 1.5), (3.0, 3.25)], atol=0.01)
+    places = np.array(loud(sound[:, 0], rate))
+    assert np.allclose(places - places[0][0], [(0, 0.5), (2.0, 2.25)], atol=0.001)
+    assert 1.0 <= places[0][0] < 1.5
 
 
 def read_recording(collector: Collector) -> tuple[Any, int]:
@@ -426,3 +430,63 @@ def test_a_users_run_is_made_even_when_ours_cannot_be_added_to_it(
             assert run.name == "work"
     guard.failures.clear()
     assert the_tree(tracing)["work"].run.end_time is not None
+
+
+def test_the_time_of_another_clock_is_refused_and_counted(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.record_user_audio(tone(1000, 0.1), at=time.time() + 1e9)
+        tracer.record_agent_audio(tone(1000, 0.1), at=float("nan"))
+    root = the_tree(tracing)
+    assert root.run.attachments == {}
+    assert root.metadata["tracing_failures"] == 2
+    assert "time.monotonic()" in str(guard.failures[0])
+    guard.failures.clear()
+
+
+def test_the_roots_update_is_sent_whatever_of_it_cannot_be_made(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("out of order")
+
+    with SessionTracer() as tracer:
+        tracer.server_event(CREATED)
+        for name in ("messages", "close", "numbers"):
+            monkeypatch.setattr(f"langsmith_realtime.conversation.Conversation.{name}", fails)
+        monkeypatch.setattr("langsmith_realtime.setup.Setup.inputs", fails)
+    root = the_tree(tracing)
+    guard.failures.clear()
+    assert root.names() == ["session.created"]
+    assert root.run.end_time is not None
+    assert root.metadata["tracing_failures"] == 4
+    assert root.metadata["model"] == "gpt-realtime"
+
+
+def test_events_told_by_many_threads_all_arrive(tracing: Collector) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with SessionTracer() as tracer:
+
+            def tell(teller: int) -> None:
+                for number in range(300):
+                    tracer.server_event({"type": "session.updated", "event_id": f"event_{teller}_{number}"})
+
+            threads = [threading.Thread(target=tell, args=(teller,)) for teller in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    root = the_tree(tracing)
+    starts = [child.run.start_time for child in root.children]
+    assert len(starts) == len(set(starts)) == root.metadata["event_count"] == 2400
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no exception groups")
+def test_a_group_of_cancellations_is_an_ordinary_end(tracing: Collector) -> None:
+    group = getattr(builtins, "BaseExceptionGroup")  # noqa: B009 - not there in Python 3.10
+    SessionTracer().close(group("tasks", [asyncio.CancelledError()]))
+    SessionTracer().close(group("tasks", [asyncio.CancelledError(), ValueError("no")]))
+    assert sorted(str(root.run.error)[:18] for root in trees(tracing)) == ["BaseExceptionGroup", "None"]

@@ -39,7 +39,11 @@ def test_work_that_fails_is_counted_and_the_next_is_done() -> None:
 
 def test_flush_gives_up_when_its_time_is_up() -> None:
     mine, go_on = Worker(), threading.Event()
-    mine.put(Guard(), go_on.wait)
+
+    def work() -> None:
+        go_on.wait()
+
+    mine.put(Guard(), work)
     began = time.monotonic()
     assert not mine.flush(0.05)
     assert time.monotonic() - began < 2

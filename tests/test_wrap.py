@@ -5,108 +5,29 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 import soundfile
-from openai._models import construct_type_unchecked
-from openai.resources.realtime.realtime import AsyncRealtimeConnection, RealtimeConnection
-from openai.types.realtime import InputAudioBufferAppendEvent, RealtimeClientEvent, RealtimeServerEvent
+from langsmith import RunTree, traceable
+from langsmith.uuid import uuid7_from_datetime
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
+from openai.types.realtime import InputAudioBufferAppendEvent
 from websockets.exceptions import ConnectionClosedError, ConnectionClosedOK
 
 from langsmith_realtime import SessionTracer, wrap_realtime
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import Call, Close, Drop, Emit, RealtimeServer, Replay, Say, Script, Turn, tone
+from tests.surfaces import ASYNC_WAYS, DISPATCHING, FORMS, SYNC_WAYS, AsyncWay, Form, Handler, Way
 from tests.talking import Node, async_client, recordings, server_events, spanned, sync_client, the_tree, trees
 
 newest = pytest.mark.newest  # openai before 2.32 has no dispatch_events
 
 
-# Six ways of receiving on an asynchronous connection, four on a synchronous one.
-
-
-async def iterate(connection: AsyncRealtimeConnection, seen: list[str]) -> None:
-    async for event in connection:
-        seen.append(event.type)  # noqa: PERF401 - what came before a failure must be seen
-
-
-async def receive(connection: AsyncRealtimeConnection, seen: list[str]) -> None:
-    while True:
-        try:
-            seen.append((await connection.recv()).type)
-        except ConnectionClosedOK:
-            return
-
-
-async def receive_with_timeout(connection: AsyncRealtimeConnection, seen: list[str]) -> None:
-    while True:
-        try:
-            seen.append((await asyncio.wait_for(connection.recv(), timeout=10)).type)
-        except ConnectionClosedOK:
-            return
-
-
-async def parse_bytes(connection: AsyncRealtimeConnection, seen: list[str]) -> None:
-    while True:
-        try:
-            frame = await connection.recv_bytes()
-        except ConnectionClosedOK:
-            return
-        seen.append(connection.parse_event(frame).type)
-        connection.parse_event(frame)  # twice on one frame counts once
-
-
-async def dispatch(connection: AsyncRealtimeConnection, seen: list[str]) -> None:
-    connection.on("event", lambda event: seen.append(event.type))
-    await connection.dispatch_events()
-
-
-async def dispatch_once(connection: AsyncRealtimeConnection, seen: list[str]) -> None:
-    first: list[str] = []
-    connection.once("session.created", lambda event: first.append(event.type))
-    connection.once("session.updated", lambda event: first.append(event.type))
-    await dispatch(connection, seen)
-    assert first
-
-
-ASYNC_WAYS = [
-    iterate,
-    receive,
-    receive_with_timeout,
-    parse_bytes,
-    pytest.param(dispatch, marks=newest),
-    pytest.param(dispatch_once, marks=newest),
-]
-
-
-def iterate_sync(connection: RealtimeConnection, seen: list[str]) -> None:
-    seen.extend(event.type for event in connection)
-
-
-def receive_sync(connection: RealtimeConnection, seen: list[str]) -> None:
-    while True:
-        try:
-            seen.append(connection.recv().type)
-        except ConnectionClosedOK:
-            return
-
-
-def parse_bytes_sync(connection: RealtimeConnection, seen: list[str]) -> None:
-    while True:
-        try:
-            frame = connection.recv_bytes()
-        except ConnectionClosedOK:
-            return
-        seen.append(connection.parse_event(frame).type)
-
-
-def dispatch_sync(connection: RealtimeConnection, seen: list[str]) -> None:
-    connection.on("event", lambda event: seen.append(event.type))
-    connection.dispatch_events()
-
-
-SYNC_WAYS = [iterate_sync, receive_sync, parse_bytes_sync, pytest.param(dispatch_sync, marks=newest)]
+def ways(all_of_them: list[Any]) -> list[Any]:
+    marks = {True: [pytest.mark.newest], False: []}
+    return [pytest.param(way, marks=marks[way.__name__ in DISPATCHING], id=way.__name__) for way in all_of_them]
 
 
 def assert_right(root: Node, frames: list[dict[str, Any]]) -> None:
@@ -125,22 +46,15 @@ def assert_right(root: Node, frames: list[dict[str, Any]]) -> None:
     assert root.run.end_time is not None
 
 
-@pytest.mark.parametrize("way", ASYNC_WAYS)
-def test_every_recording_gives_its_events_asynchronously(
-    tracing: Collector, way: Callable[[AsyncRealtimeConnection, list[str]], Awaitable[None]]
-) -> None:
+@pytest.mark.parametrize("way", ways(ASYNC_WAYS))
+def test_every_recording_gives_its_events_asynchronously(tracing: Collector, way: AsyncWay) -> None:
     for name, frames in recordings().items():
         with RealtimeServer(Replay(frames)) as server:
             asyncio.run(_replay_async(server, frames, way, name))
     _assert_all_recordings(tracing)
 
 
-async def _replay_async(
-    server: RealtimeServer,
-    frames: list[dict[str, Any]],
-    way: Callable[[AsyncRealtimeConnection, list[str]], Awaitable[None]],
-    name: str,
-) -> None:
+async def _replay_async(server: RealtimeServer, frames: list[dict[str, Any]], way: AsyncWay, name: str) -> None:
     async with (
         async_client(server).realtime.connect(model="gpt-realtime") as raw,
         wrap_realtime(raw, project_name=name) as connection,
@@ -152,16 +66,17 @@ async def _replay_async(
                 if frame["dir"] == "client":
                     await connection.send(frame["event"])
 
+        async def handle(event: Any) -> None:
+            seen.append(event.type)
+
         sending = asyncio.create_task(send())
-        await way(connection, seen)
+        await way(connection, handle)
         await sending
         assert seen == [event["type"] for event in server_events(frames)]
 
 
-@pytest.mark.parametrize("way", SYNC_WAYS)
-def test_every_recording_gives_its_events_synchronously(
-    tracing: Collector, way: Callable[[RealtimeConnection, list[str]], None]
-) -> None:
+@pytest.mark.parametrize("way", ways(SYNC_WAYS))
+def test_every_recording_gives_its_events_synchronously(tracing: Collector, way: Way) -> None:
     for name, frames in recordings().items():
         with (
             RealtimeServer(Replay(frames)) as server,
@@ -172,30 +87,23 @@ def test_every_recording_gives_its_events_synchronously(
             for frame in frames:
                 if frame["dir"] == "client":
                     connection.send(frame["event"])
-            way(connection, seen)
+            way(connection, _noting(seen))
             assert seen == [event["type"] for event in server_events(frames)]
     _assert_all_recordings(tracing)
 
 
-@pytest.mark.parametrize("form", ["dict", "text", "bytes", "model"])
-def test_every_recording_gives_its_events_through_a_tracer_of_ones_own(tracing: Collector, form: str) -> None:
-    forms: dict[str, Callable[[dict[str, Any]], Any]] = {
-        "dict": lambda event: event,
-        "text": json.dumps,
-        "bytes": lambda event: json.dumps(event).encode(),
-        "model": _as_model,
-    }
+def _noting(seen: list[str]) -> Handler:
+    return lambda event: seen.append(event.type)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_recording_gives_its_events_through_a_tracer_of_ones_own(tracing: Collector, form: Form) -> None:
     for name, frames in recordings().items():
         with SessionTracer(project_name=name) as tracer:
             for frame in frames:
-                event = forms[form](frame["event"])
+                event = form(frame["event"])
                 tracer.server_event(event) if frame["dir"] == "server" else tracer.client_event(event)
     _assert_all_recordings(tracing)
-
-
-def _as_model(event: dict[str, Any]) -> Any:
-    kind: Any = RealtimeServerEvent if "event_id" in event else RealtimeClientEvent
-    return construct_type_unchecked(value=event, type_=kind)
 
 
 def _assert_all_recordings(collector: Collector) -> None:
@@ -353,6 +261,27 @@ def test_an_abnormal_close_is_the_roots_error(tracing: Collector, catches: bool)
     assert "overloaded" in error
 
 
+@pytest.mark.parametrize("notices", ["recv_bytes", "send"])
+def test_an_abnormal_close_is_the_roots_error_wherever_it_is_noticed(tracing: Collector, notices: str) -> None:
+    async def talk(server: RealtimeServer) -> None:
+        async with async_client(server).realtime.connect(model="gpt-realtime") as raw:
+            if notices == "send":  # which hears of it only when the frames before were read
+                await raw.recv()
+                with pytest.raises(ConnectionClosedError):
+                    await raw.recv()
+            async with wrap_realtime(raw) as connection:
+                with pytest.raises(ConnectionClosedError):
+                    while True:
+                        if notices == "recv_bytes":
+                            await connection.recv_bytes()
+                        else:
+                            await connection.response.create()
+
+    with RealtimeServer(Script(on_connect=[Close(1011, "overloaded")])) as server:
+        asyncio.run(talk(server))
+    assert "1011" in str(the_tree(tracing).run.error)
+
+
 def test_a_connection_cut_without_a_word_is_the_roots_error(tracing: Collector) -> None:
     with (
         RealtimeServer(Script(on_connect=[Drop()])) as server,
@@ -420,6 +349,44 @@ def test_events_an_unknown_server_sends_are_runs_like_any_other(tracing: Collect
     root = the_tree(tracing)
     assert root.names() == ["session.created", "response.mood.changed"]
     assert root["response.mood.changed"].run.inputs["event"]["mood"] == {"name": "sunny", "level": 3}
+
+
+def test_an_event_without_an_id_that_is_parsed_twice_counts_once(tracing: Collector) -> None:
+    pressed = Emit({"type": "input_audio_buffer.dtmf_event_received", "event": "5", "event_id": None})
+    with (
+        RealtimeServer(Script(on_connect=[pressed, pressed, Close(1000)])) as server,
+        sync_client(server).realtime.connect(model="gpt-realtime") as raw,
+        wrap_realtime(raw) as connection,
+    ):
+        for _ in range(3):
+            frame = connection.recv_bytes()
+            connection.parse_event(frame)
+            connection.parse_event(frame)
+    assert the_tree(tracing).names() == ["session.created", *["input_audio_buffer.dtmf_event_received"] * 2]
+
+
+def test_an_event_is_not_later_than_the_moment_it_was_seen(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event({"type": "session.created", "session": {}})
+        seen = datetime.now(timezone.utc)
+    assert the_tree(tracing)["session.created"].run.start_time <= seen
+
+
+def test_the_callers_run_is_not_older_than_its_event_though_the_clocks_differ(tracing: Collector) -> None:
+    ahead = datetime.now(timezone.utc) + timedelta(minutes=1)
+    outer = RunTree(name="another machine", start_time=ahead, id=uuid7_from_datetime(ahead))
+
+    @traceable
+    def look_outside() -> None:
+        """The caller's own work."""
+
+    with SessionTracer(parent=outer.to_headers()) as tracer:
+        tracer.server_event({"type": "session.created", "session": {}})
+        look_outside()
+    outer.post()
+    root = the_tree(tracing)
+    event = root["session.created"]
+    assert event["look_outside"].run.start_time == event.run.start_time >= ahead
 
 
 def test_a_conversation_with_sound_has_its_recording(tracing: Collector) -> None:

@@ -1,0 +1,1 @@
+"""Frames that no honest peer sends, and a fuzzer that looks for worse ones."""
