@@ -14,8 +14,24 @@ from langsmith_realtime.plain import plain, sayable
 
 REMOVED = "<secret removed>"
 
+# In lower case and without what joins the words.
 _SECRET_KEYS = frozenset(
-    {"authorization", "proxy-authorization", "api_key", "api-key", "apikey", "x-api-key", "client_secret"}
+    {
+        "authorization",
+        "proxyauthorization",
+        "apikey",
+        "xapikey",
+        "clientsecret",
+        "accesstoken",
+        "refreshtoken",
+        "password",
+    }
+)
+# An address may carry who calls it, in front of the host or among its parameters.
+_URL = re.compile(r"\b(?:https?|wss?)://[^\s\"'<>]+")
+_USER = re.compile(r"(?<=://)[^/@]+@")
+_PARAMETER = re.compile(
+    r"(?i)(?<=[?&])((?:api[-_]?|access[-_]?)?(?:key|token)|secret|password|auth|sig(?:nature)?)=[^&#]+"
 )
 # Keys of OpenAI, lasting and ephemeral, and of LangSmith. Letters alone are words with dashes; a key has digits.
 _SECRET = re.compile(
@@ -39,7 +55,7 @@ def scrub(value: Any) -> Any:
 
 def scrub_message(text: str) -> str:
     """A message (an error's, a close reason) without the secrets it may quote."""
-    return _SECRET.sub(REMOVED, sayable(text))
+    return _SECRET.sub(REMOVED, _URL.sub(_url, sayable(text)))
 
 
 def _scrub(value: Any, key: str = "") -> Any:
@@ -54,7 +70,11 @@ def _scrub(value: Any, key: str = "") -> Any:
 
 def _scrub_member(parent: dict[str, Any], key: str, member: Any, parent_key: str) -> Any:
     name = key.lower()
-    if name in _SECRET_KEYS and member is not None and not _is_schema(member, parent_key):
+    if (
+        _SECRET_KEYS.intersection((name, re.sub("[-_ ]", "", name)))
+        and member is not None
+        and not _is_schema(member, parent_key)
+    ):
         return REMOVED
     if name == "headers" and parent.get("type") == "mcp" and member is not None:
         return REMOVED
@@ -72,7 +92,11 @@ def _scrub_text(text: str) -> str:
     text = _DATA_URL.sub(_data_url, text)
     text = _BASE64.sub(_base64, text)
     text = _BASE64_LINES.sub(_base64, text)
-    return _SECRET.sub(REMOVED, text)
+    return _SECRET.sub(REMOVED, _URL.sub(_url, text))
+
+
+def _url(match: re.Match[str]) -> str:
+    return _PARAMETER.sub(rf"\1={REMOVED}", _USER.sub(f"{REMOVED}@", match[0]))
 
 
 def _audio(text: str) -> str:

@@ -265,7 +265,7 @@ def _yield_to_langsmith(live: LiveConversation) -> None:
     Its proxy keeps the connection to itself, so only who calls ``recv`` tells: the proxy, or openai's
     iteration for it.
     """
-    if live.is_closed:
+    if _LANGSMITH not in sys.modules or live.is_closed:
         return
     caller: FrameType | None = sys._getframe(3)  # noqa: SLF001 - past guarded() and the tap
     for _ in range(2):

@@ -220,3 +220,25 @@ def test_recorded_events_are_kept_whole_but_for_audio() -> None:
                 assert scrub(event) == event
             else:
                 assert scrub(event) == {**event, "audio": "<audio: 33 bytes>"}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://mcp.example/sse?api_key=abc123&lang=en", "https://mcp.example/sse?api_key=<secret removed>&lang=en"),
+        ("wss://me:pass@mcp.example/sse", "wss://<secret removed>@mcp.example/sse"),
+        (
+            "https://mcp.example/a?token=t0&access_token=t1#x",
+            "https://mcp.example/a?token=<secret removed>&access_token=<secret removed>#x",
+        ),
+        ("https://example.com/weather?city=Paris&monkey=1", "https://example.com/weather?city=Paris&monkey=1"),
+    ],
+)
+def test_addresses_lose_who_calls_them_and_nothing_else(url: str, shown: str) -> None:
+    assert scrub({"server_url": url}) == {"server_url": shown}
+    assert scrub_message(f"cannot reach {url}") == f"cannot reach {shown}"
+
+
+@pytest.mark.parametrize("key", ["API-Key", "clientSecret", "access_token", "Refresh-Token", "password", "apikey"])
+def test_secrets_are_known_however_their_name_is_written(key: str) -> None:
+    assert scrub({key: "abc123"}) == {key: "<secret removed>"}
