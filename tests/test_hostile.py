@@ -143,6 +143,7 @@ def check_core(frames: list[tuple[str, Any]]) -> None:
         assert jsonable([fields.get(key) for key in ("inputs", "outputs", "extra", "error", "tags", "name")])
 
 
+@pytest.mark.newest  # the core alone, which no version changes
 def test_every_frame_becomes_a_run_that_can_be_sent() -> None:
     check_core()
 
@@ -445,6 +446,7 @@ def test_calls_that_are_never_answered_do_not_hold_their_events_for_ever() -> No
     assert left == list(range(10, HELD + 10))
 
 
+@pytest.mark.newest  # the core alone
 @pytest.mark.parametrize(("distinct", "limit"), [(False, 100), (True, 2000)], ids=["the same ids", "ever new ids"])
 def test_memory_grows_with_what_was_said_and_with_nothing_else(distinct: bool, limit: int) -> None:
     """In bytes an event: near nothing for the same things again, a little for each new item or call."""
