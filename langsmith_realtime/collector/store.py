@@ -114,7 +114,7 @@ class Store:
     def runs(self, trace_id: str | None = None, project: str | None = None) -> list[StoredRun]:
         """Return the runs of a trace, a project or all, in ``dotted_order`` order."""
         return self._runs(
-            "WHERE (?1 IS NULL OR trace_id = ?1) AND (?2 IS NULL OR project = ?2) ORDER BY dotted_order",
+            "WHERE trace_id = coalesce(?, trace_id) AND project = coalesce(?, project) ORDER BY dotted_order",
             trace_id,
             project,
         )
