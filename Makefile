@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
+# A file's tests share what they set up, so a file stays in one process.
+PARALLEL := -n auto --dist loadfile
 
 .PHONY: demo test floors beside check bench clean
 
@@ -13,11 +15,12 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -m "not beside" --cov --cov-report=term
+	$(BIN)/python -m pytest $(PARALLEL) -m "not beside and not devices" --cov --cov-report= --cov-fail-under=0
+	$(BIN)/python -m pytest -m devices --cov --cov-append --cov-report=term
 
 # The same tests on the oldest supported versions of what we stand on.
 floors: $(FLOORS)/.installed
-	$(FLOORS)/bin/python -m pytest -m "not newest and not beside"
+	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "not newest and not beside and not devices"
 
 # Beside other instrumentation of openai's client in the same process, which is too much for everybody's environment.
 beside: $(BESIDE)/.installed

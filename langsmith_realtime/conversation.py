@@ -8,7 +8,7 @@ the identical trace. Events are told apart by their ``type`` string alone, state
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langsmith_realtime.audio.tracks import Tracks
@@ -18,9 +18,12 @@ from langsmith_realtime.happenings import EventRun, Happening, ModelRun, Ref
 from langsmith_realtime.hearing import Hearing
 from langsmith_realtime.items import Item, Items, messages_of
 from langsmith_realtime.mcp import FAILED, McpCalls
+from langsmith_realtime.numbers import of_responses, of_talk
+from langsmith_realtime.prices import PRICES, Price, estimated_cost
 from langsmith_realtime.responses import Response, error_text, model_run, outcome_of
 from langsmith_realtime.setup import Setup
-from langsmith_realtime.usage import usage_metadata
+from langsmith_realtime.turns import Turns
+from langsmith_realtime.usage import Usage
 
 #: How long a response's run waits for the transcripts of what it answered, in seconds.
 TRANSCRIPT_PATIENCE = 30.0
@@ -33,15 +36,22 @@ _AUDIO_DELTA = "response.output_audio.delta"
 class Conversation:
     """The state of one conversation. Every method returns the runs that are complete by then."""
 
-    def __init__(self, *, model: str | None = None, tracks: Tracks | None = None) -> None:
+    def __init__(
+        self, *, model: str | None = None, tracks: Tracks | None = None, prices: Mapping[str, Price] = PRICES
+    ) -> None:
         self.setup = Setup(model)
         self.items = Items()
         self.tracks = tracks or Tracks()
         self.events = 0
         self.errors = 0
         self.reconnections = 0
-        self.total_tokens = 0
-        self._hearing = Hearing(self.items, self.tracks)
+        self.usage = Usage()
+        #: What the runs of the responses say in milliseconds, one after the other.
+        self.response_numbers: list[dict[str, float]] = []
+        self._prices = prices
+        self._lasted = 0.0
+        self._turns = Turns()
+        self._hearing = Hearing(self.items, self.tracks, self._turns)
         self._undecodable_sent = 0
         self._calls = Calls()
         self._mcp = McpCalls()
@@ -65,6 +75,8 @@ class Conversation:
             return before
         self.events += 1
         if event.kind == "input_audio_buffer.speech_started":
+            start_ms = number(event.body.get("audio_start_ms"))
+            self._turns.speech_started(t, None if start_ms is None else start_ms + self._padding_ms())
             active = [response for response in self._responses.values() if response.in_band]
             self._hearing.speech_started(t, active, interrupts=self.setup.interrupts, agent_speaking=agent_speaking)
         handler = _HANDLERS.get(event.kind, Conversation.on_other)
@@ -76,13 +88,15 @@ class Conversation:
         body = event.body
         if event.kind == "input_audio_buffer.append":
             try:
-                self.tracks.user_sent(t, body.get("audio"))
+                self._turns.wrote(t, self.tracks.user_sent(t, body.get("audio")))
             except ValueError:
                 self._undecodable_sent += 1
         elif event.kind == "input_audio_buffer.commit":
-            self._hearing.speech_stopped(t)  # push-to-talk
+            self._turns.commit_sent(t)
         elif event.kind == "conversation.item.create":
-            happenings += self._calls.answered(of_type(mapping(body.get("item")), "function_call_output"), t)
+            result = of_type(mapping(body.get("item")), "function_call_output")
+            self._turns.tools.answered(text(result.get("call_id")), t)
+            happenings += self._calls.answered(result, t)
         elif event.kind == "session.update":
             # What is sent from here on is in the new format, before the server confirms it.
             asked = Setup()
@@ -92,6 +106,12 @@ class Conversation:
             self._hearing.truncate(body, t)
         elif event.kind == "response.create" and mapping(body.get("response")).get("conversation") == "none":
             self._requests.append((text(body.get("event_id")), mapping(body.get("response"))))
+        return happenings
+
+    def played(self, item_id: str, ms: float, t: float, at: float) -> list[Happening]:
+        """The application said at ``t`` that at ``at`` so many milliseconds of the item had been played."""
+        happenings = self.advance(t)
+        self._hearing.played(item_id, ms, min(at, t))
         return happenings
 
     def tool_entered(self, call_id: str, ref: Ref) -> None:
@@ -117,6 +137,7 @@ class Conversation:
 
     def close(self, t: float) -> list[Happening]:
         """The conversation ended at ``t``."""
+        self._lasted = t
         self._hearing.close(t)
         self._abandon_responses(t)
         runs: list[Happening] = [self._model_run(response) for response in self._unsettled]
@@ -130,13 +151,16 @@ class Conversation:
         return [message for item in self.items.ordered() for message in messages_of(item)]
 
     def numbers(self) -> dict[str, Any]:
-        """Counts for the root's metadata."""
+        """What the conversation comes to, for the root's metadata; once it is closed."""
         counts: dict[str, Any] = {
             "event_count": self.events,
             "turns": sum(1 for item in self.items.ordered() if item.is_turn),
             "interruptions": self._hearing.barge_ins.count,
             "errors": self.errors,
-            "total_tokens": self.total_tokens,
+            **of_responses(self.response_numbers),
+            **of_talk(self.tracks.user_activity, self.tracks.agent_activity, self._lasted),
+            **self.usage.numbers(),
+            **estimated_cost(self.usage.charges, self._prices),
         }
         if self.reconnections:
             counts["reconnections"] = self.reconnections
@@ -179,6 +203,7 @@ class Conversation:
         self.tracks.set_formats(self.setup.user_format, self.setup.agent_format)
         if event.kind == "session.created" and known is not None and known != self.setup.session_id:
             self.reconnections += 1
+            self._turns.reconnected(t)
             self._abandon_responses(t)
             run = EventRun(ref, event.name, event.body, metadata={"reconnected": True})
             return [run, *self.advance(t)]
@@ -187,6 +212,8 @@ class Conversation:
     def on_error(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
         error = mapping(event.body.get("error"))
         self._hearing.refused(error)
+        if error.get("code") == "input_audio_buffer_commit_empty":
+            self._turns.commit_refused()
         self.tracks.set_formats(self.setup.user_format, None)  # if it was a change of it that was refused
         refused = text(error.get("event_id"))
         if refused is not None:
@@ -205,12 +232,14 @@ class Conversation:
         if event.kind != "conversation.item.retrieved":
             self.items.place(item.item_id, event.body.get("previous_item_id"))
         if item.type == "function_call_output":
+            self._turns.tools.answered(text(wire.get("call_id")), t)
             return [run, *self._calls.answered(wire, t)]
         if item.type == "mcp_call":
             return [run, *self._mcp.event(event.kind, item, t, ref)]
         return [run]
 
-    def on_committed(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_committed(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        self._turns.committed(t)
         item_id = text(event.body.get("item_id"))
         if item_id is not None:
             item = self.items.place(item_id, event.body.get("previous_item_id"))
@@ -219,6 +248,7 @@ class Conversation:
         return [self._run(event, ref)]
 
     def on_idle(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+        self._turns.nobody_spoke()
         item_id = text(event.body.get("item_id"))
         if item_id is not None:
             self.items.know(item_id).idle = True
@@ -234,6 +264,8 @@ class Conversation:
                 item.transcription_failed = True
             else:
                 self.items.set_words(item_id, _index(event.body), event.body.get("transcript"), kind="audio")
+        if not failed:
+            self.usage.transcribed(self.setup.transcription_model, event.body.get("usage"))
         reason = error_text(mapping(event.body.get("error"))) or "no reason given"
         run = self._run(event, ref, f"transcription failed: {reason}" if failed else None)
         return [run, *self.advance(t)]
@@ -250,12 +282,13 @@ class Conversation:
     # Speech and playback
 
     def on_speech_stopped(self, event: Event, t: float, ref: Ref) -> list[Happening]:
-        self._hearing.speech_stopped(t)
+        self._turns.speech_stopped(t, number(event.body.get("audio_end_ms")))
         return [self._run(event, ref)]
 
     def on_server_plays(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         playing = event.kind == "output_audio_buffer.started"
-        self._hearing.server_plays(text(event.body.get("response_id")), playing=playing)
+        responses = [*self._responses.values(), *self._unsettled]
+        self._hearing.server_plays(text(event.body.get("response_id")), responses, t, playing=playing)
         return [self._run(event, ref), *self.advance(t)]
 
     def on_server_cleared(self, event: Event, t: float, ref: Ref) -> list[Happening]:
@@ -275,6 +308,7 @@ class Conversation:
         if response_id is not None and response_id not in self._responses:
             response = self._responses[response_id] = Response(response_id, ref, t, _is_in_band(body), body=body)
             if response.in_band:
+                response.answers = self._turns.unanswered
                 response.input_items = self.items.take_fresh()
             else:
                 self._ask(response)
@@ -303,7 +337,7 @@ class Conversation:
         if item is None:
             return [run]
         self._produced(item, text(event.body.get("response_id")) or "")
-        self._calls.announced(announced_calls(event), ref)
+        self._announced(event, t, ref)
         if item.type == "function_call":
             self._calls.named(item.fields.get("call_id"), item.fields.get("name"))
         if item.type == "mcp_call":
@@ -316,15 +350,26 @@ class Conversation:
         if response is not None:
             response.take(item)
 
-    def on_arguments(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
-        self._calls.announced(announced_calls(event), ref)
+    def on_arguments(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        self._announced(event, t, ref)
         return [self._run(event, ref)]
+
+    def _announced(self, event: Event, t: float, ref: Ref) -> None:
+        calls = announced_calls(event)
+        self._calls.announced(calls, ref)
+        for call in calls:
+            if call.complete:
+                self._turns.tools.announced(call.call_id, t)
 
     def on_mcp(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         run = self._run(event, ref, FAILED if event.kind.endswith(".failed") else None)
         item_id = text(event.body.get("item_id"))
         if item_id is None:
             return [run]
+        if event.kind in ("response.mcp_call.completed", "response.mcp_call.failed"):
+            self._turns.tools.answered(item_id, t)
+        else:
+            self._turns.tools.announced(item_id, t)
         item = self.items.update({"id": item_id, "type": "mcp_call", "arguments": text(event.body.get("arguments"))})
         assert item is not None
         return [run, *self._mcp.event(event.kind, item, t, ref)]
@@ -348,8 +393,12 @@ class Conversation:
         outcome = outcome_of(body)
         if outcome.interrupted and response.in_band:
             self._hearing.cancelled(response, t, turn_detected=outcome.reason == "turn_detected")
-        usage = usage_metadata(body.get("usage"))
-        self.total_tokens += usage["total_tokens"] if usage else 0
+        if body.get("status") == "completed" and response.answers is not None and self._is_text(response):
+            response.answers.answered = True
+        for call in announced_calls(event):
+            if call.complete:
+                self._turns.tools.announced(call.call_id, t)
+        self.usage.responded(self.setup.model, body.get("usage"))
         run = self._run(event, ref, outcome.error, interrupted=outcome.interrupted)
         of_mcp = [item for item in map(self.items.know, response.items) if item.type == "mcp_call"]
         self._unsettled.append(response)
@@ -358,6 +407,11 @@ class Conversation:
             *self._mcp.response_done(of_mcp, t, ref),
             *self.advance(t),
         ]
+
+    def _is_text(self, response: Response) -> bool:
+        """Whether it was an answer, and not in sound: neither tool calls, after which the answer comes, nor audio."""
+        items = [self.items.know(item_id) for item_id in response.items]
+        return response.first_audio is None and not any(item.is_call or item.has_audio for item in items)
 
     def _abandon_responses(self, t: float) -> None:
         """The connection is gone: what it had not finished never will be."""
@@ -377,7 +431,23 @@ class Conversation:
 
     def _model_run(self, response: Response) -> ModelRun:
         interrupted = self._hearing.barge_ins.cut_off(response.response_id)
-        return model_run(response, self.items, self.setup.model, interrupted=interrupted)
+        numbers = self._hearing.numbers(response)
+        self.response_numbers.append(numbers)
+        return model_run(
+            response,
+            self.items,
+            self.setup.model,
+            interrupted=interrupted,
+            numbers=numbers,
+            heard_shares=self._hearing.heard_shares(response),
+        )
+
+    def _padding_ms(self) -> float:
+        """How much audio before the speech ``audio_start_ms`` includes."""
+        detection = mapping(self.setup.inputs().get("turn_detection"))
+        default = 300.0 if detection.get("type") == "server_vad" else 0.0
+        padding = number(detection.get("prefix_padding_ms"))
+        return default if padding is None else padding
 
     def _run(self, event: Event, ref: Ref, error: str | None = None, *, interrupted: bool = False) -> EventRun:
         if error is not None and not interrupted:

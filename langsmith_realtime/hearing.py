@@ -12,10 +12,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from langsmith_realtime.audio.playback import Cut
 from langsmith_realtime.audio.tracks import Tracks
 from langsmith_realtime.events import number, text
 from langsmith_realtime.items import Item, Items
+from langsmith_realtime.latency import heard_shares, known_at, measure
 from langsmith_realtime.responses import Response
+from langsmith_realtime.turns import Moment, Turns
 
 #: A client tells how much was heard a moment after the playing ended, in seconds.
 TRUNCATE_PATIENCE = 1.0
@@ -29,12 +32,14 @@ PENDING_TRUNCATIONS = 64
 class _BargeIn:
     told: int = 0  # by how many events that were not withdrawn
     by_speech: bool = False
+    speech: Moment | None = None  # the user's start, if they were speaking
 
 
 class BargeIns:
     """Which responses were cut off, and how many barge-ins that were."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._all: list[_BargeIn] = []
         self._latest: dict[str, _BargeIn] = {}  # of each response
 
@@ -45,6 +50,10 @@ class BargeIns:
     def cut_off(self, response: str) -> bool:
         known = self._latest.get(response)
         return known is not None and known.told > 0
+
+    def cut_by(self, response: str) -> Moment | None:
+        """When the user began the speech that cut the response off; None when it was no speech."""
+        return self._latest[response].speech if self.cut_off(response) else None
 
     def tell(self, responses: Iterable[str], *, by_speech: bool = False) -> _BargeIn:
         """An event tells that these were cut off: a barge-in known of any of them, or else a new one.
@@ -59,6 +68,7 @@ class BargeIns:
             self._all.append(same)
         same.told += 1
         same.by_speech = same.by_speech or by_speech
+        same.speech = same.speech or self._turns.speaking
         self._latest.update(dict.fromkeys(keys, same))
         return same
 
@@ -85,15 +95,15 @@ class _Truncation:
 class Hearing:
     """What the user hears of the agent, as far as events and the application tell."""
 
-    def __init__(self, items: Items, tracks: Tracks) -> None:
-        self.barge_ins = BargeIns()
+    def __init__(self, items: Items, tracks: Tracks, turns: Turns) -> None:
+        self.barge_ins = BargeIns(turns)
         self.undecodable = 0
         self._items = items
         self._tracks = tracks
+        self._turns = turns
         self._playing: dict[str, None] = {}  # items that may still be playing
         self._started: dict[str, None] = {}  # responses that the server is playing
         self._last: Response | None = None  # the last to speak
-        self._speech_stopped: float | None = None
         self._truncations: deque[_Truncation] = deque(maxlen=PENDING_TRUNCATIONS)
 
     # The agent
@@ -112,21 +122,35 @@ class Hearing:
             if not response.in_band:
                 return  # nobody plays it, unless the application feeds it
             muted = response.muted
-            if response.latency_ms is None and self._speech_stopped is not None:
-                response.latency_ms = (t - self._speech_stopped) * 1000
-                self._speech_stopped = None
+            response.sounds(t)
         try:
             self._tracks.agent_received(t, item_id, payload, muted=muted)
         except ValueError:
             self.undecodable += 1
         self._playing[item_id] = None
 
-    def server_plays(self, response_id: str | None, *, playing: bool) -> None:
+    def server_plays(self, response_id: str | None, responses: Iterable[Response], t: float, *, playing: bool) -> None:
         """``output_audio_buffer.started`` or ``stopped``."""
-        if response_id is not None and playing:
+        if response_id is None:
+            return
+        response = next((r for r in responses if r.response_id == response_id), None)
+        if playing:
             self._started[response_id] = None
-        elif response_id is not None:
-            self._started.pop(response_id, None)
+            if response is not None and response.play_started is None:
+                response.play_started = t
+                response.sounds(t)
+                self._reheard(self._tracks.server_started(t, response.items))
+            return
+        self._started.pop(response_id, None)
+        if response is not None:
+            response.play_ended = t
+            self._tracks.server_stopped(t, response.items)
+
+    def played(self, item_id: str, ms: float, t: float) -> None:
+        """The application says how much of an item had been played at ``t``."""
+        self._reheard(self._tracks.played(t, item_id, ms))
+        if self._tracks.spoken_ms(item_id):
+            self._playing[item_id] = None  # it may be heard for longer than was thought
 
     def is_over(self, response: Response, t: float) -> bool:
         """Whether nothing more will be told of how much of a finished response was heard."""
@@ -134,7 +158,17 @@ class Hearing:
         if response.response_id in self._started and t < ended + PLAYBACK_PATIENCE:
             return False
         ends = [end for end in map(self._tracks.playing_until, response.items) if end is not None]
-        return all(t >= end + TRUNCATE_PATIENCE for end in ends)
+        if not all(t >= end + TRUNCATE_PATIENCE for end in ends):
+            return False
+        return t >= known_at(response, self._tracks, self.barge_ins.cut_by(response.response_id))
+
+    def numbers(self, response: Response) -> dict[str, float]:
+        """What is known of the response in milliseconds; see :mod:`langsmith_realtime.latency`."""
+        return measure(response, self._tracks, self._turns.tools, self.barge_ins.cut_by(response.response_id))
+
+    def heard_shares(self, response: Response) -> dict[str, float]:
+        """What share of each of its items' audio was heard, from 0 to 1."""
+        return heard_shares(response, self._tracks)
 
     def close(self, t: float) -> None:
         """Audio still queued at the end was not heard; nobody interrupted it."""
@@ -151,7 +185,6 @@ class Hearing:
         The session ``interrupts`` or not. The application's word, if it has one, stands above what is
         known of the playback: whether the agent could be heard at this moment.
         """
-        self._speech_stopped = None
         speaking = [*self._being_heard(t), *(r.response_id for r in active if r.spoke and not r.muted)]
         if interrupts:
             self._cut_all(t, interrupted=agent_speaking is not False)
@@ -162,10 +195,6 @@ class Hearing:
             self.barge_ins.tell(speaking or last, by_speech=True)
         elif speaking and interrupts and agent_speaking is None:
             self.barge_ins.tell(speaking, by_speech=True)
-
-    def speech_stopped(self, t: float) -> None:
-        """The user ended speaking; the answer's latency counts from here."""
-        self._speech_stopped = t
 
     # What cuts the agent off
 
@@ -186,10 +215,13 @@ class Hearing:
     def server_cleared(self, response_id: str | None, responses: Iterable[Response], t: float) -> None:
         """``output_audio_buffer.cleared``: the server stopped playing."""
         cut = [_key(item) for item in self._cut_all(t, interrupted=True)]
+        response = next((r for r in responses if r.response_id == response_id), None)
+        if response is not None:
+            response.play_ended = t
         if response_id in self._started:
             del self._started[response_id]
             cut.append(response_id)
-            spoken = next((r.items for r in responses if r.response_id == response_id), [])
+            spoken = [] if response is None else response.items
             for item_id in spoken[-1:]:
                 self._items.know(item_id).interrupted = True
         if cut:
@@ -243,6 +275,15 @@ class Hearing:
                 del self._playing[item_id]
         heard = [_key(self._items.know(item_id)) for item_id in self._playing]
         return list(dict.fromkeys([*heard, *self._started]))
+
+    def _reheard(self, cuts: Iterable[Cut]) -> None:
+        """Playing was elsewhere than was known: a barge-in cut these items otherwise than was thought."""
+        for cut in cuts:
+            item = self._items.know(cut.item_id)
+            if item.heard_ms is None and cut.heard_ms < self._tracks.spoken_ms(cut.item_id):
+                item.interrupted = True
+                self.barge_ins.tell([_key(item)])
+            item.heard_ms = cut.heard_ms
 
     def _cut_all(self, t: float, *, interrupted: bool) -> list[Item]:
         cut_short = []

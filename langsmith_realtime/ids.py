@@ -6,10 +6,15 @@ Pure but for randomness. Times are whole microseconds since the epoch (UTC).
 from __future__ import annotations
 
 import os
+import random
 from datetime import datetime, timedelta, timezone
 from uuid import UUID
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+# Our own, because the application may seed the shared one; ids are told apart by it, and are no secrets.
+_random = random.Random()  # noqa: S311
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 def uuid7(microseconds: int) -> UUID:
@@ -18,12 +23,12 @@ def uuid7(microseconds: int) -> UUID:
     LangSmith finds runs by the milliseconds in their id; the fraction makes ids of one millisecond sort.
     """
     milliseconds, fraction = divmod(microseconds, 1000)
-    random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
-    return UUID(int=milliseconds << 80 | 7 << 76 | (fraction * 4096 // 1000) << 64 | 2 << 62 | random)
+    upper = milliseconds << 16 | 7 << 12 | fraction * 4096 // 1000
+    return UUID(int=upper << 64 | 2 << 62 | _random.getrandbits(62))
 
 
 def time_of(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return _EPOCH + timedelta(0, 0, microseconds)
 
 
 def microseconds_of(time: datetime) -> int:
@@ -34,7 +39,9 @@ def microseconds_of(time: datetime) -> int:
 
 def segment(time: datetime, run_id: UUID) -> str:
     """A run's own part of its ``dotted_order``."""
-    return f"{time:%Y%m%dT%H%M%S%f}Z{run_id}"
+    stamp = time.isoformat("T", "microseconds")[:26]  # strftime takes twice as long
+    return f"{stamp.replace('-', '').replace(':', '').replace('.', '')}Z{run_id}"
+
 
 
 def start_of(dotted_order: str) -> datetime:

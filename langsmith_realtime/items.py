@@ -7,6 +7,7 @@ Once known, words are never taken back: a truncation makes the *server* delete i
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,9 @@ from langsmith_realtime.scrub import scrub
 
 UNTRANSCRIBED = "[audio, not transcribed]"
 TRANSCRIPTION_FAILED = "[audio, transcription failed]"
+
+# Chinese and Japanese have no spaces: each character counts as a word.
+_WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
 
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text"})
 _AUDIO_PARTS = frozenset({"input_audio", "output_audio", "audio"})
@@ -62,6 +66,14 @@ class Item:
             and not self.transcription_failed
             and any(part.kind == "audio" and part.words is None for part in self.parts.values())
         )
+
+    @property
+    def is_call(self) -> bool:
+        return self.type in {"function_call", "mcp_call"}
+
+    @property
+    def has_audio(self) -> bool:
+        return any(part.kind == "audio" for part in self.parts.values())
 
     @property
     def is_turn(self) -> bool:
@@ -191,6 +203,17 @@ def messages_of(item: Item) -> list[dict[str, Any]]:
     if item.interrupted and item.heard_ms is not None:
         message["heard_ms"] = round(item.heard_ms)
     return [message]
+
+
+def heard_words(item: Item, share: float) -> str:
+    """What of the item's speech was heard when a ``share`` of its sound was, from 0 to 1, in whole words.
+
+    An estimate: words are taken to be as long as they are written.
+    """
+    spoken = "\n".join(part.said for _, part in sorted(item.parts.items()) if part.kind == "audio" and part.said)
+    room = len(spoken) * share
+    ends = [word.end() for word in _WORDS.finditer(spoken) if word.end() <= room]
+    return spoken[: ends[-1]] if ends else ""
 
 
 def tool_message(call_id: object, output: object) -> dict[str, Any]:

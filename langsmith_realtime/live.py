@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from typing import Any
 
 from langsmith import Client
@@ -25,14 +26,17 @@ from langsmith_realtime.ids import microseconds_of
 from langsmith_realtime.options import Options
 from langsmith_realtime.parents import Family, ParentRun, derive
 from langsmith_realtime.plain import plain, plain_frame
+from langsmith_realtime.recorder import Recorder
 from langsmith_realtime.root import begin
 from langsmith_realtime.runs import Runs
 from langsmith_realtime.scrub import scrub_message
-from langsmith_realtime.session import Recorder, Session
+from langsmith_realtime.session import Session
 from langsmith_realtime.worker import Worker, worker
 
 #: A frame parsed twice comes soon after the first time.
 REMEMBERED_EVENTS = 512
+#: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
+_APPENDS = tuple(f'{{"type":{space}"input_audio_buffer.append"' for space in ("", " "))
 #: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
 AHEAD = 60.0
 
@@ -111,7 +115,8 @@ class LiveConversation:
         if name.endswith(".delta"):
             self._put_event(self._session.server_frame, frame, arrived - self._began, None, None)
             return None
-        run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name))
+        expected, self._next = self._next, None
+        run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name), expected)
         self._lost = None
         self._put_event(self._session.server_frame, frame, arrived - self._began, run, speaking)
         if isinstance(event_id, str):
@@ -132,6 +137,9 @@ class LiveConversation:
         if self._closed:
             return
         t = sent - self._began
+        if isinstance(event, str) and event.startswith(_APPENDS):
+            self._put_audio(self._session.client_frame, event, t)
+            return
         if type(event) is dict and event.get("type") == "input_audio_buffer.append":
             # The caller may use the same dict again for the next chunk.
             append = {"type": "input_audio_buffer.append", "audio": event.get("audio")}
@@ -154,12 +162,22 @@ class LiveConversation:
             raise TypeError(f"audio is bytes of PCM16, not {type(pcm).__name__}")
         work = self._session.user_audio if channel == USER else self._session.agent_audio
         now = time.monotonic()
-        if at is not None and not (math.isfinite(at) and at <= now + AHEAD):
-            raise ValueError(
-                f"at is a time of time.monotonic(), which is {now:.3f} s now; {at} is none of this conversation"
-            )
-        position = None if at is None else float(at) - self._began
+        position = None if at is None else self._time_of(at, now)
         self._put_audio(work, bytes(pcm), now - self._began, position)
+
+    def played(self, item_id: object, ms: object, at: float | None) -> None:
+        if self._closed:
+            return
+        if not isinstance(item_id, str):
+            raise TypeError(f"item_id is a string, not {type(item_id).__name__}")
+        if isinstance(ms, bool) or not isinstance(ms, Real):
+            raise TypeError(f"ms is a number of milliseconds, not {type(ms).__name__}")
+        milliseconds = float(ms)
+        if not 0 <= milliseconds < math.inf:
+            raise ValueError(f"ms is how much was played, in milliseconds; {ms} is none")
+        now = time.monotonic()
+        position = self._time_of(now if at is None else at, now)
+        self._put_audio(self._session.agent_played, item_id, milliseconds, now - self._began, position)
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
@@ -195,9 +213,7 @@ class LiveConversation:
             return
         waiting = self._next
         if waiting is None:
-            root = self.family.root
-            waiting = self._next = derive(root, "", "chain", root.start_time, root.id)
-            waiting.fill(self._latest)
+            waiting = self._next = self._latest.stand_in()
         context.set_parent(waiting)
 
     def lost(self, error: BaseException) -> None:
@@ -237,11 +253,21 @@ class LiveConversation:
 
     # Details
 
-    def _stamp(self, name: str, arrived: float, frame: object, kind: str) -> ParentRun:
+    def _time_of(self, at: float, now: float) -> float:
+        """A time the application gave, in seconds since the conversation opened."""
+        if not (math.isfinite(at) and at <= now + AHEAD):
+            raise ValueError(
+                f"at is a time of time.monotonic(), which is {now:.3f} s now; {at} is none of this conversation"
+            )
+        return float(at) - self._began
+
+    def _stamp(
+        self, name: str, arrived: float, frame: object, kind: str, expected: ParentRun | None = None
+    ) -> ParentRun:
         """The run of an event that arrived then. Start times strictly increase: the trace's order is arrival."""
         with self._stamping:
             self._last = max(self._last + 1, self._start + int((arrived - self._began) * 1_000_000))
-            return self.family.event(name, self._last, frame, kind)
+            return self.family.event(name, self._last, frame, kind, expected)
 
     def _become(self, run: ParentRun | None) -> None:
         """Traced work from here on nests under ``run``, or under what it did before the delta."""
@@ -297,10 +323,23 @@ def _session(options: Options, family: Family, process: Worker, guard: Guard) ->
         hidden = {
             channel for channel, side in ((USER, "_hide_inputs"), (AGENT, "_hide_outputs")) if _hides(client, side)
         }
-        name = str(family.root.id)
-        recorder = Recorder(options.recording, name=name, limit_s=options.max_audio_seconds, hidden=hidden)
-    tracks = Tracks(options.sample_rate)
-    return Session(Conversation(tracks=tracks), Runs(family, process.sender), recorder, guard)
+        recorder = Recorder(
+            options.recording,
+            name=str(family.root.id),
+            limit_s=options.max_audio_seconds,
+            hidden=hidden,
+            guard=guard,
+            aside=process.sender.aside,
+        )
+    tracks = Tracks(
+        options.sample_rate,
+        user_format=options.user_format,
+        agent_format=options.agent_format,
+        rate=None if options.recording is None else options.recording.sample_rate,
+    )
+    conversation = Conversation(tracks=tracks, prices=options.prices)
+    runs = Runs(family, process.sender, process.feedback)
+    return Session(conversation, runs, recorder, guard, options.feedback)
 
 
 def _hides(client: Client, side: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import UUID
@@ -13,8 +13,12 @@ from langsmith import Client, utils
 from langsmith.run_trees import RunTree
 from typing_extensions import TypedDict, Unpack
 
+from langsmith_realtime import numbers
+from langsmith_realtime.audio.formats import NAMES, Format, named
 from langsmith_realtime.audio.recording import Recording
 from langsmith_realtime.guard import logger
+from langsmith_realtime.prices import PRICES, Price
+from langsmith_realtime.prices import table as price_table
 
 #: Metadata keys LangSmith recognises a thread by, in the order it looks them up.
 THREAD_KEYS = ("session_id", "conversation_id", "thread_id")
@@ -44,6 +48,10 @@ class TracingOptions(TypedDict, total=False):
     enabled: bool | None
     parent: RunTree | Mapping[Any, Any] | None
     recording: bool | Recording
+    user_format: str | Mapping[str, Any] | None
+    agent_format: str | Mapping[str, Any] | None
+    prices: Mapping[str, Price] | None
+    feedback: bool | Collection[str]
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,12 @@ class Options:
         enabled: overrides LangSmith's tracing switch.
         parent: a run, or ``langsmith-trace``/``baggage`` headers from a caller you trust, to nest under.
         recording: whether and how the conversation is recorded.
+        user_format: how the user's audio is encoded, in events and fed by hand alike, whatever the session and
+            ``sample_rate`` say: ``{"type": "audio/pcm", "rate": 16000}`` or a beta name like ``"g711_ulaw"``.
+        agent_format: how the agent's audio is encoded, likewise.
+        prices: what models cost, by name; added to the default table, and in place of its rows of the same name.
+        feedback: which of the conversation's numbers also become feedback scores of its root run. True for
+            those of :data:`~langsmith_realtime.numbers.SCORES`, else names out of its ``NAMES``.
     """
 
     thread_id: str | None = None
@@ -79,6 +93,10 @@ class Options:
     enabled: bool | None = None
     parent: RunTree | None = None
     recording: Recording | None = field(default_factory=Recording)
+    user_format: Format | None = None
+    agent_format: Format | None = None
+    prices: Mapping[str, Price] = field(default_factory=lambda: PRICES)
+    feedback: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, **given: Unpack[TracingOptions]) -> Options:
@@ -109,6 +127,8 @@ class Options:
         values["parent"] = _parent(values.get("parent"), values.get("client"))
         recording = values.get("recording", True)
         values["recording"] = Recording() if recording is True else recording or None
+        values["prices"] = price_table(values.get("prices"))
+        values["feedback"] = _feedback(values)
         return cls(**values)
 
     @property
@@ -140,6 +160,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "enabled": (bool,),
     "parent": (RunTree, Mapping),
     "recording": (bool, Recording),
+    "user_format": (str, Mapping),
+    "agent_format": (str, Mapping),
+    "feedback": (bool, list, tuple, set, frozenset),
 }
 
 
@@ -152,9 +175,22 @@ def _check_audio(values: dict[str, Any]) -> None:
         raise ValueError(f"max_audio_seconds is a positive number of seconds, not {limit!r}")
     if limit is not None and math.isinf(limit):
         values["max_audio_seconds"] = None
+    for side in ("user_format", "agent_format"):
+        if values.get(side) is not None:
+            values[side] = _format(side, values[side])
     asks = values.get("is_agent_speaking")
     if asks is not None and not callable(asks):
         raise TypeError(f"is_agent_speaking is a function without arguments, not {type(asks).__name__}")
+
+
+def _format(option: str, given: str | Mapping[str, Any]) -> Format:
+    known = named(given if isinstance(given, str) else dict(given))
+    if known is None:
+        raise ValueError(f"{option} is one of {', '.join(NAMES)}, not {given!r}")
+    rate = known.rate if isinstance(given, str) else given.get("rate", known.rate)
+    if rate != known.rate:
+        raise ValueError(f"{option} has a rate in Hz between 1000 and 192000, not {rate!r}")
+    return known
 
 
 def _check_destination(values: dict[str, Any]) -> None:
@@ -177,6 +213,17 @@ def _check_with_langsmith(name: str, **fields: Any) -> None:
         RunTree(name="check", **fields)
     except Exception as error:
         raise ValueError(f"{name} is not what LangSmith takes: {error}") from None
+
+
+def _feedback(values: Mapping[str, Any]) -> frozenset[str]:
+    given = values.get("feedback") or ()
+    wanted = numbers.SCORES if given is True else given
+    for name in wanted:
+        if name not in numbers.NAMES:
+            raise ValueError(f"feedback has no number {name!r}; there are {', '.join(numbers.NAMES)}")
+    if wanted and values.get("replicas"):
+        raise ValueError("feedback is for one run, and replicas make several of it; leave one of them out")
+    return frozenset(wanted)
 
 
 def _parent(given: RunTree | Mapping[Any, Any] | None, client: Client | None) -> RunTree | None:

@@ -6,12 +6,14 @@ trace grows linearly; its output is one chat message, whatever items it is made 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from langsmith_realtime.events import mapping, text
 from langsmith_realtime.happenings import ModelRun, Ref
-from langsmith_realtime.items import Item, Items, messages_of
+from langsmith_realtime.items import Item, Items, heard_words, messages_of
+from langsmith_realtime.turns import Speech
 from langsmith_realtime.usage import cached_parts, usage_metadata
 
 
@@ -24,7 +26,10 @@ class Response:
     created: float
     in_band: bool = True
     first_token: float | None = None
-    latency_ms: float | None = None  # end of the user's speech → first audio received
+    answers: Speech | None = None  # what the user said, if this is the answer to it
+    first_audio: float | None = None  # received, or that the server began to play
+    play_started: float | None = None  # when the server began to play it, where it says so
+    play_ended: float | None = None  # when the server ended playing it, or cleared what was left
     muted: bool = False  # the user began to speak: what still arrives is not played
     items: list[str] = field(default_factory=list)
     input_messages: list[dict[str, Any]] = field(default_factory=list)  # given with the request
@@ -35,6 +40,16 @@ class Response:
     @property
     def spoke(self) -> bool:
         return self.first_token is not None
+
+    def sounds(self, t: float) -> None:
+        """Audio of it arrived, or began to play. The first audio after the user's speech is the answer to it."""
+        if self.first_audio is not None or self.muted:
+            return
+        self.first_audio = t
+        if self.answers is not None and self.answers.answered:
+            self.answers = None
+        elif self.answers is not None:
+            self.answers.answered = True
 
     def take(self, item: Item) -> None:
         """The response produced this item."""
@@ -72,15 +87,27 @@ def error_text(error: dict[str, Any]) -> str | None:
     return ": ".join(part for part in (code, message) if part) or None
 
 
-def model_run(response: Response, items: Items, model: str | None, *, interrupted: bool) -> ModelRun:
-    """The response's run; ``interrupted`` when a barge-in cut it off."""
+def model_run(
+    response: Response,
+    items: Items,
+    model: str | None,
+    *,
+    interrupted: bool,
+    numbers: Mapping[str, float],
+    heard_shares: Mapping[str, float],
+) -> ModelRun:
+    """The response's run; ``interrupted`` when a barge-in cut it off.
+
+    ``numbers`` go into the metadata. Of an interrupted response the answer says what was ``heard``, as far as
+    the ``heard_shares`` of its items tell, from 0 to 1 by ``item_id``.
+    """
     body = response.body
     outcome = outcome_of(body)
     metadata: dict[str, Any] = {
         "response_id": response.response_id,
         "status": body.get("status"),
         "status_reason": outcome.reason,
-        "latency_to_first_audio_ms": None if response.latency_ms is None else round(response.latency_ms),
+        **numbers,
         "was_interrupted": interrupted or None,
         "out_of_band": None if response.in_band else True,
         "response_metadata": mapping(body.get("metadata")) or None,
@@ -91,7 +118,7 @@ def model_run(response: Response, items: Items, model: str | None, *, interrupte
         parent=response.parent,
         end=response.created if response.done_at is None else response.done_at,
         inputs=response.input_messages + given,
-        message=_answer(response, items),
+        message=_answer(response, items, heard_shares if interrupted else {}),
         finish_reason=str(body.get("status") or "unknown"),
         model=model,
         usage=usage_metadata(body.get("usage")),
@@ -102,15 +129,20 @@ def model_run(response: Response, items: Items, model: str | None, *, interrupte
     )
 
 
-def _answer(response: Response, items: Items) -> dict[str, Any]:
+def _answer(response: Response, items: Items, heard_shares: Mapping[str, float]) -> dict[str, Any]:
     said: list[str] = []
+    heard: list[str] = []
     calls: list[Any] = []
     for item_id in response.items:
+        if item_id in heard_shares:
+            heard.append(heard_words(items.know(item_id), heard_shares[item_id]))
         for message in messages_of(items.know(item_id)):
             if message["role"] == "assistant":
                 said += [str(message["content"])] if message["content"] else []
                 calls += message.get("tool_calls", [])
     answer: dict[str, Any] = {"role": "assistant", "content": "\n".join(said)}
+    if heard:
+        answer["heard"] = "\n".join(words for words in heard if words)
     if calls:
         answer["tool_calls"] = calls
     return answer

@@ -6,15 +6,16 @@ Used by the worker alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
+from langsmith_realtime.feedback import Feedback
 from langsmith_realtime.happenings import EventRun, Happening, ModelRun, ToolRun
 from langsmith_realtime.ids import microseconds_of, time_of, uuid7
 from langsmith_realtime.parents import Family, ParentRun, derive
 from langsmith_realtime.plain import cut_text, fitted, plain_frame, sayable
+from langsmith_realtime.recorder import Recorded
 from langsmith_realtime.scrub import scrub, scrub_message
 from langsmith_realtime.sender import Operation, Sender
 
@@ -29,11 +30,12 @@ ERROR_LENGTH = 100_000
 class Runs:
     """Makes the runs of one conversation."""
 
-    def __init__(self, family: Family, sender: Sender) -> None:
+    def __init__(self, family: Family, sender: Sender, feedback: Sender) -> None:
         self._family = family
         self._root = family.root
         self._start = microseconds_of(family.root.start_time)
         self._sender = sender
+        self._feedback = feedback
 
     def open(self) -> None:
         """Post the root: the conversation is visible from now on."""
@@ -57,18 +59,27 @@ class Runs:
         messages: list[dict[str, Any]],
         metadata: dict[str, Any],
         error: str | None,
-        recording: Path | None,
-        done: Callable[[bool], None],
+        recorded: Recorded,
+        scores: Mapping[str, float] | None = None,
     ) -> None:
-        """Send the root's one update, with everything that is known only now."""
+        """Send the root's one update, with everything that is known only now, and then its feedback scores."""
+        if scores and self._root.replicas:
+            # Each replica has a run of its own, whose id only LangSmith's client knows.
+            metadata, scores = {**metadata, "feedback_skipped": "replicas"}, None
         run = self._root_as_it_is()
         run.end_time = max(self._time(t), run.start_time)
         run.inputs = scrub(inputs)
         run.outputs = {"messages": scrub(messages)}
         run.error = _message(error)
         run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata)}}
-        attachments = {} if recording is None else {"conversation": ("audio/wav", recording)}
-        self._sender.put(Operation(run, update=True, attachments=attachments, size=_fit(run), done=done))
+        size = _fit(run)
+        scored = Feedback(self._root_as_it_is(), scores=scores or {})
+
+        def sent() -> None:
+            if scores:
+                self._feedback.put(scored)
+
+        self._sender.put(_closing(run, recorded, size, sent))
 
     def _root_as_it_is(self) -> ParentRun:
         # A copy: the root itself is what the caller's own runs are made from, in other threads.
@@ -138,6 +149,31 @@ class Runs:
 
     def _time(self, t: float) -> datetime:
         return time_of(self._start + round(t * 1_000_000))
+
+
+def _closing(run: ParentRun, recorded: Recorded, size: int, sent: Callable[[], None]) -> Operation:
+    """The root's update with what became of the recording; refused, it can still be another one."""
+    said, refused = run.extra["metadata"], recorded.refused
+    run.extra = {"metadata": {**said, **scrub(recorded.metadata)}}
+
+    def done(delivered: bool) -> None:
+        sent()
+        if recorded.done is not None:
+            recorded.done(delivered)
+
+    def instead(status: int) -> Operation:
+        assert refused is not None
+        run.extra = {"metadata": said}
+        return _closing(run, refused(status), size, sent)
+
+    return Operation(
+        run,
+        update=True,
+        attachments={} if recorded.attachment is None else {"conversation": recorded.attachment},
+        size=size,
+        done=done,
+        refused=None if refused is None else instead,
+    )
 
 
 def _fit(run: ParentRun) -> int:

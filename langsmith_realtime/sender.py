@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
 from langsmith import Client
+from langsmith import client as langsmith_client
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.guard import logger
+from langsmith_realtime.ingest import multipart_ingest
 
 #: How long the first run of a batch waits for company, in seconds.
 LINGER = 0.1
@@ -30,28 +33,39 @@ BATCH_BYTES = 4_000_000
 #: (a wrong key, a rate limit, a server in trouble) would be the same for each run alone.
 ONE_IS_BAD, TOO_LARGE = (400, 409, 422), 413
 
+#: What LangSmith's client calls the largest request that it does not stream, in bytes.
+_INLINE = "_MULTIPART_INLINE_MAX_BYTES"
+
 _heard = threading.local()
 _listening: WeakSet[Client] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One create, or the one update, of a run. ``size`` is roughly its bytes; ``done`` hears the verdict."""
+    """One create, or the one update, of a run.
+
+    ``size`` is roughly its bytes; ``done`` hears the verdict. ``refused`` makes what is sent instead when the
+    server refuses it with that HTTP status because of an attachment; that may take seconds.
+    """
 
     run: RunTree
     update: bool = False
     attachments: dict[str, tuple[str, Path]] = field(default_factory=dict)
     size: int = 1000
     done: Callable[[bool], None] | None = None
+    refused: Callable[[int], Operation] | None = None
 
 
 class Sender:
     """The thread that sends. It begins with the first operation and never holds the process."""
 
+    name = "langsmith-realtime-sender"
+
     def __init__(self) -> None:
         self._waiting: list[Operation] = []
         self._changed = threading.Condition()
         self._busy = False
+        self._beside = 0  # works that will put something
         self._hurry = 0
         self._thread: threading.Thread | None = None
         self._clients: WeakSet[Client] = WeakSet()  # those that send on their own
@@ -64,9 +78,31 @@ class Sender:
         with self._changed:
             self._waiting.append(operation)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="langsmith-realtime-sender", daemon=True)
+                self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
                 self._thread.start()
             self._changed.notify_all()
+
+    def aside(self, work: Callable[[], None]) -> None:
+        """Do what takes long before it puts something, in a thread of its own; :meth:`flush` waits for it."""
+
+        def do() -> None:
+            try:
+                work()
+            except Exception:
+                logger.warning("preparing something for LangSmith failed", exc_info=True)
+                with self._changed:
+                    self.failed += 1
+            finally:
+                with self._changed:
+                    self._beside -= 1
+                    self._changed.notify_all()
+
+        with self._changed:
+            self._beside += 1
+        try:
+            threading.Thread(target=do, name=f"{self.name}-aside", daemon=True).start()
+        except RuntimeError:  # no more threads, as at the very end of a process
+            do()
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was put is sent; False when time ran out, or something was not delivered.
@@ -77,7 +113,7 @@ class Sender:
         with self._changed:
             self._hurry += 1
             self._changed.notify_all()
-            idle = self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout)
+            idle = self._changed.wait_for(lambda: not self._waiting and not self._busy and not self._beside, timeout)
             self._hurry -= 1
             delivered = self.failed == self._told
             self._told = self.failed
@@ -128,11 +164,10 @@ class Sender:
             middle = len(batch) // 2
             self._send(batch[:middle])
             self._send(batch[middle:])
-        elif batch[0].attachments and statuses and statuses[-1] in (TOO_LARGE, *ONE_IS_BAD):
-            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without it", statuses[-1])
-            bare = Operation(batch[0].run, update=batch[0].update)
-            self._verdict([bare], delivered=_acknowledged(_ingest(client, [bare])))
-            _tell(batch[0], delivered=False)
+        elif batch[0].refused is not None and statuses and statuses[-1] in (TOO_LARGE, *ONE_IS_BAD):
+            refused, status = batch[0].refused, statuses[-1]
+            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without that file", status)
+            self.aside(lambda: self.put(refused(status)))
         else:
             self._verdict(batch, delivered=False)
 
@@ -185,15 +220,34 @@ def _ingest(client: Client, batch: list[Operation]) -> list[int]:
         client.session.hooks["response"].append(_note_status)
         _listening.add(client)
     _heard.statuses = []
-    client.multipart_ingest(
-        create=[row(operation) for operation in batch if not operation.update],
-        update=[row(operation) for operation in batch if operation.update],
-        dangerously_allow_filesystem=True,
-    )
+    with _streamed() if any(operation.attachments for operation in batch) else nullcontext():
+        multipart_ingest(
+            client,
+            create=[row(operation) for operation in batch if not operation.update],
+            update=[row(operation) for operation in batch if operation.update],
+        )
     statuses: list[int] = _heard.statuses
     del _heard.statuses
     sampled_out = not statuses and not _sampled(client, batch[0].run)
     return [202] if sampled_out else statuses
+
+
+@contextmanager
+def _streamed() -> Iterator[None]:
+    """While a file is sent: LangSmith's client reads a request of up to 20 MB whole, and holds it twice.
+
+    Clients that do not let themselves be told otherwise do so still. Others that send meanwhile stream too,
+    which changes nothing of what they send.
+    """
+    limit = getattr(langsmith_client, _INLINE, None)
+    if limit is None:
+        yield
+        return
+    setattr(langsmith_client, _INLINE, 0)
+    try:
+        yield
+    finally:
+        setattr(langsmith_client, _INLINE, limit)
 
 
 def _ingested(operation: Operation) -> bool:

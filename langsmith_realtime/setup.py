@@ -60,6 +60,11 @@ class Setup:
         return bool(self._input.get("transcription", self._session.get("input_audio_transcription")))
 
     @property
+    def transcription_model(self) -> str | None:
+        transcription = self._input.get("transcription", self._session.get("input_audio_transcription"))
+        return text(mapping(transcription).get("model"))
+
+    @property
     def interrupts(self) -> bool:
         """Whether the server cancels the response when the user begins to speak (its default)."""
         if "turn_detection" in self._input:

@@ -109,6 +109,20 @@ class SessionTracer:
         if self.live is not None:
             self.live.guarded(self.live.audio, AGENT, pcm, at)
 
+    def played(self, item_id: str, ms: float, *, at: float | None = None) -> None:
+        """How far playing an item has come, for applications that know only that: Twilio's marks, a playback tracker.
+
+        The recording of received speech follows it, and so does what a barge-in cuts; sound of
+        ``record_agent_audio`` is not moved. Call it when the position is known anew, the more often the better.
+
+        Args:
+            item_id: the item whose audio it is, as the deltas name it.
+            ms: milliseconds of it that had been played, from its beginning.
+            at: when they had been, in seconds of ``time.monotonic()``; now by default.
+        """
+        if self.live is not None:
+            self.live.guarded(self.live.played, item_id, ms, at)
+
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
         """Carry out a function call: traced work inside nests under the call's tool run, exactly.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.sender import Sender
 
@@ -39,6 +40,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.sender = Sender()
+        self.feedback = FeedbackSender()
         self._queue: queue.SimpleQueue[tuple[Guard, Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
         self._awake = threading.Event()
         self._starting = threading.Lock()
@@ -47,16 +49,19 @@ class Worker:
 
     def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
         """Have ``work(*arguments)`` done; False when the queue is full and it was dropped."""
-        if self._queue.qsize() >= LIMIT:
+        return self._put_below(LIMIT, guard, work, arguments)
+
+    def put_audio(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
+        """Like :meth:`put`, for audio: dropped earlier."""
+        return self._put_below(AUDIO_LIMIT, guard, work, arguments)
+
+    def _put_below(self, limit: int, guard: Guard, work: Callable[..., None], arguments: tuple[Any, ...]) -> bool:
+        if self._queue.qsize() >= limit:
             return False
         if self._thread is None:
             self._start()
         self._queue.put((guard, work, arguments))
         return True
-
-    def put_audio(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
-        """Like :meth:`put`, for audio: dropped earlier."""
-        return self._queue.qsize() < AUDIO_LIMIT and self.put(guard, work, *arguments)
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
@@ -66,7 +71,10 @@ class Worker:
         self._awake.set()
         if not done.wait(timeout):
             return False
-        return self.sender.flush(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        sent = True
+        for sender in (self.sender, self.feedback):  # what the first has delivered may give the second work
+            sent &= sender.flush(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return sent
 
     def finish(self) -> None:
         """The process ends: close what is open, and wait for it to be sent, but not for ever."""
@@ -74,11 +82,15 @@ class Worker:
             conversation.close()
         if self._thread is None:
             return
-        delivered, began = self.sender.delivered, time.monotonic()
-        while not self.flush(EXIT_PATIENCE) and self.sender.delivered > delivered:
+        delivered, began = self._delivered, time.monotonic()
+        while not self.flush(EXIT_PATIENCE) and self._delivered > delivered:
             if time.monotonic() - began > EXIT_LIMIT:
                 return
-            delivered = self.sender.delivered
+            delivered = self._delivered
+
+    @property
+    def _delivered(self) -> int:
+        return self.sender.delivered + self.feedback.delivered
 
     def _start(self) -> None:
         with self._starting:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
         def record_user_audio(self, pcm: bytes, *, at: float | None = None) -> None: ...
         def record_agent_audio(self, pcm: bytes, *, at: float | None = None) -> None: ...
+        def played(self, item_id: str, ms: float, *, at: float | None = None) -> None: ...
         def tool(self, call_id: str) -> AbstractContextManager[None]: ...
 
     class TracedAsyncConnection(_Traced, AsyncRealtimeConnection):
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 
 C = TypeVar("C")
-_ADDED = ("record_user_audio", "record_agent_audio", "tool")
+_ADDED = ("record_user_audio", "record_agent_audio", "played", "tool")
 
 
 @overload
@@ -72,9 +73,9 @@ def wrap_realtime(
             async for event in connection:
                 ...
 
-    What it yields is the connection itself, with ``record_user_audio``, ``record_agent_audio``, ``tool``
-    and ``langsmith`` (a :class:`SessionTracer`) added. A synchronous connection takes ``with``. Every way
-    of receiving is traced; events a manager queued before it was entered are not seen.
+    What it yields is the connection itself, with ``record_user_audio``, ``record_agent_audio``, ``played``,
+    ``tool`` and ``langsmith`` (a :class:`SessionTracer`) added. A synchronous connection takes ``with``.
+    Every way of receiving is traced; events a manager queued before it was entered are not seen.
 
     Args:
         connection: what ``client.realtime.connect(...)`` yields when it is entered.

@@ -144,7 +144,10 @@ def test_a_question_that_is_not_allowed(collector: Collector, path: str, questio
     assert ask("POST", collector.url + path, json=question).status_code == 422
 
 
-@pytest.mark.parametrize("path", ["/api/v2/runs/01900000-0000-7000-8000-000000000001", "/api/v2/threads/t/traces", "/api/v2/traces/t/runs"])
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v2/runs/01900000-0000-7000-8000-000000000001", "/api/v2/threads/t/traces", "/api/v2/traces/t/runs"],
+)
 def test_v2_asks_for_the_project(collector: Collector, path: str) -> None:
     assert ask("GET", collector.url + path).status_code == 422
 

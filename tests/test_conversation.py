@@ -518,7 +518,6 @@ def test_a_conversation_that_never_reconnected_says_nothing_of_it() -> None:
         "turns": 0,
         "interruptions": 0,
         "errors": 0,
-        "total_tokens": 0,
     }
 
 
@@ -642,7 +641,8 @@ def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> Non
     in_time = [run.ref for run in driven.events if run.name != "response.done"]
     assert in_time == sorted(in_time)
     driven.conversation.messages()
-    assert all(count >= 0 for count in driven.conversation.numbers().values())
+    numbers = driven.conversation.numbers()
+    assert all(number >= 0 for name, number in numbers.items() if name != "estimated_cost_incomplete")
     assert driven.conversation.setup.inputs() is not None
 
 

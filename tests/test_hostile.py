@@ -78,7 +78,7 @@ class Frames:
         client = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, auto_batch_tracing=False)
         self.family = begin(Options.of(client=client, enabled=True), self.guard)
         self.sender = Caught()
-        self.session = Session(Conversation(), Runs(self.family, self.sender), None, self.guard)
+        self.session = Session(Conversation(), Runs(self.family, self.sender, self.sender), None, self.guard)
         self.t = 0.0
         self.refs: list[ParentRun] = []
         self.session.opened()

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import uuid
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import soundfile
 from langsmith import Client, RunTree, tracing_context, utils
 
-from langsmith_realtime import Recording, SessionTracer, options
+from langsmith_realtime import Recording, SessionTracer, flush, options
+from langsmith_realtime.audio.formats import Format
 from langsmith_realtime.options import Options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from langsmith_realtime.collector import Collector
 
 
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({"thread": "t"}, TypeError, "'thread' is no tracing option; there are address, client,"),
+        ({"thread": "t"}, TypeError, "'thread' is no tracing option; there are address, agent_format, client,"),
         ({"thread_id": 7}, TypeError, "thread_id is a str or UUID, not int"),
         ({"replicas": [1]}, TypeError, "WriteReplica"),
         ({"sample_rate": "24000"}, TypeError, "sample_rate is a int, not str"),
@@ -36,6 +45,12 @@ from langsmith_realtime.options import Options
         ({"parent": {"langsmith-trace": "yesterday"}}, ValueError, "malformed langsmith-trace header"),
         ({"parent": {}}, ValueError, "no langsmith-trace header"),
         ({"recording": "wav"}, TypeError, "recording is a bool or Recording"),
+        ({"user_format": 8000}, TypeError, "user_format is a str or Mapping, not int"),
+        ({"user_format": "mp3"}, ValueError, "user_format is one of audio/pcm, pcm16, .*g711_alaw, not 'mp3'"),
+        ({"agent_format": {"type": "opus"}}, ValueError, "agent_format is one of .*, not {'type': 'opus'}"),
+        ({"agent_format": {}}, ValueError, "agent_format is one of"),
+        ({"agent_format": {"type": "audio/pcm", "rate": 7}}, ValueError, "between 1000 and 192000, not 7"),
+        ({"agent_format": {"type": "audio/pcm", "rate": "8k"}}, ValueError, "between 1000 and 192000, not '8k'"),
     ],
 )
 def test_wrong_options_are_refused_at_once(given: dict[str, Any], error: type[Exception], says: str) -> None:
@@ -60,6 +75,26 @@ def test_right_options_come_out_settled() -> None:
     assert Options.of(thread_id="").thread_id is None
     assert Options.of(max_audio_seconds=float("inf")).max_audio_seconds is None
     assert Options.of(recording=Recording(keep=True)).recording == Recording(keep=True)
+
+
+def test_a_side_has_the_format_that_is_named() -> None:
+    checked = Options.of(user_format="g711_ulaw", agent_format={"type": "audio/pcm", "rate": 16_000})
+    assert (checked.user_format, checked.agent_format) == (Format("ulaw", 8_000), Format("pcm16", 16_000))
+    assert Options.of(user_format={"type": "audio/pcm"}).user_format == Format("pcm16", 24_000)
+    assert Options.of(user_format=None).user_format is None
+
+
+def test_a_bridge_that_says_its_formats_is_recorded_in_them(tracing: Collector, tmp_path: Path) -> None:
+    loud = base64.b64encode(b"\x80" * 800).decode()  # 100 ms of µ-law
+    recording = Recording(directory=tmp_path, keep=True)
+    with SessionTracer(user_format="g711_ulaw", agent_format={"type": "audio/pcmu"}, recording=recording) as tracer:
+        tracer.client_event({"type": "input_audio_buffer.append", "audio": loud})
+        tracer.record_agent_audio(b"\x80" * 1600)
+    flush(10)
+    (path,) = tmp_path.glob("*.wav")
+    frames, rate = soundfile.read(path, dtype="int16")
+    assert rate == 8_000
+    assert np.count_nonzero(frames[:, 0] == 32_124) == 800
 
 
 def test_an_address_needs_a_langsmith_that_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,14 @@ def test_the_supported_versions_are_those_in_the_projects_file() -> None:
 
 
 def test_the_public_names() -> None:
-    assert sorted(langsmith_realtime.__all__) == ["Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]
+    assert sorted(langsmith_realtime.__all__) == [
+        "Price",
+        "Recording",
+        "SessionTracer",
+        "__version__",
+        "flush",
+        "wrap_realtime",
+    ]
     for name in langsmith_realtime.__all__:
         assert getattr(langsmith_realtime, name) is not None
 

@@ -109,13 +109,9 @@ def test_a_recorded_conversation_gives_exactly_its_events_and_what_hangs_below_t
     assert [below(run, names) for run in driven.happened if not isinstance(run, EventRun)] == runs
     assert driven.transcript() == transcript
     tokens = sum(run.usage["total_tokens"] for run in driven.models if run.usage)
-    assert driven.conversation.numbers() == {
-        "event_count": len(names),
-        "turns": 1,
-        "interruptions": 0,
-        "errors": 0,
-        "total_tokens": tokens,
-    }
+    counted = {"event_count": len(names), "turns": 1, "interruptions": 0, "errors": 0, "total_tokens": tokens}
+    numbers = driven.conversation.numbers()
+    assert {name: numbers[name] for name in counted} == counted
     assert all(run.first_token is not None and run.error is None for run in driven.models)
 
 

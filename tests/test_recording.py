@@ -7,6 +7,7 @@ import resource
 import stat
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.recording import BLOCK_FRAMES, HEADER_BYTES, Recording, Wav, private_directory
+from langsmith_realtime.audio.recording import HEADER_BYTES, Recording, Wav, private_directory
 from langsmith_realtime.audio.timeline import Write, silence
 from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
 from tests.audio_kit import numbered, properties, read_wav
@@ -72,8 +73,8 @@ def test_what_the_agent_had_still_to_say_is_cut_off_and_what_the_user_said_is_no
     assert np.array_equal(read_wav(tmp_path / "b.wav")[1][USER], numbered(5000))
 
 
-def test_a_write_longer_than_a_block_is_whole(tmp_path: Path) -> None:
-    wav, frames = Wav(tmp_path / "a.wav", 24_000), 3 * BLOCK_FRAMES + 17
+def test_a_write_longer_than_a_page_is_whole(tmp_path: Path) -> None:
+    wav, frames = Wav(tmp_path / "a.wav", 24_000), 200_017
     put(wav, USER, 5, frames)
     put(wav, AGENT, 0, 10)
     wav.write(ChannelWrite(AGENT, Write(0, silence(frames))))
@@ -93,15 +94,21 @@ def test_other_readers_read_it(tmp_path: Path) -> None:
 
 def test_an_unfinished_recording_can_be_told_and_has_all_that_was_written(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 24_000)
-    put(wav, USER, 0, 100)
+    for chunk in range(50):
+        put(wav, USER, chunk * 480, 480, chunk * 480)
+        put(wav, AGENT, 60_000 + chunk * 480, 480)
     data = (tmp_path / "a.wav").read_bytes()
     assert struct.unpack_from("<I", data, 4) == struct.unpack_from("<I", data, 40) == (0xFFFFFFFF,)
-    assert np.array_equal(np.frombuffer(data, "<i2", offset=HEADER_BYTES)[::2], numbered(100))
-    wav.close(150)
+    there = np.frombuffer(data, "<i2", offset=HEADER_BYTES)[::2][:24_000]
+    assert np.array_equal(there[: 24_000 - 2_400], numbered(24_000, 0)[:-2_400])  # all but a tenth of a second
+    wav.sync()
+    data = (tmp_path / "a.wav").read_bytes()
+    assert np.array_equal(np.frombuffer(data, "<i2", offset=HEADER_BYTES)[::2][:24_000], numbered(24_000, 0))
+    wav.close(90_000)
     data = (tmp_path / "a.wav").read_bytes()
     assert struct.unpack_from("<I", data, 4) == (len(data) - 8,)
-    assert struct.unpack_from("<I", data, 40) == (150 * 4,)
-    assert len(data) == HEADER_BYTES + 150 * 4
+    assert struct.unpack_from("<I", data, 40) == (90_000 * 4,)
+    assert len(data) == HEADER_BYTES + 90_000 * 4
 
 
 def test_an_hour_of_silence_takes_no_disk(tmp_path: Path) -> None:
@@ -112,6 +119,21 @@ def test_an_hour_of_silence_takes_no_disk(tmp_path: Path) -> None:
     taken = (tmp_path / "a.wav").stat()
     assert taken.st_size > 345_000_000
     assert taken.st_blocks * 512 < 100_000
+
+
+def test_a_microphone_that_hears_nothing_takes_no_disk_either(tmp_path: Path) -> None:
+    wav, quiet = Wav(tmp_path / "a.wav", 24_000), np.zeros(24_000, np.int16)
+    put(wav, AGENT, 0, 100)
+    for second in range(600):
+        wav.write(ChannelWrite(USER, Write(second * 24_000, quiet)))
+    wav.write(ChannelWrite(AGENT, Write(0, silence(60))))
+    wav.close(0)
+    taken = (tmp_path / "a.wav").stat()
+    assert taken.st_size == HEADER_BYTES + 600 * 24_000 * 4
+    assert taken.st_blocks * 512 < 20_000
+    _, (left, right) = read_wav(tmp_path / "a.wav")
+    assert np.flatnonzero(right).tolist() == list(range(60, 100))
+    assert not left.any()
 
 
 def test_only_its_owner_reads_it_and_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -144,21 +166,42 @@ def test_a_full_disk_is_said_and_what_fitted_stays(tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER_BYTES + 4 * 250, limits[1]))
     try:
+        put(wav, USER, 100, 500)
         with pytest.raises(OSError, match="File too large"):
-            put(wav, USER, 100, 500)
+            wav.sync()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     wav.close(250)
     _, (left, _) = read_wav(tmp_path / "a.wav")
-    assert np.array_equal(left, np.r_[numbered(100), numbered(150)])
+    assert np.array_equal(left, np.r_[numbered(100), numbered(150), np.zeros(350)])
 
 
-@pytest.mark.parametrize("wrong", [{"directory": 3}, {"keep": "yes"}])
-def test_wrong_options_are_refused_before_anything_is_recorded(wrong: dict[str, object]) -> None:
-    with pytest.raises(TypeError, match=r"Recording\.(directory|keep) is a"):
-        Recording(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("wrong", "error", "says"),
+    [
+        ({"directory": 3}, TypeError, "directory is a path, not int"),
+        ({"keep": "yes"}, TypeError, "keep is a bool, not str"),
+        ({"format": 3}, TypeError, "format is a str, not int"),
+        ({"format": "mp3"}, ValueError, "format is one of wav, flac, opus, not 'mp3'"),
+        ({"sample_rate": 16_000.0}, TypeError, "sample_rate is an int, not float"),
+        ({"sample_rate": True}, TypeError, "sample_rate is an int, not bool"),
+        ({"sample_rate": 7_999}, ValueError, "between 8000 and 192000, not 7999"),
+        ({"max_attachment_bytes": "20 MB"}, TypeError, "max_attachment_bytes is an int, not str"),
+        ({"max_attachment_bytes": 0}, ValueError, "max_attachment_bytes is positive, not 0"),
+        ({"directory": "nowhere://x"}, ValueError, "cannot be put at nowhere://"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_recorded(
+    wrong: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        Recording(**wrong)
 
 
 def test_right_options_are_kept() -> None:
-    assert Recording(directory=Path("x"), keep=True) == Recording(Path("x"), True)
-    assert Recording() == Recording(None)
+    wanted = Recording("flac", 16_000, Path("x"), True, 1)
+    assert (
+        Recording(format="flac", sample_rate=16_000, directory=Path("x"), keep=True, max_attachment_bytes=1) == wanted
+    )
+    assert Recording().max_attachment_bytes == 20_000_000
+    assert (Recording(directory="a/b").url, Recording(directory="memory://a").url) == (None, "memory://a")

@@ -8,6 +8,7 @@ import pytest
 
 from langsmith_realtime.items import Items
 from langsmith_realtime.responses import Outcome, Response, error_text, model_run, outcome_of
+from langsmith_realtime.turns import Moment, Speech
 
 
 @pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_a_run_tells_of_a_response_all_that_is_known() -> None:
     for item_id in ("m", "c", "n", "d", "m"):
         response.take(items.know(item_id))
     response.input_items = [items.know("user")]
-    response.first_token, response.latency_ms, response.done_at = 1.25, 411.6, 2.0
+    response.first_token, response.done_at = 1.25, 2.0
     response.body = {
         "status": "completed",
         "metadata": {"topic": "weather"},
@@ -67,7 +68,14 @@ def test_a_run_tells_of_a_response_all_that_is_known() -> None:
             "input_token_details": {"cached_tokens": 3, "cached_tokens_details": {"text_tokens": 3}},
         },
     }
-    run = model_run(response, items, "gpt-realtime", interrupted=True)
+    run = model_run(
+        response,
+        items,
+        "gpt-realtime",
+        interrupted=True,
+        numbers={"latency_to_first_audio_ms": 412, "heard_share": 0.5},
+        heard_shares={},
+    )
     assert (run.parent, run.end, run.first_token, run.model) == ("parent", 2.0, 1.25, "gpt-realtime")
     assert run.inputs == [{"role": "user", "content": "Hi"}]
     assert run.message["content"] == "One.\nTwo."
@@ -79,6 +87,7 @@ def test_a_run_tells_of_a_response_all_that_is_known() -> None:
         "response_id": "resp_1",
         "status": "completed",
         "latency_to_first_audio_ms": 412,
+        "heard_share": 0.5,
         "was_interrupted": True,
         "response_metadata": {"topic": "weather"},
         "cached_text_tokens": 3,
@@ -87,7 +96,51 @@ def test_a_run_tells_of_a_response_all_that_is_known() -> None:
 
 
 def test_a_response_nothing_came_of_is_a_run_all_the_same() -> None:
-    run = model_run(Response("", None, 1.0, in_band=False), Items(), None, interrupted=False)
+    run = model_run(
+        Response("", None, 1.0, in_band=False), Items(), None, interrupted=False, numbers={}, heard_shares={}
+    )
     assert (run.end, run.inputs, run.usage, run.finish_reason) == (1.0, [], None, "unknown")
     assert run.message == {"role": "assistant", "content": ""}
     assert run.metadata == {"response_id": "", "out_of_band": True}
+
+
+@pytest.mark.parametrize(
+    ("said", "share", "heard"),
+    [
+        ("Once upon a time", 0.5, "Once"),
+        ("Once upon a time", 0.6, "Once upon"),
+        ("Once upon a time", 1.0, "Once upon a time"),
+        ("Once upon a time", 0.1, ""),
+        ("昔々あるところに", 0.5, "昔々ある"),
+    ],
+)
+def test_of_an_interrupted_answer_it_says_which_words_were_heard(said: str, share: float, heard: str) -> None:
+    items = Items()
+    content = [{"type": "output_audio", "transcript": said}, {"type": "text", "text": "(smiles)"}]
+    items.update({"id": "m", "type": "message", "role": "assistant", "content": content})
+    items.update({"id": "n", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Two."}]})
+    response = Response("resp_1", "parent", 1.0, items=["m", "n"])
+    runs = [
+        model_run(response, items, None, interrupted=interrupted, numbers={}, heard_shares={"m": share})
+        for interrupted in (True, False)
+    ]
+    assert [run.message.get("heard") for run in runs] == [heard, None]
+
+
+def test_words_that_were_heard_of_several_messages_stand_together() -> None:
+    items = Items()
+    for item_id, words in (("m", "One two."), ("n", "Three four."), ("o", "Five.")):
+        items.update({"id": item_id, "role": "assistant", "content": [{"type": "output_audio", "transcript": words}]})
+    response = Response("resp_1", "parent", 1.0, items=["m", "n", "o"])
+    shares = {"m": 1.0, "n": 0.6, "o": 0.0}
+    run = model_run(response, items, None, interrupted=True, numbers={}, heard_shares=shares)
+    assert run.message["heard"] == "One two.\nThree"
+
+
+def test_only_the_first_sound_after_the_users_speech_answers_it() -> None:
+    speech = Speech(None, Moment(1.0))
+    first, second, muted = (Response(name, None, 1.0, answers=speech) for name in ("a", "b", "c"))
+    muted.muted = True
+    for response in (muted, first, second, first):
+        response.sounds(2.0)
+    assert (first.answers, second.answers, muted.first_audio) == (speech, None, None)

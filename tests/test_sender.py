@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import logging
+import re
+import subprocess
+import sys
+import threading
 import time
+import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
+import soundfile
 from langsmith import Client
 
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.sender import Sender
 from langsmith_realtime.testing import tone
 from langsmith_realtime.worker import worker
 from tests.talking import stored_trees, the_tree, trees
@@ -52,14 +60,49 @@ def test_a_recording_that_is_refused_leaves_the_trace_and_stays_on_disk(
     tracer = SessionTracer(recording=Recording(directory=tmp_path))
     tracer.record_user_audio(tone(1000, 0.1))
     assert flush(10)
-    tracing.respond_with(413)
+    tracing.respond_with(422)
     tracer.close()
     root = the_tree(tracing)
     assert root.run.status == "success"
     assert root.run.attachments == {}
     (kept,) = tmp_path.iterdir()
+    assert kept.name == f"{tracer.run_id}.wav"
     assert str(kept) in caplog.text
-    assert "refused the recording (HTTP 413)" in caplog.text
+    assert "refused the recording (HTTP 422)" in caplog.text
+    assert re.fullmatch(
+        r"LangSmith refused the WAV of [\d.]+ kB \(HTTP 422\); it is kept where it was recorded",
+        root.metadata["recording_error"],
+    )
+    assert "recording_format" not in root.metadata
+
+
+@pytest.mark.parametrize(
+    ("refusals", "mime"), [(1, "audio/flac"), (2, "audio/ogg"), (3, "audio/ogg"), (4, None)], ids=str
+)
+def test_a_recording_that_is_too_large_for_the_server_is_offered_in_smaller_forms(
+    tracing: Collector, tmp_path: Any, refusals: int, mime: str | None
+) -> None:
+    tracer = SessionTracer(recording=Recording(directory=tmp_path))
+    began = time.monotonic()
+    tracer.record_user_audio(tone(1000, 1.0), at=began)
+    assert flush(10)
+    tracing.respond_with(413, times=refusals)
+    tracer.close()
+    root = the_tree(tracing)
+    assert root.run.status == "success"
+    if mime is None:
+        assert root.run.attachments == {}
+        assert root.metadata["recording_error"].count("(HTTP 413)") == 4
+        assert [path.name for path in tmp_path.iterdir()] == [f"{tracer.run_id}.wav"]
+        return
+    kind, path = tracing.attachment(root.run.id, "conversation")
+    assert kind == mime
+    sound, rate = soundfile.read(path)
+    assert len(sound) == pytest.approx(rate, abs=0.1 * rate)
+    assert root.metadata["recording_format"] == {"audio/flac": "flac", "audio/ogg": "opus"}[mime]
+    assert root.metadata["recording_reduced"].count("(HTTP 413)") == refusals
+    assert "recording_error" not in root.metadata
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_flush_says_when_something_was_not_delivered(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,3 +225,65 @@ def test_flush_tells_what_was_lost_before_it_was_called_and_tells_it_once(tracin
         time.sleep(0.01)
     assert not flush(10)
     assert flush(10)
+
+
+def test_what_is_prepared_aside_is_waited_for_and_its_failure_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    sender, goes_on = Sender(), threading.Event()
+
+    def fails() -> None:
+        goes_on.wait(10)
+        raise RuntimeError("out of order")
+
+    sender.aside(fails)
+    assert not sender.flush(0.01)
+    goes_on.set()
+    assert not sender.flush(10)
+    assert sender.flush(10)
+    assert "out of order" in caplog.text
+
+
+def test_where_no_thread_can_begin_it_is_prepared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    done: list[str] = []
+    sender = Sender()
+    sender.aside(lambda: done.append(threading.current_thread().name))
+    assert done == [threading.current_thread().name]
+    assert sender.flush(0)
+
+
+@pytest.mark.newest
+def test_a_recording_is_sent_without_being_read_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import sys\n" + COLLECT]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as collector:
+        assert collector.stdin is not None
+        assert collector.stdout is not None
+        client = Client(api_url=collector.stdout.readline().strip(), api_key="k")
+        recording = Recording(format="wav", sample_rate=96_000, directory=tmp_path)
+        tracer = SessionTracer(client=client, enabled=True, recording=recording)
+        tracer.record_user_audio(tone(1000, 0.1), at=time.monotonic())
+        tracer.record_user_audio(tone(1000, 0.1), at=time.monotonic() + 15)
+        assert flush(10)
+        tracemalloc.start()
+        try:
+            tracer.close()
+            assert flush(20)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        told, _ = collector.communicate()
+    assert int(told) > 5_700_000
+    assert peak < 5_000_000  # it would be twice the file
+
+
+#: A collector of its own process; it tells where it is, and in the end how large the recording was.
+COLLECT = """
+from langsmith_realtime.collector import Collector
+with Collector() as collector:
+    print(collector.url, flush=True)
+    sys.stdin.read()
+    (root,) = collector.roots()
+    print(collector.attachment(root.id, "conversation")[1].stat().st_size)
+"""

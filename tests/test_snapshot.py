@@ -95,7 +95,7 @@ def normalised(root: Node) -> Any:
 
 def describe(node: Node) -> dict[str, Any]:
     run = node.run
-    volatile = {"duration_s", "ls_integration_version", "latency_to_first_audio_ms", "revision_id", "ls_run_depth"}
+    volatile = re.compile(r".*_m?s|heard_share|ls_integration_version|revision_id|ls_run_depth|[^a-z]*")
     told: dict[str, Any] = {
         "name": run.name,
         "run_type": run.run_type,
@@ -103,7 +103,7 @@ def describe(node: Node) -> dict[str, Any]:
         "outputs": run.outputs,
         "error": run.error,
         "tags": run.tags,
-        "metadata": {key: value for key, value in run.metadata.items() if key not in volatile and not key.isupper()},
+        "metadata": {key: value for key, value in run.metadata.items() if not volatile.fullmatch(key)},
         "events": [event["name"] for event in run.events if event["name"] not in ("start", "end")],
         "attachments": sorted(run.attachments),
         "children": [describe(child) for child in node.children],

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from tests.audio_kit import RATE, laid_out, near, numbered, properties, stretche
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+pytestmark = pytest.mark.newest
 
 CHUNK = 480  # 20 ms
 FRAME = 1 / RATE
@@ -29,7 +32,8 @@ class Speaker:
         self._late = late
         self._now = 0.0
         self._spoken = 0
-        self.began: list[float] = []
+        self.began: list[tuple[float, int]] = []  # of each chunk: when, and after how many frames
+        self._writes: list[Write] = []
 
     def speak(self, at: float, seconds: float, frames: int = CHUNK) -> float:
         """A stretch from ``at`` on; returns its end."""
@@ -37,24 +41,38 @@ class Speaker:
             begin = at + index * frames * FRAME
             end = begin + frames * FRAME
             self._now = max(self._now, end + self._late(end))
-            self.began.append(begin)
+            self.began.append((begin, self._spoken))
             self.microphone.chunk(self._now, numbered(frames, self._spoken + 1))
             self._spoken += frames
         return at + seconds
 
     def heard(self) -> list[Write]:
         self.microphone.close()
-        return self.microphone.writes
+        self._writes += self.microphone.take_writes()
+        return self._writes
 
     def errors_ms(self) -> list[float]:
         """How much later than spoken each chunk lies."""
-        return [(write.start * FRAME - begin) * 1000 for write, begin in zip(self.heard(), self.began, strict=True)]
+        places = np.concatenate([np.arange(w.start, w.start + len(w.samples)) for w in self.heard()]).tolist()
+        assert len(places) == self._spoken, "no frame more or less"
+        return [(places[frame] * FRAME - begin) * 1000 for begin, frame in self.began]
 
     def gaps(self) -> list[float]:
         """Seconds between two chunks that do not join, the overlaps negative."""
         writes = self.heard()
         between = [b.start - a.start - len(a.samples) for a, b in pairwise(writes)]
         return [gap * FRAME for gap in between if gap]
+
+
+def placed(microphone: Microphone) -> list[tuple[int, int]]:
+    """Where sound lies without a gap: the first frame, and how many."""
+    joined: list[tuple[int, int]] = []
+    for write in microphone.take_writes():
+        if joined and sum(joined[-1]) == write.start:
+            joined[-1] = (joined[-1][0], joined[-1][1] + len(write.samples))
+        else:
+            joined.append((write.start, len(write.samples)))
+    return joined
 
 
 def test_chunks_handed_over_when_they_ended_lie_where_they_were_spoken() -> None:
@@ -72,7 +90,7 @@ def test_a_tone_is_heard_when_it_was_spoken_whatever_the_size_of_the_chunks() ->
             chunk = sound[begin : begin + frames]
             microphone.chunk(0.25 + (begin + len(chunk)) * FRAME, chunk)
         microphone.close()
-        [(start, end)] = stretches(laid_out(microphone.writes))
+        [(start, end)] = stretches(laid_out(microphone.take_writes()))
         assert (start, end) == (near(1.75, 0.001), near(1.85, 0.001))
 
 
@@ -159,9 +177,7 @@ def test_a_file_pushed_at_once_is_heard_from_the_end_of_what_was_before() -> Non
     for _ in range(500):
         microphone.chunk(3.0, numbered(CHUNK))
     microphone.close()
-    starts = [write.start for write in microphone.writes]
-    assert starts[0] == round(0.08 * RATE)
-    assert starts[1:] == [starts[0] + CHUNK * index for index in range(1, 501)]
+    assert placed(microphone) == [(round(0.08 * RATE), 501 * CHUNK)]
 
 
 def test_a_file_pushed_as_the_first_thing_begins_with_the_recording() -> None:
@@ -170,21 +186,19 @@ def test_a_file_pushed_as_the_first_thing_begins_with_the_recording() -> None:
         microphone.chunk(0.5, numbered(CHUNK))
     microphone.chunk(10.0, numbered(CHUNK))
     microphone.close()
-    assert [write.start for write in microphone.writes[:100]] == [CHUNK * index for index in range(100)]
-    assert microphone.writes[100].start == round(9.98 * RATE)
+    assert placed(microphone) == [(0, 100 * CHUNK), (round(9.98 * RATE), CHUNK)]
 
 
 def test_what_is_placed_is_never_held_longer_than_the_look_ahead() -> None:
     speaker = Speaker()
     longest = 0
-    placed = 0
+    written = 0
     for second in range(600):
         speaker.speak(second, 1, 4800)
         speaker.microphone.advance(second + 1)
-        placed += sum(len(write.samples) for write in speaker.microphone.writes)
-        speaker.microphone.writes.clear()
-        longest = max(longest, (second + 1) * RATE - placed)
-    assert longest <= (Microphone.LOOK_AHEAD + 0.2) * RATE
+        written += sum(len(write.samples) for write in speaker.microphone.take_writes())
+        longest = max(longest, (second + 1) * RATE - written)
+    assert longest <= (Microphone.LOOK_AHEAD + Microphone.GROUP + 0.2) * RATE
 
 
 def test_no_samples_are_no_chunk() -> None:
@@ -192,7 +206,7 @@ def test_no_samples_are_no_chunk() -> None:
     microphone.chunk(1.0, numbered(0))
     microphone.chunk_at(1.0, numbered(0))
     microphone.close()
-    assert microphone.writes == []
+    assert microphone.take_writes() == []
 
 
 def test_started_again_everything_is_taken_back() -> None:
@@ -211,7 +225,84 @@ def test_started_again_before_anything_was_placed_there_is_nothing_to_take_back(
     microphone.chunk(1.0, numbered(CHUNK))
     microphone.restart()
     microphone.close()
-    assert microphone.writes == []
+    assert microphone.take_writes() == []
+
+
+# Clocks that drift
+
+
+def late_hand_overs(kind: str, ends: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Seconds by which chunks that ended then are handed over late."""
+    dice = np.random.default_rng(seed)
+    if kind == "independent":
+        return dice.uniform(0, 0.2, len(ends))
+    if kind == "now and then":
+        return dice.uniform(0, np.where(dice.random(len(ends)) < 0.2, 0.2, 0.002))
+    if kind == "bursts":
+        bursts = np.cumsum(dice.uniform(0.02, 0.2, len(ends) * 2))
+        return np.asarray(bursts[np.searchsorted(bursts, ends)] - ends)
+    late = dice.uniform(0, 0.01, len(ends))
+    for minute in np.arange(0.3, ends[-1] / 60):  # stalls
+        until = minute * 60 + dice.uniform(0.1, 10)
+        stalled = (ends > minute * 60) & (ends < until)
+        late[stalled] = until - ends[stalled]
+    return late
+
+
+#: Few frames make an hour quick; a frame is a millisecond.
+COARSE = 1000
+
+
+def an_hour(kind: str, ppm: float, *, seconds: int = 3600, seed: int = 1) -> npt.NDArray[np.float64]:
+    """By how many milliseconds each chunk of a drifting microphone ends later than it was spoken."""
+    ends = np.arange(1, seconds * 10 + 1) / 10 / (1 + ppm * 1e-6)
+    handed = 1.0 + np.maximum.accumulate(ends + late_hand_overs(kind, ends, seed))
+    microphone, writes = Microphone(COARSE), []
+    turns = [np.full(100, level, np.int16) for level in (1000, 2000)]
+    for index, t in enumerate(handed.tolist()):
+        microphone.chunk(t, turns[index % 2])
+        writes += microphone.take_writes()
+    microphone.close()
+    writes += microphone.take_writes()
+    assert all(a.start + len(a.samples) == b.start for a, b in pairwise(writes)), "continuous"
+    channel = laid_out(writes)[writes[0].start :]
+    found = np.flatnonzero(np.diff(channel > 1500)) + 1
+    assert len(found) == len(ends) - 1, "every chunk is there"
+    return writes[0].start + found - (1.0 + ends[:-1]) * COARSE
+
+
+@pytest.mark.parametrize(
+    ("kind", "ppm"), [("independent", 300), ("independent", -100), ("bursts", -300), ("stalls", 300), ("stalls", -300)]
+)
+def test_an_hour_of_a_drifting_microphone_stays_within_20_ms_of_the_truth(kind: str, ppm: float) -> None:
+    assert np.max(np.abs(an_hour(kind, ppm))) < 20
+
+
+@pytest.mark.parametrize("kind", ["now and then", "bursts", "stalls"])
+def test_where_no_clock_drifts_not_a_frame_is_changed(kind: str) -> None:
+    errors = an_hour(kind, 0, seconds=1200)
+    assert np.ptp(errors) < 1e-6
+    assert abs(errors[0]) < 10
+
+
+@properties
+@given(
+    seed=st.integers(0, 1000),
+    kind=st.sampled_from(["independent", "now and then", "bursts", "stalls"]),
+    ppm=st.floats(-300, 300),
+)
+def test_any_jitter_and_any_drift_leave_the_stream_whole(seed: int, kind: str, ppm: float) -> None:
+    assert np.max(np.abs(an_hour(kind, ppm, seconds=40, seed=seed))) < 100
+
+
+def test_a_file_pushed_faster_than_it_was_spoken_is_not_changed() -> None:
+    for speed in (1.02, 1.3, 1e9):
+        microphone, sound = Microphone(RATE), numbered(60 * RATE)
+        for begin in range(0, len(sound), 4800):
+            microphone.chunk(1.0 + begin / RATE / speed, sound[begin : begin + 4800])
+        microphone.close()
+        channel = laid_out(microphone.take_writes())
+        assert np.array_equal(channel[-len(sound) :], sound)
 
 
 # Chunks that came with their time
@@ -231,5 +322,44 @@ def test_a_chunk_with_its_time_goes_there_and_stays_as_it_is() -> None:
     microphone.chunk_at(1.0, tone(0.5))
     microphone.chunk_at(1.506, tone(0.5))
     microphone.chunk_at(0.25, tone(0.1))
-    assert [write.start for write in microphone.writes] == [24_000, 36_144, 6_000]
-    assert stretches(laid_out(microphone.writes), gap=0.005) == [(0.25, 0.35), (1.0, 1.5), (1.506, 2.006)]
+    writes = microphone.take_writes()
+    assert [write.start for write in writes] == [24_000, 36_144, 6_000]
+    assert stretches(laid_out(writes), gap=0.005) == [(0.25, 0.35), (1.0, 1.5), (1.506, 2.006)]
+
+
+@pytest.mark.parametrize("ppm", [-300, 300])
+def test_sound_follows_the_times_of_a_card_whose_clock_drifts_without_holes(ppm: float) -> None:
+    dice, timed = random.Random(ppm), Timed(RATE)
+    ats = [2 + k * 0.02 * (1 + ppm * 1e-6) for k in range(15_000)]  # five minutes
+    writes = [timed.place(at + dice.uniform(-0.0009, 0.0009), numbered(CHUNK)) for at in ats]
+    assert all(a.start + len(a.samples) == b.start for a, b in pairwise(writes))
+    assert max(abs(write.start * FRAME - at) for write, at in zip(writes, ats, strict=True)) < 0.004
+    assert {len(write.samples) for write in writes} == {CHUNK, CHUNK + (1 if ppm > 0 else -1)}
+
+
+def test_chunks_with_their_times_are_handed_out_together_as_far_as_they_join() -> None:
+    microphone = Microphone(RATE)
+    for index in range(12):
+        microphone.chunk_at(1 + index * 0.02, numbered(CHUNK))
+    writes = microphone.take_writes()
+    assert [len(write.samples) for write in writes] == [5 * CHUNK] * 2
+    microphone.chunk_at(3.0, numbered(CHUNK))
+    microphone.close()
+    assert placed(microphone) == [(RATE + 10 * CHUNK, 2 * CHUNK), (3 * RATE, CHUNK)]
+
+
+def test_the_last_words_with_their_times_are_not_waited_for_to_be_followed() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk_at(1.0, numbered(CHUNK))
+    microphone.advance(1.1)
+    assert microphone.take_writes() == []
+    microphone.advance(1.13)
+    assert placed(microphone) == [(RATE, CHUNK)]
+
+
+def test_the_chunks_of_a_tenth_of_a_second_are_one_write() -> None:
+    speaker = Speaker()
+    speaker.speak(0.0, 10)
+    lengths = [len(write.samples) for write in speaker.heard()]
+    assert sum(lengths) == 10 * RATE
+    assert len(lengths) <= 101

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.formats import PCM16, Format
+from langsmith_realtime.audio.formats import PCM16, Format, named
 from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
+from langsmith_realtime.testing.formats import audio_format
 from tests.audio_kit import RATE, Take, near, numbered, pieces, properties, stretches, tone, wire
 
 if TYPE_CHECKING:
@@ -156,6 +157,207 @@ def test_a_format_that_changes_during_the_session_keeps_the_recordings_rate(take
     assert stretches(user) == [(0.0, near(1.0)), (near(3.0), near(4.0))]
 
 
+@pytest.mark.parametrize("law", ["audio/pcmu", "audio/pcma"])
+def test_a_telephone_call_is_recorded_right(take: Take, law: str) -> None:
+    """As a bridge from a telephone network streams it: 8 kHz, a byte a frame, 20 ms a message, both ways."""
+    told, encoded = named({"type": law}), audio_format({"type": law})
+    take.tracks.set_formats(told, told)
+    question, answer = tone(1.5, rate=8_000, hz=700), tone(2, rate=8_000, hz=440)
+    talk(take, 1.0, encoded.encode(question), rate=8_000, width=1, size=160)
+    for chunk in pieces(encoded.encode(answer), [160]):
+        take.tracks.agent_received(3.0, "answer", wire(chunk))
+    [cut] = take.tracks.barge_in(4.25)
+    assert cut.heard_ms == 1250
+    assert take.tracks.rate == 8_000
+    user, agent = take.end(6.0)
+    assert len(user) == len(agent) == 6 * 8_000
+    begin = int(np.flatnonzero(user)[0])
+    assert begin == near(8_000, 1)
+    for heard, spoken in ((user[begin:], question), (agent[24_000:], answer[:10_000])):
+        noise = heard[: len(spoken)].astype(float) - spoken
+        assert np.mean(noise**2) < np.mean(spoken.astype(float) ** 2) / 1000
+        assert not heard[len(spoken) :].any()
+
+
+def test_each_channel_has_its_own_format_and_changes_it_in_the_middle(take: Take) -> None:
+    wide, phone = Format("pcm16", 16_000), Format("alaw", 8_000)
+    take.tracks.set_formats(wide, phone)
+    talk(take, 1.0, tone(1, rate=16_000), rate=16_000, size=639)
+    take.tracks.agent_received(2.5, "a", wire(b"\xaa" * 4_000))
+    assert take.tracks.rate == 16_000
+    take.tracks.set_formats(phone, PCM16)
+    talk(take, 4.0, b"\xaa" * 4_000, rate=8_000, width=1, size=160)
+    reply(take, 5.0, "b", tone(0.5))
+    take.tracks.set_formats(wide, phone)
+    talk(take, 6.0, tone(0.5, rate=16_000), rate=16_000, size=640)
+    user, agent = take.end(7.0)
+    assert stretches(user, 16_000) == [(near(1.0), near(2.0)), (near(4.0), near(4.5)), (near(6.0), near(6.5))]
+    assert stretches(agent, 16_000) == [(near(2.5), near(3.0)), (near(5.0), near(5.5))]
+
+
+def test_the_odd_byte_of_one_format_does_not_begin_the_next(take: Take) -> None:
+    take.tracks.set_formats(PCM16, PCM16)
+    take.tracks.user_sent(1.0, wire(b"\x01\x02\x03"))
+    take.tracks.set_formats(Format("pcm16", 16_000), None)
+    take.tracks.set_formats(PCM16, None)
+    take.tracks.user_sent(2.0, wire(b""))
+    take.tracks.set_formats(Format("ulaw", 24_000), None)
+    take.tracks.user_sent(3.0, wire(LOUD * 2))
+    take.tracks.set_formats(PCM16, None)
+    take.tracks.user_sent(4.0, wire(b"\x05\x06\x07"))
+    user, _ = take.end(5.0)
+    assert user[user != 0].tolist() == [0x0201, 32_124, 32_124, 0x0605]
+
+
+def test_what_the_application_says_of_its_formats_stands_above_all(tmp_path: Path) -> None:
+    wide = Format("pcm16", 16_000)
+    take = Take(tmp_path / "take.wav", Tracks(fed_rate=48_000, user_format=MULAW, agent_format=wide))
+    take.tracks.set_formats(PCM16, PCM16)
+    talk(take, 1.0, LOUD * 8_000, rate=8_000, width=1, size=160)
+    reply(take, 2.5, "a", tone(0.5, rate=16_000))
+    assert take.tracks.rate == 16_000
+    user, agent = take.end(4.0)
+    assert stretches(user, 16_000) == [(near(1.0), near(2.0))]
+    assert stretches(agent, 16_000) == [(2.5, 3.0)]
+
+
+def test_what_is_fed_by_hand_is_in_the_format_the_application_says(tmp_path: Path) -> None:
+    take = Take(tmp_path / "take.wav", Tracks(fed_rate=48_000, user_format=MULAW, agent_format=MULAW))
+    take.tracks.user_fed(2.0, LOUD * 8_000)
+    take.tracks.agent_fed(2.5, LOUD * 4_000, at=2.5)
+    assert take.tracks.rate == 8_000
+    user, agent = take.end(4.0)
+    assert stretches(user, 8_000) == [(1.0, 2.0)]
+    assert stretches(agent, 8_000) == [(2.5, 3.0)]
+
+
+def test_a_recording_has_the_rate_that_is_wanted(tmp_path: Path) -> None:
+    take = Take(tmp_path / "take.wav", Tracks(rate=16_000))
+    take.tracks.set_formats(MULAW, PCM16)
+    talk(take, 1.0, LOUD * 8_000, rate=8_000, width=1, size=160)
+    reply(take, 2.5, "a", tone(0.5))
+    assert take.tracks.rate == 16_000
+    user, agent = take.end(4.0)
+    assert stretches(user, 16_000) == [(near(1.0), near(2.0))]
+    assert stretches(agent, 16_000) == [(near(2.5), near(3.0))]
+
+
+# What resampling holds back
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Take:
+    """Everything that is heard is resampled, and so held back a moment."""
+    take = Take(tmp_path / "take.wav", Tracks(rate=24_000))
+    take.tracks.set_formats(MULAW, MULAW)
+    return take
+
+
+def answer(take: Take, t: float, item_id: str, seconds: float, *, muted: bool = False) -> None:
+    take.tracks.agent_received(t, item_id, wire(LOUD * round(8_000 * seconds)), muted=muted)
+
+
+def test_a_barge_in_and_a_truncation_know_all_that_arrived(slow: Take) -> None:
+    answer(slow, 1.0, "a", 2)
+    assert slow.tracks.take_writes() == [], "its end is not known yet"
+    assert [(cut.item_id, cut.heard_ms) for cut in slow.tracks.barge_in(1.5)] == [("a", 500)]
+    answer(slow, 3.0, "b", 1)
+    cut = slow.tracks.truncate(3.2, "b", 250)
+    assert cut is not None
+    assert cut.heard_ms == 250
+    answer(slow, 5.0, "c", 1)
+    slow.tracks.truncate(5.1, "c", 0)
+    answer(slow, 5.2, "c", 1)
+    assert slow.tracks.truncate_refused("c") is None
+    assert slow.tracks.playing_until("c") == 7.0
+    assert stretches(slow.end(9.0)[AGENT]) == [(1.0, 1.5), (3.0, near(3.25)), (5.0, 7.0)]
+
+
+def test_when_an_item_ends_is_known_while_another_is_held_back(slow: Take) -> None:
+    answer(slow, 1.0, "a", 1)
+    assert slow.tracks.playing_until("a") == 2.0
+    answer(slow, 2.5, "b", 1)
+    slow.tracks.take_writes()
+    assert slow.tracks.playing_until("a") == 2.0
+    assert slow.tracks.take_writes() == [], "asking for one does not tear the other"
+    assert slow.tracks.playing_until("b") == 3.5
+
+
+def test_what_is_told_of_an_item_counts_what_is_held_back(slow: Take) -> None:
+    answer(slow, 1.0, "a", 1)
+    assert slow.tracks.begins("a") == 1.0
+    answer(slow, 1.1, "b", 0.5)
+    assert slow.tracks.spoken_ms("b") == 500
+    answer(slow, 1.2, "c", 2)
+    assert slow.tracks.heard_ms("c") == 2000
+    answer(slow, 1.3, "d", 1)
+    slow.tracks.played(2.0, "d", 0)
+    assert slow.tracks.take_writes() != []
+
+
+def test_muted_speech_is_muted_and_what_came_before_it_is_not(slow: Take) -> None:
+    answer(slow, 1.0, "a", 1)
+    answer(slow, 1.1, "a", 1, muted=True)
+    answer(slow, 1.2, "b", 1)
+    assert stretches(slow.end(9.0)[AGENT]) == [(1.0, near(3.0))]
+    assert slow.tracks.playing_until("a") == 2.0
+
+
+def test_what_is_held_back_is_written_once_nothing_follows(slow: Take) -> None:
+    answer(slow, 1.0, "a", 1)
+    slow.tracks.advance(1.2)
+    assert slow.tracks.take_writes() == []
+    slow.tracks.advance(1.31)
+    assert sum(len(write.write.samples) for write in slow.tracks.take_writes()) == RATE
+
+
+def test_the_microphone_is_not_placed_before_what_is_held_back_of_it(slow: Take) -> None:
+    slow.tracks.user_sent(1.0, wire(LOUD * 160))
+    slow.tracks.user_sent(1.02, wire(LOUD * 160))
+    slow.tracks.advance(1.1)
+    slow.tracks.user_sent(3.5, wire(LOUD * 800))  # what was held up since
+    user, _ = slow.end(4.0)
+    assert stretches(user) == [(near(0.98), near(1.02)), (near(3.4), near(3.5))]
+
+
+def test_sound_captured_before_the_application_feeds_it_is_gone_altogether(slow: Take) -> None:
+    talk(slow, 0.0, LOUD * 8_000, rate=8_000, width=1, size=160)
+    slow.tracks.user_fed(3.0, tone(0.5).tobytes())
+    slow.tracks.user_sent(3.1, wire(LOUD * 800))
+    assert stretches(slow.end(5.0)[USER]) == [(2.5, 3.0)]
+
+
+@properties
+@given(sizes=st.lists(st.integers(7, 1500), min_size=1, max_size=6), rate=st.sampled_from([8_000, 16_000, 44_100]))
+def test_any_chunking_of_what_is_resampled_gives_the_same_recording(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], rate: int
+) -> None:
+    folder, speech = tmp_path_factory.mktemp("takes"), numbered(6000, 777).tobytes() + b"\x07"
+
+    def recorded(name: str, sizes: list[int]) -> bytes:
+        take = Take(folder / name, Tracks(rate=24_000))
+        take.tracks.set_formats(Format("pcm16", rate), Format("pcm16", rate))
+        for chunk in pieces(speech, sizes):
+            take.tracks.agent_received(1.0, "a", wire(chunk))
+            take.tracks.user_sent(2.0, wire(chunk))
+        take.record()
+        take.tracks.barge_in(1.05)
+        take.tracks.truncate(1.05, "a", 77)
+        take.end(4.0)
+        return (folder / name).read_bytes()
+
+    assert recorded("pieces.wav", sizes) == recorded("whole.wav", [len(speech)])
+
+
+def test_once_closed_everything_has_been_collected(slow: Take) -> None:
+    slow.tracks.user_sent(1.0, wire(LOUD * 8_000))
+    answer(slow, 1.0, "a", 1)
+    slow.tracks.close(3.0)
+    writes = slow.tracks.take_writes()
+    assert {write.channel: len(write.write.samples) for write in writes} == {USER: RATE, AGENT: RATE}
+    assert slow.tracks.take_writes() == []
+
+
 def test_audio_before_the_session_said_its_formats_is_pcm(take: Take) -> None:
     talk(take, 0.5, tone(0.5))
     assert take.tracks.rate == 24_000
@@ -181,6 +383,9 @@ def test_a_conversation_without_audio_has_no_recording(take: Take) -> None:
     assert take.tracks.truncate(1.0, "a", 10) is None
     assert take.tracks.truncate_refused("a") is None
     assert take.tracks.playing_until("a") is None
+    assert take.tracks.begins("a") is None
+    assert take.tracks.spoken_ms("a") == take.tracks.heard_ms("a") == 0
+    assert take.tracks.played(1.0, "a", 10) == []
     assert take.tracks.close(2.0) == []
     assert take.tracks.take_writes() == []
 
@@ -314,7 +519,9 @@ def test_agent_audio_fed_without_times_is_cut_by_a_barge_in(take: Take) -> None:
     assert stretches(take.end(8.0)[AGENT]) == [(1.1, 2.0), (6.0, 7.0)]
 
 
-def test_deltas_fed_as_they_arrive_are_not_heard_once_their_reply_was_cut(take: Take) -> None:
+@pytest.mark.parametrize("rate", [24_000, 16_000, 48_000])
+def test_deltas_fed_as_they_arrive_are_not_heard_once_their_reply_was_cut(tmp_path: Path, rate: int) -> None:
+    take = Take(tmp_path / "take.wav", Tracks(rate=rate))
     speech = numbered(2 * RATE).reshape(20, -1)
     for index, delta in enumerate(speech):
         if index == 5:
@@ -326,7 +533,8 @@ def test_deltas_fed_as_they_arrive_are_not_heard_once_their_reply_was_cut(take: 
     take.tracks.agent_fed(2.5, tone(0.2).tobytes())
     reply(take, 3.0, "b", tone(0.5))
     take.tracks.agent_fed(3.0, tone(0.5).tobytes())
-    assert stretches(take.end(5.0)[AGENT], gap=0.03) == [(near(1.0, 0.03), 1.3), (2.5, 2.7), (3.0, 3.5)]
+    heard = stretches(take.end(5.0)[AGENT], rate, gap=0.03)
+    assert heard == [(near(1.0, 0.03), near(1.3)), (near(2.5), near(2.7)), (near(3.0), near(3.5))]
 
 
 @pytest.mark.parametrize(("heard_ms", "refused"), [(500, False), (1500, False), (1500, True)])

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime.usage import cached_parts, usage_metadata
+from langsmith_realtime.usage import (
+    UNKNOWN_MODEL,
+    UNSPLIT,
+    Usage,
+    cached_parts,
+    charges_of_response,
+    charges_of_transcription,
+    usage_metadata,
+)
 
 USAGE = {
     "total_tokens": 253,
@@ -72,3 +80,121 @@ def test_details_may_be_anything(details: object) -> None:
     given = {**counts, "input_token_details": details, "output_token_details": details}
     assert usage_metadata(given) == counts
     assert cached_parts(given) == {}
+
+
+# What is charged for
+
+
+def test_each_token_is_charged_once() -> None:
+    assert charges_of_response(USAGE) == {
+        "text_input": 59,
+        "cached_text_input": 60,
+        "audio_input": 9,
+        "cached_audio_input": 4,
+        "text_output": 30,
+        "audio_output": 91,
+    }
+
+
+def test_cached_tokens_of_an_untold_kind_count_as_text_first() -> None:
+    details = {"text_tokens": 10, "audio_tokens": 20, "cached_tokens": 15}
+    assert charges_of_response({"input_tokens": 30, "input_token_details": details}) == {
+        "cached_text_input": 10,
+        "audio_input": 15,
+        "cached_audio_input": 5,
+    }
+
+
+def test_more_cached_than_there_was_is_all_of_it() -> None:
+    details = {"text_tokens": 10, "cached_tokens": 99, "cached_tokens_details": {"text_tokens": 99}}
+    assert charges_of_response({"input_tokens": 10, "input_token_details": details}) == {"cached_text_input": 10}
+
+
+def test_output_beyond_the_modalities_is_reasoning_and_charged_as_text() -> None:
+    usage = {"output_tokens": 50, "output_token_details": {"text_tokens": 10, "audio_tokens": 30}}
+    assert charges_of_response(usage) == {"text_output": 20, "audio_output": 30}
+
+
+def test_tokens_of_an_untold_kind_cannot_be_charged() -> None:
+    assert charges_of_response({"input_tokens": 5, "output_tokens": 7}) == {UNSPLIT: 12}
+    assert charges_of_response({"input_tokens": 5, "input_token_details": {"text_tokens": 3}}) == {
+        "text_input": 3,
+        UNSPLIT: 2,
+    }
+    assert charges_of_response(None) == {}
+
+
+@pytest.mark.parametrize(
+    ("usage", "charges"),
+    [
+        ({"type": "duration", "seconds": 3}, {"per_minute": 0.05}),
+        (
+            {"type": "tokens", "input_tokens": 26, "output_tokens": 9, "input_token_details": {"text_tokens": 6}},
+            {"text_input": 6, "audio_input": 20, "text_output": 9},
+        ),
+        (
+            {"type": "tokens", "input_tokens": 26, "output_tokens": 9},
+            {"text_input": 0, "audio_input": 26, "text_output": 9},
+        ),
+        ({"type": "duration", "seconds": -3}, {UNSPLIT: 1}),
+        ({"type": "tokens", "input_tokens": 26}, {UNSPLIT: 1}),
+        (None, {UNSPLIT: 1}),
+    ],
+)
+def test_a_transcription_is_charged_by_tokens_or_by_time(usage: object, charges: dict[str, float]) -> None:
+    assert charges_of_transcription(usage) == pytest.approx(charges)
+
+
+# A whole conversation
+
+
+def test_a_conversation_sums_up_what_its_responses_reported() -> None:
+    usage = Usage()
+    usage.responded("gpt-realtime", USAGE)
+    usage.responded("gpt-realtime", None)  # it failed
+    usage.responded("gpt-realtime", USAGE)
+    assert usage.numbers() == {
+        "input_tokens": 264,
+        "output_tokens": 242,
+        "total_tokens": 506,
+        "input_audio_tokens": 26,
+        "input_text_tokens": 238,
+        "input_image_tokens": 0,
+        "cached_tokens": 128,
+        "cached_audio_tokens": 8,
+        "cached_text_tokens": 120,
+        "cached_image_tokens": 0,
+        "output_audio_tokens": 182,
+        "output_text_tokens": 60,
+        "reasoning_tokens": 14,
+    }
+    assert usage.charges["gpt-realtime"]["audio_output"] == 182
+
+
+def test_transcription_stands_apart() -> None:
+    usage = Usage()
+    usage.transcribed("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 26, "output_tokens": 9})
+    usage.transcribed("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 4, "output_tokens": 1})
+    usage.transcribed("whisper-1", {"type": "duration", "seconds": 2.5})
+    usage.transcribed(None, None)
+    assert usage.numbers() == {
+        "transcription_input_tokens": 30,
+        "transcription_output_tokens": 10,
+        "transcription_seconds": 2.5,
+    }
+    assert set(usage.charges) == {"gpt-4o-transcribe", "whisper-1", UNKNOWN_MODEL}
+
+
+def test_a_conversation_without_usage_has_no_numbers() -> None:
+    usage = Usage()
+    usage.responded("gpt-realtime", {})
+    assert usage.numbers() == {}
+    assert usage.charges == {}
+
+
+@pytest.mark.parametrize("junk", [[], "many", {"seconds": "3"}, {"input_tokens": [], "output_tokens": {}}, 7])
+def test_junk_is_no_usage(junk: object) -> None:
+    usage = Usage()
+    usage.responded("gpt-realtime", junk)
+    usage.transcribed("whisper-1", junk)
+    assert usage.numbers() == {}

@@ -32,7 +32,8 @@ class Format:
 
 PCM16 = Format("pcm16", 24_000)
 
-_NAMES = {
+#: The formats' names on the wire, and the rate of each unless it says another.
+NAMES = {
     "audio/pcm": PCM16,
     "pcm16": PCM16,
     "audio/pcmu": Format("ulaw", 8_000),
@@ -45,7 +46,7 @@ _NAMES = {
 def named(value: object) -> Format | None:
     """The format a session event names, as a GA object or a beta string; None when it is unknown."""
     name = mapping(value).get("type") if isinstance(value, dict) else value
-    known = _NAMES.get(name) if isinstance(name, str) else None
+    known = NAMES.get(name) if isinstance(name, str) else None
     rate = number(mapping(value).get("rate"))
     if known is None or rate is None or not 1_000 <= rate <= 192_000:
         return known
@@ -53,18 +54,20 @@ def named(value: object) -> Format | None:
 
 
 class Decoder:
-    """Bytes of one channel → PCM16 samples, whatever the chunking: an odd byte waits for the next chunk.
+    """Bytes of one channel → PCM16 samples, whatever the chunking: an odd byte waits for the next chunk."""
 
-    ``rate`` is that of the samples handed out, in Hz; by default the format's own.
-    """
-
-    def __init__(self, format: Format, rate: int | None = None) -> None:  # noqa: A002 - the field's own word
+    def __init__(self, format: Format) -> None:  # noqa: A002 - the field's own word
         self.format = format
         self._rest = b""
-        self._resampler = Resampler(format.rate, rate or format.rate)
 
     def decode(self, chunk: bytes) -> Samples:
-        return self._resampler.convert(self._samples(chunk))
+        """Samples at the format's rate."""
+        if self.format.encoding != "pcm16":
+            return np.asarray(_G711[self.format.encoding].take(np.frombuffer(chunk, dtype=np.uint8)), dtype=np.int16)
+        data = self._rest + chunk if self._rest else chunk
+        whole = len(data) & ~1
+        self._rest = data[whole:]
+        return np.asarray(np.frombuffer(data, dtype="<i2", count=whole // 2), dtype=np.int16)
 
     def decode_base64(self, payload: object) -> Samples:
         """Samples of a wire payload.
@@ -78,44 +81,6 @@ class Decoder:
             return self.decode(base64.b64decode(payload, validate=True))
         except binascii.Error as error:
             raise ValueError(f"the audio is no base64: {error}") from None
-
-    def _samples(self, chunk: bytes) -> Samples:
-        if self.format.encoding != "pcm16":
-            return np.asarray(_G711[self.format.encoding][np.frombuffer(chunk, dtype=np.uint8)], dtype=np.int16)
-        data = self._rest + chunk if self._rest else chunk
-        whole = len(data) & ~1
-        self._rest = data[whole:]
-        return np.asarray(np.frombuffer(data, dtype="<i2", count=whole // 2), dtype=np.int16)
-
-
-class Resampler:
-    """The same sound at another rate, by linear interpolation.
-
-    The position in the stream is kept in whole numbers across chunks, so that no chunking changes a
-    sample and no rounding adds up. A sample that lies beyond the last one known waits for the next chunk.
-    """
-
-    def __init__(self, rate: int, wanted: int) -> None:
-        self._rate, self._wanted = rate, wanted
-        self._known: Samples = NO_SAMPLES  # the end of what was read, still needed
-        self._read = 0  # where in the stream it begins
-        self._made = 0
-
-    def convert(self, samples: Samples) -> Samples:
-        if self._rate == self._wanted or not len(samples):
-            return samples
-        known = np.concatenate((self._known, samples))
-        last = self._read + len(known) - 1
-        made = last * self._wanted // self._rate + 1
-        places = np.arange(self._made, made, dtype=np.int64) * self._rate
-        before, share = np.divmod(places - self._read * self._wanted, self._wanted)
-        after = np.minimum(before + 1, len(known) - 1)
-        wide = known.astype(np.int64)
-        heard = (wide[before] * (self._wanted - share) + wide[after] * share + self._wanted // 2) // self._wanted
-        self._made = made
-        done = min(made * self._rate // self._wanted - self._read, len(known))
-        self._known, self._read = known[done:], self._read + done
-        return np.asarray(heard, dtype=np.int16)
 
 
 def _ulaw_table() -> Samples:

@@ -6,12 +6,15 @@ frames of one item.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from langsmith_realtime.audio.formats import Samples
-from langsmith_realtime.audio.timeline import Write, silence
+from langsmith_realtime.audio.layout import Layout
+from langsmith_realtime.audio.speech import Piece, Speech
+from langsmith_realtime.audio.timeline import Write
+
+#: Items of which numbers are remembered when their sound is not any more, and for how many seconds.
+PAST_ITEMS, PAST = 1000, 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,213 +25,224 @@ class Cut:
     heard_ms: float
 
 
-@dataclass(slots=True)
-class _Item:
-    """One item's speech: its chunks, where they play, and how many of its frames are heard.
-
-    What barge-ins cut and what truncations say is kept apart: a truncation is exact, so it counts
-    while it stands, and the rest counts again when it is refused.
-    """
-
-    item_id: str
-    known_since: int  # position
-    chunks: deque[tuple[int, int, Samples]] = field(default_factory=deque)  # offset, position, samples
-    begin: int | None = None  # where its first frame plays
-    frames: int = 0
-    forgotten: int = 0  # frames at its beginning whose samples are no longer remembered
-    cut: int | None = None  # frames heard, as far as barge-ins tell; None: all
-    truncations: list[int] = field(default_factory=list)  # frames heard, as its truncations say
-    audible: int = 0  # frames that are heard
-    end: int = 0  # where the last of them plays
-
-    @property
-    def heard(self) -> int | None:
-        return self.truncations[-1] if self.truncations else self.cut
-
-    @property
-    def last(self) -> int:
-        """Where its last frame plays, heard or not."""
-        _, position, samples = self.chunks[-1]
-        return position + len(samples)
-
-    def append(self, position: int, samples: Samples) -> None:
-        if self.begin is None:
-            self.begin = position
-        self.chunks.append((self.frames, position, samples))
-        self.frames += len(samples)
-
-    def hear(self) -> None:
-        """Settle what is audible after a cut, or after its end."""
-        self.audible = self.frames if self.heard is None else min(self.heard, self.frames)
-        self.end = self.position(self.audible)
-
-    def position(self, offset: int) -> int:
-        """Where the frame before ``offset`` has been played; where the item begins when there is none."""
-        for begin, place, _ in reversed(self.chunks):
-            if begin < offset:
-                return place + offset - begin
-        return self.chunks[0][1] if self.chunks else 0
-
-    def between(self, first: int, last: int) -> Iterator[tuple[int, Samples]]:
-        """Its frames ``first`` to ``last``, as far as they are remembered, with their positions."""
-        for offset, place, samples in self.chunks:
-            begin, end = max(first - offset, 0), min(last - offset, len(samples))
-            if begin < end:
-                yield place + begin, samples[begin:end]
-
-    def frames_before(self, position: int) -> int:
-        """How many of its frames play before ``position``."""
-        return self.forgotten + sum(max(0, min(len(samples), position - place)) for _, place, samples in self.chunks)
-
-
 class Playback:
     """Speech as a client plays it: one piece after the other, in real time.
 
-    Deltas arrive faster than real time, so a chunk begins when the one before it ends, or when it
-    arrives if that is later by more than :attr:`SLACK` seconds (less is the jitter of a client that
-    hands over what it plays as it plays it). A barge-in cuts what is still to be played. What was cut is
-    kept for :attr:`MEMORY` seconds, because ``conversation.item.truncate`` may still say that more, or
-    less, of an item was heard.
+    Deltas arrive faster than real time, so a piece begins when the one before it ends, or when it
+    arrives if that is later by more than :data:`SLACK` seconds (less is the jitter of a client that
+    hands over what it plays as it plays it). Where the application, or the server, says how far playing
+    has come, the queue is laid out again from there if it was elsewhere by more than :data:`SLACK`.
+
+    A barge-in cuts what is still to be played. What was cut is kept for :attr:`MEMORY` seconds, because
+    ``conversation.item.truncate`` may still say that more, or less, of an item was heard.
     """
 
     MEMORY = 30.0
-    SLACK = 0.02
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._items: dict[str, _Item] = {}
-        self._queued_until: int | None = 0  # where what is heard ends; None when a cut changed it
+        self._layout = Layout(rate)
+        self._items: dict[str, Speech] = {}
+        self._past: dict[str, Speech] = {}  # numbers alone
+        self._anchored: Speech | None = None  # whose place was confirmed last
+        self._anchored_at = 0
         self._tidied = 0.0
-        #: Frames written up to here, even if they were cut since.
-        self.written_until = 0
-        self.writes: list[Write] = []
+
+    @property
+    def writes(self) -> list[Write]:
+        """What is to be written, in order; whoever takes it clears it."""
+        return self._layout.writes
+
+    @property
+    def written_until(self) -> int:
+        """Frames written up to here, even if they were cut since."""
+        return self._layout.written_until
+
+    # What arrives, and what is cut of it
 
     def chunk(self, t: float, item_id: str, samples: Samples) -> None:
         """``samples`` of an item arrived at ``t``."""
         if not len(samples):
             return
         self._forget(t)
-        item = self._item(t, item_id)
-        heard = item.heard
-        # What nobody hears takes no time: its place is only remembered.
-        queued = item.last if heard is not None and item.chunks else self._queue_end()
-        start = round(t * self._rate)
-        if start - queued <= self.SLACK * self._rate and (queued or start <= 0):
-            start = queued
-        offset = item.frames
-        item.append(start, samples)
-        audible = len(samples) if heard is None else min(max(0, heard - offset), len(samples))
-        if audible:
-            item.audible, item.end = offset + audible, start + audible
-            if self._queued_until is not None:
-                self._queued_until = max(self._queued_until, item.end)
-            self._put(start, samples[:audible])
+        self._layout.append(self._item(t, item_id), round(t * self._rate), samples)
 
     def mute(self, t: float, item_id: str) -> None:
         """No more of the item is heard than what arrived up to now, whatever still comes."""
         item = self._item(t, item_id)
-        if item.cut is None:
-            item.cut = item.frames
+        if item.limit is None:
+            item.limit = item.frames
 
     def cut(self, t: float, *, final: bool = False) -> list[Cut]:
         """Everything still to be played at ``t`` is not heard; tells which items that cut short.
 
         A truncation knows better, unless the cut is ``final``: playing stopped altogether.
         """
+        self._forget(t)
         position = round(t * self._rate)
-        cuts = []
+        cut = []
         for item in self._items.values():
-            played = item.frames_before(position)
-            if final and played < item.audible:
+            if not item.pieces:
+                continue
+            if final and item.frames_before(position) < item.audible:
                 item.truncations.clear()
-                item.cut = None
-            if played < (item.frames if item.cut is None else min(item.cut, item.frames)):
-                item.cut = played
-                if not item.truncations:
-                    cuts.append(self._settle(item))
-        return cuts
+                item.cut_at = item.limit = None
+            before = item.cut
+            item.stop(position)
+            if item.cut != before and not item.truncations:
+                cut.append(item)
+        self._layout.settle(cut)
+        return [self._cut(item) for item in cut]
 
     def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
         """``heard_ms`` of the item were heard, as the truncation sent at ``t`` says.
 
         It holds for what still arrives of the item, too. None when nothing arrived so far.
         """
+        self._forget(t)
         item = self._item(t, item_id)
-        item.truncations.append(max(0, round(heard_ms / 1000 * self._rate)))
-        return self._settle(item) if item.frames else None
+        item.truncations.append((max(0, round(heard_ms / 1000 * self._rate)), round(t * self._rate)))
+        self._layout.settle([item])
+        return self._cut(item) if item.frames else None
 
     def truncation_refused(self, item_id: str) -> Cut | None:
         """The item's latest truncation was none: as it was before. None when nothing was cut then."""
-        item = self._items.get(item_id)
+        item = self._known(item_id)
         if item is None or not item.truncations:
             return None
         item.truncations.pop()
-        cut = self._settle(item)
-        return None if item.heard is None else cut
+        self._layout.settle([item])
+        return None if item.heard is None else self._cut(item)
 
-    def begins(self, item_id: str) -> float | None:
-        """When the item's first frame plays, in seconds; None when the item is not known."""
+    # How far playing has come
+
+    def played(self, t: float, item_id: str, ms: float) -> list[Cut] | None:
+        """``ms`` milliseconds of the item had been played at ``t``.
+
+        Returns:
+            What of items that were cut is heard now, if that changed; None when the word counts for nothing.
+
+        The latest word stands above the ones before it. One about an item before the item told of last
+        counts for nothing, nor does one that says more than a truncation, or more than there was time to play.
+        """
+        self._forget(t)
         item = self._items.get(item_id)
-        return None if item is None or item.begin is None else item.begin / self._rate
+        if item is None:
+            return None
+        position, offset = round(t * self._rate), round(ms / 1000 * self._rate)
+        if offset > item.frames:  # what comes next was played from here on, as far as that goes
+            position, offset = position - (offset - item.frames), item.frames
+        return self._anchor(item, offset, position)
+
+    def begins_at(self, t: float, item_id: str) -> list[Cut] | None:
+        """The server began to play the item at ``t``; as :meth:`played`."""
+        item = self._items.get(item_id)
+        return None if item is None else self._anchor(item, 0, round(t * self._rate), begins=True)
+
+    def ends_at(self, t: float, item_id: str) -> None:
+        """The server had played the item to its end at ``t``: nothing of it is heard later."""
+        item = self._items.get(item_id)
+        if item is None or not item.frames:
+            return
+        position = round(t * self._rate)
+        if item.end > position:
+            self._anchor(item, item.frames, position)
+        if item.end > position and not item.truncations:
+            item.stop(position)
+            self._layout.settle([item])
+
+    # What is known of an item
+
+    def spoken_ms(self, item_id: str) -> float:
+        """How many milliseconds of the item arrived, heard or not."""
+        item = self._known(item_id)
+        return 0.0 if item is None else self._ms(item.frames)
+
+    def heard_ms(self, item_id: str) -> float:
+        """How many of them are heard as far as is known: what is still queued counts until it is cut."""
+        item = self._known(item_id)
+        return 0.0 if item is None else self._ms(item.audible)
 
     def played_ms(self, item_id: str, t: float) -> float:
         """How many milliseconds of the item play before ``t``, heard or not."""
-        item = self._items.get(item_id)
-        return 0.0 if item is None else item.frames_before(round(t * self._rate)) * 1000 / self._rate
+        item = self._known(item_id)
+        return 0.0 if item is None else self._ms(item.frames_before(round(t * self._rate)))
+
+    def begins(self, item_id: str) -> float | None:
+        """When the item's first frame plays, in seconds; None when the item is not known."""
+        item = self._known(item_id)
+        return None if item is None or item.begin is None else item.begin / self._rate
 
     def playing_until(self, item_id: str) -> float | None:
         """When the last frame of the item is heard, in seconds; None when none is."""
-        item = self._items.get(item_id)
+        item = self._known(item_id)
         return item.end / self._rate if item is not None and item.audible else None
 
-    def _item(self, t: float, item_id: str) -> _Item:
+    def _anchor(self, item: Speech, offset: int, position: int, *, begins: bool = False) -> list[Cut] | None:
+        """The frames before ``offset`` ended at ``position``; if the item ``begins`` there, its first one began."""
+        latest = self._anchored
+        overtaken = latest not in (None, item) and item.position(offset) <= latest.position(latest.anchored)
+        beyond_truncation = bool(item.truncations) and offset > item.truncations[-1][0]
+        unremembered = bool(item.forgotten) and offset <= item.forgotten
+        if position < self._anchored_at or overtaken or beyond_truncation or unremembered or not item.pieces:
+            return None
+        before = {known: known.audible for known in self._items.values()}
+        said = item.cut_at, item.cut_of, item.limit
+        heard, stopped = item.heard, item.stopped_at
+        further = heard is not None and offset > heard
+        if further:  # it was played further than known
+            item.limit = max(item.limit or 0, offset)
+            if item.cut_at is not None:
+                item.cut_at, item.cut_of = max(item.cut_at, position), max(item.cut_of, offset)
+        elif stopped is not None:  # how far it had come when it was stopped; a truncation says that, too
+            position = min(position, stopped - (item.truncations[-1][0] - offset if item.truncations else 0))
+        plan = self._layout.plan(item, offset, position, begins=begins)
+        if plan is None:
+            item.cut_at, item.cut_of, item.limit = said
+            return None
+        if plan.starts:
+            self._layout.lay(plan)
+        else:
+            self._layout.settle([item])
+        if further and said[0] is not None:  # and no further than that
+            item.cut_at = max(said[0], item.position(offset))
+            self._layout.settle([item])
+        item.anchored = offset
+        self._anchored, self._anchored_at = item, position
+        changed = [known for known, audible in before.items() if known.audible != audible]
+        return [self._cut(known) for known in changed if known.heard is not None]
+
+    # Remembering
+
+    def _cut(self, item: Speech) -> Cut:
+        return Cut(item.item_id, self._ms(item.audible))
+
+    def _ms(self, frames: int) -> float:
+        return frames * 1000 / self._rate
+
+    def _known(self, item_id: str) -> Speech | None:
+        return self._items.get(item_id) or self._past.get(item_id)
+
+    def _item(self, t: float, item_id: str) -> Speech:
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = _Item(item_id, round(t * self._rate))
+            item = self._items[item_id] = self._known(item_id) or Speech(item_id)
+            self._past.pop(item_id, None)
+            item.known_since = round(t * self._rate)
         return item
-
-    def _settle(self, item: _Item) -> Cut:
-        """Write, or silence, what became audible or inaudible of the item."""
-        before = item.audible
-        item.hear()
-        self._queued_until = None
-        if item.audible < before:
-            self._silence(item, item.audible, before)
-        else:
-            self._write(item, before, item.audible)
-        return Cut(item.item_id, item.audible * 1000 / self._rate)
-
-    def _write(self, item: _Item, first: int, last: int) -> None:
-        for place, samples in item.between(first, last):
-            self._put(place, samples)
-
-    def _silence(self, item: _Item, first: int, last: int) -> None:
-        begin = end = 0
-        for place, samples in item.between(first, last):
-            if place != end:
-                self._put(begin, silence(end - begin))
-                begin = place
-            end = place + len(samples)
-        self._put(begin, silence(end - begin))
-
-    def _put(self, start: int, samples: Samples) -> None:
-        if not len(samples):
-            return
-        self.written_until = max(self.written_until, start + len(samples))
-        self.writes.append(Write(start, samples))
-
-    def _queue_end(self) -> int:
-        if self._queued_until is None:
-            self._queued_until = max((item.end for item in self._items.values() if item.audible), default=0)
-        return self._queued_until
 
     def _forget(self, t: float) -> None:
         if t < self._tidied + 1:  # once a second is often enough
             return
         self._tidied = t
         horizon = round((t - self.MEMORY) * self._rate)
+        gone: list[Piece] = []
         for item_id, item in list(self._items.items()):
-            while item.chunks and item.chunks[0][1] + len(item.chunks[0][2]) < horizon:
-                item.forgotten += len(item.chunks.popleft()[2])
-            if not item.chunks and item.known_since < horizon:
-                del self._items[item_id]
+            gone += item.forget(horizon)
+            if not item.pieces and item.known_since < horizon:
+                self._past[item_id] = self._items.pop(item_id)
+                item.known_since = round(t * self._rate)
+        self._layout.forget(gone)
+        oldest = round((t - PAST) * self._rate)
+        while self._past and (len(self._past) > PAST_ITEMS or next(iter(self._past.values())).known_since < oldest):
+            del self._past[next(iter(self._past))]

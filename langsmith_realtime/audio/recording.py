@@ -1,7 +1,8 @@
 """The WAV on disk: two channels of PCM16, written by position while the conversation goes on.
 
-Frames nobody wrote are silence and cost no disk (the file stays sparse). The header carries open sizes
-until :meth:`Wav.close`, so that an unfinished file can be told from a finished one.
+Frames nobody wrote are silence and cost no disk (the file stays sparse), and neither does written silence.
+The header carries open sizes until :meth:`Wav.close`, so that an unfinished file can be told from a
+finished one.
 """
 
 from __future__ import annotations
@@ -9,21 +10,30 @@ from __future__ import annotations
 import os
 import struct
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from langsmith_realtime import storage
 from langsmith_realtime.audio.formats import Samples
 from langsmith_realtime.audio.tracks import USER, ChannelWrite
 
 HEADER_BYTES = 44
 FRAME_BYTES = 4
-#: RIFF sizes are 32 bits; libsndfile stops there without a word, so do we.
+#: RIFF sizes are 32 bits (12.4 h at 24 kHz); libsndfile stops there without a word, so do we.
 MAX_FRAMES = (2**32 - 1 - HEADER_BYTES) // FRAME_BYTES
 
-#: A longer write is done in pieces, so that it takes no memory of its own.
-BLOCK_FRAMES = 1 << 16
+#: Seconds of the file that are held in memory around where each channel is being written.
+PAGE_S = 1.0
+PAGES = 2
+#: Seconds of sound that are written to disk together; a killed process loses less of a channel.
+GATHERED_S = 0.1
+
+#: What an attachment may be.
+FORMATS = ("wav", "flac", "opus")
 
 
 @dataclass(frozen=True)
@@ -31,18 +41,54 @@ class Recording:
     """How the conversation is recorded.
 
     Attributes:
-        directory: where the WAV is written; by default a private temporary folder.
-        keep: whether the file stays after it was attached to the trace.
+        format: what is attached to the trace: ``"wav"``, ``"flac"``, ``"opus"`` (Ogg Opus), and nothing if
+            that is too large; by default a WAV up to ``max_attachment_bytes``, beyond it the same sound as
+            FLAC, and beyond that as Ogg Opus.
+        sample_rate: the recording's own, in Hz; by default the higher one of the session's two.
+        directory: where the WAV is written; by default a private temporary folder. Or the URL of a folder
+            that fsspec can write to (``"s3://bucket/folder"``): the recording is put there in the end,
+            unattached, and the root's metadata says where (``recording_url``).
+        keep: whether the file stays in ``directory`` after it was attached: the WAV, or what ``format``
+            names. In a URL's folder it always does.
+        max_attachment_bytes: the largest file that is attached. LangSmith takes 20,971,520 bytes a request
+            by default (``size_limit_bytes`` of its ``/info``); the rest is for the request around the file.
+
+    Raises:
+        TypeError: a value of the wrong type.
+        ValueError: a value that cannot be used, as a URL where fsspec is not installed.
     """
 
-    directory: str | os.PathLike[str] | None = None
+    format: str | None = None
+    sample_rate: int | None = None
+    directory: str | os.PathLike[str] | None = field(default=None, repr=False)  # a URL may carry a password
     keep: bool = False
+    max_attachment_bytes: int = 20_000_000
 
     def __post_init__(self) -> None:
+        if self.format is not None and not isinstance(self.format, str):
+            raise TypeError(f"Recording.format is a str, not {type(self.format).__name__}")
+        if self.format is not None and self.format not in FORMATS:
+            raise ValueError(f"Recording.format is one of {', '.join(FORMATS)}, not {self.format!r}")
+        if self.sample_rate is not None:
+            _check_int("sample_rate", self.sample_rate)
+            if not 8_000 <= self.sample_rate <= 192_000:
+                raise ValueError(
+                    f"Recording.sample_rate is a rate in Hz between 8000 and 192000, not {self.sample_rate}"
+                )
         if self.directory is not None and not isinstance(self.directory, (str, os.PathLike)):
             raise TypeError(f"Recording.directory is a path, not {type(self.directory).__name__}")
         if not isinstance(self.keep, bool):
             raise TypeError(f"Recording.keep is a bool, not {type(self.keep).__name__}")
+        _check_int("max_attachment_bytes", self.max_attachment_bytes)
+        if self.max_attachment_bytes <= 0:
+            raise ValueError(f"Recording.max_attachment_bytes is positive, not {self.max_attachment_bytes}")
+        if self.url is not None:
+            storage.check(self.url)
+
+    @property
+    def url(self) -> str | None:
+        """``directory`` if it is a URL."""
+        return self.directory if isinstance(self.directory, str) and "://" in self.directory else None
 
 
 class Wav:
@@ -51,10 +97,17 @@ class Wav:
     def __init__(self, path: Path, rate: int, max_frames: int | None = None) -> None:
         self.path = path
         self.rate = rate
+        #: The most frames it may have.
+        self.limit = MAX_FRAMES if max_frames is None else min(max_frames, MAX_FRAMES)
+        #: Its length; known once it is closed.
+        self.frames = 0
         #: Frames that were not kept because the recording had reached its limit; known once it is closed.
         self.frames_beyond_limit = 0
-        self._limit = MAX_FRAMES if max_frames is None else min(max_frames, MAX_FRAMES)
         self._user_end = 0
+        self._page_frames = round(rate * PAGE_S)
+        self._gathered = round(rate * GATHERED_S)
+        self._pages: dict[int, _Page] = {}  # by number; the one used last is the last
+        self._first_new = 0  # number of the first page of which nothing is on disk
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._put(0, _header(rate, None))
 
@@ -62,16 +115,32 @@ class Wav:
         """Put the samples of one channel where they belong; what lies before frame 0 is left out.
 
         Raises:
-            OSError: the disk is full, or gone.
+            OSError: the disk is full, or gone; what was written of late is lost.
         """
         start, samples = item.write.start, item.write.samples
         if start < 0:
             start, samples = 0, samples[-start:]
-        kept = samples[: max(0, self._limit - start)]
-        for first in range(0, len(kept), BLOCK_FRAMES):
-            self._merge(item.channel, start + first, kept[first : first + BLOCK_FRAMES])
         if item.channel == USER and len(samples):
             self._user_end = max(self._user_end, start + len(samples))
+        end = min(start + len(samples), self.limit)
+        place = start
+        while place < end:
+            number, offset = divmod(place, self._page_frames)
+            size = min(self._page_frames - offset, end - place)
+            page = self._page(number)
+            page.put(offset, item.channel, samples[place - start : place - start + size])
+            if page.waiting >= self._gathered:
+                self._write_out(number, page)
+            place += size
+
+    def sync(self) -> None:
+        """Have all that was written on disk.
+
+        Raises:
+            OSError: the disk is full, or gone; what was written of late is lost.
+        """
+        for number, page in self._pages.items():
+            self._write_out(number, page)
 
     def close(self, frames: int) -> None:
         """Finish the file at that length, or where the user's sound ends if that is later.
@@ -82,27 +151,71 @@ class Wav:
             OSError: the disk is full, or gone; the file is closed all the same.
         """
         wanted = max(frames, self._user_end)
-        length = min(wanted, self._limit)
-        self.frames_beyond_limit = wanted - length
+        self.frames = min(wanted, self.limit)
+        self.frames_beyond_limit = wanted - self.frames
         try:
-            os.ftruncate(self._file, HEADER_BYTES + length * FRAME_BYTES)
-            self._put(0, _header(self.rate, length))
+            self.sync()
+            os.ftruncate(self._file, HEADER_BYTES + self.frames * FRAME_BYTES)
+            self._put(0, _header(self.rate, self.frames))
         finally:
             os.close(self._file)
 
-    def _merge(self, channel: int, start: int, samples: Samples) -> None:
-        """Put one channel's samples beside what the other channel has there."""
-        position = HEADER_BYTES + start * FRAME_BYTES
-        there = np.frombuffer(os.pread(self._file, len(samples) * FRAME_BYTES, position), dtype="<i2")
-        frames = np.zeros((len(samples), 2), dtype="<i2")
-        frames.reshape(-1)[: len(there)] = there
-        frames[:, channel] = samples
-        self._put(position, frames.tobytes())
+    def _page(self, number: int) -> _Page:
+        page = self._pages.pop(number, None)
+        if page is None:
+            if len(self._pages) >= PAGES:
+                oldest = next(iter(self._pages))
+                self._write_out(oldest, self._pages.pop(oldest))
+            page = _Page(self._page_frames, self._read(number) if number < self._first_new else b"")
+        self._pages[number] = page
+        return page
+
+    def _read(self, number: int) -> bytes:
+        return os.pread(self._file, self._page_frames * FRAME_BYTES, self._position(number))
+
+    def _write_out(self, number: int, page: _Page) -> None:
+        first, data = page.take()
+        if data:
+            self._first_new = max(self._first_new, number + 1)
+            self._put(self._position(number) + first * FRAME_BYTES, data)
+
+    def _position(self, number: int) -> int:
+        return HEADER_BYTES + number * self._page_frames * FRAME_BYTES
 
     def _put(self, position: int, data: bytes) -> None:
         while data:  # a disk that fills up takes a part, and refuses the rest
             written = os.pwrite(self._file, data, position)
             position, data = position + written, data[written:]
+
+
+class _Page:
+    """A piece of the file in memory, and which of its frames are not on disk yet."""
+
+    __slots__ = ("_first", "_frames", "_last")
+
+    def __init__(self, frames: int, there: bytes) -> None:
+        self._frames: npt.NDArray[Any] = np.zeros((frames, 2), dtype="<i2")
+        self._frames.reshape(-1)[: len(there) // 2] = np.frombuffer(there, dtype="<i2")
+        self._first, self._last = frames, 0
+
+    @property
+    def waiting(self) -> int:
+        """Frames between the first and the last that are not on disk yet."""
+        return self._last - self._first
+
+    def put(self, offset: int, channel: int, samples: Samples) -> None:
+        end = offset + len(samples)
+        there = self._frames[offset:end, channel]
+        # One sample tells sound from silence most of the time, and faster.
+        if samples[-1] or samples.any() or there.any():
+            there[:] = samples
+            self._first, self._last = min(self._first, offset), max(self._last, end)
+
+    def take(self) -> tuple[int, bytes]:
+        """What is not on disk yet, and the frame at which it begins; it counts as written from now on."""
+        first, data = self._first, self._frames[self._first : self._last].tobytes()
+        self._first, self._last = len(self._frames), 0
+        return first, data
 
 
 def private_directory(wanted: str | os.PathLike[str] | None) -> Path:
@@ -127,3 +240,8 @@ def _header(rate: int, frames: int | None) -> bytes:
         + b"data"
         + struct.pack("<I", data)
     )
+
+
+def _check_int(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"Recording.{name} is an int, not {type(value).__name__}")

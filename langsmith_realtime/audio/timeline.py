@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from langsmith_realtime.audio.drift import Origin, Pace
 from langsmith_realtime.audio.formats import Samples
 
 
@@ -27,25 +28,75 @@ def silence(frames: int) -> Samples:
     return np.broadcast_to(np.zeros(1, dtype=np.int16), (frames,))
 
 
-class Timed:
-    """Chunks that came with the time of their first frame; they are the truth and never move.
+class Joined:
+    """Writes that follow one another become one, because each costs whoever takes it."""
 
-    Clocks of sound cards jitter: within :attr:`JITTER` seconds a chunk follows the one before it
-    without a gap; beyond it goes where its time says.
+    def __init__(self) -> None:
+        self._parts: list[Samples] = []
+        self._start = 0
+        #: Where the last of them ends.
+        self.end = 0
+        self._writes: list[Write] = []
+
+    def put(self, write: Write) -> None:
+        if self._parts and write.start != self.end:
+            self.flush()
+        if not self._parts:
+            self._start = write.start
+        self._parts.append(write.samples)
+        self.end = write.start + len(write.samples)
+
+    @property
+    def frames(self) -> int:
+        """How many wait for what follows them."""
+        return self.end - self._start if self._parts else 0
+
+    def flush(self) -> None:
+        """Nothing follows that is waited for."""
+        if self._parts:
+            samples = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+            self._writes.append(Write(self._start, samples))
+            self._parts = []
+
+    def take_writes(self) -> list[Write]:
+        """What is done of them since the last call."""
+        writes, self._writes = self._writes, []
+        return writes
+
+
+class Timed:
+    """Chunks that came with the time of their first frame; they are the truth.
+
+    Clocks of sound cards jitter: within :attr:`JITTER` seconds a chunk follows the one before it without
+    a gap; beyond it goes where its time says. They drift as well: once times are off by more than
+    :attr:`DRIFT` seconds all along, the sound is made to follow them, a frame now and then.
     """
 
     JITTER = 0.005
+    DRIFT = 0.002
+    SETTLING = 1.0  # seconds over which the offset is taken
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._end: int | None = None
+        self._begin()
 
     def place(self, at: float, samples: Samples) -> Write:
-        start = round(at * self._rate)
-        if self._end is not None and abs(start - self._end) <= self.JITTER * self._rate:
-            start = self._end
-        self._end = start + len(samples)
-        return Write(start, samples)
+        start = at * self._rate
+        if self._end is None or abs(start - self._end) > self.JITTER * self._rate:
+            self._end = round(start)
+            self._begin()
+        share = min(1.0, len(samples) / (self.SETTLING * self._rate))
+        self._offset += (start - self._end - self._offset) * share
+        placed = self._pace.follow(self._offset, samples, len(samples))
+        self._offset -= len(placed) - len(samples)
+        write = Write(self._end, placed)
+        self._end += len(placed)
+        return write
+
+    def _begin(self) -> None:
+        self._offset = 0.0  # frames from where sound is placed to where its time says
+        self._pace = Pace(self.DRIFT * self._rate)
 
 
 class Microphone:
@@ -53,17 +104,27 @@ class Microphone:
 
     A chunk *ended* when it was handed over, or earlier: scheduling holds chunks up and releases them in
     bursts. The latest moment a chunk can have ended follows from every chunk after it (they did not
-    overlap), so a chunk is placed after looking :attr:`LOOK_AHEAD` seconds ahead. What remains between
-    two chunks is a pause when it is longer than :attr:`JITTER` seconds. A shorter one, down to
-    :attr:`SLACK`, may as well be a late hand-over: it is a pause when hand-overs have not been that late
-    of late (:attr:`CALM` seconds), and most of the next :attr:`PROOF` seconds go on from where it ends.
+    overlap), so a chunk is placed after looking :attr:`LOOK_AHEAD` seconds ahead, together with those
+    that were handed over within :attr:`GROUP` seconds of it. What remains between two chunks is a pause
+    when it is longer than :attr:`JITTER` seconds. A shorter one, down to :attr:`SLACK`, may as well be a
+    late hand-over: it is a pause when hand-overs have not been that late of late (:attr:`CALM` seconds),
+    and most of the next :attr:`PROOF` seconds go on from where it ends.
+
+    Between pauses sound is continuous. The microphone's clock drifts, and what is known of the first
+    seconds may be late: once :attr:`SETTLED` seconds tell that sound lies more than :attr:`DRIFT` seconds
+    off, but by no more than :attr:`NO_DRIFT`, it is made to follow, a frame now and then.
     """
 
     LOOK_AHEAD = 2.0
+    GROUP = 0.1
+    LONGEST = 1.0  # seconds of sound in one write
     SLACK = 0.015
     JITTER = 0.2
     CALM = 10.0
     PROOF = 0.5
+    SETTLED = 10.0
+    DRIFT = 0.005
+    NO_DRIFT = 0.1
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -75,8 +136,17 @@ class Microphone:
         self._frames = 0
         self._end = 0  # frames placed up to here
         self._lateness = 0.0  # frames between the end of a chunk and its hand-over, of late
+        self._since: tuple[float, int] | None = None  # where what is continuous began: handed over (s), frames
+        self._now = 0.0  # the hand-over of the last chunk placed (s)
+        self._elapsed = 0.0  # frames that time went on and sound has not
+        self._origin = Origin(rate)
+        self._pace = Pace(self.DRIFT * rate)
         self._timed = Timed(rate)
-        self.writes: list[Write] = []
+        self._joined = Joined()
+
+    def take_writes(self) -> list[Write]:
+        """What was placed since the last call, in order."""
+        return self._joined.take_writes()
 
     def chunk(self, t: float, samples: Samples) -> None:
         """``samples`` were handed over at ``t``."""
@@ -90,21 +160,28 @@ class Microphone:
         self._latest.append((self._count, origin))
         self._count += 1
         self._waiting.append((t, self._frames, samples))
+        self._origin.handed_over(self._frames, origin)
 
     def chunk_at(self, at: float, samples: Samples) -> None:
         """``samples`` were captured from ``at`` on."""
         if len(samples):
-            self.writes.append(self._timed.place(at, samples))
+            self._put(self._timed.place(at, samples), self.GROUP)
 
     def advance(self, t: float) -> None:
         """Place what can no longer be moved by anything arriving after ``t``."""
-        while self._waiting and t > self._waiting[0][0] + self.LOOK_AHEAD:
-            self._place_first()
+        while self._waiting and t > self._waiting[0][0] + self.GROUP + self.LOOK_AHEAD:
+            until = self._waiting[0][0] + self.GROUP
+            while self._waiting and self._waiting[0][0] <= until:
+                self._place_first()
+            self._joined.flush()
+        if self._joined.frames and t > self._joined.end / self._rate + self.GROUP:
+            self._joined.flush()  # nobody speaks on
 
     def close(self) -> None:
         """Nothing comes any more: place what waits."""
         while self._waiting:
             self._place_first()
+        self._joined.flush()
 
     def restart(self) -> None:
         """Take back everything so far: the channel is fed from elsewhere now."""
@@ -112,8 +189,10 @@ class Microphone:
         self._waiting.clear()
         self._latest.clear()
         if self._end:
-            self.writes.append(Write(0, silence(self._end)))
+            self._joined.put(Write(0, silence(self._end)))
+            self._joined.flush()
         self._end, self._lateness = 0, 0.0
+        self._since = None
 
     def _place_first(self) -> None:
         handed_over, frames, samples = self._waiting.popleft()
@@ -122,12 +201,21 @@ class Microphone:
         self._first += 1
         start = round(self._latest[0][1]) + frames - len(samples)
         gap = start - self._end
-        if gap <= 0 or (self._end and not self._is_pause(gap, frames)):
-            start = self._end
-        self._end = start + len(samples)
-        self.writes.append(Write(start, samples))
+        if self._since is None or (gap > 0 and self._is_pause(gap, frames)):
+            self._end = max(start, self._end)
+            self._begin(handed_over, frames)
+        else:
+            samples = self._following(handed_over, frames, samples)
+        self._put(Write(self._end, samples), self.LONGEST)
+        self._end += len(samples)
         late = min(handed_over * self._rate - self._end, self.JITTER * self._rate)
         self._lateness = max(late, self._lateness - len(samples) * self.JITTER / self.CALM)
+
+    def _put(self, write: Write, enough: float) -> None:
+        """Hand out, with what came before it if there are ``enough`` seconds of it."""
+        self._joined.put(write)
+        if self._joined.frames >= enough * self._rate:
+            self._joined.flush()
 
     def _is_pause(self, gap: int, frames: int) -> bool:
         if gap > self.JITTER * self._rate:
@@ -140,3 +228,28 @@ class Microphone:
             if later - frames >= self.PROOF * self._rate:
                 return on_time > seen / 2
         return False
+
+    def _begin(self, handed_over: float, frames: int) -> None:
+        """A continuous stretch begins: only what belongs to it tells of its clock."""
+        self._since = handed_over, frames
+        self._now, self._elapsed = handed_over, 0.0
+        self._pace = Pace(self.DRIFT * self._rate)
+        self._origin = Origin(self._rate)
+        self._origin.handed_over(frames, handed_over * self._rate - frames)
+        for t, later, _ in self._waiting:
+            self._origin.handed_over(later, t * self._rate - later)
+
+    def _following(self, handed_over: float, frames: int, samples: Samples) -> Samples:
+        """The samples, made to follow the drift of the clock."""
+        # A file pushed at once takes no time, so there is none for drift.
+        self._elapsed = min(self._elapsed + (handed_over - self._now) * self._rate, self.LOOK_AHEAD * self._rate)
+        self._now = handed_over
+        earned = min(self._elapsed, len(samples))
+        self._elapsed -= earned
+        assert self._since is not None
+        began, first = self._since
+        offset = self._origin.at(frames) + frames - self._end - len(samples)
+        settled = handed_over - began >= self.SETTLED and frames - first >= self.SETTLED * self._rate
+        if not settled or abs(offset) > self.NO_DRIFT * self._rate:
+            offset = 0.0
+        return self._pace.follow(offset, samples, earned)

@@ -7,16 +7,20 @@ application feeds itself is taken from there alone.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from langsmith_realtime.audio.activity import Activity
+from langsmith_realtime.audio.agent import AgentChannel
 from langsmith_realtime.audio.formats import PCM16, Decoder, Format, Samples
-from langsmith_realtime.audio.playback import Cut, Playback
-from langsmith_realtime.audio.timeline import Microphone, Timed, Write, silence
+from langsmith_realtime.audio.playback import Cut
+from langsmith_realtime.audio.resampling import DelayLine
+from langsmith_realtime.audio.timeline import Microphone, Write
 
 USER, AGENT = 0, 1
-#: Deltas of a cut reply that are remembered, to know them again when the application feeds them.
+#: Deltas of a cut reply that are remembered as they came, to know them again when the application feeds them.
 MUTED_DELTAS = 100
 
 
@@ -28,82 +32,315 @@ class ChannelWrite:
     write: Write
 
 
-class AgentChannel:
-    """The agent's side: received speech as a client plays it, or what the application says it played."""
+@dataclass(frozen=True, slots=True)
+class _Channels:
+    user: Microphone
+    agent: AgentChannel
+    rate: int
 
-    def __init__(self, rate: int) -> None:
-        self._received = Playback(rate)
-        self._fed: Playback | None = None
-        self._timed = Timed(rate)
-        self._rate = rate
-        # What is fed has no item ids: a segment is what was fed between two cuts.
-        self._segment = 0
-        self._segment_ended = False
-        self._segment_of: dict[str, str] = {}  # of the items that were cut
+
+@dataclass(frozen=True, slots=True)
+class _Came:
+    """When a chunk came (seconds), and what is known of it."""
+
+    t: float
+    at: float | None = None
+    item_id: str = ""
+    muted: bool = False
+
+
+class _Source:
+    """One way sound comes in: brought to the recording's rate, and placed with what it came with."""
+
+    #: After so many seconds without sound, no more of it is waited for.
+    PATIENCE = 0.3
+
+    def __init__(self, format: Format, rate: int, place: Callable[[_Came, Samples], None]) -> None:  # noqa: A002
+        self.decoder = Decoder(format)
+        self._line: DelayLine[_Came] = DelayLine(format.rate, rate)
+        self._place = place
+        self._latest = 0.0
+
+    def put(self, came: _Came, samples: Samples) -> None:
+        self._latest = came.t
+        for known, heard in self._line.put(came, samples):
+            self._place(known, heard)
+
+    def flush(self) -> None:
+        for known, heard in self._line.flush():
+            self._place(known, heard)
+
+    def advance(self, t: float) -> float:
+        """Time went on to ``t``; tells up to when all that came has been placed."""
+        if t > self._latest + self.PATIENCE:
+            self.flush()
+        return min((came.t for came in self._line.waiting), default=t)
+
+    def holds(self, item_id: str) -> bool:
+        """Whether something of the item is not placed yet."""
+        return any(came.item_id == item_id for came in self._line.waiting)
+
+
+class Tracks:
+    """The two channels of one conversation. Times are seconds since its start.
+
+    Sound is in the formats the session says (PCM16 at 24 kHz until it says something), and what the
+    application feeds is PCM16 at ``fed_rate`` Hz; ``user_format`` and ``agent_format`` stand above both.
+
+    The recording's rate in Hz is ``rate``, by default the higher of the session's two as they are known
+    when the first audio comes, or else that audio's own.
+    """
+
+    def __init__(
+        self,
+        fed_rate: int = PCM16.rate,
+        *,
+        user_format: Format | None = None,
+        agent_format: Format | None = None,
+        rate: int | None = None,
+    ) -> None:
+        self._fed_format = Format("pcm16", fed_rate)
+        self._given = {USER: user_format, AGENT: agent_format}
+        self._wanted_rate = rate
+        self._formats = {channel: given for channel, given in self._given.items() if given is not None}
+        self._sources: dict[tuple[int, bool], _Source] = {}  # by channel, and whether the application feeds it
+        self._channels: _Channels | None = None
+        self._user_fed = False
         self._muted: deque[Samples] = deque(maxlen=MUTED_DELTAS)
-        self._writes: list[Write] = []
+        self._user_source: str | None = None
+        self._pending: list[ChannelWrite] = []
+        self._activities: dict[int, Activity] = {}
 
-    def received(self, t: float, item_id: str, samples: Samples, *, muted: bool = False) -> None:
+    @property
+    def rate(self) -> int | None:
+        """Hz; None until the first audio decides it."""
+        return None if self._channels is None else self._channels.rate
+
+    @property
+    def user_activity(self) -> Activity | None:
+        """When the user is audible, as far as is written; None until something of that side is."""
+        return self._activities.get(USER)
+
+    @property
+    def agent_activity(self) -> Activity | None:
+        """When the agent is audible, what is still queued included; None until something of that side is written."""
+        return self._activities.get(AGENT)
+
+    def set_formats(self, user: Format | None, agent: Format | None) -> None:
+        """The session's formats, as far as they are known."""
+        for channel, said in ((USER, user), (AGENT, agent)):
+            if said is not None and self._given[channel] is None:
+                self._formats[channel] = said
+
+    def user_sent(self, t: float, payload: object) -> float:
+        """``input_audio_buffer.append``'s base64 was handed over at ``t``; tells how many milliseconds that are.
+
+        Raises:
+            ValueError: the payload is no base64 audio.
+        """
+        source, _ = self._input(USER)
+        samples = source.decoder.decode_base64(payload)
+        if not self._user_fed:
+            source.put(_Came(t), samples)
+            self._collect()
+        return len(samples) * 1000 / source.decoder.format.rate
+
+    def agent_received(self, t: float, item_id: str, payload: object, *, muted: bool = False) -> None:
+        """``response.output_audio.delta``'s base64 arrived at ``t``; muted speech is not heard.
+
+        Raises:
+            ValueError: the payload is no base64 audio.
+        """
+        source, _ = self._input(AGENT)
+        samples = source.decoder.decode_base64(payload)
         if muted:
-            self._received.mute(t, item_id)
             self._muted.append(samples)
         else:
             self._muted.clear()
-        self._received.chunk(t, item_id, samples)
+        source.put(_Came(t, item_id=item_id, muted=muted), samples)
         self._collect()
 
-    def fed(self, t: float, samples: Samples, at: float | None) -> None:
+    def user_fed(self, t: float, audio: bytes, at: float | None = None) -> None:
+        """The application recorded sound of the user itself, from ``at`` on if it says so.
+
+        With the first of it, all that was captured automatically is taken back.
+        """
+        source, channels = self._input(USER, fed=True)
+        samples = source.decoder.decode(audio)
         if not len(samples):
             return
-        if self._fed is None:
-            self._fed = Playback(self._rate)
-            if self._received.written_until:
-                self._writes.append(Write(0, silence(self._received.written_until)))
-        if at is None and self._is_muted(samples):
-            return
-        if at is None:
-            self._segment += self._segment_ended
-            self._segment_ended = False
-            self._fed.chunk(t, str(self._segment), samples)
-        else:
-            self._writes.append(self._timed.place(at, samples))
+        if not self._user_fed:
+            self._flush(USER)
+            self._user_fed = True
+            channels.user.restart()
+        source.put(_Came(t, at), samples)
         self._collect()
 
-    def barge_in(self, t: float, *, final: bool = False) -> list[Cut]:
-        cuts = self._received.cut(t, final=final)
-        if self._fed is not None:
-            self._fed.cut(t, final=final)
-            for cut in cuts:
-                self._end_segment(cut.item_id)
-            self._segment_ended = True
+    def agent_fed(self, t: float, audio: bytes, at: float | None = None) -> None:
+        """The application played sound of the agent itself, from ``at`` on if it says so.
+
+        With the first of it, all that was captured automatically is taken back.
+        """
+        source, _ = self._input(AGENT, fed=True)
+        samples = source.decoder.decode(audio)
+        if at is None and self._is_muted(samples):
+            return
+        source.put(_Came(t, at), samples)
+        self._collect()
+
+    def barge_in(self, t: float) -> list[Cut]:
+        """What the agent still had to say at ``t`` is not heard."""
+        agent = self._settled_agent()
+        if agent is None:
+            return []
+        cuts = agent.barge_in(t)
         self._collect()
         return cuts
 
     def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
-        cut = self._received.truncate(t, item_id, heard_ms)
-        if self._fed is not None:
-            segment, begins = self._end_segment(item_id), self._received.begins(item_id)
-            if begins is None:
-                heard_ms = self._fed.played_ms(segment, t)
-            else:
-                heard_ms += self._fed.played_ms(segment, begins)
-            self._fed.truncate(t, segment, heard_ms)
+        """``conversation.item.truncate`` was sent at ``t``; None when nothing of the item arrived."""
+        agent = self._settled_agent()
+        if agent is None:
+            return None
+        cut = agent.truncate(t, item_id, heard_ms)
         self._collect()
         return cut
 
     def truncate_refused(self, item_id: str) -> Cut | None:
-        cut = self._received.truncation_refused(item_id)
-        if self._fed is not None and item_id in self._segment_of:
-            self._fed.truncation_refused(self._segment_of[item_id])
+        """The server refused the item's latest truncation; tells how it is cut all the same, if it is."""
+        agent = self._settled_agent()
+        if agent is None:
+            return None
+        cut = agent.truncate_refused(item_id)
         self._collect()
         return cut
 
-    def playing_until(self, item_id: str) -> float | None:
-        return self._received.playing_until(item_id)
+    def played(self, t: float, item_id: str, ms: float) -> list[Cut]:
+        """``ms`` of the item had been played at ``t``; tells which cut items are heard otherwise then."""
+        agent = self._agent_with(item_id)
+        if agent is None:
+            return []
+        cuts = agent.played(t, item_id, ms)
+        self._collect()
+        return cuts
 
-    def take_writes(self) -> list[Write]:
-        writes, self._writes = self._writes, []
+    def server_started(self, t: float, item_ids: Sequence[str]) -> list[Cut]:
+        """The server began to play a response's items at ``t``."""
+        agent = self._settled_agent()
+        if agent is None:
+            return []
+        cuts = agent.server_started(t, item_ids)
+        self._collect()
+        return cuts
+
+    def server_stopped(self, t: float, item_ids: Sequence[str]) -> None:
+        """The server had played a response's items to their end at ``t``."""
+        agent = self._settled_agent()
+        if agent is not None:
+            agent.server_stopped(t, item_ids)
+            self._collect()
+
+    def sources(self) -> dict[str, str]:
+        """What the recording was made from, as the root's metadata; nothing for a side that was not recorded.
+
+        ``recording_source`` is the agent's: ``timed_tap``, ``tap``, ``played_positions``, ``server_events`` or
+        ``playback_model``, the best that was used; ``recording_source_user`` is ``timed_tap``, ``tap`` or ``sent``.
+        """
+        if self._channels is None:
+            return {}
+        said = {"recording_source": self._channels.agent.source, "recording_source_user": self._user_source}
+        return {key: source for key, source in said.items() if source is not None}
+
+    def spoken_ms(self, item_id: str) -> float:
+        """How many milliseconds of the item's speech arrived, heard or not."""
+        agent = self._agent_with(item_id)
+        return 0.0 if agent is None else agent.spoken_ms(item_id)
+
+    def heard_ms(self, item_id: str) -> float:
+        """How many of them are heard as far as is known: what is still queued counts until it is cut."""
+        agent = self._agent_with(item_id)
+        return 0.0 if agent is None else agent.heard_ms(item_id)
+
+    def begins(self, item_id: str) -> float | None:
+        """When the item's first frame plays, in seconds; None when nothing of it arrived."""
+        agent = self._agent_with(item_id)
+        return None if agent is None else agent.begins(item_id)
+
+    def playing_until(self, item_id: str) -> float | None:
+        """When the last of the item is heard, in seconds; None when nothing of it is."""
+        agent = self._agent_with(item_id)
+        return None if agent is None else agent.playing_until(item_id)
+
+    def advance(self, t: float) -> None:
+        """Time went on to ``t``."""
+        if self._channels is None:
+            return
+        placed_until = t
+        for (channel, _), source in self._sources.items():
+            until = source.advance(t)
+            if channel == USER:
+                placed_until = min(placed_until, until)
+        self._channels.user.advance(placed_until)
+        self._collect()
+
+    def close(self, t: float) -> list[Cut]:
+        """The conversation ended at ``t``: audio still queued was not heard. All is written then."""
+        agent = self._settled_agent()
+        if agent is None or self._channels is None:
+            return []
+        self._flush(USER)
+        self._channels.user.close()
+        cuts = agent.barge_in(t, final=True)
+        self._collect()
+        return cuts
+
+    def take_writes(self) -> list[ChannelWrite]:
+        """What is to be written since the last call, in order."""
+        writes, self._pending = self._pending, []
         return writes
+
+    def _collect(self) -> None:
+        """The one place through which every write goes, as it is made."""
+        if self._channels is None:
+            return
+        for channel, writes in ((USER, self._channels.user.take_writes()), (AGENT, self._channels.agent.take_writes())):
+            self._pending += [ChannelWrite(channel, write) for write in writes]
+            for write in writes:
+                activity = self._activities.setdefault(channel, Activity(self._channels.rate))
+                activity.write(write.start, write.samples)
+
+    def _input(self, channel: int, *, fed: bool = False) -> tuple[_Source, _Channels]:
+        """Where sound of a channel comes in, in the format it has now."""
+        known = self._fed_format if fed else self._formats.get(channel, PCM16)
+        wanted = self._given[channel] or known
+        if self._channels is None:
+            rate = max((known.rate for known in self._formats.values()), default=wanted.rate)
+            rate = self._wanted_rate or rate
+            self._channels = _Channels(Microphone(rate), AgentChannel(rate), rate)
+        source = self._sources.get((channel, fed))
+        if source is None or source.decoder.format != wanted:
+            if source is not None:
+                source.flush()
+            place = self._place_user if channel == USER else self._place_fed if fed else self._place_received
+            source = self._sources[channel, fed] = _Source(wanted, self._channels.rate, place)
+        return source, self._channels
+
+    def _flush(self, channel: int) -> None:
+        """Place what is held back of a channel: something must know all that came."""
+        for (known, _), source in self._sources.items():
+            if known == channel:
+                source.flush()
+
+    def _settled_agent(self) -> AgentChannel | None:
+        """The agent's channel, with all that came."""
+        self._flush(AGENT)
+        return None if self._channels is None else self._channels.agent
+
+    def _agent_with(self, item_id: str) -> AgentChannel | None:
+        """The agent's channel, with all that came of the item."""
+        if any(source.holds(item_id) for source in self._sources.values()):
+            self._flush(AGENT)
+        return None if self._channels is None else self._channels.agent
 
     def _is_muted(self, samples: Samples) -> bool:
         """Whether it is a delta that came after the cut, fed as it arrived: nobody plays it."""
@@ -114,139 +351,19 @@ class AgentChannel:
                 return True
         return False
 
-    def _end_segment(self, item_id: str) -> str:
-        """The segment in which the item was cut; by default the one that is fed now, or was last."""
-        segment = self._segment_of.setdefault(item_id, str(self._segment))
-        self._segment_ended = self._segment_ended or segment == str(self._segment)
-        return segment
-
-    def _collect(self) -> None:
-        if self._fed is None:
-            self._writes += self._received.writes
+    def _place_user(self, came: _Came, samples: Samples) -> None:
+        assert self._channels is not None
+        if came.at is None:
+            self._channels.user.chunk(came.t, samples)
         else:
-            self._writes += self._fed.writes
-            self._fed.writes.clear()
-        self._received.writes.clear()
+            self._channels.user.chunk_at(came.at, samples)
+        if len(samples) and self._user_source != "timed_tap":
+            self._user_source = "timed_tap" if came.at is not None else "tap" if self._user_fed else "sent"
 
+    def _place_received(self, came: _Came, samples: Samples) -> None:
+        assert self._channels is not None
+        self._channels.agent.received(came.t, came.item_id, samples, muted=came.muted)
 
-@dataclass(frozen=True, slots=True)
-class _Channels:
-    user: Microphone
-    agent: AgentChannel
-    rate: int
-
-
-class Tracks:
-    """The two channels of one conversation. Times are seconds since its start.
-
-    The recording's rate is the higher of the session's two as they are known when the first audio
-    comes, or else that audio's own.
-    """
-
-    def __init__(self, fed_rate: int = PCM16.rate) -> None:
-        self._fed_rate = fed_rate
-        self._formats: dict[int, Format] = {}
-        self._decoders: dict[tuple[int, bool], Decoder] = {}
-        self._channels: _Channels | None = None
-        self._user_fed = False
-
-    @property
-    def rate(self) -> int | None:
-        """Hz; None until the first audio decides it."""
-        return None if self._channels is None else self._channels.rate
-
-    def set_formats(self, user: Format | None, agent: Format | None) -> None:
-        """The session's formats, as far as they are known."""
-        self._formats.update({channel: f for channel, f in ((USER, user), (AGENT, agent)) if f is not None})
-
-    def user_sent(self, t: float, payload: object) -> None:
-        """``input_audio_buffer.append``'s base64 was handed over at ``t``.
-
-        Raises:
-            ValueError: the payload is no base64 audio.
-        """
-        decoder, channels = self._input(USER)
-        samples = decoder.decode_base64(payload)
-        if not self._user_fed:
-            channels.user.chunk(t, samples)
-
-    def agent_received(self, t: float, item_id: str, payload: object, *, muted: bool = False) -> None:
-        """``response.output_audio.delta``'s base64 arrived at ``t``; muted speech is not heard.
-
-        Raises:
-            ValueError: the payload is no base64 audio.
-        """
-        decoder, channels = self._input(AGENT)
-        channels.agent.received(t, item_id, decoder.decode_base64(payload), muted=muted)
-
-    def user_fed(self, t: float, pcm: bytes, at: float | None = None) -> None:
-        """The application recorded PCM16 of the user itself, from ``at`` on if it says so.
-
-        With the first of it, all that was captured automatically is taken back.
-        """
-        decoder, channels = self._input(USER, fed=True)
-        samples = decoder.decode(pcm)
-        if not len(samples):
-            return
-        if not self._user_fed:
-            self._user_fed = True
-            channels.user.restart()
-        if at is None:
-            channels.user.chunk(t, samples)
-        else:
-            channels.user.chunk_at(at, samples)
-
-    def agent_fed(self, t: float, pcm: bytes, at: float | None = None) -> None:
-        """The application played PCM16 of the agent itself, from ``at`` on if it says so.
-
-        With the first of it, all that was captured automatically is taken back.
-        """
-        decoder, channels = self._input(AGENT, fed=True)
-        channels.agent.fed(t, decoder.decode(pcm), at)
-
-    def barge_in(self, t: float) -> list[Cut]:
-        """What the agent still had to say at ``t`` is not heard."""
-        return [] if self._channels is None else self._channels.agent.barge_in(t)
-
-    def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
-        """``conversation.item.truncate`` was sent at ``t``; None when nothing of the item arrived."""
-        return None if self._channels is None else self._channels.agent.truncate(t, item_id, heard_ms)
-
-    def truncate_refused(self, item_id: str) -> Cut | None:
-        """The server refused the item's latest truncation; tells how it is cut all the same, if it is."""
-        return None if self._channels is None else self._channels.agent.truncate_refused(item_id)
-
-    def playing_until(self, item_id: str) -> float | None:
-        """When the last of the item is heard, in seconds; None when nothing of it is."""
-        return None if self._channels is None else self._channels.agent.playing_until(item_id)
-
-    def advance(self, t: float) -> None:
-        """Time went on to ``t``."""
-        if self._channels is not None:
-            self._channels.user.advance(t)
-
-    def close(self, t: float) -> list[Cut]:
-        """The conversation ended at ``t``: audio still queued was not heard."""
-        if self._channels is None:
-            return []
-        self._channels.user.close()
-        return self._channels.agent.barge_in(t, final=True)
-
-    def take_writes(self) -> list[ChannelWrite]:
-        """What is to be written since the last call, in order."""
-        if self._channels is None:
-            return []
-        user, agent = self._channels.user, self._channels.agent
-        writes = [ChannelWrite(USER, write) for write in user.writes]
-        user.writes.clear()
-        return writes + [ChannelWrite(AGENT, write) for write in agent.take_writes()]
-
-    def _input(self, channel: int, *, fed: bool = False) -> tuple[Decoder, _Channels]:
-        wanted = Format("pcm16", self._fed_rate) if fed else self._formats.get(channel, PCM16)
-        if self._channels is None:
-            rate = max((known.rate for known in self._formats.values()), default=wanted.rate)
-            self._channels = _Channels(Microphone(rate), AgentChannel(rate), rate)
-        decoder = self._decoders.get((channel, fed))
-        if decoder is None or decoder.format != wanted:
-            decoder = self._decoders[channel, fed] = Decoder(wanted, self._channels.rate)
-        return decoder, self._channels
+    def _place_fed(self, came: _Came, samples: Samples) -> None:
+        assert self._channels is not None
+        self._channels.agent.fed(came.t, samples, came.at)

@@ -1,0 +1,70 @@
+"""Recordings in a store that a URL names: a bucket, a share, whatever fsspec knows (the ``storage`` extra)."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+#: Bytes a store's client may hold back before it sends them; S3's own choice of 50 MB is more than a
+#: recording may cost in memory, and 5 MiB the least that S3 takes.
+BLOCK_BYTES = 5 * 2**20
+
+#: Where what stands before the @ is a container's name, and no secret.
+_CONTAINERS = ("abfs", "abfss")
+
+
+def check(url: str) -> None:
+    """See that recordings can be put there.
+
+    Raises:
+        ValueError: fsspec is not installed, does not know such a store, or lacks the package for it.
+    """
+    protocol = url.split("://", 1)[0]
+    try:
+        import fsspec  # noqa: PLC0415 - an extra, needed by nobody else
+    except ImportError:
+        raise ValueError(
+            f"a recording at {protocol}:// needs fsspec: pip install 'langsmith-realtime[storage]'"
+        ) from None
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"a recording cannot be put at {protocol}://: {error}") from None
+
+
+def public(url: str) -> str:
+    """The URL without what it carries to be let in: user, password and parameters."""
+    protocol, _, rest = url.partition("://")
+    user, _, host = rest.rpartition("@")
+    # A password may hold whatever else separates the parts of a URL.
+    if ":" in user or not ("/" in user or protocol in _CONTAINERS):
+        rest = host
+    return f"{protocol}://{re.split('[?#]', rest)[0]}"
+
+
+def upload(path: Path, folder: str) -> str:
+    """Put the file into the folder that a URL names; tells its own URL, which anybody may read.
+
+    Raises:
+        Exception: whatever the store's client raises.
+    """
+    import fsspec  # noqa: PLC0415 - an extra, needed by nobody else
+
+    address, mark, parameters = folder.partition("?")
+    target = f"{address.rstrip('/')}/{path.name}{mark}{parameters}"
+    filesystem, place = fsspec.core.url_to_fs(target)
+    if "file" in _protocols(filesystem):
+        # Other stores have their own rules of who may read what; on a disk they are ours.
+        Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with path.open("rb") as source, filesystem.open(place, "wb", block_size=BLOCK_BYTES) as stored:
+        shutil.copyfileobj(source, stored, 2**20)
+    return public(target)
+
+
+def _protocols(filesystem: Any) -> tuple[str, ...]:
+    protocol = filesystem.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

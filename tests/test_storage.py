@@ -1,0 +1,69 @@
+"""Stores that a URL names: what is put there, and that nobody learns how one is let in."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from langsmith_realtime import Recording, storage
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://bucket/folder", "s3://bucket/folder"),
+        ("s3://key:secret@bucket/folder", "s3://bucket/folder"),
+        ("s3://key:sec/ret@bucket/folder", "s3://bucket/folder"),
+        ("s3://key:sec?r#et@bucket/folder", "s3://bucket/folder"),
+        ("https://token@host/folder?sig=secret#secret", "https://host/folder"),
+        ("s3://bucket/me@home/folder", "s3://bucket/me@home/folder"),
+        (
+            "abfs://container@account.dfs.core.windows.net/folder",
+            "abfs://container@account.dfs.core.windows.net/folder",
+        ),
+        ("abfs://user:secret@account/folder", "abfs://account/folder"),
+        ("file:///folder", "file:///folder"),
+    ],
+)
+def test_a_url_is_shown_without_what_lets_one_in(url: str, shown: str) -> None:
+    assert storage.public(url) == shown
+
+
+def test_a_file_is_put_into_the_folder_under_its_own_name(tmp_path: Path) -> None:
+    source = tmp_path / "a.wav"
+    source.write_bytes(b"sound" * 1_000_000)
+    assert storage.upload(source, "memory://folder/") == "memory://folder/a.wav"
+    with fsspec.open("memory://folder/a.wav") as stored:
+        assert stored.read() == source.read_bytes()
+
+
+def test_on_this_machines_disk_only_its_owner_reads_it(tmp_path: Path) -> None:
+    source, folder = tmp_path / "a.wav", tmp_path / "deep" / "er"
+    source.write_bytes(b"sound")
+    assert storage.upload(source, f"file://{folder}") == f"file://{folder}/a.wav"
+    assert (folder / "a.wav").read_bytes() == b"sound"
+    assert stat.S_IMODE((folder / "a.wav").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with pytest.raises(FileExistsError):
+        storage.upload(source, f"file://{folder}")
+
+
+def test_a_url_without_fsspec_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(ValueError, match=r"s3:// needs fsspec: pip install 'langsmith-realtime\[storage\]'"):
+        Recording(directory="s3://key:secret@bucket")
+    assert Recording(directory="folder").directory == "folder"
+
+
+def test_a_store_nobody_knows_is_refused_without_its_secrets() -> None:
+    with pytest.raises(ValueError, match="cannot be put at nowhere://") as refused:
+        Recording(directory="nowhere://key:secret@bucket")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_url_is_not_shown_where_options_are() -> None:
+    assert "secret" not in repr(Recording(directory="memory://key:secret@bucket"))
