@@ -7,56 +7,89 @@ import json
 import os
 import subprocess
 import sys
-from statistics import median
+import tempfile
+from pathlib import Path
 
-from bench.loops import WAYS
-from langsmith_realtime.collector import Collector
+from bench import accuracy, conversation, report
+from bench.collecting import Counting
+from bench.report import Results
+from bench.ways import WAYS
+
+#: Ways that trace, whose growth is of interest.
+GROWING = ("plain", "langsmith", "ours")
+#: Turns of each of many conversations at once.
+PACED_TURNS = 2
 
 
-def run(way: str, turns: int, endpoint: str) -> dict[str, float]:
-    """Measure one way in a process of its own."""
-    environment = {
-        **os.environ,
-        "LANGSMITH_ENDPOINT": endpoint,
-        "LANGSMITH_API_KEY": "local",
-        "LANGSMITH_TRACING": "true",
-    }
-    command = [sys.executable, "-m", "bench.loops", way, str(turns)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    result: dict[str, float] = json.loads(done.stdout)
-    return result
+class Bench:
+    """Measures ways in processes of their own, against one collector."""
+
+    def __init__(self, counting: Counting, folder: Path) -> None:
+        self._counting = counting
+        self._folder = folder
+        conversation.make(folder / "warm-up", 1)
+
+    def conversation(self, turns: int) -> Path:
+        path = self._folder / f"turns-{turns}"
+        if not path.exists():
+            conversation.make(path, turns)
+        return path
+
+    def measure(self, module: str, way: str, path: Path, *more: object) -> dict[str, float]:
+        """One run, and what of it reached the collector; the warm-up with its one turn is in there too."""
+        environment = {
+            **os.environ,
+            "LANGSMITH_ENDPOINT": self._counting.url,
+            "LANGSMITH_API_KEY": "local",
+            "LANGSMITH_TRACING": "true",
+            "LANGSMITH_REALTIME_DIR": str(self._folder / "journals"),  # nobody else's conversations are recovered
+        }
+        command = [sys.executable, "-m", module, way, str(path), *map(str, more)]
+        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+        return {**json.loads(done.stdout), **self._counting.counted()}
+
+    def alternating(self, ways: list[str], turns: int, repeat: int) -> Results:
+        """Every way, one after another, as often as wished: what disturbs one then disturbs all."""
+        path = self.conversation(turns)
+        runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
+        for _ in range(repeat):
+            for way in ways:
+                runs[way].append(self.measure("bench.loops", way, path))
+        return {way: _best(measured) for way, measured in runs.items()}
+
+    def at_once(self, count: int) -> Results:
+        path = self.conversation(PACED_TURNS)
+        return {way: self.measure("bench.paced", way, path, count) for way in GROWING}
+
+
+def _best(runs: list[dict[str, float]]) -> dict[str, float]:
+    """The least of each number: what else the machine does can only add to it."""
+    return {key: min(run[key] for run in runs) for key in runs[0]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=60, help="spoken turns of about 5 s each (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs, of which the median counts (default: %(default)s)")
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--turns", type=int, default=100, help="spoken turns of 5 s each (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs, of which the best counts (default: %(default)s)")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="(default: all)")
+    parser.add_argument("--short", action="store_true", help="only the one comparison, not how it grows")
+    parser.add_argument("--full", action="store_true", help="also 1,000 turns, and 500 conversations at once")
     options = parser.parse_args()
-    results: dict[str, dict[str, float]] = {}
-    with Collector() as collector:
-        for way in WAYS:
-            runs = [run(way, options.turns, collector.url) for _ in range(options.repeat)]
-            results[way] = {key: median(result[key] for result in runs) for key in runs[0]}
-    events = results["plain"]["events"]
-    print(f"{options.turns} turns, {events:.0f} events, median of {options.repeat} runs\n")
-    print(f"{'':12}{'loop µs/event':>15}{'added':>9}{'process s':>12}{'stall ms':>11}{'memory MB':>11}")
-    plain = results["plain"]
-    for way, result in results.items():
-        loop = result["loop_cpu"] / events * 1e6
-        added = (result["loop_cpu"] - plain["loop_cpu"]) / events * 1e6
-        print(
-            f"{way:12}{loop:15.1f}{added:9.1f}{result['process_cpu']:12.2f}"
-            f"{result['stall'] * 1e3:11.1f}{result['memory_mb']:11.1f}"
-        )
-    theirs, ours = results["langsmith"], results["ours"]
-    print("\nours / LangSmith's integration:")
-    for name, key in (("CPU added to the loop", "loop_cpu"), ("process CPU added", "process_cpu")):
-        print(f"  {name:24}{(ours[key] - plain[key]) / (theirs[key] - plain[key]):.2f}")
-    print(f"  {'longest stall':24}{ours['stall'] / theirs['stall']:.2f}")
-    print(f"  {'memory added':24}{ours['memory_mb'] / max(theirs['memory_mb'], 0.1):.2f}")
-    print("\nours / plain loop:")
-    print(f"  {'CPU of the loop':24}{ours['loop_cpu'] / plain['loop_cpu']:.2f}")
-    print(f"  {'switched off':24}{results['off']['loop_cpu'] / plain['loop_cpu']:.2f}")
+    ways = list(dict.fromkeys(["plain", *options.ways]))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Counting() as counting:
+        bench = Bench(counting, Path(folder))
+        main_results = bench.alternating(ways, options.turns, options.repeat)
+        print(report.comparison(main_results, options.turns, options.repeat), flush=True)
+        if options.short:
+            return
+        turns = [10, *([1000] if options.full else [])]
+        by_turns = {count: bench.alternating([w for w in GROWING if w in ways], count, 1) for count in turns}
+        by_turns[options.turns] = main_results
+        print(report.growth_with_turns(by_turns), flush=True)
+        counts = [1, 10, 100, *([500] if options.full else [])]
+        print(report.growth_with_conversations({count: bench.at_once(count) for count in counts}), flush=True)
+    print()
+    accuracy.on_simulated_time()
 
 
 if __name__ == "__main__":

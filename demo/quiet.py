@@ -40,9 +40,11 @@ def langsmith_silenced() -> Iterator[Reports]:
     try:
         yield reports
     finally:
-        for logger in loggers:
-            logger.removeHandler(reports)
-            logger.propagate = True
+        # With a refused key all is tried once more when the process ends, and would be reported again.
+        if not reports.key_refused:
+            for logger in loggers:
+                logger.removeHandler(reports)
+                logger.propagate = True
 
 
 @contextmanager

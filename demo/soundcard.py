@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from demo.devices import BLOCK_FRAMES, DeviceError, Devices, Listener
 from demo.playback import BYTES_PER_FRAME, RATE
-from demo.streamclock import StreamClock
+from demo.streamclock import MicrophoneClock, SpeakerClock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from types import ModuleType
+
+LATENCY_S = 0.1  # by default half of it, within which a busy machine may not get round to calling us
 
 
 class NoSoundCardError(DeviceError):
@@ -28,6 +30,7 @@ class SoundCard(Devices):
         self._sounddevice = _import_sounddevice()
         self._listener: Listener | None = None
         self._streams: list[Any] = []
+        self._played = SpeakerClock()
         try:
             for kind in ("input", "output"):
                 self._sounddevice.query_devices(kind=kind)
@@ -38,7 +41,13 @@ class SoundCard(Devices):
 
     def start(self, listener: Listener) -> None:
         self._listener = listener
-        options = {"samplerate": RATE, "channels": 1, "dtype": "int16", "blocksize": BLOCK_FRAMES}
+        options = {
+            "samplerate": RATE,
+            "channels": 1,
+            "dtype": "int16",
+            "blocksize": BLOCK_FRAMES,
+            "latency": LATENCY_S,
+        }
         try:
             self._streams = [
                 self._sounddevice.RawInputStream(
@@ -58,14 +67,14 @@ class SoundCard(Devices):
             ) from error
 
     def close(self) -> None:
-        self._listener = None
+        listener, self._listener = self._listener, None
         for stream in self._streams:
             stream.close(ignore_errors=True)
         self._streams = []
+        _report(self._played.rest(), listener)
 
     def _hear(self) -> Callable[..., None]:
-        # What a microphone says of its times may wander by 60 ms within seconds (ALSA over PulseAudio).
-        clock = StreamClock(device_times_wander=True)
+        clock = MicrophoneClock()
 
         def callback(data: Any, frames: int, times: Any, _flags: Any) -> None:
             at = clock.time_of(times.inputBufferAdcTime, times.currentTime, frames)
@@ -75,14 +84,12 @@ class SoundCard(Devices):
         return callback
 
     def _speak(self) -> Callable[..., None]:
-        clock = StreamClock()
-
-        def callback(data: Any, frames: int, times: Any, _flags: Any) -> None:
-            at = clock.time_of(times.outputBufferDacTime, times.currentTime, frames)
+        def callback(data: Any, frames: int, times: Any, flags: Any) -> None:
             pcm = self._queue.take(frames)
             data[:] = pcm.ljust(frames * BYTES_PER_FRAME, b"\0")
-            if pcm and self._listener is not None:
-                self._listener.speaker(pcm, at)
+            device_time, now = times.outputBufferDacTime, times.currentTime
+            known = self._played.played(pcm, frames, device_time, now, ran_dry=flags.output_underflow)
+            _report(known, self._listener)
 
         return callback
 
@@ -90,6 +97,12 @@ class SoundCard(Devices):
         """PortAudio raises nothing when a device goes away: its stream just ends."""
         if self._listener is not None:
             self._listener.lost(DeviceError(f"The {device} was lost: reconnect it and start again."))
+
+
+def _report(heard: Iterable[tuple[bytes, float]], listener: Listener | None) -> None:
+    for pcm, at in heard:
+        if pcm and listener is not None:
+            listener.speaker(pcm, at)
 
 
 def _import_sounddevice() -> ModuleType:

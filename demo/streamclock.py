@@ -1,72 +1,139 @@
-"""When the blocks of a sound card's stream are at the device, on the clock of the rest of the program."""
+"""When the blocks of a sound card's streams are at the device, on the clock of the rest of the program.
+
+Blocks follow each other seamlessly: sound placed by raw device times would have clicks and gaps that nobody heard.
+Device times are PortAudio's, in seconds; 0 from drivers that do not know them.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING
 
 from demo.playback import RATE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-SETTLED_AFTER_BLOCKS = 10  # while a device starts, its times jump
-OBSERVED_BLOCKS = 50
-DRIFT_S = 0.02
+MICROPHONE_SETTLED_AFTER_BLOCKS = 10  # while a device starts, its times jump
+MICROPHONE_KNOWN_AFTER_BLOCKS = 100  # one of them came in time
+SPEAKER_SETTLED_AFTER_BLOCKS = 25  # and after it ran dry; a speaker's blocks can wait
+ASTRAY_S = 0.02
 GAP_S = 1.0
+FOLLOWED = 100e-6  # a part of the time that goes by: two clocks hardly differ by more
 
 
-class StreamClock:
-    """Turns one stream's times into `time.monotonic()` seconds, free of the jitter of single callbacks.
+class MicrophoneClock:
+    """When what was said reached the microphone, by the callbacks that came soonest: none comes early.
 
-    Once the device has settled, blocks follow each other seamlessly: sound placed by raw device times would have
-    clicks and gaps that nobody heard. Only when the device is more than `DRIFT_S` away in most of the last
-    `OBSERVED_BLOCKS` (two clocks drift, or blocks were lost), or `GAP_S` away at once (the machine slept), is it
-    followed.
-
-    With `device_times_wander` the device's own times are believed only while it settles; then the delay they told
-    is taken to stay, and the callbacks' times are used.
+    Of the device's own times only the shortest delay is believed: over PulseAudio they wander by 100 ms within
+    seconds. A callback hands over what has been said, so the delay is a block at least.
     """
 
-    def __init__(self, *, device_times_wander: bool = False, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._wander = device_times_wander
-        self._offset: float | None = None
+        self._pace = _Pace(blocks=50, usual=min)
         self._blocks = 0
-        self._delays: list[float] = []
+        self._delay = GAP_S
         self._next = 0.0
-        self._astray: deque[float] = deque(maxlen=OBSERVED_BLOCKS)
 
     def time_of(self, device_time: float, current_time: float, frames: int) -> float:
-        """When the first of a block's `frames` frames is at the device.
+        """`time.monotonic()` seconds of the first of a block's `frames` frames.
 
-        Both times are PortAudio's, in seconds: of that frame (0 from drivers that do not know), and of the callback.
+        `device_time` is that frame's, `current_time` the callback's.
         """
-        seen = self._monotonic() - current_time
-        # A callback is only ever late, so the smallest difference is the true one; beyond a second a clock was set.
-        if self._offset is None or abs(seen - self._offset) > 1:
-            self._offset = seen
-        self._offset = min(self._offset + 1e-6, seen)
-        astray = self._offset + self._measured(device_time or current_time, current_time) - self._next
-        self._astray.append(astray)
+        told = current_time - device_time if device_time else 0.0
         self._blocks += 1
-        if self._blocks <= SETTLED_AFTER_BLOCKS or abs(astray) > GAP_S:
-            self._follow(astray)
-        elif len(self._astray) == OBSERVED_BLOCKS and abs(usual := median(self._astray)) > DRIFT_S:
-            self._follow(usual)
+        if self._blocks <= MICROPHONE_SETTLED_AFTER_BLOCKS:
+            self._next = self._monotonic() - max(told, frames / RATE)
+        else:
+            self._delay = min(self._delay, told)
+            astray = self._monotonic() - max(self._delay, frames / RATE) - self._next
+            sooner = astray < 0 and self._blocks <= MICROPHONE_KNOWN_AFTER_BLOCKS
+            self._next += astray if sooner or abs(astray) > GAP_S else self._pace.follow(astray, frames)
         at = self._next
         self._next += frames / RATE
         return at
 
-    def _measured(self, device_time: float, current_time: float) -> float:
-        if self._blocks < SETTLED_AFTER_BLOCKS:
-            self._delays.append(device_time - current_time)
-        elif self._wander:
-            return current_time + median(self._delays)
-        return device_time
 
-    def _follow(self, astray: float) -> None:
-        self._next += astray
+class SpeakerClock:
+    """When what the speaker was given is heard: in order and without a gap, unless the speaker runs dry.
+
+    Then it falls silent and plays what comes next that much later. Its times tell how much once it has settled again,
+    so blocks wait for that. Otherwise its times are followed little by little: on a busy machine PulseAudio's may be
+    wrong by 50 ms for 4 s.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._pace = _Pace(blocks=500, usual=partial(min, key=abs))
+        self._next: float | None = None  # None until the device has settled
+        self._waiting: list[tuple[bytes, int]] = []
+        self._begins: list[float] = []  # of what waits, as each block tells it
+
+    def played(
+        self, pcm: bytes, frames: int, device_time: float, current_time: float, *, ran_dry: bool = False
+    ) -> list[tuple[bytes, float]]:
+        """What is now known of this block of `frames` frames and those before: each with when its first frame is heard.
+
+        The time is in `time.monotonic()` seconds. `device_time` is when the device says so, `current_time` the
+        callback's; `ran_dry` when the device says that, which not every one does.
+        """
+        now = self._monotonic()
+        heard = now + (device_time - current_time if device_time else 0.0)
+        if self._next is not None:
+            too_late = bool(device_time) and now > self._next  # nothing is heard before it is handed over
+            if ran_dry or too_late or abs(heard - self._next) > GAP_S:
+                self._next = None
+            else:
+                self._next += self._pace.follow(heard - self._next, frames)
+        if self._next is None:
+            self._begins.append(heard - sum(waiting for _, waiting in self._waiting) / RATE)
+        self._waiting.append((pcm, frames))
+        if len(self._begins) == SPEAKER_SETTLED_AFTER_BLOCKS:
+            self._settle()
+        return [] if self._next is None else self._take()
+
+    def rest(self) -> list[tuple[bytes, float]]:
+        """What still waits when nothing follows any more, as well as it is known."""
+        if self._begins:
+            self._settle()
+        return self._take()
+
+    def _settle(self) -> None:
+        self._next = median(self._begins[-len(self._begins) // 2 :])
+        self._begins.clear()
+        self._pace.restart()
+
+    def _take(self) -> list[tuple[bytes, float]]:
+        known = []
+        for pcm, frames in self._waiting:
+            assert self._next is not None
+            known.append((pcm, self._next))
+            self._next += frames / RATE
+        self._waiting.clear()
+        return known
+
+
+class _Pace:
+    """Follows a device little by little, at once where it is more than `ASTRAY_S` away, by its last `blocks`."""
+
+    def __init__(self, *, blocks: int, usual: Callable[[Iterable[float]], float]) -> None:
+        self._astray: deque[float] = deque(maxlen=blocks)
+        self._usual = usual
+
+    def follow(self, astray: float, frames: int) -> float:
+        """By how many seconds to move, now that a block of `frames` frames is `astray` seconds away."""
+        self._astray.append(astray)
+        usual = self._usual(self._astray)
+        if len(self._astray) == self._astray.maxlen and abs(usual) > ASTRAY_S:
+            self.restart()
+            return usual
+        most = FOLLOWED * frames / RATE
+        return max(-most, min(usual, most))
+
+    def restart(self) -> None:
+        """The device has begun anew."""
         self._astray.clear()

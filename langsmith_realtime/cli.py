@@ -7,8 +7,12 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from langsmith import Client
+
+from langsmith_realtime.journal import JournalError, state_directory
 from langsmith_realtime.testing import RealtimeServer, WrongFramesError, load_script, script_file
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_collector(commands)
     _add_serve_agent(commands)
+    _add_recover(commands)
+    _add_replay(commands)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
@@ -118,6 +124,59 @@ def _serve_agent(arguments: argparse.Namespace) -> int:
         return _fail(f"The server cannot start: {error}. Choose another --port.")
     except WrongFramesError as wrong:
         return _fail(str(wrong))
+    return 0
+
+
+def _add_recover(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "recover",
+        help="complete the traces of conversations that were not delivered",
+        description="Complete the traces of conversations whose process died, or that LangSmith did not take, "
+        "where LangSmith's settings point. What is meant for elsewhere is left, and named.",
+    )
+    parser.add_argument(
+        "--dir", type=Path, help="where the journals are (default: LANGSMITH_REALTIME_DIR, or the platform's folder)"
+    )
+    parser.set_defaults(run=_recover)
+
+
+def _recover(arguments: argparse.Namespace) -> int:
+    from langsmith_realtime.recovery import Fate, recover  # noqa: PLC0415 - most commands need nothing of LangSmith
+    from langsmith_realtime.retention import tidy  # noqa: PLC0415
+
+    directory = (arguments.dir or state_directory()).absolute()
+    left = completed = 0
+    for found in recover(Client(auto_batch_tracing=False), directory):
+        completed += found.fate is Fate.COMPLETED
+        left += found.fate not in (Fate.COMPLETED, Fate.ALIVE)
+        _say(f"{found.folder.name}: {found.fate.value}" + (f" ({found.detail})" if found.detail else ""))
+    tidy(directory)
+    _say(f"{completed} completed, {left} left in {directory}")
+    return 1 if left else 0
+
+
+def _add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "replay",
+        help="trace a kept conversation once more",
+        description="Trace a conversation whose journal was kept once more, under new ids, where LangSmith's "
+        "settings point.",
+    )
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of the conversation")
+    parser.add_argument("--project", help="the LangSmith project (default: what LangSmith's settings say)")
+    parser.set_defaults(run=_replay)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from langsmith_realtime.recovery import replay_anew  # noqa: PLC0415 - most commands need nothing of LangSmith
+
+    try:
+        trace_id = replay_anew(arguments.folder, Client(auto_batch_tracing=False), project=arguments.project)
+    except JournalError as error:
+        return _fail(f"The conversation cannot be replayed: {error}.")
+    if trace_id is None:
+        return _fail("Not everything could be delivered; see the log.")
+    _say(f"Traced as {trace_id}")
     return 0
 
 

@@ -11,10 +11,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from langsmith_realtime.audio.tracks import Tracks
+from langsmith_realtime.audio.formats import Format
+from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
 from langsmith_realtime.calls import Calls
 from langsmith_realtime.events import Event, announced_calls, mapping, number, of_type, sequence, text
-from langsmith_realtime.happenings import EventRun, Happening, ModelRun, Ref
+from langsmith_realtime.happenings import EventRun, Failure, Happening, ModelRun, Ref
 from langsmith_realtime.hearing import Hearing
 from langsmith_realtime.items import Item, Items, messages_of
 from langsmith_realtime.mcp import FAILED, McpCalls
@@ -24,9 +25,14 @@ from langsmith_realtime.responses import Response, error_text, model_run, outcom
 from langsmith_realtime.setup import Setup
 from langsmith_realtime.turns import Turns
 from langsmith_realtime.usage import Usage
+from langsmith_realtime.utterances import Utterances
 
+#: How often responses are looked at that only time completes, in seconds.
+LOOK_S = 0.1
 #: How long a response's run waits for the transcripts of what it answered, in seconds.
 TRANSCRIPT_PATIENCE = 30.0
+#: How far from where it is thought to play an item may be where the application feeds what it plays, in seconds.
+FED_LATE = 1.0
 #: Out-of-band requests that no response was created for so far.
 PENDING_REQUESTS = 64
 
@@ -51,12 +57,16 @@ class Conversation:
         self._prices = prices
         self._lasted = 0.0
         self._turns = Turns()
+        self._utterances = Utterances()
         self._hearing = Hearing(self.items, self.tracks, self._turns)
         self._undecodable_sent = 0
         self._calls = Calls()
         self._mcp = McpCalls()
         self._responses: dict[str, Response] = {}
         self._unsettled: list[Response] = []  # done, but not yet known in full
+        self._looked = 0.0  # at those, when
+        # The user's format that was asked for and is not confirmed yet, with the client's event_id.
+        self._asked_format: tuple[str | None, Format] | None = None
         # Out-of-band requests: the client's event_id, and the response it asked for.
         self._requests: deque[tuple[str | None, dict[str, Any]]] = deque(maxlen=PENDING_REQUESTS)
 
@@ -69,13 +79,15 @@ class Conversation:
 
         ``agent_speaking`` is what the application says of its own playback at this moment.
         """
-        before = self.advance(t)
         if event.is_delta:
+            before = self._go_on(t)
             self._delta(event, t)
             return before
+        before = self.advance(t)
         self.events += 1
         if event.kind == "input_audio_buffer.speech_started":
             start_ms = number(event.body.get("audio_start_ms"))
+            self._utterances.started(text(event.body.get("item_id")), self._turns.moment(t, start_ms))
             self._turns.speech_started(t, None if start_ms is None else start_ms + self._padding_ms())
             active = [response for response in self._responses.values() if response.in_band]
             self._hearing.speech_started(t, active, interrupts=self.setup.interrupts, agent_speaking=agent_speaking)
@@ -84,14 +96,16 @@ class Conversation:
 
     def client_event(self, event: Event, t: float) -> list[Happening]:
         """The application sent an event at ``t``."""
-        happenings = self.advance(t)
         body = event.body
         if event.kind == "input_audio_buffer.append":
+            happenings = self._go_on(t)
             try:
                 self._turns.wrote(t, self.tracks.user_sent(t, body.get("audio")))
             except ValueError:
                 self._undecodable_sent += 1
-        elif event.kind == "input_audio_buffer.commit":
+            return happenings
+        happenings = self.advance(t)
+        if event.kind == "input_audio_buffer.commit":
             self._turns.commit_sent(t)
         elif event.kind == "conversation.item.create":
             result = of_type(mapping(body.get("item")), "function_call_output")
@@ -101,7 +115,9 @@ class Conversation:
             # What is sent from here on is in the new format, before the server confirms it.
             asked = Setup()
             asked.update(body.get("session"))
-            self.tracks.set_formats(asked.user_format, None)
+            if asked.user_format is not None:
+                self._asked_format = (text(body.get("event_id")), asked.user_format)
+                self.tracks.set_formats(asked.user_format, None)
         elif event.kind == "conversation.item.truncate":
             self._hearing.truncate(body, t)
         elif event.kind == "response.create" and mapping(body.get("response")).get("conversation") == "none":
@@ -122,8 +138,13 @@ class Conversation:
         """The application's own block around a call ended, with an error or without."""
         self._calls.left(call_id, t, error)
 
+    def _go_on(self, t: float) -> list[Happening]:
+        """Time went on to ``t``, and nothing else happened: many frames a second bring that news."""
+        return self.advance(t) if t >= self._looked + LOOK_S else []
+
     def advance(self, t: float) -> list[Happening]:
         """Time went on to ``t``: responses that are known in full by now."""
+        self._looked = t
         self.tracks.advance(t)
         settled: list[Happening] = []
         unsettled = []
@@ -143,6 +164,17 @@ class Conversation:
         runs: list[Happening] = [self._model_run(response) for response in self._unsettled]
         self._unsettled = []
         return [*runs, *self._mcp.close(), *self._calls.close()]
+
+    def sound_of(self, item_id: str) -> tuple[int, float, float] | None:
+        """The channel in which an item is heard, since when and until when, as far as is known by now."""
+        spoken = self._utterances.span(item_id)
+        if spoken is not None:
+            return USER, *spoken
+        begins, ends = self.tracks.begins(item_id), self.tracks.playing_until(item_id)
+        if begins is None or ends is None:
+            return None
+        margin = FED_LATE if self.tracks.agent_is_fed else 0.0
+        return AGENT, begins - margin, ends + margin
 
     # What the root says of the whole
 
@@ -200,10 +232,14 @@ class Conversation:
     def on_session(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         known = self.setup.session_id
         self.setup.update(event.body.get("session"))
-        self.tracks.set_formats(self.setup.user_format, self.setup.agent_format)
+        # A change that was sent before the session's first word is not taken back by that word.
+        asked = self._asked_format if event.kind == "session.created" and known is None else None
+        self._asked_format = asked
+        self.tracks.set_formats(asked[1] if asked else self.setup.user_format, self.setup.agent_format)
         if event.kind == "session.created" and known is not None and known != self.setup.session_id:
             self.reconnections += 1
             self._turns.reconnected(t)
+            self._hearing.reconnected()
             self._abandon_responses(t)
             run = EventRun(ref, event.name, event.body, metadata={"reconnected": True})
             return [run, *self.advance(t)]
@@ -214,12 +250,14 @@ class Conversation:
         self._hearing.refused(error)
         if error.get("code") == "input_audio_buffer_commit_empty":
             self._turns.commit_refused()
-        self.tracks.set_formats(self.setup.user_format, None)  # if it was a change of it that was refused
         refused = text(error.get("event_id"))
+        if self._asked_format is not None and refused == self._asked_format[0]:
+            self._asked_format = None
+            self.tracks.set_formats(self.setup.user_format, None)
         if refused is not None:
             asked = [request for request in self._requests if request[0] != refused]
             self._requests = deque(asked, maxlen=PENDING_REQUESTS)
-        return [self._run(event, ref, error_text(error) or "error")]
+        return [self._run(event, ref, error_text(error) or Failure("error"))]
 
     # Items
 
@@ -241,6 +279,7 @@ class Conversation:
     def on_committed(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         self._turns.committed(t)
         item_id = text(event.body.get("item_id"))
+        self._utterances.committed(item_id, t)
         if item_id is not None:
             item = self.items.place(item_id, event.body.get("previous_item_id"))
             item.role = item.role or "user"
@@ -266,8 +305,8 @@ class Conversation:
                 self.items.set_words(item_id, _index(event.body), event.body.get("transcript"), kind="audio")
         if not failed:
             self.usage.transcribed(self.setup.transcription_model, event.body.get("usage"))
-        reason = error_text(mapping(event.body.get("error"))) or "no reason given"
-        run = self._run(event, ref, f"transcription failed: {reason}" if failed else None)
+        reason = error_text(mapping(event.body.get("error"))) or Failure("no reason given")
+        run = self._run(event, ref, reason.of("transcription failed") if failed else None)
         return [run, *self.advance(t)]
 
     def on_words(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
@@ -281,8 +320,14 @@ class Conversation:
 
     # Speech and playback
 
+    def on_cleared(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+        self._utterances.cleared(t)
+        return [self._run(event, ref)]
+
     def on_speech_stopped(self, event: Event, t: float, ref: Ref) -> list[Happening]:
-        self._turns.speech_stopped(t, number(event.body.get("audio_end_ms")))
+        end_ms = number(event.body.get("audio_end_ms"))
+        self._utterances.stopped(text(event.body.get("item_id")), self._turns.moment(t, end_ms))
+        self._turns.speech_stopped(t, end_ms)
         return [self._run(event, ref)]
 
     def on_server_plays(self, event: Event, t: float, ref: Ref) -> list[Happening]:
@@ -375,7 +420,7 @@ class Conversation:
         return [run, *self._mcp.event(event.kind, item, t, ref)]
 
     def on_mcp_list_failed(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
-        return [self._run(event, ref, "listing the MCP tools failed")]
+        return [self._run(event, ref, Failure("listing the MCP tools failed"))]
 
     def on_response_done(self, event: Event, t: float, ref: Ref) -> list[Happening]:
         body = mapping(event.body.get("response"))
@@ -476,6 +521,7 @@ _HANDLERS: dict[str, Callable[[Conversation, Event, float, Ref], list[Happening]
     "conversation.item.input_audio_transcription.completed": Conversation.on_transcribed,
     "conversation.item.input_audio_transcription.failed": Conversation.on_transcribed,
     "input_audio_buffer.committed": Conversation.on_committed,
+    "input_audio_buffer.cleared": Conversation.on_cleared,
     "input_audio_buffer.timeout_triggered": Conversation.on_idle,
     "input_audio_buffer.speech_stopped": Conversation.on_speech_stopped,
     "output_audio_buffer.started": Conversation.on_server_plays,

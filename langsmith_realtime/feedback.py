@@ -21,6 +21,7 @@ from langsmith.schemas import APIFeedbackSource, FeedbackCreate
 from langsmith.utils import LangSmithConflictError, LangSmithNotFoundError
 
 from langsmith_realtime.guard import logger
+from langsmith_realtime.sampling import is_left_out
 from langsmith_realtime.sender import Operation, Sender
 
 #: How often a score is sent in all, while nobody answers or the run is not stored yet.
@@ -43,7 +44,7 @@ class FeedbackSender(Sender):
 
     name = "langsmith-realtime-feedback"
 
-    def _send(self, batch: list[Operation]) -> None:
+    def _send(self, batch: list[Operation]) -> list[Operation]:
         for operation in batch:
             assert isinstance(operation, Feedback)
             try:
@@ -54,12 +55,13 @@ class FeedbackSender(Sender):
                 logger.debug("its run is %s", operation.run.id, exc_info=True)
                 delivered = False
             self._verdict([operation], delivered=delivered)
+        return []
 
 
 def _post_all(run: RunTree, scores: Mapping[str, float]) -> None:
     client = run.client
     sampled = getattr(client, "tracing_sample_rate", None) is not None
-    if sampled and _is_sampled_out(client, run):
+    if is_left_out(run):
         return
     shown = _shown(client, scores)
     where = _where(client, run) if shown else {}
@@ -117,11 +119,3 @@ def _where(client: Client, run: RunTree) -> dict[str, Any]:
             logger.debug("the id of the project is not known", exc_info=True)
             return {}
     return {"session_id": known[run.session_name]}
-
-
-def _is_sampled_out(client: Client, run: RunTree) -> bool:
-    """Whether the trace was not sent. Older clients throw dice for each trace, and cannot tell afterwards."""
-    try:
-        return not client._should_sample(run.trace_id)  # noqa: SLF001 - there is no other way to ask
-    except TypeError:
-        return client.tracing_sample_rate == 0

@@ -7,6 +7,7 @@ many there were.
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 
 logger = logging.getLogger("langsmith_realtime")
@@ -21,6 +22,8 @@ class Guard:
 
     def __init__(self) -> None:
         self.count = 0
+        #: Whether the log may say what an exception says, which may be what somebody said.
+        self.quotes = True
 
     def report(self, where: str, error: BaseException) -> None:
         """Take note of an exception that must not reach the caller."""
@@ -29,6 +32,19 @@ class Guard:
         kind = (where, type(error))
         if kind not in _logged:
             _logged.add(kind)
-            logger.warning(
-                "tracing failed in %s; your conversation goes on, its trace may lack something", where, exc_info=error
-            )
+            said = "tracing failed in %s; your conversation goes on, its trace may lack something"
+            if self.quotes:
+                logger.warning(said, where, exc_info=error)
+            else:
+                logger.warning(f"{said}\n%s", where, unquoted(error))
+
+
+def unquoted(error: BaseException) -> str:
+    """Where an exception comes from and of which kind it is; what it says may be what somebody said."""
+    return "".join(traceback.format_tb(error.__traceback__)) + _kind(error)
+
+
+def _kind(error: BaseException) -> str:
+    """What of an exception quotes nobody; our own say what they are about."""
+    ours = type(error).__module__.startswith(__package__ or "langsmith_realtime")
+    return f"{type(error).__name__}: {error}" if ours else type(error).__name__

@@ -9,8 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from typing_extensions import Self
+
 #: Opaque to the core.
 Ref: TypeAlias = Any
+
+
+class Failure(str):
+    """An error's text; ``kind`` is the part of it that quotes nobody: all of it, if nothing else is said."""
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str | None = None) -> Self:
+        self = super().__new__(cls, text)
+        self.kind = text if kind is None else kind
+        return self
+
+    def of(self, what: str) -> Failure:
+        """It, and what it is a failure of."""
+        return Failure(f"{what}: {self}", f"{what}: {self.kind}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from langsmith_realtime.audio.playback import Cut
 from langsmith_realtime.audio.tracks import Tracks
 from langsmith_realtime.events import number, text
 from langsmith_realtime.items import Item, Items
-from langsmith_realtime.latency import heard_shares, known_at, measure
+from langsmith_realtime.latency import USER_PATIENCE, heard_shares, known_at, measure
 from langsmith_realtime.responses import Response
 from langsmith_realtime.turns import Moment, Turns
 
@@ -152,6 +152,10 @@ class Hearing:
         if self._tracks.spoken_ms(item_id):
             self._playing[item_id] = None  # it may be heard for longer than was thought
 
+    def reconnected(self) -> None:
+        """The session that was playing is gone, and will not tell when it ended."""
+        self._started.clear()
+
     def is_over(self, response: Response, t: float) -> bool:
         """Whether nothing more will be told of how much of a finished response was heard."""
         ended = t if response.done_at is None else response.done_at
@@ -160,7 +164,9 @@ class Hearing:
         ends = [end for end in map(self._tracks.playing_until, response.items) if end is not None]
         if not all(t >= end + TRUNCATE_PATIENCE for end in ends):
             return False
-        return t >= known_at(response, self._tracks, self.barge_ins.cut_by(response.response_id))
+        known = known_at(response, self._tracks, self.barge_ins.cut_by(response.response_id))
+        # What is told of it long after its end is another's, which a peer gave the same id.
+        return t >= min(known, max([ended, *ends]) + USER_PATIENCE + TRUNCATE_PATIENCE)
 
     def numbers(self, response: Response) -> dict[str, float]:
         """What is known of the response in milliseconds; see :mod:`langsmith_realtime.latency`."""

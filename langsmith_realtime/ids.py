@@ -1,10 +1,11 @@
 """Run ids and the order of runs, made with integers: a UUIDv7's time is exactly its run's start time.
 
-Pure but for randomness. Times are whole microseconds since the epoch (UTC).
+Pure but for randomness where no seed is given. Times are whole microseconds since the epoch (UTC).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 from datetime import datetime, timedelta, timezone
@@ -17,14 +18,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_random.seed)
 
 
-def uuid7(microseconds: int) -> UUID:
+def uuid7(microseconds: int, seed: str | None = None) -> UUID:
     """A UUIDv7 of that time (RFC 9562): milliseconds in front, their fraction in the 12 bits behind it.
+
+    The rest is random, or the same again for the same ``seed``.
 
     LangSmith finds runs by the milliseconds in their id; the fraction makes ids of one millisecond sort.
     """
     milliseconds, fraction = divmod(microseconds, 1000)
     upper = milliseconds << 16 | 7 << 12 | fraction * 4096 // 1000
-    return UUID(int=upper << 64 | 2 << 62 | _random.getrandbits(62))
+    if seed is None:
+        lower = _random.getrandbits(62)
+    else:
+        lower = int.from_bytes(hashlib.blake2b(seed.encode(), digest_size=8).digest(), "big") & (1 << 62) - 1
+    return UUID(int=upper << 64 | 2 << 62 | lower)
 
 
 def time_of(microseconds: int) -> datetime:
@@ -41,7 +48,6 @@ def segment(time: datetime, run_id: UUID) -> str:
     """A run's own part of its ``dotted_order``."""
     stamp = time.isoformat("T", "microseconds")[:26]  # strftime takes twice as long
     return f"{stamp.replace('-', '').replace(':', '').replace('.', '')}Z{run_id}"
-
 
 
 def start_of(dotted_order: str) -> datetime:

@@ -47,7 +47,6 @@ def _is_simple(client: Client, create: Sequence[dict[str, Any]], update: Sequenc
     return bool(
         _BOUNDARY
         and all(hasattr(client, name) for name in _OF_THE_CLIENT)
-        and getattr(client, "tracing_sample_rate", None) is None
         and not getattr(client, "_multipart_disabled", False)
         and not any(row.get("attachments") for row in rows)
         and len({row["id"] for row in rows}) == len(rows)  # else the client makes one run of two rows

@@ -11,24 +11,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from numbers import Real
-from typing import Any
+from typing import Any, cast
 
-from langsmith import Client
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime import context
-from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
-from langsmith_realtime.conversation import Conversation
+from langsmith_realtime.assembly import assemble
+from langsmith_realtime.audio.silences import asked
+from langsmith_realtime.audio.tracks import USER
 from langsmith_realtime.events import BETA_NAMES, Event, FrameError, mapping, parse
-from langsmith_realtime.guard import Guard
+from langsmith_realtime.gaps import Gaps, fill_before
+from langsmith_realtime.gathered import Gathering
+from langsmith_realtime.guard import Guard, logger
+from langsmith_realtime.happenings import Failure
+from langsmith_realtime.holding import Holding
 from langsmith_realtime.ids import microseconds_of
+from langsmith_realtime.journaled import JournaledSession, journaled
+from langsmith_realtime.late import Late
+from langsmith_realtime.limits import Weight, weight_of
 from langsmith_realtime.options import Options
-from langsmith_realtime.parents import Family, ParentRun, derive
+from langsmith_realtime.parents import Family, ParentRun
 from langsmith_realtime.plain import plain, plain_frame
-from langsmith_realtime.recorder import Recorder
-from langsmith_realtime.root import begin
-from langsmith_realtime.runs import Runs
+from langsmith_realtime.privacy import asks_the_application
+from langsmith_realtime.recovery import begin_in_background
 from langsmith_realtime.scrub import scrub_message
 from langsmith_realtime.session import Session
 from langsmith_realtime.worker import Worker, worker
@@ -37,17 +44,27 @@ from langsmith_realtime.worker import Worker, worker
 REMEMBERED_EVENTS = 512
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
 _APPENDS = tuple(f'{{"type":{space}"input_audio_buffer.append"' for space in ("", " "))
+#: The agent's sound.
+AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 #: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
 AHEAD = 60.0
 
 
 class LiveConversation:
-    """A traced conversation as its callers see it."""
+    """A traced conversation as its callers see it.
 
-    def __init__(self, options: Options) -> None:
+    Args:
+        options: how it is traced.
+        family: its runs, as :func:`~langsmith_realtime.root.begin` makes them.
+    """
+
+    #: False where LangSmith's sampling leaves it out.
+    is_sampled = True
+
+    def __init__(self, options: Options, family: Family) -> None:
         self._options = options
-        self.guard = Guard()
-        self.family = begin(options, self.guard)
+        self.guard = family.guard
+        self.family = family
         self._start = microseconds_of(self.family.root.start_time)
         # The root's start, on the clock that never jumps: an earlier one would put every event into the future.
         elapsed = time.time() - self._start / 1_000_000
@@ -59,12 +76,18 @@ class LiveConversation:
         self._seen: dict[str, tuple[tuple[str, int], ParentRun | None]] = {}
         self._nameless: tuple[object, ParentRun | None] = (None, None)  # the latest frame that had no id
         self._dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
+        self._gaps = Gaps()
         self._closed = False
         self._lost: BaseException | None = None
         self._worker: Worker = worker()
+        self._open()
+
+    def _open(self) -> None:
         self._worker.open[id(self)] = self
-        self._session = _session(options, self.family, self._worker, self.guard)
-        self._put(self._session.opened)
+        self._session = _session(self._options, self.family, self._worker, self.guard)
+        self._worker.insist(self.guard, self._session.opened)
+        if self._options.journal:
+            begin_in_background(self.family.root.client)
 
     # From the caller's threads
 
@@ -113,12 +136,16 @@ class LiveConversation:
         else:
             self._nameless = (frame, None)
         if name.endswith(".delta"):
-            self._put_event(self._session.server_frame, frame, arrived - self._began, None, None)
+            if name in AUDIO_DELTAS:
+                self._put_audio(self._session.server_frame, frame, arrived - self._began, None, None)
+            else:
+                self._put_event(self._session.server_frame, frame, arrived - self._began, None, None, light=True)
             return None
         expected, self._next = self._next, None
         run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name), expected)
         self._lost = None
-        self._put_event(self._session.server_frame, frame, arrived - self._began, run, speaking)
+        light = self._worker.is_crowded and weight_of(name) is Weight.STRUCTURE
+        self._put_event(self._session.server_frame, frame, arrived - self._began, run, speaking, light=light)
         if isinstance(event_id, str):
             self._seen[event_id] = (content, run)
         else:
@@ -178,6 +205,16 @@ class LiveConversation:
         now = time.monotonic()
         position = self._time_of(now if at is None else at, now)
         self._put_audio(self._session.agent_played, item_id, milliseconds, now - self._began, position)
+
+    def silence(self, seconds: object, item_id: object, since: object, until: object) -> None:
+        now = time.monotonic()
+        begin, end, item = asked(now, seconds=seconds, item_id=item_id, since=since, until=until)
+        if self._closed:
+            if self.is_sampled:
+                logger.warning("the conversation has ended: nothing more of its recording is silenced")
+            return
+        times = (None if at is None else at - self._began for at in (begin, end))
+        self._put_event(self._session.silence, now - self._began, *times, item)
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
@@ -245,7 +282,8 @@ class LiveConversation:
             self._closed = self.family.ended = True
         self._worker.open.pop(id(self), None)
         message = describe(error) or describe(self._lost)
-        self._put(self._session.closed, time.monotonic() - self._began, message, self._dropped)
+        end = (time.monotonic() - self._began, message, self._dropped)
+        self._put_behind_gaps(self._worker.insist, self._session.closed, end)
 
     def abandon(self) -> None:
         """The process was forked: the conversation goes on in the parent."""
@@ -290,15 +328,31 @@ class LiveConversation:
             return None
 
     def _put(self, work: Callable[..., None], *arguments: Any) -> bool:
+        if self._gaps.waiting:
+            return self._put_behind_gaps(self._worker.put, work, arguments)
         return self._worker.put(self.guard, work, *arguments)
 
-    def _put_event(self, work: Callable[..., None], *arguments: Any) -> None:
-        if not self._put(work, *arguments):
+    def _put_event(self, work: Callable[..., None], *arguments: Any, light: bool = False) -> None:
+        """Of ``light`` ones, what they say is said again, or hardly matters."""
+        if (light and self._worker.is_crowded) or not self._put(work, *arguments):
             self._dropped["dropped_events"] += 1
 
     def _put_audio(self, work: Callable[..., None], *arguments: Any) -> None:
-        if not self._worker.put_audio(self.guard, work, *arguments):
+        if self._gaps.waiting and self._worker.takes_audio:
+            taken = self._put_behind_gaps(self._worker.put_audio, work, arguments)
+        else:
+            taken = self._worker.put_audio(self.guard, work, *arguments)
+        if not taken:
             self._dropped["dropped_audio_chunks"] += 1
+            self.guarded(self._gaps.note, work.__name__, *arguments)
+
+    def _put_behind_gaps(self, put: Callable[..., bool], work: Callable[..., None], arguments: tuple[Any, ...]) -> bool:
+        """Silence takes the place of sound that was dropped, before anything else happens."""
+        gaps = self._gaps.take()
+        taken = put(self.guard, fill_before, gaps, self._session, work, arguments)
+        if not taken:
+            self._gaps.give_back(gaps)
+        return taken
 
 
 def _still_open(run: RunTree | None) -> RunTree | None:
@@ -316,41 +370,17 @@ def _settled(event: object) -> Event | None:
         return None
 
 
-def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Session:
-    client: Client = family.root.client
-    recorder = None
-    if options.recording is not None:
-        hidden = {
-            channel for channel, side in ((USER, "_hide_inputs"), (AGENT, "_hide_outputs")) if _hides(client, side)
-        }
-        recorder = Recorder(
-            options.recording,
-            name=str(family.root.id),
-            limit_s=options.max_audio_seconds,
-            hidden=hidden,
-            guard=guard,
-            aside=process.sender.aside,
-        )
-    tracks = Tracks(
-        options.sample_rate,
-        user_format=options.user_format,
-        agent_format=options.agent_format,
-        rate=None if options.recording is None else options.recording.sample_rate,
-    )
-    conversation = Conversation(tracks=tracks, prices=options.prices)
-    runs = Runs(family, process.sender, process.feedback)
-    return Session(conversation, runs, recorder, guard, options.feedback)
+def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Session | JournaledSession:
+    def make() -> Session | JournaledSession:
+        made = assemble(options, family, process.sender, process.feedback, guard)
+        session = journaled(made, options, family, guard, process.soon) if options.journal else made.session
+        return cast("Session", Gathering(session, partial(made.session.format, USER, fed=False)))
 
-
-def _hides(client: Client, side: str) -> bool:
-    """Whether the client hides everything of that side, so that its sound must be silent too."""
-    hides = getattr(client, side, None)
-    if not callable(hides):
-        return hides is True
-    try:
-        return not hides({"event": {}, "messages": []})
-    except Exception:
-        return True  # it would refuse the runs as well; better silent than said
+    if options.keep is not None:
+        family.holding = Holding(process.sender, options.keep, guard)
+    if asks_the_application(family.root.client):
+        return cast("Session", Late(make))
+    return make()
 
 
 def describe(error: BaseException | str | None) -> str | None:
@@ -363,9 +393,9 @@ def describe(error: BaseException | str | None) -> str | None:
     if isinstance(together, tuple) and all(isinstance(e, BaseException) and describe(e) is None for e in together):
         return None
     try:
-        return scrub_message(f"{type(error).__name__}: {error}")
+        return Failure(scrub_message(f"{type(error).__name__}: {error}"), type(error).__name__)
     except Exception:  # its own, while it describes itself
-        return type(error).__name__
+        return Failure(type(error).__name__)
 
 
 #: A cancelled task, and a connection that was closed with 1000 or 1001.

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from langsmith_realtime.events import mapping, text
-from langsmith_realtime.happenings import Ref, ToolRun
+from langsmith_realtime.happenings import Failure, Ref, ToolRun
 from langsmith_realtime.items import Item, tool_message
 from langsmith_realtime.responses import error_text
 
 _ANNOUNCES = frozenset({"response.mcp_call_arguments.done", "response.mcp_call.in_progress"})
 _FINISHES = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
 _SHOWS = frozenset({"response.output_item.done", "conversation.item.done"})
-FAILED = "the MCP call failed"
+FAILED = Failure("the MCP call failed")
 
 
 @dataclass(slots=True, eq=False)
@@ -86,7 +86,7 @@ class McpCalls:
         del self._open[item_id]
         self._traced.add(item_id)
         error = fields.get("error")
-        message = (error_text(mapping(error)) or str(error)) if error else None
+        message = (error_text(mapping(error)) or Failure(str(error), FAILED)) if error else None
         answered = call.finished is not None
         output = fields.get("output") or error or fields.get("output")
         return ToolRun(

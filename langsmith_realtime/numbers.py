@@ -12,6 +12,7 @@ from typing import Any
 
 from langsmith_realtime.audio.activity import Activity, talk
 from langsmith_realtime.events import number
+from langsmith_realtime.usage import MODALITIES
 
 #: What each response is timed by; its run says ``<name>_ms``.
 LATENCIES = ("latency_to_first_audio", "voice_to_voice", "time_to_first_token", "barge_in_reaction")
@@ -34,7 +35,9 @@ NAMES = (
     "input_tokens",
     "output_tokens",
     "total_tokens",
+    *(f"{what}_{name}_tokens" for what in ("input", "output", "cached") for name in MODALITIES),
     "cached_tokens",
+    "reasoning_tokens",
     "transcription_seconds",
     "transcription_input_tokens",
     "transcription_output_tokens",

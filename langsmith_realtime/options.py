@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from langsmith import Client, utils
@@ -17,8 +17,10 @@ from langsmith_realtime import numbers
 from langsmith_realtime.audio.formats import NAMES, Format, named
 from langsmith_realtime.audio.recording import Recording
 from langsmith_realtime.guard import logger
+from langsmith_realtime.keep import KeepRule
 from langsmith_realtime.prices import PRICES, Price
 from langsmith_realtime.prices import table as price_table
+from langsmith_realtime.privacy import Redact
 
 #: Metadata keys LangSmith recognises a thread by, in the order it looks them up.
 THREAD_KEYS = ("session_id", "conversation_id", "thread_id")
@@ -52,6 +54,10 @@ class TracingOptions(TypedDict, total=False):
     agent_format: str | Mapping[str, Any] | None
     prices: Mapping[str, Price] | None
     feedback: bool | Collection[str]
+    journal: bool | Literal["keep"]
+    redact: Redact | None
+    transcripts: bool
+    keep: KeepRule | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,19 @@ class Options:
         prices: what models cost, by name; added to the default table, and in place of its rows of the same name.
         feedback: which of the conversation's numbers also become feedback scores of its root run. True for
             those of :data:`~langsmith_realtime.numbers.SCORES`, else names out of its ``NAMES``.
+        journal: whether what is needed to complete the trace is kept on disk until LangSmith has it all, so
+            that it survives the process and an endpoint that is down; ``"keep"`` to have it stay afterwards.
+        redact: ``redact(payload) -> dict`` sees every payload before it is written or sent: an event's, inputs
+            and outputs of every run of the conversation's own, ``{"error": message}``. It is called in the
+            background, for one payload after the other of all conversations. A payload is left out where it
+            raises, or returns no dict.
+        transcripts: False keeps no words: neither what was said or typed, nor what tools were called with or
+            returned. The session's instructions and tools are kept.
+        keep: decides when the conversation has ended whether it is kept: :class:`~langsmith_realtime.Keep`, or
+            any function of its numbers (the root's metadata, ``trace_id``, and ``error`` where it ended with
+            one). Until then nothing of it is sent, the caller's own runs below it included, as far as they go
+            through the same client. What is not kept is removed, its recording and journal too. One that
+            raises keeps it.
     """
 
     thread_id: str | None = None
@@ -97,6 +116,10 @@ class Options:
     agent_format: Format | None = None
     prices: Mapping[str, Price] = field(default_factory=lambda: PRICES)
     feedback: frozenset[str] = frozenset()
+    journal: bool | Literal["keep"] = True
+    redact: Redact | None = None
+    transcripts: bool = True
+    keep: KeepRule | None = None
 
     @classmethod
     def of(cls, **given: Unpack[TracingOptions]) -> Options:
@@ -129,6 +152,11 @@ class Options:
         values["recording"] = Recording() if recording is True else recording or None
         values["prices"] = price_table(values.get("prices"))
         values["feedback"] = _feedback(values)
+        if values.setdefault("journal", True) not in (True, False, "keep"):
+            raise ValueError(f"journal is True, False or 'keep', not {values['journal']!r}")
+        _check_function(values, "redact", "a function of a payload")
+        _check_function(values, "keep", "a Keep, or a function of the conversation's numbers")
+        values["transcripts"] = values.get("transcripts") is not False
         return cls(**values)
 
     @property
@@ -163,6 +191,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "user_format": (str, Mapping),
     "agent_format": (str, Mapping),
     "feedback": (bool, list, tuple, set, frozenset),
+    "journal": (bool, str),
+    "transcripts": (bool,),
 }
 
 
@@ -178,9 +208,13 @@ def _check_audio(values: dict[str, Any]) -> None:
     for side in ("user_format", "agent_format"):
         if values.get(side) is not None:
             values[side] = _format(side, values[side])
-    asks = values.get("is_agent_speaking")
-    if asks is not None and not callable(asks):
-        raise TypeError(f"is_agent_speaking is a function without arguments, not {type(asks).__name__}")
+    _check_function(values, "is_agent_speaking", "a function without arguments")
+
+
+def _check_function(values: Mapping[str, Any], option: str, kind: str) -> None:
+    given = values.get(option)
+    if given is not None and not callable(given):
+        raise TypeError(f"{option} is {kind}, not {type(given).__name__}")
 
 
 def _format(option: str, given: str | Mapping[str, Any]) -> Format:

@@ -8,7 +8,7 @@ parent for a child, which is where a user's own tool run is seen at birth and gi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 from uuid import UUID
@@ -17,8 +17,11 @@ from langsmith.run_trees import RunTree
 
 from langsmith_realtime.events import ANNOUNCING, Call, FrameError, announced_calls, parse
 from langsmith_realtime.guard import Guard
+from langsmith_realtime.holding import Holding
 from langsmith_realtime.ids import microseconds_of, segment, time_of, uuid7
+from langsmith_realtime.limits import Census, Weight, weight_of
 from langsmith_realtime.options import THREAD_KEYS
+from langsmith_realtime.plain import sayable
 
 #: Events whose calls may still be waiting for the user's own tool run.
 REMEMBERED = 64
@@ -45,6 +48,11 @@ class Family:
         self.metadata = metadata
         self.tags = tags
         self.root = adopt(root, self)
+        self.census = Census()
+        #: Sends the run of an event after all, which was left out and has a child now.
+        self.bring_back: Callable[[ParentRun], None] | None = None
+        #: Where runs wait while it is not decided whether the conversation is kept.
+        self.holding: Holding | None = None
         #: What the context held when the conversation's block began.
         self.before: RunTree | None = None
         self.ended = False
@@ -81,8 +89,18 @@ class Family:
         if known is not None:
             return known
         start = parent.start_time
-        run = derive(parent, name, "tool", start, uuid7(microseconds_of(start)))
+        # Made again from the journal, it is the same run.
+        run_id = uuid7(microseconds_of(start), f"{parent.id} tool {sayable(call_id)}")
+        run = derive(parent, name, "tool", start, run_id)
+        self.child_below(parent)
         return self.tools.setdefault(call_id, run)
+
+    def child_below(self, parent: ParentRun) -> None:
+        """A run is there that needs that one."""
+        if weight_of(parent.name) is Weight.CORE:
+            return  # it is there, or nothing more can be
+        if self.census.child_below(parent.id) and self.bring_back is not None:
+            self.bring_back(parent)
 
     def answered(self, call_id: str) -> None:
         self._answered.add(call_id)
@@ -171,10 +189,33 @@ class ParentRun(RunTree):
         family = self.family
         at_work = self.is_at_work
         try:
+            family.census.count += 1
+            if self.__dict__["ours"]:
+                family.child_below(self)
             at_work = family.equip(child, self) or at_work
         except Exception as error:
             family.guard.report("create_child", error)
         return adopt(child, family, ours=False, at_work=at_work)
+
+    def post(self, exclude_child_runs: bool = True) -> None:
+        """LangSmith's own; the caller's runs wait where it is not decided yet whether the conversation is kept."""
+        post = super().post
+        if not self._is_held(lambda: post(exclude_child_runs)):
+            post(exclude_child_runs)
+
+    def patch(self, **how: Any) -> None:
+        """LangSmith's own, as :meth:`post`."""
+        patch = super().patch
+        if not self.end_time:
+            self.end()  # not when it was decided
+        if not self._is_held(lambda: patch(**how)):
+            patch(**how)
+
+    def _is_held(self, call: Callable[[], None]) -> bool:
+        holding = self.family.holding
+        if holding is None or self.__dict__["ours"] or self.client is not self.family.root.client:
+            return False
+        return holding.hold(call)
 
 
 def adopt(run: RunTree, family: Family, *, ours: bool = True, at_work: bool = False) -> ParentRun:

@@ -44,7 +44,10 @@ class _Copy:
         self._around: set[int] = set()  # the containers that what is copied now lies in
 
     def of(self, value: object) -> Any:
-        if type(value) in _LEAVES:
+        kind = type(value)
+        if kind is str:
+            return sayable(value)  # type: ignore[arg-type]
+        if kind in _LEAVES:
             return leaf(value)
         try:
             # Past the methods of a subclass, which may be anything.
@@ -174,4 +177,4 @@ def _cut(value: Any, longest: int) -> Any:
 
 
 def _json_size(value: Any) -> int:
-    return len(json.dumps(value))  # in ASCII, which is never shorter than UTF-8
+    return len(json.dumps(value)) if value else 5  # in ASCII, which is never shorter than UTF-8

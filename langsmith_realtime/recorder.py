@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from langsmith_realtime import storage
-from langsmith_realtime.audio.compressed import FORMS, WAV, Follower, Form
+from langsmith_realtime.audio.compressed import FORMS, NEARLY, WAV, Follower, Form
 from langsmith_realtime.audio.playback import Playback
 from langsmith_realtime.audio.recording import FRAME_BYTES, Recording, Wav, private_directory
 from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
@@ -67,6 +67,8 @@ class Recorder:
         guard: Guard,
         aside: Callable[[Callable[[], None]], None],
     ) -> None:
+        #: Where the file is made when nobody says where; by default a private temporary folder.
+        self.folder: Path | None = None
         self._recording = recording
         self._name = name
         self._limit_s = limit_s
@@ -85,6 +87,8 @@ class Recorder:
         if self._failed is not None:
             return
         writes = list(writes)
+        if not writes and t < self._looked + LOOK_S:
+            return
         try:
             if writes and self._wav is None:
                 self._wav = self._begin(rate)
@@ -93,6 +97,14 @@ class Recorder:
                 self._look(self._wav, t)
         except OSError as error:
             # A full disk or a read-only folder costs the recording, not the trace.
+            self._fail(error)
+
+    def sync(self) -> None:
+        """Have on disk what was written, now: what it took the place of must not be there any longer."""
+        try:
+            if self._wav is not None and self._failed is None:
+                self._wav.sync()
+        except OSError as error:
             self._fail(error)
 
     def finish(self, t: float, end: Callable[[Recorded], None]) -> None:
@@ -115,11 +127,23 @@ class Recorder:
         else:
             self._aside(lambda: end(self._made(self._attached)))
 
+    def discard(self) -> None:
+        """Nobody wants it: nothing of it stays."""
+        if self._wav is None or self._follower is None:
+            return
+        self._follower.stop()
+        try:
+            self._wav.close(0)
+        except OSError as error:
+            logger.debug("the recording could not be finished: %s", error)
+        self._clear()
+
     # While it is made
 
     def _begin(self, rate: int) -> Wav:
         limit = None if self._limit_s is None else round(self._limit_s * rate)
-        folder = private_directory(None if self._recording.url is not None else self._recording.directory)
+        wanted = None if self._recording.url is not None else self._recording.directory
+        folder = private_directory(wanted or self.folder)
         wav = Wav(folder / f"{self._name}.wav", rate, limit)
         smaller = [form for form in self._wanted if form is not WAV]
         self._follower = Follower(wav.path, rate, smaller, self._max_bytes)
@@ -143,7 +167,7 @@ class Recorder:
 
     def _is_followed(self, size: float) -> bool:
         """Whether smaller forms of a WAV of that many bytes may be needed."""
-        return self._wanted[0] is not WAV or (len(self._wanted) > 1 and size >= self._max_bytes / 2)
+        return self._wanted[0] is not WAV or (len(self._wanted) > 1 and size >= self._max_bytes * NEARLY)
 
     def _fail(self, error: OSError) -> None:
         self._failed = f"{type(error).__name__}: {error.strerror}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langsmith_realtime.events import mapping, text
-from langsmith_realtime.happenings import ModelRun, Ref
+from langsmith_realtime.happenings import Failure, ModelRun, Ref
 from langsmith_realtime.items import Item, Items, heard_words, messages_of
 from langsmith_realtime.turns import Speech
 from langsmith_realtime.usage import cached_parts, usage_metadata
@@ -63,7 +63,7 @@ class Outcome:
     """How a response ended: nothing wrong, an error, or interrupted."""
 
     reason: str | None = None
-    error: str | None = None
+    error: Failure | None = None
     interrupted: bool = False
 
 
@@ -73,18 +73,20 @@ def outcome_of(body: dict[str, Any]) -> Outcome:
     reason = text(details.get("reason"))
     status = body.get("status")
     if status == "cancelled":
-        return Outcome(reason, f"cancelled: {reason or 'no reason given'}", interrupted=True)
+        return Outcome(reason, Failure(f"cancelled: {reason or 'no reason given'}"), interrupted=True)
     if status == "incomplete":
-        return Outcome(reason, f"incomplete: {reason or 'no reason given'}")
+        return Outcome(reason, Failure(f"incomplete: {reason or 'no reason given'}"))
     if status == "failed":
-        return Outcome(reason, f"failed: {error_text(mapping(details.get('error'))) or reason or 'no reason given'}")
+        failure = error_text(mapping(details.get("error"))) or Failure(reason or "no reason given")
+        return Outcome(reason, failure.of("failed"))
     return Outcome(reason)
 
 
-def error_text(error: dict[str, Any]) -> str | None:
-    """A wire error as one line: its code (else its type) and message."""
+def error_text(error: dict[str, Any]) -> Failure | None:
+    """A wire error as one line: its code (else its type) and message, which may quote anybody."""
     code, message = text(error.get("code")) or text(error.get("type")), text(error.get("message"))
-    return ": ".join(part for part in (code, message) if part) or None
+    line = ": ".join(part for part in (code, message) if part)
+    return Failure(line, code or "error") if line else None
 
 
 def model_run(

@@ -15,6 +15,7 @@ from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of, start_of, time_of, uuid7
 from langsmith_realtime.options import THREAD_KEYS, Options
 from langsmith_realtime.parents import Family, ParentRun
+from langsmith_realtime.scrub import scrub, scrub_message
 from langsmith_realtime.version import __version__
 
 
@@ -23,7 +24,8 @@ def begin(options: Options, guard: Guard) -> Family:
     outer = _outer(options)
     surroundings = run_helpers.get_tracing_context()
     root, metadata = _root(options, outer, surroundings)
-    return Family(root, outer=outer, metadata=metadata, tags=options.tags, guard=guard, surroundings=surroundings)
+    tags = tuple(root.tags or ())
+    return Family(root, outer=outer, metadata=metadata, tags=tags, guard=guard, surroundings=surroundings)
 
 
 def _outer(options: Options) -> RunTree | None:
@@ -37,7 +39,7 @@ def _outer(options: Options) -> RunTree | None:
 def _root(options: Options, outer: RunTree | None, surroundings: Mapping[str, Any]) -> tuple[RunTree, dict[str, Any]]:
     """The conversation's root run, and the metadata that every run of it carries."""
     inherited = ((outer.extra or {}).get("metadata") or {}) if outer is not None else {}
-    given = dict(options.metadata or {})
+    given: dict[str, Any] = scrub(dict(options.metadata or {}))
     thread_id = options.thread_id or _thread(given) or _thread(inherited) or str(uuid.uuid4())
     metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
     metadata["thread_id"] = thread_id
@@ -71,12 +73,16 @@ def _root(options: Options, outer: RunTree | None, surroundings: Mapping[str, An
         start_time=time_of(microseconds),
         inputs={},
         extra={"metadata": {}},
-        tags=list(options.tags),
+        tags=_tags(options),
         **fields,
     )
     root.ls_client = root.client  # resolved once, here, for all runs
     root.extra = {"metadata": {**metadata, **_root_metadata(nested=outer is not None)}}
     return root, metadata
+
+
+def _tags(options: Options) -> list[str]:
+    return [scrub_message(tag) for tag in options.tags]
 
 
 def _root_metadata(*, nested: bool) -> dict[str, Any]:

@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from langsmith_realtime import words
 from langsmith_realtime.feedback import Feedback
-from langsmith_realtime.happenings import EventRun, Happening, ModelRun, ToolRun
+from langsmith_realtime.happenings import EventRun, Failure, Happening, ModelRun, ToolRun
+from langsmith_realtime.holding import Target
 from langsmith_realtime.ids import microseconds_of, time_of, uuid7
+from langsmith_realtime.journal import FEEDBACK, ROOT_CREATE, ROOT_UPDATE, Journal
+from langsmith_realtime.limits import Lack, Weight, weight_of
 from langsmith_realtime.parents import Family, ParentRun, derive
 from langsmith_realtime.plain import cut_text, fitted, plain_frame, sayable
+from langsmith_realtime.privacy import Privacy
 from langsmith_realtime.recorder import Recorded
-from langsmith_realtime.scrub import scrub, scrub_message
+from langsmith_realtime.scrub import scrub
 from langsmith_realtime.sender import Operation, Sender
+
+Op = TypeVar("Op", bound=Operation)
 
 #: LangSmith refuses longer names.
 NAME_LENGTH = 128
@@ -30,26 +38,47 @@ ERROR_LENGTH = 100_000
 class Runs:
     """Makes the runs of one conversation."""
 
-    def __init__(self, family: Family, sender: Sender, feedback: Sender) -> None:
+    def __init__(self, family: Family, sender: Target, feedback: Sender, privacy: Privacy | None = None) -> None:
         self._family = family
         self._root = family.root
         self._start = microseconds_of(family.root.start_time)
         self._sender = sender
         self._feedback = feedback
+        #: Where what is sent is settled, if anywhere; what is settled there already is not sent.
+        self.journal: Journal | None = None
+        self._privacy = privacy or Privacy()
+        family.bring_back = self.bring_back
+        self._ended: ParentRun | None = None  # with what is said of it in the end
+
+    @property
+    def trace_id(self) -> str:
+        return str(self._root.trace_id)
 
     def open(self) -> None:
         """Post the root: the conversation is visible from now on."""
-        self._sender.put(Operation(self._root_as_it_is()))
+        self._put(Operation(self._root_as_it_is()), ROOT_CREATE)
 
     def emit(self, happening: Happening) -> None:
         """Send the run of something that happened."""
         run = self._run(happening)
-        if run is not None:
-            self._sender.put(Operation(run, size=_fit(run)))
+        if run is None:
+            return
+        weight = _weight(happening)
+        if self._family.census.admits(run.id, weight):
+            spare = self._spare(run) if weight is Weight.STRUCTURE else None
+            self._put(Operation(run, size=_fit(run), spare=spare), str(run.id))
+
+    def bring_back(self, event: ParentRun) -> None:
+        """Send the run of an event that was left out, without what it said: something hangs below it."""
+        if self._family.census.bring_back(event.id):
+            run = derive(self._root, _name(event.name), "chain", event.start_time, event.id)
+            run.inputs, run.end_time = {"event": {"type": run.name}}, run.start_time
+            run.extra["metadata"]["payload_left_out"] = True
+            self._put(Operation(run), str(run.id))
 
     def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
         """Send the run of a frame that is no event."""
-        self.emit(EventRun(ref, "malformed_frame", {"frame": plain_frame(frame)}, error=reason))
+        self.emit(EventRun(ref, "malformed_frame", {"frame": plain_frame(frame)}, error=Failure(reason)))
 
     def close(
         self,
@@ -68,18 +97,74 @@ class Runs:
             metadata, scores = {**metadata, "feedback_skipped": "replicas"}, None
         run = self._root_as_it_is()
         run.end_time = max(self._time(t), run.start_time)
-        run.inputs = scrub(inputs)
-        run.outputs = {"messages": scrub(messages)}
-        run.error = _message(error)
-        run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata)}}
+        run.inputs = self._privacy.shown(inputs, words.of_set_up)
+        run.outputs = self._privacy.shown({"messages": messages}, words.of_talk)
+        run.error = self._message(error)
+        lacks = self._family.census.lacks()
+        run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata), **lacks}}
+        self._ended = run
         size = _fit(run)
-        scored = Feedback(self._root_as_it_is(), scores=scores or {})
+        scored: Feedback | None = None
+
+        if scores and self._is_due(FEEDBACK):
+            scored = self._settling(Feedback(self._root_as_it_is(), scores=scores), FEEDBACK)
 
         def sent() -> None:
-            if scores:
+            if scored is not None:
                 self._feedback.put(scored)
 
-        self._sender.put(_closing(run, recorded, size, sent))
+        if self._is_due(ROOT_UPDATE):
+            self._sender.put(_closing(run, recorded, size, sent, self._settling))
+        else:
+            sent()
+
+    def _put(self, operation: Operation, name: str) -> None:
+        if self._is_due(name):
+            self._sender.put(self._settling(operation, name))
+
+    def _is_due(self, name: str) -> bool:
+        return self.journal is None or self.journal.expect(name)
+
+    def _settling(self, operation: Op, name: str) -> Op:
+        """The operation, whose verdict the journal hears, after whoever else does."""
+        journal = self.journal
+        if journal is None:
+            return operation
+        heard = operation.done
+
+        def done(delivered: bool) -> None:
+            if heard is not None:
+                heard(delivered)
+            journal.settle(name, refused=not delivered)
+
+        spare = operation.spare
+
+        def left_out(why: Lack) -> bool:
+            if spare is None or not spare(why):
+                return False
+            if why is Lack.LIMIT:
+                journal.settle(name, refused=True)
+            return True
+
+        # What is left, or dropped, is in the journal.
+        return replace(operation, done=done, left=None, spare=None if spare is None else left_out)
+
+    def discard(self) -> None:
+        """Nobody wants the conversation."""
+        if self.journal is not None:
+            self.journal.discard()
+
+    def _spare(self, run: ParentRun) -> Callable[[Lack], bool]:
+        census, run_id = self._family.census, run.id
+
+        def leave_out(why: Lack) -> bool:
+            if not census.leave_out(run_id, why):
+                return False
+            if self._ended is not None:  # and waits, as this one did
+                self._ended.extra["metadata"].update(census.lacks())
+            return True
+
+        return leave_out
 
     def _root_as_it_is(self) -> ParentRun:
         # A copy: the root itself is what the caller's own runs are made from, in other threads.
@@ -97,15 +182,19 @@ class Runs:
     def _event_run(self, event: EventRun) -> ParentRun:
         known: ParentRun = event.ref
         run = derive(self._root, _name(event.name), "chain", known.start_time, known.id)
-        run.inputs = {"event": scrub(event.payload)}
+        run.inputs = {"event": self._privacy.shown(event.payload, words.of_event)}
         self._end(run, event.end, event.error, interrupted=event.interrupted, metadata=event.metadata)
         return run
 
     def _model_run(self, model: ModelRun) -> ParentRun:
         start = model.parent.start_time
-        run = derive(model.parent, "model", "llm", start, uuid7(microseconds_of(start)))
-        run.inputs = {"messages": scrub(model.inputs)}
-        run.outputs = {"choices": [{"index": 0, "message": scrub(model.message), "finish_reason": model.finish_reason}]}
+        self._family.child_below(model.parent)
+        # Made again from the journal, it is the same run.
+        seed = f"{model.parent.id} model {sayable(str(model.metadata.get('response_id')))}"
+        run = derive(model.parent, "model", "llm", start, uuid7(microseconds_of(start), seed))
+        run.inputs = self._privacy.shown({"messages": model.inputs}, words.of_talk)
+        choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
+        run.outputs = self._privacy.shown({"choices": [choice]}, words.of_talk)
         metadata = {
             **model.metadata,
             "ls_provider": "openai",
@@ -130,8 +219,8 @@ class Runs:
         known = self._family.tool_below(tool.parent, tool.call_id, tool.name)
         run = derive(known, _name(tool.name), "tool", known.start_time, known.id)
         run.parent_run_id, run.dotted_order = known.parent_run_id, known.dotted_order
-        run.inputs = scrub(_arguments(tool.arguments))
-        run.outputs = {} if tool.output is None else scrub(tool.output)
+        run.inputs = self._privacy.shown(_arguments(tool.arguments), words.of_arguments)
+        run.outputs = {} if tool.output is None else self._privacy.shown(tool.output, words.of_message)
         metadata = {**tool.metadata, "tool_call_id": tool.call_id}
         if not tool.answered:
             metadata["answered"] = False
@@ -142,16 +231,32 @@ class Runs:
         self, run: ParentRun, end: float | None, error: str | None, *, interrupted: bool, metadata: dict[str, Any]
     ) -> None:
         run.end_time = run.start_time if end is None else max(self._time(end), run.start_time)
-        run.error = _message(error)
-        run.extra["metadata"].update(fitted(scrub(metadata), METADATA_BYTES)[0])
+        run.error = self._message(error)
+        run.extra["metadata"].update(fitted(self._privacy.metadata(metadata), METADATA_BYTES)[0])
         if interrupted:
             run.extra["metadata"]["ls_is_error_interrupt"] = True
+
+    def _message(self, error: str | None) -> str | None:
+        shown = self._privacy.error(error)
+        return None if shown is None else cut_text(shown, ERROR_LENGTH)
 
     def _time(self, t: float) -> datetime:
         return time_of(self._start + round(t * 1_000_000))
 
 
-def _closing(run: ParentRun, recorded: Recorded, size: int, sent: Callable[[], None]) -> Operation:
+def _weight(happening: Happening) -> Weight:
+    if isinstance(happening, EventRun):
+        return weight_of(happening.name, failed=happening.error is not None)
+    return Weight.CORE
+
+
+def _closing(
+    run: ParentRun,
+    recorded: Recorded,
+    size: int,
+    sent: Callable[[], None],
+    settling: Callable[[Operation, str], Operation],
+) -> Operation:
     """The root's update with what became of the recording; refused, it can still be another one."""
     said, refused = run.extra["metadata"], recorded.refused
     run.extra = {"metadata": {**said, **scrub(recorded.metadata)}}
@@ -164,16 +269,18 @@ def _closing(run: ParentRun, recorded: Recorded, size: int, sent: Callable[[], N
     def instead(status: int) -> Operation:
         assert refused is not None
         run.extra = {"metadata": said}
-        return _closing(run, refused(status), size, sent)
+        return _closing(run, refused(status), size, sent, settling)
 
-    return Operation(
+    operation = Operation(
         run,
         update=True,
         attachments={} if recorded.attachment is None else {"conversation": recorded.attachment},
         size=size,
         done=done,
+        left=lambda: done(False),
         refused=None if refused is None else instead,
     )
+    return settling(operation, ROOT_UPDATE)
 
 
 def _fit(run: ParentRun) -> int:
@@ -185,10 +292,6 @@ def _fit(run: ParentRun) -> int:
 
 def _name(name: str) -> str:
     return sayable(name)[:NAME_LENGTH]
-
-
-def _message(error: str | None) -> str | None:
-    return None if error is None else cut_text(scrub_message(error), ERROR_LENGTH)
 
 
 def _arguments(arguments: str | None) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from langsmith_realtime.plain import plain, sayable
 
 REMOVED = "<secret removed>"
 
+#: Characters: ``sk-`` and twelve more, an address with a user, and three lines as MIME has them.
+SHORTEST_SECRET, SHORTEST_BASE64 = 8, 195
+
 # In lower case and without what joins the words.
 _SECRET_KEYS = frozenset(
     {
@@ -69,18 +72,19 @@ def _scrub(value: Any, key: str = "") -> Any:
 
 
 def _scrub_member(parent: dict[str, Any], key: str, member: Any, parent_key: str) -> Any:
-    name = key.lower()
-    if (
-        _SECRET_KEYS.intersection((name, re.sub("[-_ ]", "", name)))
-        and member is not None
-        and not _is_schema(member, parent_key)
-    ):
+    if member is not None and _is_secret(key) and not _is_schema(member, parent_key):
         return REMOVED
+    name = key.lower()
     if name == "headers" and parent.get("type") == "mcp" and member is not None:
         return REMOVED
     if name == "audio" and isinstance(member, str) and "audio" in str(parent.get("type")):
         return _audio(member)
     return _scrub(member, key)
+
+
+def _is_secret(key: str) -> bool:
+    """Whether what has that key is one, however its words are joined."""
+    return key.lower().replace("_", "").replace("-", "").replace(" ", "") in _SECRET_KEYS
 
 
 def _is_schema(member: Any, parent_key: str) -> bool:
@@ -89,10 +93,17 @@ def _is_schema(member: Any, parent_key: str) -> bool:
 
 
 def _scrub_text(text: str) -> str:
-    text = _DATA_URL.sub(_data_url, text)
-    text = _BASE64.sub(_base64, text)
-    text = _BASE64_LINES.sub(_base64, text)
-    return _SECRET.sub(REMOVED, _URL.sub(_url, text))
+    # Most texts are short: what they cannot hold is not looked for.
+    if len(text) < SHORTEST_SECRET:
+        return text
+    if "base64," in text:
+        text = _DATA_URL.sub(_data_url, text)
+    if len(text) >= SHORTEST_BASE64:
+        text = _BASE64.sub(_base64, text)
+        text = _BASE64_LINES.sub(_base64, text)
+    if "://" in text:
+        text = _URL.sub(_url, text)
+    return _SECRET.sub(REMOVED, text)
 
 
 def _url(match: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Runs on their way to LangSmith: one thread that batches them, and knows what arrived.
+"""Runs on their way to LangSmith: batched, tried again until they arrive, and acknowledged one by one.
 
 Runs go through :meth:`langsmith.Client.multipart_ingest`, which masks, samples and retries as LangSmith
 does and lets a file be streamed; many in one request cost a fraction of one each. Where a client asks for
@@ -7,6 +7,7 @@ what only its own queue does (replicas, OpenTelemetry, buffered processing), the
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,8 +21,11 @@ from langsmith import Client
 from langsmith import client as langsmith_client
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime.guard import logger
+from langsmith_realtime.guard import logger, unquoted
 from langsmith_realtime.ingest import multipart_ingest
+from langsmith_realtime.lane import Lane
+from langsmith_realtime.limits import Lack
+from langsmith_realtime.sampling import decided, is_left_out
 
 #: How long the first run of a batch waits for company, in seconds.
 LINGER = 0.1
@@ -32,20 +36,27 @@ BATCH_BYTES = 4_000_000
 #: Answers that a request gets because of what one of its runs is like, and because of its size. Others
 #: (a wrong key, a rate limit, a server in trouble) would be the same for each run alone.
 ONE_IS_BAD, TOO_LARGE = (400, 409, 422), 413
+#: It is there already; of many, one of them.
+CONFLICT = 409
+#: How long a thread waits for more before it ends, in seconds.
+IDLE = 30.0
 
 #: What LangSmith's client calls the largest request that it does not stream, in bytes.
 _INLINE = "_MULTIPART_INLINE_MAX_BYTES"
 
 _heard = threading.local()
 _listening: WeakSet[Client] = WeakSet()
+_of_the_parent: list[object] = []
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One create, or the one update, of a run.
 
-    ``size`` is roughly its bytes; ``done`` hears the verdict. ``refused`` makes what is sent instead when the
-    server refuses it with that HTTP status because of an attachment; that may take seconds.
+    ``size`` is roughly its bytes; ``done`` hears the verdict: delivered, or refused for good. ``left`` hears
+    instead that it is not tried any more. ``refused`` makes what is sent instead when the server refuses it
+    with that HTTP status because of an attachment; that may take seconds. ``spare`` is there
+    where the trace can do without it: it notes that it is left out, unless it has to be sent all the same.
     """
 
     run: RunTree
@@ -53,21 +64,25 @@ class Operation:
     attachments: dict[str, tuple[str, Path]] = field(default_factory=dict)
     size: int = 1000
     done: Callable[[bool], None] | None = None
+    left: Callable[[], None] | None = None
     refused: Callable[[int], Operation] | None = None
+    spare: Callable[[Lack], bool] | None = None
 
 
 class Sender:
-    """The thread that sends. It begins with the first operation and never holds the process."""
+    """Sends, in a thread for each destination that begins with its first operation and never holds the process.
+
+    What nobody takes is tried again, less and less often, as long as the process lives; what the server
+    refuses for good is not.
+    """
 
     name = "langsmith-realtime-sender"
 
     def __init__(self) -> None:
-        self._waiting: list[Operation] = []
+        self._lanes: dict[object, Lane[Operation]] = {}
         self._changed = threading.Condition()
-        self._busy = False
         self._beside = 0  # works that will put something
         self._hurry = 0
-        self._thread: threading.Thread | None = None
         self._clients: WeakSet[Client] = WeakSet()  # those that send on their own
         #: Operations that were not acknowledged, since the process began.
         self.failed = 0
@@ -75,12 +90,24 @@ class Sender:
         self.delivered = 0
 
     def put(self, operation: Operation) -> None:
+        destination = _destination(operation.run)
         with self._changed:
-            self._waiting.append(operation)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+            lane = self._lanes.get(destination)
+            if lane is not None and lane.is_full:
+                self.failed += len(lane.make_room(_is_spared))
+            if lane is not None and (lane.is_overfull or (lane.is_full and _is_spared(operation))):
+                self.failed += 1
+            else:
+                if lane is None:
+                    lane = self._lanes[destination] = Lane(lambda operation: operation.size)
+                    self._start(destination, lane)
+                lane.put(operation)
+                self._changed.notify_all()
+                return
+        _leave(operation)
+
+    def _start(self, destination: object, lane: Lane[Operation]) -> None:
+        threading.Thread(target=self._work, args=(destination, lane), name=self.name, daemon=True).start()
 
     def aside(self, work: Callable[[], None]) -> None:
         """Do what takes long before it puts something, in a thread of its own; :meth:`flush` waits for it."""
@@ -107,78 +134,128 @@ class Sender:
     def flush(self, timeout: float | None) -> bool:
         """Wait until all that was put is sent; False when time ran out, or something was not delivered.
 
-        What was not delivered is told once.
+        What nobody took so far is tried once more. What was refused for good is told once.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
+            for lane in self._lanes.values():
+                lane.told = 0
             self._hurry += 1
             self._changed.notify_all()
-            idle = self._changed.wait_for(lambda: not self._waiting and not self._busy and not self._beside, timeout)
+            idle = self._changed.wait_for(lambda: not self._beside and not self._untold(), timeout)
             self._hurry -= 1
-            delivered = self.failed == self._told
+            delivered = self.failed == self._told and not any(lane.waiting for lane in self._lanes.values())
             self._told = self.failed
         for client in list(self._clients):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             _flush_client(client, left)
         return idle and delivered
 
-    def _work(self) -> None:
+    def give_up(self) -> None:
+        """Send no more of what was put; what became of the last request under way may never be known."""
+        with self._changed:
+            lanes, self._lanes = self._lanes, {}
+            left = [operation for lane in lanes.values() for operation in lane.empty()]
+            self._told = self.failed
+            self._changed.notify_all()
+        for operation in left:
+            _leave(operation)
+
+    def _untold(self) -> int:
+        return sum(lane.untold for lane in self._lanes.values())
+
+    def _work(self, destination: object, lane: Lane[Operation]) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                # Company makes a run cheaper: wait for it, unless somebody waits for us.
-                self._changed.wait_for(lambda: self._hurry or len(self._waiting) >= BATCH_RUNS, LINGER)
-                batch, self._waiting = _first_batch(self._waiting)
-                self._busy = True
+            batch = self._next(destination, lane)
+            if not batch:
+                return
+            again: list[Operation] = []
             try:
-                self._send(batch)
-            except Exception:
-                logger.warning("sending %d runs to LangSmith failed", len(batch), exc_info=True)
+                again = self._send(batch)
+            except Exception as error:
+                logger.warning("sending %d runs to LangSmith failed\n%s", len(batch), unquoted(error))
                 self._verdict(batch, delivered=False)
             finally:
                 with self._changed:
-                    self._busy = False
+                    if again and not lane.in_trouble:
+                        logger.warning("LangSmith takes nothing now; it is tried again as long as this process lives")
+                    lane.landed(again, time.monotonic())
                     self._changed.notify_all()
+            del batch, again  # or the last conversation would live as long as the thread waits
 
-    def _send(self, batch: list[Operation]) -> None:
+    def _next(self, destination: object, lane: Lane[Operation]) -> list[Operation]:
+        """What is to be sent now; nothing when the lane is not needed any more."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: lane.waiting or self._lanes.get(destination) is not lane, IDLE):
+                del self._lanes[destination]
+                return []
+            while lane.again_at is not None and not (self._hurry and lane.untold):
+                left = lane.again_at - time.monotonic()
+                if left <= 0 or self._lanes.get(destination) is not lane:
+                    break
+                self._changed.wait(left)
+            # Company makes a run cheaper: wait for it, unless somebody waits for us.
+            self._changed.wait_for(lambda: self._hurry or len(lane.waiting) >= BATCH_RUNS, LINGER)
+            if self._lanes.get(destination) is not lane or not lane.waiting:
+                return []
+            return lane.take(_first_batch)
+
+    def _send(self, batch: list[Operation]) -> list[Operation]:
+        """Send them; what is to be tried again, as nobody took or refused it."""
         client = batch[0].run.client
-        if _has_own_ways(client, batch[0].run):
+        if sends_on_its_own(client, batch[0].run):
             self._clients.add(client)
-            self._send_each(batch, _handed_over)
-            return
+            for operation in batch:
+                self._hand_over(operation)
+            return []
         try:
             statuses = _ingest(client, batch)
-        except Exception:
+        except Exception as error:
             if len(batch) == 1:
                 raise
             # One run could not even be written down, as what the user masks it with failed.
-            logger.debug("%d runs could not be sent together", len(batch), exc_info=True)
-            self._send_each(batch, _ingested)
-            return
-        if _acknowledged(statuses):
+            logger.debug("%d runs could not be sent together\n%s", len(batch), unquoted(error))
+            return self._send_parts(batch, 1)
+        status = statuses[-1] if statuses else None
+        if status is not None and (200 <= status < 300 or (status == CONFLICT and len(batch) == 1)):
             self._verdict(batch, delivered=True)
-        elif len(batch) > 1 and statuses and statuses[-1] in ONE_IS_BAD:
+        elif len(batch) > 1 and status in ONE_IS_BAD:
             # One bad run fails its whole request, and a conflict may have: each on its own.
-            self._send_each(batch, _ingested)
-        elif len(batch) > 1 and statuses and statuses[-1] == TOO_LARGE:
-            middle = len(batch) // 2
-            self._send(batch[:middle])
-            self._send(batch[middle:])
-        elif batch[0].refused is not None and statuses and statuses[-1] in (TOO_LARGE, *ONE_IS_BAD):
-            refused, status = batch[0].refused, statuses[-1]
-            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without that file", status)
-            self.aside(lambda: self.put(refused(status)))
-        else:
+            return self._send_parts(batch, 1)
+        elif len(batch) > 1 and status == TOO_LARGE:
+            return self._send_parts(batch, len(batch) // 2)
+        elif batch[0].refused is not None and status in (TOO_LARGE, *ONE_IS_BAD):
+            assert status is not None
+            refused, said = batch[0].refused, status
+            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without that file", said)
+            self.aside(lambda: self.put(refused(said)))
+        elif status in (TOO_LARGE, *ONE_IS_BAD):
             self._verdict(batch, delivered=False)
+        else:
+            return batch
+        return []
 
-    def _send_each(self, batch: list[Operation], send: Callable[[Operation], bool]) -> None:
-        for operation in batch:
+    def _send_parts(self, batch: list[Operation], size: int) -> list[Operation]:
+        for first in range(0, len(batch), size):
+            part = batch[first : first + size]
             try:
-                delivered = send(operation)
-            except Exception:
-                logger.warning("sending a run to LangSmith failed", exc_info=True)
-                delivered = False
-            self._verdict([operation], delivered=delivered)
+                again = self._send(part)
+            except Exception as error:
+                logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
+                self._verdict(part, delivered=False)
+                continue
+            if again:  # the rest would fare no better
+                return again + batch[first + size :]
+        return []
+
+    def _hand_over(self, operation: Operation) -> None:
+        try:
+            _hand_over(operation)
+        except Exception as error:
+            logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
+            self._verdict([operation], delivered=False)
+        else:
+            self._verdict([operation], delivered=True)
 
     def _verdict(self, batch: Sequence[Operation], *, delivered: bool) -> None:
         with self._changed:
@@ -195,6 +272,27 @@ def _tell(operation: Operation, *, delivered: bool) -> None:
         operation.done(delivered)
 
 
+def _leave(operation: Operation) -> None:
+    if operation.left is not None:
+        operation.left()
+
+
+def _is_spared(operation: Operation) -> bool:
+    return operation.spare is not None and operation.spare(Lack.OVERLOAD)
+
+
+def _destination(run: RunTree) -> object:
+    """What is the same for runs that may wait for each other.
+
+    A client that masks with the user's own code, or sends with a queue of its own, may take its time.
+    """
+    client = run.client
+    masks = [getattr(client, name, None) for name in ("_anonymizer", "_hide_inputs", "_hide_outputs", "_hide_metadata")]
+    alone = sends_on_its_own(client, run) or any(map(callable, masks))
+    workspace, key = getattr(client, "workspace_id", None), getattr(client, "api_key", None)
+    return (client.api_url, workspace, key, id(client) if alone else None)
+
+
 def _first_batch(waiting: list[Operation]) -> tuple[list[Operation], list[Operation]]:
     """As many operations from the front as one request may carry, and the rest; a recording goes alone."""
     count, size = 1, waiting[0].size
@@ -209,11 +307,6 @@ def _first_batch(waiting: list[Operation]) -> tuple[list[Operation], list[Operat
     return waiting[:count], waiting[count:]
 
 
-def _acknowledged(statuses: list[int]) -> bool:
-    # 409: it is there already.
-    return bool(statuses) and (200 <= statuses[-1] < 300 or statuses[-1] == 409)
-
-
 def _ingest(client: Client, batch: list[Operation]) -> list[int]:
     """Send in this thread; the HTTP status of every attempt, none when nobody answered."""
     if client not in _listening:
@@ -223,12 +316,12 @@ def _ingest(client: Client, batch: list[Operation]) -> list[int]:
     with _streamed() if any(operation.attachments for operation in batch) else nullcontext():
         multipart_ingest(
             client,
-            create=[row(operation) for operation in batch if not operation.update],
+            create=[decided(row(operation), client) for operation in batch if not operation.update],
             update=[row(operation) for operation in batch if operation.update],
         )
     statuses: list[int] = _heard.statuses
     del _heard.statuses
-    sampled_out = not statuses and not _sampled(client, batch[0].run)
+    sampled_out = not statuses and is_left_out(batch[0].run)
     return [202] if sampled_out else statuses
 
 
@@ -250,22 +343,10 @@ def _streamed() -> Iterator[None]:
         setattr(langsmith_client, _INLINE, limit)
 
 
-def _ingested(operation: Operation) -> bool:
-    return _acknowledged(_ingest(operation.run.client, [operation]))
-
-
 def _note_status(response: Any, *_: Any, **__: Any) -> None:
     statuses = getattr(_heard, "statuses", None)
     if statuses is not None and not response.request.path_url.endswith("/info"):
         statuses.append(response.status_code)
-
-
-def _sampled(client: Client, run: RunTree) -> bool:
-    """Whether LangSmith's sampling lets this trace through; what it does not is not sent, and not lost."""
-    keep = getattr(client, "_filter_for_sampling", None)
-    if getattr(client, "tracing_sample_rate", None) is None or keep is None:
-        return True
-    return bool(keep([{"id": run.id, "trace_id": run.trace_id}]))
 
 
 def row(operation: Operation) -> dict[str, Any]:
@@ -294,24 +375,24 @@ def row(operation: Operation) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _has_own_ways(client: Client, run: RunTree) -> bool:
+def sends_on_its_own(client: Client, run: RunTree) -> bool:
+    """Whether runs must go through the client's own queue, which does what only it does."""
     return bool(
         run.replicas or getattr(client, "otel_exporter", None) or getattr(client, "_process_buffered_run_ops", None)
     )
 
 
-def _handed_over(operation: Operation) -> bool:
+def _hand_over(operation: Operation) -> None:
     run = operation.run
     if not operation.update:
         run.post()
-        return True
+        return
     # RunTree.patch takes no paths, so the file is read whole here.
     attachments: dict[str, Any] = {}
     for name, (mime, path) in operation.attachments.items():
         attachments[name] = (mime, path.read_bytes())
     run.attachments = attachments
     run.patch(exclude_inputs=False)
-    return True
 
 
 def _flush_client(client: Client, timeout: float | None) -> None:
@@ -319,3 +400,16 @@ def _flush_client(client: Client, timeout: float | None) -> None:
         client.flush(timeout=timeout)
     except TypeError:  # langsmith before flush(timeout=)
         client.flush()
+
+
+def _connect_anew() -> None:
+    """After a fork: on a connection that two processes share, each would read the other's answers."""
+    for client in list(_listening):
+        adapters: list[Any] = list(client.session.adapters.values())
+        for adapter in adapters:
+            # Not closed: that takes locks, which a thread that the child does not have may hold.
+            _of_the_parent.append(getattr(adapter, "poolmanager", None))
+            adapter.__setstate__(adapter.__getstate__())
+
+
+os.register_at_fork(after_in_child=_connect_anew)

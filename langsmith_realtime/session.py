@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
+from langsmith_realtime.audio.formats import Format
+from langsmith_realtime.audio.silences import Silences, Span
 from langsmith_realtime.conversation import Conversation
 from langsmith_realtime.events import FrameError, parse
 from langsmith_realtime.guard import Guard, logger
 from langsmith_realtime.happenings import EventRun, Happening
+from langsmith_realtime.holding import Holding
 from langsmith_realtime.numbers import scores
 from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.recorder import Recorded, Recorder
@@ -31,6 +34,8 @@ class Session:
         recorder: Recorder | None,
         guard: Guard,
         feedback: Collection[str] = (),
+        *,
+        holding: Holding | None = None,
     ) -> None:
         self._conversation = conversation
         self._tracks = conversation.tracks
@@ -38,7 +43,13 @@ class Session:
         self._recorder = recorder
         self._guard = guard
         self._feedback = feedback
+        self._holding = holding
         self._malformed = 0
+        self._silences = Silences()
+
+    def format(self, channel: int, *, fed: bool) -> Format:
+        """How sound of that channel is encoded now."""
+        return self._tracks.format(channel, fed=fed)
 
     def opened(self) -> None:
         self._runs.open()
@@ -88,6 +99,21 @@ class Session:
         self._emit(self._conversation.played(item_id, ms, t, at))
         self._record(t)
 
+    def silence(self, t: float, since: float | None, until: float | None, item_id: str | None) -> None:
+        """Silence an item's sound, or a time; see :meth:`Silences.between`."""
+        self._emit(self._conversation.advance(t))
+        if item_id is not None:
+            self._silences.item(item_id)
+        else:
+            self._silences.between(since, until)
+        self._record(t)
+        if self._recorder is not None:
+            self._recorder.sync()
+
+    def silent(self, channel: int) -> list[Span]:
+        """What somebody asked to be silent of a channel."""
+        return self._silences.spans(channel)
+
     def tool_entered(self, call_id: str, ref: ParentRun) -> None:
         self._conversation.tool_entered(call_id, ref)
 
@@ -98,6 +124,7 @@ class Session:
         """The end: the root's one update carries what there is, whatever of it could not be made."""
         conversation = self._conversation
         self._emit(self._made(lambda: conversation.close(t), []))
+        self._silences.end()
         self._made(lambda: self._record(t), None)
         metadata: dict[str, Any] = {"duration_s": round(t, 3), **self._made(conversation.numbers, {})}
         metadata.update({key: count for key, count in dropped.items() if count})
@@ -126,10 +153,27 @@ class Session:
                 scores=wanted,
             )
 
-        if self._recorder is None:
-            end(Recorded())
+        def finish(kept: bool = True) -> None:
+            if not kept:
+                self._discard()
+                return
+            if self._holding is not None and self._holding.is_too_large:
+                metadata["keep_skipped"] = "too large to be held"
+            if self._recorder is None:
+                end(Recorded())
+            else:
+                self._recorder.finish(t, end)
+
+        if self._holding is None:
+            finish()
         else:
-            self._recorder.finish(t, end)
+            known = {**metadata, "trace_id": self._runs.trace_id, **({} if error is None else {"error": error})}
+            self._holding.decide(known, finish)
+
+    def _discard(self) -> None:
+        if self._recorder is not None:
+            self._recorder.discard()
+        self._runs.discard()
 
     def _made(self, make: Callable[[], T], otherwise: T) -> T:
         try:
@@ -146,6 +190,7 @@ class Session:
                 self._guard.report(type(happening).__name__, error)
 
     def _record(self, t: float) -> None:
+        self._silences.locate(self._conversation.sound_of)
         writes = self._tracks.take_writes()
         if self._recorder is not None and self._tracks.rate is not None:
-            self._recorder.write(writes, self._tracks.rate, t)
+            self._recorder.write(self._silences.applied(writes, self._tracks.rate, t), self._tracks.rate, t)

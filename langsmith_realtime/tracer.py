@@ -15,6 +15,9 @@ from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.guard import Guard, logger
 from langsmith_realtime.live import LiveConversation
 from langsmith_realtime.options import Options, TracingOptions
+from langsmith_realtime.root import begin
+from langsmith_realtime.sampling import lets_through
+from langsmith_realtime.unsampled import UnsampledConversation
 
 
 class SessionTracer:
@@ -46,8 +49,8 @@ class SessionTracer:
 
     @property
     def enabled(self) -> bool:
-        """Whether this conversation is traced."""
-        return self.live is not None
+        """Whether this conversation is traced: tracing is on, and LangSmith's sampling lets it through."""
+        return self.live is not None and self.live.is_sampled
 
     @property
     def trace_id(self) -> str | None:
@@ -123,6 +126,31 @@ class SessionTracer:
         if self.live is not None:
             self.live.guarded(self.live.played, item_id, ms, at)
 
+    def silence(
+        self,
+        *,
+        seconds: float | None = None,
+        item_id: str | None = None,
+        since: float | None = None,
+        until: float | None = None,
+    ) -> None:
+        """Have a part of the recording, and of the journal, silent: a card number that was said.
+
+        Both sides are silent in a time, the one that spoke for an item. It holds for what is recorded there
+        later, and for every form of the recording; what was there is gone. Events and transcripts stay as they
+        are: ``redact`` and ``transcripts`` are for those. Give one of:
+
+        Args:
+            seconds: how long back from now.
+            item_id: all sound of that item, the user's or the agent's; of a user's, and of what
+                ``record_agent_audio`` was given, some of what is before and after it as well.
+            since, until: from when to when, in seconds of ``time.monotonic()``; until may lie ahead. Without
+                ``until`` the silence goes on until another call with ``until`` alone ends it; ``until`` alone
+                with nothing to end is all from the beginning.
+        """
+        if self.live is not None:
+            self.live.guarded(self.live.silence, seconds, item_id, since, until)
+
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
         """Carry out a function call: traced work inside nests under the call's tool run, exactly.
@@ -166,7 +194,9 @@ def _begin(options: Options) -> LiveConversation | None:
     if not options.is_on:
         return None
     try:
-        return LiveConversation(options)
+        family = begin(options, Guard())
+        kind = LiveConversation if lets_through(family.root) else UnsampledConversation
+        return kind(options, family)
     except Exception as error:
         Guard().report("opening the trace", error)
         return None

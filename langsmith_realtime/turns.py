@@ -60,6 +60,10 @@ class Turns:
         """What a response that is created now answers."""
         return None if self._said is None or self._said.answered else self._said
 
+    def moment(self, told: float, ms: float | None) -> Moment:
+        """``ms`` of the audio written, as was told at that time."""
+        return Moment(told, self._written, ms)
+
     def wrote(self, t: float, ms: float) -> None:
         """``input_audio_buffer.append`` handed over so many milliseconds."""
         self._written.append(t, ms)

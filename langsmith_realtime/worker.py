@@ -6,6 +6,7 @@ last, and each conversation says on its root how much it lost.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -21,9 +22,14 @@ from langsmith_realtime.sender import Sender
 #: conversations fill the first in about a second.
 AUDIO_LIMIT = 50_000
 LIMIT = 200_000
+#: Entries from which on an event that only says that it arrived is dropped.
+STRUCTURE_LIMIT = 150_000
 #: How long the worker lets work gather between two looks, in seconds; waking up for each entry would
 #: make the caller's thread wait for ours.
 NAP = 0.02
+#: How long the worker goes on without a pause, and how long that is, in seconds: a thread that wants to run in
+#: between would wait for its turn five times as long as that, and asking for it costs that thread's time.
+BREATH_EVERY, BREATH = 0.001, 0.0001
 #: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
 EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
 
@@ -46,6 +52,8 @@ class Worker:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self.open: dict[int, Closable] = {}
+        self._soon: set[Callable[[], None]] = set()
+        self._rested = time.monotonic()
 
     def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
         """Have ``work(*arguments)`` done; False when the queue is full and it was dropped."""
@@ -55,7 +63,21 @@ class Worker:
         """Like :meth:`put`, for audio: dropped earlier."""
         return self._put_below(AUDIO_LIMIT, guard, work, arguments)
 
-    def _put_below(self, limit: int, guard: Guard, work: Callable[..., None], arguments: tuple[Any, ...]) -> bool:
+    def insist(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
+        """Like :meth:`put`, for what each conversation does once, and cannot be without: never dropped."""
+        return self._put_below(math.inf, guard, work, arguments)
+
+    @property
+    def takes_audio(self) -> bool:
+        """Whether audio would not be dropped now."""
+        return self._queue.qsize() < AUDIO_LIMIT
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there is only room for what matters."""
+        return self._queue.qsize() >= STRUCTURE_LIMIT
+
+    def _put_below(self, limit: float, guard: Guard, work: Callable[..., None], arguments: tuple[Any, ...]) -> bool:
         if self._queue.qsize() >= limit:
             return False
         if self._thread is None:
@@ -63,11 +85,20 @@ class Worker:
         self._queue.put((guard, work, arguments))
         return True
 
+    def soon(self, work: Callable[[], None]) -> None:
+        """Have it done once, at the end of what is done now; for what is cheaper together. From the worker alone."""
+        self._soon.add(work)
+
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
         deadline = None if timeout is None else time.monotonic() + timeout
         done = threading.Event()
-        self.put(Guard(), done.set)
+
+        def caught_up() -> None:
+            self._rest()
+            done.set()
+
+        self.insist(Guard(), caught_up)
         self._awake.set()
         if not done.wait(timeout):
             return False
@@ -85,8 +116,9 @@ class Worker:
         delivered, began = self._delivered, time.monotonic()
         while not self.flush(EXIT_PATIENCE) and self._delivered > delivered:
             if time.monotonic() - began > EXIT_LIMIT:
-                return
+                break
             delivered = self._delivered
+        self.sender.give_up()
 
     @property
     def _delivered(self) -> int:
@@ -102,18 +134,35 @@ class Worker:
     def _work(self) -> None:
         while True:
             guard, work, arguments = self._queue.get()
+            breathed = time.monotonic()
             while True:
                 try:
                     work(*arguments)
                 except Exception as error:
                     guard.report(work.__name__, error)
+                now = time.monotonic()
+                if self._soon and now > self._rested + NAP:
+                    self._rest()
+                if now > breathed + BREATH_EVERY:
+                    time.sleep(BREATH)
+                    breathed = time.monotonic()
                 try:
                     guard, work, arguments = self._queue.get_nowait()
                 except queue.Empty:
                     break
+            self._rest()
             del guard, work, arguments  # or the last conversation would live as long as the thread idles
             self._awake.wait(NAP)
             self._awake.clear()
+
+    def _rest(self) -> None:
+        self._rested = time.monotonic()
+        soon, self._soon = self._soon, set()
+        for work in soon:
+            try:
+                work()
+            except Exception as error:
+                Guard().report("journal", error)
 
 
 _worker = Worker()

@@ -39,6 +39,14 @@ if TYPE_CHECKING:
         def record_user_audio(self, pcm: bytes, *, at: float | None = None) -> None: ...
         def record_agent_audio(self, pcm: bytes, *, at: float | None = None) -> None: ...
         def played(self, item_id: str, ms: float, *, at: float | None = None) -> None: ...
+        def silence(
+            self,
+            *,
+            seconds: float | None = None,
+            item_id: str | None = None,
+            since: float | None = None,
+            until: float | None = None,
+        ) -> None: ...
         def tool(self, call_id: str) -> AbstractContextManager[None]: ...
 
     class TracedAsyncConnection(_Traced, AsyncRealtimeConnection):
@@ -49,7 +57,7 @@ if TYPE_CHECKING:
 
 
 C = TypeVar("C")
-_ADDED = ("record_user_audio", "record_agent_audio", "played", "tool")
+_ADDED = ("record_user_audio", "record_agent_audio", "played", "silence", "tool")
 
 
 @overload
@@ -74,7 +82,7 @@ def wrap_realtime(
                 ...
 
     What it yields is the connection itself, with ``record_user_audio``, ``record_agent_audio``, ``played``,
-    ``tool`` and ``langsmith`` (a :class:`SessionTracer`) added. A synchronous connection takes ``with``.
+    ``silence``, ``tool`` and ``langsmith`` (a :class:`SessionTracer`) added. A synchronous connection takes ``with``.
     Every way of receiving is traced; events a manager queued before it was entered are not seen.
 
     Args:

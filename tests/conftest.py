@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 from langsmith import utils
 
-from langsmith_realtime import guard
+from langsmith_realtime import guard, worker
 from langsmith_realtime.collector import Collector
 from tests.talking import tracing_to
 
@@ -16,14 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+_tests = itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def _no_langsmith_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep the caller's LangSmith settings out of the tests, and one test's out of the next."""
+def _no_langsmith_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the caller's LangSmith settings out of the tests, and one test's, and its journals, out of the next."""
     for name in list(os.environ):
         if name.startswith(("LANGSMITH_", "LANGCHAIN_")):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("LANGSMITH_REALTIME_DIR", str(tmp_path_factory.getbasetemp() / f"state-{next(_tests)}"))
     _forget_settings()
     yield
+    worker.worker().sender.give_up()
     _forget_settings()
 
 

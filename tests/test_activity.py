@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -37,6 +38,17 @@ def heard(sound: Samples, *, chunk: float = 0.02, start: float = 0.0) -> Activit
 
 def spans(activity: Activity, *, pause: float = 0.1) -> list[tuple[object, object]]:
     return [(near(begin, 0.006), near(end, 0.006)) for begin, end in activity.intervals(pause=pause)]
+
+
+def test_sound_is_not_kept_longer_than_until_the_next_piece_elsewhere() -> None:
+    activity, kept = Activity(RATE), []
+    for second in range(10):
+        samples = tone(0.2)
+        kept.append(weakref.ref(samples))
+        activity.write(second * RATE, samples)
+        del samples
+    assert [known() is not None for known in kept] == [False] * 9 + [True]
+    assert len(activity.intervals()) == 10
 
 
 SPEECH = np.r_[quiet(1.0), tone(0.5), quiet(0.6), tone(0.7, hz=90), quiet(1.2)]

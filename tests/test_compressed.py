@@ -124,7 +124,7 @@ def test_what_changed_after_all_is_encoded_as_it_is_now(wav: Wav, followers: Cal
     assert np.array_equal(soundfile.read(path, dtype="int16")[0][:, USER], numbered(3 * RATE, first=5))
 
 
-def test_a_smaller_form_begins_when_the_larger_has_reached_half_and_what_is_too_large_is_given_up(
+def test_a_smaller_form_begins_when_the_larger_is_nearly_too_large_and_what_is_too_large_is_given_up(
     wav: Wav, followers: Callable[..., Follower]
 ) -> None:
     follower = followers(wav, FLAC, OPUS, SMALL_OPUS, limit=40_000)

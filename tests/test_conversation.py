@@ -739,3 +739,20 @@ def test_sound_sent_behind_a_change_of_format_is_in_the_new_format_already() -> 
     talk.close(at=3.0)
     heard = [len(written.write.samples) for written in talk.conversation.tracks.take_writes()]
     assert sum(heard) == pytest.approx(4800, abs=4)  # 100 ms of each, at 24 kHz
+
+
+def test_a_format_asked_for_before_the_sessions_first_word_is_not_taken_back_by_it() -> None:
+    talk = Driven(set_up=False)
+    ulaw, pcm = {"type": "audio/pcmu"}, {"type": "audio/pcm", "rate": RATE}
+    spoken = base64.b64encode(b"\xff" * 800).decode()
+    talk.client("session.update", session={"audio": {"input": {"format": ulaw}}}, event_id="mine", at=0.1)
+    talk.client("input_audio_buffer.append", audio=spoken, at=0.2)
+    talk.server("session.created", session={"id": "s", "audio": {"input": {"format": pcm}}}, at=0.3)
+    talk.client("input_audio_buffer.append", audio=spoken, at=0.3)
+    talk.server("error", error={"message": "something else", "event_id": "another"}, at=0.35)
+    talk.client("input_audio_buffer.append", audio=spoken, at=0.4)
+    talk.server("session.updated", session={"id": "s", "audio": {"input": {"format": ulaw}}}, at=0.45)
+    talk.client("input_audio_buffer.append", audio=spoken, at=0.5)
+    talk.close(at=1.0)
+    heard = [len(written.write.samples) for written in talk.conversation.tracks.take_writes()]
+    assert sum(heard) == 3200  # 400 ms at 8 kHz

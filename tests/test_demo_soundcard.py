@@ -19,6 +19,7 @@ from demo.devices import DeviceError
 from demo.playback import Part
 from demo.soundcard import NoSoundCardError, SoundCard
 from demo.speech import line
+from demo.streamclock import SPEAKER_SETTLED_AFTER_BLOCKS, SpeakerClock
 from demo.virtual import VirtualDevices
 from tests.pulseaudio import PulseAudio, pulseaudio
 
@@ -81,6 +82,7 @@ class Ears:
             assert self.something.wait_for(lambda: len(where) >= count, 5), f"only {len(where)} of {count}"
 
 
+@pytest.mark.devices
 def test_hears_the_microphone_and_plays_to_the_speaker(daemon: PulseAudio) -> None:
     ears = Ears()
     began = time.monotonic()
@@ -100,6 +102,7 @@ def test_hears_the_microphone_and_plays_to_the_speaker(daemon: PulseAudio) -> No
     assert ears.errors == []  # closing is no loss
 
 
+@pytest.mark.devices
 def test_a_lost_device_is_told_with_the_remedy(daemon: PulseAudio) -> None:
     ears = Ears()
     with SoundCard() as card:
@@ -113,6 +116,7 @@ def test_a_lost_device_is_told_with_the_remedy(daemon: PulseAudio) -> None:
     ]
 
 
+@pytest.mark.devices
 def test_a_sound_card_that_went_before_it_was_opened_is_told_with_the_remedy(daemon: PulseAudio) -> None:
     card = SoundCard()
     daemon.kill()
@@ -128,6 +132,7 @@ def test_without_a_sound_card_the_recorded_user_talks(no_devices: None) -> None:
     assert "No microphone and speaker here" in str(devices.notice)
 
 
+@pytest.mark.devices
 def test_a_sound_card_is_used_where_there_is_one(daemon: PulseAudio) -> None:
     devices = choose(speak=False)
     assert isinstance(devices, SoundCard)
@@ -154,6 +159,7 @@ def times(*, adc: float = 0.0, dac: float = 0.0, now: float) -> SimpleNamespace:
     return SimpleNamespace(inputBufferAdcTime=adc, outputBufferDacTime=dac, currentTime=now)
 
 
+@pytest.mark.devices
 def test_the_speaker_reports_only_what_it_played_and_fills_up_with_silence(daemon: PulseAudio) -> None:
     # PortAudio calls from threads that no Python tool follows, so its part is taken here once.
     card = SoundCard()
@@ -163,20 +169,23 @@ def test_the_speaker_reports_only_what_it_played_and_fills_up_with_silence(daemo
     card._listener = ears
     ears.said.clear()
     block = bytearray(b"x" * 8)
+    card._played = SpeakerClock()
     speak, hear = card._speak(), card._hear()
+    fine = SimpleNamespace(output_underflow=False)
     card.play(Part("item", 0), b"abcd")
     before = time.monotonic()
-    speak(block, 4, times(dac=100.5, now=100.0), None)
+    speak(block, 4, times(dac=100.5, now=100.0), fine)
     assert block == b"abcd\0\0\0\0"
-    speak(block, 4, times(dac=100.5, now=100.0), None)
-    assert block == bytes(8)
+    for _ in range(SPEAKER_SETTLED_AFTER_BLOCKS):
+        speak(block, 4, times(dac=100.5, now=100.0), fine)
+        assert block == bytes(8)
     hear(b"wxyz", 2, times(adc=99.9, now=100.0), None)
     assert [pcm for pcm, _ in ears.heard] == [b"abcd"]
     assert ears.heard[0][1] == pytest.approx(before + 0.5, abs=0.1)
     assert [pcm for pcm, _ in ears.said] == [b"wxyz"]
     assert ears.said[0][1] == pytest.approx(before - 0.1, abs=0.1)
     card._listener = None
-    speak(block, 4, times(dac=100.5, now=100.0), None)
+    speak(block, 4, times(dac=100.5, now=100.0), fine)
     hear(b"wxyz", 2, times(adc=99.9, now=100.0), None)
     card._ended("speaker")
     assert len(ears.said) == len(ears.heard) == 1

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from langsmith_realtime.audio.activity import Activity
 from langsmith_realtime.numbers import LATENCIES, NAMES, SCORES, of_responses, of_talk, percentile, scores
+from langsmith_realtime.usage import Usage
 from tests.driven import Driven, sound
 
 pytestmark = pytest.mark.newest
@@ -174,6 +175,17 @@ def test_every_score_of_the_default_is_a_number_there_is() -> None:
     assert set(SCORES) < set(NAMES)
     assert {f"{name}_p95_ms" for name in LATENCIES} < set(NAMES)
     assert len(set(NAMES)) == len(NAMES)
+
+
+def test_every_sum_of_tokens_can_be_asked_for_as_a_score() -> None:
+    usage, kinds = Usage(), dict.fromkeys(("text_tokens", "audio_tokens", "image_tokens"), 1)
+    given = {**kinds, "cached_tokens": 3, "cached_tokens_details": kinds}
+    made = {**kinds, "reasoning_tokens": 1}
+    counts = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
+    usage.responded("gpt-realtime", {**counts, "input_token_details": given, "output_token_details": made})
+    usage.transcribed("whisper-1", {"seconds": 1})
+    usage.transcribed("gpt-4o-transcribe", {"input_tokens": 1, "output_tokens": 1})
+    assert set(usage.numbers()) == {*(name for name in NAMES if name.endswith("_tokens")), "transcription_seconds"}
 
 
 # In a conversation

@@ -7,7 +7,9 @@ import importlib
 import inspect
 import re
 import textwrap
+import time
 import warnings
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ SERVER = Script([Turn(Say("Hello."))], on_connect=[Close(1000)])
 def test_there_is_a_test_for_every_snippet() -> None:
     tested = snippets("async with") + snippets("with client.realtime", "    for event") + snippets("connection.tool")
     tested += snippets("record_user_audio") + snippets("SessionTracer") + snippets("flush")
-    tested += snippets("list_runs") + snippets("RealtimeServer")
+    tested += snippets("list_runs") + snippets("RealtimeServer") + snippets("connection.silence")
     assert sorted(tested) == sorted(SNIPPETS)
 
 
@@ -82,6 +84,21 @@ def test_the_lines_for_tools_and_sound(tracing: Collector) -> None:
         run(sound, connection=connection, pcm=b"\1\0" * 480, captured_at=0.0, played_at=0.0)
     (root,) = trees(tracing)
     assert root.names() == ["tool"]
+
+
+def test_the_lines_for_a_card_number(tracing: Collector) -> None:
+    (snippet,) = snippets("connection.silence")
+    with (
+        RealtimeServer(Script()) as server,
+        sync_client(server).realtime.connect(model="gpt-realtime") as raw,
+        wrap_realtime(raw) as connection,
+    ):
+        connection.record_user_audio(b"\1\0" * 48_000, at=time.monotonic())
+        run(snippet, connection=connection, item_id="item_1", time=time)
+    (root,) = trees(tracing)
+    with wave.open(str(tracing.attachment(root.run.id, "conversation")[1])) as recording:
+        left = sum(map(bool, recording.readframes(recording.getnframes())))
+    assert left < 4_800  # of what was spoken between two of the lines
 
 
 def test_the_lines_for_a_socket_of_ones_own(tracing: Collector) -> None:
@@ -141,6 +158,7 @@ def test_the_supported_versions_are_those_in_the_projects_file() -> None:
 
 def test_the_public_names() -> None:
     assert sorted(langsmith_realtime.__all__) == [
+        "Keep",
         "Price",
         "Recording",
         "SessionTracer",

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from langsmith_realtime.happenings import Failure
 from langsmith_realtime.items import Items
 from langsmith_realtime.responses import Outcome, Response, error_text, model_run, outcome_of
 from langsmith_realtime.turns import Moment, Speech
@@ -18,20 +19,20 @@ from langsmith_realtime.turns import Moment, Speech
         ({"status": "in_progress"}, Outcome()),
         (
             {"status": "cancelled", "status_details": {"reason": "turn_detected"}},
-            Outcome("turn_detected", "cancelled: turn_detected", interrupted=True),
+            Outcome("turn_detected", Failure("cancelled: turn_detected"), interrupted=True),
         ),
-        ({"status": "cancelled"}, Outcome(None, "cancelled: no reason given", interrupted=True)),
+        ({"status": "cancelled"}, Outcome(None, Failure("cancelled: no reason given"), interrupted=True)),
         (
             {"status": "incomplete", "status_details": {"reason": "max_output_tokens"}},
-            Outcome("max_output_tokens", "incomplete: max_output_tokens"),
+            Outcome("max_output_tokens", Failure("incomplete: max_output_tokens")),
         ),
-        ({"status": "incomplete", "status_details": None}, Outcome(None, "incomplete: no reason given")),
+        ({"status": "incomplete", "status_details": None}, Outcome(None, Failure("incomplete: no reason given"))),
         (
             {"status": "failed", "status_details": {"error": {"type": "server_error", "message": "Sorry."}}},
-            Outcome(None, "failed: server_error: Sorry."),
+            Outcome(None, Failure("failed: server_error: Sorry.")),
         ),
-        ({"status": "failed", "status_details": {"reason": "odd"}}, Outcome("odd", "failed: odd")),
-        ({"status": "failed"}, Outcome(None, "failed: no reason given")),
+        ({"status": "failed", "status_details": {"reason": "odd"}}, Outcome("odd", Failure("failed: odd"))),
+        ({"status": "failed"}, Outcome(None, Failure("failed: no reason given"))),
         ({"status": ["completed"], "status_details": 5}, Outcome()),
     ],
 )

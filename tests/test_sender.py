@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -179,7 +180,7 @@ def test_a_failure_while_sending_is_logged_and_sending_goes_on(
         def ingest(*_: object, **__: object) -> None:
             raise RuntimeError("out of order")
 
-        broken.setattr(Client, "multipart_ingest", ingest)
+        broken.setattr(Client, "_run_transform", ingest)
         first = SessionTracer()
         assert not flush(10)
     with caplog.at_level(logging.WARNING):
@@ -217,8 +218,33 @@ def test_a_batch_that_is_too_large_is_halved(tracing: Collector) -> None:
     assert len(the_tree(tracing).children) == 20
 
 
-def test_flush_tells_what_was_lost_before_it_was_called_and_tells_it_once(tracing: Collector) -> None:
-    tracing.respond_with(403, times=50)
+def test_what_nobody_took_is_tried_again_until_somebody_does(tracing: Collector) -> None:
+    tracing.respond_with(403)
+    talk(SessionTracer())
+    assert not flush(10)
+    assert flush(10)
+    assert len(the_tree(tracing).children) == 3
+
+
+def test_a_destination_in_trouble_is_tried_again_without_being_asked(tracing: Collector) -> None:
+    tracing.respond_with(403)
+    talk(SessionTracer())
+    runs = tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=10)
+    assert next(request.status for request in tracing.requests if request.path == "/runs/multipart") == 403
+    assert len(runs) == 4
+
+
+def test_a_destination_that_hangs_holds_up_no_other(tracing: Collector) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        client = Client(api_url=f"http://127.0.0.1:{hangs.getsockname()[1]}", api_key="k", info={})
+        talk(SessionTracer(client=client, enabled=True))
+        talk(SessionTracer())
+        tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=5)
+        worker().sender.give_up()
+
+
+def test_flush_tells_what_was_refused_before_it_was_called_and_tells_it_once(tracing: Collector) -> None:
+    tracing.respond_with(422, times=50)
     talk(SessionTracer())
     deadline = time.monotonic() + 10
     while worker().sender.failed == 0 and time.monotonic() < deadline:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from langsmith_realtime.audio.formats import Samples
+from langsmith_realtime.audio.timeline import Joined, Write
 
 BLOCK_S = 0.005
 #: What is closer than this, in seconds, is one sound: the periods of a low voice.
@@ -31,6 +32,8 @@ NOISE_PERCENTILE, NOISE_BLOCKS = 10, 2000
 NOISE_AGE = 200
 #: Seconds for which pauses are kept apart; what is older is kept as utterances, so that memory grows with those.
 EXACT_S = 120.0
+#: Seconds of sound that are measured together, unless somebody asks before: measuring costs by the call.
+TOGETHER_S = 1.0
 #: Frames that are measured at once: a file may be written in one piece.
 PIECE = 1 << 18
 
@@ -49,21 +52,26 @@ class Activity:
         self._levels = np.zeros(NOISE_BLOCKS, dtype=np.float32)  # mean squares of the latest blocks, in turn
         self._heard = self._measured = 0  # blocks
         self._threshold = LOWEST**2
+        self._unmeasured = Joined()
 
     def write(self, start: int, samples: Samples) -> None:
         """``samples`` (PCM16 mono) are at frame ``start`` from now on, whatever was there before."""
         if not len(samples):
             return
-        sounds: list[tuple[int, int]] = []
-        if samples.strides[0] or samples[0]:  # else zeros of any length, in the memory of one
-            for begin in range(0, len(samples), PIECE):
-                sounds += self._sounds(start + begin, samples[begin : begin + PIECE])
-        self._replace(start, start + len(samples), sounds)
+        if not samples.strides[0] and not samples[0]:  # zeros of any length, in the memory of one
+            self._measure_all()
+            self._replace(start, start + len(samples), [])
+            return
+        self._unmeasured.put(Write(start, samples))
+        if self._unmeasured.frames >= TOGETHER_S * self._rate:
+            self._unmeasured.flush()
+        self._measure()
 
     # What is asked
 
     def intervals(self, since: float = 0.0, until: float = float("inf"), *, pause: float = 0.0) -> list[list[float]]:
         """``[from, to]`` of every sound that reaches into the time between; pauses below ``pause`` are bridged."""
+        self._measure_all()
         first = bisect_right(self._ends, since * self._rate)
         found: list[list[float]] = []
         for begin, end in zip(self._begins[first:], self._ends[first:], strict=True):
@@ -77,15 +85,30 @@ class Activity:
 
     def last_before(self, t: float) -> tuple[float, float] | None:
         """The last sound that began before ``t``; it may go on beyond."""
+        self._measure_all()
         index = bisect_left(self._begins, t * self._rate) - 1
         return None if index < 0 else (self._begins[index] / self._rate, self._ends[index] / self._rate)
 
     def audible_from(self, t: float) -> float | None:
         """The first moment at ``t`` or after it at which something is audible."""
+        self._measure_all()
         index = bisect_right(self._ends, t * self._rate)
         return None if index == len(self._ends) else max(t, self._begins[index] / self._rate)
 
     # Details
+
+    def _measure_all(self) -> None:
+        self._unmeasured.flush()
+        self._measure()
+
+    def _measure(self) -> None:
+        """Know of what was written, but for what waits for what follows it."""
+        for write in self._unmeasured.take_writes():
+            start, samples = write.start, write.samples
+            sounds: list[tuple[int, int]] = []
+            for begin in range(0, len(samples), PIECE):
+                sounds += self._sounds(start + begin, samples[begin : begin + PIECE])
+            self._replace(start, start + len(samples), sounds)
 
     def _sounds(self, start: int, samples: Samples) -> list[tuple[int, int]]:
         """What of the samples is audible, from frame to frame."""

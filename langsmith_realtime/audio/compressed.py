@@ -27,6 +27,9 @@ from langsmith_realtime.guard import logger
 PIECE_S = 5
 #: The time that what was settled changes for which encoding is left for the end.
 STARTS = 3
+#: What part of the limit a form may reach before the next smaller one is begun. Opus takes over a second for a minute
+#: of sound, so it is not begun where FLAC will do; what is left of the time is enough for it to catch up many times.
+NEARLY = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +144,7 @@ class Follower:
     """The thread that encodes ``forms``, the largest first, behind a WAV that grows.
 
     The first begins with the first :meth:`settled`, each other one when the form before it has reached
-    half of ``limit`` bytes; so at the end only a tail is left to do. What outgrows the limit is given up.
+    :data:`NEARLY` all of ``limit`` bytes; so at the end only a tail is left to do. What outgrows the limit is given up.
     The worker calls; what is made of it in the end (:meth:`finish`, :meth:`discard`) any one thread may ask.
     """
 
@@ -224,6 +227,8 @@ class Follower:
                         return
                     if self._stale:
                         self._forget()
+                    if self._starts >= STARTS:
+                        continue
                     settled, starts = self._settled, self._starts
                 done = self._look(settled)
                 with self._changed:
@@ -236,7 +241,8 @@ class Follower:
             self._stale = True
 
     def _has_work(self) -> bool:
-        return self._stopped or (self._done < self._settled and self._starts < STARTS)
+        # What was encoded of what changed may be what nobody shall hear: it goes at once.
+        return self._stopped or self._stale or (self._done < self._settled and self._starts < STARTS)
 
     def _look(self, settled: int) -> int:
         """Encode one piece of every form that may be needed; how far all of them are."""
@@ -251,6 +257,6 @@ class Follower:
             if size > self._limit:
                 encoder.discard()
                 self._encoders[form] = None
-            elif size < self._limit / 2:
+            elif size < self._limit * NEARLY:
                 break
         return done

@@ -5,12 +5,12 @@ Pure. Rows: GA objects (``{"type": "audio/pcm", "rate": 24000}``) and the beta A
 
 from __future__ import annotations
 
-import base64
 import binascii
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pybase64 import b64decode
 
 from langsmith_realtime.events import mapping, number
 
@@ -78,7 +78,7 @@ class Decoder:
         if not isinstance(payload, str):
             raise ValueError("the audio is no text")  # noqa: TRY004 - what the peer sent, not what the caller passed
         try:
-            return self.decode(base64.b64decode(payload, validate=True))
+            return self.decode(b64decode(payload, validate=True))
         except binascii.Error as error:
             raise ValueError(f"the audio is no base64: {error}") from None
 

@@ -39,7 +39,7 @@ class _Channels:
     rate: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there is one for every chunk, and a frozen one takes four times as long to make
 class _Came:
     """When a chunk came (seconds), and what is known of it."""
 
@@ -126,11 +126,20 @@ class Tracks:
         """When the agent is audible, what is still queued included; None until something of that side is written."""
         return self._activities.get(AGENT)
 
+    @property
+    def agent_is_fed(self) -> bool:
+        """Whether the application feeds what it plays, which has no item ids."""
+        return (AGENT, True) in self._sources
+
     def set_formats(self, user: Format | None, agent: Format | None) -> None:
         """The session's formats, as far as they are known."""
         for channel, said in ((USER, user), (AGENT, agent)):
             if said is not None and self._given[channel] is None:
                 self._formats[channel] = said
+
+    def format(self, channel: int, *, fed: bool = False) -> Format:
+        """How sound of a channel is encoded now: what events carry, or what the application feeds."""
+        return self._given[channel] or (self._fed_format if fed else self._formats.get(channel, PCM16))
 
     def user_sent(self, t: float, payload: object) -> float:
         """``input_audio_buffer.append``'s base64 was handed over at ``t``; tells how many milliseconds that are.
@@ -304,21 +313,23 @@ class Tracks:
         if self._channels is None:
             return
         for channel, writes in ((USER, self._channels.user.take_writes()), (AGENT, self._channels.agent.take_writes())):
+            if not writes:
+                continue
             self._pending += [ChannelWrite(channel, write) for write in writes]
             for write in writes:
-                activity = self._activities.setdefault(channel, Activity(self._channels.rate))
-                activity.write(write.start, write.samples)
+                if channel not in self._activities:
+                    self._activities[channel] = Activity(self._channels.rate)
+                self._activities[channel].write(write.start, write.samples)
 
     def _input(self, channel: int, *, fed: bool = False) -> tuple[_Source, _Channels]:
         """Where sound of a channel comes in, in the format it has now."""
-        known = self._fed_format if fed else self._formats.get(channel, PCM16)
-        wanted = self._given[channel] or known
+        wanted = self.format(channel, fed=fed)
         if self._channels is None:
             rate = max((known.rate for known in self._formats.values()), default=wanted.rate)
             rate = self._wanted_rate or rate
             self._channels = _Channels(Microphone(rate), AgentChannel(rate), rate)
         source = self._sources.get((channel, fed))
-        if source is None or source.decoder.format != wanted:
+        if source is None or (source.decoder.format is not wanted and source.decoder.format != wanted):
             if source is not None:
                 source.flush()
             place = self._place_user if channel == USER else self._place_fed if fed else self._place_received

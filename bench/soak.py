@@ -1,0 +1,212 @@
+"""Many conversations for a long time in one process, which afterwards has what it had before, and no more.
+
+``python -m bench.soak`` holds 200 of them at once for 10 minutes at real speed, half as tasks of one event loop
+through ``wrap_realtime`` and half as threads through ``SessionTracer``, all with sound in both directions. Exits
+with 1 when something is left of them, or was lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.collecting import Counting
+from bench.conversation import TURN_S, make, microphone, timed_frames, wire
+from bench.paced import CHUNK_MS, converse
+from langsmith_realtime import SessionTracer, flush
+
+PACKAGE = "langsmith_realtime"
+#: Servers that may be in this process, too.
+BESIDE = (f"{PACKAGE}.collector", f"{PACKAGE}.testing")
+#: What may lie scattered in memory that is in use, in MB.
+KEPT_MB = 16.0
+#: What a cache of ours may hold, in kB.
+KEPT_KB = 64.0
+#: Of a warm-up: as many as long conversations need to have begun all that they ever do, a minute's.
+WARM_UP_TURNS = 12
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a process has: memory in MB, threads, open files, objects of our classes by name.
+
+    ``allocated_kb`` is what our modules have allocated; 0 unless :mod:`tracemalloc` traces.
+    """
+
+    memory_mb: float
+    allocated_kb: float
+    threads: int
+    files: int
+    objects: Counter[str]
+
+    @classmethod
+    def now(cls) -> Footprint:
+        gc.collect()
+        _give_back()
+        objects: Counter[str] = Counter()
+        for each in gc.get_objects():
+            module, name = str(type(each).__module__), type(each).__qualname__
+            if module.startswith(PACKAGE) and not module.startswith(BESIDE):
+                objects[name] += 1
+        return cls(memory_mb(), _allocated_kb(), threading.active_count(), open_files(), objects)
+
+    def grown_to(self, later: Footprint) -> list[str]:
+        """What there is more of, in words."""
+        more = [f"{count} {name}" for name, count in (later.objects - self.objects).items()]
+        if later.threads > self.threads:
+            more.append(f"{later.threads - self.threads} threads")
+        if later.files > self.files:
+            more.append(f"{later.files - self.files} open files")
+        if later.memory_mb > self.memory_mb + KEPT_MB:
+            more.append(f"{later.memory_mb - self.memory_mb:.0f} MB")
+        if later.allocated_kb > self.allocated_kb + KEPT_KB:
+            more.append(f"{later.allocated_kb - self.allocated_kb:.0f} kB in our modules")
+        return more
+
+
+def memory_mb() -> float:
+    """What of the process is in memory now; 0 where that is not known."""
+    statm = Path("/proc/self/statm")
+    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _give_back() -> None:
+    """Have the C library return what is free, which glibc keeps for later: what is left then is in use."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+def _allocated_kb() -> float:
+    if not tracemalloc.is_tracing():
+        return 0.0
+    patterns = {f"*/{PACKAGE}/*": True, **{f"*/{name.replace('.', '/')}/*": False for name in BESIDE}}
+    filters = [tracemalloc.Filter(inclusive, pattern) for pattern, inclusive in patterns.items()]
+    snapshot = tracemalloc.take_snapshot().filter_traces(filters)
+    return sum(trace.size for trace in snapshot.traces) / 1e3
+
+
+def talk(path: Path, began: float) -> int:
+    """One conversation over a socket of one's own, in this thread; how many events it had."""
+    chunk_s = CHUNK_MS / 1000
+    append = json.dumps({"type": "input_audio_buffer.append", "audio": wire(microphone(CHUNK_MS))})
+    events, next_chunk = 0, chunk_s
+    _until(began)
+    with SessionTracer(enabled=True) as tracer:
+        for at, frame in timed_frames(path):
+            while next_chunk < at:
+                _until(began + next_chunk)
+                tracer.client_event(append)
+                next_chunk += chunk_s
+            _until(began + at)
+            tracer.server_event(frame)
+            events += 1
+    return events
+
+
+def _until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.monotonic()))
+
+
+async def _converse_all(path: Path, starts: list[float]) -> int:
+    """As many conversations through ``wrap_realtime``, in this event loop; how many events they had."""
+    ended = await asyncio.gather(*(converse("ours", path, start) for start in starts))
+    return sum(events for events, _ in ended)
+
+
+def hold(path: Path, conversations: int) -> int:
+    """Have that conversation so many times at once, begun within a second, and delivered; how many events it had.
+
+    Raises:
+        RuntimeError: not everything was delivered.
+    """
+    began = time.monotonic()
+    starts = [began + index / conversations for index in range(conversations)]
+    with ThreadPoolExecutor(conversations - conversations // 2) as pool:
+        in_threads = [pool.submit(talk, path, start) for start in starts[::2]]
+        events = asyncio.run(_converse_all(path, starts[1::2]))
+        events += sum(each.result() for each in in_threads)
+    if not flush(600):
+        raise RuntimeError("not everything was delivered")
+    return events
+
+
+def soak(folder: Path, conversations: int, turns: int) -> tuple[Footprint, Footprint, int]:
+    """What the process has before and after so many conversations of that many turns, and how many events they had."""
+    warm_up, path = folder / "warm-up", folder / "conversation"
+    make(warm_up, min(turns, WARM_UP_TURNS))
+    make(path, turns)
+    hold(warm_up, conversations)  # imports, caches, connections
+    before = Footprint.now()
+    events = hold(path, conversations)
+    return before, Footprint.now(), events
+
+
+@contextmanager
+def _watched(every_s: float) -> Iterator[None]:
+    """Print now and then what the process has."""
+    ended, began = threading.Event(), time.monotonic()
+
+    def watch() -> None:
+        while not ended.wait(every_s):
+            passed = time.monotonic() - began
+            print(f"{passed:6.0f} s {memory_mb():7.0f} MB {threading.active_count():5} threads {open_files():5} files")
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--conversations", type=int, default=200, help="at once (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="each of them (default: %(default)s)")
+    parser.add_argument("--every", type=float, default=30.0, help="seconds between two looks (default: %(default)s)")
+    chosen = parser.parse_args(arguments)
+    turns = max(1, round(chosen.minutes * 60 / TURN_S))
+    with tempfile.TemporaryDirectory(prefix="soak-") as name, Counting() as collector:
+        os.environ.update(
+            LANGSMITH_ENDPOINT=collector.url, LANGSMITH_API_KEY="soak", LANGSMITH_REALTIME_DIR=f"{name}/state"
+        )
+        with _watched(chosen.every):
+            before, after, events = soak(Path(name), chosen.conversations, turns)
+        sent = collector.counted()
+        left = [path for path in Path(name, "state").rglob("*") if path.is_file()]
+    for said, has in (("before", before), ("after", after)):
+        print(f"{said:>8} {has.memory_mb:7.0f} MB {has.threads:5} threads {has.files:5} files")
+    print(f"{events} events, {sent['operations']:.0f} operations in {sent['requests']:.0f} requests")
+    more = before.grown_to(after)
+    if left:
+        more.append(f"{len(left)} files on disk")
+    if sent["refused"]:
+        more.append(f"{sent['refused']:.0f} requests refused")
+    print("left of them: " + (", ".join(more) or "nothing"))
+    return 1 if more else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,381 @@
+"""One conversation on disk while it is not delivered: an append-only file of lines, and one of sound.
+
+A folder for each conversation, named by its root run's id, holds ``journal.jsonl`` (the header, then what
+happened, then what the server acknowledged) and ``audio.raw``. Who has the journal locked is alive, or
+completes it. ``docs/journal.md`` describes the lines.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+from langsmith_realtime.guard import logger
+
+LINES, SOUND = "journal.jsonl", "audio.raw"
+#: What a journal is called when all is delivered and it is kept.
+KEPT = "conversation.jsonl"
+NAMES = (LINES, KEPT, SOUND)
+VERSION = 1
+#: The operations of a root, as they are acknowledged; every other run has one, under its id.
+ROOT_CREATE, ROOT_UPDATE, FEEDBACK = "root", "root-update", "feedback"
+#: Bytes that may wait to be written before the one who brings more has to write them.
+BUFFER_BYTES = 1 << 20
+
+_warned: set[str] = set()
+_open: WeakSet[Journal] = WeakSet()
+#: No process is forked while a journal is opened, which the child would keep locked.
+_opening = threading.Lock()
+
+
+class JournalError(Exception):
+    """A folder whose journal cannot be read; the message says why."""
+
+
+def state_directory() -> Path:
+    """Where journals are: ``LANGSMITH_REALTIME_DIR``, else below the platform's folder for state."""
+    given = os.environ.get("LANGSMITH_REALTIME_DIR")
+    if given:
+        return Path(given).expanduser().absolute()
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Application Support"
+    else:
+        named = os.environ.get("XDG_STATE_HOME", "")
+        # The specification says to ignore one that is relative.
+        base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
+    return base / "langsmith-realtime"
+
+
+class Journal:
+    """The journal of one conversation, locked while this object is open.
+
+    Lines are gathered until :meth:`flush`, sound before the lines that speak of it. Acknowledgements are
+    written at once. Any thread may call anything. When the disk refuses, the journal is gone, one warning
+    says so, and every method does nothing.
+    """
+
+    def __init__(self, folder: Path, lines: int, *, keep: bool) -> None:
+        self.folder = folder
+        self._file: int | None = lines  # the only one kept open: there may be many conversations
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._lines: list[bytes] = []
+        self._sounds: list[bytes] = []
+        self._waiting = 0  # bytes
+        self._offset = (folder / SOUND).stat().st_size
+        _open.add(self)
+        self._expected = {ROOT_CREATE, ROOT_UPDATE}
+        self._settled: set[str] = set()
+
+    @classmethod
+    def begin(cls, folder: Path, header: dict[str, Any], *, keep: bool = False) -> Journal:
+        """The journal of a conversation that begins.
+
+        Raises:
+            OSError: the folder cannot be made or written.
+        """
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+        with _opening:
+            return cls._begin(folder, header, keep=keep)
+
+    @classmethod
+    def _begin(cls, folder: Path, header: dict[str, Any], *, keep: bool) -> Journal:
+        new = folder / f"{LINES}.new"
+        lines = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _write(lines, _line(header))
+            os.close(os.open(folder / SOUND, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            # Whoever sees the journal finds it whole, and locked.
+            new.rename(folder / LINES)
+        except BaseException:
+            os.close(lines)
+            new.unlink(missing_ok=True)
+            (folder / SOUND).unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.rmdir()
+            raise
+        return cls(folder, lines, keep=keep)
+
+    @classmethod
+    def take(cls, folder: Path) -> Journal | None:
+        """The journal of a conversation whose process died; None when somebody has it.
+
+        Raises:
+            OSError: there is none, or it may not be written.
+        """
+        with _opening:
+            return cls._take(folder)
+
+    @classmethod
+    def _take(cls, folder: Path) -> Journal | None:
+        lines = os.open(folder / LINES, os.O_RDWR | os.O_APPEND)
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # It may have been completed, and removed, while we opened it.
+            if os.fstat(lines).st_nlink == 0:
+                raise BlockingIOError  # noqa: TRY301 - the same as if it were locked
+            _cut_half_line(lines)
+            os.close(os.open(folder / SOUND, os.O_WRONLY | os.O_CREAT, 0o600))
+        except BaseException as error:
+            os.close(lines)
+            if isinstance(error, BlockingIOError):
+                return None
+            raise
+        return cls(folder, lines, keep=False)
+
+    @property
+    def is_open(self) -> bool:
+        return self._file is not None
+
+    # What happened
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add a line, with the next :meth:`flush`."""
+        data = _line(line)
+        with self._lock:
+            self._lines.append(data)
+            self._waiting += len(data)
+            full = self._waiting > BUFFER_BYTES
+        if full:
+            self.flush()
+
+    def place(self, sound: bytes) -> dict[str, int]:
+        """Add sound; what its line says of it."""
+        with self._lock:
+            offset = self._offset
+            self._offset += len(sound)
+            self._sounds.append(sound)
+            self._waiting += len(sound)
+        return {"offset": offset, "bytes": len(sound)}
+
+    def blank(self, place: dict[str, Any], silence: bytes) -> None:
+        """Put silence where sound was written; ``place`` is what its line says of it."""
+        with self._lock:
+            if "offset" not in place or self._file is None:
+                return
+            # Not through the file that is appended to: there a place means nothing.
+            with (self.folder / SOUND).open("r+b") as file:
+                file.seek(place["offset"])
+                file.write(silence)
+
+    def flush(self) -> None:
+        """Write what was gathered."""
+        with self._lock:
+            self._flush()
+
+    # What became of it
+
+    def expect(self, operation: str) -> bool:
+        """The operation is about to be sent; False when it was settled before, so that it must not be."""
+        with self._lock:
+            if operation in self._settled:
+                return False
+            self._expected.add(operation)
+        return True
+
+    def settle(self, operation: str, *, refused: bool = False) -> None:
+        """The server has the operation, or ``refused`` it for good. With the last one the journal ends."""
+        with self._lock:
+            self._lines.append(_line({"refused" if refused else "ack": operation}))
+            self._flush()
+            self._settled.add(operation)
+            self._expected.discard(operation)
+            self._end_if_complete()
+
+    def restore(self, settled: set[str]) -> None:
+        """These operations were settled before this object was made."""
+        with self._lock:
+            self._settled |= settled
+            self._expected -= settled
+
+    def complete(self) -> None:
+        """Nothing more is expected: if all is settled, the journal ends."""
+        with self._lock:
+            self._end_if_complete()
+
+    # Its end
+
+    def leave(self) -> None:
+        """Nobody here works on it any more: it is there for who recovers it."""
+        with self._lock:
+            self._flush()
+            self._close()
+
+    def discard(self) -> None:
+        """Nobody wants the conversation: nothing of it stays."""
+        with self._lock:
+            self._remove()
+            self._close()
+
+    def keep(self, *, keep: bool) -> None:
+        """Whether it stays when all is delivered."""
+        self._keep = keep
+
+    def forget(self) -> None:
+        """After a fork: the files, and the lock, are the parent's. Takes no lock, which nobody might hold any more."""
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        sounds, self._sounds = self._sounds, []
+        self._waiting = 0
+        if self._file is None:
+            return
+        try:
+            if sounds:
+                self._append(b"".join(sounds))
+            if lines:
+                _write(self._file, b"".join(lines))
+        except OSError as error:
+            warn_once("the journal cannot be written, tracing goes on without it", error)
+            # Half a journal would recover half a conversation beside the whole one.
+            self._remove()
+            self._close()
+
+    def _append(self, sound: bytes) -> None:
+        file = os.open(self.folder / SOUND, os.O_WRONLY | os.O_APPEND)
+        try:
+            _write(file, sound)
+        finally:
+            os.close(file)
+
+    def _end_if_complete(self) -> None:
+        if self._expected or self._file is None:
+            return
+        if self._keep:
+            with suppress(OSError):
+                (self.folder / LINES).rename(self.folder / KEPT)
+        else:
+            self._remove()
+        self._close()
+
+    def _remove(self) -> None:
+        with suppress(OSError):
+            for name in (LINES, SOUND):
+                (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()  # unless a recording is kept in it
+
+    def _close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+
+class Story:
+    """What a journal tells, read from its beginning as often as it is asked.
+
+    Raises:
+        JournalError: it has no header that this version knows.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._lines = folder / (LINES if (folder / LINES).exists() else KEPT)
+        self._sound = folder / SOUND
+        header = next(self._read(), None)
+        if header is None or "journal" not in header:  # the disk was full, or it is something else
+            raise JournalError(f"{self._lines} has no header")
+        if header["journal"] != VERSION:
+            raise JournalError(f"{self._lines} is of version {header['journal']}; this package reads {VERSION}")
+        self.header = header
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """What happened, in order; ends where the file is damaged."""
+        lines = self._read()
+        next(lines)
+        return (line for line in lines if "ack" not in line and "refused" not in line)
+
+    def settled(self) -> set[str]:
+        """The operations that the server has, or refused for good."""
+        return {
+            str(line.get("ack", line.get("refused"))) for line in self._read() if "ack" in line or "refused" in line
+        }
+
+    def sound(self, place: dict[str, Any]) -> bytes | None:
+        """The sound a line speaks of; None when it was not kept. What is missing at the end is silent."""
+        if "offset" not in place:
+            return None
+        with self._sound.open("rb") as file:
+            file.seek(place["offset"])
+            return file.read(place["bytes"]).ljust(place["bytes"], b"\0")
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        try:
+            file = self._lines.open("rb")
+        except OSError as error:
+            raise JournalError(f"{self._lines} cannot be read: {error.strerror}") from None
+        with file:
+            for data in file:
+                try:
+                    line = json.loads(data) if data.endswith(b"\n") else None
+                except (ValueError, RecursionError):
+                    line = None
+                if not isinstance(line, dict):
+                    return
+                yield line
+
+
+def is_free(folder: Path) -> bool:
+    """Whether nobody alive has the folder's journal, or there is none in it."""
+    try:
+        lines = os.open(folder / LINES, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(lines, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lines)
+
+
+def warn_once(what: str, error: OSError) -> None:
+    """Say it at its first time in this process."""
+    if what not in _warned:
+        _warned.add(what)
+        logger.warning("%s: %s", what, error)
+
+
+_JSON = json.JSONEncoder(separators=(",", ":"))  # made once: json.dumps would make one for every line
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return _JSON.encode(value).encode() + b"\n"
+
+
+def _write(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:  # a disk that fills up takes a part, and refuses the rest
+        view = view[os.write(file, view) :]
+
+
+def _cut_half_line(lines: int) -> None:
+    """What is written next must not continue a line that was cut off."""
+    size = os.fstat(lines).st_size
+    position, tail = size, b""
+    while position and b"\n" not in tail:
+        step = min(position, 1 << 16)
+        position -= step
+        tail = os.pread(lines, step, position)
+    os.ftruncate(lines, position + tail.rfind(b"\n") + 1)
+
+
+def _forget() -> None:
+    for journal in list(_open):
+        journal.forget()
+    _opening.release()
+
+
+os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_forget)

@@ -1,0 +1,164 @@
+"""The one gate through which a conversation's payloads leave: to LangSmith, and to the journal.
+
+In this order: audio and secrets are taken out, then the words of the sides that are not kept or that the
+client hides, then the application's ``redact`` has its say; masking by the client comes after, in the client.
+What the core makes of events uses them as they were.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+from langsmith import Client
+
+from langsmith_realtime.audio.tracks import AGENT, USER
+from langsmith_realtime.guard import Guard
+from langsmith_realtime.happenings import Failure
+from langsmith_realtime.plain import plain
+from langsmith_realtime.scrub import scrub, scrub_message
+from langsmith_realtime.words import NOT_KEPT
+
+#: An application's own redaction of a payload.
+Redact: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+#: A payload without the words of some sides: a function of :mod:`langsmith_realtime.words`.
+Without: TypeAlias = Callable[[dict[str, Any], frozenset[int]], dict[str, Any]]
+
+#: Metadata that the application gave one response, in which there may be anything.
+FREE_METADATA = "response_metadata"
+
+
+class RedactionError(Exception):
+    """The application's ``redact`` did not do its work. Quotes nothing of what it was given."""
+
+
+class Privacy:
+    """What of one conversation may leave.
+
+    Args:
+        redact: sees every payload last, and returns what may be seen of it.
+        hidden: the sides (channels of the recording) whose words are not kept.
+        quotes: whether messages of errors, and metadata that may hold anything, are shown.
+        anonymizer: the client's, where that does not mask errors and metadata with it itself.
+        guard: counts where ``redact`` fails; that payload is left out then.
+    """
+
+    def __init__(
+        self,
+        redact: Redact | None = None,
+        *,
+        hidden: frozenset[int] = frozenset(),
+        quotes: bool = True,
+        anonymizer: Redact | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        self.redact = redact
+        self.hidden = hidden
+        self.quotes = quotes and not hidden
+        self._anonymizer = anonymizer
+        self._guard = guard or Guard()
+        self._guard.quotes = self.quotes and redact is None and anonymizer is None
+        self._latest: tuple[object, object, dict[str, Any]] = (None, None, {})
+
+    @classmethod
+    def of(cls, client: Client, guard: Guard, *, redact: Redact | None = None, transcripts: bool = True) -> Privacy:
+        """What the options and the client's own masking let through."""
+        masks = [getattr(client, side, False) for side in _SETTINGS.values()]
+        return cls(
+            redact,
+            hidden=hidden_sides(client) if transcripts else frozenset({USER, AGENT}),
+            quotes=not any(masks),
+            anonymizer=None if hasattr(client, "_hide_run_error") else getattr(client, "_anonymizer", None),
+            guard=guard,
+        )
+
+    def shown(self, payload: dict[str, Any], without: Without) -> dict[str, Any]:
+        """What of a payload may leave, in JSON's own types; ``without`` knows its words."""
+        payload_before, without_before, shown = self._latest
+        if payload is payload_before and without is without_before:
+            return shown  # the journal asks first, and then the run
+        clean: dict[str, Any] = scrub(payload)
+        shown = self._redacted(without(clean, self.hidden) if self.hidden else clean)
+        self._latest = payload, without, shown
+        return shown
+
+    def error(self, message: str | None) -> str | None:
+        """An error's message, or what of it quotes nobody."""
+        if message is None:
+            return None
+        if not self.quotes:
+            message = message.kind if isinstance(message, Failure) else NOT_KEPT
+        shown = self._anonymized(self._redacted({"error": scrub_message(message)}))
+        left = shown.get("error", shown.get("redacted"))
+        return left if isinstance(left, str) else NOT_KEPT
+
+    def metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """A run's metadata of ours, without what may hold anything."""
+        clean: dict[str, Any] = scrub(metadata)
+        free = clean.pop(FREE_METADATA, None)
+        if free is None or not self.quotes:
+            return clean
+        return clean | self._anonymized(self._redacted({FREE_METADATA: free}))
+
+    def _redacted(self, payload: dict[str, Any]) -> dict[str, Any]:
+        if self.redact is None or not payload:
+            return payload
+        try:
+            shown: object = self.redact(payload)
+        except Exception as error:
+            return self._failed(f"redact raised {type(error).__name__}", error)
+        if not isinstance(shown, dict):
+            return self._failed(f"redact returned a {type(shown).__name__}")
+        copy: dict[str, Any] = plain(shown)
+        return copy
+
+    def _failed(self, reason: str, error: BaseException | None = None) -> dict[str, Any]:
+        # The exception itself may quote what was to be redacted.
+        place = traceback.extract_tb(error.__traceback__)[-1] if error is not None else None
+        where = "" if place is None else f" at {place.filename}:{place.lineno}"
+        self._guard.report("redact", RedactionError(reason + where))
+        return {"redacted": f"{reason}: nothing of this is kept"}
+
+    def _anonymized(self, payload: dict[str, Any]) -> dict[str, Any]:
+        if self._anonymizer is None:
+            return payload
+        try:
+            shown = self._anonymizer(payload)
+        except Exception:
+            return {}
+        return shown if isinstance(shown, dict) else {}
+
+
+def hidden_sides(client: Client) -> frozenset[int]:
+    """The sides of which the client hides everything, so that their sound must be silent too.
+
+    The application's own functions are asked once, as they may take their time.
+    """
+    masks = tuple(getattr(client, setting, None) for setting in _SETTINGS.values())
+    known = _asked.get(client)
+    if known is None or known[0] != masks:
+        known = masks, frozenset(side for side, setting in _SETTINGS.items() if _hides(client, setting))
+        _asked[client] = known
+    return known[1]
+
+
+def asks_the_application(client: Client) -> bool:
+    """Whether :func:`hidden_sides` calls functions of the application's."""
+    return any(callable(getattr(client, setting, None)) for setting in _SETTINGS.values())
+
+
+_asked: WeakKeyDictionary[Client, tuple[tuple[Any, ...], frozenset[int]]] = WeakKeyDictionary()
+_SETTINGS = {USER: "_hide_inputs", AGENT: "_hide_outputs"}
+_PROBE = "a word that nobody said"
+
+
+def _hides(client: Client, setting: str) -> bool:
+    hides = getattr(client, setting, None)
+    if not callable(hides):
+        return hides is True
+    try:
+        return _PROBE not in str(hides({"event": {"text": _PROBE}, "messages": [{"role": "user", "content": _PROBE}]}))
+    except Exception:
+        return True  # it would refuse the runs as well; better silent than said

@@ -1,0 +1,342 @@
+"""Our recording beside an independent one of what was said and played, both made of real devices at once."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import time
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from math import inf
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from demo.devices import BLOCK_FRAMES
+from demo.playback import Part
+from demo.soundcard import SoundCard
+from langsmith_realtime import Recording, flush, wrap_realtime
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.testing import RealtimeServer, Say, Script, Turn
+from tests.pulseaudio import ROOM, go_first, pulseaudio, read_pcm
+from tests.sound import RATE, Sound, rms
+from tests.stalls import best_take
+from tests.talking import async_client, tracing_to
+from tests.test_demo_soundcard import _look_for_devices_again
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from demo.devices import DeviceError
+    from tests.pulseaudio import PulseAudio
+
+pytestmark = [pytest.mark.newest, pytest.mark.devices]  # in real time, once is enough
+
+WITHIN_MS = 20.0
+BUFFER_MS = BLOCK_FRAMES / RATE * 1000
+KEPT_MS = 5.0
+# A virtual device's sound is there before its time: the microphone's, by a block of its own and one that it hands over.
+# PulseAudio knows, but to ALSA a delay cannot be negative.
+DEVICES_MS = 60.0
+PLAYED_AFTER_MS = 180.0  # what a speaker holds, which the playback model knows nothing of
+STARVED = 3  # then so many times as much is allowed
+REPLY_S = 6.0
+SAID_S = 2.0
+BARGE_IN_S = 2.0
+SEARCH_S = 0.4
+
+
+def noise(seconds: float, seed: int) -> Sound:
+    """Steady noise: like nothing else, and as loud at its end as anywhere."""
+    white = np.random.default_rng(seed).normal(0, 0.25, round(seconds * RATE))
+    heard: Sound = np.convolve(white, [0.25, 0.5, 0.25], "same").clip(-0.9, 0.9)
+    return heard
+
+
+def pcm16(sound: Sound) -> bytes:
+    return (sound * 32767).astype("<i2").tobytes()
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How far our recording is from what happened, in ms.
+
+    A reply that was cut is compared by how much of it was heard: with how long the program played it before it emptied
+    its speaker's queue (`cut_in_program`), and with what the room heard, where a device plays whole blocks
+    (`cut_in_room`). Each half second of either channel lies somewhere in both recordings: `user` and `agent` are by
+    how much it is later in the room's. The two began at different times, so only differences of these mean anything.
+    The same holds for `kept`: by how much it lies later in ours than the program said.
+    """
+
+    cut_in_program: list[float]
+    cut_in_room: list[float]
+    user: list[list[float]]  # of each thing said
+    agent: list[list[float]]  # of each reply
+    kept: list[float]
+
+    @property
+    def complete(self) -> bool:
+        """Whether half a second of everything was found. A device that runs dry at once plays less."""
+        return all(self.user + self.agent)
+
+    @property
+    def lag(self) -> float:
+        """How much later the room heard the agent than ours says, compared with the user."""
+        if not self.complete:
+            return inf
+        return median(chain(*self.agent)) - median(chain(*self.user))
+
+    @property
+    def wander(self) -> float:
+        """How far any half second is from the others of the same channel."""
+        return max(spread(list(chain(*side))) for side in (self.user, self.agent))
+
+    def wrong(self, *, timed: bool) -> float:
+        """Above 1 the recording is wrong."""
+        if timed:
+            cut, lag = _most(self.cut_in_room) / BUFFER_MS, abs(self.lag) / DEVICES_MS
+            return max(cut, lag, self.wander / WITHIN_MS, spread(self.kept) / KEPT_MS)
+        # The model plays at once. A device plays the end of a reply as late as what it holds takes, and its beginning
+        # sooner while it fills up: then the room hears more of the reply.
+        ends = max(abs(self.lag - cut - PLAYED_AFTER_MS) for cut in self.cut_in_room) / DEVICES_MS
+        return max(_most(self.cut_in_program) / WITHIN_MS, ends, self.wander / WITHIN_MS)
+
+    def __str__(self) -> str:
+        program, room = (
+            ", ".join(f"{error:+.1f}" for error in each) for each in (self.cut_in_program, self.cut_in_room)
+        )
+        return (
+            f"cut {program} ms from the program, {room} ms from the room; agent {self.lag:+.1f} ms from the user; "
+            f"furthest within a channel {self.wander:.1f} ms, in {sum(map(len, self.user + self.agent))} half seconds; "
+            f"{spread(self.kept):.1f} ms from the times told"
+        )
+
+
+def spread(offsets: list[float]) -> float:
+    """How far any is from the usual one."""
+    if not offsets:
+        return inf
+    return max(abs(offset - median(offsets)) for offset in offsets)
+
+
+def _most(errors: list[float]) -> float:
+    return max(map(abs, errors))
+
+
+class Told:
+    """What the program said of its sound: the sound, and when each frame of it was."""
+
+    def __init__(self) -> None:
+        self._blocks: list[tuple[float, bytes]] = []
+
+    def add(self, pcm: bytes, at: float) -> None:
+        self._blocks.append((at, pcm))
+
+    @property
+    def sound(self) -> Sound:
+        return np.frombuffer(b"".join(pcm for _, pcm in self._blocks), "<i2") / 32768
+
+    def times(self, frames: list[int]) -> list[float]:
+        """When these frames were, in ms."""
+        begins = np.cumsum([0, *(len(pcm) // 2 for _, pcm in self._blocks[:-1])])
+        blocks = np.searchsorted(begins, frames, "right") - 1
+        return [
+            (self._blocks[block][0] + float(frame - begins[block]) / RATE) * 1000
+            for frame, block in zip(frames, blocks.tolist(), strict=True)
+        ]
+
+
+class VoiceProgram:
+    """Talks through the sound card, as an application would.
+
+    With `timed` it tells when, on the devices' word, and truncates what was cut. Otherwise it only empties its
+    speaker's queue.
+    """
+
+    def __init__(self, connection: Any, card: SoundCard, *, timed: bool) -> None:
+        self._connection = connection
+        self._card = card
+        self._timed = timed
+        self._loop = asyncio.get_running_loop()
+        self._microphone: asyncio.Queue[bytes] = asyncio.Queue()
+        self._spoke = asyncio.Event()
+        self._began: dict[str, float] = {}
+        self.said, self.heard = Told(), Told()
+        self.played_ms: list[float] = []  # of each reply, before it was cut
+
+    def microphone(self, pcm: bytes, at: float) -> None:
+        self.said.add(pcm, at)
+        if self._timed:
+            self._connection.record_user_audio(pcm, at=at)
+        self._loop.call_soon_threadsafe(self._microphone.put_nowait, pcm)
+
+    def speaker(self, pcm: bytes, at: float) -> None:
+        self.heard.add(pcm, at)
+        if self._timed:
+            self._connection.record_agent_audio(pcm, at=at)
+
+    def lost(self, error: DeviceError) -> None:
+        raise error
+
+    async def talk(self, devices: PulseAudio, folder: Path, turns: int) -> None:
+        """The agent speaks; in every turn it is cut off by the user, and answers."""
+        await self._connection.session.update(
+            session={"type": "realtime", "audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
+        )
+        self._card.start(self)
+        working = [asyncio.create_task(self._send()), asyncio.create_task(self._play())]
+        try:
+            await self._connection.response.create()
+            for turn in range(turns):
+                await asyncio.wait_for(self._spoke.wait(), 20)
+                await asyncio.sleep(BARGE_IN_S)
+                self._spoke.clear()
+                said = folder / f"said-{turn}.wav"
+                soundfile.write(said, noise(SAID_S, 100 + turn), RATE)
+                assert await asyncio.to_thread(devices.speak(said).wait, 30) == 0
+            await asyncio.wait_for(self._spoke.wait(), 20)
+        finally:
+            self._card.close()
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _send(self) -> None:
+        while True:
+            pcm = await self._microphone.get()
+            await self._connection.input_audio_buffer.append(audio=base64.b64encode(pcm).decode())
+
+    async def _play(self) -> None:
+        async for event in self._connection:
+            if event.type == "response.output_audio.delta":
+                self._began.setdefault(event.item_id, time.monotonic())
+                self._card.play(Part(event.item_id, event.content_index), base64.b64decode(event.delta))
+                self._spoke.set()
+            elif event.type == "input_audio_buffer.speech_started":
+                await self._cut()
+
+    async def _cut(self) -> None:
+        for cut in self._card.flush():
+            self.played_ms.append((time.monotonic() - self._began[cut.part.item_id]) * 1000)
+            if self._timed:
+                await self._connection.conversation.item.truncate(
+                    item_id=cut.part.item_id, content_index=cut.part.content_index, audio_end_ms=cut.heard_ms
+                )
+
+
+def measure(folder: Path, devices: PulseAudio, *, timed: bool, turns: int = 1) -> Truth:
+    """Holds one conversation with so many barge-ins and compares. Needs tracing set up; opens the default devices."""
+    folder.mkdir()
+    replies = [noise(REPLY_S, seed) for seed in range(turns + 1)]
+    script = Script(turns=[Turn(Say("Noise.", audio=pcm16(reply))) for reply in replies], speed=0)
+
+    async def hold(server: RealtimeServer) -> VoiceProgram:
+        async with (
+            async_client(server).realtime.connect(model="gpt-realtime") as raw,
+            wrap_realtime(raw, recording=Recording(directory=folder / "ours", keep=True)) as connection,
+        ):
+            program = VoiceProgram(connection, SoundCard(), timed=timed)
+            await program.talk(devices, folder, turns)
+        return program
+
+    with RealtimeServer(script) as server, devices.record_room(folder / "room.raw"):
+        program = asyncio.run(hold(server))
+    assert flush(timeout=30)
+    (path,) = (folder / "ours").glob("*.wav")
+    ours, rate = soundfile.read(path, always_2d=True)
+    assert rate == RATE
+    room = read_pcm(folder / "room.raw").reshape(-1, 2) / 32768
+    truth = Truth([], [], [], [], [])
+    for reply, played_ms in zip(replies, program.played_ms, strict=False):
+        heard = [_heard(reply, side[_place(reply[:RATE], side[:, 1]) :, 1]) for side in (ours, room)]
+        truth.cut_in_program.append(heard[0] / RATE * 1000 - played_ms)
+        truth.cut_in_room.append((heard[0] - heard[1]) / RATE * 1000)
+        truth.agent.append(_compare(reply[: min(heard)], ours[:, 1], room[:, 1], program.heard, truth.kept))
+    for turn in range(turns):
+        said = noise(SAID_S, 100 + turn)
+        truth.user.append(_compare(said, ours[:, 0], room[:, 0], program.said, truth.kept))
+    assert len(truth.agent) == turns
+    return truth
+
+
+def _compare(sound: Sound, ours: Sound, room: Sound, told: Told, kept: list[float]) -> list[float]:
+    """By how many ms each half second is later in the room's recording than in ours; and in ours than was told."""
+    in_ours, in_room, in_told = (_places(sound, side) for side in (ours, room, told.sound))
+    kept += [at / RATE * 1000 - ms for at, ms in zip(in_ours, told.times(in_told), strict=True)]
+    return [(there - here) / RATE * 1000 for here, there in zip(in_ours, in_room, strict=True)]
+
+
+def _places(sound: Sound, within: Sound) -> list[int]:
+    """The frames at which its half seconds begin there."""
+    at, search, half = _place(sound[:RATE], within), round(SEARCH_S * RATE), RATE // 2
+    places = []
+    for start in range(0, len(sound) - half + 1, half):
+        first = max(0, at + start - search)
+        places.append(first + _place(sound[start : start + half], within[first : at + start + half + search]))
+    return places
+
+
+def _place(wanted: Sound, within: Sound) -> int:
+    size = 1 << (len(wanted) + len(within)).bit_length()
+    fit = np.fft.irfft(np.fft.rfft(within, size) * np.conj(np.fft.rfft(wanted, size)), size)
+    return int(np.argmax(fit[: len(within)]))
+
+
+def _heard(reply: Sound, there: Sound) -> int:
+    """How many frames of the reply are there, from its beginning: up to the first 100 ms of quiet."""
+    block = RATE // 1000
+    loud = [rms(there[n * block : (n + 1) * block]) > 0.03 for n in range(min(len(there), len(reply) + RATE) // block)]
+    quiet = next((n for n in range(len(loud)) if not any(loud[n : n + 100])), len(loud))
+    return quiet * block
+
+
+@pytest.fixture
+def _first() -> Iterator[None]:
+    """The program under test is this process."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    go_first(0)
+    yield
+    os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+@pytest.mark.usefixtures("_first")
+@pytest.mark.parametrize("timed", [False, True], ids=["playback model", "timed tap"])
+def test_what_we_recorded_is_what_was_said_and_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, timed: bool
+) -> None:
+    with Collector() as collector, pulseaudio(ROOM) as devices, tracing_to(collector, monkeypatch):
+        monkeypatch.setenv("PULSE_SERVER", devices.environment["PULSE_SERVER"])
+        _look_for_devices_again()
+        folders = (tmp_path / str(number) for number in count())
+
+        def hold() -> Truth:
+            truth = measure(next(folders), devices, timed=timed)
+            print(f"\n{'timed tap' if timed else 'playback model'}: {truth}")
+            return truth
+
+        take = best_take(hold, lambda truth: truth.wrong(timed=timed))
+    assert take.wrong <= (STARVED if take.starved else 1), take
+
+
+RIGHT = Truth([0.0], [0.0], [[0.0] * 4], [[-20.0] * 2], [0.0] * 6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(RIGHT, cut_in_program=[300.0], cut_in_room=[300.0]),
+        replace(RIGHT, agent=[[-20.0, 180.0]]),
+        replace(RIGHT, agent=[[80.0] * 2], kept=[0.0] * 4 + [100.0] * 2),
+        replace(RIGHT, agent=[[]]),
+    ],
+    ids=["cut speech kept", "200 ms missing", "100 ms late", "nothing heard"],
+)
+def test_a_recording_that_is_wrong_would_be_noticed_on_a_starved_machine_too(wrong: Truth) -> None:
+    assert RIGHT.wrong(timed=True) <= 1
+    assert wrong.wrong(timed=True) > STARVED
+    assert str(wrong)

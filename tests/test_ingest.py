@@ -1,0 +1,85 @@
+"""Runs in one request: what LangSmith's client would send, byte for byte, for a fraction of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langsmith import Client
+
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.ids import segment, time_of, uuid7
+from langsmith_realtime.ingest import multipart_ingest
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """The bodies of the requests that clients send."""
+    sent: list[bytes] = []
+    original = Client.request_with_retries
+
+    def request(self: Client, *arguments: Any, **more: Any) -> Any:
+        body = more.get("request_kwargs", {}).get("data")
+        if body is not None:
+            sent.append(body if isinstance(body, bytes) else body.read())
+        return original(self, *arguments, **more)
+
+    monkeypatch.setattr(Client, "request_with_retries", request)
+    yield sent
+
+
+def run(**more: Any) -> dict[str, Any]:
+    now = int(datetime.now(timezone.utc).timestamp() * 1_000_000)
+    run_id = uuid7(now)
+    return {
+        "id": run_id,
+        "trace_id": run_id,
+        "dotted_order": segment(time_of(now), run_id),
+        "name": "session.created",
+        "run_type": "chain",
+        "start_time": time_of(now),
+        "inputs": {"event": {"said": "my number is 1234", "naïve": "é"}},
+        "extra": {"metadata": {"thread_id": "t"}},
+        **more,
+    }
+
+
+def test_the_request_is_the_clients_own(collector: Collector, bodies: list[bytes]) -> None:
+    client = Client(api_url=collector.url, api_key="k", anonymizer=lambda data: {**data, "masked": True})
+    rows = [run(), run(error="failed", outputs={"a": 1}), run(name="third")]
+    client.multipart_ingest(
+        create=[dict(row, extra={"metadata": {"thread_id": "t"}}) for row in rows[:2]],
+        update=[dict(rows[2], extra={"metadata": {}})],
+    )
+    multipart_ingest(
+        client,
+        [dict(row, extra={"metadata": {"thread_id": "t"}}) for row in rows[:2]],
+        [dict(rows[2], extra={"metadata": {}})],
+    )
+    theirs, ours = bodies
+    assert ours == theirs
+    assert b'"masked":true' in ours
+
+
+def test_what_asks_for_more_goes_the_clients_way(collector: Collector, tmp_path: Path) -> None:
+    client = Client(api_url=collector.url, api_key="k")
+    recording = tmp_path / "recording"
+    recording.write_bytes(b"sound")
+    first, second = run(), run(attachments={"conversation": ("audio/wav", recording)})
+    multipart_ingest(client, [first], [{**first, "end_time": first["start_time"]}])  # two rows of one run
+    multipart_ingest(client, [second], [])
+    one, other = collector.wait_for(lambda runs: len(runs) == 2)
+    assert one.end_time is not None
+    assert other.attachments["conversation"].path.read_bytes() == b"sound"
+
+
+@pytest.mark.newest  # 0.8 knows no other way
+def test_an_older_server_gets_what_it_knows(collector: Collector) -> None:
+    client = Client(api_url=collector.url, api_key="k")
+    collector.respond_with(404, times=2)
+    multipart_ingest(client, [run()], [])
+    assert len(collector.runs()) == 1
+    assert [request.path for request in collector.requests if request.method == "POST"][-1].endswith("/runs/batch")
