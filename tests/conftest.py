@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from langsmith import utils
 
-from langsmith_realtime import guard, worker
+from langsmith_realtime import guard, journal, worker
 from langsmith_realtime.collector import Collector
 from tests.talking import tracing_to
 
@@ -28,6 +28,7 @@ def _no_langsmith_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: py
             monkeypatch.delenv(name)
     monkeypatch.setenv("LANGSMITH_REALTIME_DIR", str(tmp_path_factory.getbasetemp() / f"state-{next(_tests)}"))
     _forget_settings()
+    monkeypatch.setattr(journal, "_warned", set[str]())  # each test is told anew
     yield
     worker.worker().sender.give_up()
     _forget_settings()

@@ -482,10 +482,12 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
 
 
 def test_a_child_leaves_its_parents_journal_alone(collector: Collector) -> None:
+    # A thread that imports while its process forks leaves the child a lock that nobody opens: Python's, not ours.
     code = """
+from langsmith_realtime import flush
+assert flush(10)
 child = os.fork()
 if child == 0:
-    from langsmith_realtime import flush
     with SessionTracer(thread_id="child") as mine:
         mine.server_event({"type": "session.created", "event_id": "event_0"})
     flush(10)

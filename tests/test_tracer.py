@@ -345,12 +345,16 @@ def test_a_hidden_side_is_silent(collector: Collector, settings: dict[str, Any],
 
 
 def test_a_client_whose_masking_fails_is_taken_to_hide(collector: Collector) -> None:
+    asked = threading.Event()
+
     def fails(_: object) -> dict[str, Any]:
+        asked.set()
         raise KeyError("card")
 
     client = Client(api_url=collector.url, api_key="k")
     client._hide_inputs = fails
     tracer = SessionTracer(client=client, enabled=True, recording=True)
+    assert asked.wait(10)
     client._hide_inputs = False
     tracer.record_user_audio(tone(1000, 0.1))
     tracer.close()
