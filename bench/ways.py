@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from typing import Any
 
 from langsmith import run_trees
-from langsmith.integrations.openai_realtime import wrap_realtime as langsmith_wrap
 from langsmith.run_trees import RunTree
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
@@ -52,11 +51,17 @@ async def by_hand(_: AsyncRealtimeConnection) -> AsyncIterator[ByHand]:
         tracing.close()
 
 
+def langsmiths_own(connection: AsyncRealtimeConnection) -> AbstractAsyncContextManager[Any]:
+    from langsmith.integrations import openai_realtime  # noqa: PLC0415 - older ones have none
+
+    return openai_realtime.wrap_realtime(connection)
+
+
 WAYS: dict[str, Way] = {
     "plain": nullcontext,
     "off": lambda raw: wrap_realtime(raw, enabled=False),
     "guide": by_hand,
-    "langsmith": langsmith_wrap,
+    "langsmith": langsmiths_own,
     "ours": lambda raw: wrap_realtime(raw, enabled=True),
 }
 

@@ -180,10 +180,10 @@ class ParentRun(RunTree):
 
     def create_child(self, *args: Any, **kwargs: Any) -> RunTree:
         """LangSmith's own, for the caller's work; the child gets what every run of the conversation has."""
-        # LangSmith refuses a child that is older than its parent, and the wall clock may be set back.
-        if kwargs.get("start_time") is None and self.start_time.tzinfo and datetime.now(timezone.utc) < self.start_time:
-            kwargs["start_time"] = self.start_time
-            kwargs["run_id"] = kwargs.get("run_id") or uuid7(microseconds_of(self.start_time))
+        if kwargs.get("start_time") is None:
+            start = self._start_of_child(kwargs.get("run_id"))
+            kwargs["start_time"] = time_of(start)
+            kwargs["run_id"] = kwargs.get("run_id") or uuid7(start)
         child = super().create_child(*args, **kwargs)
         self.child_runs.clear()  # nobody reads them, and they would grow with the conversation
         family = self.family
@@ -196,6 +196,18 @@ class ParentRun(RunTree):
         except Exception as error:
             family.guard.report("create_child", error)
         return adopt(child, family, ours=False, at_work=at_work)
+
+    def _start_of_child(self, run_id: object) -> int:
+        """When a child that is made now starts, in µs: in the millisecond of its id, by which LangSmith looks it up.
+
+        Its id may have been made some time ago. LangSmith refuses a child that is older than its parent, and the
+        wall clock may be set back.
+        """
+        start = microseconds_of(datetime.now(timezone.utc))
+        if isinstance(run_id, UUID) and run_id.version == 7:
+            begin = (run_id.int >> 80) * 1000
+            start = min(max(start, begin), begin + 999)
+        return max(start, microseconds_of(self.start_time))
 
     def post(self, exclude_child_runs: bool = True) -> None:
         """LangSmith's own; the caller's runs wait where it is not decided yet whether the conversation is kept."""

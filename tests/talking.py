@@ -87,7 +87,8 @@ def trees(collector: Collector) -> list[Node]:
 
 def stored_trees(collector: Collector, *, broken: Collection[str] = ()) -> list[Node]:
     """Every trace the collector holds by now; no rule was broken but these."""
-    assert [violation for violation in collector.violations if violation.rule not in broken] == []
+    violations = [violation for violation in collector.violations if violation.rule not in broken]
+    assert violations == [], violations
     nodes: dict[str, Node] = {}
     roots: list[Node] = []
     runs = sorted(collector.runs(), key=lambda run: (run.dotted_order.count("."), run.dotted_order))

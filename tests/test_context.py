@@ -16,6 +16,7 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
 from langsmith_realtime import SessionTracer, wrap_realtime
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.ids import microseconds_of, uuid7
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
 from tests.talking import Node, async_client, sync_client, the_tree, trees
 
@@ -460,3 +461,16 @@ def test_what_was_set_around_the_conversation_is_not_inherited_below_it(tracing:
     assert plain.tags == []
     assert (own.metadata["mine"], own.tags) == (True, ["inner"])
     assert plain.metadata["shop"] == own.metadata["shop"] == 7
+
+
+def test_a_run_whose_id_was_made_before_it_began_starts_when_its_id_says(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+        parent = get_current_run_tree()
+        assert parent is not None
+        later = microseconds_of(parent.start_time) + 20_000
+        child = parent.create_child("theirs", run_id=uuid7(later))
+        child.end()
+        child.post()
+    started = the_tree(tracing)["theirs"].run.start_time  # no rule was broken: the collector compares it with the id
+    assert microseconds_of(started) // 1000 == later // 1000
