@@ -70,7 +70,7 @@ def started(folder: Path, *options: str, **environment: str) -> Iterator[subproc
     process = subprocess.Popen(
         [sys.executable, "-m", "demo", "--output", str(folder), *options],
         cwd=ROOT,
-        env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
+        env={**inherited, "LANGSMITH_REALTIME_DIR": f"{folder}-state", "PYTHONUNBUFFERED": "1", **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
