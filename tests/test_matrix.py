@@ -454,7 +454,7 @@ BEHAVIOURS = [
     ),
     Behaviour(
         "expiry",
-        Script([Turn(Say("Hello there."))], session_seconds=0.2, speed=0, seed=1),
+        Script([Turn(Say("Hello there."))], session_seconds=1, speed=0, seed=1),
         Part(opening=[typed("Hello?"), ASK]),
         says=["user: Hello?", "assistant: Hello there."],
         errors=[("error", "session_expired")],
