@@ -95,7 +95,7 @@ class SessionTracer:
         """The user's sound, as the application captured it; from then on the channel is taken from here alone.
 
         Args:
-            pcm: PCM16 little-endian mono at ``sample_rate``, any number of bytes.
+            pcm: PCM16 little-endian mono at ``sample_rate``, or as ``user_format`` says; any number of bytes.
             at: when its first frame was captured, in seconds of ``time.monotonic()``.
         """
         if self.live is not None:
@@ -105,7 +105,7 @@ class SessionTracer:
         """The agent's sound, as the application played it; from then on the channel is taken from here alone.
 
         Args:
-            pcm: PCM16 little-endian mono at ``sample_rate``, any number of bytes.
+            pcm: PCM16 little-endian mono at ``sample_rate``, or as ``agent_format`` says; any number of bytes.
             at: when its first frame was heard, in seconds of ``time.monotonic()``. Without it, chunks are
                 taken to play one after another, and are cut at a barge-in.
         """
