@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 import time
@@ -299,3 +300,27 @@ def test_many_writers_at_once(collector: Collector) -> None:
 
     assert asyncio.run(write()) == [202] * 40
     assert [run.id for run in collector.runs()] == [first["id"], *(run["id"] for run in runs)]
+
+
+def connect_until_refused(port: int, sockets: list[socket.socket], connected: threading.Event) -> None:
+    while len(sockets) < 300:
+        try:
+            sockets.append(socket.create_connection(("127.0.0.1", port)))
+        except OSError:
+            return
+        connected.set()
+
+
+def test_clients_that_connect_while_it_stops_leave_no_socket_behind() -> None:
+    for _ in range(5):
+        sockets: list[socket.socket] = []
+        connected = threading.Event()
+        with Collector() as running:
+            port = int(running.url.rsplit(":", 1)[1])
+            thread = threading.Thread(target=connect_until_refused, args=(port, sockets, connected))
+            thread.start()
+            assert connected.wait(5)
+        thread.join()
+        for each in sockets:
+            each.close()
+        gc.collect()  # an unclosed socket is an error here

@@ -217,15 +217,24 @@ class Collector:
         server = await loop.create_server(connection, sock=listener)
         ready.set_result(lambda: loop.call_soon_threadsafe(stop.set))
         await stop.wait()
-        server.close()
+        # A connection being accepted is a task, unknown to the state until that ends; a server closed meanwhile
+        # would forget its socket.
+        loop.remove_reader(listener)
         self._writes.closing.set()
-        for each in list(state.connections):
-            each.shutdown()
-        if state.tasks:
-            await asyncio.wait(state.tasks, timeout=_GRACE_S)
-        for each in list(state.connections):
-            each.transport.abort()
-        await asyncio.sleep(0)  # a transport closes in the loop's next turn
+        await _ended({each for each in asyncio.all_tasks() if each not in state.tasks})
+        server.close()
+        for connected in list(state.connections):
+            connected.shutdown()
+        await _ended(state.tasks)
+        while state.connections:
+            for connected in list(state.connections):
+                connected.transport.abort()
+            await asyncio.sleep(0)  # a transport closes in the loop's next turn
+
+
+async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+    if tasks := tasks - {asyncio.current_task()}:
+        await asyncio.wait(tasks, timeout=_GRACE_S)
 
 
 def _listen(port: int) -> socket.socket:
