@@ -2,77 +2,164 @@
 
 What is said of each run, how it is masked, where it goes and how often it is tried are the client's own doing. Only
 the multipart body is put together here: the client's library does it field by field, which takes 100 µs a run and
-keeps every other thread waiting meanwhile.
+keeps every other thread waiting meanwhile. And where masking fails at a run, that is sent without what was to be
+masked; the client would send none of the request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import copy
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from langsmith import Client, utils
+
+from langsmith_realtime.guard import logger, unquoted
+from langsmith_realtime.privacy import FREE_METADATA, LEFT_OUT
+from langsmith_realtime.words import NOT_KEPT
 
 try:
     from langsmith._internal._constants import _BOUNDARY
     from langsmith._internal._multipart import MultipartPartsAndContext
     from langsmith._internal._operations import (
+        SerializedRunOperation,
         serialize_run_dict,
-        serialized_run_operation_to_multipart_parts_and_context,
     )
 except ImportError:  # pragma: no cover - a version that does it in another way
     _BOUNDARY = ""
 
-_OF_THE_CLIENT = ("_run_transform", "_insert_runtime_env", "_send_multipart_req")
+#: What of a run is a part of its own, in the client's order, and what else it is made of.
+_FIELDS = ("inputs", "outputs", "events", "extra", "error", "serialized")
+_OTHERS = ("operation", "id", "trace_id", "_none", "attachments")
+#: What stands before a part: the end of the one before, its name, and how long it is.
+_HEAD = (
+    f"\r\n--{_BOUNDARY}\r\n"
+    'Content-Disposition: form-data; name="%b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n'
+).encode()
+_OF_THE_CLIENT = ("_run_transform", "_insert_runtime_env", "_send_multipart_req", "_omit_traced_runtime_info")
+#: What a client masks with.
+_MASKS = ("_anonymizer", "_hide_inputs", "_hide_outputs", "_hide_metadata")
+
+_told: WeakSet[Client] = WeakSet()
 
 
-def multipart_ingest(client: Client, create: Sequence[dict[str, Any]], update: Sequence[dict[str, Any]]) -> None:
+def multipart_ingest(
+    client: Client, create: Sequence[dict[str, Any]], update: Sequence[dict[str, Any]], given: Collection[str] = ()
+) -> None:
     """:meth:`langsmith.Client.multipart_ingest`, faster where nothing stands against it.
 
-    Raises:
-        Exception: what the user masks runs with failed.
+    Args:
+        client: masks and sends.
+        create: runs that are new.
+        update: runs that are there.
+        given: the names of metadata that are the application's.
     """
-    if _is_simple(client, create, update):
-        posts = [client._run_transform(dict(row)) for row in create]  # noqa: SLF001
-        patches = [client._run_transform(dict(row), update=True) for row in update]  # noqa: SLF001
+    if not all(hasattr(client, name) for name in _OF_THE_CLIENT):  # pragma: no cover - as above
+        client.multipart_ingest(create=create, update=update, dangerously_allow_filesystem=True)
+        return
+    posts = [_masked(client, row, given) for row in create]
+    patches = [_masked(client, row, given, update=True) for row in update]
+    if _is_simple(client, posts, patches):
         try:
-            client._send_multipart_req(_request(client, posts, patches))  # noqa: SLF001
+            client._send_multipart_req(_request(posts, patches))  # noqa: SLF001
             return
         except utils.LangSmithNotFoundError:
             pass  # an old server: the client knows what it takes instead
-    client.multipart_ingest(create=create, update=update, dangerously_allow_filesystem=True)
+    unmasking(client).multipart_ingest(create=posts, update=patches, dangerously_allow_filesystem=True)
+
+
+def unmasking(client: Client) -> Client:
+    """The client as it would be if it took runs as they are."""
+    like = copy.copy(client)
+    for mask in _MASKS:
+        setattr(like, mask, None if mask == "_anonymizer" else False)
+    like._omit_traced_runtime_info = True  # noqa: SLF001 - it is there already, masked
+    return like
+
+
+def _masked(client: Client, row: dict[str, Any], given: Collection[str], *, update: bool = False) -> dict[str, Any]:
+    written = {**row, "extra": {**row["extra"], "metadata": dict(row["extra"]["metadata"])}}
+    try:
+        written = client._run_transform(written, update=update)  # noqa: SLF001
+        client._insert_runtime_env([written])  # noqa: SLF001
+    except Exception as error:
+        written = unmasking(client)._run_transform(without_payload(client, row, given), update=update)  # noqa: SLF001
+        tell_of_failed_masking(client, error)
+    return written
+
+
+def tell_of_failed_masking(client: Client, error: Exception) -> None:
+    """Say once for each client that runs are sent without what was to be masked."""
+    if client not in _told:
+        _told.add(client)
+        said = "what you mask runs with failed; such runs are sent without inputs, outputs and errors, and say %s\n%s"
+        logger.warning(said, LEFT_OUT, unquoted(error))
+
+
+def without_payload(client: Client, row: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """A run of whose payload nobody can say what may be seen: what it is, when it was, and its metadata.
+
+    Args:
+        client: masks the metadata; where it cannot, numbers of ours are left of it, and LangSmith's own terms.
+        row: the run as LangSmith's ingestion takes it.
+        given: the names of metadata that are the application's.
+    """
+    bare = {key: value for key, value in row.items() if key not in ("inputs", "outputs", "error")}
+    if row.get("error") is not None:
+        bare["error"] = NOT_KEPT
+    metadata = row["extra"]["metadata"]
+    try:
+        shown: object = client._hide_run_metadata(dict(metadata))  # noqa: SLF001
+    except Exception:
+        shown = None
+    if not isinstance(shown, dict):
+        ours = {key: value for key, value in metadata.items() if key not in given and key != FREE_METADATA}
+        terms = {key: value for key, value in ours.items() if key.startswith("ls_") and isinstance(value, str)}
+        shown = {**_numbers(ours), **terms}
+    return {**bare, "extra": {"metadata": {**shown, LEFT_OUT: True}}}
+
+
+def _numbers(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: _numbers(value) if isinstance(value, dict) else value for key, value in metadata.items()}
+    return {key: value for key, value in told.items() if isinstance(value, (int, float, dict)) and value != {}}
 
 
 def _is_simple(client: Client, create: Sequence[dict[str, Any]], update: Sequence[dict[str, Any]]) -> bool:
     rows = [*create, *update]
     return bool(
         _BOUNDARY
-        and all(hasattr(client, name) for name in _OF_THE_CLIENT)
+        and {*_FIELDS, *_OTHERS} == {*SerializedRunOperation.__slots__}
         and not getattr(client, "_multipart_disabled", False)
         and not any(row.get("attachments") for row in rows)
         and len({row["id"] for row in rows}) == len(rows)  # else the client makes one run of two rows
     )
 
 
-def _request(client: Client, posts: list[dict[str, Any]], patches: list[dict[str, Any]]) -> MultipartPartsAndContext:
-    parts: list[Any] = []
+def _request(posts: list[dict[str, Any]], patches: list[dict[str, Any]]) -> MultipartPartsAndContext:
+    parts: list[tuple[str, bytes]] = []
     for operation, rows in (("post", posts), ("patch", patches)):
-        client._insert_runtime_env(rows)  # noqa: SLF001
         for row in rows:
-            written = serialize_run_dict(operation, row)  # type: ignore[arg-type]
-            parts += serialized_run_operation_to_multipart_parts_and_context(written)[0].parts
+            parts += _parts(serialize_run_dict(operation, dict(row)))  # type: ignore[arg-type]
     context = f"trace={posts[0]['trace_id'] if posts else patches[0]['trace_id']}, {len(posts) + len(patches)} runs"
     return MultipartPartsAndContext([_as_one(parts)], context)
 
 
-def _as_one(parts: list[Any]) -> Any:
+def _parts(run: SerializedRunOperation) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of a run's parts."""
+    name = f"{run.operation}.{run.id}"
+    yield name, run._none  # noqa: SLF001
+    for field in _FIELDS:
+        content = getattr(run, field)
+        if content is not None:
+            yield f"{name}.{field}", content
+
+
+def _as_one(parts: list[tuple[str, bytes]]) -> Any:
     """All parts as the first, whose content goes on into the others: the body is the same, byte for byte."""
-    (name, (filename, data, content_type, headers)), *others = parts
-    return name, (filename, b"".join([data, *_written(others)]), content_type, headers)
-
-
-def _written(parts: Iterable[Any]) -> Iterable[bytes]:
-    for name, (_, data, content_type, headers) in parts:
-        lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-        head = f'\r\n--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\nContent-Type: {content_type}\r\n'
-        yield f"{head}{lines}\r\n".encode()
-        yield data
+    (name, data), *others = parts
+    written = [data]
+    for other, content in others:
+        written.append(_HEAD % (other.encode(), len(content)))
+        written.append(content)
+    return name, (None, b"".join(written), "application/json", {"Content-Length": str(len(data))})

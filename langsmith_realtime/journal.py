@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+import orjson
+
 from langsmith_realtime.guard import logger
 
 LINES, SOUND = "journal.jsonl", "audio.raw"
@@ -352,7 +354,10 @@ _JSON = json.JSONEncoder(separators=(",", ":"))  # made once: json.dumps would m
 
 
 def _line(value: dict[str, Any]) -> bytes:
-    return _JSON.encode(value).encode() + b"\n"
+    try:
+        return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # json takes a little more: half of a surrogate pair, any int, any key
+        return _JSON.encode(value).encode() + b"\n"
 
 
 def _write(file: int, data: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from langsmith_realtime.assembly import Assembled
-from langsmith_realtime.audio.formats import Format
+from langsmith_realtime.audio.formats import Format, Sound
 from langsmith_realtime.audio.silences import Span
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.blanks import Blanks
@@ -116,7 +116,11 @@ class JournaledSession:
             self._write(lambda _: {"t": t, "dir": CLIENT, "event": None})
             self._session.client_frame(frame, t)
             return
-        self._write(lambda journal: self._event(journal, event, t, CLIENT))
+        sound = event.body.get("audio")
+        if isinstance(sound, Sound):  # there are many, and nothing to remove
+            self._write(lambda journal: {"t": t, "dir": CLIENT, "event": self._chunk(journal, event.name, sound, t)})
+        else:
+            self._write(lambda journal: self._event(journal, event, t, CLIENT))
         self._session.client_frame(event.body, t)
 
     def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:
@@ -162,6 +166,9 @@ class JournaledSession:
             self._soon(journal.flush)
         except Exception as error:
             self._guard.report("journal", error)
+
+    def _chunk(self, journal: Journal, name: str, sound: bytes, t: float) -> dict[str, Any]:
+        return {"type": name, "audio": self._sound(journal, USER, sound, t)}
 
     def _event(self, journal: Journal, event: Event, t: float, direction: str) -> dict[str, Any]:
         bare, field_, sound = take_audio(event)

@@ -15,9 +15,10 @@ import pybase64
 from langsmith import Client
 
 from langsmith_realtime import words
+from langsmith_realtime.audio.formats import Sound
 from langsmith_realtime.events import BETA_NAMES, Event
 from langsmith_realtime.guard import logger
-from langsmith_realtime.privacy import Privacy
+from langsmith_realtime.privacy import Privacy, tell_if_slow
 from langsmith_realtime.purse import Purse
 from langsmith_realtime.scrub import scrub
 from langsmith_realtime.words import NOT_KEPT
@@ -108,6 +109,7 @@ class Keeping:
             spent = time.monotonic() - began
             self._spent += spent
             _all_masking.spend(spent)
+            tell_if_slow("masking", spent)
 
 
 def _pointers(body: dict[str, Any]) -> dict[str, Any]:
@@ -123,10 +125,10 @@ def take_audio(event: Event) -> tuple[Event, str | None, bytes | None]:
     """An event without its sound: the field it was in, and the bytes; None where there is none to take."""
     field = AUDIO_FIELDS.get(event.kind)
     payload = event.body.get(field) if field is not None else None
-    if field is None or not isinstance(payload, str):
+    if field is None or not isinstance(payload, (str, Sound)):
         return event, None, None
     try:
-        sound = pybase64.b64decode(payload, validate=True)
+        sound = payload if isinstance(payload, Sound) else pybase64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         return event, None, None
     return Event(event.kind, event.name, {key: event.body[key] for key in event.body if key != field}), field, sound

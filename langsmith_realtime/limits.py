@@ -41,6 +41,8 @@ class Lack(str, enum.Enum):
     LIMIT = "left_out_runs"
     #: They could not be sent as fast as they came.
     OVERLOAD = "dropped_runs"
+    #: LangSmith took everything but them.
+    REFUSED = "refused_runs"
 
 
 def weight_of(name: str, *, failed: bool = False) -> Weight:
@@ -85,6 +87,10 @@ class Census:
             return False
         self.count -= 1
         return True
+
+    def refused(self) -> None:
+        """The server refused a run for good."""
+        self._lacks[Lack.REFUSED] += 1
 
     def child_below(self, parent_id: UUID) -> bool:
         """A run is there that needs that one; whether it was left out. The child itself is not counted here."""

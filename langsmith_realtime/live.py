@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from numbers import Real
 from typing import Any, cast
 
@@ -40,12 +40,16 @@ from langsmith_realtime.scrub import scrub_message
 from langsmith_realtime.session import Session
 from langsmith_realtime.worker import Worker, worker
 
-#: A frame parsed twice comes soon after the first time.
-REMEMBERED_EVENTS = 512
+#: A frame parsed twice comes soon after the first time: at least so many are remembered, and less than twice as many.
+REMEMBERED_EVENTS = 256
+#: Of a frame that was handed over: its event's name, its length as text, and its run if it has one.
+_Seen = tuple[str, int, "ParentRun | None"]
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
 _APPENDS = tuple(f'{{"type":{space}"input_audio_buffer.append"' for space in ("", " "))
 #: The agent's sound.
 AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
+#: Seconds of the microphone's sound that become one line of the journal, and that are recorded together.
+KEPT_S, RECORDED_S = 0.1, 1.0
 #: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
 AHEAD = 60.0
 
@@ -73,7 +77,8 @@ class LiveConversation:
         self._stamping = threading.RLock()
         self._latest: ParentRun = self.family.root
         self._next: ParentRun | None = None  # for who waits for the next event
-        self._seen: dict[str, tuple[tuple[str, int], ParentRun | None]] = {}
+        self._seen: dict[str, _Seen] = {}  # by event id
+        self._seen_before: dict[str, _Seen] = {}  # those it held until there were enough
         self._nameless: tuple[object, ParentRun | None] = (None, None)  # the latest frame that had no id
         self._dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
         self._gaps = Gaps()
@@ -122,32 +127,29 @@ class LiveConversation:
         self, frame: object, name: str, event_id: object, arrived: float, speaking: bool | None
     ) -> ParentRun | None:
         """Hand a frame over, unless it was before; its run when it has one."""
-        content = (name, len(frame) if isinstance(frame, (bytes, str)) else 0)
         if isinstance(event_id, str):
+            size = len(frame) if isinstance(frame, (bytes, str)) else 0
+            known = self._seen.get(event_id) or self._seen_before.get(event_id)
             # Nothing forbids a peer to use an id twice: only the same event is the same.
-            seen = self._seen.get(event_id)
-            if seen is not None and seen[0] == content:
-                return seen[1]
-            self._seen[event_id] = (content, None)
-            if len(self._seen) > REMEMBERED_EVENTS:
-                del self._seen[next(iter(self._seen))]
+            if known is not None and known[0] == name and known[1] == size:
+                return known[2]
         elif frame is self._nameless[0]:
             return self._nameless[1]
+        run: ParentRun | None = None
+        if name in AUDIO_DELTAS:
+            self._put_audio(self._session.server_frame, frame, arrived - self._began, None, None)
+        elif name.endswith(".delta"):
+            self._put_event(self._session.server_frame, frame, arrived - self._began, None, None, light=True)
         else:
-            self._nameless = (frame, None)
-        if name.endswith(".delta"):
-            if name in AUDIO_DELTAS:
-                self._put_audio(self._session.server_frame, frame, arrived - self._began, None, None)
-            else:
-                self._put_event(self._session.server_frame, frame, arrived - self._began, None, None, light=True)
-            return None
-        expected, self._next = self._next, None
-        run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name), expected)
-        self._lost = None
-        light = self._worker.is_crowded and weight_of(name) is Weight.STRUCTURE
-        self._put_event(self._session.server_frame, frame, arrived - self._began, run, speaking, light=light)
+            expected, self._next = self._next, None
+            run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name), expected)
+            self._lost = None
+            light = self._worker.is_crowded and weight_of(name) is Weight.STRUCTURE
+            self._put_event(self._session.server_frame, frame, arrived - self._began, run, speaking, light=light)
         if isinstance(event_id, str):
-            self._seen[event_id] = (content, run)
+            self._seen[event_id] = (name, size, run)
+            if len(self._seen) >= REMEMBERED_EVENTS:
+                self._seen_before, self._seen = self._seen, {}
         else:
             self._nameless = (frame, run)
         return run
@@ -164,13 +166,13 @@ class LiveConversation:
         if self._closed:
             return
         t = sent - self._began
-        if isinstance(event, str) and event.startswith(_APPENDS):
-            self._put_audio(self._session.client_frame, event, t)
-            return
         if type(event) is dict and event.get("type") == "input_audio_buffer.append":
             # The caller may use the same dict again for the next chunk.
             append = {"type": "input_audio_buffer.append", "audio": event.get("audio")}
             self._put_audio(self._session.client_frame, append, t)
+            return
+        if isinstance(event, str) and event.startswith(_APPENDS):
+            self._put_audio(self._session.client_frame, event, t)
             return
         parsed = _settled(event)
         if parsed is not None and parsed.name == "input_audio_buffer.append":
@@ -302,10 +304,12 @@ class LiveConversation:
     def _stamp(
         self, name: str, arrived: float, frame: object, kind: str, expected: ParentRun | None = None
     ) -> ParentRun:
-        """The run of an event that arrived then. Start times strictly increase: the trace's order is arrival."""
-        with self._stamping:
-            self._last = max(self._last + 1, self._start + int((arrived - self._began) * 1_000_000))
-            return self.family.event(name, self._last, frame, kind, expected)
+        """The run of an event that arrived then; who asks for it holds the lock.
+
+        Start times strictly increase: the trace's order is arrival.
+        """
+        self._last = max(self._last + 1, self._start + int((arrived - self._began) * 1_000_000))
+        return self.family.event(name, self._last, frame, kind, expected)
 
     def _become(self, run: ParentRun | None) -> None:
         """Traced work from here on nests under ``run``, or under what it did before the delta."""
@@ -373,8 +377,11 @@ def _settled(event: object) -> Event | None:
 def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Session | JournaledSession:
     def make() -> Session | JournaledSession:
         made = assemble(options, family, process.sender, process.feedback, guard)
-        session = journaled(made, options, family, guard, process.soon) if options.journal else made.session
-        return cast("Session", Gathering(session, partial(made.session.format, USER, fed=False)))
+        gathering = cast("Session", Gathering(made.session, RECORDED_S))
+        if not options.journal:
+            return gathering
+        kept = journaled(replace(made, session=gathering), options, family, guard, process.soon)
+        return cast("Session", Gathering(kept, KEPT_S, process.later))
 
     if options.keep is not None:
         family.holding = Holding(process.sender, options.keep, guard)

@@ -171,12 +171,15 @@ class ParentRun(RunTree):
         return calls
 
     def stand_in(self) -> ParentRun:
-        """What is this run until it becomes another, for whoever captures it before an event arrives."""
-        return _filled(ParentRun.__new__(ParentRun), self, self.__dict__.copy())
+        """What is this run until it becomes another, for whoever captures it before an event arrives.
+
+        Its fields are this run's own, not a copy, as another's take their place.
+        """
+        return _filled(self, self.__dict__)
 
     def fill(self, run: ParentRun) -> None:
         """Become that run."""
-        self.__dict__.update(run.__dict__)
+        _set(self, "__dict__", run.__dict__)
 
     def create_child(self, *args: Any, **kwargs: Any) -> RunTree:
         """LangSmith's own, for the caller's work; the child gets what every run of the conversation has."""
@@ -245,36 +248,41 @@ def derive(
 
     It carries what every run of the conversation does, and nothing else of its parent's.
     """
-    family = parent.family
-    fields = {
-        **parent.__dict__,
-        "id": run_id,
-        "name": name,
-        "run_type": run_type,
-        "start_time": start,
-        "end_time": None,
-        "parent_run_id": parent.id,
-        "dotted_order": f"{parent.dotted_order}.{segment(start, run_id)}",
-        "child_runs": [],
-        "inputs": {},
-        "outputs": {},
-        "events": [],
-        "extra": {"metadata": dict(family.metadata)},
-        "tags": list(family.tags),
-        "ours": True,
-    }
-    fields.pop("frame", None)
-    fields.pop("calls_", None)
-    if into is not None:
-        object.__setattr__(into, "__dict__", fields)
-        return into
-    return _filled(ParentRun.__new__(ParentRun), parent, fields)
+    fields = parent.__dict__.copy()
+    family: Family = fields["family"]
+    fields["parent_run_id"] = fields["id"]
+    fields["dotted_order"] = f"{fields['dotted_order']}.{segment(start, run_id)}"
+    fields["id"] = run_id
+    fields["name"] = name
+    fields["run_type"] = run_type
+    fields["start_time"] = start
+    fields["end_time"] = None
+    fields["child_runs"] = []
+    fields["inputs"] = {}
+    fields["outputs"] = {}
+    fields["events"] = []
+    fields["extra"] = {"metadata": family.metadata.copy()}
+    fields["tags"] = list(family.tags)
+    fields["ours"] = True
+    if "frame" in fields:
+        del fields["frame"]
+    if "calls_" in fields:
+        del fields["calls_"]
+    if into is None:
+        return _filled(parent, fields)
+    _set(into, "__dict__", fields)
+    return into
 
 
-def _filled(run: ParentRun, like: ParentRun, fields: dict[str, Any]) -> ParentRun:
+def _filled(like: ParentRun, fields: dict[str, Any]) -> ParentRun:
     """A run with what pydantic's own constructor would have set."""
-    object.__setattr__(run, "__dict__", fields)
-    object.__setattr__(run, "__pydantic_fields_set__", like.__pydantic_fields_set__.copy())
-    object.__setattr__(run, "__pydantic_extra__", None)
-    object.__setattr__(run, "__pydantic_private__", dict(like.__pydantic_private__ or {}))
+    run = ParentRun.__new__(ParentRun)
+    _set(run, "__dict__", fields)
+    _set(run, "__pydantic_fields_set__", like.__pydantic_fields_set__.copy())
+    _set(run, "__pydantic_extra__", None)
+    _set(run, "__pydantic_private__", _PRIVATE.copy())
     return run
+
+
+_set = object.__setattr__  # past pydantic's own
+_PRIVATE = {name: attribute.get_default() for name, attribute in RunTree.__private_attributes__.items()}

@@ -7,11 +7,11 @@ becomes an exact dict with text as keys, list, str, int, float, bool or None.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import orjson
 from pydantic import BaseModel
 
 #: Deeper than any real event; what lies below is named, not walked.
@@ -177,4 +177,4 @@ def _cut(value: Any, longest: int) -> Any:
 
 
 def _json_size(value: Any) -> int:
-    return len(json.dumps(value)) if value else 5  # in ASCII, which is never shorter than UTF-8
+    return len(orjson.dumps(value)) if value else 5

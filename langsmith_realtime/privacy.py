@@ -7,6 +7,7 @@ What the core makes of events uses them as they were.
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from weakref import WeakKeyDictionary
 from langsmith import Client
 
 from langsmith_realtime.audio.tracks import AGENT, USER
-from langsmith_realtime.guard import Guard
+from langsmith_realtime.guard import Guard, logger
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.plain import plain
 from langsmith_realtime.scrub import scrub, scrub_message
@@ -28,6 +29,10 @@ Without: TypeAlias = Callable[[dict[str, Any], frozenset[int]], dict[str, Any]]
 
 #: Metadata that the application gave one response, in which there may be anything.
 FREE_METADATA = "response_metadata"
+#: Metadata of a run that lacks what it was about.
+LEFT_OUT = "payload_left_out"
+#: Seconds that a function of the application's may take before the log says so.
+SLOW_S = 1.0
 
 
 class RedactionError(Exception):
@@ -60,7 +65,8 @@ class Privacy:
         self._anonymizer = anonymizer
         self._guard = guard or Guard()
         self._guard.quotes = self.quotes and redact is None and anonymizer is None
-        self._latest: tuple[object, object, dict[str, Any]] = (None, None, {})
+        self._latest: tuple[object, object, dict[str, Any], bool] = (None, None, {}, False)
+        self._left_out = False
 
     @classmethod
     def of(cls, client: Client, guard: Guard, *, redact: Redact | None = None, transcripts: bool = True) -> Privacy:
@@ -76,13 +82,21 @@ class Privacy:
 
     def shown(self, payload: dict[str, Any], without: Without) -> dict[str, Any]:
         """What of a payload may leave, in JSON's own types; ``without`` knows its words."""
-        payload_before, without_before, shown = self._latest
+        payload_before, without_before, shown, left_out = self._latest
         if payload is payload_before and without is without_before:
+            self._left_out |= left_out
             return shown  # the journal asks first, and then the run
+        before, self._left_out = self._left_out, False
         clean: dict[str, Any] = scrub(payload)
         shown = self._redacted(without(clean, self.hidden) if self.hidden else clean)
-        self._latest = payload, without, shown
+        self._latest = payload, without, shown, self._left_out
+        self._left_out |= before
         return shown
+
+    def take_left_out(self) -> bool:
+        """Whether ``redact`` failed at something that was shown since this was asked the last time."""
+        left_out, self._left_out = self._left_out, False
+        return left_out
 
     def error(self, message: str | None) -> str | None:
         """An error's message, or what of it quotes nobody."""
@@ -105,10 +119,13 @@ class Privacy:
     def _redacted(self, payload: dict[str, Any]) -> dict[str, Any]:
         if self.redact is None or not payload:
             return payload
+        began = time.monotonic()
         try:
             shown: object = self.redact(payload)
         except Exception as error:
             return self._failed(f"redact raised {type(error).__name__}", error)
+        finally:
+            tell_if_slow("redact", time.monotonic() - began)
         if not isinstance(shown, dict):
             return self._failed(f"redact returned a {type(shown).__name__}")
         copy: dict[str, Any] = plain(shown)
@@ -118,6 +135,7 @@ class Privacy:
         # The exception itself may quote what was to be redacted.
         place = traceback.extract_tb(error.__traceback__)[-1] if error is not None else None
         where = "" if place is None else f" at {place.filename}:{place.lineno}"
+        self._left_out = True
         self._guard.report("redact", RedactionError(reason + where))
         return {"redacted": f"{reason}: nothing of this is kept"}
 
@@ -131,12 +149,22 @@ class Privacy:
         return shown if isinstance(shown, dict) else {}
 
 
+_told_slow: set[str] = set()
+
+
+def tell_if_slow(what: str, seconds: float) -> None:
+    """Say once that what the application has every payload go through keeps other conversations' traces waiting."""
+    if seconds > SLOW_S and what not in _told_slow:
+        _told_slow.add(what)
+        logger.warning("your %s took %.1f s for one payload; all conversations' traces wait for that", what, seconds)
+
+
 def hidden_sides(client: Client) -> frozenset[int]:
     """The sides of which the client hides everything, so that their sound must be silent too.
 
-    The application's own functions are asked once, as they may take their time.
+    So are those whose masking fails. The application's own functions are asked once, as they may take their time.
     """
-    masks = tuple(getattr(client, setting, None) for setting in _SETTINGS.values())
+    masks = tuple(getattr(client, setting, None) for setting in (*_SETTINGS.values(), _FOR_BOTH))
     known = _asked.get(client)
     if known is None or known[0] != masks:
         known = masks, frozenset(side for side, setting in _SETTINGS.items() if _hides(client, setting))
@@ -146,19 +174,24 @@ def hidden_sides(client: Client) -> frozenset[int]:
 
 def asks_the_application(client: Client) -> bool:
     """Whether :func:`hidden_sides` calls functions of the application's."""
-    return any(callable(getattr(client, setting, None)) for setting in _SETTINGS.values())
+    return any(callable(getattr(client, setting, None)) for setting in (*_SETTINGS.values(), _FOR_BOTH))
 
 
 _asked: WeakKeyDictionary[Client, tuple[tuple[Any, ...], frozenset[int]]] = WeakKeyDictionary()
 _SETTINGS = {USER: "_hide_inputs", AGENT: "_hide_outputs"}
+#: Takes the place of those of them that are functions.
+_FOR_BOTH = "_anonymizer"
 _PROBE = "a word that nobody said"
 
 
 def _hides(client: Client, setting: str) -> bool:
     hides = getattr(client, setting, None)
+    if hides is True:
+        return True
+    hides = getattr(client, _FOR_BOTH, None) or hides
     if not callable(hides):
-        return hides is True
+        return False
     try:
         return _PROBE not in str(hides({"event": {"text": _PROBE}, "messages": [{"role": "user", "content": _PROBE}]}))
     except Exception:
-        return True  # it would refuse the runs as well; better silent than said
+        return True  # better silent than said

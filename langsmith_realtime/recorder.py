@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from langsmith_realtime import storage
-from langsmith_realtime.audio.compressed import FORMS, NEARLY, WAV, Follower, Form
+from langsmith_realtime import progress, storage
+from langsmith_realtime.audio.compressed import FORMS, NEARLY, PIECE_S, WAV, Follower, Form
 from langsmith_realtime.audio.playback import Playback
 from langsmith_realtime.audio.recording import FRAME_BYTES, Recording, Wav, private_directory
+from langsmith_realtime.audio.timeline import Joined
 from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
 from langsmith_realtime.guard import Guard, logger
 
 #: What lies that many seconds back hardly changes any more: so long truncations may correct what was cut.
 SETTLED_S = Playback.MEMORY + 5
-#: How often the file is brought up to date, in seconds of the conversation.
-LOOK_S = 1.0
+#: How often the file is brought up to date, in seconds of the conversation: what is written together costs less.
+LOOK_S = 2.0
 #: The answer to a request that is too large.
 TOO_LARGE = 413
 
@@ -78,23 +79,23 @@ class Recorder:
         self._wanted = _wanted(recording)
         self._wav: Wav | None = None
         self._follower: Follower | None = None
+        self._waiting: list[ChannelWrite] = []
         self._settled = 0  # frames that were said to be
         self._looked = 0.0
         self._failed: str | None = None
 
     def write(self, writes: Iterable[ChannelWrite], rate: int, t: float) -> None:
-        """Put the samples where they belong, as of ``t``; a channel whose side is hidden stays silent."""
+        """Put the samples where they belong, soon after ``t``; a channel whose side is hidden stays silent."""
         if self._failed is not None:
             return
-        writes = list(writes)
-        if not writes and t < self._looked + LOOK_S:
-            return
+        self._waiting += writes
         try:
-            if writes and self._wav is None:
+            if self._waiting and self._wav is None:
                 self._wav = self._begin(rate)
-            if self._wav is not None:
-                self._write(self._wav, [item for item in writes if item.channel not in self._hidden])
-                self._look(self._wav, t)
+            if self._wav is not None and t >= self._looked + LOOK_S:
+                self._looked = t
+                self._write(self._wav)
+                self._settle(self._wav, t)
         except OSError as error:
             # A full disk or a read-only folder costs the recording, not the trace.
             self._fail(error)
@@ -103,7 +104,7 @@ class Recorder:
         """Have on disk what was written, now: what it took the place of must not be there any longer."""
         try:
             if self._wav is not None and self._failed is None:
-                self._wav.sync()
+                self._write(self._wav)
         except OSError as error:
             self._fail(error)
 
@@ -112,6 +113,7 @@ class Recorder:
         if self._wav is None or self._follower is None:
             end(Recorded(self._said()))
             return
+        self.sync()
         self._follower.stop()
         try:
             self._wav.close(round(t * self._wav.rate))
@@ -149,21 +151,23 @@ class Recorder:
         self._follower = Follower(wav.path, rate, smaller, self._max_bytes)
         return wav
 
-    def _write(self, wav: Wav, writes: list[ChannelWrite]) -> None:
+    def _write(self, wav: Wav) -> None:
+        waiting, self._waiting = self._waiting, []
+        writes = [item for channel in {USER, AGENT} - self._hidden for item in _joined(channel, waiting)]
         for item in writes:
             wav.write(item)
+        wav.sync()
         if self._follower is not None and any(item.write.start < self._settled for item in writes):
-            wav.sync()
             self._follower.start_over()
 
-    def _look(self, wav: Wav, t: float) -> None:
-        if t < self._looked + LOOK_S:
+    def _settle(self, wav: Wav, t: float) -> None:
+        settled = min(round((t - SETTLED_S) * wav.rate), wav.limit)
+        # By whole pieces: less of it costs as much to encode.
+        if settled < self._settled + PIECE_S * wav.rate or not self._is_followed(t * wav.rate * FRAME_BYTES):
             return
-        self._looked = t
-        wav.sync()
-        if self._follower is not None and self._is_followed(t * wav.rate * FRAME_BYTES):
-            self._settled = max(self._settled, min(round((t - SETTLED_S) * wav.rate), wav.limit))
-            self._follower.settled(self._settled)
+        assert self._follower is not None
+        self._settled = settled
+        self._follower.settled(settled)
 
     def _is_followed(self, size: float) -> bool:
         """Whether smaller forms of a WAV of that many bytes may be needed."""
@@ -266,7 +270,10 @@ class Recorder:
         """The finished file in that form; None when it is known to be too large."""
         assert self._wav is not None
         assert self._follower is not None
-        return self._wav.path if form is WAV else self._follower.finish(form, self._wav.frames)
+        if form is WAV:
+            return self._wav.path
+        with progress.under_way():
+            return self._follower.finish(form, self._wav.frames)
 
     def _too_large(self, form: Form, path: Path | None, before: tuple[str, ...]) -> str:
         if before and "larger than" in before[0]:
@@ -284,6 +291,21 @@ class Recorder:
             with contextlib.suppress(OSError):  # whatever else is in it is not ours
                 self._path.parent.rmdir()
         return keep
+
+
+def _joined(channel: int, writes: Iterable[ChannelWrite]) -> list[ChannelWrite]:
+    """Those of a channel, in order; what goes on from one another becomes one, because each costs the same."""
+    joined = Joined()
+    for item in writes:
+        if item.channel == channel:
+            silent = not item.write.samples.strides[0]  # in the memory of one sample, which it would lose
+            if silent:
+                joined.flush()
+            joined.put(item.write)
+            if silent:
+                joined.flush()
+    joined.flush()
+    return [ChannelWrite(channel, write) for write in joined.take_writes()]
 
 
 def _wanted(recording: Recording) -> Sequence[Form]:

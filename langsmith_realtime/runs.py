@@ -20,7 +20,7 @@ from langsmith_realtime.journal import FEEDBACK, ROOT_CREATE, ROOT_UPDATE, Journ
 from langsmith_realtime.limits import Lack, Weight, weight_of
 from langsmith_realtime.parents import Family, ParentRun, derive
 from langsmith_realtime.plain import cut_text, fitted, plain_frame, sayable
-from langsmith_realtime.privacy import Privacy
+from langsmith_realtime.privacy import LEFT_OUT, Privacy
 from langsmith_realtime.recorder import Recorded
 from langsmith_realtime.scrub import scrub
 from langsmith_realtime.sender import Operation, Sender
@@ -60,21 +60,24 @@ class Runs:
 
     def emit(self, happening: Happening) -> None:
         """Send the run of something that happened."""
+        self._privacy.take_left_out()  # of what is no run
         run = self._run(happening)
         if run is None:
             return
+        if self._privacy.take_left_out():
+            run.extra["metadata"][LEFT_OUT] = True
         weight = _weight(happening)
         if self._family.census.admits(run.id, weight):
             spare = self._spare(run) if weight is Weight.STRUCTURE else None
-            self._put(Operation(run, size=_fit(run), spare=spare), str(run.id))
+            self._put(Operation(run, size=_fit(run), spare=spare, done=self._answered), str(run.id))
 
     def bring_back(self, event: ParentRun) -> None:
         """Send the run of an event that was left out, without what it said: something hangs below it."""
         if self._family.census.bring_back(event.id):
             run = derive(self._root, _name(event.name), "chain", event.start_time, event.id)
             run.inputs, run.end_time = {"event": {"type": run.name}}, run.start_time
-            run.extra["metadata"]["payload_left_out"] = True
-            self._put(Operation(run), str(run.id))
+            run.extra["metadata"][LEFT_OUT] = True
+            self._put(Operation(run, done=self._answered), str(run.id))
 
     def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
         """Send the run of a frame that is no event."""
@@ -95,13 +98,15 @@ class Runs:
         if scores and self._root.replicas:
             # Each replica has a run of its own, whose id only LangSmith's client knows.
             metadata, scores = {**metadata, "feedback_skipped": "replicas"}, None
+        self._privacy.take_left_out()  # of what is no run
         run = self._root_as_it_is()
         run.end_time = max(self._time(t), run.start_time)
         run.inputs = self._privacy.shown(inputs, words.of_set_up)
         run.outputs = self._privacy.shown({"messages": messages}, words.of_talk)
         run.error = self._message(error)
-        lacks = self._family.census.lacks()
-        run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata), **lacks}}
+        run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata)}}
+        if self._privacy.take_left_out():
+            run.extra["metadata"][LEFT_OUT] = True
         self._ended = run
         size = _fit(run)
         scored: Feedback | None = None
@@ -114,9 +119,36 @@ class Runs:
                 self._feedback.put(scored)
 
         if self._is_due(ROOT_UPDATE):
-            self._sender.put(_closing(run, recorded, size, sent, self._settling))
+            self._sender.put(self._closing(run, recorded, size, sent))
         else:
             sent()
+
+    def _closing(self, run: ParentRun, recorded: Recorded, size: int, sent: Callable[[], None]) -> Operation:
+        """The root's update with what became of the recording; refused, it can still be another one."""
+        said, refused = run.extra["metadata"], recorded.refused
+        run.extra = {"metadata": {**said, **scrub(recorded.metadata)}}
+        self._tell_lacks()
+
+        def done(delivered: bool) -> None:
+            sent()
+            if recorded.done is not None:
+                recorded.done(delivered)
+
+        def instead(status: int) -> Operation:
+            assert refused is not None
+            run.extra = {"metadata": said}
+            return self._closing(run, refused(status), size, sent)
+
+        operation = Operation(
+            run,
+            update=True,
+            attachments={} if recorded.attachment is None else {"conversation": recorded.attachment},
+            size=size,
+            done=done,
+            left=lambda: done(False),
+            refused=None if refused is None else instead,
+        )
+        return self._settling(operation, ROOT_UPDATE)
 
     def _put(self, operation: Operation, name: str) -> None:
         if self._is_due(name):
@@ -149,6 +181,17 @@ class Runs:
         # What is left, or dropped, is in the journal.
         return replace(operation, done=done, left=None, spare=None if spare is None else left_out)
 
+    def _answered(self, delivered: bool) -> None:
+        """The server has one of the runs below the root, or refused it for good."""
+        if not delivered:
+            self._family.census.refused()
+            self._tell_lacks()
+
+    def _tell_lacks(self) -> None:
+        """The root's update may wait still: it says what the trace lacks."""
+        if self._ended is not None:
+            self._ended.extra["metadata"].update(self._family.census.lacks())
+
     def discard(self) -> None:
         """Nobody wants the conversation."""
         if self.journal is not None:
@@ -160,8 +203,7 @@ class Runs:
         def leave_out(why: Lack) -> bool:
             if not census.leave_out(run_id, why):
                 return False
-            if self._ended is not None:  # and waits, as this one did
-                self._ended.extra["metadata"].update(census.lacks())
+            self._tell_lacks()
             return True
 
         return leave_out
@@ -248,39 +290,6 @@ def _weight(happening: Happening) -> Weight:
     if isinstance(happening, EventRun):
         return weight_of(happening.name, failed=happening.error is not None)
     return Weight.CORE
-
-
-def _closing(
-    run: ParentRun,
-    recorded: Recorded,
-    size: int,
-    sent: Callable[[], None],
-    settling: Callable[[Operation, str], Operation],
-) -> Operation:
-    """The root's update with what became of the recording; refused, it can still be another one."""
-    said, refused = run.extra["metadata"], recorded.refused
-    run.extra = {"metadata": {**said, **scrub(recorded.metadata)}}
-
-    def done(delivered: bool) -> None:
-        sent()
-        if recorded.done is not None:
-            recorded.done(delivered)
-
-    def instead(status: int) -> Operation:
-        assert refused is not None
-        run.extra = {"metadata": said}
-        return _closing(run, refused(status), size, sent, settling)
-
-    operation = Operation(
-        run,
-        update=True,
-        attachments={} if recorded.attachment is None else {"conversation": recorded.attachment},
-        size=size,
-        done=done,
-        left=lambda: done(False),
-        refused=None if refused is None else instead,
-    )
-    return settling(operation, ROOT_UPDATE)
 
 
 def _fit(run: ParentRun) -> int:

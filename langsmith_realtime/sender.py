@@ -7,10 +7,11 @@ what only its own queue does (replicas, OpenTelemetry, buffered processing), the
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from langsmith import client as langsmith_client
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.guard import logger, unquoted
-from langsmith_realtime.ingest import multipart_ingest
+from langsmith_realtime.ingest import multipart_ingest, tell_of_failed_masking, unmasking, without_payload
 from langsmith_realtime.lane import Lane
 from langsmith_realtime.limits import Lack
 from langsmith_realtime.sampling import decided, is_left_out
@@ -318,6 +319,7 @@ def _ingest(client: Client, batch: list[Operation]) -> list[int]:
             client,
             create=[decided(row(operation), client) for operation in batch if not operation.update],
             update=[row(operation) for operation in batch if operation.update],
+            given={name for operation in batch for name in _given(operation.run)},
         )
     statuses: list[int] = _heard.statuses
     del _heard.statuses
@@ -375,6 +377,11 @@ def row(operation: Operation) -> dict[str, Any]:
     return {key: value for key, value in fields.items() if value is not None}
 
 
+def _given(run: RunTree) -> Iterable[str]:
+    """The names of metadata that are the application's."""
+    return getattr(getattr(run, "family", None), "metadata", ())
+
+
 def sends_on_its_own(client: Client, run: RunTree) -> bool:
     """Whether runs must go through the client's own queue, which does what only it does."""
     return bool(
@@ -383,7 +390,18 @@ def sends_on_its_own(client: Client, run: RunTree) -> bool:
 
 
 def _hand_over(operation: Operation) -> None:
-    run = operation.run
+    try:
+        _give(operation.run, operation)
+    except Exception as error:
+        run = copy.copy(operation.run)
+        bare = without_payload(run.client, row(operation), list(_given(run)))
+        run.inputs, run.outputs, run.error, run.extra = {}, {}, bare.get("error"), bare["extra"]
+        run.ls_client = unmasking(run.client)
+        _give(run, operation)
+        tell_of_failed_masking(operation.run.client, error)
+
+
+def _give(run: RunTree, operation: Operation) -> None:
     if not operation.update:
         run.post()
         return

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
+
+from langsmith_realtime import progress
 
 #: Bytes a store's client may hold back before it sends them; S3's own choice of 50 MB is more than a
 #: recording may cost in memory, and 5 MiB the least that S3 takes.
 BLOCK_BYTES = 5 * 2**20
+#: Bytes that are read, and handed to it, at once.
+PIECE_BYTES = 2**20
 
 #: Where what stands before the @ is a container's name, and no secret.
 _CONTAINERS = ("abfs", "abfss")
@@ -60,8 +63,14 @@ def upload(path: Path, folder: str) -> str:
         # Other stores have their own rules of who may read what; on a disk they are ours.
         Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    with path.open("rb") as source, filesystem.open(place, "wb", block_size=BLOCK_BYTES) as stored:
-        shutil.copyfileobj(source, stored, 2**20)
+    with (
+        progress.under_way(progress.STEP_S) as step,
+        path.open("rb") as source,
+        filesystem.open(place, "wb", block_size=BLOCK_BYTES) as stored,
+    ):
+        while piece := source.read(PIECE_BYTES):
+            stored.write(piece)
+            step()
     return public(target)
 
 

@@ -11,9 +11,11 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from langsmith_realtime import progress
 from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.sender import Sender
@@ -27,6 +29,8 @@ STRUCTURE_LIMIT = 150_000
 #: How long the worker lets work gather between two looks, in seconds; waking up for each entry would
 #: make the caller's thread wait for ours.
 NAP = 0.02
+#: How long what waits for something to go with may wait for it, in seconds.
+LATER = 0.1
 #: How long the worker goes on without a pause, and how long that is, in seconds: a thread that wants to run in
 #: between would wait for its turn five times as long as that, and asking for it costs that thread's time.
 BREATH_EVERY, BREATH = 0.001, 0.0001
@@ -53,6 +57,7 @@ class Worker:
         self._thread: threading.Thread | None = None
         self.open: dict[int, Closable] = {}
         self._soon: set[Callable[[], None]] = set()
+        self._later: deque[tuple[float, Callable[[], None]]] = deque()  # when, in order
         self._rested = time.monotonic()
 
     def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
@@ -89,6 +94,10 @@ class Worker:
         """Have it done once, at the end of what is done now; for what is cheaper together. From the worker alone."""
         self._soon.add(work)
 
+    def later(self, work: Callable[[], None]) -> None:
+        """Have it done when :data:`LATER` seconds have gone by. From the worker alone."""
+        self._later.append((time.monotonic() + LATER, work))
+
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -114,7 +123,7 @@ class Worker:
         if self._thread is None:
             return
         delivered, began = self._delivered, time.monotonic()
-        while not self.flush(EXIT_PATIENCE) and self._delivered > delivered:
+        while not self.flush(EXIT_PATIENCE) and (self._delivered > delivered or progress.comes_on()):
             if time.monotonic() - began > EXIT_LIMIT:
                 break
             delivered = self._delivered
@@ -133,7 +142,11 @@ class Worker:
 
     def _work(self) -> None:
         while True:
-            guard, work, arguments = self._queue.get()
+            try:
+                guard, work, arguments = self._queue.get(timeout=LATER if self._later else None)
+            except queue.Empty:
+                self._rest()
+                continue
             breathed = time.monotonic()
             while True:
                 try:
@@ -141,7 +154,7 @@ class Worker:
                 except Exception as error:
                     guard.report(work.__name__, error)
                 now = time.monotonic()
-                if self._soon and now > self._rested + NAP:
+                if now > self._rested + NAP and (self._soon or self._later):
                     self._rest()
                 if now > breathed + BREATH_EVERY:
                     time.sleep(BREATH)
@@ -157,12 +170,19 @@ class Worker:
 
     def _rest(self) -> None:
         self._rested = time.monotonic()
+        while self._later and self._later[0][0] <= self._rested:
+            _, work = self._later.popleft()
+            _guarded(work)
         soon, self._soon = self._soon, set()
         for work in soon:
-            try:
-                work()
-            except Exception as error:
-                Guard().report("journal", error)
+            _guarded(work)
+
+
+def _guarded(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception as error:
+        Guard().report("journal", error)
 
 
 _worker = Worker()

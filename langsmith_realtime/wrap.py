@@ -3,6 +3,9 @@
 A thin shell on :class:`SessionTracer`. Frames are tapped with attributes on the connection *instance*:
 its class stays what it was, openai's resource helpers go through the taps, and taking the attributes
 away again restores the connection. What is sent is not touched, so the wire carries the same bytes.
+
+The taps run for every frame and every chunk of the microphone: each has its own ``try`` instead of a helper
+around it, as a call is most of what they cost.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from types import FrameType, TracebackType
+from types import FrameType, SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
 from openai.resources.realtime.realtime import (
@@ -150,16 +153,16 @@ class _Block(Generic[C]):
 
     def _make_taps(self, live: LiveConversation) -> dict[str, Any]:
         connection = self._connection
-        taps = {"parse_event": _tap_parse(_method(connection, "parse_event"), live), **self._tap_receiving(live)}
+        taps = {"parse_event": _tap_parse(connection, live), **self._tap_receiving(live)}
         for name in ("send", "send_raw"):
             if hasattr(connection, name):
-                taps[name] = self._tap_sending(_method(connection, name), live)
+                taps[name] = self._tap_sending(name, live)
         return taps
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
         raise NotImplementedError
 
-    def _tap_sending(self, original: Callable[..., Any], live: LiveConversation) -> Callable[..., Any]:
+    def _tap_sending(self, name: str, live: LiveConversation) -> Callable[..., Any]:
         raise NotImplementedError
 
 
@@ -175,29 +178,45 @@ class AsyncTracing(_Block[C]):
         self._end(kind, error, traceback)
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
-        receive: Callable[[], Awaitable[Any]] = _method(self._connection, "recv")
+        connection = self._connection
+        receiving, receiving_bytes = _methods(connection, "recv"), _methods(connection, "recv_bytes")
 
         def recv() -> Awaitable[Any]:
             # Not a coroutine function: this line still runs in the caller's context, whatever task
             # then awaits the rest.
-            live.guarded(_yield_to_langsmith, live)
-            live.guarded(live.expect)
-            return receive()
-
-        receive_bytes: Callable[[], Awaitable[bytes]] = _method(self._connection, "recv_bytes")
+            try:
+                if _LANGSMITH in sys.modules:
+                    _yield_to_langsmith(live)
+                live.expect()
+            except Exception as error:
+                live.guard.report("expect", error)
+            received: Awaitable[Any] = receiving.recv(connection)
+            return received
 
         async def recv_bytes() -> bytes:
-            with _NotingLosses(live):
-                return await receive_bytes()
+            try:
+                frame: bytes = await receiving_bytes.recv_bytes(connection)
+            except ConnectionClosed as error:
+                live.lost(error)
+                raise
+            return frame
 
         return {"recv": recv, "recv_bytes": recv_bytes}
 
-    def _tap_sending(self, original: Callable[..., Any], live: LiveConversation) -> Callable[..., Any]:
+    def _tap_sending(self, name: str, live: LiveConversation) -> Callable[..., Any]:
+        connection, methods = self._connection, _methods(self._connection, name)
+
         async def send(event: Any, *arguments: Any, **more: Any) -> Any:
             sent = time.monotonic()
-            with _NotingLosses(live):
-                result = await original(event, *arguments, **more)
-            live.guarded(live.client_event, event, sent)
+            try:
+                result = await getattr(methods, name)(connection, event, *arguments, **more)
+            except ConnectionClosed as error:
+                live.lost(error)
+                raise
+            try:
+                live.client_event(event, sent)
+            except Exception as error:
+                live.guard.report("client_event", error)
             return result
 
         return send
@@ -215,20 +234,32 @@ class Tracing(_Block[C]):
         self._end(kind, error, traceback)
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
-        receive_bytes: Callable[[], bytes] = _method(self._connection, "recv_bytes")
+        connection, methods = self._connection, _methods(self._connection, "recv_bytes")
 
         def recv_bytes() -> bytes:
-            with _NotingLosses(live):
-                return receive_bytes()
+            try:
+                frame: bytes = methods.recv_bytes(connection)
+            except ConnectionClosed as error:
+                live.lost(error)
+                raise
+            return frame
 
         return {"recv_bytes": recv_bytes}
 
-    def _tap_sending(self, original: Callable[..., Any], live: LiveConversation) -> Callable[..., Any]:
+    def _tap_sending(self, name: str, live: LiveConversation) -> Callable[..., Any]:
+        connection, methods = self._connection, _methods(self._connection, name)
+
         def send(event: Any, *arguments: Any, **more: Any) -> Any:
             sent = time.monotonic()
-            with _NotingLosses(live):
-                result = original(event, *arguments, **more)
-            live.guarded(live.client_event, event, sent)
+            try:
+                result = getattr(methods, name)(connection, event, *arguments, **more)
+            except ConnectionClosed as error:
+                live.lost(error)
+                raise
+            try:
+                live.client_event(event, sent)
+            except Exception as error:
+                live.guard.report("client_event", error)
             return result
 
         return send
@@ -255,17 +286,16 @@ def _behind_proxies(connection: Any) -> Any:
     return connection
 
 
-def _method(connection: Any, name: str) -> Callable[..., Any]:
-    """The method as it is, or becomes: instrumentation may patch the class while the connection is open."""
-    if name in connection.__dict__ or not hasattr(type(connection), name):
-        found: Callable[..., Any] = getattr(connection, name)
-        return found
-    kind = type(connection)
+def _methods(connection: Any, name: str) -> Any:
+    """Where the taps find the method of that name, which takes the connection first.
 
-    def call(*arguments: Any, **more: Any) -> Any:
-        return getattr(kind, name)(connection, *arguments, **more)
-
-    return call
+    It is the connection's class, looked into with every call: instrumentation may patch it while the connection
+    is open. What is on the instance, where the tap will be, stays as it is.
+    """
+    if name not in connection.__dict__ and hasattr(type(connection), name):
+        return type(connection)
+    found: Callable[..., Any] = getattr(connection, name)
+    return SimpleNamespace(**{name: lambda _, *arguments, **more: found(*arguments, **more)})
 
 
 def _yield_to_langsmith(live: LiveConversation) -> None:
@@ -274,9 +304,9 @@ def _yield_to_langsmith(live: LiveConversation) -> None:
     Its proxy keeps the connection to itself, so only who calls ``recv`` tells: the proxy, or openai's
     iteration for it.
     """
-    if _LANGSMITH not in sys.modules or live.is_closed:
+    if live.is_closed:
         return
-    caller: FrameType | None = sys._getframe(3)  # noqa: SLF001 - past guarded() and the tap
+    caller: FrameType | None = sys._getframe(2)  # noqa: SLF001 - past the tap
     for _ in range(2):
         if caller is None:
             return
@@ -288,35 +318,24 @@ def _yield_to_langsmith(live: LiveConversation) -> None:
         caller = caller.f_back
 
 
-class _NotingLosses:
-    """Notes that the connection was closed, and lets it be raised. A class, as it is there for every frame."""
+def _tap_parse(connection: Any, live: LiveConversation) -> Callable[[Any], Any]:
+    methods = _methods(connection, "parse_event")
 
-    __slots__ = ("_live",)
-
-    def __init__(self, live: LiveConversation) -> None:
-        self._live = live
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, ConnectionClosed):
-            self._live.lost(error)
-
-
-def _tap_parse(original: Callable[[Any], Any], live: LiveConversation) -> Callable[[Any], Any]:
     def parse_event(data: Any) -> Any:
         arrived = time.monotonic()
         try:
-            event = original(data)
+            event = methods.parse_event(connection, data)
         except Exception as error:
             live.guarded(live.malformed, data, f"openai could not parse it: {type(error).__name__}", arrived)
             raise
-        name = getattr(event, "type", None)
-        if isinstance(name, str) and name:
-            live.guarded(live.frame, data, name, getattr(event, "event_id", None), arrived)
-        else:
-            live.guarded(live.malformed, data, "the frame has no type", arrived)
+        try:
+            name = getattr(event, "type", None)
+            if isinstance(name, str) and name:
+                live.frame(data, name, getattr(event, "event_id", None), arrived)
+            else:
+                live.malformed(data, "the frame has no type", arrived)
+        except Exception as error:
+            live.guard.report("frame", error)
         return event
 
     return parse_event

@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 
 import pytest
 
+from langsmith_realtime import journal, progress
 from langsmith_realtime.collector import Collector
 from tests.talking import stored_trees
 
@@ -23,7 +25,34 @@ tracer.record_user_audio(tone(1000, 0.1))
 """
 
 
-def run(code: str, endpoint: str, *, timeout: float = 60) -> tuple[subprocess.CompletedProcess[str], float]:
+#: A conversation whose recording goes to a store that takes 10 kB at a time, and its time for that.
+STORE = """
+import io, sys, time
+import fsspec
+from langsmith_realtime import Recording, SessionTracer, progress, storage, worker
+from langsmith_realtime.testing import tone
+worker.EXIT_PATIENCE, progress.STEP_S, storage.PIECE_BYTES = 0.3, 0.6, 10_000
+class File(io.BytesIO):
+    def write(self, data):
+        time.sleep(TAKES)
+        return super().write(data)
+    def close(self):
+        open(f"{FOLDER}/stored", "wb").write(self.getvalue())
+        super().close()
+class Store(fsspec.AbstractFileSystem):
+    protocol = "slow"
+    def _open(self, path, mode="rb", **_):
+        return File()
+fsspec.register_implementation("slow", Store)
+tracer = SessionTracer(recording=Recording(directory="slow://bucket", sample_rate=96_000))
+tracer.record_user_audio(tone(1000, 0.15), at=time.monotonic())
+time.sleep(0.15)
+"""
+
+
+def run(
+    code: str, endpoint: str, *, talk: str = TALK, timeout: float = 60
+) -> tuple[subprocess.CompletedProcess[str], float]:
     """A process of its own with LangSmith's settings; what it printed and how long it took beyond starting."""
     environment = {
         **os.environ,
@@ -32,7 +61,7 @@ def run(code: str, endpoint: str, *, timeout: float = 60) -> tuple[subprocess.Co
         "LANGSMITH_TRACING": "true",
         "PYTHONWARNINGS": "error",
     }
-    code = f"{TALK}\n{code}\nimport time; print('END', time.time())"
+    code = f"{talk}\n{code}\nimport time; print('END', time.time())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -100,3 +129,30 @@ def test_a_slow_endpoint_is_waited_for(collector: Collector) -> None:
     run("tracer.close()", collector.url)
     (root,) = stored_trees(collector)
     assert root.run.end_time is not None
+
+
+def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Collector, tmp_path: Path) -> None:
+    done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 0.2\n{STORE}")
+    (root,) = stored_trees(collector)
+    assert root.run.metadata["recording_url"].startswith("slow://bucket/"), done.stderr
+    with wave.open(str(tmp_path / "stored")) as stored:
+        assert stored.getnframes() / stored.getframerate() >= 0.15
+    assert took > 0.8  # several times the patience with who does nothing
+
+
+def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
+    assert not progress.comes_on()
+    with progress.under_way(step_s=0.0) as step:
+        step()
+        assert not progress.comes_on()
+        with progress.under_way():
+            assert progress.comes_on()
+    assert not progress.comes_on()
+
+
+def test_a_store_that_hangs_does_not_hold_the_process(collector: Collector, tmp_path: Path) -> None:
+    done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 60\n{STORE}")
+    assert done.returncode == 0, done.stderr
+    assert took < 3
+    (folder,) = journal.state_directory().iterdir()
+    assert {path.suffix for path in folder.iterdir()} == {".jsonl", ".raw", ".wav"}

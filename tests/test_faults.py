@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import warnings
+import wave
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -313,7 +314,9 @@ def recorded_smaller(stage: Stage, traced: Conversed) -> None:
 
 
 def without_the_bad_one(stage: Stage, traced: Conversed) -> None:
-    assert stage.trace().names() == [name for name in spanned(traced.sent) if name != BAD]
+    root = stage.trace()
+    assert root.names() == [name for name in spanned(traced.sent) if name != BAD]
+    assert root.metadata["refused_runs"] == 1
     assert kept_files() == []
 
 
@@ -332,12 +335,20 @@ def beside_the_childs(stage: Stage, traced: Conversed) -> None:
 
 
 def nothing_unmasked(stage: Stage, traced: Conversed) -> None:
-    """What cannot be masked is not sent; the recording, which is not delivered then, stays here."""
+    """Every run is there, without what cannot be masked, and the recording is silent."""
+    (root,) = stored_trees(stage.collector)
+    assert root.names() == spanned(traced.sent)
+    assert {run.metadata.get("payload_left_out") for run in stage.collector.runs()} == {True}
+    assert root.run.end_time is not None
+    assert root.metadata["turns"] == 1
+    assert [model.metadata["usage_metadata"]["output_tokens"] > 0 for model in root.find("model")] == [True, True]
+    with wave.open(str(stage.collector.attachment(root.run.id, "conversation")[1])) as recording:
+        assert not any(recording.readframes(recording.getnframes()))
     sent = str([(run.inputs, run.outputs, run.error, run.extra) for run in stage.collector.runs()])
     for words in ("Hello?", "Sunny.", "21 degrees"):
         assert words not in sent
         assert words not in stage.log.text
-    assert [path.suffix for path in kept_files()] == [".wav"]
+    assert kept_files() == []
 
 
 def kept_files() -> list[Path]:

@@ -1,56 +1,78 @@
-"""The microphone's chunks, made fewer: what is handed on, and as of when."""
+"""Sound, made fewer: what is handed on, and as of when."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from langsmith_realtime.audio.formats import PCM16, Format
+from langsmith_realtime.audio.formats import PCM16, Format, Sound
 from langsmith_realtime.gathered import Gathering
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
 FRAME = {"type": "input_audio_buffer.append"}
+ULAW = Format("ulaw", 8_000)
 
 
 class Session:
     """Notes what reaches it."""
 
-    silent = False
+    quiet = False
 
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, float, object]] = []
+    def __init__(self, form: Format) -> None:
+        self.heard: list[tuple[str, float, Any]] = []
+        self._form = form
+
+    def format(self, _channel: int, *, fed: bool) -> Format:
+        assert not fed
+        return self._form
+
+    def silent(self, _channel: int) -> list[Any]:
+        return []
 
     def client_frame(self, frame: Any, t: float) -> None:
         self.heard.append(("sent", t, frame))
+
+    def server_frame(self, frame: Any, t: float, _ref: object, _speaking: object) -> None:
+        self.heard.append(("received", t, frame))
 
     def closed(self, t: float) -> float:
         self.heard.append(("closed", t, None))
         return t
 
+    @property
+    def sounds(self) -> list[tuple[Any, int]]:
+        """When the user's sound was handed on, and how many bytes of it."""
+        return [(t, len(frame["audio"])) for what, t, frame in self.heard if what == "sent" and "audio" in frame]
 
-def sounds(session: Session) -> list[tuple[Any, int]]:
-    """When sound was handed on, and how many bytes of it."""
-    heard = [(t, frame) for what, t, frame in session.heard if what == "sent"]
-    return [(t, len(base64.b64decode(frame["audio"]))) for t, frame in heard if isinstance(frame, dict)]
+    @property
+    def speech(self) -> list[tuple[float, bytes]]:
+        """When the agent's was, and what."""
+        return [(t, frame["delta"]) for what, t, frame in self.heard if what == "received" and "delta" in frame]
 
 
 def chunk(ms: int, code: bytes = b"\1") -> dict[str, str]:
     return FRAME | {"audio": base64.b64encode(code * (48 * ms)).decode()}
 
 
-def gathering(form: Format = PCM16) -> tuple[Session, Gathering]:
-    session = Session()
-    return session, Gathering(session, lambda: form)
+def delta(code: bytes, ms: int = 40, item: str = "item_1", kind: str = "output_audio") -> dict[str, str]:
+    sound = base64.b64encode(code * (48 * ms)).decode()
+    return {"type": f"response.{kind}.delta", "response_id": "resp_1", "item_id": item, "delta": sound}
+
+
+def gathering(form: Format = PCM16, later: Any = None) -> tuple[Session, Gathering]:
+    session = Session(form)
+    return session, Gathering(session, 0.1, later)
 
 
 def test_chunks_that_go_on_from_one_another_become_one() -> None:
     session, gather = gathering()
     for index in range(1, 11):
         gather.client_frame(chunk(20), index * 0.02)
-    assert sounds(session) == [(pytest.approx(0.1), 4800), (pytest.approx(0.2), 4800)]
+    assert session.sounds == [(pytest.approx(0.1), 4800), (pytest.approx(0.2), 4800)]
 
 
 def test_a_burst_counts_as_of_its_first() -> None:
@@ -67,7 +89,7 @@ def test_what_comes_after_a_pause_is_not_moved_before_it() -> None:
     gather.client_frame(chunk(20), 1.0)
     gather.client_frame(chunk(20), 1.06)
     assert gather.closed(1.1) == 1.1
-    assert sounds(session) == [(1.0, 960), (1.06, 960)]
+    assert session.sounds == [(1.0, 960), (1.06, 960)]
 
 
 def test_whatever_else_happens_comes_after_what_was_sent_before_it() -> None:
@@ -75,12 +97,20 @@ def test_whatever_else_happens_comes_after_what_was_sent_before_it() -> None:
     for t, frame in ((1.0, chunk(20)), (1.02, {"type": "input_audio_buffer.commit"}), (1.04, chunk(20))):
         gather.client_frame(frame, t)
     assert [entry[0:2] for entry in session.heard] == [("sent", 1.0), ("sent", 1.02)]
-    assert gather.silent is False
+    assert gather.quiet is False
 
 
 @pytest.mark.parametrize(
     "frame",
-    [FRAME | {"audio": "?"}, FRAME | {"audio": 1}, FRAME, FRAME | {"audio": "", "event_id": "e"}, "no JSON", None],
+    [
+        FRAME | {"audio": "?"},
+        FRAME | {"audio": 1},
+        FRAME,
+        FRAME | {"audio": ""},
+        FRAME | {"audio": "AAAA", "event_id": "e"},
+        "no JSON",
+        None,
+    ],
 )
 def test_what_is_no_plain_chunk_is_handed_on_as_it_is(frame: object) -> None:
     session, gather = gathering()
@@ -88,8 +118,96 @@ def test_what_is_no_plain_chunk_is_handed_on_as_it_is(frame: object) -> None:
     assert session.heard == [("sent", 1.0, frame)]
 
 
-def test_telephone_audio_is_joined_as_well() -> None:
-    session, gather = gathering(Format("ulaw", 8_000))
-    for index in range(1, 6):
-        gather.client_frame(FRAME | {"audio": base64.b64encode(b"\xff" * 160).decode()}, index * 0.02)
-    assert sounds(session) == [(pytest.approx(0.1), 800)]
+def test_one_chunk_that_is_no_base64_does_not_spoil_the_others() -> None:
+    session, gather = gathering()
+    good, bad = chunk(40), FRAME | {"audio": "????" * 640}
+    for frame in (good, bad, good):
+        gather.client_frame(frame, 1.0)
+    assert [frame for _, _, frame in session.heard] == [good, bad, good]
+
+
+@pytest.mark.parametrize("size", [160, 161, 162])
+def test_telephone_audio_is_joined_as_well_whatever_its_padding(size: int) -> None:
+    session, gather = gathering(ULAW)
+    for index in range(5):
+        gather.client_frame(FRAME | {"audio": base64.b64encode(bytes([index]) * size).decode()}, index * 0.02)
+    gather.closed(1.0)
+    assert b"".join(frame["audio"] for what, _, frame in session.heard if what == "sent") == b"".join(
+        bytes([index]) * size for index in range(5)
+    )
+    assert len(session.sounds) == 1
+
+
+def test_deltas_that_are_played_one_after_the_other_become_one() -> None:
+    session, gather = gathering()
+    for index in range(4):
+        gather.server_frame(delta(bytes([index])), 1.0 + index * 0.02, None, None)
+    gather.closed(2.0)
+    assert session.speech == [(1.0, b"".join(bytes([index]) * (48 * 40) for index in range(4)))]
+    assert all(isinstance(sound, Sound) for _, sound in session.speech)
+
+
+def test_a_delta_after_the_one_before_it_was_played_begins_anew() -> None:
+    session, gather = gathering()
+    gather.server_frame(delta(b"\1"), 1.0, None, None)
+    gather.server_frame(delta(b"\2"), 1.05, None, None)
+    gather.closed(2.0)
+    assert [t for t, _ in session.speech] == [1.0, 1.05]
+
+
+def test_each_item_speaks_for_itself_and_words_stay_words() -> None:
+    session, gather = gathering()
+    words = {"type": "response.output_audio_transcript.delta", "item_id": "item_1", "delta": "Hi"}
+    broken = delta(b"\1") | {"delta": "?"}
+    for frame in (delta(b"\1"), words, delta(b"\2"), delta(b"\3", item="item_2"), broken):
+        gather.server_frame(frame, 1.0, None, None)
+    gather.server_frame({"type": "response.done"}, 1.0, "a run", None)
+    assert [frame.get("delta") for _, _, frame in session.heard] == [
+        b"\1" * 1920 + b"\2" * 1920,
+        "Hi",
+        b"\3" * 1920,
+        "?",
+        None,
+    ]
+
+
+def test_nothing_waits_long_for_what_comes_next() -> None:
+    session, gather = gathering()
+    gather.server_frame(delta(b"\1", ms=200), 1.0, None, None)
+    gather.client_frame(chunk(20), 1.05)
+    gather.client_frame(chunk(20), 1.11)
+    assert [entry[:2] for entry in session.heard] == [("sent", 1.05), ("received", 1.0)]
+    gather.server_frame(delta(b"\2"), 1.3, None, None)
+    assert [entry[:2] for entry in session.heard[2:]] == [("sent", 1.11)]
+
+
+def test_what_is_no_event_is_handed_on_at_its_place() -> None:
+    session, gather = gathering()
+    gather.client_frame(chunk(20), 1.0)
+    gather.server_frame(b"no JSON", 1.01, None, None)
+    assert [entry[:2] for entry in session.heard] == [("sent", 1.0), ("received", 1.01)]
+
+
+def test_when_nothing_comes_any_more_what_waits_is_handed_on() -> None:
+    asked: list[Callable[[], None]] = []
+    session, gather = gathering(later=asked.append)
+    gather.client_frame(chunk(20), 1.0)
+    gather.client_frame(chunk(20), 1.02)
+    assert len(asked) == 1
+    asked.pop()()
+    assert session.sounds == [(pytest.approx(1.02), 1920)]
+    assert asked == []
+
+
+def test_what_began_to_wait_since_somebody_was_asked_to_look_waits_on() -> None:
+    asked: list[Callable[[], None]] = []
+    session, gather = gathering(later=asked.append)
+    gather.client_frame(chunk(20), 1.0)
+    gather.client_frame({"type": "input_audio_buffer.commit"}, 1.01)
+    gather.server_frame(delta(b"\1"), 1.09, None, None)
+    asked.pop()()
+    assert session.speech == []
+    asked.pop()()
+    assert [t for t, _ in session.speech] == [1.09]
+    gather.server_frame({"type": "response.done"}, 1.2, None, None)
+    assert asked == []

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.audio.activity import Activity
+from langsmith_realtime.limits import Lack
 from langsmith_realtime.numbers import LATENCIES, NAMES, SCORES, of_responses, of_talk, percentile, scores
-from langsmith_realtime.usage import Usage
+from langsmith_realtime.usage import MODALITIES, Usage
 from tests.driven import Driven, sound
 
 pytestmark = pytest.mark.newest
@@ -223,3 +227,31 @@ def test_a_conversation_in_writing_has_no_talk() -> None:
     numbers = driven.conversation.numbers()
     assert not [name for name in numbers if name.endswith("_s") or name.startswith(("voice", "latency", "heard"))]
     assert "time_to_first_token_p50_ms" in numbers
+
+
+# Their documentation
+
+ROOT = Path(__file__).parents[1]
+PUT = re.compile(r"""\b(?:metadata|said|counts|estimate)\["(\w+)"\] = |metadata=\{"(\w+)":""")
+
+
+def _in_the_snapshot(node: dict[str, Any]) -> set[str]:
+    return set(node.get("metadata", {})).union(*map(_in_the_snapshot, node.get("children", [])))
+
+
+def _families() -> set[str]:
+    """Of what the documentation tells in one row, by a name with a part in angle brackets."""
+    tokens = {f"{what}_{kind}_tokens" for what in ("input", "output", "cached") for kind in MODALITIES}
+    return tokens | {f"{name}_{which}_ms" for name in LATENCIES for which in ("p50", "p95", "max")}
+
+
+def test_every_key_of_the_metadata_is_documented() -> None:
+    documented = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "numbers.md").read_text(encoding="utf-8")))
+    snapshot = json.loads((ROOT / "tests" / "snapshots" / "conversation.json").read_text(encoding="utf-8"))
+    modules = set((ROOT / "langsmith_realtime").glob("*.py")) - {ROOT / "langsmith_realtime" / "header.py"}  # of a file
+    sources = "".join(path.read_text(encoding="utf-8") for path in modules)
+    put = {key for found in PUT.findall(sources) for key in found if key}
+    assert {"reconnections", "audio_truncated", "malformed_frames", "server_label"} <= put
+    counted = {*NAMES, *(f"{name}_ms" for name in LATENCIES), *(lack.value for lack in Lack)}
+    theirs = {"shop", "ls_method"}  # the application's, and that of `@traceable`
+    assert put | counted | _in_the_snapshot(snapshot) <= documented | _families() | theirs

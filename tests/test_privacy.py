@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langsmith import Client
 
-from langsmith_realtime import SessionTracer, flush, guard
+from langsmith_realtime import SessionTracer, flush, guard, privacy
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.journal import state_directory
 from langsmith_realtime.privacy import Privacy, RedactionError, hidden_sides
 from langsmith_realtime.testing import tone
 from langsmith_realtime.words import NOT_KEPT, of_event
-from tests.talking import the_tree
+from tests.talking import stored_trees, the_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -280,6 +280,7 @@ def test_what_redact_fails_at_is_left_out_and_counted(
     assert root.run.inputs == {"redacted": f"redact {reason}: nothing of this is kept"}
     assert root.run.error == f"redact {reason}: nothing of this is kept"
     assert next(root.find("error")).run.inputs == {"event": root.run.inputs}
+    assert {run.metadata["payload_left_out"] for run in collector.runs()} == {True}
     assert root.metadata["tracing_failures"] >= 30
     assert {type(error) for error in guard.failures} == {RedactionError}
     assert not [word for word in words if word in caplog.text]
@@ -307,6 +308,100 @@ def test_an_anonymizer_that_fails_lets_nothing_through() -> None:
     assert gate.error(f"it failed: {USERS}") == NOT_KEPT
     assert gate.metadata({"status": "x", "response_metadata": {"a": "b"}}) == {"status": "x"}
     assert Privacy(anonymizer=lambda _: {}).error("it failed") == NOT_KEPT
+
+
+# The client's masking, when it fails.
+
+
+def fails(payload: dict[str, Any]) -> Any:
+    """Masks what it can read, which is nothing that was said."""
+    held = json.dumps(payload)
+    if any(word in held for word in words):
+        raise ValueError(f"{held} cannot be read")
+    return payload
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"anonymizer": raises},
+        {"anonymizer": fails},
+        {"hide_inputs": raises, "hide_outputs": raises},
+        {"hide_inputs": True, "hide_outputs": raises, "hide_metadata": raises},
+        {"hide_inputs": True, "anonymizer": raises, "hide_metadata": True},
+    ],
+    ids=",".join,
+)
+def test_what_cannot_be_masked_is_left_out_and_the_run_is_sent(
+    collector: Collector, caplog: pytest.LogCaptureFixture, settings: dict[str, Any]
+) -> None:
+    caplog.set_level(logging.DEBUG, "langsmith_realtime")
+    client = client_of(collector, **settings)
+    metadata = {"customer": 4711, "shop": GIVEN}
+    try:
+        given = client._hide_run_metadata(metadata)  # older clients ask no anonymizer
+    except (KeyError, ValueError):
+        given = {}
+    converse(client=client, metadata=metadata, thread_id=GIVEN, journal="keep")
+    assert found(collector.directory) | found(state_directory()) == ({GIVEN} if given else set())
+    root = the_tree(collector)
+    assert len([*root.find("model")]) == 5
+    assert root.run.end_time is not None
+    assert root.run.error is not None
+    assert root.metadata["payload_left_out"] is True
+    assert root.metadata.get("customer") == (4711 if given else None)
+    if settings.get("hide_metadata") is not True:
+        assert (root.metadata["turns"], root.metadata["interruptions"]) == (2, 1)
+        assert root.metadata["ls_integration"] == "langsmith-realtime"
+    assert hidden_sides(client) == (frozenset() if settings.get("anonymizer") is fails else {USER, AGENT})
+    assert caplog.text.count("what you mask runs with failed") == 1
+    assert not [word for word in words if word in caplog.text]
+
+
+def test_where_masking_fails_at_one_run_the_others_are_whole(collector: Collector) -> None:
+    def anonymizer(payload: dict[str, Any]) -> dict[str, Any]:
+        if USERS in str(payload):
+            raise ValueError
+        return {**payload, "masked": True} if "event" in payload else payload
+
+    tracer = SessionTracer(client=client_of(collector, anonymizer=anonymizer), enabled=True, metadata={"shop": 7})
+    with tracer:
+        for number, said in enumerate((AGENTS, USERS, AGENTS)):
+            tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "said": said})
+        tracer.record_user_audio(tone(440, 0.1))
+    root = the_tree(collector)
+    first, second, third = root.children
+    for whole in (first, third):
+        assert whole.run.inputs["masked"] is True
+        assert whole.run.inputs["event"]["said"] == AGENTS
+        assert whole.metadata["shop"] == 7
+    assert not second.run.inputs
+    assert second.metadata["payload_left_out"] is True
+    assert second.metadata["shop"] == 7
+    assert root.metadata["thread_id"] == tracer.thread_id
+    assert "recording_hidden" not in root.metadata
+
+
+def test_where_masking_fails_in_the_clients_own_queue_the_runs_are_sent_without(collector: Collector) -> None:
+    client = client_of(collector, anonymizer=raises)
+    converse(client=client, replicas=[{"project_name": "one"}, {"project_name": "two"}])
+    assert found(collector.directory) == set()
+    client.flush()
+    roots = stored_trees(collector)
+    assert {root.run.project for root in roots} == {"one", "two"}
+    assert [root.run.end_time is not None for root in roots] == [True, True]
+    assert all(run.metadata["payload_left_out"] is True for run in collector.runs())
+
+
+def test_a_function_of_the_applications_that_takes_long_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(privacy, "SLOW_S", 0.0)
+    monkeypatch.setattr(privacy, "_told_slow", set[str]())
+    gate = Privacy(lambda payload: payload)
+    for number in range(2):
+        gate.shown({"type": "x", "number": number}, of_event)
+    assert caplog.text.count("your redact took 0.0 s for one payload") == 1
 
 
 # Words and structure.

@@ -99,8 +99,6 @@ def test_an_unfinished_recording_can_be_told_and_has_all_that_was_written(tmp_pa
         put(wav, AGENT, 60_000 + chunk * 480, 480)
     data = (tmp_path / "a.wav").read_bytes()
     assert struct.unpack_from("<I", data, 4) == struct.unpack_from("<I", data, 40) == (0xFFFFFFFF,)
-    there = np.frombuffer(data, "<i2", offset=HEADER_BYTES)[::2][:24_000]
-    assert np.array_equal(there[: 24_000 - 2_400], numbered(24_000, 0)[:-2_400])  # all but a tenth of a second
     wav.sync()
     data = (tmp_path / "a.wav").read_bytes()
     assert np.array_equal(np.frombuffer(data, "<i2", offset=HEADER_BYTES)[::2][:24_000], numbered(24_000, 0))

@@ -191,6 +191,27 @@ def event(number, name="session.updated", **body):
     tracer.server_event({"type": name, "event_id": f"event_{number}", "sent": time.time(), **body})
 event(0, "session.created", session={"model": "gpt-realtime"})
 """
+#: A client of openai's, at the server whose addresses are its arguments.
+WRAPPED = """
+import sys, time
+from openai import OpenAI
+from langsmith_realtime import wrap_realtime
+from langsmith_realtime.testing import tone
+client = OpenAI(api_key="test", base_url=sys.argv[1], websocket_base_url=sys.argv[2])
+with client.realtime.connect(model="gpt-realtime") as raw, wrap_realtime(raw, thread_id="thread-1") as connection:
+    def say(number):
+        connection.record_user_audio(tone(1000, 0.005))
+        text = {"type": "input_text", "text": f"{number} {time.time()}"}
+        connection.conversation.item.create(item={"type": "message", "role": "user", "content": [text]})
+    number = 0
+    for event in connection:
+        if event.type in ("session.created", "conversation.item.done"):
+            time.sleep(0.005)
+            say(number)
+            number += 1
+            if number == 30:
+                print("talking", flush=True)
+"""
 FOREVER = """
 number = 0
 while True:
@@ -215,10 +236,10 @@ def environment(endpoint: str, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def process(code: str, endpoint: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+def process(code: str, endpoint: str, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
     """A process of its own with LangSmith's settings, that has said it is talking."""
     with subprocess.Popen(
-        [sys.executable, "-c", TALK + code],
+        [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
         env=environment(endpoint, **settings),
         stdout=subprocess.PIPE,
@@ -234,7 +255,7 @@ def process(code: str, endpoint: str, **settings: str) -> Iterator[subprocess.Po
 
 def ends(code: str, endpoint: str, **settings: str) -> tuple[str, float]:
     """What a process said that was let end, and how many seconds it took from its ``END``."""
-    with process(code + "\nprint('END', time.time())", endpoint, **settings) as running:
+    with process(TALK + code + "\nprint('END', time.time())", endpoint, **settings) as running:
         said, errors = running.communicate(timeout=60)
         ended = time.time()
         assert running.returncode in (0, 3), errors
@@ -253,7 +274,7 @@ def kill(running: subprocess.Popen[str]) -> float:
 
 
 def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collector: Collector) -> None:
-    with process(FOREVER, collector.url) as running:
+    with process(TALK + FOREVER, collector.url) as running:
         killed = kill(running)
     before = collector.runs()
     (found,) = recover(client_of(collector))
@@ -274,8 +295,29 @@ def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collecto
     assert folders() == []
 
 
+def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tracing: Collector) -> None:
+    with (
+        RealtimeServer(Script()) as server,
+        process(WRAPPED, tracing.url, server.base_url, server.websocket_base_url) as running,
+    ):
+        killed = kill(running)
+    before = {run.id for run in tracing.runs()}
+    assert main(["recover"]) == 0
+    (root,) = stored_trees(tracing, broken=UNKNOWN)
+    assert root.run.error == DIED
+    assert root.metadata["thread_id"] == "thread-1"
+    assert before <= {run.id for run in tracing.runs()}
+    assert root.names()[0] == "session.created"
+    items = [child.run.inputs["event"]["item"] for child in root.children if child.run.name.endswith("item.added")]
+    said = [item["content"][0]["text"].split() for item in items]
+    assert [int(number) for number, _ in said] == list(range(len(said)))
+    assert killed - float(said[-1][1]) < 0.1 + 0.05  # what time the machine takes to answer and kill
+    assert len(sound(tracing, root)) > 44
+    assert folders() == []
+
+
 def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
-    with process(FOREVER, collector.url) as running:
+    with process(TALK + FOREVER, collector.url) as running:
         collector.wait_for(lambda runs: len(runs) > 60, timeout=20)
         kill(running)
     before = len(collector.runs())
@@ -289,7 +331,7 @@ def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
 
 
 def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector: Collector) -> None:
-    with process(FOREVER, collector.url) as running:
+    with process(TALK + FOREVER, collector.url) as running:
         kill(running)
     ends("tracer.close()\nfrom langsmith_realtime import flush; flush(10); time.sleep(1)", collector.url)
     roots = stored_trees(collector, broken=UNKNOWN)
@@ -321,7 +363,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 [event(number) for number in range(1, 50)]
 os.kill(os.getpid(), signal.SIGTERM)
 """
-    with process(code, collector.url) as running:
+    with process(TALK + code, collector.url) as running:
         running.communicate(timeout=30)
         assert running.returncode == 3
     (root,) = stored_trees(collector)
@@ -497,7 +539,7 @@ event(1)
 print("talking", flush=True)
 time.sleep(60)
 """
-    with process(code, collector.url) as running:
+    with process(TALK + code, collector.url) as running:
         kill(running)
     assert [found.fate for found in recover(client_of(collector))] == [Fate.COMPLETED]
     roots = {root.run.metadata["thread_id"]: root for root in stored_trees(collector, broken=UNKNOWN)}

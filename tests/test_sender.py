@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from langsmith import Client
 
-from langsmith_realtime import Recording, SessionTracer, flush
+from langsmith_realtime import Recording, SessionTracer, flush, sender
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.sender import Sender
 from langsmith_realtime.testing import tone
@@ -53,6 +53,54 @@ def test_one_bad_run_does_not_cost_the_others(tracing: Collector) -> None:
     tracing.respond_with(422)
     talk(SessionTracer())
     assert len(the_tree(tracing).children) == 3
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_the_root_says_how_many_runs_the_server_refused(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, journal: bool
+) -> None:
+    made = sender.row
+
+    def bad(operation: sender.Operation) -> dict[str, Any]:
+        fields = made(operation)
+        return {**fields, "run_type": "chair"} if fields["name"] == "rate_limits.updated" else fields
+
+    monkeypatch.setattr(sender, "row", bad)
+    with SessionTracer(journal=journal) as tracer:
+        for number, name in enumerate(("session.created", "rate_limits.updated", "rate_limits.updated")):
+            tracer.server_event({"type": name, "event_id": f"event_{number}"})
+        tracer.record_user_audio(tone(1000, 0.1))
+        assert not flush(10)
+        tracing.respond_with(422)  # and then the recording
+    assert flush(10)
+    (root,) = stored_trees(tracing, broken=["run-type"])
+    assert root.names() == ["session.created"]
+    assert root.run.end_time is not None
+    assert root.metadata["refused_runs"] == 2
+    assert "HTTP 422" in root.metadata["recording_error"]
+
+
+@pytest.mark.parametrize("replicas", [None, [{"project_name": "one"}]])
+def test_a_run_that_cannot_be_written_down_costs_itself_alone(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, replicas: Any
+) -> None:
+    transform = Client._run_transform
+
+    def fails(self: Client, run: Any, *how: Any, **more: Any) -> Any:
+        if run["name"] == "rate_limits.updated":
+            raise RuntimeError("out of order")
+        return transform(self, run, *how, **more)
+
+    monkeypatch.setattr(Client, "_run_transform", fails)
+    monkeypatch.setattr(sender, "LINGER", 10.0)  # all together
+    with SessionTracer(replicas=replicas) as tracer:
+        for number, name in enumerate(("session.created", "rate_limits.updated", "session.updated")):
+            tracer.server_event({"type": name, "event_id": f"event_{number}"})
+    assert not flush(10)
+    root = the_tree(tracing)
+    assert root.names() == ["session.created", "session.updated"]
+    assert root.metadata["refused_runs"] == 1
+    assert "sending a run to LangSmith failed" in caplog.text
 
 
 def test_a_recording_that_is_refused_leaves_the_trace_and_stays_on_disk(

@@ -27,10 +27,8 @@ FRAME_BYTES = 4
 MAX_FRAMES = (2**32 - 1 - HEADER_BYTES) // FRAME_BYTES
 
 #: Seconds of the file that are held in memory around where each channel is being written.
-PAGE_S = 1.0
+PAGE_S = 2.0
 PAGES = 2
-#: Seconds of sound that are written to disk together; a killed process loses less of a channel.
-GATHERED_S = 0.1
 
 #: What an attachment may be.
 FORMATS = ("wav", "flac", "opus")
@@ -105,7 +103,6 @@ class Wav:
         self.frames_beyond_limit = 0
         self._user_end = 0
         self._page_frames = round(rate * PAGE_S)
-        self._gathered = round(rate * GATHERED_S)
         self._pages: dict[int, _Page] = {}  # by number; the one used last is the last
         self._first_new = 0  # number of the first page of which nothing is on disk
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
@@ -129,8 +126,6 @@ class Wav:
             size = min(self._page_frames - offset, end - place)
             page = self._page(number)
             page.put(offset, item.channel, samples[place - start : place - start + size])
-            if page.waiting >= self._gathered:
-                self._write_out(number, page)
             place += size
 
     def sync(self) -> None:
@@ -197,11 +192,6 @@ class _Page:
         self._frames: npt.NDArray[Any] = np.zeros((frames, 2), dtype="<i2")
         self._frames.reshape(-1)[: len(there) // 2] = np.frombuffer(there, dtype="<i2")
         self._first, self._last = frames, 0
-
-    @property
-    def waiting(self) -> int:
-        """Frames between the first and the last that are not on disk yet."""
-        return self._last - self._first
 
     def put(self, offset: int, channel: int, samples: Samples) -> None:
         end = offset + len(samples)

@@ -24,7 +24,7 @@ USER, AGENT = 0, 1
 MUTED_DELTAS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as Write
 class ChannelWrite:
     """A :class:`Write` on channel 0 (left, the user) or 1 (right, the agent)."""
 
@@ -356,9 +356,11 @@ class Tracks:
     def _is_muted(self, samples: Samples) -> bool:
         """Whether it is a delta that came after the cut, fed as it arrived: nobody plays it."""
         for index, muted in enumerate(self._muted, 1):
-            if np.array_equal(muted, samples):
+            if len(samples) and np.array_equal(muted[: len(samples)], samples):
                 for _ in range(index):
                     self._muted.popleft()
+                if len(muted) > len(samples):  # several may have come as one
+                    self._muted.appendleft(muted[len(samples) :])
                 return True
         return False
 
