@@ -29,7 +29,7 @@ from tests.test_latency import Line
 from tests.test_long_conversation import misplaced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from langsmith_realtime.audio.formats import Samples
     from langsmith_realtime.collector import Collector
@@ -39,8 +39,10 @@ BLOCK_S = 0.02  # what the client hands its speaker at a time
 BARGE_INS = 200
 TURN_S = 5.0  # with real devices
 TURNS = 20
+KNOWN_FROM = ("model", "tap")
 CLOSING_MINUTES = 10
 CHUNK_MS = 100
+AT_REST_S = 0.05  # of work, in half a second
 
 
 def cut_errors(source: str) -> list[float]:
@@ -99,6 +101,14 @@ def voice_to_voice_errors() -> list[float]:
     return [line.numbers(response)["voice_to_voice_ms"] - ms for response, ms in truth.items()]
 
 
+async def _at_rest() -> None:
+    """Nothing is encoded or sent any more in this process: people talk for so long that it is always done by then."""
+    worked = -1.0
+    while time.process_time() - worked > AT_REST_S:
+        worked = time.process_time()
+        await asyncio.sleep(0.5)
+
+
 async def _stalls_ms(path: Path, passing: ConversationTime) -> tuple[float, float]:
     """The longest stall while the conversation in that file closes, and afterwards, for as long."""
     socket = MemorySocket(timed_frames(path))
@@ -110,11 +120,13 @@ async def _stalls_ms(path: Path, passing: ConversationTime) -> tuple[float, floa
                 passing.go_on(CHUNK_MS / 1000)
                 await connection.input_audio_buffer.append(audio=sent)
         await asyncio.to_thread(flush, 60)  # the recording is made while people talk
+        await _at_rest()
         began, closing = time.perf_counter(), Stalls()
         watching = asyncio.create_task(closing.watch(0.001))
         await asyncio.sleep(0.01)
     await asyncio.to_thread(flush, 60)
     watching.cancel()
+    await _at_rest()
     took, idle = time.perf_counter() - began, Stalls()
     watching = asyncio.create_task(idle.watch(0.001))
     await asyncio.sleep(took)
@@ -157,20 +169,29 @@ def on_simulated_time() -> None:
     for name, source in (("playback model", "model"), ("played positions", "positions"), ("timed tap", "tap")):
         print(f"{'cut at a barge-in, ' + name:44}{distribution(cut_errors(source))}")
     print(f"{'voice to voice, 20 turns':44}{distribution(voice_to_voice_errors())}")
-    closing, idle = closing_stalls_ms(CLOSING_MINUTES)
+    at_closing(CLOSING_MINUTES)
+
+
+def at_closing(minutes: float) -> None:
+    """Prints how long the event loop is held up when a conversation of that length closes."""
+    closing, idle = closing_stalls_ms(minutes)
     print(
-        f"Longest stall of an event loop while a conversation of {CLOSING_MINUTES} min closes: {closing:.1f} ms; "
+        f"Longest stall of an event loop while a conversation of {minutes:g} min closes: {closing:.1f} ms; "
         f"while nothing happens: {idle:.1f} ms"
     )
 
 
-def on_devices(minutes: float) -> None:
-    """Holds conversations of that length through PulseAudio, and prints how far they are from what was heard."""
+def on_devices(minutes: float, *, known_from: Collection[str] = KNOWN_FROM) -> None:
+    """Holds a conversation of that length through PulseAudio, and prints how far its recording is from what was heard.
+
+    One for each way in which it is known what was played, one after the other.
+    """
     from langsmith_realtime.collector import Collector  # noqa: PLC0415
-    from tests.pulseaudio import ROOM, pulseaudio  # noqa: PLC0415
+    from tests.pulseaudio import ROOM, go_first, pulseaudio  # noqa: PLC0415
     from tests.test_ground_truth import measure  # noqa: PLC0415  needs the PortAudio library
 
-    for timed in (False, True):
+    go_first(0)
+    for way in known_from:
         with (
             tempfile.TemporaryDirectory() as folder,
             pytest.MonkeyPatch.context() as patch,
@@ -181,8 +202,8 @@ def on_devices(minutes: float) -> None:
             patch.setenv("PULSE_SERVER", devices.environment["PULSE_SERVER"])
             look_again()
             turns = max(1, round(minutes * 60 / TURN_S))
-            truth: Truth = measure(Path(folder) / "conversation", devices, timed=timed, turns=turns)
-        print(f"{'timed tap' if timed else 'playback model'}: {truth}")
+            truth: Truth = measure(Path(folder) / "conversation", devices, timed=way == "tap", turns=turns)
+        print(f"{'timed tap' if way == 'tap' else 'playback model'}, {turns} turns: {truth}", flush=True)
 
 
 def look_again() -> None:
@@ -198,11 +219,17 @@ def main() -> None:
     parser.add_argument(
         "--devices", type=float, nargs="?", const=1.0, metavar="MINUTES", help="through PulseAudio (default: 1)"
     )
+    parser.add_argument(
+        "--known-from", choices=KNOWN_FROM, action="append", help="with --devices: how it is known what was played"
+    )
+    parser.add_argument("--closing", type=float, metavar="MINUTES", help="only what its close holds up, of that length")
     options = parser.parse_args()
-    if options.devices is None:
+    if options.closing is not None:
+        at_closing(options.closing)
+    elif options.devices is None:
         on_simulated_time()
     else:
-        on_devices(options.devices)
+        on_devices(options.devices, known_from=options.known_from or KNOWN_FROM)
 
 
 if __name__ == "__main__":

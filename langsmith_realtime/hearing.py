@@ -170,6 +170,7 @@ class Hearing:
 
     def numbers(self, response: Response) -> dict[str, float]:
         """What is known of the response in milliseconds; see :mod:`langsmith_realtime.latency`."""
+        self._settle(response)
         return measure(response, self._tracks, self._turns.tools, self.barge_ins.cut_by(response.response_id))
 
     def heard_shares(self, response: Response) -> dict[str, float]:
@@ -273,6 +274,12 @@ class Hearing:
         item.heard_ms = refused.was_heard_ms if cut is None else cut.heard_ms
 
     # Details
+
+    def _settle(self, response: Response) -> None:
+        """What was heard of its items that were cut, as the application's sound tells better than the cuts did."""
+        for item in filter(None, map(self._items.get, response.items)):
+            if item.heard_ms is not None and self._tracks.agent_is_fed and self._tracks.spoken_ms(item.item_id):
+                item.heard_ms = self._tracks.heard_ms(item.item_id)
 
     def _being_heard(self, t: float) -> list[str]:
         """The responses whose speech is heard at ``t``."""

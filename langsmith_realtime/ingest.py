@@ -15,6 +15,7 @@ from weakref import WeakSet
 
 from langsmith import Client, utils
 
+from langsmith_realtime.breath import Breath
 from langsmith_realtime.guard import logger, unquoted
 from langsmith_realtime.privacy import FREE_METADATA, LEFT_OUT
 from langsmith_realtime.words import NOT_KEPT
@@ -58,11 +59,12 @@ def multipart_ingest(
     if not all(hasattr(client, name) for name in _OF_THE_CLIENT):  # pragma: no cover - as above
         client.multipart_ingest(create=create, update=update, dangerously_allow_filesystem=True)
         return
-    posts = [_masked(client, row, given) for row in create]
-    patches = [_masked(client, row, given, update=True) for row in update]
+    breath = Breath()
+    posts = [_masked(client, row, given) for row in _breathing(create, breath)]
+    patches = [_masked(client, row, given, update=True) for row in _breathing(update, breath)]
     if _is_simple(client, posts, patches):
         try:
-            client._send_multipart_req(_request(posts, patches))  # noqa: SLF001
+            client._send_multipart_req(_request(posts, patches, breath))  # noqa: SLF001
             return
         except utils.LangSmithNotFoundError:
             pass  # an old server: the client knows what it takes instead
@@ -136,10 +138,16 @@ def _is_simple(client: Client, create: Sequence[dict[str, Any]], update: Sequenc
     )
 
 
-def _request(posts: list[dict[str, Any]], patches: list[dict[str, Any]]) -> MultipartPartsAndContext:
+def _breathing(rows: Sequence[dict[str, Any]], breath: Breath) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        yield row
+        breath.take()
+
+
+def _request(posts: list[dict[str, Any]], patches: list[dict[str, Any]], breath: Breath) -> MultipartPartsAndContext:
     parts: list[tuple[str, bytes]] = []
     for operation, rows in (("post", posts), ("patch", patches)):
-        for row in rows:
+        for row in _breathing(rows, breath):
             parts += _parts(serialize_run_dict(operation, dict(row)))  # type: ignore[arg-type]
     context = f"trace={posts[0]['trace_id'] if posts else patches[0]['trace_id']}, {len(posts) + len(patches)} runs"
     return MultipartPartsAndContext([_as_one(parts)], context)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from langsmith_realtime import progress
+from langsmith_realtime.breath import Breath
 from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.sender import Sender
@@ -31,9 +32,6 @@ STRUCTURE_LIMIT = 150_000
 NAP = 0.02
 #: How long what waits for something to go with may wait for it, in seconds.
 LATER = 0.1
-#: How long the worker goes on without a pause, and how long that is, in seconds: a thread that wants to run in
-#: between would wait for its turn five times as long as that, and asking for it costs that thread's time.
-BREATH_EVERY, BREATH = 0.001, 0.0001
 #: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
 EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
 
@@ -58,7 +56,7 @@ class Worker:
         self.open: dict[int, Closable] = {}
         self._soon: set[Callable[[], None]] = set()
         self._later: deque[tuple[float, Callable[[], None]]] = deque()  # when, in order
-        self._rested = time.monotonic()
+        self._rested = time.perf_counter()
 
     def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
         """Have ``work(*arguments)`` done; False when the queue is full and it was dropped."""
@@ -96,7 +94,7 @@ class Worker:
 
     def later(self, work: Callable[[], None]) -> None:
         """Have it done when :data:`LATER` seconds have gone by. From the worker alone."""
-        self._later.append((time.monotonic() + LATER, work))
+        self._later.append((time.perf_counter() + LATER, work))
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
@@ -147,18 +145,15 @@ class Worker:
             except queue.Empty:
                 self._rest()
                 continue
-            breathed = time.monotonic()
+            breath = Breath()
             while True:
                 try:
                     work(*arguments)
                 except Exception as error:
                     guard.report(work.__name__, error)
-                now = time.monotonic()
-                if now > self._rested + NAP and (self._soon or self._later):
+                if (self._soon or self._later) and time.perf_counter() > self._rested + NAP:
                     self._rest()
-                if now > breathed + BREATH_EVERY:
-                    time.sleep(BREATH)
-                    breathed = time.monotonic()
+                breath.take()
                 try:
                     guard, work, arguments = self._queue.get_nowait()
                 except queue.Empty:
@@ -169,7 +164,7 @@ class Worker:
             self._awake.clear()
 
     def _rest(self) -> None:
-        self._rested = time.monotonic()
+        self._rested = time.perf_counter()
         while self._later and self._later[0][0] <= self._rested:
             _, work = self._later.popleft()
             _guarded(work)

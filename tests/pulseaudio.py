@@ -124,7 +124,9 @@ class PulseAudio:
     @contextlib.contextmanager
     def record_room(self, path: Path) -> Iterator[None]:
         """Writes what is said and played in the `ROOM`: PCM16 stereo, 24 kHz, no header (`read_pcm`)."""
-        with self._record("room.monitor", path, "--latency-msec=100", "--channels=2"):
+        # A virtual device makes its sound a block before its time, and its block is the smallest that anybody wants: a
+        # microphone cannot be told that, as to ALSA a delay cannot be negative. Smaller ones starve sooner.
+        with self._record("room.monitor", path, "--latency-msec=10", "--channels=2"):
             yield
 
     @contextlib.contextmanager

@@ -149,6 +149,83 @@ def test_numbers_of_items() -> None:
     assert tracks.heard_ms("a") == near(800, 0.1)
 
 
+# What is heard of an item, as what was fed with times tells
+
+
+class Tap:
+    """Plays what it is given in blocks, each told with its time."""
+
+    def __init__(self, tracks: Tracks, lag: float = 0.15) -> None:
+        self._tracks = tracks
+        self._lag = lag
+
+    def plays(self, t: float, sound: Samples) -> None:
+        """Handed to the speaker from ``t`` on, which plays it ``lag`` seconds later."""
+        for index in range(0, len(sound), 480):
+            at = t + index / RATE
+            self._tracks.agent_fed(at, sound[index : index + 480].tobytes(), at + self._lag)
+
+
+def test_what_is_heard_of_a_cut_item_is_what_was_played_of_it() -> None:
+    tracks = Tracks()
+    tap = Tap(tracks)
+    tracks.agent_received(1.0, "a", wire(tone(6)))
+    tap.plays(1.0, tone(1.8))
+    tracks.barge_in(3.0)  # the model has it played for 2 s; the application had stopped
+    assert tracks.heard_ms("a") == near(1800, 1)
+    tracks.truncate(3.05, "a", 1900)
+    assert tracks.heard_ms("a") == near(1800, 1)
+    tracks.agent_received(5.0, "b", wire(tone(4)))
+    tap.plays(5.0, tone(1.0))
+    tracks.close(6.2)
+    assert (tracks.heard_ms("a"), tracks.heard_ms("b")) == (near(1800, 1), near(1000, 1))
+
+
+def test_an_item_that_was_not_cut_was_heard_to_its_end_however_late_it_is_played() -> None:
+    tracks = Tracks()
+    tracks.agent_received(1.0, "a", wire(tone(2)))
+    Tap(tracks, lag=0.4).plays(1.0, tone(1.9))
+    assert tracks.heard_ms("a") == 2000
+
+
+def test_of_items_that_follow_one_another_the_cut_one_is_what_those_before_it_leave() -> None:
+    tracks = Tracks()
+    for index, item_id in enumerate("abc"):
+        tracks.agent_received(1.0 + index / 100, item_id, wire(tone(2)))
+    Tap(tracks).plays(1.0, tone(3.2))
+    tracks.barge_in(4.3)
+    assert [tracks.heard_ms(item_id) for item_id in "abc"] == [2000, near(1200, 1), 0]
+
+
+def test_silence_fed_all_along_is_nothing_heard_and_a_pause_within_speech_is() -> None:
+    tracks = Tracks()
+    words = np.concatenate((tone(0.5), np.zeros(RATE // 2, np.int16), tone(0.51)))
+    tracks.agent_received(1.0, "a", wire(np.concatenate((words, tone(4)))))
+    idle = np.zeros(RATE, np.int16)
+    Tap(tracks).plays(0.0, np.concatenate((idle, words, idle, idle)))
+    tracks.barge_in(2.6)
+    assert tracks.heard_ms("a") == near(1510, 1)
+
+
+def test_where_nothing_was_played_nothing_was_heard() -> None:
+    tracks = Tracks()
+    Tap(tracks).plays(0.0, tone(0.5))
+    tracks.agent_received(1.0, "a", wire(tone(6)))
+    tracks.barge_in(1.1)
+    assert tracks.heard_ms("a") == 0
+    assert tracks.heard_ms("never heard of") == 0
+
+
+def test_what_was_played_is_not_remembered_for_ever() -> None:
+    tracks = Tracks()
+    tap = Tap(tracks)
+    for minute in range(60):
+        tap.plays(minute * 60.0, tone(0.02))
+    agent = tracks._channels.agent if tracks._channels else None
+    assert agent is not None
+    assert len(agent._played._chunks) <= 11
+
+
 # Through the conversation
 
 STARTED = "input_audio_buffer.speech_started"
@@ -180,6 +257,16 @@ def test_a_barge_in_cuts_where_the_positions_say() -> None:
     played(driven, 900, at=2.4)
     assert driven.conversation.messages()[0]["heard_ms"] == 1050
     assert driven.interruptions == 1
+
+
+def test_what_the_transcript_says_was_heard_is_what_was_played() -> None:
+    driven = telling()
+    Tap(driven.conversation.tracks).plays(1.0, tone(1.3))
+    driven.server(STARTED, at=2.6)
+    driven.ends("resp_1", {"id": "story", "type": "message", "role": "assistant", "status": "incomplete"})
+    driven.close(at=8.0)
+    assert driven.conversation.messages()[0]["heard_ms"] == 1300
+    assert driven.conversation.response_numbers[0]["heard_ms"] == 1300
 
 
 def test_a_story_that_was_thought_to_be_over_was_interrupted_all_the_same() -> None:

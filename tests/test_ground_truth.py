@@ -40,15 +40,16 @@ pytestmark = [pytest.mark.newest, pytest.mark.devices]  # in real time, once is 
 WITHIN_MS = 20.0
 BUFFER_MS = BLOCK_FRAMES / RATE * 1000
 KEPT_MS = 5.0
-# A virtual device's sound is there before its time: the microphone's, by a block of its own and one that it hands over.
-# PulseAudio knows, but to ALSA a delay cannot be negative.
-DEVICES_MS = 60.0
+LAG_MS = 30.0  # a block of the virtual devices, of which a microphone cannot be told, included
+DEVICES_MS = 60.0  # by which virtual devices differ in what they hold
 PLAYED_AFTER_MS = 180.0  # what a speaker holds, which the playback model knows nothing of
 STARVED = 3  # then so many times as much is allowed
 REPLY_S = 6.0
 SAID_S = 2.0
+FIRST_SAID = 10_000  # no reply is the same noise
 BARGE_IN_S = 2.0
 SEARCH_S = 0.4
+NEXT_S = 30.0  # the next thing said, or reply, begins within that
 
 
 def noise(seconds: float, seed: int) -> Sound:
@@ -92,6 +93,27 @@ class Truth:
         return median(chain(*self.agent)) - median(chain(*self.user))
 
     @property
+    def lags(self) -> list[float]:
+        """The lag in each turn. However long the conversation is, it should stay the same."""
+        return [median(agent) - median(user) for agent, user in zip(self.agent, self.user, strict=True)]
+
+    @property
+    def apart(self) -> list[float]:
+        """How far each half second is from where the other channel lies in its turn."""
+        turns = [(agent, median(agent), user, median(user)) for agent, user in zip(self.agent, self.user, strict=True)]
+        return [
+            abs(lag)
+            for agent, agents, user, users in turns
+            for lag in (*(each - users for each in agent), *(agents - each for each in user))
+        ]
+
+    @property
+    def drift(self) -> float:
+        """By how much the lag grows from the first turn to the last, on the straight line that fits it best."""
+        lags = self.lags if self.complete else []
+        return float(np.polyfit(range(len(lags)), lags, 1)[0]) * (len(lags) - 1) if len(lags) > 1 else 0.0
+
+    @property
     def wander(self) -> float:
         """How far any half second is from the others of the same channel."""
         return max(spread(list(chain(*side))) for side in (self.user, self.agent))
@@ -99,7 +121,7 @@ class Truth:
     def wrong(self, *, timed: bool) -> float:
         """Above 1 the recording is wrong."""
         if timed:
-            cut, lag = _most(self.cut_in_room) / BUFFER_MS, abs(self.lag) / DEVICES_MS
+            cut, lag = _most(self.cut_in_room) / BUFFER_MS, abs(self.lag) / LAG_MS
             return max(cut, lag, self.wander / WITHIN_MS, spread(self.kept) / KEPT_MS)
         # The model plays at once. A device plays the end of a reply as late as what it holds takes, and its beginning
         # sooner while it fills up: then the room hears more of the reply.
@@ -108,11 +130,14 @@ class Truth:
 
     def __str__(self) -> str:
         program, room = (
-            ", ".join(f"{error:+.1f}" for error in each) for each in (self.cut_in_program, self.cut_in_room)
+            f"{median(each):+.1f} ms ({min(each):+.1f} to {max(each):+.1f})"
+            for each in (self.cut_in_program, self.cut_in_room)
         )
+        apart = ", ".join(f"{ms:.1f}" for ms in np.quantile(self.apart, [0.5, 0.95, 1])) if self.complete else "inf"
         return (
-            f"cut {program} ms from the program, {room} ms from the room; agent {self.lag:+.1f} ms from the user; "
-            f"furthest within a channel {self.wander:.1f} ms, in {sum(map(len, self.user + self.agent))} half seconds; "
+            f"{len(self.cut_in_room)} cuts {program} from the program, {room} from the room; agent {self.lag:+.1f} ms "
+            f"from the user, drifting {self.drift:+.1f} ms; {sum(map(len, self.user + self.agent))} half seconds apart "
+            f"{apart} ms (p50, p95, max), from their channel up to {self.wander:.1f} ms; "
             f"{spread(self.kept):.1f} ms from the times told"
         )
 
@@ -197,7 +222,7 @@ class VoiceProgram:
                 await asyncio.sleep(BARGE_IN_S)
                 self._spoke.clear()
                 said = folder / f"said-{turn}.wav"
-                soundfile.write(said, noise(SAID_S, 100 + turn), RATE)
+                soundfile.write(said, noise(SAID_S, FIRST_SAID + turn), RATE)
                 assert await asyncio.to_thread(devices.speak(said).wait, 30) == 0
             await asyncio.wait_for(self._spoke.wait(), 20)
         finally:
@@ -252,33 +277,59 @@ def measure(folder: Path, devices: PulseAudio, *, timed: bool, turns: int = 1) -
     assert rate == RATE
     room = read_pcm(folder / "room.raw").reshape(-1, 2) / 32768
     truth = Truth([], [], [], [], [])
+    sides = _Sides(_Side(ours[:, 1]), _Side(room[:, 1]), program.heard)
     for reply, played_ms in zip(replies, program.played_ms, strict=False):
-        heard = [_heard(reply, side[_place(reply[:RATE], side[:, 1]) :, 1]) for side in (ours, room)]
+        sides.find(reply)
+        heard = [_heard(reply, side.sound[side.begin :]) for side in (sides.ours, sides.room)]
         truth.cut_in_program.append(heard[0] / RATE * 1000 - played_ms)
         truth.cut_in_room.append((heard[0] - heard[1]) / RATE * 1000)
-        truth.agent.append(_compare(reply[: min(heard)], ours[:, 1], room[:, 1], program.heard, truth.kept))
+        truth.agent.append(sides.compare(reply[: min(heard)], truth.kept))
+    sides = _Sides(_Side(ours[:, 0]), _Side(room[:, 0]), program.said)
     for turn in range(turns):
-        said = noise(SAID_S, 100 + turn)
-        truth.user.append(_compare(said, ours[:, 0], room[:, 0], program.said, truth.kept))
+        said = noise(SAID_S, FIRST_SAID + turn)
+        sides.find(said)
+        truth.user.append(sides.compare(said, truth.kept))
     assert len(truth.agent) == turns
     return truth
 
 
-def _compare(sound: Sound, ours: Sound, room: Sound, told: Told, kept: list[float]) -> list[float]:
-    """By how many ms each half second is later in the room's recording than in ours; and in ours than was told."""
-    in_ours, in_room, in_told = (_places(sound, side) for side in (ours, room, told.sound))
-    kept += [at / RATE * 1000 - ms for at, ms in zip(in_ours, told.times(in_told), strict=True)]
-    return [(there - here) / RATE * 1000 for here, there in zip(in_ours, in_room, strict=True)]
+class _Side:
+    """One channel of a recording. What comes next is looked for from where the last thing was found."""
+
+    def __init__(self, sound: Sound) -> None:
+        self.sound = sound
+        self.begin = 0  # the frame at which what was looked for begins
+
+    def find(self, sound: Sound) -> None:
+        self.begin += _place(sound[:RATE], self.sound[self.begin : self.begin + round(NEXT_S * RATE)])
+
+    def places(self, sound: Sound) -> list[int]:
+        """The frames at which its half seconds begin."""
+        search, half = round(SEARCH_S * RATE), RATE // 2
+        places = []
+        for start in range(0, len(sound) - half + 1, half):
+            first = max(0, self.begin + start - search)
+            within = self.sound[first : self.begin + start + half + search]
+            places.append(first + _place(sound[start : start + half], within))
+        return places
 
 
-def _places(sound: Sound, within: Sound) -> list[int]:
-    """The frames at which its half seconds begin there."""
-    at, search, half = _place(sound[:RATE], within), round(SEARCH_S * RATE), RATE // 2
-    places = []
-    for start in range(0, len(sound) - half + 1, half):
-        first = max(0, at + start - search)
-        places.append(first + _place(sound[start : start + half], within[first : at + start + half + search]))
-    return places
+class _Sides:
+    """One channel as we recorded it, as the room was recorded, and as the program told it."""
+
+    def __init__(self, ours: _Side, room: _Side, told: Told) -> None:
+        self.ours, self.room, self._told = ours, room, told
+        self._in_told = _Side(told.sound)
+
+    def find(self, sound: Sound) -> None:
+        for side in (self.ours, self.room, self._in_told):
+            side.find(sound)
+
+    def compare(self, sound: Sound, kept: list[float]) -> list[float]:
+        """By how many ms each half second is later in the room's recording than in ours; and in ours than was told."""
+        in_ours, in_room, in_told = (side.places(sound) for side in (self.ours, self.room, self._in_told))
+        kept += [at / RATE * 1000 - ms for at, ms in zip(in_ours, self._told.times(in_told), strict=True)]
+        return [(there - here) / RATE * 1000 for here, there in zip(in_ours, in_room, strict=True)]
 
 
 def _place(wanted: Sound, within: Sound) -> int:

@@ -165,10 +165,27 @@ def test_a_short_pause_before_the_last_word_cannot_be_told_from_a_late_hand_over
     assert max(map(abs, speaker.errors_ms())) == near(60, 0.1)
 
 
-def test_a_short_delay_that_lasts_is_a_late_hand_over_where_they_have_been_late_before() -> None:
-    speaker = Speaker(lambda end: 0.15 if 1 < end < 1.3 else 0.1 if end > 2 else 0.0)
-    speaker.speak(0.0, 4)
+@properties
+@given(seed=st.integers(0, 1000))
+def test_delays_that_last_are_late_hand_overs_where_they_have_been_late_before(seed: int) -> None:
+    dice = random.Random(seed)
+    speaker = Speaker(lambda end: 0.15 if 1 < end < 1.3 else dice.uniform(0.1, 0.17) if 2 < end < 5 else 0.0)
+    speaker.speak(0.0, 8)
     assert speaker.gaps() == []
+
+
+@properties
+@given(seed=st.integers(0, 10_000), dropout=st.floats(0.1, 0.15), calm=st.integers(0, 5))
+def test_a_dropout_after_a_few_late_hand_overs_is_a_pause(seed: int, dropout: float, calm: int) -> None:
+    dice = random.Random(seed)
+    late = {dice.uniform(2, 4.7): dice.uniform(0.1, 0.2) for _ in range(3)}
+    speaker = Speaker(
+        lambda end: max((by for at, by in late.items() if at <= end < at + 0.02), default=dice.uniform(0, 0.004))
+    )
+    end = speaker.speak(0.0, 5 + calm)
+    speaker.speak(end + dropout, 4)
+    assert speaker.gaps() == [near(dropout, 0.01)]
+    assert max(map(abs, speaker.errors_ms())) < 10
 
 
 def test_a_file_pushed_at_once_is_heard_from_the_end_of_what_was_before() -> None:
@@ -253,12 +270,12 @@ def late_hand_overs(kind: str, ends: npt.NDArray[np.float64], seed: int) -> npt.
 COARSE = 1000
 
 
-def an_hour(kind: str, ppm: float, *, seconds: int = 3600, seed: int = 1) -> npt.NDArray[np.float64]:
+def an_hour(kind: str, ppm: float, *, seconds: int = 3600, seed: int = 1, frames: int = 100) -> npt.NDArray[np.float64]:
     """By how many milliseconds each chunk of a drifting microphone ends later than it was spoken."""
-    ends = np.arange(1, seconds * 10 + 1) / 10 / (1 + ppm * 1e-6)
+    ends = np.arange(1, seconds * COARSE // frames + 1) * frames / COARSE / (1 + ppm * 1e-6)
     handed = 1.0 + np.maximum.accumulate(ends + late_hand_overs(kind, ends, seed))
     microphone, writes = Microphone(COARSE), []
-    turns = [np.full(100, level, np.int16) for level in (1000, 2000)]
+    turns = [np.full(frames, level, np.int16) for level in (1000, 2000)]
     for index, t in enumerate(handed.tolist()):
         microphone.chunk(t, turns[index % 2])
         writes += microphone.take_writes()
@@ -276,6 +293,17 @@ def an_hour(kind: str, ppm: float, *, seconds: int = 3600, seed: int = 1) -> npt
 )
 def test_an_hour_of_a_drifting_microphone_stays_within_20_ms_of_the_truth(kind: str, ppm: float) -> None:
     assert np.max(np.abs(an_hour(kind, ppm))) < 20
+
+
+@pytest.mark.parametrize("ppm", [-100, 0, 100])
+def test_where_every_short_chunk_is_late_on_its_own_what_is_known_grows_with_time(ppm: float) -> None:
+    # One chunk in 2,700 is less than 20 ms late, as none overtakes another: one in a minute.
+    errors = np.abs(an_hour("independent", ppm, seconds=300, seed=5, frames=20))
+    a_minute = 60 * COARSE // 20
+    assert np.max(errors) < 90
+    assert np.max(errors[a_minute:]) < 40
+    assert np.max(errors[3 * a_minute :]) < 28
+    assert np.median(errors[3 * a_minute :]) < 20
 
 
 @pytest.mark.parametrize("kind", ["now and then", "bursts", "stalls"])

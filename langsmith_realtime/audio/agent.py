@@ -5,15 +5,56 @@ Pure. Times are seconds since the recording began (frame 0).
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from langsmith_realtime.audio.formats import Samples
-from langsmith_realtime.audio.playback import Cut, Playback
+from langsmith_realtime.audio.layout import SLACK
+from langsmith_realtime.audio.playback import PAST, PAST_ITEMS, Cut, Playback
 from langsmith_realtime.audio.timeline import Timed, Write, silence
 
 #: Where the agent's channel was taken from, the best first.
 AgentSource: TypeAlias = Literal["timed_tap", "tap", "played_positions", "server_events", "playback_model"]
+
+
+#: What is louder is no digital silence, resampled or not.
+QUIET = 16
+
+
+class Played:
+    """Of sound that was fed with its times: how many frames of it were played between two positions.
+
+    It is remembered for :data:`PAST` seconds. Silence fed before the first sound and after the last does not
+    count, as an application may feed it all along; a time for which nothing was fed was not played.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._memory = round(PAST * rate)
+        # Of each chunk: where it begins, how many frames, of those the first that sounds, and the one after the last.
+        self._chunks: deque[tuple[int, int, int, int]] = deque()
+
+    def add(self, start: int, samples: Samples) -> None:
+        loud = np.flatnonzero((samples > QUIET) | (samples < -QUIET))
+        sounds = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (0, 0)
+        self._chunks.append((start, len(samples), *sounds))
+        while self._chunks[0][0] < start - self._memory:
+            self._chunks.popleft()
+
+    def frames(self, begin: int, end: float) -> int:
+        played = pending = 0
+        for start, frames, first, after in self._chunks:
+            if not begin <= start < end:
+                continue
+            if after:
+                played += after - first if not played else pending + after
+                pending = frames - after
+            elif played:
+                pending += frames
+        return played
 
 
 class AgentChannel:
@@ -23,6 +64,8 @@ class AgentChannel:
         self._received = Playback(rate)
         self._fed: Playback | None = None
         self._timed = Timed(rate)
+        self._played = Played(rate)
+        self._items: deque[str] = deque(maxlen=PAST_ITEMS)  # as they arrived
         self._rate = rate
         # What is fed has no item ids: a segment is what was fed between two cuts.
         self._segment = 0
@@ -42,6 +85,8 @@ class AgentChannel:
         return next((source for source in sources if source in self._told), "playback_model")
 
     def received(self, t: float, item_id: str, samples: Samples, *, muted: bool = False) -> None:
+        if not self._items or (item_id != self._items[-1] and item_id not in self._items):
+            self._items.append(item_id)
         if muted:
             self._received.mute(t, item_id)
         self._received.chunk(t, item_id, samples)
@@ -64,7 +109,9 @@ class AgentChannel:
                 self._fed.cut(at, final=True)
                 self._collect()
                 self._fed = Playback(self._rate)
-            self._writes.append(self._timed.place(at, samples))
+            write = self._timed.place(at, samples)
+            self._played.add(write.start, write.samples)
+            self._writes.append(write)
         self._collect()
 
     def barge_in(self, t: float, *, final: bool = False) -> list[Cut]:
@@ -136,11 +183,38 @@ class AgentChannel:
         return self._received.spoken_ms(item_id)
 
     def heard_ms(self, item_id: str) -> float:
-        return self._received.heard_ms(item_id)
+        """How much of the item was heard. Of one that was cut, what the application fed with times tells best."""
+        heard = self._received.heard_ms(item_id)
+        cut = heard < self.spoken_ms(item_id)
+        return self._tapped_ms(item_id) if cut and "timed_tap" in self._told else heard
 
     def take_writes(self) -> list[Write]:
         writes, self._writes = self._writes, []
         return writes
+
+    def _tapped_ms(self, item_id: str) -> float:
+        """How much was played from when the item began until the next one did.
+
+        A speaker plays some time after the model has it, so items that follow one another are told as one: what
+        was played of the last of them is what the ones before it leave.
+        """
+        index = last = self._items.index(item_id) if item_id in self._items else 0
+        before = 0.0
+        while index and self._follows(self._items[index - 1], self._items[index]):
+            index -= 1
+            before += self.spoken_ms(self._items[index])
+        begins = self.begins(self._items[index]) or 0.0
+        after = self.begins(self._items[last + 1]) if last + 1 < len(self._items) else None
+        end = math.inf if after is None else after * self._rate
+        played = self._played.frames(round((begins - SLACK) * self._rate), end) * 1000 / self._rate
+        return max(0.0, min(played - before, self.spoken_ms(item_id)))
+
+    def _follows(self, earlier: str, later: str) -> bool:
+        """Whether the later item was played right after the earlier one, of which all was heard."""
+        begins, ends = self.begins(later), self.playing_until(earlier)
+        heard = self._received.heard_ms(earlier)
+        joins = begins is not None and ends is not None and begins - ends < SLACK
+        return joins and heard == self.spoken_ms(earlier)
 
     def _end_segment(self, item_id: str) -> str:
         """The segment in which the item was cut; by default the one that is fed now, or was last."""

@@ -24,14 +24,12 @@ class Origin:
     held it up, never early. So of each :attr:`BLOCK` seconds only the least late hand-over counts, and the
     beginning is the latest line that no hand-over undercuts. Its slope is the drift: what lies between the
     lower quartiles of the earlier and of the later half of the last :attr:`MEMORY` seconds, which stalls
-    do not move. In less than :attr:`ENOUGH` seconds jitter tells more than drift: the last :attr:`RECENT`
-    seconds count then, as if there were none.
+    do not move. In less than :attr:`ENOUGH` seconds jitter tells more than drift: they count as if there were none.
     """
 
     BLOCK = 2.0
     MEMORY = 1200.0
-    ENOUGH = 120.0
-    RECENT = 20.0
+    ENOUGH = 40.0
 
     def __init__(self, rate: int) -> None:
         self._block_frames = round(self.BLOCK * rate)
@@ -56,9 +54,7 @@ class Origin:
 
     def _fit(self) -> None:
         points = list(self._lowest)
-        if len(points) < self.ENOUGH / self.BLOCK:
-            points = points[-round(self.RECENT / self.BLOCK) :]
-        else:
+        if len(points) >= self.ENOUGH / self.BLOCK:
             levels = [y - self._slope * x for x, y in points]
             half = len(points) // 2
             rise = _quartile(levels[-half:]) - _quartile(levels[:half])

@@ -15,7 +15,7 @@ from langsmith_realtime.audio.drift import Origin, Pace
 from langsmith_realtime.audio.formats import Samples
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes four times as long to make, and there are many
 class Write:
     """Put ``samples`` (PCM16 mono) at frame ``start`` of one channel."""
 
@@ -26,6 +26,11 @@ class Write:
 def silence(frames: int) -> Samples:
     """That many zeros, however many, in the memory of one."""
     return np.broadcast_to(np.zeros(1, dtype=np.int16), (frames,))
+
+
+def _one_after_another(parts: list[Samples]) -> Samples:
+    # numpy's own would let go of Python's lock for each part, and have to wait for it again.
+    return np.frombuffer(b"".join([np.ascontiguousarray(part).data for part in parts]), dtype=np.int16)
 
 
 class Joined:
@@ -54,7 +59,7 @@ class Joined:
     def flush(self) -> None:
         """Nothing follows that is waited for."""
         if self._parts:
-            samples = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
+            samples = self._parts[0] if len(self._parts) == 1 else _one_after_another(self._parts)
             self._writes.append(Write(self._start, samples))
             self._parts = []
 
@@ -108,7 +113,9 @@ class Microphone:
     that were handed over within :attr:`GROUP` seconds of it. What remains between two chunks is a pause
     when it is longer than :attr:`JITTER` seconds. A shorter one, down to :attr:`SLACK`, may as well be a
     late hand-over: it is a pause when hand-overs have not been that late of late (:attr:`CALM` seconds),
-    and most of the next :attr:`PROOF` seconds go on from where it ends.
+    and most of the next :attr:`PROOF` seconds go on from where it ends. When they have been, it is one when
+    most of the next :attr:`MORE_PROOF` seconds do so within :attr:`SLACK`: what holds hand-overs up does not
+    hold up one after the other by the same time.
 
     Between pauses sound is continuous. The microphone's clock drifts, and what is known of the first
     seconds may be late: once :attr:`SETTLED` seconds tell that sound lies more than :attr:`DRIFT` seconds
@@ -122,6 +129,7 @@ class Microphone:
     JITTER = 0.2
     CALM = 10.0
     PROOF = 0.5
+    MORE_PROOF = 1.5
     SETTLED = 10.0
     DRIFT = 0.005
     NO_DRIFT = 0.1
@@ -220,12 +228,14 @@ class Microphone:
     def _is_pause(self, gap: int, frames: int) -> bool:
         if gap > self.JITTER * self._rate:
             return True
-        if gap <= max(self.SLACK * self._rate, self._lateness):
+        slack = self.SLACK * self._rate
+        if gap <= slack:
             return False
-        latest, on_time = self._latest[0][1] + gap / 2, 0
+        proof, within = (self.PROOF, gap / 2) if gap > self._lateness else (self.MORE_PROOF, min(gap / 2, slack))
+        latest, on_time = self._latest[0][1] + within, 0
         for seen, (handed_over, later, _) in enumerate(self._waiting, 1):
             on_time += handed_over * self._rate - later <= latest
-            if later - frames >= self.PROOF * self._rate:
+            if later - frames >= proof * self._rate:
                 return on_time > seen / 2
         return False
 
