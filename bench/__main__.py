@@ -24,8 +24,9 @@ PACED_TURNS = 2
 class Bench:
     """Measures ways in processes of their own, against one collector."""
 
-    def __init__(self, counting: Counting, folder: Path) -> None:
+    def __init__(self, counting: Counting, folder: Path, busy: float) -> None:
         self._counting = counting
+        self._busy = busy
         self._folder = folder
         conversation.make(folder / "warm-up", 1)
 
@@ -54,7 +55,7 @@ class Bench:
         runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
         for _ in range(repeat):
             for way in ways:
-                runs[way].append(self.measure("bench.loops", way, path))
+                runs[way].append(self.measure("bench.loops", way, path, self._busy))
         return {way: _best(measured) for way, measured in runs.items()}
 
     def at_once(self, count: int) -> Results:
@@ -71,13 +72,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--turns", type=int, default=100, help="spoken turns of 5 s each (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs, of which the best counts (default: %(default)s)")
+    parser.add_argument(
+        "--busy", type=float, default=0.5, help="for what part of the time the loop works (default: %(default)s)"
+    )
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="(default: all)")
     parser.add_argument("--short", action="store_true", help="only the one comparison, not how it grows")
     parser.add_argument("--full", action="store_true", help="also 1,000 turns, and 500 conversations at once")
     options = parser.parse_args()
     ways = list(dict.fromkeys(["plain", *options.ways]))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, Counting() as counting:
-        bench = Bench(counting, Path(folder))
+        bench = Bench(counting, Path(folder), options.busy)
         main_results = bench.alternating(ways, options.turns, options.repeat)
         print(report.comparison(main_results, options.turns, options.repeat), flush=True)
         if options.short:

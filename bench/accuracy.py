@@ -117,7 +117,7 @@ async def _stalls_ms(path: Path, passing: ConversationTime) -> tuple[float, floa
     async with wrap_realtime(connection, enabled=True):
         async for _ in connection:
             while passing.elapsed < socket.next_at:
-                passing.go_on(CHUNK_MS / 1000)
+                await passing.until(passing.elapsed + CHUNK_MS / 1000)
                 await connection.input_audio_buffer.append(audio=sent)
         await asyncio.to_thread(flush, 60)  # the recording is made while people talk
         await _at_rest()
@@ -149,7 +149,7 @@ def closing_stalls_ms(minutes: float, repeat: int = 3) -> tuple[float, float]:
         path, measured = Path(folder) / "conversation", []
         conversation.make(path, round(minutes * 60 / conversation.TURN_S))
         for _ in range(repeat):
-            with ConversationTime() as passing:
+            with ConversationTime(1) as passing:
                 measured.append(asyncio.run(_stalls_ms(path, passing)))
     return min(closing for closing, _ in measured), min(idle for _, idle in measured)
 

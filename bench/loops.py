@@ -1,9 +1,9 @@
 """One conversation, handled in one of the ways, in a process of its own.
 
-Its time passes as it does when people talk, but is not waited for: the loop has no pause in which what goes on
-beside it would not disturb it.
+Its time passes as it does when people talk, but is not waited for. The loop works for ``BUSY`` of the time, as that of
+a server with many conversations does; at 1 it has no pause in which what goes on beside it would not disturb it.
 
-``python -m bench.loops WAY FILE`` prints one JSON object; :mod:`bench` runs it for every way.
+``python -m bench.loops WAY FILE BUSY`` prints one JSON object; :mod:`bench` runs it for every way.
 """
 
 from __future__ import annotations
@@ -32,15 +32,23 @@ from bench.ways import WAYS, flush_all
 
 #: What openai's own microphone example sends at a time.
 CHUNK_MS = 20
+#: How long the loop works before it waits, in seconds.
+WORK_S = 0.02
+#: How often it is looked at while it may wait, in seconds.
+WATCH_S = 0.001
 
 
 class ConversationTime:
-    """``time.monotonic`` for everybody in the process, which goes on when it is told to as well."""
+    """``time.monotonic`` for everybody in the process, which goes on when it is told to as well.
 
-    def __init__(self) -> None:
+    Whoever tells it works for ``busy`` of the real time, and waits in between.
+    """
+
+    def __init__(self, busy: float) -> None:
         self._real = time.monotonic
+        self.busy = busy
         self._ahead = 0.0
-        self._began = self._real()
+        self._began = self._resumed = self._real()
 
     def __enter__(self) -> Self:
         time.monotonic = self._now
@@ -58,8 +66,13 @@ class ConversationTime:
     def elapsed(self) -> float:
         return self._now() - self._began
 
-    def go_on(self, seconds: float) -> None:
-        self._ahead += seconds
+    async def until(self, seconds: float) -> None:
+        """The conversation has lasted so long."""
+        self._ahead += max(0.0, seconds - self.elapsed)
+        worked = self._real() - self._resumed
+        if self.busy < 1 and worked >= WORK_S:
+            await asyncio.sleep(worked / self.busy - worked)
+            self._resumed = self._real()
 
 
 class MemorySocket:
@@ -104,21 +117,27 @@ class Stalls:
 
 
 async def talk(way: str, path: Path, passing: ConversationTime) -> dict[str, float]:
-    """One conversation: this thread's CPU for each kind of work, and the longest stall, with opening and closing."""
+    """One conversation: this thread's CPU for each kind of work, and the longest stall, with opening and closing.
+
+    What waiting costs is not counted: it is the same for all, and more than what is measured.
+    """
     socket = MemorySocket(timed_frames(path))
+    spoken = 0.0  # seconds
     connection = AsyncRealtimeConnection(cast("Any", socket))
     chunk = microphone(CHUNK_MS)
     sent = wire(chunk)
     stalls = Stalls()
-    watching = asyncio.create_task(stalls.watch())
+    watching = asyncio.create_task(stalls.watch(WATCH_S if passing.busy < 1 else 0.0))
     await asyncio.sleep(0)
     spent: Counter[str] = Counter()
     count: Counter[str] = Counter()
     clock = time.thread_time_ns
-    began = before = clock()
+    before = clock()
     async with WAYS[way](connection) as traced:
         observe = getattr(traced, "observe", None)
         feeds = traced if way == "langsmith" else None  # it records only what it is fed
+        now = clock()
+        spent["open"], before = now - before, now
         event: Any
         async for event in traced if hasattr(traced, "__aiter__") else connection:
             kind = "delta" if event.type.endswith(".delta") else "other"
@@ -128,41 +147,43 @@ async def talk(way: str, path: Path, passing: ConversationTime) -> dict[str, flo
                 pcm = base64.b64decode(event.delta)  # every client decodes it, to play it
                 if feeds is not None:
                     feeds.record_agent_audio(pcm)
-            now = clock()
-            spent[kind] += now - before
+            spent[kind] += clock() - before
             count[kind] += 1
             while passing.elapsed < socket.next_at:
-                passing.go_on(CHUNK_MS / 1000)
+                spoken += CHUNK_MS / 1000
+                await passing.until(min(spoken, socket.next_at))
+                before = clock()
                 await connection.input_audio_buffer.append(audio=sent)
                 if feeds is not None:
                     feeds.record_user_audio(chunk)
+                spent["append"] += clock() - before
                 count["append"] += 1
             before = clock()
-            spent["append"] += before - now
-    total = clock() - began
-    await asyncio.sleep(0)  # so that closing counts
+    spent["close"] = clock() - before
+    await asyncio.sleep(0 if passing.busy == 1 else 2 * WATCH_S)  # so that closing counts
     watching.cancel()
     result = {f"{kind}_us": spent[kind] / count[kind] / 1e3 for kind in count}
     result.update({f"{kind}s": count[kind] for kind in count})
-    return {**result, "loop_s": total / 1e9, "stall_ms": stalls.longest * 1e3}
+    return {**result, "loop_s": sum(spent.values()) / 1e9, "stall_ms": stalls.longest * 1e3}
 
 
-def measure(way: str, path: Path) -> dict[str, float]:
+def measure(way: str, path: Path, busy: float) -> dict[str, float]:
     """What one way costs."""
     run_trees.get_cached_client()  # made once a process; not what is measured
-    with ConversationTime() as passing:
+    with ConversationTime(busy) as passing:
         asyncio.run(talk(way, path.with_name("warm-up"), passing))  # imports, first connection
     flush_all()
     gc.collect()  # all begin alike
     memory = PeakMemory()
-    began = time.process_time()
-    with ConversationTime() as passing:
+    began, here = time.process_time(), time.thread_time()
+    with ConversationTime(busy) as passing:
         result = asyncio.run(talk(way, path, passing))
+    here = time.thread_time() - here
     flush_all()
-    result["process_s"] = time.process_time() - began
+    result["process_s"] = result["loop_s"] + time.process_time() - began - here  # the other threads
     result["memory_mb"] = memory.added_mb()
     return result
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]))))
+    print(json.dumps(measure(sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]))))

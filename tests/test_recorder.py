@@ -17,6 +17,7 @@ import soundfile
 from fsspec.implementations.memory import MemoryFileSystem
 
 from langsmith_realtime import Recording, SessionTracer, flush
+from langsmith_realtime.audio.compressed import PIECE_S
 from langsmith_realtime.audio.timeline import Write
 from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
 from langsmith_realtime.guard import Guard
@@ -142,7 +143,7 @@ def test_most_of_a_smaller_form_is_made_before_the_end(tmp_path: Path) -> None:
     assert names(tmp_path) == ["take.wav"]
     take.talk(50, first=10)
     deadline = time.monotonic() + 30
-    while take.recorder._follower is None or take.recorder._follower._done < (60 - 36) * RATE:
+    while take.recorder._follower is None or take.recorder._follower._done < (60 - 35 - 2 - PIECE_S) * RATE:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     assert names(tmp_path) == ["take.flac", "take.wav"]
