@@ -106,7 +106,8 @@ def test_an_address_needs_a_langsmith_that_knows_them(monkeypatch: pytest.Monkey
         with pytest.raises(ValueError, match="address is not what LangSmith takes"):
             Options.of(address="agents/shop")
     known = {name: field for name, field in RunTree.model_fields.items() if name != "address"}
-    monkeypatch.setattr(RunTree, "__pydantic_fields__", known)
+    place = "__pydantic_fields__" if hasattr(RunTree, "__pydantic_fields__") else "model_fields"  # before pydantic 2.10
+    monkeypatch.setattr(RunTree, place, known)
     with pytest.raises(ValueError, match="does not know address="):
         Options.of(address=address)
 
