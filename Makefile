@@ -8,7 +8,7 @@ BESIDE := .venv-beside
 # A file's tests share what they set up, so a file stays in one process.
 PARALLEL := -n auto --dist loadfile
 
-.PHONY: demo test floors beside check bench clean
+.PHONY: demo test floors beside check environments bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak
@@ -30,6 +30,9 @@ check: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# All that is installed, for who wants it at once (`make -j3 environments`).
+environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
