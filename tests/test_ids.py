@@ -57,4 +57,6 @@ def test_what_is_no_dotted_order_is_refused() -> None:
 def test_a_segment_reads_as_langsmith_writes_it() -> None:
     time = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=timezone.utc)
     run_id = UUID("019cb0f6-0000-7000-8000-000000000001")
-    assert segment(time, run_id) == "20260304T050607000089Z019cb0f6-0000-7000-8000-000000000001"
+    elsewhere = time.astimezone(timezone(timedelta(hours=2)))
+    for known in (time, elsewhere):
+        assert segment(known, run_id) == "20260304T050607000089Z019cb0f6-0000-7000-8000-000000000001"

@@ -537,6 +537,26 @@ def test_deltas_fed_as_they_arrive_are_not_heard_once_their_reply_was_cut(tmp_pa
     assert heard == [(near(1.0, 0.03), near(1.3)), (near(2.5), near(2.7)), (near(3.0), near(3.5))]
 
 
+def test_deltas_that_came_as_one_after_the_cut_are_known_again_when_they_are_fed_one_by_one(take: Take) -> None:
+    reply(take, 1.0, "a", tone(1))
+    take.tracks.agent_fed(1.0, tone(1).tobytes())
+    take.tracks.barge_in(1.5)
+    late = np.concatenate([np.zeros(480, np.int16), numbered(RATE)])
+    take.tracks.agent_received(1.6, "a", wire(late), muted=True)
+    for piece in np.array_split(late, 4):
+        take.tracks.agent_fed(1.6, piece.tobytes())
+    take.tracks.agent_fed(3.0, tone(0.5).tobytes())
+    assert stretches(take.end(5.0)[AGENT]) == [(1.0, 1.5), (3.0, near(3.5))]
+
+
+def test_silence_that_is_fed_is_no_part_of_what_was_cut(take: Take) -> None:
+    take.tracks.barge_in(0.5)
+    take.tracks.agent_received(1.0, "a", wire(np.zeros(RATE, np.int16)), muted=True)
+    take.tracks.agent_fed(1.0, bytes(2 * RATE // 2))
+    take.tracks.agent_fed(1.0, tone(0.5).tobytes())
+    assert stretches(take.end(5.0)[AGENT]) == [(near(1.5), near(2.0))]
+
+
 @pytest.mark.parametrize(("heard_ms", "refused"), [(500, False), (1500, False), (1500, True)])
 def test_a_truncation_corrects_the_cut_of_fed_audio_in_both_directions(
     take: Take, heard_ms: int, refused: bool

@@ -356,10 +356,12 @@ class Tracks:
     def _is_muted(self, samples: Samples) -> bool:
         """Whether it is a delta that came after the cut, fed as it arrived: nobody plays it."""
         for index, muted in enumerate(self._muted, 1):
-            if len(samples) and np.array_equal(muted[: len(samples)], samples):
+            # Several may have come as one; that both begin with silence tells nothing.
+            is_part = len(samples) < len(muted) and bool(samples.any())
+            if np.array_equal(muted[: len(samples)] if is_part else muted, samples):
                 for _ in range(index):
                     self._muted.popleft()
-                if len(muted) > len(samples):  # several may have come as one
+                if is_part:
                     self._muted.appendleft(muted[len(samples) :])
                 return True
         return False
