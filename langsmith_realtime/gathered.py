@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -16,6 +17,17 @@ from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.events import Event, FrameError, parse
 
 _APPEND, _DELTA = "input_audio_buffer.append", "response.output_audio.delta"
+#: Deltas of text, which is whole when one's is put behind the other's.
+_TEXTS = frozenset(
+    {
+        "response.output_audio_transcript.delta",
+        "response.output_text.delta",
+        "response.function_call_arguments.delta",
+        "conversation.item.input_audio_transcription.delta",
+    }
+)
+#: How the events begin that say something of the microphone's sound, as it was then.
+_OF_THE_MICROPHONE = ("input_audio_buffer.", "session.")
 
 
 class Gathering:
@@ -25,31 +37,33 @@ class Gathering:
     soonest for what was before it tells the most: together they are as if handed over as soon as that, and
     nothing is lost that the recording goes by. One that comes more than :attr:`LATE` seconds later may follow
     a pause, and begins anew. A delta of the agent's that comes before the one before it can have been played is
-    played right after it, whenever it came.
+    played right after it, whenever it came; deltas of text are one from the beginning.
 
-    Whatever else happens to the session happens after what came before it, but for other deltas, which may
-    overtake each other by :attr:`SPAN` seconds.
+    Whatever else happens to the session happens after what came before it. But the microphone and the agent's
+    deltas do not wait for each other, and what an event says that is not about the microphone may overtake that:
+    by :attr:`LONGEST` seconds, which :class:`~langsmith_realtime.audio.tracks.Tracks` counts on.
 
     Args:
         session: what takes frames and sound.
-        seconds: the microphone's sound that may wait for what comes next.
-        later: has work done some time after :attr:`SPAN` seconds, if nothing may wait longer than that.
+        later: has work done soon, if nothing may wait longer than that.
     """
 
-    SPAN = 0.1
+    #: Seconds of sound that become one piece.
+    SPAN = 1.0
+    #: The longest that a frame may wait, in seconds of the conversation.
+    LONGEST = 1.1
     LATE = 0.005
 
-    def __init__(self, session: Any, seconds: float, later: Callable[[Callable[[], None]], None] | None = None) -> None:
+    def __init__(self, session: Any, later: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._session = session
-        self._seconds = seconds
         self._later = later
-        self._watched: object = None  # the first of what waited when somebody was asked to look
+        self._is_watched = False  # somebody was asked to look
         self._chunks: list[str | bytes] = []  # of the microphone
         self._rate = 0.0  # of those, in bytes per second
         self._sent = 0.0  # seconds of them
         self._origin = 0.0  # when the first of them began at the latest
         self._deltas: list[_Delta] = []
-        self._speaking: _Delta | None = None  # the last of them that has sound
+        self._open: dict[str, _Delta] = {}  # of those, the last of each kind that others may go on from
 
     def format(self, channel: int, *, fed: bool) -> Format:
         """As the session's, which only events change."""
@@ -69,21 +83,21 @@ class Gathering:
             self._session.client_frame(frame, t)
             return
         if self._deltas and t > self._deltas[0].t + self.SPAN:
-            self._hand_on()
+            self._hand_on_deltas()
         if not self._chunks:
             self._rate = self._bytes_per_second(USER)
         seconds = size / self._rate
         origin = t - seconds - self._sent
         if self._chunks and origin > self._origin + self.LATE:
-            self._hand_on()
+            self._hand_on_chunks()
             origin = t - seconds
         if not self._chunks or origin < self._origin:
             self._origin = origin
         self._chunks.append(chunk)
         self._sent += seconds
-        if self._sent >= self._seconds:
-            self._hand_on()
-        elif self._watched is None:
+        if self._sent >= self.SPAN:
+            self._hand_on_chunks()
+        elif not self._is_watched:
             self._watch()
 
     def server_frame(self, frame: object, t: float, ref: Any, agent_speaking: bool | None) -> None:
@@ -91,16 +105,19 @@ class Gathering:
             event = parse(frame)
         except FrameError:
             event = None
-        if event is None or not event.is_delta:
-            self._hand_on()
-            self._session.server_frame(frame if event is None else event.body, t, ref, agent_speaking)
+        if self._chunks and t > self._origin + self.LONGEST:
+            self._hand_on_chunks()
+        if event is not None and event.is_delta:
+            if self._deltas and t > self._deltas[0].t + self.SPAN:
+                self._hand_on_deltas()
+            self._delta(event, t)
+            if not self._is_watched:
+                self._watch()
             return
-        began = self._deltas[0].t if self._deltas else self._origin + self._sent if self._chunks else t
-        if t > began + self.SPAN:
-            self._hand_on()
-        self._delta(event, t)
-        if self._watched is None:
-            self._watch()
+        if event is None or event.kind.startswith(_OF_THE_MICROPHONE):
+            self._hand_on_chunks()
+        self._hand_on_deltas()
+        self._session.server_frame(frame if event is None else event.body, t, ref, agent_speaking)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._session, name)
@@ -116,60 +133,64 @@ class Gathering:
         return after_what_came_before
 
     def _delta(self, event: Event, t: float) -> None:
-        sound = _decoded([event.body.get("delta")]) if event.kind == _DELTA else None
         delta = _Delta(event.body, t)
-        if sound is None:
+        piece = _decoded([event.body.get("delta")]) if event.kind == _DELTA else event.body.get("delta")
+        if piece is None or not (event.kind == _DELTA or (event.kind in _TEXTS and isinstance(piece, str))):
             self._deltas.append(delta)
             return
-        last = self._speaking
+        last = self._open.get(event.kind)
         if last is None or t > last.t + last.seconds or not last.goes_on_with(delta):
-            last = self._speaking = delta
+            last = self._open[event.kind] = delta
             self._deltas.append(delta)
-        last.sounds.append(sound)
-        last.seconds += len(sound) / self._bytes_per_second(AGENT)
+        last.pieces.append(piece)
+        if isinstance(piece, bytes):
+            last.seconds += len(piece) / self._bytes_per_second(AGENT)
+        else:
+            last.seconds = math.inf
 
     def _bytes_per_second(self, channel: int) -> float:
         form: Format = self._session.format(channel, fed=False)
         return float(form.rate * form.bytes_per_frame)
 
-    @property
-    def _first(self) -> object:
-        """The first of what waits, to know it again; None when nothing does."""
-        return self._chunks[0] if self._chunks else self._deltas[0] if self._deltas else None
-
     def _watch(self) -> None:
         if self._later is not None:
-            self._watched = self._first
+            self._is_watched = True
             self._later(self._look)
 
     def _look(self) -> None:
-        watched, self._watched = self._watched, None
-        if watched is self._first:
-            self._hand_on()
-        elif self._first is not None:
-            self._watch()
+        self._is_watched = False
+        self._hand_on()
 
     def _hand_on(self) -> None:
-        if self._chunks:
-            chunks, t = self._chunks, self._origin + self._sent
-            self._chunks, self._sent = [], 0.0
-            sound = _decoded(chunks)
-            # What is no base64 is not together, either.
-            for audio in chunks if sound is None else [Sound(sound)]:
-                self._session.client_frame({"type": _APPEND, "audio": audio}, t)
-        if self._deltas:
-            deltas, self._deltas, self._speaking = self._deltas, [], None
-            for delta in deltas:
-                self._session.server_frame(delta.joined(), delta.t, None, None)
+        self._hand_on_chunks()
+        self._hand_on_deltas()
+
+    def _hand_on_chunks(self) -> None:
+        if not self._chunks:
+            return
+        chunks, t = self._chunks, self._origin + self._sent
+        self._chunks, self._sent = [], 0.0
+        sound = _decoded(chunks)
+        # What is no base64 is not together, either.
+        for audio in chunks if sound is None else [Sound(sound)]:
+            self._session.client_frame({"type": _APPEND, "audio": audio}, t)
+
+    def _hand_on_deltas(self) -> None:
+        if not self._deltas:
+            return
+        deltas, self._deltas, self._open = self._deltas, [], {}
+        for delta in deltas:
+            self._session.server_frame(delta.joined(), delta.t, None, None)
 
 
 @dataclass(slots=True)
 class _Delta:
-    """A delta's frame and when it came (seconds), with the sound of those that go on from it, and its seconds."""
+    """A delta's frame and when it came (seconds), with what those carry that go on from it, and for how many seconds
+    such may come."""
 
     body: dict[str, Any]
     t: float
-    sounds: list[bytes] = field(default_factory=list)
+    pieces: list[Any] = field(default_factory=list)
     seconds: float = 0.0
 
     def goes_on_with(self, other: _Delta) -> bool:
@@ -183,7 +204,10 @@ class _Delta:
         )
 
     def joined(self) -> dict[str, Any]:
-        return {**self.body, "delta": Sound(b"".join(self.sounds))} if self.sounds else self.body
+        if not self.pieces:
+            return self.body
+        is_text = isinstance(self.pieces[0], str)
+        return {**self.body, "delta": "".join(self.pieces) if is_text else Sound(b"".join(self.pieces))}
 
 
 def _chunk(frame: object) -> str | bytes | None:

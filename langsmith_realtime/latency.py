@@ -42,7 +42,7 @@ from langsmith_realtime.responses import Response
 from langsmith_realtime.turns import Moment, ToolTimes
 
 #: How long after a moment, in seconds, the user's channel is known up to there: chunks are held up, then placed late.
-USER_PATIENCE = Microphone.LOOK_AHEAD + 1.0
+USER_PATIENCE = Microphone.LOOK_AHEAD + Tracks.LATE + 0.8
 #: How far the user's onset in the recording lies from where turn detection heard it, at most, in seconds.
 ONSET_S = 0.3
 #: How much later than the model of playback has it the application may play what it says it plays, in seconds.

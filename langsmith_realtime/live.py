@@ -48,8 +48,6 @@ _Seen = tuple[str, int, "ParentRun | None"]
 _APPENDS = tuple(f'{{"type":{space}"input_audio_buffer.append"' for space in ("", " "))
 #: The agent's sound.
 AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
-#: Seconds of the microphone's sound that become one line of the journal, and that are recorded together.
-KEPT_S, RECORDED_S = 0.1, 1.0
 #: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
 AHEAD = 60.0
 
@@ -377,11 +375,11 @@ def _settled(event: object) -> Event | None:
 def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Session | JournaledSession:
     def make() -> Session | JournaledSession:
         made = assemble(options, family, process.sender, process.feedback, guard)
-        gathering = cast("Session", Gathering(made.session, RECORDED_S))
+        gathering = cast("Session", Gathering(made.session))
         if not options.journal:
             return gathering
         kept = journaled(replace(made, session=gathering), options, family, guard, process.soon)
-        return cast("Session", Gathering(kept, KEPT_S, process.later))
+        return cast("Session", Gathering(kept, process.later))
 
     if options.keep is not None:
         family.holding = Holding(process.sender, options.keep, guard)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from langsmith_realtime.audio.formats import PCM16, Format, Sound
+from langsmith_realtime.audio.tracks import Tracks
 from langsmith_realtime.gathered import Gathering
 
 pytestmark = pytest.mark.newest  # no version matters to it
@@ -65,14 +66,14 @@ def delta(code: bytes, ms: int = 40, item: str = "item_1", kind: str = "output_a
 
 def gathering(form: Format = PCM16, later: Any = None) -> tuple[Session, Gathering]:
     session = Session(form)
-    return session, Gathering(session, 0.1, later)
+    return session, Gathering(session, later)
 
 
 def test_chunks_that_go_on_from_one_another_become_one() -> None:
     session, gather = gathering()
-    for index in range(1, 11):
+    for index in range(1, 101):
         gather.client_frame(chunk(20), index * 0.02)
-    assert session.sounds == [(pytest.approx(0.1), 4800), (pytest.approx(0.2), 4800)]
+    assert session.sounds == [(pytest.approx(1.0), 48_000), (pytest.approx(2.0), 48_000)]
 
 
 def test_a_burst_counts_as_of_its_first() -> None:
@@ -123,7 +124,8 @@ def test_one_chunk_that_is_no_base64_does_not_spoil_the_others() -> None:
     good, bad = chunk(40), FRAME | {"audio": "????" * 640}
     for frame in (good, bad, good):
         gather.client_frame(frame, 1.0)
-    assert [frame for _, _, frame in session.heard] == [good, bad, good]
+    gather.closed(1.1)
+    assert [frame for what, _, frame in session.heard if what == "sent"] == [good, bad, good]
 
 
 @pytest.mark.parametrize("size", [160, 161, 162])
@@ -171,14 +173,44 @@ def test_each_item_speaks_for_itself_and_words_stay_words() -> None:
     ]
 
 
+def test_words_that_go_on_from_one_another_become_one() -> None:
+    session, gather = gathering()
+    for kind, part in (("output_text", "A"), ("output_text", "nn"), ("function_call_arguments", "{"), ("refusal", "n")):
+        words = {"type": f"response.{kind}.delta", "item_id": f"item_{kind}", "delta": part}
+        gather.server_frame(words, 1.0, None, None)
+        gather.server_frame(words, 1.5, None, None)
+    gather.closed(2.0)
+    assert [(t, frame["delta"]) for what, t, frame in session.heard if what == "received"] == [
+        (1.0, "AAnnnn"),
+        (1.0, "{{"),
+        (1.0, "n"),  # whose deltas nobody here knows
+        (1.5, "n"),
+    ]
+
+
 def test_nothing_waits_long_for_what_comes_next() -> None:
     session, gather = gathering()
     gather.server_frame(delta(b"\1", ms=200), 1.0, None, None)
     gather.client_frame(chunk(20), 1.05)
-    gather.client_frame(chunk(20), 1.11)
-    assert [entry[:2] for entry in session.heard] == [("sent", 1.05), ("received", 1.0)]
-    gather.server_frame(delta(b"\2"), 1.3, None, None)
-    assert [entry[:2] for entry in session.heard[2:]] == [("sent", 1.11)]
+    gather.server_frame(delta(b"\2"), 2.1, None, None)
+    assert [entry[:2] for entry in session.heard] == [("received", 1.0)]
+    gather.server_frame(delta(b"\3"), 2.2, None, None)
+    assert [entry[:2] for entry in session.heard[1:]] == [("sent", 1.05)]
+    gather.client_frame(chunk(20), 3.2)
+    assert [entry[:2] for entry in session.heard[2:]] == [("received", 2.1), ("received", 2.2)]
+
+
+def test_an_event_overtakes_the_microphone_unless_it_speaks_of_it() -> None:
+    session, gather = gathering()
+    gather.client_frame(chunk(20), 1.0)
+    gather.server_frame({"type": "response.done"}, 1.01, None, None)
+    assert [entry[:2] for entry in session.heard] == [("received", 1.01)]
+    gather.server_frame({"type": "input_audio_buffer.speech_started"}, 1.02, None, None)
+    assert [entry[:2] for entry in session.heard[1:]] == [("sent", 1.0), ("received", 1.02)]
+
+
+def test_what_is_overtaken_is_waited_for() -> None:
+    assert Gathering.SPAN < Gathering.LONGEST < Tracks.LATE
 
 
 def test_what_is_no_event_is_handed_on_at_its_place() -> None:
@@ -199,15 +231,15 @@ def test_when_nothing_comes_any_more_what_waits_is_handed_on() -> None:
     assert asked == []
 
 
-def test_what_began_to_wait_since_somebody_was_asked_to_look_waits_on() -> None:
+def test_whoever_looks_hands_on_what_came_meanwhile_as_well() -> None:
     asked: list[Callable[[], None]] = []
     session, gather = gathering(later=asked.append)
     gather.client_frame(chunk(20), 1.0)
     gather.client_frame({"type": "input_audio_buffer.commit"}, 1.01)
     gather.server_frame(delta(b"\1"), 1.09, None, None)
     asked.pop()()
-    assert session.speech == []
-    asked.pop()()
     assert [t for t, _ in session.speech] == [1.09]
     gather.server_frame({"type": "response.done"}, 1.2, None, None)
     assert asked == []
+    gather.server_frame(delta(b"\1"), 1.3, None, None)
+    assert len(asked) == 1

@@ -100,9 +100,9 @@ def test_numbers_wait_for_the_microphone_and_no_longer() -> None:
     line.speech(2.0, 3.0)
     line.answers("resp_1", at=3.6, seconds=0.2)
     line.done("resp_1")
-    line.server("rate_limits.updated", at=6.5)
+    line.server("rate_limits.updated", at=7.5)
     assert line.models == []
-    line.server("rate_limits.updated", at=6.7)
+    line.server("rate_limits.updated", at=7.7)
     assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(600)
 
 

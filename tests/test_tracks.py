@@ -305,9 +305,9 @@ def test_muted_speech_is_muted_and_what_came_before_it_is_not(slow: Take) -> Non
 
 def test_what_is_held_back_is_written_once_nothing_follows(slow: Take) -> None:
     answer(slow, 1.0, "a", 1)
-    slow.tracks.advance(1.2)
+    slow.tracks.advance(2.4)
     assert slow.tracks.take_writes() == []
-    slow.tracks.advance(1.31)
+    slow.tracks.advance(2.51)
     assert sum(len(write.write.samples) for write in slow.tracks.take_writes()) == RATE
 
 
@@ -427,7 +427,7 @@ def test_a_recording_ends_at_its_limit(tmp_path: Path) -> None:
 def test_the_microphone_reaches_the_disk_while_the_conversation_goes_on(take: Take) -> None:
     talk(take, 0.0, tone(1))
     assert take.tracks.take_writes() == []
-    take.tracks.advance(3.1)
+    take.tracks.advance(4.3)
     assert sum(len(write.write.samples) for write in take.tracks.take_writes()) == RATE
 
 

@@ -70,6 +70,11 @@ class _Source:
         for known, heard in self._line.flush():
             self._place(known, heard)
 
+    @property
+    def latest(self) -> float:
+        """When the last of it came."""
+        return self._latest
+
     def advance(self, t: float) -> float:
         """Time went on to ``t``; tells up to when all that came has been placed."""
         if t > self._latest + self.PATIENCE:
@@ -90,6 +95,9 @@ class Tracks:
     The recording's rate in Hz is ``rate``, by default the higher of the session's two as they are known
     when the first audio comes, or else that audio's own.
     """
+
+    #: What is sent and received may be told later than what happens beside it, by so many seconds: it comes gathered.
+    LATE = 1.2
 
     def __init__(
         self,
@@ -285,9 +293,9 @@ class Tracks:
         if self._channels is None:
             return
         placed_until = t
-        for (channel, _), source in self._sources.items():
-            until = source.advance(t)
-            if channel == USER:
+        for (channel, fed), source in self._sources.items():
+            until = source.advance(t if fed else max(source.latest, t - self.LATE))
+            if channel == USER and fed == self._user_fed:
                 placed_until = min(placed_until, until)
         self._channels.user.advance(placed_until)
         self._collect()
