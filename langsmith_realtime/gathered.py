@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -134,8 +134,9 @@ class Gathering:
 
     def _delta(self, event: Event, t: float) -> None:
         delta = _Delta(event.body, t)
-        piece = _decoded([event.body.get("delta")]) if event.kind == _DELTA else event.body.get("delta")
-        if piece is None or not (event.kind == _DELTA or (event.kind in _TEXTS and isinstance(piece, str))):
+        piece = event.body.get("delta")
+        is_sound = event.kind == _DELTA
+        if not isinstance(piece, (str, Sound)) or not (is_sound or event.kind in _TEXTS):
             self._deltas.append(delta)
             return
         last = self._open.get(event.kind)
@@ -143,10 +144,8 @@ class Gathering:
             last = self._open[event.kind] = delta
             self._deltas.append(delta)
         last.pieces.append(piece)
-        if isinstance(piece, bytes):
-            last.seconds += len(piece) / self._bytes_per_second(AGENT)
-        else:
-            last.seconds = math.inf
+        last.is_sound = is_sound
+        last.seconds += _bytes(piece) / self._bytes_per_second(AGENT) if is_sound else math.inf
 
     def _bytes_per_second(self, channel: int) -> float:
         form: Format = self._session.format(channel, fed=False)
@@ -180,7 +179,8 @@ class Gathering:
             return
         deltas, self._deltas, self._open = self._deltas, [], {}
         for delta in deltas:
-            self._session.server_frame(delta.joined(), delta.t, None, None)
+            for body in delta.bodies():
+                self._session.server_frame(body, delta.t, None, None)
 
 
 @dataclass(slots=True)
@@ -190,8 +190,9 @@ class _Delta:
 
     body: dict[str, Any]
     t: float
-    pieces: list[Any] = field(default_factory=list)
+    pieces: list[str | bytes] = field(default_factory=list)
     seconds: float = 0.0
+    is_sound: bool = False
 
     def goes_on_with(self, other: _Delta) -> bool:
         """Whether that one belongs to the same piece of speech."""
@@ -203,11 +204,16 @@ class _Delta:
             and mine["type"] == its["type"]
         )
 
-    def joined(self) -> dict[str, Any]:
+    def bodies(self) -> Iterator[dict[str, Any]]:
+        """The frame, with all of it; or as many as there are where their sound is none."""
         if not self.pieces:
-            return self.body
-        is_text = isinstance(self.pieces[0], str)
-        return {**self.body, "delta": "".join(self.pieces) if is_text else Sound(b"".join(self.pieces))}
+            yield self.body
+        elif not self.is_sound:
+            yield {**self.body, "delta": "".join(map(str, self.pieces))}
+        else:
+            sound = _decoded(self.pieces)
+            for piece in self.pieces if sound is None else [Sound(sound)]:
+                yield {**self.body, "delta": piece}
 
 
 def _chunk(frame: object) -> str | bytes | None:

@@ -59,9 +59,8 @@ def state_directory() -> Path:
 class Journal:
     """The journal of one conversation, locked while this object is open.
 
-    Lines are gathered until :meth:`flush`, sound before the lines that speak of it. Acknowledgements are
-    written at once. Any thread may call anything. When the disk refuses, the journal is gone, one warning
-    says so, and every method does nothing.
+    Lines are gathered until :meth:`flush`, sound before the lines that speak of it. Any thread may call anything.
+    When the disk refuses, the journal is gone, one warning says so, and every method does nothing.
     """
 
     def __init__(self, folder: Path, lines: int, *, keep: bool) -> None:
@@ -186,10 +185,12 @@ class Journal:
         return True
 
     def settle(self, operation: str, *, refused: bool = False) -> None:
-        """The server has the operation, or ``refused`` it for good. With the last one the journal ends."""
+        """The server has the operation, or ``refused`` it for good; to be written with the next :meth:`flush`.
+
+        With the last one the journal ends.
+        """
         with self._lock:
             self._lines.append(_line({"refused" if refused else "ack": operation}))
-            self._flush()
             self._settled.add(operation)
             self._expected.discard(operation)
             self._end_if_complete()
@@ -257,6 +258,7 @@ class Journal:
         if self._expected or self._file is None:
             return
         if self._keep:
+            self._flush()
             with suppress(OSError):
                 (self.folder / LINES).rename(self.folder / KEPT)
         else:

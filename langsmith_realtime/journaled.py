@@ -47,7 +47,7 @@ class JournaledSession:
         keeping: what of it may be written.
         sounds: the channels whose sound may be.
         begin: makes the journal, or tells that there is none.
-        soon: does work after the worker's other.
+        behind: does work soon, after the worker's other.
         guard: hears what went wrong.
     """
 
@@ -59,7 +59,7 @@ class JournaledSession:
         keeping: Keeping,
         sounds: frozenset[int],
         begin: Callable[[], Journal | None],
-        soon: Callable[[Callable[[], None]], None],
+        behind: Callable[[Callable[[], None]], None],
         guard: Guard,
     ) -> None:
         self._session = session
@@ -67,7 +67,7 @@ class JournaledSession:
         self._keeping = keeping
         self._sounds = sounds
         self._begin = begin
-        self._soon = soon
+        self._behind = behind
         self._guard = guard
         self._journal: Journal | None = None
         self._blanks = Blanks()
@@ -163,7 +163,7 @@ class JournaledSession:
         try:
             self._note_calls(journal)
             journal.write(line(journal))
-            self._soon(journal.flush)
+            self._behind(journal.flush)
         except Exception as error:
             self._guard.report("journal", error)
 
@@ -258,9 +258,9 @@ class JournaledSession:
 
 
 def journaled(
-    made: Assembled, options: Options, family: Family, guard: Guard, soon: Callable[[Callable[[], None]], None]
+    made: Assembled, options: Options, family: Family, guard: Guard, behind: Callable[[Callable[[], None]], None]
 ) -> JournaledSession:
-    """The session of a conversation that begins, with its journal; ``soon`` does work after the worker's other."""
+    """The session of a conversation that begins, with its journal; ``behind`` does work after the worker's."""
     root = family.root
     keeping = Keeping(root.client, made.privacy)
 
@@ -278,7 +278,7 @@ def journaled(
         return journal
 
     return JournaledSession(
-        made.session, family=family, keeping=keeping, sounds=made.sounds, begin=begin, soon=soon, guard=guard
+        made.session, family=family, keeping=keeping, sounds=made.sounds, begin=begin, behind=behind, guard=guard
     )
 
 

@@ -378,7 +378,7 @@ def _session(options: Options, family: Family, process: Worker, guard: Guard) ->
         gathering = cast("Session", Gathering(made.session))
         if not options.journal:
             return gathering
-        kept = journaled(replace(made, session=gathering), options, family, guard, process.soon)
+        kept = journaled(replace(made, session=gathering), options, family, guard, process.behind)
         return cast("Session", Gathering(kept, process.later))
 
     if options.keep is not None:

@@ -179,7 +179,8 @@ class Runs:
             return True
 
         # What is left, or dropped, is in the journal.
-        return replace(operation, done=done, left=None, spare=None if spare is None else left_out)
+        spared = None if spare is None else left_out
+        return replace(operation, done=done, noted=journal.flush, left=None, spare=spared)
 
     def _answered(self, delivered: bool) -> None:
         """The server has one of the runs below the root, or refused it for good."""

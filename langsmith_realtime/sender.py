@@ -54,10 +54,10 @@ _of_the_parent: list[object] = []
 class Operation:
     """One create, or the one update, of a run.
 
-    ``size`` is roughly its bytes; ``done`` hears the verdict: delivered, or refused for good. ``left`` hears
-    instead that it is not tried any more. ``refused`` makes what is sent instead when the server refuses it
-    with that HTTP status because of an attachment; that may take seconds. ``spare`` is there
-    where the trace can do without it: it notes that it is left out, unless it has to be sent all the same.
+    ``size`` is roughly its bytes; ``done`` hears the verdict: delivered, or refused for good; ``noted`` then, once for
+    all that were sent together. ``left`` hears instead that it is not tried any more. ``refused`` makes what is sent
+    instead when the server refuses it with that HTTP status because of an attachment; that may take seconds. ``spare``
+    is there where the trace can do without it: it notes that it is left out, unless it has to be sent all the same.
     """
 
     run: RunTree
@@ -65,6 +65,7 @@ class Operation:
     attachments: dict[str, tuple[str, Path]] = field(default_factory=dict)
     size: int = 1000
     done: Callable[[bool], None] | None = None
+    noted: Callable[[], None] | None = None
     left: Callable[[], None] | None = None
     refused: Callable[[int], Operation] | None = None
     spare: Callable[[Lack], bool] | None = None
@@ -265,12 +266,11 @@ class Sender:
             else:
                 self.failed += len(batch)
         for operation in batch:
-            _tell(operation, delivered=delivered)
-
-
-def _tell(operation: Operation, *, delivered: bool) -> None:
-    if operation.done is not None:
-        operation.done(delivered)
+            if operation.done is not None:
+                operation.done(delivered)
+        for noted in {operation.noted for operation in batch}:  # in most batches it is the same
+            if noted is not None:
+                noted()
 
 
 def _leave(operation: Operation) -> None:

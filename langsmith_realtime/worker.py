@@ -11,7 +11,6 @@ import os
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -30,8 +29,9 @@ STRUCTURE_LIMIT = 150_000
 #: How long the worker lets work gather between two looks, in seconds; waking up for each entry would
 #: make the caller's thread wait for ours.
 NAP = 0.02
-#: How long what waits for something to go with may wait for it, in seconds.
-LATER = 0.1
+#: How often what waited for company is handed on and written down, in seconds; and at least, while there is other work:
+#: who comes late is worth less than who comes together.
+TICK, LATEST_TICK = 0.08, 1.0
 #: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
 EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
 
@@ -54,9 +54,9 @@ class Worker:
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self.open: dict[int, Closable] = {}
-        self._soon: set[Callable[[], None]] = set()
-        self._later: deque[tuple[float, Callable[[], None]]] = deque()  # when, in order
-        self._rested = time.perf_counter()
+        self._waiting: set[Callable[[], None]] = set()
+        self._behind: set[Callable[[], None]] = set()
+        self._ticked = time.perf_counter()
 
     def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
         """Have ``work(*arguments)`` done; False when the queue is full and it was dropped."""
@@ -88,13 +88,13 @@ class Worker:
         self._queue.put((guard, work, arguments))
         return True
 
-    def soon(self, work: Callable[[], None]) -> None:
-        """Have it done once, at the end of what is done now; for what is cheaper together. From the worker alone."""
-        self._soon.add(work)
-
     def later(self, work: Callable[[], None]) -> None:
-        """Have it done when :data:`LATER` seconds have gone by. From the worker alone."""
-        self._later.append((time.perf_counter() + LATER, work))
+        """Have it done once, with the next tick; for what may wait for company. From the worker alone."""
+        self._waiting.add(work)
+
+    def behind(self, work: Callable[[], None]) -> None:
+        """The same, when all that may wait is done. From the worker alone."""
+        self._behind.add(work)
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
@@ -102,7 +102,7 @@ class Worker:
         done = threading.Event()
 
         def caught_up() -> None:
-            self._rest()
+            self._tick()
             done.set()
 
         self.insist(Guard(), caught_up)
@@ -140,10 +140,11 @@ class Worker:
 
     def _work(self) -> None:
         while True:
+            wait = self._ticked + TICK - time.perf_counter() if self._waiting or self._behind else None
             try:
-                guard, work, arguments = self._queue.get(timeout=LATER if self._later else None)
+                guard, work, arguments = self._queue.get(timeout=None if wait is None else max(0.0, wait))
             except queue.Empty:
-                self._rest()
+                self._tick()
                 continue
             breath = Breath()
             while True:
@@ -151,26 +152,28 @@ class Worker:
                     work(*arguments)
                 except Exception as error:
                     guard.report(work.__name__, error)
-                if (self._soon or self._later) and time.perf_counter() > self._rested + NAP:
-                    self._rest()
+                self._tick_after(LATEST_TICK)
                 breath.take()
                 try:
                     guard, work, arguments = self._queue.get_nowait()
                 except queue.Empty:
                     break
-            self._rest()
+            self._tick_after(TICK)
             del guard, work, arguments  # or the last conversation would live as long as the thread idles
             self._awake.wait(NAP)
             self._awake.clear()
 
-    def _rest(self) -> None:
-        self._rested = time.perf_counter()
-        while self._later and self._later[0][0] <= self._rested:
-            _, work = self._later.popleft()
-            _guarded(work)
-        soon, self._soon = self._soon, set()
-        for work in soon:
-            _guarded(work)
+    def _tick_after(self, seconds: float) -> None:
+        if time.perf_counter() >= self._ticked + seconds:
+            self._tick()
+
+    def _tick(self) -> None:
+        self._ticked = time.perf_counter()
+        for works in ("_waiting", "_behind"):
+            taken: set[Callable[[], None]] = getattr(self, works)
+            setattr(self, works, set())
+            for work in taken:
+                _guarded(work)
 
 
 def _guarded(work: Callable[[], None]) -> None:

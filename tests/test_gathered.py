@@ -160,17 +160,26 @@ def test_a_delta_after_the_one_before_it_was_played_begins_anew() -> None:
 def test_each_item_speaks_for_itself_and_words_stay_words() -> None:
     session, gather = gathering()
     words = {"type": "response.output_audio_transcript.delta", "item_id": "item_1", "delta": "Hi"}
-    broken = delta(b"\1") | {"delta": "?"}
-    for frame in (delta(b"\1"), words, delta(b"\2"), delta(b"\3", item="item_2"), broken):
+    nothing = delta(b"\1") | {"delta": None}
+    for frame in (delta(b"\1"), words, delta(b"\2"), delta(b"\3", item="item_2"), nothing):
         gather.server_frame(frame, 1.0, None, None)
     gather.server_frame({"type": "response.done"}, 1.0, "a run", None)
     assert [frame.get("delta") for _, _, frame in session.heard] == [
         b"\1" * 1920 + b"\2" * 1920,
         "Hi",
         b"\3" * 1920,
-        "?",
+        None,
         None,
     ]
+
+
+def test_one_delta_that_is_no_base64_does_not_spoil_the_others() -> None:
+    session, gather = gathering()
+    frames = [delta(b"\1"), delta(b"\1") | {"delta": "????" * 640}, delta(b"\2")]
+    for frame in frames:
+        gather.server_frame(frame, 1.0, None, None)
+    gather.closed(2.0)
+    assert [frame for what, _, frame in session.heard if what == "received"] == frames
 
 
 def test_words_that_go_on_from_one_another_become_one() -> None:

@@ -81,6 +81,8 @@ def test_it_is_gone_when_everything_is_settled_and_not_before(tmp_path: Path) ->
     assert journal.expect("run")
     journal.settle(ROOT_CREATE)
     journal.settle(ROOT_UPDATE)
+    assert Story(journal.folder).settled() == set()
+    journal.flush()
     assert Story(journal.folder).settled() == {ROOT_CREATE, ROOT_UPDATE}
     assert not journal.expect(ROOT_CREATE)
     journal.settle("run", refused=True)
@@ -148,6 +150,7 @@ def test_one_that_is_damaged_at_its_end_is_read_up_to_there(tmp_path: Path, end:
     assert taken is not None
     if not end.endswith(b"\n"):
         taken.settle(ROOT_CREATE)
+        taken.flush()
         assert Story(journal.folder).settled() == {ROOT_CREATE}
     taken.leave()
 

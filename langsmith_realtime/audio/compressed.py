@@ -57,7 +57,8 @@ def _opus(label: str, suffix: str, level: float) -> Form:
 
 
 WAV = Form("wav", "WAV", ".wav", "audio/wav")
-FLAC = Form("flac", "FLAC", ".flac", "audio/flac", {"format": "FLAC", "subtype": "PCM_16"})
+#: Its second level: a third less work than the usual one, and 3 % more bytes.
+FLAC = Form("flac", "FLAC", ".flac", "audio/flac", {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.125})
 #: 290 kB a minute at most: an hour, the longest session, in 17 MB, close to the original.
 OPUS = _opus("Opus", ".ogg", 0.95)
 #: 90 kB a minute: more than three hours in 17 MB, where the sides are heard in each other's channel a little.
