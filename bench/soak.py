@@ -1,8 +1,9 @@
 """Many conversations for a long time in one process, which afterwards has what it had before, and no more.
 
-``python -m bench.soak`` holds 200 of them at once for 10 minutes at real speed, half as tasks of one event loop
-through ``wrap_realtime`` and half as threads through ``SessionTracer``, all with sound in both directions. Exits
-with 1 when something is left of them, or was lost.
+``python -m bench.soak`` holds 200 of them at once for 10 minutes at real speed, a fifth as tasks of one event loop
+through ``wrap_realtime``, whose reading of events costs more than all else here, and the others through
+``SessionTracer`` in a few threads, all with sound in both directions. Exits with 1 when something is left of them, or
+was lost.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from pathlib import Path
 
 from bench.collecting import Counting
@@ -37,6 +40,8 @@ BESIDE = (f"{PACKAGE}.collector", f"{PACKAGE}.testing")
 KEPT_MB = 16.0
 #: What a cache of ours may hold, in kB.
 KEPT_KB = 64.0
+#: Threads that hold conversations; one more does in an event loop.
+THREADS = 4
 #: Of a warm-up: as many as long conversations need to have begun all that they ever do, a minute's.
 WARM_UP_TURNS = 12
 
@@ -106,22 +111,33 @@ def _allocated_kb() -> float:
     return sum(trace.size for trace in snapshot.traces) / 1e3
 
 
-def talk(path: Path, began: float) -> int:
-    """One conversation over a socket of one's own, in this thread; how many events it had."""
+def talk(path: Path, began: float) -> Iterator[float]:
+    """One conversation over a socket of one's own; yields when it goes on."""
     chunk_s = CHUNK_MS / 1000
     append = json.dumps({"type": "input_audio_buffer.append", "audio": wire(microphone(CHUNK_MS))})
-    events, next_chunk = 0, chunk_s
-    _until(began)
+    next_chunk = chunk_s
     with SessionTracer(enabled=True) as tracer:
         for at, frame in timed_frames(path):
             while next_chunk < at:
-                _until(began + next_chunk)
+                yield began + next_chunk
                 tracer.client_event(append)
                 next_chunk += chunk_s
-            _until(began + at)
+            yield began + at
             tracer.server_event(frame)
-            events += 1
-    return events
+
+
+def talk_all(path: Path, starts: list[float]) -> int:
+    """Those that begin then, one thread's; how many events they had."""
+    talking = [talk(path, start) for start in starts]
+    contexts = [copy_context() for _ in starts]  # or they would nest in one another
+    due = [(start, index) for index, start in enumerate(starts)]
+    while due:
+        moment, index = heappop(due)
+        _until(moment)
+        following = contexts[index].run(next, talking[index], None)
+        if following is not None:
+            heappush(due, (following, index))
+    return len(starts) * sum(1 for _ in timed_frames(path))
 
 
 def _until(moment: float) -> None:
@@ -142,9 +158,9 @@ def hold(path: Path, conversations: int) -> int:
     """
     began = time.monotonic()
     starts = [began + index / conversations for index in range(conversations)]
-    with ThreadPoolExecutor(conversations - conversations // 2) as pool:
-        in_threads = [pool.submit(talk, path, start) for start in starts[::2]]
-        events = asyncio.run(_converse_all(path, starts[1::2]))
+    with ThreadPoolExecutor(THREADS) as pool:
+        in_threads = [pool.submit(talk_all, path, starts[first :: THREADS + 1]) for first in range(THREADS)]
+        events = asyncio.run(_converse_all(path, starts[THREADS :: THREADS + 1]))
         events += sum(each.result() for each in in_threads)
     if not flush(600):
         raise RuntimeError("not everything was delivered")

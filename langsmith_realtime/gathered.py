@@ -13,6 +13,7 @@ from pybase64 import b64decode
 
 from langsmith_realtime.audio.formats import Format, Sound
 from langsmith_realtime.audio.silences import Span
+from langsmith_realtime.audio.timeline import Microphone
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.events import Event, FrameError, parse
 
@@ -52,7 +53,8 @@ class Gathering:
     SPAN = 1.0
     #: The longest that a frame may wait, in seconds of the conversation.
     LONGEST = 1.1
-    LATE = 0.005
+    #: What is no pause to who places it is none here.
+    LATE = Microphone.SLACK
 
     def __init__(self, session: Any, later: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._session = session

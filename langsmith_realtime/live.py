@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 from typing import Any, cast
 
@@ -135,7 +136,7 @@ class LiveConversation:
             return self._nameless[1]
         run: ParentRun | None = None
         if name in AUDIO_DELTAS:
-            self._put_audio(self._session.server_frame, frame, arrived - self._began, None, None)
+            self._put_audio(_size(frame, "delta"), self._session.server_frame, frame, arrived - self._began, None, None)
         elif name.endswith(".delta"):
             self._put_event(self._session.server_frame, frame, arrived - self._began, None, None, light=True)
         else:
@@ -167,14 +168,14 @@ class LiveConversation:
         if type(event) is dict and event.get("type") == "input_audio_buffer.append":
             # The caller may use the same dict again for the next chunk.
             append = {"type": "input_audio_buffer.append", "audio": event.get("audio")}
-            self._put_audio(self._session.client_frame, append, t)
+            self._put_audio(_size(append, "audio"), self._session.client_frame, append, t)
             return
         if isinstance(event, str) and event.startswith(_APPENDS):
-            self._put_audio(self._session.client_frame, event, t)
+            self._put_audio(len(event), self._session.client_frame, event, t)
             return
         parsed = _settled(event)
         if parsed is not None and parsed.name == "input_audio_buffer.append":
-            self._put_audio(self._session.client_frame, parsed.body, t)
+            self._put_audio(_size(parsed.body, "audio"), self._session.client_frame, parsed.body, t)
             return
         if parsed is not None and parsed.name == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
@@ -190,7 +191,7 @@ class LiveConversation:
         work = self._session.user_audio if channel == USER else self._session.agent_audio
         now = time.monotonic()
         position = None if at is None else self._time_of(at, now)
-        self._put_audio(work, bytes(pcm), now - self._began, position)
+        self._put_audio(len(pcm), work, bytes(pcm), now - self._began, position)
 
     def played(self, item_id: object, ms: object, at: float | None) -> None:
         if self._closed:
@@ -204,7 +205,7 @@ class LiveConversation:
             raise ValueError(f"ms is how much was played, in milliseconds; {ms} is none")
         now = time.monotonic()
         position = self._time_of(now if at is None else at, now)
-        self._put_audio(self._session.agent_played, item_id, milliseconds, now - self._began, position)
+        self._put_audio(0, self._session.agent_played, item_id, milliseconds, now - self._began, position)
 
     def silence(self, seconds: object, item_id: object, since: object, until: object) -> None:
         now = time.monotonic()
@@ -339,11 +340,11 @@ class LiveConversation:
         if (light and self._worker.is_crowded) or not self._put(work, *arguments):
             self._dropped["dropped_events"] += 1
 
-    def _put_audio(self, work: Callable[..., None], *arguments: Any) -> None:
+    def _put_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> None:
         if self._gaps.waiting and self._worker.takes_audio:
-            taken = self._put_behind_gaps(self._worker.put_audio, work, arguments)
+            taken = self._put_behind_gaps(partial(self._worker.put_audio, size), work, arguments)
         else:
-            taken = self._worker.put_audio(self.guard, work, *arguments)
+            taken = self._worker.put_audio(size, self.guard, work, *arguments)
         if not taken:
             self._dropped["dropped_audio_chunks"] += 1
             self.guarded(self._gaps.note, work.__name__, *arguments)
@@ -362,6 +363,12 @@ def _still_open(run: RunTree | None) -> RunTree | None:
     while isinstance(run, ParentRun) and run.is_conversation and run.family.ended:
         run = run.family.before
     return run
+
+
+def _size(frame: object, field: str) -> int:
+    """About how many bytes of sound a frame has, whose ``field`` that is."""
+    sound = frame.get(field) if isinstance(frame, dict) else frame
+    return len(sound) if isinstance(sound, (str, bytes)) else 0
 
 
 def _settled(event: object) -> Event | None:

@@ -23,6 +23,8 @@ from langsmith_realtime.sender import Sender
 #: Entries the queue may hold before audio, and before anything, is dropped. 20 ms chunks of 500
 #: conversations fill the first in about a second.
 AUDIO_LIMIT = 50_000
+#: Bytes of sound that may wait, as it came, before more is dropped: two seconds of 500 conversations, both sides.
+AUDIO_BYTES = 128_000_000
 LIMIT = 200_000
 #: Entries from which on an event that only says that it arrived is dropped.
 STRUCTURE_LIMIT = 150_000
@@ -49,7 +51,8 @@ class Worker:
     def __init__(self) -> None:
         self.sender = Sender()
         self.feedback = FeedbackSender()
-        self._queue: queue.SimpleQueue[tuple[Guard, Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Guard, Callable[..., None], tuple[Any, ...], int]] = queue.SimpleQueue()
+        self._sound = self._sound_done = 0  # bytes, since nothing waited
         self._awake = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -62,9 +65,15 @@ class Worker:
         """Have ``work(*arguments)`` done; False when the queue is full and it was dropped."""
         return self._put_below(LIMIT, guard, work, arguments)
 
-    def put_audio(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
-        """Like :meth:`put`, for audio: dropped earlier."""
-        return self._put_below(AUDIO_LIMIT, guard, work, arguments)
+    def put_audio(self, size: int, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
+        """Like :meth:`put`, for ``size`` bytes of audio: dropped earlier."""
+        if self._sound - self._sound_done >= AUDIO_BYTES:
+            return False
+        taken = self._put_below(AUDIO_LIMIT, guard, work, arguments, size)
+        if taken:
+            # Two threads at once may count one of them: that is forgotten as soon as nothing waits.
+            self._sound += size
+        return taken
 
     def insist(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
         """Like :meth:`put`, for what each conversation does once, and cannot be without: never dropped."""
@@ -73,19 +82,21 @@ class Worker:
     @property
     def takes_audio(self) -> bool:
         """Whether audio would not be dropped now."""
-        return self._queue.qsize() < AUDIO_LIMIT
+        return self._queue.qsize() < AUDIO_LIMIT and self._sound - self._sound_done < AUDIO_BYTES
 
     @property
     def is_crowded(self) -> bool:
         """Whether there is only room for what matters."""
         return self._queue.qsize() >= STRUCTURE_LIMIT
 
-    def _put_below(self, limit: float, guard: Guard, work: Callable[..., None], arguments: tuple[Any, ...]) -> bool:
+    def _put_below(
+        self, limit: float, guard: Guard, work: Callable[..., None], arguments: tuple[Any, ...], size: int = 0
+    ) -> bool:
         if self._queue.qsize() >= limit:
             return False
         if self._thread is None:
             self._start()
-        self._queue.put((guard, work, arguments))
+        self._queue.put((guard, work, arguments, size))
         return True
 
     def later(self, work: Callable[[], None]) -> None:
@@ -142,7 +153,7 @@ class Worker:
         while True:
             wait = self._ticked + TICK - time.perf_counter() if self._waiting or self._behind else None
             try:
-                guard, work, arguments = self._queue.get(timeout=None if wait is None else max(0.0, wait))
+                guard, work, arguments, size = self._queue.get(timeout=None if wait is None else max(0.0, wait))
             except queue.Empty:
                 self._tick()
                 continue
@@ -152,11 +163,13 @@ class Worker:
                     work(*arguments)
                 except Exception as error:
                     guard.report(work.__name__, error)
+                self._sound_done += size
                 self._tick_after(LATEST_TICK)
                 breath.take()
                 try:
-                    guard, work, arguments = self._queue.get_nowait()
+                    guard, work, arguments, size = self._queue.get_nowait()
                 except queue.Empty:
+                    self._sound = self._sound_done = 0
                     break
             self._tick_after(TICK)
             del guard, work, arguments  # or the last conversation would live as long as the thread idles

@@ -218,15 +218,16 @@ def test_what_is_no_sound_leaves_no_silence_and_lengths_are_all_that_is_remember
 # What is dropped first
 
 
+@pytest.mark.parametrize(("limit", "value"), [("AUDIO_LIMIT", 3), ("AUDIO_BYTES", 3 * 6_400)])
 def test_the_agents_sound_goes_before_events_and_its_length_is_known(
-    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
     tracer = SessionTracer()
     begins, ends = response(1)
     with tracer:
         tracer.server_event(begins)
         assert flush(10)
-        monkeypatch.setattr(worker, "AUDIO_LIMIT", 3)
+        monkeypatch.setattr(worker, limit, value)
         with paused():
             for _ in range(10):
                 tracer.server_event(delta(b"\1\1" * (RATE // 10)))
