@@ -36,8 +36,8 @@ from langsmith_realtime import SessionTracer, flush
 PACKAGE = "langsmith_realtime"
 #: Servers that may be in this process, too.
 BESIDE = (f"{PACKAGE}.collector", f"{PACKAGE}.testing")
-#: What may lie scattered in memory that is in use, in MB.
-KEPT_MB = 16.0
+#: What libraries may keep for the next time, in MB, and in Python's own pieces of memory.
+KEPT_MB, KEPT_BLOCKS = 16.0, 100_000
 #: What a cache of ours may hold, in kB.
 KEPT_KB = 64.0
 #: Threads that hold conversations; one more does in an event loop.
@@ -48,9 +48,10 @@ WARM_UP_TURNS = 12
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a process has: memory in MB, threads, open files, objects of our classes by name.
+    """What a process has: memory that is in use in MB, threads, open files, objects of our classes by name.
 
-    ``allocated_kb`` is what our modules have allocated; 0 unless :mod:`tracemalloc` traces.
+    ``allocated_kb`` is what our modules have allocated; 0 unless :mod:`tracemalloc` traces. ``blocks`` is how many small
+    pieces of memory Python uses; it keeps what many of them took for later, which is no memory in use.
     """
 
     memory_mb: float
@@ -58,6 +59,7 @@ class Footprint:
     threads: int
     files: int
     objects: Counter[str]
+    blocks: int = 0
 
     @classmethod
     def now(cls) -> Footprint:
@@ -68,7 +70,8 @@ class Footprint:
             module, name = str(type(each).__module__), type(each).__qualname__
             if module.startswith(PACKAGE) and not module.startswith(BESIDE):
                 objects[name] += 1
-        return cls(memory_mb(), _allocated_kb(), threading.active_count(), open_files(), objects)
+        threads, files = threading.active_count(), open_files()
+        return cls(in_use_mb(), _allocated_kb(), threads, files, objects, sys.getallocatedblocks())
 
     def grown_to(self, later: Footprint) -> list[str]:
         """What there is more of, in words."""
@@ -79,6 +82,8 @@ class Footprint:
             more.append(f"{later.files - self.files} open files")
         if later.memory_mb > self.memory_mb + KEPT_MB:
             more.append(f"{later.memory_mb - self.memory_mb:.0f} MB")
+        if later.blocks > self.blocks + KEPT_BLOCKS:
+            more.append(f"{later.blocks - self.blocks} blocks of memory")
         if later.allocated_kb > self.allocated_kb + KEPT_KB:
             more.append(f"{later.allocated_kb - self.allocated_kb:.0f} kB in our modules")
         return more
@@ -89,6 +94,23 @@ def memory_mb() -> float:
     statm = Path("/proc/self/statm")
     pages = int(statm.read_text().split()[1]) if statm.exists() else 0
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+class _Malloc(ctypes.Structure):
+    """What ``mallinfo2`` of glibc tells."""
+
+    _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]  # noqa: RUF012 - as ctypes has it
+
+
+def in_use_mb() -> float:
+    """What the C library's callers use of the memory; what the process has of it, where that is not known."""
+    asked = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if asked is None:
+        return memory_mb()
+    asked.restype = _Malloc
+    told = asked()
+    return float(told.uordblks + told.hblkhd) / 1e6
 
 
 def _give_back() -> None:
@@ -213,7 +235,8 @@ def main(arguments: list[str]) -> int:
         sent = collector.counted()
         left = [path for path in Path(name, "state").rglob("*") if path.is_file()]
     for said, has in (("before", before), ("after", after)):
-        print(f"{said:>8} {has.memory_mb:7.0f} MB {has.threads:5} threads {has.files:5} files")
+        used = f"{has.memory_mb:7.1f} MB {has.blocks} blocks in use"
+        print(f"{said:>8} {used} {has.threads:5} threads {has.files:5} files")
     print(f"{events} events, {sent['operations']:.0f} operations in {sent['requests']:.0f} requests")
     more = before.grown_to(after)
     if left:

@@ -62,3 +62,13 @@ def test_what_there_is_less_of_is_not_left() -> None:
     less = Footprint(memory_mb=90, allocated_kb=90, threads=4, files=4, objects=Counter(Session=2))
     assert more.grown_to(less) == []
     assert less.grown_to(more) == ["1 Session", "1 threads", "1 open files"]
+
+
+def test_memory_that_is_in_use_is_known() -> None:
+    before = Footprint.now()
+    large, small = bytearray(50_000_000), [object() for _ in range(200_000)]
+    more = before.grown_to(Footprint.now())
+    known = [" MB"] if before.memory_mb else []  # not everywhere
+    assert [each.lstrip("0123456789") for each in more] == [*known, " blocks of memory"]
+    del large, small
+    assert before.grown_to(Footprint.now()) == []
