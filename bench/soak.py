@@ -100,7 +100,7 @@ class _Malloc(ctypes.Structure):
     """What ``mallinfo2`` of glibc tells."""
 
     _names = ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
-    _fields_ = [(name, ctypes.c_size_t) for name in _names]  # noqa: RUF012 - as ctypes has it
+    _fields_ = [(name, ctypes.c_size_t) for name in _names]
 
 
 def in_use_mb() -> float:
