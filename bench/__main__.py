@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench import accuracy, conversation, report
 from bench.collecting import Counting
+from bench.neighbours import Neighbours
 from bench.report import Results
 from bench.ways import WAYS
 
@@ -53,9 +54,10 @@ class Bench:
         """Every way, one after another, as often as wished: what disturbs one then disturbs all."""
         path = self.conversation(turns)
         runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-        for _ in range(repeat):
-            for way in ways:
-                runs[way].append(self.measure("bench.loops", way, path, self._busy))
+        with Neighbours():
+            for _ in range(repeat):
+                for way in ways:
+                    runs[way].append(self.measure("bench.loops", way, path, self._busy))
         return {way: _best(measured) for way, measured in runs.items()}
 
     def at_once(self, count: int) -> Results:

@@ -50,8 +50,8 @@ WARM_UP_TURNS = 12
 class Footprint:
     """What a process has: memory that is in use in MB, threads, open files, objects of our classes by name.
 
-    ``allocated_kb`` is what our modules have allocated; 0 unless :mod:`tracemalloc` traces. ``blocks`` is how many small
-    pieces of memory Python uses; it keeps what many of them took for later, which is no memory in use.
+    ``allocated_kb`` is what our modules have allocated; 0 unless :mod:`tracemalloc` traces. ``blocks`` is how many
+    small pieces of memory Python uses; it keeps what many of them took for later, which is no memory in use.
     """
 
     memory_mb: float
