@@ -182,11 +182,13 @@ class Worker:
 
     def _tick(self) -> None:
         self._ticked = time.perf_counter()
+        breath = Breath()  # there may be many conversations
         for works in ("_waiting", "_behind"):
             taken: set[Callable[[], None]] = getattr(self, works)
             setattr(self, works, set())
             for work in taken:
                 _guarded(work)
+                breath.take()
 
 
 def _guarded(work: Callable[[], None]) -> None:
