@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 
 from bench import accuracy, conversation, report
+from bench.alternating import Process, take_turns
 from bench.collecting import Counting
 from bench.neighbours import Neighbours
 from bench.report import Results
@@ -23,10 +23,9 @@ PACED_TURNS = 2
 
 
 class Bench:
-    """Measures ways in processes of their own, against one collector."""
+    """Measures ways in processes of their own, each against a collector of its own."""
 
-    def __init__(self, counting: Counting, folder: Path, busy: float) -> None:
-        self._counting = counting
+    def __init__(self, folder: Path, busy: float) -> None:
         self._busy = busy
         self._folder = folder
         conversation.make(folder / "warm-up", 1)
@@ -37,43 +36,56 @@ class Bench:
             conversation.make(path, turns)
         return path
 
-    def measure(self, module: str, way: str, path: Path, *more: object) -> dict[str, float]:
-        """One run, and what of it reached the collector; the warm-up with its one turn is in there too."""
+    def alternating(self, ways: list[str], turns: int, repeat: int) -> Results:
+        """Every way, in turns; as often as wished."""
+        path = self.conversation(turns)
+        rounds = []
+        for _ in range(repeat):
+            with ExitStack() as stack:
+                stack.enter_context(Neighbours())
+                started = {way: self._started(stack, "bench.loops", way, path, self._busy) for way in ways}
+                take_turns([process for process, _ in started.values()])
+                rounds.append({way: _result(*of_it) for way, of_it in started.items()})
+        return {way: _middle([results[way] for results in rounds]) for way in ways}
+
+    def at_once(self, count: int) -> Results:
+        path = self.conversation(PACED_TURNS)
+        results = {}
+        for way in GROWING:
+            with ExitStack() as stack:
+                process, counting = self._started(stack, "bench.paced", way, path, count)
+                process.begin()
+                results[way] = _result(process, counting)
+        return results
+
+    def _started(self, stack: ExitStack, module: str, way: str, path: Path, more: object) -> tuple[Process, Counting]:
+        counting = stack.enter_context(Counting())
         environment = {
-            **os.environ,
-            "LANGSMITH_ENDPOINT": self._counting.url,
+            "LANGSMITH_ENDPOINT": counting.url,
             "LANGSMITH_API_KEY": "local",
             "LANGSMITH_TRACING": "true",
             "LANGSMITH_REALTIME_DIR": str(self._folder / "journals"),  # nobody else's conversations are recovered
         }
-        command = [sys.executable, "-m", module, way, str(path), *map(str, more)]
-        done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-        return {**json.loads(done.stdout), **self._counting.counted()}
-
-    def alternating(self, ways: list[str], turns: int, repeat: int) -> Results:
-        """Every way, one after another, as often as wished: what disturbs one then disturbs all."""
-        path = self.conversation(turns)
-        runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
-        with Neighbours():
-            for _ in range(repeat):
-                for way in ways:
-                    runs[way].append(self.measure("bench.loops", way, path, self._busy))
-        return {way: _best(measured) for way, measured in runs.items()}
-
-    def at_once(self, count: int) -> Results:
-        path = self.conversation(PACED_TURNS)
-        return {way: self.measure("bench.paced", way, path, count) for way in GROWING}
+        process = Process([module, way, str(path), str(more)], environment)
+        stack.callback(process.kill)
+        counting.counted()  # the warm-up
+        return process, counting
 
 
-def _best(runs: list[dict[str, float]]) -> dict[str, float]:
-    """The least of each number: what else the machine does can only add to it."""
-    return {key: min(run[key] for run in runs) for key in runs[0]}
+def _result(process: Process, counting: Counting) -> dict[str, float]:
+    """What a process measured, and what of it reached its collector."""
+    return {**json.loads(process.said()), **counting.counted()}
+
+
+def _middle(runs: list[dict[str, float]]) -> dict[str, float]:
+    """The median of each number."""
+    return {key: median(run[key] for run in runs) for key in runs[0]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--turns", type=int, default=100, help="spoken turns of 5 s each (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs, of which the best counts (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs, of which the median counts (default: %(default)s)")
     parser.add_argument(
         "--busy", type=float, default=0.5, help="for what part of the time the loop works (default: %(default)s)"
     )
@@ -82,8 +94,8 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also 1,000 turns, and 500 conversations at once")
     options = parser.parse_args()
     ways = list(dict.fromkeys(["plain", *options.ways]))
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Counting() as counting:
-        bench = Bench(counting, Path(folder), options.busy)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        bench = Bench(Path(folder), options.busy)
         main_results = bench.alternating(ways, options.turns, options.repeat)
         print(report.comparison(main_results, options.turns, options.repeat), flush=True)
         if options.short:

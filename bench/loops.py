@@ -3,7 +3,8 @@
 Its time passes as it does when people talk, but is not waited for. The loop works for ``BUSY`` of the time, as that of
 a server with many conversations does; at 1 it has no pause in which what goes on beside it would not disturb it.
 
-``python -m bench.loops WAY FILE BUSY`` prints one JSON object; :mod:`bench` runs it for every way.
+``python -m bench.loops WAY FILE BUSY`` says when it is ready, begins when it is told a line, and prints one JSON
+object; :mod:`bench` runs it for every way.
 """
 
 from __future__ import annotations
@@ -36,19 +37,22 @@ CHUNK_MS = 20
 WORK_S = 0.02
 #: How often it is looked at while it may wait, in seconds.
 WATCH_S = 0.001
+#: When nobody asked what time it is for so long, in seconds, the process was stopped.
+STOPPED_S = 0.15
 
 
 class ConversationTime:
     """``time.monotonic`` for everybody in the process, which goes on when it is told to as well.
 
-    Whoever tells it works for ``busy`` of the real time, and waits in between.
+    Whoever tells it works for ``busy`` of the real time, and waits in between. The time in which the process is
+    stopped, because it is another's turn, does not pass.
     """
 
     def __init__(self, busy: float) -> None:
         self._real = time.monotonic
         self.busy = busy
         self._ahead = 0.0
-        self._began = self._resumed = self._real()
+        self._began = self._resumed = self._asked = self._real()
 
     def __enter__(self) -> Self:
         time.monotonic = self._now
@@ -60,7 +64,13 @@ class ConversationTime:
         time.monotonic = self._real
 
     def _now(self) -> float:
-        return self._real() + self._ahead
+        now = self._real()
+        stopped = now - self._asked
+        self._asked = now
+        if stopped > STOPPED_S:
+            self._ahead -= stopped
+            self._resumed += stopped
+        return now + self._ahead
 
     @property
     def elapsed(self) -> float:
@@ -122,7 +132,6 @@ async def talk(way: str, path: Path, passing: ConversationTime) -> dict[str, flo
     What waiting costs is not counted: it is the same for all, and more than what is measured.
     """
     socket = MemorySocket(timed_frames(path))
-    spoken = 0.0  # seconds
     connection = AsyncRealtimeConnection(cast("Any", socket))
     chunk = microphone(CHUNK_MS)
     sent = wire(chunk)
@@ -138,6 +147,7 @@ async def talk(way: str, path: Path, passing: ConversationTime) -> dict[str, flo
         feeds = traced if way == "langsmith" else None  # it records only what it is fed
         now = clock()
         spent["open"], before = now - before, now
+        spoken = passing.elapsed  # seconds: nobody records before there is a connection
         event: Any
         async for event in traced if hasattr(traced, "__aiter__") else connection:
             kind = "delta" if event.type.endswith(".delta") else "other"
@@ -174,6 +184,8 @@ def measure(way: str, path: Path, busy: float) -> dict[str, float]:
         asyncio.run(talk(way, path.with_name("warm-up"), passing))  # imports, first connection
     flush_all()
     gc.collect()  # all begin alike
+    print("ready", flush=True)
+    sys.stdin.readline()
     memory = PeakMemory()
     began, here = time.process_time(), time.thread_time()
     with ConversationTime(busy) as passing:

@@ -1,6 +1,7 @@
 """Many conversations at once in one event loop, each at real speed, in a process of its own.
 
-``python -m bench.paced WAY FILE COUNT`` prints one JSON object; :mod:`bench` runs it.
+``python -m bench.paced WAY FILE COUNT`` says when it is ready, begins when it is told a line, and prints one JSON
+object; :mod:`bench` runs it.
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def measure(way: str, path: Path, count: int) -> dict[str, float]:
     asyncio.run(converse_all(way, path.with_name("warm-up"), 1))
     flush_all()
     gc.collect()
+    print("ready", flush=True)
+    sys.stdin.readline()
     memory = PeakMemory()
     began = time.process_time()
     result = asyncio.run(converse_all(way, path, count))

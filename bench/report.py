@@ -30,7 +30,7 @@ def comparison(results: Results, turns: int, repeat: int) -> str:
     plain = results["plain"]
     events = _events(plain)
     lines = [
-        f"\n{turns} turns of 5 s, {events:.0f} events, {plain['appends']:.0f} chunks sent; best of {repeat} runs\n",
+        f"\n{turns} turns of 5 s, {events:.0f} events, {plain['appends']:.0f} chunks sent; median of {repeat} runs\n",
         *_table(
             (
                 "",
