@@ -57,16 +57,14 @@ class Process:
 
     def said(self) -> str:
         """All that it wrote since it was ready."""
-        assert self._process.stdout is not None
-        with self._process:
-            text = self._process.stdout.read()
+        text, _ = self._process.communicate()
         if self._process.returncode:
             raise RuntimeError(f"{' '.join(self._arguments)} ended with {self._process.returncode}")
         return text
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait()
+        self._process.communicate()
 
 
 def take_turns(processes: Sequence[Process]) -> None:

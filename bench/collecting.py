@@ -28,9 +28,8 @@ class Counting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(60)
+        with self._process:
+            pass  # it ends when it is told no more
 
     def counted(self) -> dict[str, float]:
         """``runs``, ``operations``, ``requests`` and ``sent_bytes`` since the last call, and ``refused`` requests."""

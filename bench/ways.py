@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from langsmith import run_trees
@@ -11,10 +11,6 @@ from langsmith.run_trees import RunTree
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
 from langsmith_realtime import flush, wrap_realtime
-
-with suppress(ImportError):  # older ones have none
-    # Now, because it keeps the clock that it finds.
-    from langsmith.integrations import openai_realtime
 
 #: Given a connection, what the loop runs in; what it yields has the methods below, where the way has them.
 Way = Callable[[AsyncRealtimeConnection], AbstractAsyncContextManager[Any]]
@@ -56,6 +52,8 @@ async def by_hand(_: AsyncRealtimeConnection) -> AsyncIterator[ByHand]:
 
 
 def langsmiths_own(connection: AsyncRealtimeConnection) -> AbstractAsyncContextManager[Any]:
+    from langsmith.integrations import openai_realtime  # noqa: PLC0415 - older ones have none
+
     return openai_realtime.wrap_realtime(connection)
 
 

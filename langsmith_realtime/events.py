@@ -55,7 +55,7 @@ class Event:
 
     @property
     def is_delta(self) -> bool:
-        return self.name.endswith(".delta")
+        return self.name[-6:] == ".delta"
 
 
 def parse(frame: object) -> Event:

@@ -242,10 +242,11 @@ def _bytes(chunk: str | bytes) -> int:
 
 def _decoded(chunks: Sequence[object]) -> bytes | None:
     """What base64 stands for, or was decoded before, one after the other; None when one of them is neither."""
-    whole = all(isinstance(chunk, str) and not len(chunk) % 4 and not chunk.endswith("=") for chunk in chunks[:-1])
     try:
-        if whole and isinstance(chunks[-1], str):  # at once, which is faster
-            return b64decode("".join(chunks), validate=True)  # type: ignore[arg-type]
+        if set(map(type, chunks)) == {str} and not any(length % 4 for length in set(map(len, chunks))):  # type: ignore[arg-type]
+            text = "".join(chunks)  # type: ignore[arg-type]
+            if "=" not in text[:-2]:
+                return b64decode(text, validate=True)  # at once, which is faster
         return b"".join(
             chunk if isinstance(chunk, Sound) else b64decode(chunk, validate=True)  # type: ignore[arg-type]
             for chunk in chunks

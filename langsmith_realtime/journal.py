@@ -34,6 +34,9 @@ BUFFER_BYTES = 1 << 20
 
 _warned: set[str] = set()
 _open: WeakSet[Journal] = WeakSet()
+#: Those whose file of sound stays open. There may be more conversations than files that a process may have open.
+_sounding: WeakSet[Journal] = WeakSet()
+OPEN_SOUNDS = 64
 #: No process is forked while a journal is opened, which the child would keep locked.
 _opening = threading.Lock()
 
@@ -65,12 +68,14 @@ class Journal:
 
     def __init__(self, folder: Path, lines: int, *, keep: bool) -> None:
         self.folder = folder
-        self._file: int | None = lines  # the only one kept open: there may be many conversations
+        self._file: int | None = lines
         self._keep = keep
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
         self._sounds: list[bytes] = []
         self._waiting = 0  # bytes
+        self._sound = str(folder / SOUND)
+        self._sound_file: int | None = None  # where there are few of them
         self._offset = (folder / SOUND).stat().st_size
         _open.add(self)
         self._expected = {ROOT_CREATE, ROOT_UPDATE}
@@ -226,9 +231,7 @@ class Journal:
 
     def forget(self) -> None:
         """After a fork: the files, and the lock, are the parent's. Takes no lock, which nobody might hold any more."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        self._close()
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
@@ -248,11 +251,17 @@ class Journal:
             self._close()
 
     def _append(self, sound: bytes) -> None:
-        file = os.open(self.folder / SOUND, os.O_WRONLY | os.O_APPEND)
+        file = self._sound_file
+        if file is None:
+            file = os.open(self._sound, os.O_WRONLY | os.O_APPEND)
+            if len(_sounding) < OPEN_SOUNDS:
+                self._sound_file = file
+                _sounding.add(self)
         try:
             _write(file, sound)
         finally:
-            os.close(file)
+            if self._sound_file is None:
+                os.close(file)
 
     def _end_if_complete(self) -> None:
         if self._expected or self._file is None:
@@ -272,9 +281,12 @@ class Journal:
             self.folder.rmdir()  # unless a recording is kept in it
 
     def _close(self) -> None:
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
+        files = self._file, self._sound_file
+        self._file = self._sound_file = None
+        _sounding.discard(self)
+        for file in files:
+            if file is not None:
+                os.close(file)
 
 
 class Story:
@@ -363,9 +375,8 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 def _write(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:  # a disk that fills up takes a part, and refuses the rest
-        view = view[os.write(file, view) :]
+    while data:  # a disk that fills up takes a part, and refuses the rest
+        data = data[os.write(file, data) :]
 
 
 def _cut_half_line(lines: int) -> None:

@@ -22,6 +22,7 @@ from langsmith_realtime import context
 from langsmith_realtime.assembly import assemble
 from langsmith_realtime.audio.silences import asked
 from langsmith_realtime.audio.tracks import USER
+from langsmith_realtime.context import Pin, current_pin, set_pin
 from langsmith_realtime.events import BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.gaps import Gaps, fill_before
 from langsmith_realtime.gathered import Gathering
@@ -46,7 +47,8 @@ REMEMBERED_EVENTS = 256
 #: Of a frame that was handed over: its event's name, its length as text, and its run if it has one.
 _Seen = tuple[str, int, "ParentRun | None"]
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
-_APPENDS = tuple(f'{{"type":{space}"input_audio_buffer.append"' for space in ("", " "))
+_APPEND = "input_audio_buffer.append"
+_APPENDS = tuple(f'{{"type":{space}"{_APPEND}"' for space in ("", " "))
 #: The agent's sound.
 AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 #: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
@@ -75,20 +77,22 @@ class LiveConversation:
         self._last = self._start  # µs, of the latest event's run
         self._stamping = threading.RLock()
         self._latest: ParentRun = self.family.root
-        self._next: ParentRun | None = None  # for who waits for the next event
-        self._seen: dict[str, _Seen] = {}  # by event id
-        self._seen_before: dict[str, _Seen] = {}  # those it held until there were enough
+        self._next: Pin | None = None  # for who waits for the next event
+        self._seen: dict[object, _Seen] = {}  # by event id
+        self._seen_before: dict[object, _Seen] = {}  # those it held until there were enough
         self._nameless: tuple[object, ParentRun | None] = (None, None)  # the latest frame that had no id
         self._dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
         self._gaps = Gaps()
         self._closed = False
-        self._lost: BaseException | None = None
+        #: What receiving failed with the last time, if it did.
+        self.lost_with: BaseException | None = None
         self._worker: Worker = worker()
         self._open()
 
     def _open(self) -> None:
         self._worker.open[id(self)] = self
         self._session = _session(self._options, self.family, self._worker, self.guard)
+        self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
         self._worker.insist(self.guard, self._session.opened)
         if self._options.journal:
             begin_in_background(self.family.root.client)
@@ -118,39 +122,40 @@ class LiveConversation:
         if self._closed:
             return
         speaking = self._ask_speaking() if name == "input_audio_buffer.speech_started" else None
+        size = len(frame) if isinstance(frame, (bytes, str)) else 0
+        has_id = isinstance(event_id, str)
         with self._stamping:  # events of several threads keep one order
-            run = self._put_frame(frame, name, event_id, arrived, speaking)
+            known = self._seen.get(event_id) or self._seen_before.get(event_id) if has_id else None
+            # Nothing forbids a peer to use an id twice: only the same event is the same.
+            if known is not None and known[0] == name and known[1] == size:
+                run = known[2]
+            elif not has_id and frame is self._nameless[0]:
+                run = self._nameless[1]
+            else:
+                run = self._put_frame(frame, size, name, arrived, speaking)
+                if not has_id:
+                    self._nameless = (frame, run)
+                else:
+                    self._seen[event_id] = (name, size, run)
+                    if len(self._seen) >= REMEMBERED_EVENTS:
+                        self._seen_before, self._seen = self._seen, {}
         self._become(run)
 
     def _put_frame(
-        self, frame: object, name: str, event_id: object, arrived: float, speaking: bool | None
+        self, frame: object, size: int, name: str, arrived: float, speaking: bool | None
     ) -> ParentRun | None:
-        """Hand a frame over, unless it was before; its run when it has one."""
-        if isinstance(event_id, str):
-            size = len(frame) if isinstance(frame, (bytes, str)) else 0
-            known = self._seen.get(event_id) or self._seen_before.get(event_id)
-            # Nothing forbids a peer to use an id twice: only the same event is the same.
-            if known is not None and known[0] == name and known[1] == size:
-                return known[2]
-        elif frame is self._nameless[0]:
-            return self._nameless[1]
-        run: ParentRun | None = None
+        """Hand a frame over; its run when it has one."""
+        t = arrived - self._began
         if name in AUDIO_DELTAS:
-            self._put_audio(_size(frame, "delta"), self._session.server_frame, frame, arrived - self._began, None, None)
-        elif name.endswith(".delta"):
-            self._put_event(self._session.server_frame, frame, arrived - self._began, None, None, light=True)
-        else:
-            expected, self._next = self._next, None
-            run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name), expected)
-            self._lost = None
-            light = self._worker.is_crowded and weight_of(name) is Weight.STRUCTURE
-            self._put_event(self._session.server_frame, frame, arrived - self._began, run, speaking, light=light)
-        if isinstance(event_id, str):
-            self._seen[event_id] = (name, size, run)
-            if len(self._seen) >= REMEMBERED_EVENTS:
-                self._seen_before, self._seen = self._seen, {}
-        else:
-            self._nameless = (frame, run)
+            self._put_audio(size or _size(frame, "delta"), self._server_frame, frame, t, None, None)
+            return None
+        if name.endswith(".delta"):
+            self._put_event(self._server_frame, frame, t, None, None, light=True)
+            return None
+        run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name))
+        self.lost_with = None
+        light = self._worker.is_crowded and weight_of(name) is Weight.STRUCTURE
+        self._put_event(self._server_frame, frame, t, run, speaking, light=light)
         return run
 
     def malformed(self, frame: object, reason: str, arrived: float) -> None:
@@ -161,27 +166,43 @@ class LiveConversation:
                 run = self._stamp("malformed_frame", arrived, None, "")
                 self._put_event(self._session.malformed_frame, frame, reason, arrived - self._began, run)
 
-    def client_event(self, event: object, sent: float) -> None:
+    def chunk(self, event: object, sent: float) -> bool:
+        """A chunk of the microphone was sent; False, and nothing done, when the event is none.
+
+        There are more of them than of anything else.
+        """
+        if type(event) is dict:
+            if event.get("type") != _APPEND:
+                return False
+            audio = event.get("audio")
+            # The caller may use the same dict again for the next chunk.
+            frame: object = {"type": _APPEND, "audio": audio}
+            size = len(audio) if type(audio) is str else 0
+        elif type(event) is str and event.startswith(_APPENDS):
+            frame, size = event, len(event)
+        else:
+            return False
         if self._closed:
+            return True
+        t = sent - self._began
+        if self._gaps.waiting or not self._worker.put_audio(size, self.guard, self._client_frame, frame, t):
+            self._put_late_audio(size, self._client_frame, frame, t)
+        return True
+
+    def client_event(self, event: object, sent: float) -> None:
+        """The application sent an event."""
+        if self.chunk(event, sent) or self._closed:
             return
         t = sent - self._began
-        if type(event) is dict and event.get("type") == "input_audio_buffer.append":
-            # The caller may use the same dict again for the next chunk.
-            append = {"type": "input_audio_buffer.append", "audio": event.get("audio")}
-            self._put_audio(_size(append, "audio"), self._session.client_frame, append, t)
-            return
-        if isinstance(event, str) and event.startswith(_APPENDS):
-            self._put_audio(len(event), self._session.client_frame, event, t)
-            return
         parsed = _settled(event)
-        if parsed is not None and parsed.name == "input_audio_buffer.append":
-            self._put_audio(_size(parsed.body, "audio"), self._session.client_frame, parsed.body, t)
+        if parsed is not None and parsed.name == _APPEND:
+            self._put_audio(_size(parsed.body, "audio"), self._client_frame, parsed.body, t)
             return
         if parsed is not None and parsed.name == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
                 self.family.answered(call_id)
-        self._put_event(self._session.client_frame, parsed.body if parsed else None, t)
+        self._put_event(self._client_frame, parsed.body if parsed else None, t)
 
     def audio(self, channel: int, pcm: object, at: float | None) -> None:
         if self._closed:
@@ -244,19 +265,19 @@ class LiveConversation:
     def expect(self) -> None:
         """Somebody begins to wait for an event: until it arrives, its parent is what it was.
 
-        The run is set in the caller's own context, and filled where the event arrives, which may be in
-        another task.
+        The pin is set in the caller's own context, and stands for the event's run from when that arrives, which may
+        be in another task.
         """
         if self._closed:
             return
         waiting = self._next
         if waiting is None:
-            waiting = self._next = self._latest.stand_in()
-        context.set_parent(waiting)
+            waiting = self._next = Pin(self._latest)
+        set_pin(waiting)
 
     def lost(self, error: BaseException) -> None:
         """Receiving failed: an error if the conversation ends with it, not if it reconnects."""
-        self._lost = error
+        self.lost_with = error
 
     @property
     def is_closed(self) -> bool:
@@ -282,7 +303,7 @@ class LiveConversation:
                 return
             self._closed = self.family.ended = True
         self._worker.open.pop(id(self), None)
-        message = describe(error) or describe(self._lost)
+        message = describe(error) or describe(self.lost_with)
         end = (time.monotonic() - self._began, message, self._dropped)
         self._put_behind_gaps(self._worker.insist, self._session.closed, end)
 
@@ -300,24 +321,25 @@ class LiveConversation:
             )
         return float(at) - self._began
 
-    def _stamp(
-        self, name: str, arrived: float, frame: object, kind: str, expected: ParentRun | None = None
-    ) -> ParentRun:
+    def _stamp(self, name: str, arrived: float, frame: object, kind: str) -> ParentRun:
         """The run of an event that arrived then; who asks for it holds the lock.
 
         Start times strictly increase: the trace's order is arrival.
         """
         self._last = max(self._last + 1, self._start + int((arrived - self._began) * 1_000_000))
-        return self.family.event(name, self._last, frame, kind, expected)
+        return self.family.event(name, self._last, frame, kind)
 
     def _become(self, run: ParentRun | None) -> None:
         """Traced work from here on nests under ``run``, or under what it did before the delta."""
-        if run is not None:
+        waiting, pin = self._next, current_pin()
+        if run is None:
+            if pin is waiting:
+                self._next = None  # what has it now keeps what it stands for, whatever arrives later
+        else:
             self._latest = run
-            waiting, self._next = self._next, None
             if waiting is not None:
-                waiting.fill(run)
-        if context.pinned() is not self._latest:
+                self._next, waiting.run = None, run
+        if pin is None or pin.run is not self._latest:
             context.set_parent(self._latest)
 
     def _ask_speaking(self) -> bool | None:
@@ -341,11 +363,13 @@ class LiveConversation:
             self._dropped["dropped_events"] += 1
 
     def _put_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> None:
-        if self._gaps.waiting and self._worker.takes_audio:
-            taken = self._put_behind_gaps(partial(self._worker.put_audio, size), work, arguments)
-        else:
-            taken = self._worker.put_audio(size, self.guard, work, *arguments)
-        if not taken:
+        if self._gaps.waiting or not self._worker.put_audio(size, self.guard, work, *arguments):
+            self._put_late_audio(size, work, *arguments)
+
+    def _put_late_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> None:
+        """There is no room for it, or was none for what came before it."""
+        put = partial(self._worker.put_audio, size)
+        if not self._worker.takes_audio or not self._put_behind_gaps(put, work, arguments):
             self._dropped["dropped_audio_chunks"] += 1
             self.guarded(self._gaps.note, work.__name__, *arguments)
 
@@ -369,6 +393,10 @@ def _size(frame: object, field: str) -> int:
     """About how many bytes of sound a frame has, whose ``field`` that is."""
     sound = frame.get(field) if isinstance(frame, dict) else frame
     return len(sound) if isinstance(sound, (str, bytes)) else 0
+
+
+def _length(frame: object) -> int:
+    return len(frame) if isinstance(frame, (bytes, str)) else 0
 
 
 def _settled(event: object) -> Event | None:

@@ -1,12 +1,13 @@
 """The run trees that the caller's own traced work hangs below.
 
-Each is a copy of the conversation's root with another identity, made in a few microseconds on the
-caller's thread; the run itself is sent by the worker. LangSmith's ``@traceable`` and ``trace`` ask their
-parent for a child, which is where a user's own tool run is seen at birth and given its call's id.
+Each is a copy of the conversation's root with another identity, made when somebody looks at it, as there is one
+for every event and hardly any is looked at; the run itself is sent by the worker. LangSmith's ``@traceable`` and
+``trace`` ask their parent for a child, which is where a user's own tool run is seen at birth and given its call's id.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -63,14 +64,14 @@ class Family:
         self._answered: set[str] = set()
         self._announcers: deque[ParentRun] = deque(maxlen=REMEMBERED)
 
-    def event(
-        self, name: str, microseconds: int, frame: object, kind: str, expected: ParentRun | None = None
-    ) -> ParentRun:
-        """The run of an event that arrived then, which the one that was ``expected`` becomes."""
-        run = derive(self.root, name, "chain", time_of(microseconds), uuid7(microseconds), into=expected)
+    def event(self, name: str, microseconds: int, frame: object, kind: str) -> ParentRun:
+        """The run of an event that arrived then."""
+        run = ParentRun.__new__(Unmade)
         if kind in ANNOUNCING:
-            run.__dict__["frame"] = frame
+            _set(run, "__dict__", {_STAMP: Stamp(self, name, microseconds, frame)})
             self._announcers.append(run)
+        else:
+            _set(run, "__dict__", {_STAMP: Stamp(self, name, microseconds, None)})
         return run
 
     def tool(self, call_id: str, latest: ParentRun) -> RunTree:
@@ -170,17 +171,6 @@ class ParentRun(RunTree):
             self.__dict__["calls_"] = calls
         return calls
 
-    def stand_in(self) -> ParentRun:
-        """What is this run until it becomes another, for whoever captures it before an event arrives.
-
-        Its fields are this run's own, not a copy, as another's take their place.
-        """
-        return _filled(self, self.__dict__)
-
-    def fill(self, run: ParentRun) -> None:
-        """Become that run."""
-        _set(self, "__dict__", run.__dict__)
-
     def create_child(self, *args: Any, **kwargs: Any) -> RunTree:
         """LangSmith's own, for the caller's work; the child gets what every run of the conversation has."""
         if kwargs.get("start_time") is None:
@@ -233,6 +223,77 @@ class ParentRun(RunTree):
         return holding.hold(call)
 
 
+class Stamp:
+    """What the run of an event is made of."""
+
+    __slots__ = ("_fields", "_id", "family", "frame", "microseconds", "name")
+
+    def __init__(self, family: Family, name: str, microseconds: int, frame: object) -> None:
+        self.family = family
+        self.name = name
+        self.microseconds = microseconds
+        self.frame = frame
+        self._id: UUID | None = None
+        self._fields: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> UUID:
+        with _looking:  # two threads may look at once
+            return self._made_id()
+
+    def fields(self) -> dict[str, Any]:
+        """Those of the run; to be asked for with :data:`_looking`."""
+        if self._fields is None:
+            start = time_of(self.microseconds)
+            self._fields = _fields_below(self.family.root, self.name, "chain", start, self._made_id())
+            if self.frame is not None:
+                self._fields["frame"] = self.frame
+        return self._fields
+
+    def _made_id(self) -> UUID:
+        if self._id is None:
+            self._id = uuid7(self.microseconds)
+        return self._id
+
+
+class Unmade(ParentRun):
+    """The run of an event at which nobody has looked: it becomes a :class:`ParentRun` when somebody does."""
+
+    def __getattribute__(self, name: str) -> Any:
+        # The worker asks every one of them for these.
+        if name in _STAMPED:
+            stamp = _get(self, "__dict__").get(_STAMP)
+            if stamp is not None:
+                return _STAMPED[name](stamp)
+        _make(self)
+        return getattr(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _make(self)
+        setattr(self, name, value)
+
+
+_get, _set = object.__getattribute__, object.__setattr__  # past pydantic's own, and ours
+_STAMP = "stamp"
+_STAMPED: dict[str, Callable[[Stamp], Any]] = {
+    "id": lambda stamp: stamp.id,
+    "name": lambda stamp: stamp.name,
+    "start_time": lambda stamp: time_of(stamp.microseconds),
+}
+_looking = threading.Lock()
+
+
+def _make(run: ParentRun) -> None:
+    with _looking:
+        if type(run) is ParentRun:
+            return  # by another thread
+        stamp = _get(run, "__dict__").get(_STAMP)
+        if stamp is not None:  # a copy of one has all of it
+            _set(run, "__dict__", stamp.fields())
+            _complete(run, stamp.family.root)
+        _set(run, "__class__", ParentRun)
+
+
 def adopt(run: RunTree, family: Family, *, ours: bool = True, at_work: bool = False) -> ParentRun:
     """Make a run tree of LangSmith's one whose children are seen; ``ours`` or the user's own."""
     run.__class__ = ParentRun
@@ -241,13 +302,15 @@ def adopt(run: RunTree, family: Family, *, ours: bool = True, at_work: bool = Fa
     return run
 
 
-def derive(
-    parent: ParentRun, name: str, run_type: str, start: datetime, run_id: UUID, *, into: ParentRun | None = None
-) -> ParentRun:
-    """A child of ``parent``, without the 23 µs that constructing a run tree takes; ``into`` becomes it, if given.
+def derive(parent: ParentRun, name: str, run_type: str, start: datetime, run_id: UUID) -> ParentRun:
+    """A child of ``parent``, without the 23 µs that constructing a run tree takes.
 
     It carries what every run of the conversation does, and nothing else of its parent's.
     """
+    return _filled(parent, _fields_below(parent, name, run_type, start, run_id))
+
+
+def _fields_below(parent: ParentRun, name: str, run_type: str, start: datetime, run_id: UUID) -> dict[str, Any]:
     fields = parent.__dict__.copy()
     family: Family = fields["family"]
     fields["parent_run_id"] = fields["id"]
@@ -268,21 +331,21 @@ def derive(
         del fields["frame"]
     if "calls_" in fields:
         del fields["calls_"]
-    if into is None:
-        return _filled(parent, fields)
-    _set(into, "__dict__", fields)
-    return into
+    return fields
 
 
 def _filled(like: ParentRun, fields: dict[str, Any]) -> ParentRun:
-    """A run with what pydantic's own constructor would have set."""
     run = ParentRun.__new__(ParentRun)
     _set(run, "__dict__", fields)
-    _set(run, "__pydantic_fields_set__", like.__pydantic_fields_set__.copy())
-    _set(run, "__pydantic_extra__", None)
-    _set(run, "__pydantic_private__", _PRIVATE.copy())
+    _complete(run, like)
     return run
 
 
-_set = object.__setattr__  # past pydantic's own
+def _complete(run: ParentRun, like: ParentRun) -> None:
+    """Give it what pydantic's own constructor would have set beside the fields."""
+    _set(run, "__pydantic_fields_set__", like.__pydantic_fields_set__.copy())
+    _set(run, "__pydantic_extra__", None)
+    _set(run, "__pydantic_private__", _PRIVATE.copy())
+
+
 _PRIVATE = {name: attribute.get_default() for name, attribute in RunTree.__private_attributes__.items()}

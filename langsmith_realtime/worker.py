@@ -6,7 +6,6 @@ last, and each conversation says on its root how much it lost.
 
 from __future__ import annotations
 
-import math
 import os
 import queue
 import threading
@@ -30,7 +29,7 @@ LIMIT = 200_000
 STRUCTURE_LIMIT = 150_000
 #: How long the worker lets work gather between two looks, in seconds; waking up for each entry would
 #: make the caller's thread wait for ours.
-NAP = 0.02
+NAP = 0.08
 #: How often what waited for company is handed on and written down, in seconds; and at least, while there is other work:
 #: who comes late is worth less than who comes together.
 TICK, LATEST_TICK = 0.08, 1.0
@@ -61,23 +60,31 @@ class Worker:
         self._behind: set[Callable[[], None]] = set()
         self._ticked = time.perf_counter()
 
+    def insist(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
+        """Have ``work(*arguments)`` done, however much waits: for what each conversation does once, the first to begin.
+
+        Always True.
+        """
+        if self._thread is None:
+            self._start()
+        self._queue.put((guard, work, arguments, 0))
+        return True
+
     def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
-        """Have ``work(*arguments)`` done; False when the queue is full and it was dropped."""
-        return self._put_below(LIMIT, guard, work, arguments)
+        """The same, for what comes after that; False when the queue is full and it was dropped."""
+        if self._queue.qsize() >= LIMIT:
+            return False
+        self._queue.put((guard, work, arguments, 0))
+        return True
 
     def put_audio(self, size: int, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
         """Like :meth:`put`, for ``size`` bytes of audio: dropped earlier."""
-        if self._sound - self._sound_done >= AUDIO_BYTES:
+        if self._queue.qsize() >= AUDIO_LIMIT or self._sound - self._sound_done >= AUDIO_BYTES:
             return False
-        taken = self._put_below(AUDIO_LIMIT, guard, work, arguments, size)
-        if taken:
-            # Two threads at once may count one of them: that is forgotten as soon as nothing waits.
-            self._sound += size
-        return taken
-
-    def insist(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
-        """Like :meth:`put`, for what each conversation does once, and cannot be without: never dropped."""
-        return self._put_below(math.inf, guard, work, arguments)
+        # Two threads at once may count one of them: that is forgotten as soon as nothing waits.
+        self._sound += size
+        self._queue.put((guard, work, arguments, size))
+        return True
 
     @property
     def takes_audio(self) -> bool:
@@ -88,16 +95,6 @@ class Worker:
     def is_crowded(self) -> bool:
         """Whether there is only room for what matters."""
         return self._queue.qsize() >= STRUCTURE_LIMIT
-
-    def _put_below(
-        self, limit: float, guard: Guard, work: Callable[..., None], arguments: tuple[Any, ...], size: int = 0
-    ) -> bool:
-        if self._queue.qsize() >= limit:
-            return False
-        if self._thread is None:
-            self._start()
-        self._queue.put((guard, work, arguments, size))
-        return True
 
     def later(self, work: Callable[[], None]) -> None:
         """Have it done once, with the next tick; for what may wait for company. From the worker alone."""

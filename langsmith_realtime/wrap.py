@@ -206,7 +206,7 @@ class AsyncTracing(_Block[C]):
     def _tap_sending(self, name: str, live: LiveConversation) -> Callable[..., Any]:
         connection, methods = self._connection, _methods(self._connection, name)
 
-        async def send(event: Any, *arguments: Any, **more: Any) -> Any:
+        async def send_and_tell(event: Any, *arguments: Any, **more: Any) -> Any:
             sent = time.monotonic()
             try:
                 result = await getattr(methods, name)(connection, event, *arguments, **more)
@@ -218,6 +218,18 @@ class AsyncTracing(_Block[C]):
             except Exception as error:
                 live.guard.report("client_event", error)
             return result
+
+        def send(event: Any, *arguments: Any, **more: Any) -> Awaitable[Any]:
+            # Whether sound arrives is not waited for: a coroutine more would cost as much as all that is done with it.
+            try:
+                is_sound = live.lost_with is None and live.chunk(event, time.monotonic())
+            except Exception as error:
+                live.guard.report("chunk", error)
+                is_sound = False
+            if not is_sound:
+                return send_and_tell(event, *arguments, **more)
+            sending: Awaitable[Any] = getattr(methods, name)(connection, event, *arguments, **more)
+            return sending
 
         return send
 

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -199,6 +200,39 @@ def test_work_during_deltas_stays_under_the_last_event_that_has_a_run(tracing: C
     with RealtimeServer(Script([Turn(Say("Hello."))], speed=0)) as server:
         asyncio.run(talk(server))
     assert the_tree(tracing)["response.content_part.added"].names() == ["look_outside"]
+
+
+def test_a_task_started_on_a_delta_stays_under_what_was_there_then(tracing: Collector) -> None:
+    under: Counter[str] = Counter()
+
+    async def talk(server: RealtimeServer) -> None:
+        async with (
+            async_client(server).realtime.connect(model="gpt-realtime") as raw,
+            wrap_realtime(raw) as connection,
+        ):
+            latest, started = "", []
+            finish = asyncio.Event()
+
+            async def work() -> None:
+                await finish.wait()
+                look_outside("Paris")
+
+            await connection.response.create()
+            async for event in connection:
+                if event.type.endswith(".delta"):
+                    under[latest] += 1
+                    started.append(asyncio.create_task(work()))
+                else:
+                    latest = event.type
+                if event.type == "response.done":
+                    break
+            finish.set()
+            await asyncio.gather(*started)
+
+    with RealtimeServer(Script([Turn(Say("Hello, how are you?"))], speed=0)) as server:
+        asyncio.run(talk(server))
+    assert under
+    assert Counter(node.run.name for node in the_tree(tracing).children for _ in node.find("look_outside")) == under
 
 
 def test_two_conversations_taking_turns_in_one_task_never_mix(tracing: Collector) -> None:

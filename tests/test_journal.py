@@ -68,6 +68,26 @@ def test_lines_and_sound_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert story.sound({"offset": 4, "bytes": 4}) == b"\5\0\0\0"
 
 
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("langsmith_realtime.journal.OPEN_SOUNDS", 2)
+    before = open_files()
+    journals = [begun(tmp_path, f"{NAME[:-1]}{number}") for number in range(4)]
+    for _ in range(2):
+        for number, journal in enumerate(journals):
+            journal.write({"event": journal.place(bytes([number] * 10))})
+            journal.flush()
+    assert open_files() == before + 4 + 2
+    for number, journal in enumerate(journals):
+        journal.leave()
+        story = Story(journal.folder)
+        assert [story.sound(line["event"]) for line in story.entries()] == 2 * [bytes([number] * 10)]
+    assert open_files() == before
+
+
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (journal.folder.parent, journal.folder)]

@@ -80,6 +80,18 @@ def test_the_root_says_how_many_runs_the_server_refused(
     assert "HTTP 422" in root.metadata["recording_error"]
 
 
+def test_a_full_batch_waits_for_nobody(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sender, "LINGER", 600.0)
+    monkeypatch.setattr(sender, "BATCH_RUNS", 20)
+    with SessionTracer() as tracer:
+        for number in range(19):  # and the root
+            tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
+        deadline = time.monotonic() + 30
+        while len(tracing.runs()) < 20 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(tracing.runs()) == 20
+
+
 @pytest.mark.parametrize("replicas", [None, [{"project_name": "one"}]])
 def test_a_run_that_cannot_be_written_down_costs_itself_alone(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, replicas: Any

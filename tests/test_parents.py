@@ -1,0 +1,98 @@
+"""The runs that the caller's work hangs below, before and after somebody looks at them."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+
+import pytest
+from langsmith import RunTree
+
+from langsmith_realtime.guard import Guard
+from langsmith_realtime.ids import microseconds_of, start_of
+from langsmith_realtime.options import Options
+from langsmith_realtime.parents import Family, ParentRun, Unmade
+from langsmith_realtime.root import begin
+
+pytestmark = pytest.mark.usefixtures("tracing")
+
+
+@pytest.fixture
+def family() -> Family:
+    return begin(Options.of(thread_id="t-1", tags=["shop"]), Guard())
+
+
+def an_event(family: Family, name: str = "session.updated") -> ParentRun:
+    return family.event(name, microseconds_of(family.root.start_time) + 20_000, {"type": name}, name)
+
+
+def test_an_events_run_is_made_when_somebody_looks_at_it(family: Family) -> None:
+    run = an_event(family)
+    assert isinstance(run, RunTree)
+    assert (run.name, microseconds_of(run.start_time)) == (
+        "session.updated",
+        microseconds_of(family.root.start_time) + 20_000,
+    )
+    known = run.id
+    assert type(run) is Unmade  # that is all that is asked of most of them
+    assert run.tags == ["shop"]
+    assert type(run) is ParentRun
+    assert run.id == known
+    assert run.parent_run_id == run.trace_id == family.root.id
+    assert run.dotted_order.startswith(f"{family.root.dotted_order}.")
+    assert run.dotted_order.endswith(str(known))
+    assert start_of(run.dotted_order) == run.start_time
+    assert (run.extra or {})["metadata"] == {"thread_id": "t-1"}
+
+
+def test_what_is_set_of_one_stays_set(family: Family) -> None:
+    run = an_event(family)
+    run.error = "no"
+    assert (run.error, run.name) == ("no", "session.updated")
+
+
+@pytest.mark.parametrize("copied", [copy.copy, RunTree.model_copy])
+def test_a_copy_of_one_is_one(family: Family, copied: Callable[[ParentRun], ParentRun]) -> None:
+    run = an_event(family)
+    other = copied(run)
+    assert (other.id, other.name, other.tags) == (run.id, run.name, run.tags)
+    other.name = "other"
+    assert run.name == "session.updated"
+
+
+def test_two_who_look_at_once_see_the_same(family: Family) -> None:
+    for _ in range(200):
+        run = an_event(family)
+        seen: list[object] = []
+        barrier = threading.Barrier(3)
+
+        def look(run: ParentRun = run, barrier: threading.Barrier = barrier, seen: list[object] = seen) -> None:
+            barrier.wait()
+            seen.append((run.id, id(run.tags), run.dotted_order))
+
+        threads = [threading.Thread(target=look) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(set(seen)) == 1
+
+
+def test_one_at_which_nobody_looked_is_gone_without_a_collection(family: Family) -> None:
+    gc.disable()
+    try:
+        gone = weakref.ref(an_event(family))
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_one_that_announces_a_call_knows_it(family: Family) -> None:
+    name = "response.function_call_arguments.done"
+    frame = {"type": name, "call_id": "call_1", "name": "lookup", "arguments": "{}"}
+    run = family.event(name, microseconds_of(family.root.start_time), frame, name)
+    assert [(call.call_id, call.name) for call in run.calls()] == [("call_1", "lookup")]
+    assert run.calls() is run.calls()
