@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
 from bench import accuracy, conversation, report
-from bench.alternating import Process, take_turns
 from bench.collecting import Counting
 from bench.neighbours import Neighbours
 from bench.report import Results
 from bench.ways import WAYS
 
-#: Ways that trace, whose growth is of interest.
-GROWING = ("plain", "langsmith", "ours")
+#: Ways whose growth is of interest.
+GROWING = ("langsmith", "ours")
 #: Turns of each of many conversations at once.
 PACED_TURNS = 2
 
@@ -36,45 +37,38 @@ class Bench:
             conversation.make(path, turns)
         return path
 
-    def alternating(self, ways: list[str], turns: int, repeat: int) -> Results:
-        """Every way, in turns; as often as wished."""
+    def compared(self, ways: list[str], turns: int, repeat: int) -> Results:
+        """Every way beside the plain loop, as often as wished."""
         path = self.conversation(turns)
-        rounds = []
-        for _ in range(repeat):
-            with ExitStack() as stack:
-                stack.enter_context(Neighbours())
-                started = {way: self._started(stack, "bench.loops", way, path, self._busy) for way in ways}
-                take_turns([process for process, _ in started.values()])
-                rounds.append({way: _result(*of_it) for way, of_it in started.items()})
-        return {way: _middle([results[way] for results in rounds]) for way in ways}
+        with Neighbours():
+            rounds = [[self._measured("bench.loops", way, path, self._busy) for way in ways] for _ in range(repeat)]
+        return {way: _middle(list(runs)) for way, runs in zip(ways, zip(*rounds, strict=True), strict=True)}
 
     def at_once(self, count: int) -> Results:
         path = self.conversation(PACED_TURNS)
-        results = {}
-        for way in GROWING:
-            with ExitStack() as stack:
-                process, counting = self._started(stack, "bench.paced", way, path, count)
-                process.begin()
-                results[way] = _result(process, counting)
-        return results
+        return {way: self._measured("bench.paced", way, path, count) for way in ("plain", *GROWING)}
 
-    def _started(self, stack: ExitStack, module: str, way: str, path: Path, more: object) -> tuple[Process, Counting]:
-        counting = stack.enter_context(Counting())
-        environment = {
-            "LANGSMITH_ENDPOINT": counting.url,
-            "LANGSMITH_API_KEY": "local",
-            "LANGSMITH_TRACING": "true",
-            "LANGSMITH_REALTIME_DIR": str(self._folder / "journals"),  # nobody else's conversations are recovered
-        }
-        process = Process([module, way, str(path), str(more)], environment)
-        stack.callback(process.kill)
-        counting.counted()  # the warm-up
-        return process, counting
-
-
-def _result(process: Process, counting: Counting) -> dict[str, float]:
-    """What a process measured, and what of it reached its collector."""
-    return {**json.loads(process.said()), **counting.counted()}
+    def _measured(self, module: str, way: str, path: Path, more: object) -> dict[str, float]:
+        """What a process measured, and what of it reached its collector after it was warm."""
+        with Counting() as counting:
+            environment = {
+                **os.environ,
+                "LANGSMITH_ENDPOINT": counting.url,
+                "LANGSMITH_API_KEY": "local",
+                "LANGSMITH_TRACING": "true",
+                "LANGSMITH_REALTIME_DIR": str(self._folder / "journals"),  # nobody else's conversations are recovered
+            }
+            command = [sys.executable, "-m", module, way, str(path), str(more)]
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            assert process.stdout is not None
+            process.stdout.readline()  # it is ready
+            counting.counted()
+            said, _ = process.communicate("\n")
+            if process.returncode:
+                raise subprocess.CalledProcessError(process.returncode, command)
+            return {**json.loads(said), **counting.counted()}
 
 
 def _middle(runs: list[dict[str, float]]) -> dict[str, float]:
@@ -85,23 +79,23 @@ def _middle(runs: list[dict[str, float]]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--turns", type=int, default=100, help="spoken turns of 5 s each (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs, of which the median counts (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=2, help="runs, of which the median counts (default: %(default)s)")
     parser.add_argument(
         "--busy", type=float, default=0.5, help="for what part of the time the loop works (default: %(default)s)"
     )
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="(default: all)")
+    ways = [way for way in WAYS if way != "plain"]  # which is beside each of them
+    parser.add_argument("--ways", nargs="+", choices=ways, default=ways, help="(default: all)")
     parser.add_argument("--short", action="store_true", help="only the one comparison, not how it grows")
     parser.add_argument("--full", action="store_true", help="also 1,000 turns, and 500 conversations at once")
     options = parser.parse_args()
-    ways = list(dict.fromkeys(["plain", *options.ways]))
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(Path(folder), options.busy)
-        main_results = bench.alternating(ways, options.turns, options.repeat)
+        main_results = bench.compared(options.ways, options.turns, options.repeat)
         print(report.comparison(main_results, options.turns, options.repeat), flush=True)
         if options.short:
             return
         turns = [10, *([1000] if options.full else [])]
-        by_turns = {count: bench.alternating([w for w in GROWING if w in ways], count, 1) for count in turns}
+        by_turns = {count: bench.compared([way for way in GROWING if way in options.ways], count, 1) for count in turns}
         by_turns[options.turns] = main_results
         print(report.growth_with_turns(by_turns), flush=True)
         counts = [1, 10, 100, *([500] if options.full else [])]

@@ -20,7 +20,8 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from bench import conversation
 from bench.collecting import Counting
 from bench.conversation import microphone, timed_frames
-from bench.loops import ConversationTime, MemorySocket, Stalls
+from bench.loops import MemorySocket, Stalls
+from bench.passing import ConversationTime
 from langsmith_realtime import flush, wrap_realtime
 from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
 from tests.audio_kit import RATE, laid_out, wire

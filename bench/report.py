@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from statistics import median
 
 #: What was measured, by way.
 Results = Mapping[str, Mapping[str, float]]
@@ -14,6 +15,8 @@ TITLES = {
     "langsmith": "LangSmith's `wrap_realtime`",
     "ours": "ours, with its recording",
 }
+
+_TIMES = ("delta_us", "other_us", "append_us", "loop_s", "stall_ms")
 
 #: What each ratio should be at most; against LangSmith's integration in the same run.
 TARGETS = {
@@ -27,10 +30,11 @@ TARGETS = {
 
 def comparison(results: Results, turns: int, repeat: int) -> str:
     """One conversation, handled in each of the ways."""
-    plain = results["plain"]
-    events = _events(plain)
+    one = next(iter(results.values()))
+    plain = {key: median(result[f"plain_{key}"] for result in results.values()) for key in _TIMES}
+    size = f"{_events(one):.0f} events, {one['appends']:.0f} chunks sent"
     lines = [
-        f"\n{turns} turns of 5 s, {events:.0f} events, {plain['appends']:.0f} chunks sent; median of {repeat} runs\n",
+        f"\n{turns} turns of 5 s, {size}; median of {repeat} runs\n",
         *_table(
             (
                 "",
@@ -45,22 +49,30 @@ def comparison(results: Results, turns: int, repeat: int) -> str:
                 "operations per run",
                 "bytes per run",
             ),
-            (
+            [
                 (
-                    TITLES[way],
-                    _added(result, plain, "delta_us", ".1f"),
-                    _added(result, plain, "other_us", ".1f"),
-                    _added(result, plain, "append_us", ".1f"),
-                    f"{(result['loop_s'] - (0 if way == 'plain' else plain['loop_s'])) / events * 1e6:.1f}",
-                    _added(result, plain, "process_s", ".2f"),
-                    f"{result['stall_ms']:.1f}",
-                    f"{result['memory_mb']:.1f}",
-                    f"{result['runs']:.0f}",
-                    f"{result['operations'] / max(result['runs'], 1):.2f}",
-                    f"{result['sent_bytes'] / max(result['runs'], 1):.0f}",
-                )
-                for way, result in results.items()
-            ),
+                    TITLES["plain"],
+                    *(f"{plain[key]:.1f}" for key in _TIMES[:3]),
+                    f"{plain['loop_s'] / _events(one) * 1e6:.1f}",
+                    f"{plain['loop_s']:.2f}",
+                    f"{plain['stall_ms']:.1f}",
+                    *["", "0", "", ""],
+                ),
+                *(
+                    (
+                        TITLES[way],
+                        *(f"{_added(result, key):.1f}" for key in _TIMES[:3]),
+                        f"{_added(result, 'loop_s') / _events(result) * 1e6:.1f}",
+                        f"{_process_s(result):.2f}",
+                        f"{result['stall_ms']:.1f}",
+                        f"{result['memory_mb']:.1f}",
+                        f"{result['runs']:.0f}",
+                        f"{result['operations'] / max(result['runs'], 1):.2f}",
+                        f"{result['sent_bytes'] / max(result['runs'], 1):.0f}",
+                    )
+                    for way, result in results.items()
+                ),
+            ],
         ),
         "\nCPU of the first row is the loop's own; in the others it is what tracing adds to it. Bytes are on the wire,",
         "the recording included.",
@@ -71,47 +83,40 @@ def comparison(results: Results, turns: int, repeat: int) -> str:
 
 
 def _ratios(results: Results) -> list[str]:
-    plain, theirs, ours = results["plain"], results["langsmith"], results["ours"]
-
-    def added(key: str) -> float:
-        return (ours[key] - plain[key]) / (theirs[key] - plain[key])
+    theirs, ours = results["langsmith"], results["ours"]
 
     def each(key: str) -> float:
         return ours[key] / ours["runs"] / (theirs[key] / theirs["runs"])
 
     ratios = {
-        "CPU added to the loop's thread": added("loop_s"),
+        "CPU added to the loop's thread": _added(ours, "loop_s") / _added(theirs, "loop_s"),
         "longest stall of the loop": ours["stall_ms"] / theirs["stall_ms"],
-        "peak memory added": added("memory_mb"),
-        "CPU added to the process": added("process_s"),
+        "peak memory added": ours["memory_mb"] / theirs["memory_mb"],
+        "CPU added to the process": _process_s(ours) / _process_s(theirs),
         "operations for each run": each("operations"),
     }
     rows = [(title, f"{ratio:.2f}", f"{TARGETS[title]:.2f}") for title, ratio in ratios.items()]
-    rows.append(
-        ("CPU added to the loop, against the loop itself", f"{ours['loop_s'] / plain['loop_s'] - 1:.3f}", "0.05")
-    )
+    against = ours["loop_s"] / ours["plain_loop_s"] - 1
+    rows.append(("CPU added to the loop, against the loop itself", f"{against:.3f}", "0.05"))
     return _table(("ours against LangSmith's integration", "ratio", "target"), rows)
 
 
 def growth_with_turns(by_turns: Mapping[int, Results]) -> str:
     """How the cost of one conversation grows with its length."""
-    rows = []
-    for turns, results in sorted(by_turns.items()):
-        plain = results["plain"]
-        for way in ("langsmith", "ours"):
-            if way in results:
-                result = results[way]
-                rows.append(
-                    (
-                        f"{turns}",
-                        TITLES[way],
-                        f"{(result['loop_s'] - plain['loop_s']) / _events(plain) * 1e6:.1f}",
-                        _added(result, plain, "process_s", ".2f"),
-                        f"{result['stall_ms']:.1f}",
-                        f"{result['memory_mb']:.1f}",
-                        f"{result['sent_bytes'] / turns / 1e3:.0f}",
-                    )
-                )
+    rows = [
+        (
+            f"{turns}",
+            TITLES[way],
+            f"{_added(result, 'loop_s') / _events(result) * 1e6:.1f}",
+            f"{_process_s(result):.2f}",
+            f"{result['stall_ms']:.1f}",
+            f"{result['memory_mb']:.1f}",
+            f"{result['sent_bytes'] / turns / 1e3:.0f}",
+        )
+        for turns, results in sorted(by_turns.items())
+        for way, result in results.items()
+        if way in ("langsmith", "ours")
+    ]
     head = ("turns", "", "loop µs per event", "process s", "stall ms", "memory MB", "kB sent per turn")
     return "\n".join(["\nGrowth with turns (CPU: what tracing adds)\n", *_table(head, rows)])
 
@@ -135,12 +140,18 @@ def growth_with_conversations(by_count: Mapping[int, Results]) -> str:
     return "\n".join(["\nConversations at once, at real speed\n", *_table(head, rows)])
 
 
-def _events(plain: Mapping[str, float]) -> float:
-    return plain["deltas"] + plain["others"]
+def _events(result: Mapping[str, float]) -> float:
+    return result["deltas"] + result["others"]
 
 
-def _added(result: Mapping[str, float], plain: Mapping[str, float], key: str, form: str) -> str:
-    return format(result[key] if result is plain else result[key] - plain[key], form)
+def _added(result: Mapping[str, float], key: str) -> float:
+    """What tracing adds to what the plain loop beside it took."""
+    return result[key] - result[f"plain_{key}"]
+
+
+def _process_s(result: Mapping[str, float]) -> float:
+    """What it adds in all threads."""
+    return _added(result, "loop_s") + result["background_s"]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
