@@ -163,7 +163,9 @@ def talk_all(path: Path, starts: list[float]) -> int:
 
 
 def _until(moment: float) -> None:
-    time.sleep(max(0.0, moment - time.monotonic()))
+    left = moment - time.monotonic()
+    if left > 0:  # who is late does not wait in line for having slept
+        time.sleep(left)
 
 
 async def _converse_all(path: Path, starts: list[float]) -> int:

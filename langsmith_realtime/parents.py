@@ -7,6 +7,7 @@ for every event and hardly any is looked at; the run itself is sent by the worke
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -281,6 +282,15 @@ _STAMPED: dict[str, Callable[[Stamp], Any]] = {
     "start_time": lambda stamp: time_of(stamp.microseconds),
 }
 _looking = threading.Lock()
+
+
+def _look_again() -> None:
+    """After a fork: a thread that the child does not have may have looked."""
+    global _looking  # noqa: PLW0603
+    _looking = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_look_again)
 
 
 def _make(run: ParentRun) -> None:

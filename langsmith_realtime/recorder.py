@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from langsmith_realtime import progress, storage
-from langsmith_realtime.audio.compressed import FORMS, NEARLY, PIECE_S, WAV, Follower, Form
+from langsmith_realtime.audio.compressed import FORMS, PIECE_S, WAV, Form
+from langsmith_realtime.audio.following import NEARLY, Follower
 from langsmith_realtime.audio.playback import Playback
 from langsmith_realtime.audio.recording import FRAME_BYTES, Recording, Wav, private_directory
 from langsmith_realtime.audio.timeline import Joined

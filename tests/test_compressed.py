@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from langsmith_realtime.audio.compressed import FLAC, FORMS, OPUS, SMALL_OPUS, WAV, Encoder, Follower, Form
+from langsmith_realtime.audio import following
+from langsmith_realtime.audio.compressed import FLAC, FORMS, OPUS, SMALL_OPUS, WAV, Encoder, Form
+from langsmith_realtime.audio.following import Follower
 from langsmith_realtime.audio.recording import Wav
 from langsmith_realtime.audio.timeline import Write
 from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
@@ -174,7 +177,7 @@ def test_nothing_is_begun_when_the_recording_ended_before(wav: Wav, followers: C
     put(wav, USER, 0, numbered(RATE))
     follower.stop()
     follower.settled(RATE)
-    assert follower._thread is None
+    assert follower._encoders == {}
     wav.close(0)
     assert follower.finish(FLAC, wav.frames) is not None
 
@@ -184,3 +187,36 @@ def test_forms_take_the_rate_that_loses_nothing_or_else_their_highest() -> None:
         8_000, 12_000, 24_000, 24_000, 48_000, 48_000,
     ]  # fmt: skip
     assert WAV.rate(11_025) == FLAC.rate(11_025) == 11_025
+
+
+def test_one_thread_encodes_all_recordings(tmp_path: Path, followers: Callable[..., Follower]) -> None:
+    def encoders() -> int:
+        return sum(thread.name == "langsmith-realtime-encoder" for thread in threading.enumerate())
+
+    wavs = [Wav(tmp_path / f"{number}.wav", RATE) for number in range(8)]
+    behind = [followers(wav, FLAC) for wav in wavs]
+    for _ in range(3):
+        for number, (wav, follower) in enumerate(zip(wavs, behind, strict=True)):
+            put(wav, USER, 0, numbered(12 * RATE, first=number))
+            follower.settled(12 * RATE)
+            assert encoders() <= 1
+    until(lambda: all(follower._done == 12 * RATE for follower in behind))
+    for number, (wav, follower) in enumerate(zip(wavs, behind, strict=True)):
+        wav.close(0)
+        path = follower.finish(FLAC, wav.frames)
+        assert path is not None
+        assert np.array_equal(soundfile.read(path, dtype="int16")[0][:, USER], numbered(12 * RATE, first=number))
+
+
+def test_the_thread_ends_when_nothing_is_left_to_encode_and_begins_again(
+    wav: Wav, followers: Callable[..., Follower], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "IDLE", 0.01)
+    monkeypatch.setattr(following, "_encoding", following._Encoding())
+    follower = followers(wav, FLAC)
+    put(wav, USER, 0, numbered(12 * RATE))
+    for seconds in (4, 8, 12):
+        follower.settled(seconds * RATE)
+        until(lambda: follower._done == follower._settled)
+        until(lambda: not following._encoding._is_running)
+    wav.close(0)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import copy
 import gc
+import os
+import signal
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 
 import pytest
 from langsmith import RunTree
 
+from langsmith_realtime import parents
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of, start_of
 from langsmith_realtime.options import Options
@@ -79,6 +83,18 @@ def test_two_who_look_at_once_see_the_same(family: Family) -> None:
         for thread in threads:
             thread.join()
         assert len(set(seen)) == 1
+
+
+def test_a_child_process_may_look_whoever_looked_when_it_was_forked(family: Family) -> None:
+    run = an_event(family)
+    with parents._looking, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
+        child = os.fork()
+        if not child:
+            signal.alarm(10)  # ends it where it waits for ever
+            os._exit(0 if run.tags == ["shop"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert run.tags == ["shop"]
 
 
 def test_one_at_which_nobody_looked_is_gone_without_a_collection(family: Family) -> None:

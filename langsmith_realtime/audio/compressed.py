@@ -1,16 +1,9 @@
-"""Smaller forms of a recording: the WAV's sound as FLAC or Ogg Opus, encoded while the WAV still grows.
-
-The WAV stays the truth. What is read of it lies far enough behind to be settled; where that changed all
-the same, encoding starts over.
-"""
+"""Smaller forms of a recording: the WAV's sound as FLAC or Ogg Opus."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,15 +14,9 @@ import soundfile
 import soxr
 
 from langsmith_realtime.audio.recording import FRAME_BYTES, HEADER_BYTES
-from langsmith_realtime.guard import logger
 
 #: Seconds that are read and encoded at once.
 PIECE_S = 5
-#: The time that what was settled changes for which encoding is left for the end.
-STARTS = 3
-#: What part of the limit a form may reach before the next smaller one is begun. Opus takes over a second for a minute
-#: of sound, so it is not begun where FLAC will do; what is left of the time is enough for it to catch up many times.
-NEARLY = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,125 +126,3 @@ class Encoder:
             os.close(source)
         if self._target is not None:
             self._target.close()
-
-
-class Follower:
-    """The thread that encodes ``forms``, the largest first, behind a WAV that grows.
-
-    The first begins with the first :meth:`settled`, each other one when the form before it has reached
-    :data:`NEARLY` all of ``limit`` bytes; so at the end only a tail is left to do. What outgrows the limit is given up.
-    The worker calls; what is made of it in the end (:meth:`finish`, :meth:`discard`) any one thread may ask.
-    """
-
-    def __init__(self, source: Path, rate: int, forms: Sequence[Form], limit: float) -> None:
-        self._source, self._rate, self._forms, self._limit = source, rate, forms, limit
-        self._encoders: dict[Form, Encoder | None] = {}  # None: given up
-        self._changed = threading.Condition()
-        self._settled = self._done = self._starts = 0
-        self._stale = self._stopped = False
-        self._thread: threading.Thread | None = None
-
-    def settled(self, frames: int) -> None:
-        """The WAV is on disk, and will not change any more, up to that frame."""
-        with self._changed:
-            self._settled = frames
-            self._changed.notify_all()
-        if self._thread is None and not self._stopped:
-            self._thread = threading.Thread(target=self._follow, name="langsmith-realtime-encoder", daemon=True)
-            self._thread.start()
-
-    def start_over(self) -> None:
-        """It did change, and is on disk as it is now."""
-        with self._changed:
-            self._stale = True
-            self._starts += 1
-            self._done = 0
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        """The WAV is finished. Does not wait."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-
-    def finish(self, form: Form, frames: int) -> Path | None:
-        """The file of so many frames, encoded by now; None when it is larger than the limit.
-
-        Raises:
-            OSError: the disk is full, or gone.
-            soundfile.SoundFileError: the same, as libsndfile says it.
-        """
-        self._end()
-        encoder = self._encoder(form)
-        return None if encoder is None else encoder.finish(frames)
-
-    def discard(self, *, keep: Path | None = None) -> None:
-        """Remove the files but the one to keep."""
-        self._end()
-        self._forget(keep)
-
-    def _end(self) -> None:
-        self.stop()
-        if self._thread is not None:
-            self._thread.join()
-        if self._stale:
-            self._forget()
-
-    def _forget(self, keep: Path | None = None) -> None:
-        for encoder in self._encoders.values():
-            if encoder is not None and encoder.path != keep:
-                encoder.discard()
-        self._encoders.clear()
-        self._stale = False
-
-    def _encoder(self, form: Form) -> Encoder | None:
-        if form not in self._encoders:
-            self._encoders[form] = Encoder(self._source, form, self._rate)
-        return self._encoders[form]
-
-    def _follow(self) -> None:
-        if sys.platform == "linux":
-            # There a thread has a niceness of its own: the conversation goes first.
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
-        try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(self._has_work)
-                    if self._stopped:
-                        return
-                    if self._stale:
-                        self._forget()
-                    if self._starts >= STARTS:
-                        continue
-                    settled, starts = self._settled, self._starts
-                done = self._look(settled)
-                with self._changed:
-                    if starts == self._starts:
-                        self._done = done
-                        self._changed.notify_all()
-        except Exception as error:
-            # It is tried once more at the end, by who needs it.
-            logger.warning("the recording could not be encoded while it was made: %s", error)
-            self._stale = True
-
-    def _has_work(self) -> bool:
-        # What was encoded of what changed may be what nobody shall hear: it goes at once.
-        return self._stopped or self._stale or (self._done < self._settled and self._starts < STARTS)
-
-    def _look(self, settled: int) -> int:
-        """Encode one piece of every form that may be needed; how far all of them are."""
-        done = settled
-        for form in self._forms:
-            encoder = self._encoder(form)
-            if encoder is None:
-                continue
-            encoder.advance(settled)
-            done = min(done, encoder.frames)
-            size = encoder.size
-            if size > self._limit:
-                encoder.discard()
-                self._encoders[form] = None
-            elif size < self._limit * NEARLY:
-                break
-        return done
