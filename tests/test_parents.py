@@ -35,13 +35,13 @@ def an_event(family: Family, name: str = "session.updated") -> ParentRun:
 
 def test_an_events_run_is_made_when_somebody_looks_at_it(family: Family) -> None:
     run = an_event(family)
-    assert isinstance(run, RunTree)
     assert (run.name, microseconds_of(run.start_time)) == (
         "session.updated",
         microseconds_of(family.root.start_time) + 20_000,
     )
     known = run.id
     assert type(run) is Unmade  # that is all that is asked of most of them
+    assert isinstance(run, RunTree)
     assert run.tags == ["shop"]
     assert type(run) is ParentRun
     assert run.id == known
