@@ -16,6 +16,10 @@ class Breath:
     """Whoever works asks for one between two pieces of work."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Work begins after a longer pause."""
         self._since = time.perf_counter()
 
     def take(self) -> None:

@@ -59,6 +59,7 @@ class Worker:
         self._waiting: set[Callable[[], None]] = set()
         self._behind: set[Callable[[], None]] = set()
         self._ticked = time.perf_counter()
+        self._breath = Breath()
 
     def insist(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
         """Have ``work(*arguments)`` done, however much waits: for what each conversation does once, the first to begin.
@@ -154,7 +155,7 @@ class Worker:
             except queue.Empty:
                 self._tick()
                 continue
-            breath = Breath()
+            self._breath.begin()
             while True:
                 try:
                     work(*arguments)
@@ -162,7 +163,7 @@ class Worker:
                     guard.report(work.__name__, error)
                 self._sound_done += size
                 self._tick_after(LATEST_TICK)
-                breath.take()
+                self._breath.take()
                 try:
                     guard, work, arguments, size = self._queue.get_nowait()
                 except queue.Empty:
@@ -179,13 +180,12 @@ class Worker:
 
     def _tick(self) -> None:
         self._ticked = time.perf_counter()
-        breath = Breath()  # there may be many conversations
         for works in ("_waiting", "_behind"):
             taken: set[Callable[[], None]] = getattr(self, works)
             setattr(self, works, set())
             for work in taken:
                 _guarded(work)
-                breath.take()
+                self._breath.take()  # there may be many conversations
 
 
 def _guarded(work: Callable[[], None]) -> None:
