@@ -17,7 +17,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean
 from typing import Any, cast
 
 from langsmith import run_trees
@@ -35,7 +37,7 @@ CHUNK_MS = 20
 #: How often it is looked at while it may wait, in seconds.
 WATCH_S = 0.001
 #: Seconds of the conversation after which it is the other's turn.
-SLICE_S = 25.0
+SLICE_S = 5.0
 #: Who has which place in turn.
 UNTRACED, TRACED = 0, 1
 
@@ -88,11 +90,21 @@ class Stalls:
             before, worked = now, work
 
 
-async def talk(way: str, path: Path, passing: ConversationTime, relay: Relay, place: int) -> dict[str, float]:
-    """One conversation: this thread's CPU for each kind of work, and the longest stall, with opening and closing.
+@dataclass
+class Talked:
+    """What a conversation cost: this thread's CPU in ns for each kind of work, of every slice; and the rest of it.
 
     What waiting costs is not counted: it is the same for all, and more than what is measured.
     """
+
+    slices: list[Counter[str]]
+    count: Counter[str]
+    open_close_ns: int
+    stall_ms: float
+
+
+async def talk(way: str, path: Path, passing: ConversationTime, relay: Relay, place: int) -> Talked:
+    """One conversation, in slices."""
     with passing.held():
         await relay.first_turn(place)
     socket = MemorySocket(timed_frames(path))
@@ -104,6 +116,7 @@ async def talk(way: str, path: Path, passing: ConversationTime, relay: Relay, pl
     watching = asyncio.create_task(stalls.watch(every))
     await asyncio.sleep(0)
     spent: Counter[str] = Counter()
+    slices = [spent]
     count: Counter[str] = Counter()
     clock = time.thread_time_ns
     before = clock()
@@ -111,7 +124,7 @@ async def talk(way: str, path: Path, passing: ConversationTime, relay: Relay, pl
         observe = getattr(traced, "observe", None)
         feeds = traced if way == "langsmith" else None  # it records only what it is fed
         now = clock()
-        spent["open"], before = now - before, now
+        open_close, before = now - before, now
         spoken = passing.elapsed  # seconds: nobody records before there is a connection
         turn_ends = spoken + SLICE_S
         event: Any
@@ -130,6 +143,8 @@ async def talk(way: str, path: Path, passing: ConversationTime, relay: Relay, pl
                 watching.cancel()
                 with passing.held():
                     await relay.pass_on(place)
+                spent = Counter()
+                slices.append(spent)
                 stalls.begin()
                 watching = asyncio.create_task(stalls.watch(every))
             while passing.elapsed < socket.next_at:
@@ -142,13 +157,11 @@ async def talk(way: str, path: Path, passing: ConversationTime, relay: Relay, pl
                 spent["append"] += clock() - before
                 count["append"] += 1
             before = clock()
-    spent["close"] = clock() - before
+    open_close += clock() - before
     await asyncio.sleep(0 if passing.busy == 1 else 2 * WATCH_S)  # so that closing counts
     watching.cancel()
     relay.leave(place)
-    result = {f"{kind}_us": spent[kind] / count[kind] / 1e3 for kind in count}
-    result.update({f"{kind}s": count[kind] for kind in count})
-    return {**result, "loop_s": sum(spent.values()) / 1e9, "stall_ms": stalls.longest * 1e3}
+    return Talked(slices, count, open_close, stalls.longest * 1e3)
 
 
 async def both(way: str, path: Path, busy: float) -> dict[str, float]:
@@ -159,7 +172,26 @@ async def both(way: str, path: Path, busy: float) -> dict[str, float]:
         traced, plain = await asyncio.gather(
             talk(way, path, passing, relay, TRACED), talk("plain", path, beside, relay, UNTRACED)
         )
-    return {**traced, **{f"plain_{key}": value for key, value in plain.items()}}
+    result: dict[str, float] = {f"{kind}s": count for kind, count in traced.count.items()}
+    result.update({f"plain_{kind}s": count for kind, count in plain.count.items()})
+    result.update(stall_ms=traced.stall_ms, plain_stall_ms=plain.stall_ms)
+    result["plain_loop_s"] = plain.open_close_ns / 1e9
+    result["loop_s"] = traced.open_close_ns / 1e9
+    for kind, count in plain.count.items():
+        pairs = [(one[kind], other[kind]) for one, other in zip(plain.slices, traced.slices, strict=False)]
+        each = _steady([one for one, _ in pairs]) * len(plain.slices)
+        added = _steady([other - one for one, other in pairs]) * len(plain.slices)
+        for key, spent in ((f"plain_{kind}", each), (kind, each + added)):
+            result[f"{key}_us"] = spent / count / 1e3
+            result[key.replace(kind, "loop_s")] += spent / 1e9
+    return result
+
+
+def _steady(values: list[int]) -> float:
+    """The mean of the middle half: what else the machine does comes in bursts."""
+    ordered = sorted(values)
+    cut = len(ordered) // 4
+    return mean(ordered[cut : len(ordered) - cut])
 
 
 def measure(way: str, path: Path, busy: float) -> dict[str, float]:
