@@ -3,7 +3,8 @@
 Its time passes as it does when people talk, but is not waited for. The loop works for ``BUSY`` of the time, as that of
 a server with many conversations does; at 1 it has no pause in which what goes on beside it would not disturb it.
 
-``python -m bench.loops WAY FILE BUSY`` prints one JSON object; :mod:`bench` runs it for every way.
+``python -m bench.loops WAY FILE BUSY`` says when it is ready, begins when it is told a line, and prints one JSON
+object; :mod:`bench` runs it for every way.
 """
 
 from __future__ import annotations

@@ -395,10 +395,6 @@ def _size(frame: object, field: str) -> int:
     return len(sound) if isinstance(sound, (str, bytes)) else 0
 
 
-def _length(frame: object) -> int:
-    return len(frame) if isinstance(frame, (bytes, str)) else 0
-
-
 def _settled(event: object) -> Event | None:
     """The event as it is now, whatever its owner does with it later; None when it is none."""
     try:

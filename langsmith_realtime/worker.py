@@ -27,11 +27,9 @@ AUDIO_BYTES = 128_000_000
 LIMIT = 200_000
 #: Entries from which on an event that only says that it arrived is dropped.
 STRUCTURE_LIMIT = 150_000
-#: How long the worker lets work gather between two looks, in seconds; waking up for each entry would
-#: make the caller's thread wait for ours.
-NAP = 0.08
-#: How often what waited for company is handed on and written down, in seconds; and at least, while there is other work:
-#: who comes late is worth less than who comes together.
+#: How long the worker lets work gather between two looks, after which what waited for company is handed on and written
+#: down, in seconds: waking up for each entry would make the caller's thread wait for ours. And how long that waits at
+#: most, while there is other work.
 TICK, LATEST_TICK = 0.08, 1.0
 #: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
 EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
@@ -171,7 +169,7 @@ class Worker:
                     break
             self._tick_after(TICK)
             del guard, work, arguments  # or the last conversation would live as long as the thread idles
-            self._awake.wait(NAP)
+            self._awake.wait(TICK)
             self._awake.clear()
 
     def _tick_after(self, seconds: float) -> None:

@@ -96,7 +96,7 @@ class Follower:
             _encoding.put(self)
 
     def _has_work(self) -> bool:
-        # What was encoded of what changed may be what nobody shall hear: it goes at once.
+        # What was encoded of what changed may be what nobody shall hear: it goes with the next turn.
         return not self._stopped and (self._stale or (self._done < self._settled and self._starts < STARTS))
 
     def _go_on(self) -> None:
