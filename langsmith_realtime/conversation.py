@@ -14,7 +14,7 @@ from typing import Any
 from langsmith_realtime.audio.formats import Format
 from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
 from langsmith_realtime.calls import Calls
-from langsmith_realtime.events import Event, announced_calls, mapping, number, of_type, sequence, text
+from langsmith_realtime.events import APPEND, Event, announced_calls, mapping, number, of_type, sequence, text
 from langsmith_realtime.happenings import EventRun, Failure, Happening, ModelRun, Ref
 from langsmith_realtime.hearing import Hearing
 from langsmith_realtime.items import Item, Items, messages_of
@@ -97,13 +97,8 @@ class Conversation:
     def client_event(self, event: Event, t: float) -> list[Happening]:
         """The application sent an event at ``t``."""
         body = event.body
-        if event.kind == "input_audio_buffer.append":
-            happenings = self._go_on(t)
-            try:
-                self._turns.wrote(t, self.tracks.user_sent(t, body.get("audio")))
-            except ValueError:
-                self._undecodable_sent += 1
-            return happenings
+        if event.kind == APPEND:
+            return self.microphone(body.get("audio"), t)
         happenings = self.advance(t)
         if event.kind == "input_audio_buffer.commit":
             self._turns.commit_sent(t)
@@ -122,6 +117,15 @@ class Conversation:
             self._hearing.truncate(body, t)
         elif event.kind == "response.create" and mapping(body.get("response")).get("conversation") == "none":
             self._requests.append((text(body.get("event_id")), mapping(body.get("response"))))
+        return happenings
+
+    def microphone(self, sound: object, t: float) -> list[Happening]:
+        """The application had sent that sound by ``t``, in base64 or decoded."""
+        happenings = self._go_on(t)
+        try:
+            self._turns.wrote(t, self.tracks.user_sent(t, sound))
+        except ValueError:
+            self._undecodable_sent += 1
         return happenings
 
     def played(self, item_id: str, ms: float, t: float, at: float) -> list[Happening]:

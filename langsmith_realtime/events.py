@@ -27,6 +27,9 @@ BETA_NAMES = {
     "response.text.done": "response.output_text.done",
 }
 
+#: A chunk of the microphone: there are more of these than of anything else.
+APPEND = "input_audio_buffer.append"
+
 #: Events that tell which tool calls were announced, in the order of how early they come.
 ANNOUNCING = frozenset(
     {

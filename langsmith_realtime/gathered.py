@@ -15,9 +15,9 @@ from langsmith_realtime.audio.formats import Format, Sound
 from langsmith_realtime.audio.silences import Span
 from langsmith_realtime.audio.timeline import Microphone
 from langsmith_realtime.audio.tracks import AGENT, USER
-from langsmith_realtime.events import Event, FrameError, parse
+from langsmith_realtime.events import APPEND, Event, FrameError, parse
 
-_APPEND, _DELTA = "input_audio_buffer.append", "response.output_audio.delta"
+_DELTA = "response.output_audio.delta"
 #: Deltas of text, which is whole when one's is put behind the other's.
 _TEXTS = frozenset(
     {
@@ -77,30 +77,27 @@ class Gathering:
         spans: list[Span] = self._session.silent(channel)
         return spans
 
+    def chunks(self, chunks: Sequence[tuple[str, float]]) -> None:
+        """Chunks of the microphone as they were sent, in base64, and when."""
+        for audio, t in chunks:
+            size = _bytes(audio)
+            if size:
+                self._gather(audio, size, t)
+            else:
+                self.client_frame({"type": APPEND, "audio": audio}, t)
+
+    def microphone(self, sound: Sound, t: float) -> None:
+        """The same, decoded."""
+        self._gather(sound, len(sound), t)
+
     def client_frame(self, frame: object, t: float) -> None:
         chunk = _chunk(frame)
         size = 0 if chunk is None else _bytes(chunk)
         if chunk is None or not size:
             self._hand_on()
             self._session.client_frame(frame, t)
-            return
-        if self._deltas and t > self._deltas[0].t + self.SPAN:
-            self._hand_on_deltas()
-        if not self._chunks:
-            self._rate = self._bytes_per_second(USER)
-        seconds = size / self._rate
-        origin = t - seconds - self._sent
-        if self._chunks and origin > self._origin + self.LATE:
-            self._hand_on_chunks()
-            origin = t - seconds
-        if not self._chunks or origin < self._origin:
-            self._origin = origin
-        self._chunks.append(chunk)
-        self._sent += seconds
-        if self._sent >= self.SPAN:
-            self._hand_on_chunks()
-        elif not self._is_watched:
-            self._watch()
+        else:
+            self._gather(chunk, size, t)
 
     def server_frame(self, frame: object, t: float, ref: Any, agent_speaking: bool | None) -> None:
         try:
@@ -133,6 +130,26 @@ class Gathering:
 
         self.__dict__[name] = after_what_came_before
         return after_what_came_before
+
+    def _gather(self, chunk: str | Sound, size: int, t: float) -> None:
+        """Add a chunk of the microphone, of so many bytes when it is decoded."""
+        if self._deltas and t > self._deltas[0].t + self.SPAN:
+            self._hand_on_deltas()
+        if not self._chunks:
+            self._rate = self._bytes_per_second(USER)
+        seconds = size / self._rate
+        origin = t - seconds - self._sent
+        if self._chunks and origin > self._origin + self.LATE:
+            self._hand_on_chunks()
+            origin = t - seconds
+        if not self._chunks or origin < self._origin:
+            self._origin = origin
+        self._chunks.append(chunk)
+        self._sent += seconds
+        if self._sent >= self.SPAN:
+            self._hand_on_chunks()
+        elif not self._is_watched:
+            self._watch()
 
     def _delta(self, event: Event, t: float) -> None:
         delta = _Delta(event.body, t)
@@ -172,9 +189,11 @@ class Gathering:
         chunks, t = self._chunks, self._origin + self._sent
         self._chunks, self._sent = [], 0.0
         sound = _decoded(chunks)
-        # What is no base64 is not together, either.
-        for audio in chunks if sound is None else [Sound(sound)]:
-            self._session.client_frame({"type": _APPEND, "audio": audio}, t)
+        if sound is not None:
+            self._session.microphone(Sound(sound), t)
+            return
+        for audio in chunks:  # what is no base64 is not together, either
+            self._session.client_frame({"type": APPEND, "audio": audio}, t)
 
     def _hand_on_deltas(self) -> None:
         if not self._deltas:
@@ -218,7 +237,7 @@ class _Delta:
                 yield {**self.body, "delta": piece}
 
 
-def _chunk(frame: object) -> str | bytes | None:
+def _chunk(frame: object) -> str | Sound | None:
     """What a chunk of the microphone carries; None for a frame that is none, or says more."""
     if type(frame) is dict:
         body = frame
@@ -227,7 +246,7 @@ def _chunk(frame: object) -> str | bytes | None:
             body = parse(frame).body
         except FrameError:
             return None
-    if len(body) != 2 or body.get("type") != _APPEND:
+    if len(body) != 2 or body.get("type") != APPEND:
         return None
     chunk = body.get("audio")
     return chunk if isinstance(chunk, (str, Sound)) else None

@@ -16,7 +16,7 @@ from langsmith_realtime.audio.formats import Format, Sound
 from langsmith_realtime.audio.silences import Span
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.blanks import Blanks
-from langsmith_realtime.events import Event, FrameError, parse, text
+from langsmith_realtime.events import APPEND, Event, FrameError, parse, text
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.header import header
@@ -116,12 +116,13 @@ class JournaledSession:
             self._write(lambda _: {"t": t, "dir": CLIENT, "event": None})
             self._session.client_frame(frame, t)
             return
-        sound = event.body.get("audio")
-        if isinstance(sound, Sound):  # there are many, and nothing to remove
-            self._write(lambda journal: {"t": t, "dir": CLIENT, "event": self._chunk(journal, event.name, sound, t)})
-        else:
-            self._write(lambda journal: self._event(journal, event, t, CLIENT))
+        self._write(lambda journal: self._event(journal, event, t, CLIENT))
         self._session.client_frame(event.body, t)
+
+    def microphone(self, sound: Sound, t: float) -> None:
+        """There is much of it, and nothing to remove."""
+        self._write(lambda journal: {"t": t, "dir": CLIENT, "event": self._chunk(journal, sound, t)})
+        self._session.microphone(sound, t)
 
     def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:
         self._fed(USER, pcm, t, at)
@@ -167,8 +168,8 @@ class JournaledSession:
         except Exception as error:
             self._guard.report("journal", error)
 
-    def _chunk(self, journal: Journal, name: str, sound: bytes, t: float) -> dict[str, Any]:
-        return {"type": name, "audio": self._sound(journal, USER, sound, t)}
+    def _chunk(self, journal: Journal, sound: bytes, t: float) -> dict[str, Any]:
+        return {"type": APPEND, "audio": self._sound(journal, USER, sound, t)}
 
     def _event(self, journal: Journal, event: Event, t: float, direction: str) -> dict[str, Any]:
         bare, field_, sound = take_audio(event)

@@ -16,7 +16,7 @@ from langsmith import Client
 
 from langsmith_realtime import words
 from langsmith_realtime.audio.formats import Sound
-from langsmith_realtime.events import BETA_NAMES, Event
+from langsmith_realtime.events import APPEND, BETA_NAMES, Event
 from langsmith_realtime.guard import logger
 from langsmith_realtime.privacy import Privacy, tell_if_slow
 from langsmith_realtime.purse import Purse
@@ -24,7 +24,7 @@ from langsmith_realtime.scrub import scrub
 from langsmith_realtime.words import NOT_KEPT
 
 #: Where the wire carries sound of which the recording is made: the field, by kind of event.
-AUDIO_FIELDS = {"input_audio_buffer.append": "audio", "response.output_audio.delta": "delta"}
+AUDIO_FIELDS = {APPEND: "audio", "response.output_audio.delta": "delta"}
 #: Deltas whose words count when the event that has all of them never comes.
 _WORDS = frozenset(
     {
@@ -52,7 +52,7 @@ class Keeping:
 
     def event(self, event: Event, t: float) -> dict[str, Any]:
         """The event's payload as it may be kept, at ``t`` seconds of the conversation."""
-        if event.kind == "input_audio_buffer.append" and event.body.keys() == {"type"}:
+        if event.kind == APPEND and event.body.keys() == {"type"}:
             return event.body  # a microphone's chunk without its sound: there are many, and nothing to remove
         if event.is_delta or event.kind in AUDIO_FIELDS:
             return _pointers(event.body) | (self._words(event) if event.kind in _WORDS else {})

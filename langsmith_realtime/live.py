@@ -23,14 +23,14 @@ from langsmith_realtime.assembly import assemble
 from langsmith_realtime.audio.silences import asked
 from langsmith_realtime.audio.tracks import USER
 from langsmith_realtime.context import Pin, current_pin, set_pin
-from langsmith_realtime.events import BETA_NAMES, Event, FrameError, mapping, parse
+from langsmith_realtime.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.gaps import Gaps, fill_before
 from langsmith_realtime.gathered import Gathering
 from langsmith_realtime.guard import Guard, logger
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.holding import Holding
 from langsmith_realtime.ids import microseconds_of
-from langsmith_realtime.journaled import JournaledSession, journaled
+from langsmith_realtime.journaled import journaled
 from langsmith_realtime.late import Late
 from langsmith_realtime.limits import Weight, weight_of
 from langsmith_realtime.options import Options
@@ -47,8 +47,7 @@ REMEMBERED_EVENTS = 256
 #: Of a frame that was handed over: its event's name, its length as text, and its run if it has one.
 _Seen = tuple[str, int, "ParentRun | None"]
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
-_APPEND = "input_audio_buffer.append"
-_APPENDS = tuple(f'{{"type":{space}"{_APPEND}"' for space in ("", " "))
+_APPENDS = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
 #: The agent's sound.
 AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
 #: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
@@ -93,7 +92,8 @@ class LiveConversation:
         self._worker.open[id(self)] = self
         self._session = _session(self._options, self.family, self._worker, self.guard)
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
-        self._worker.insist(self.guard, self._session.opened)
+        self._inbox = self._worker.inbox(self.guard, self._session.chunks)
+        self._inbox.insist(self._session.opened)
         if self._options.journal:
             begin_in_background(self.family.root.client)
 
@@ -154,7 +154,7 @@ class LiveConversation:
             return None
         run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name))
         self.lost_with = None
-        light = self._worker.is_crowded and weight_of(name) is Weight.STRUCTURE
+        light = self._inbox.load.is_crowded and weight_of(name) is Weight.STRUCTURE
         self._put_event(self._server_frame, frame, t, run, speaking, light=light)
         return run
 
@@ -172,21 +172,25 @@ class LiveConversation:
         There are more of them than of anything else.
         """
         if type(event) is dict:
-            if event.get("type") != _APPEND:
+            if event.get("type") != APPEND:
                 return False
             audio = event.get("audio")
+            if type(audio) is str:
+                if not self._closed:
+                    t = sent - self._began
+                    if self._gaps.waiting or not self._inbox.put_chunk(audio, t):
+                        self._put_late_audio(len(audio), self._client_frame, {"type": APPEND, "audio": audio}, t)
+                return True
             # The caller may use the same dict again for the next chunk.
-            frame: object = {"type": _APPEND, "audio": audio}
-            size = len(audio) if type(audio) is str else 0
+            frame: object = {"type": APPEND, "audio": audio}
+            size = 0
         elif type(event) is str and event.startswith(_APPENDS):
             frame, size = event, len(event)
         else:
             return False
         if self._closed:
             return True
-        t = sent - self._began
-        if self._gaps.waiting or not self._worker.put_audio(size, self.guard, self._client_frame, frame, t):
-            self._put_late_audio(size, self._client_frame, frame, t)
+        self._put_audio(size, self._client_frame, frame, sent - self._began)
         return True
 
     def client_event(self, event: object, sent: float) -> None:
@@ -195,7 +199,7 @@ class LiveConversation:
             return
         t = sent - self._began
         parsed = _settled(event)
-        if parsed is not None and parsed.name == _APPEND:
+        if parsed is not None and parsed.name == APPEND:
             self._put_audio(_size(parsed.body, "audio"), self._client_frame, parsed.body, t)
             return
         if parsed is not None and parsed.name == "conversation.item.create":
@@ -305,7 +309,7 @@ class LiveConversation:
         self._worker.open.pop(id(self), None)
         message = describe(error) or describe(self.lost_with)
         end = (time.monotonic() - self._began, message, self._dropped)
-        self._put_behind_gaps(self._worker.insist, self._session.closed, end)
+        self._put_behind_gaps(self._inbox.insist, self._session.closed, end)
 
     def abandon(self) -> None:
         """The process was forked: the conversation goes on in the parent."""
@@ -354,29 +358,29 @@ class LiveConversation:
 
     def _put(self, work: Callable[..., None], *arguments: Any) -> bool:
         if self._gaps.waiting:
-            return self._put_behind_gaps(self._worker.put, work, arguments)
-        return self._worker.put(self.guard, work, *arguments)
+            return self._put_behind_gaps(self._inbox.put, work, arguments)
+        return self._inbox.put(work, *arguments)
 
     def _put_event(self, work: Callable[..., None], *arguments: Any, light: bool = False) -> None:
         """Of ``light`` ones, what they say is said again, or hardly matters."""
-        if (light and self._worker.is_crowded) or not self._put(work, *arguments):
+        if (light and self._inbox.load.is_crowded) or not self._put(work, *arguments):
             self._dropped["dropped_events"] += 1
 
     def _put_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> None:
-        if self._gaps.waiting or not self._worker.put_audio(size, self.guard, work, *arguments):
+        if self._gaps.waiting or not self._inbox.put_audio(size, work, *arguments):
             self._put_late_audio(size, work, *arguments)
 
     def _put_late_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> None:
         """There is no room for it, or was none for what came before it."""
-        put = partial(self._worker.put_audio, size)
-        if not self._worker.takes_audio or not self._put_behind_gaps(put, work, arguments):
+        put = partial(self._inbox.put_audio, size)
+        if not self._inbox.load.takes_audio or not self._put_behind_gaps(put, work, arguments):
             self._dropped["dropped_audio_chunks"] += 1
             self.guarded(self._gaps.note, work.__name__, *arguments)
 
     def _put_behind_gaps(self, put: Callable[..., bool], work: Callable[..., None], arguments: tuple[Any, ...]) -> bool:
         """Silence takes the place of sound that was dropped, before anything else happens."""
         gaps = self._gaps.take()
-        taken = put(self.guard, fill_before, gaps, self._session, work, arguments)
+        taken = put(fill_before, gaps, self._session, work, arguments)
         if not taken:
             self._gaps.give_back(gaps)
         return taken
@@ -403,19 +407,19 @@ def _settled(event: object) -> Event | None:
         return None
 
 
-def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Session | JournaledSession:
-    def make() -> Session | JournaledSession:
+def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Gathering:
+    def make() -> Gathering:
         made = assemble(options, family, process.sender, process.feedback, guard)
-        gathering = cast("Session", Gathering(made.session))
+        gathering = Gathering(made.session)
         if not options.journal:
             return gathering
-        kept = journaled(replace(made, session=gathering), options, family, guard, process.behind)
-        return cast("Session", Gathering(kept, process.later))
+        kept = journaled(replace(made, session=cast("Session", gathering)), options, family, guard, process.behind)
+        return Gathering(kept, process.later)
 
     if options.keep is not None:
         family.holding = Holding(process.sender, options.keep, guard)
     if asks_the_application(family.root.client):
-        return cast("Session", Late(make))
+        return cast("Gathering", Late(make))
     return make()
 
 

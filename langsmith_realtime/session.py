@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
-from langsmith_realtime.audio.formats import Format
+from langsmith_realtime.audio.formats import Format, Sound
 from langsmith_realtime.audio.silences import Silences, Span
 from langsmith_realtime.conversation import Conversation
 from langsmith_realtime.events import FrameError, parse
@@ -83,6 +83,11 @@ class Session:
             logger.debug("a frame the application sent is no event: %s", error)
             return
         self._emit(self._conversation.client_event(event, t))
+        self._record(t)
+
+    def microphone(self, sound: Sound, t: float) -> None:
+        """The user's sound was sent, until then."""
+        self._emit(self._conversation.microphone(sound, t))
         self._record(t)
 
     def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:

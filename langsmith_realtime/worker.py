@@ -1,8 +1,4 @@
-"""The only thread that works on conversations: what their callers recorded, in order, for all of them.
-
-The caller's thread pays for one put. The queue is bounded: when it is full, audio is dropped first, runs
-last, and each conversation says on its root how much it lost.
-"""
+"""The only thread that works on conversations: what their callers recorded, one inbox after the other."""
 
 from __future__ import annotations
 
@@ -10,23 +6,16 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from langsmith_realtime import progress
 from langsmith_realtime.breath import Breath
 from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard
+from langsmith_realtime.inbox import Chunk, Inbox, Load
 from langsmith_realtime.sender import Sender
 
-#: Entries the queue may hold before audio, and before anything, is dropped. 20 ms chunks of 500
-#: conversations fill the first in about a second.
-AUDIO_LIMIT = 50_000
-#: Bytes of sound that may wait, as it came, before more is dropped: two seconds of 500 conversations, both sides.
-AUDIO_BYTES = 128_000_000
-LIMIT = 200_000
-#: Entries from which on an event that only says that it arrived is dropped.
-STRUCTURE_LIMIT = 150_000
 #: How long the worker lets work gather between two looks, after which what waited for company is handed on and written
 #: down, in seconds: waking up for each entry would make the caller's thread wait for ours. And how long that waits at
 #: most, while there is other work.
@@ -43,13 +32,13 @@ class Closable(Protocol):
 
 
 class Worker:
-    """One background thread for the process, begun with the first entry."""
+    """One background thread for the process, begun with the first inbox."""
 
     def __init__(self) -> None:
         self.sender = Sender()
         self.feedback = FeedbackSender()
-        self._queue: queue.SimpleQueue[tuple[Guard, Callable[..., None], tuple[Any, ...], int]] = queue.SimpleQueue()
-        self._sound = self._sound_done = 0  # bytes, since nothing waited
+        self._due: queue.SimpleQueue[Inbox] = queue.SimpleQueue()  # those in which something waits
+        self._load = Load()
         self._awake = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -59,41 +48,12 @@ class Worker:
         self._ticked = time.perf_counter()
         self._breath = Breath()
 
-    def insist(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
-        """Have ``work(*arguments)`` done, however much waits: for what each conversation does once, the first to begin.
-
-        Always True.
-        """
+    def inbox(self, guard: Guard, chunks: Callable[[Sequence[Chunk]], None] | None = None) -> Inbox:
+        """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunks`` takes a microphone's
+        chunks."""
         if self._thread is None:
             self._start()
-        self._queue.put((guard, work, arguments, 0))
-        return True
-
-    def put(self, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
-        """The same, for what comes after that; False when the queue is full and it was dropped."""
-        if self._queue.qsize() >= LIMIT:
-            return False
-        self._queue.put((guard, work, arguments, 0))
-        return True
-
-    def put_audio(self, size: int, guard: Guard, work: Callable[..., None], *arguments: Any) -> bool:
-        """Like :meth:`put`, for ``size`` bytes of audio: dropped earlier."""
-        if self._queue.qsize() >= AUDIO_LIMIT or self._sound - self._sound_done >= AUDIO_BYTES:
-            return False
-        # Two threads at once may count one of them: that is forgotten as soon as nothing waits.
-        self._sound += size
-        self._queue.put((guard, work, arguments, size))
-        return True
-
-    @property
-    def takes_audio(self) -> bool:
-        """Whether audio would not be dropped now."""
-        return self._queue.qsize() < AUDIO_LIMIT and self._sound - self._sound_done < AUDIO_BYTES
-
-    @property
-    def is_crowded(self) -> bool:
-        """Whether there is only room for what matters."""
-        return self._queue.qsize() >= STRUCTURE_LIMIT
+        return Inbox(self._load, self._due.put, guard, chunks)
 
     def later(self, work: Callable[[], None]) -> None:
         """Have it done once, with the next tick; for what may wait for company. From the worker alone."""
@@ -112,7 +72,7 @@ class Worker:
             self._tick()
             done.set()
 
-        self.insist(Guard(), caught_up)
+        self.inbox(Guard()).insist(caught_up)
         self._awake.set()
         if not done.wait(timeout):
             return False
@@ -149,28 +109,26 @@ class Worker:
         while True:
             wait = self._ticked + TICK - time.perf_counter() if self._waiting or self._behind else None
             try:
-                guard, work, arguments, size = self._queue.get(timeout=None if wait is None else max(0.0, wait))
+                inbox = self._due.get(timeout=None if wait is None else max(0.0, wait))
             except queue.Empty:
                 self._tick()
                 continue
             self._breath.begin()
             while True:
+                inbox.empty(self._between)
                 try:
-                    work(*arguments)
-                except Exception as error:
-                    guard.report(work.__name__, error)
-                self._sound_done += size
-                self._tick_after(LATEST_TICK)
-                self._breath.take()
-                try:
-                    guard, work, arguments, size = self._queue.get_nowait()
+                    inbox = self._due.get_nowait()
                 except queue.Empty:
-                    self._sound = self._sound_done = 0
+                    self._load.nothing_waits()
                     break
             self._tick_after(TICK)
-            del guard, work, arguments  # or the last conversation would live as long as the thread idles
+            del inbox  # or the last conversation would live as long as the thread idles
             self._awake.wait(TICK)
             self._awake.clear()
+
+    def _between(self) -> None:
+        self._tick_after(LATEST_TICK)
+        self._breath.take()
 
     def _tick_after(self, seconds: float) -> None:
         if time.perf_counter() >= self._ticked + seconds:

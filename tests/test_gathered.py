@@ -37,6 +37,10 @@ class Session:
     def client_frame(self, frame: Any, t: float) -> None:
         self.heard.append(("sent", t, frame))
 
+    def microphone(self, sound: bytes, t: float) -> None:
+        assert isinstance(sound, Sound)
+        self.heard.append(("sent", t, FRAME | {"audio": sound}))
+
     def server_frame(self, frame: Any, t: float, _ref: object, _speaking: object) -> None:
         self.heard.append(("received", t, frame))
 
@@ -74,6 +78,18 @@ def test_chunks_that_go_on_from_one_another_become_one() -> None:
     for index in range(1, 101):
         gather.client_frame(chunk(20), index * 0.02)
     assert session.sounds == [(pytest.approx(1.0), 48_000), (pytest.approx(2.0), 48_000)]
+
+
+def test_chunks_that_come_together_are_the_same_as_one_by_one() -> None:
+    sent = ["", chunk(20)["audio"], "?", chunk(20)["audio"], chunk(30, b"\2")["audio"]]
+    (one, by_one), (other, together) = gathering(), gathering()
+    for index, audio in enumerate(sent):
+        by_one.client_frame(FRAME | {"audio": audio}, index * 0.02)
+    together.chunks([(audio, index * 0.02) for index, audio in enumerate(sent)])
+    for gather in (by_one, together):
+        gather.closed(1.0)
+    assert other.heard == one.heard
+    assert len(one.heard) > 3
 
 
 def test_a_burst_counts_as_of_its_first() -> None:

@@ -85,7 +85,7 @@ def paused() -> Iterator[None]:
     def wait() -> None:
         goes_on.wait(10)
 
-    worker().put(Guard(), wait)
+    worker().inbox(Guard()).put(wait)
     yield
     goes_on.set()
 

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from langsmith import Client
 
-from langsmith_realtime import Recording, SessionTracer, flush, lane, worker
+from langsmith_realtime import Recording, SessionTracer, flush, inbox, lane, worker
 from langsmith_realtime.assembly import assemble
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.feedback import FeedbackSender
@@ -63,7 +63,7 @@ def paused() -> Iterator[None]:
         busy.set()
         goes_on.wait(20)
 
-    worker.worker().put(Guard(), wait)
+    worker.worker().inbox(Guard()).put(wait)
     assert busy.wait(10)
     try:
         yield
@@ -227,7 +227,7 @@ def test_the_agents_sound_goes_before_events_and_its_length_is_known(
     with tracer:
         tracer.server_event(begins)
         assert flush(10)
-        monkeypatch.setattr(worker, limit, value)
+        monkeypatch.setattr(inbox, limit, value)
         with paused():
             for _ in range(10):
                 tracer.server_event(delta(b"\1\1" * (RATE // 10)))
@@ -244,8 +244,8 @@ def test_what_only_says_that_it_arrived_goes_before_responses_and_the_end_is_nev
 ) -> None:
     tracer = SessionTracer()
     words = {"type": "response.output_audio_transcript.delta", "response_id": "resp_1", "item_id": "item_1"}
-    monkeypatch.setattr(worker, "STRUCTURE_LIMIT", 5)
-    monkeypatch.setattr(worker, "LIMIT", 20)
+    monkeypatch.setattr(inbox, "STRUCTURE_LIMIT", 5)
+    monkeypatch.setattr(inbox, "LIMIT", 20)
     with paused():
         for number in range(10):
             tracer.server_event(item(number))

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from langsmith_realtime import SessionTracer, flush, guard, worker
+from langsmith_realtime import SessionTracer, flush, guard, inbox, worker
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.testing import tone
@@ -17,8 +17,9 @@ from tests.talking import the_tree
 
 def test_work_is_done_in_the_order_it_was_given() -> None:
     mine, done = Worker(), list[int]()
+    given = mine.inbox(Guard())
     for number in range(1000):
-        assert mine.put(Guard(), done.append, number)
+        assert given.put(done.append, number)
     assert mine.flush(5)
     assert done == list(range(1000))
 
@@ -29,8 +30,9 @@ def test_work_that_fails_is_counted_and_the_next_is_done() -> None:
     def fails() -> None:
         raise RuntimeError("out of order")
 
-    mine.put(kept, fails)
-    mine.put(kept, done.set)
+    given = mine.inbox(kept)
+    given.put(fails)
+    given.put(done.set)
     assert mine.flush(5)
     assert done.is_set()
     assert kept.count == 1
@@ -43,7 +45,7 @@ def test_flush_gives_up_when_its_time_is_up() -> None:
     def work() -> None:
         go_on.wait()
 
-    mine.put(Guard(), work)
+    mine.inbox(Guard()).put(work)
     began = time.monotonic()
     assert not mine.flush(0.05)
     assert time.monotonic() - began < 2
@@ -56,15 +58,15 @@ def test_when_the_queue_is_full_audio_goes_first_and_the_root_says_how_much(
 ) -> None:
     tracer = SessionTracer()
     assert flush(10)
-    monkeypatch.setattr(worker, "AUDIO_LIMIT", 2)
-    monkeypatch.setattr(worker, "LIMIT", 4)
+    monkeypatch.setattr(inbox, "AUDIO_LIMIT", 2)
+    monkeypatch.setattr(inbox, "LIMIT", 4)
     busy, go_on = threading.Event(), threading.Event()
 
     def work() -> None:
         busy.set()
         go_on.wait()
 
-    worker.worker().put(Guard(), work)
+    worker.worker().inbox(Guard()).put(work)
     assert busy.wait(5)
     for number in range(6):
         tracer.record_user_audio(tone(1000, 0.02))

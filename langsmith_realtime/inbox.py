@@ -1,0 +1,156 @@
+"""What callers recorded of one conversation, until the worker has done it: in order, and bounded for all together.
+
+The caller's thread pays for an append. When too much waits, audio is dropped first, runs last, and each
+conversation says on its root how much it lost.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from langsmith_realtime.guard import Guard
+
+#: Entries that may wait before audio, and before anything, is dropped. 20 ms chunks of 500 conversations come to the
+#: first in about a second.
+AUDIO_LIMIT = 50_000
+#: Bytes of sound that may wait, as it came, before more is dropped: two seconds of 500 conversations, both sides.
+AUDIO_BYTES = 128_000_000
+LIMIT = 200_000
+#: Entries from which on an event that only says that it arrived is dropped.
+STRUCTURE_LIMIT = 150_000
+#: Chunks of a microphone that are taken together at most.
+CHUNKS = 100
+
+#: A chunk of the microphone as it was sent, in base64, and when (seconds).
+Chunk: TypeAlias = tuple[str, float]
+_Entry: TypeAlias = tuple["Callable[..., None] | None", tuple[Any, ...], int]
+
+
+class Load:
+    """How much waits for one worker, in entries and in bytes of sound, since nothing did.
+
+    Two threads at once may count one entry: that is forgotten as soon as nothing waits.
+    """
+
+    __slots__ = ("done", "put", "sound", "sound_done")
+
+    def __init__(self) -> None:
+        self.put = self.done = self.sound = self.sound_done = 0
+
+    @property
+    def takes_audio(self) -> bool:
+        """Whether audio would not be dropped now."""
+        return self.put - self.done < AUDIO_LIMIT and self.sound - self.sound_done < AUDIO_BYTES
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there is only room for what matters."""
+        return self.put - self.done >= STRUCTURE_LIMIT
+
+    def nothing_waits(self) -> None:
+        self.put = self.done = self.sound = self.sound_done = 0
+
+
+class Inbox:
+    """One conversation's entries. Any thread may put; the worker alone takes.
+
+    Args:
+        load: what waits in all inboxes of the worker.
+        due: tells the worker that something waits in one.
+        guard: hears what failed.
+        chunks: what is done with the microphone's chunks.
+    """
+
+    __slots__ = ("_chunks", "_due", "_entries", "_guard", "_is_due", "load")
+
+    def __init__(
+        self,
+        load: Load,
+        due: Callable[[Inbox], None],
+        guard: Guard,
+        chunks: Callable[[Sequence[Chunk]], None] | None = None,
+    ) -> None:
+        self.load = load
+        self._due = due
+        self._guard = guard
+        self._chunks = chunks
+        self._entries: deque[_Entry] = deque()
+        self._is_due = False
+
+    def insist(self, work: Callable[..., None], *arguments: Any) -> bool:
+        """Have ``work(*arguments)`` done, however much waits: for what each conversation does once.
+
+        Always True.
+        """
+        self._put(work, arguments, 0)
+        return True
+
+    def put(self, work: Callable[..., None], *arguments: Any) -> bool:
+        """The same, for the rest; False when too much waits, and it was dropped."""
+        if self.load.put - self.load.done >= LIMIT:
+            return False
+        self._put(work, arguments, 0)
+        return True
+
+    def put_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> bool:
+        """Like :meth:`put`, for ``size`` bytes of audio: dropped earlier."""
+        if not self.load.takes_audio:
+            return False
+        self._put(work, arguments, size)
+        return True
+
+    def put_chunk(self, audio: str, t: float) -> bool:
+        """Like :meth:`put_audio`, for a chunk of the microphone: there are more of them than of anything else."""
+        load, size = self.load, len(audio)
+        if load.put - load.done >= AUDIO_LIMIT or load.sound - load.sound_done >= AUDIO_BYTES:
+            return False
+        load.put += 1
+        load.sound += size
+        self._entries.append((None, (audio, t), size))
+        if not self._is_due:
+            self._is_due = True
+            self._due(self)
+        return True
+
+    def _put(self, work: Callable[..., None], arguments: tuple[Any, ...], size: int) -> None:
+        self.load.put += 1
+        self.load.sound += size
+        self._entries.append((work, arguments, size))
+        if not self._is_due:
+            self._is_due = True
+            self._due(self)
+
+    # From the worker
+
+    def empty(self, between: Callable[[], None]) -> None:
+        """Do all that was put so far; ``between`` is called between two pieces of work."""
+        # First, so that who puts more from here on says so again.
+        self._is_due = False
+        entries, chunks = self._entries, list[Chunk]()
+        for _ in range(len(entries)):
+            work, arguments, size = entries.popleft()
+            self.load.done += 1
+            self.load.sound_done += size
+            if work is None:
+                chunks.append(arguments)  # as put_chunk put it
+                if len(chunks) < CHUNKS:
+                    continue
+            if chunks:
+                self._do(self._chunks, (chunks,))
+                chunks = []
+                between()
+            if work is not None:
+                self._do(work, arguments)
+                between()
+        if chunks:
+            self._do(self._chunks, (chunks,))
+            between()
+
+    def _do(self, work: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+        assert work is not None, "chunks are put where something is done with them"
+        try:
+            work(*arguments)
+        except Exception as error:
+            self._guard.report(work.__name__, error)

@@ -1,0 +1,145 @@
+"""What waits for the worker: in the order it was put, counted for all conversations, and taken a bit at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from langsmith_realtime import guard, inbox
+from langsmith_realtime.guard import Guard
+from langsmith_realtime.inbox import Chunk, Inbox, Load
+
+pytestmark = pytest.mark.newest  # no version matters to it
+
+
+class Conversation:
+    """An inbox, and what was done with what was in it."""
+
+    def __init__(self, load: Load | None = None) -> None:
+        self.due: list[Inbox] = []
+        self.done: list[Any] = []
+        self.pauses = 0
+        self.guard = Guard()
+        self.inbox = Inbox(load or Load(), self.due.append, self.guard, self._chunks)
+
+    def note(self, what: str) -> None:
+        self.done.append(what)
+
+    def empty(self) -> None:
+        self.inbox.empty(self._pause)
+
+    def _chunks(self, chunks: Sequence[Chunk]) -> None:
+        self.done.append([audio for audio, _ in chunks])
+
+    def _pause(self) -> None:
+        self.pauses += 1
+
+
+def test_chunks_are_taken_together_between_what_happened_before_and_after_them() -> None:
+    one = Conversation()
+    one.inbox.insist(one.note, "opened")
+    for number in range(3):
+        assert one.inbox.put_chunk(f"chunk {number}", number * 0.02)
+    assert one.inbox.put(one.note, "spoke")
+    assert one.inbox.put_chunk("last", 0.1)
+    one.empty()
+    assert one.done == ["opened", ["chunk 0", "chunk 1", "chunk 2"], "spoke", ["last"]]
+    assert one.pauses == 4
+
+
+def test_who_puts_says_so_once_until_the_worker_comes() -> None:
+    one = Conversation()
+    one.inbox.put_chunk("first", 0.0)
+    one.inbox.put(one.note, "second")
+    assert one.due == [one.inbox]
+    one.empty()
+    one.inbox.put_chunk("third", 1.0)
+    assert one.due == [one.inbox, one.inbox]
+
+
+def test_what_is_put_meanwhile_is_for_the_next_time() -> None:
+    one = Conversation()
+
+    def goes_on() -> None:
+        one.inbox.put(goes_on)
+        one.note("again")
+
+    one.inbox.put(goes_on)
+    for times in (1, 2):
+        one.empty()
+        assert one.done == ["again"] * times
+        assert len(one.due) == times + 1
+
+
+def test_many_chunks_are_no_single_piece_of_work() -> None:
+    one = Conversation()
+    for _ in range(2 * inbox.CHUNKS + 1):
+        one.inbox.put_chunk("chunk", 0.0)
+    one.empty()
+    assert [len(chunks) for chunks in one.done] == [inbox.CHUNKS, inbox.CHUNKS, 1]
+    assert one.pauses == 3
+
+
+def test_what_fails_costs_only_itself() -> None:
+    one = Conversation()
+
+    def fails() -> None:
+        raise RuntimeError("out of order")
+
+    one.inbox.put(fails)
+    one.inbox.put(one.note, "next")
+    one.empty()
+    assert one.done == ["next"]
+    assert one.guard.count == 1
+    guard.failures.clear()
+
+
+def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Load()
+    one, other = Conversation(load), Conversation(load)
+    monkeypatch.setattr(inbox, "AUDIO_LIMIT", 2)
+    monkeypatch.setattr(inbox, "STRUCTURE_LIMIT", 3)
+    monkeypatch.setattr(inbox, "LIMIT", 3)
+    assert one.inbox.put_chunk("chunk", 0.0)
+    assert other.inbox.put_audio(6_400, other.note, "sound")
+    assert not one.inbox.put_chunk("chunk", 0.02)
+    assert not other.inbox.put_audio(6_400, other.note, "sound")
+    assert other.inbox.put(other.note, "event")
+    assert load.is_crowded
+    assert not one.inbox.put(one.note, "event")
+    assert one.inbox.insist(one.note, "closed")
+    one.empty()
+    assert one.done == [["chunk"], "closed"]
+    other.empty()
+    assert one.inbox.put_chunk("chunk", 0.04)
+
+
+def test_bytes_of_sound_that_wait_are_counted_until_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Conversation()
+    monkeypatch.setattr(inbox, "AUDIO_BYTES", 10)
+    assert one.inbox.put_chunk("0123456789", 0.0)
+    assert not one.inbox.put_chunk("0", 0.02)
+    assert not one.inbox.put_audio(1, one.note, "sound")
+    one.empty()
+    assert one.inbox.put_chunk("0", 0.04)
+    assert one.inbox.put_audio(1, one.note, "sound")
+
+
+def test_nothing_is_lost_between_threads() -> None:
+    one, many = Conversation(), 20_000
+    wanted, ended = set(range(many)), threading.Event()
+
+    def put() -> None:
+        for number in range(many):
+            one.inbox.put(one.done.append, number)
+        ended.set()
+
+    threading.Thread(target=put).start()
+    while not ended.is_set() or one.due:
+        if one.due:
+            one.due.pop()
+            one.empty()
+    assert one.done == sorted(wanted)
