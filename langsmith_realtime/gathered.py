@@ -78,13 +78,15 @@ class Gathering:
         return spans
 
     def chunks(self, chunks: Sequence[tuple[str, float]]) -> None:
-        """Chunks of the microphone as they were sent, in base64, and when."""
-        for audio, t in chunks:
-            size = _bytes(audio)
-            if size:
+        """Chunks of the microphone as they were sent, in base64 or as the event's JSON text, and when."""
+        for sent, t in chunks:
+            is_text = sent[:1] == "{"
+            audio = _written_in(sent) if is_text else sent
+            size = _bytes(audio) if audio else 0
+            if audio and size:
                 self._gather(audio, size, t)
             else:
-                self.client_frame({"type": APPEND, "audio": audio}, t)
+                self.client_frame(sent if is_text else {"type": APPEND, "audio": sent}, t)
 
     def microphone(self, sound: Sound, t: float) -> None:
         """The same, decoded."""
@@ -250,6 +252,20 @@ def _chunk(frame: object) -> str | Sound | None:
         return None
     chunk = body.get("audio")
     return chunk if isinstance(chunk, (str, Sound)) else None
+
+
+#: How the text of a chunk begins, as JSON's common writers write it, and how it ends.
+_BEFORE = (f'{{"type":"{APPEND}","audio":"', f'{{"type": "{APPEND}", "audio": "')
+_AFTER = '"}'
+
+
+def _written_in(text: str) -> str | None:
+    """What the JSON text of a chunk carries, where that can be told without reading all of it."""
+    for before in _BEFORE:
+        if text.startswith(before) and text.endswith(_AFTER):
+            audio = text[len(before) : -len(_AFTER)]
+            return None if '"' in audio or "\\" in audio else audio
+    return None
 
 
 def _bytes(chunk: str | bytes) -> int:

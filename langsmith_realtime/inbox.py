@@ -23,7 +23,7 @@ STRUCTURE_LIMIT = 150_000
 #: Chunks of a microphone that are taken together at most.
 CHUNKS = 100
 
-#: A chunk of the microphone as it was sent, in base64, and when (seconds).
+#: A chunk of the microphone as it was sent, in base64 or as the event's JSON text, and when (seconds).
 Chunk: TypeAlias = tuple[str, float]
 _Entry: TypeAlias = tuple["Callable[..., None] | None", tuple[Any, ...], int]
 

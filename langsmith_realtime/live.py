@@ -167,30 +167,25 @@ class LiveConversation:
                 self._put_event(self._session.malformed_frame, frame, reason, arrived - self._began, run)
 
     def chunk(self, event: object, sent: float) -> bool:
-        """A chunk of the microphone was sent; False, and nothing done, when the event is none.
+        """A chunk of the microphone was sent; False, and nothing done, when the event is none, or a strange one.
 
         There are more of them than of anything else.
         """
         if type(event) is dict:
             if event.get("type") != APPEND:
                 return False
-            audio = event.get("audio")
-            if type(audio) is str:
-                if not self._closed:
-                    t = sent - self._began
-                    if self._gaps.waiting or not self._inbox.put_chunk(audio, t):
-                        self._put_late_audio(len(audio), self._client_frame, {"type": APPEND, "audio": audio}, t)
-                return True
-            # The caller may use the same dict again for the next chunk.
-            frame: object = {"type": APPEND, "audio": audio}
-            size = 0
+            chunk = event.get("audio")
+            if type(chunk) is not str:
+                return False
         elif type(event) is str and event.startswith(_APPENDS):
-            frame, size = event, len(event)
+            chunk = event
         else:
             return False
-        if self._closed:
-            return True
-        self._put_audio(size, self._client_frame, frame, sent - self._began)
+        if not self._closed:
+            t = sent - self._began
+            if self._gaps.waiting or not self._inbox.put_chunk(chunk, t):
+                frame = chunk if chunk is event else {"type": APPEND, "audio": chunk}
+                self._put_late_audio(len(chunk), self._client_frame, frame, t)
         return True
 
     def client_event(self, event: object, sent: float) -> None:

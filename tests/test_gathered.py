@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,24 @@ def test_chunks_that_come_together_are_the_same_as_one_by_one() -> None:
         gather.closed(1.0)
     assert other.heard == one.heard
     assert len(one.heard) > 3
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_chunks_that_were_sent_as_text_are_the_same(separators: tuple[str, str]) -> None:
+    sent = [chunk(20)["audio"], chunk(20, b"\2")["audio"], "", "?", 'a"b', "\\u0041AAA"]
+    (one, by_one), (other, as_text) = gathering(), gathering()
+    texts = [json.dumps(FRAME | {"audio": audio}, separators=separators) for audio in sent]
+    texts += [
+        '{"type":"input_audio_buffer.append","audio":"AAAA","event_id":"event_1"}',
+        '{"type":"input_audio_buffer.append"',
+    ]
+    for index, text in enumerate(texts):
+        by_one.client_frame(text, index * 0.02)
+    as_text.chunks([(text, index * 0.02) for index, text in enumerate(texts)])
+    for gather in (by_one, as_text):
+        gather.closed(1.0)
+    assert other.heard == one.heard
+    assert len(one.heard) > 6
 
 
 def test_a_burst_counts_as_of_its_first() -> None:
