@@ -8,10 +8,10 @@ from langsmith import Client
 
 from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
 from langsmith_realtime.conversation import Conversation
+from langsmith_realtime.family import Family
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.journal import Journal
 from langsmith_realtime.options import Options
-from langsmith_realtime.parents import Family
 from langsmith_realtime.privacy import Privacy, hidden_sides
 from langsmith_realtime.recorder import Recorder
 from langsmith_realtime.runs import Runs

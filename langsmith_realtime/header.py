@@ -17,11 +17,11 @@ from langsmith.run_trees import RunTree
 from langsmith_realtime import storage
 from langsmith_realtime.audio.formats import Format
 from langsmith_realtime.audio.recording import Recording
+from langsmith_realtime.family import Family
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of, segment, start_of, time_of, uuid7
 from langsmith_realtime.journal import VERSION
 from langsmith_realtime.options import Options
-from langsmith_realtime.parents import Family
 from langsmith_realtime.plain import plain
 from langsmith_realtime.prices import PRICES, Price
 

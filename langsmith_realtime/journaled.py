@@ -17,6 +17,7 @@ from langsmith_realtime.audio.silences import Span
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.blanks import Blanks
 from langsmith_realtime.events import APPEND, Event, FrameError, parse, text
+from langsmith_realtime.family import Family
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.header import header
@@ -24,7 +25,7 @@ from langsmith_realtime.ids import microseconds_of, start_of, time_of, uuid7
 from langsmith_realtime.journal import Journal, Story, state_directory, warn_once
 from langsmith_realtime.kept import Keeping, give_audio, take_audio
 from langsmith_realtime.options import Options
-from langsmith_realtime.parents import Family, ParentRun, derive
+from langsmith_realtime.parents import ParentRun, derive
 from langsmith_realtime.plain import plain_frame
 from langsmith_realtime.scrub import scrub_message
 from langsmith_realtime.sender import sends_on_its_own

@@ -24,6 +24,7 @@ from langsmith_realtime.audio.silences import asked
 from langsmith_realtime.audio.tracks import USER
 from langsmith_realtime.context import Pin, current_pin, set_pin
 from langsmith_realtime.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
+from langsmith_realtime.family import Family
 from langsmith_realtime.gaps import Gaps, fill_before
 from langsmith_realtime.gathered import Gathering
 from langsmith_realtime.guard import Guard, logger
@@ -34,7 +35,7 @@ from langsmith_realtime.journaled import journaled
 from langsmith_realtime.late import Late
 from langsmith_realtime.limits import Weight, weight_of
 from langsmith_realtime.options import Options
-from langsmith_realtime.parents import Family, ParentRun
+from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.plain import plain, plain_frame
 from langsmith_realtime.privacy import asks_the_application
 from langsmith_realtime.recovery import begin_in_background

@@ -11,10 +11,11 @@ from langsmith import run_helpers
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime import context
+from langsmith_realtime.family import Family
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of, start_of, time_of, uuid7
 from langsmith_realtime.options import THREAD_KEYS, Options
-from langsmith_realtime.parents import Family, ParentRun
+from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.scrub import scrub, scrub_message
 from langsmith_realtime.version import __version__
 

@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from langsmith_realtime import words
+from langsmith_realtime.family import Family
 from langsmith_realtime.feedback import Feedback
 from langsmith_realtime.happenings import EventRun, Failure, Happening, ModelRun, ToolRun
 from langsmith_realtime.holding import Target
 from langsmith_realtime.ids import microseconds_of, time_of, uuid7
 from langsmith_realtime.journal import FEEDBACK, ROOT_CREATE, ROOT_UPDATE, Journal
 from langsmith_realtime.limits import Lack, Weight, weight_of
-from langsmith_realtime.parents import Family, ParentRun, derive
+from langsmith_realtime.parents import ParentRun, derive
 from langsmith_realtime.plain import cut_text, fitted, plain_frame, sayable
 from langsmith_realtime.privacy import LEFT_OUT, Privacy
 from langsmith_realtime.recorder import Recorded

@@ -15,10 +15,11 @@ import pytest
 from langsmith import RunTree
 
 from langsmith_realtime import parents
+from langsmith_realtime.family import Family
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of, start_of
 from langsmith_realtime.options import Options
-from langsmith_realtime.parents import Family, ParentRun, Unmade
+from langsmith_realtime.parents import ParentRun, Unmade
 from langsmith_realtime.root import begin
 
 pytestmark = pytest.mark.usefixtures("tracing")
