@@ -1,6 +1,6 @@
 """Sound that was dropped, as the silence it leaves: a chunk that is not kept is still as long as it was.
 
-Pure. While the queue is full only lengths are remembered; the silence takes the chunks' places in front of
+Pure. While too much waits only lengths are remembered; the silence takes the chunks' places in front of
 what is recorded next. Times are seconds since the conversation opened.
 """
 

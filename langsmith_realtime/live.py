@@ -11,36 +11,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any, cast
+from typing import Any
 
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime import context
-from langsmith_realtime.assembly import assemble
 from langsmith_realtime.audio.silences import asked
 from langsmith_realtime.audio.tracks import USER
+from langsmith_realtime.chain import chain
 from langsmith_realtime.context import Pin, current_pin, set_pin
+from langsmith_realtime.endings import describe
 from langsmith_realtime.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.family import Family
 from langsmith_realtime.gaps import Gaps, fill_before
-from langsmith_realtime.gathered import Gathering
-from langsmith_realtime.guard import Guard, logger
-from langsmith_realtime.happenings import Failure
-from langsmith_realtime.holding import Holding
+from langsmith_realtime.guard import logger
 from langsmith_realtime.ids import microseconds_of
-from langsmith_realtime.journaled import journaled
-from langsmith_realtime.late import Late
 from langsmith_realtime.limits import Weight, weight_of
 from langsmith_realtime.options import Options
 from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.plain import plain, plain_frame
-from langsmith_realtime.privacy import asks_the_application
 from langsmith_realtime.recovery import begin_in_background
-from langsmith_realtime.scrub import scrub_message
-from langsmith_realtime.session import Session
 from langsmith_realtime.worker import Worker, worker
 
 #: A frame parsed twice comes soon after the first time: at least so many are remembered, and less than twice as many.
@@ -91,7 +83,7 @@ class LiveConversation:
 
     def _open(self) -> None:
         self._worker.open[id(self)] = self
-        self._session = _session(self._options, self.family, self._worker, self.guard)
+        self._session = chain(self._options, self.family, self._worker, self.guard)
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
         self._inbox = self._worker.inbox(self.guard, self._session.chunks)
         self._inbox.insist(self._session.opened)
@@ -401,38 +393,3 @@ def _settled(event: object) -> Event | None:
         return parse(plain(event) if isinstance(event, Mapping) else event)
     except FrameError:
         return None
-
-
-def _session(options: Options, family: Family, process: Worker, guard: Guard) -> Gathering:
-    def make() -> Gathering:
-        made = assemble(options, family, process.sender, process.feedback, guard)
-        gathering = Gathering(made.session)
-        if not options.journal:
-            return gathering
-        kept = journaled(replace(made, session=cast("Session", gathering)), options, family, guard, process.behind)
-        return Gathering(kept, process.later)
-
-    if options.keep is not None:
-        family.holding = Holding(process.sender, options.keep, guard)
-    if asks_the_application(family.root.client):
-        return cast("Gathering", Late(make))
-    return make()
-
-
-def describe(error: BaseException | str | None) -> str | None:
-    """An exception as a root's error; None for the ordinary ends of a conversation."""
-    if error is None or isinstance(error, str):
-        return error
-    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY:
-        return None
-    together = getattr(error, "exceptions", None)  # a group of them, from Python 3.11 on
-    if isinstance(together, tuple) and all(isinstance(e, BaseException) and describe(e) is None for e in together):
-        return None
-    try:
-        return Failure(scrub_message(f"{type(error).__name__}: {error}"), type(error).__name__)
-    except Exception:  # its own, while it describes itself
-        return Failure(type(error).__name__)
-
-
-#: A cancelled task, and a connection that was closed with 1000 or 1001.
-_ORDINARY = frozenset({"CancelledError", "ConnectionClosedOK"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -14,9 +15,20 @@ from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import state_directory
 from langsmith_realtime.testing import tone
+from langsmith_realtime.worker import worker
 from tests.talking import trees
 
 pytestmark = pytest.mark.newest  # openai's send_raw
+
+
+@pytest.fixture(autouse=True)
+def _nobody_else_sends() -> None:
+    """What tests before this one still send comes to its end first: it would come and go between two looks."""
+    for sender in (worker().sender, worker().feedback):
+        sender.give_up()
+    for thread in threading.enumerate():
+        if thread.name.startswith("langsmith-realtime-") and not thread.name.endswith("-encoder"):
+            thread.join(60)
 
 
 @pytest.fixture

@@ -1,0 +1,24 @@
+"""How a conversation, or a block within it, ended: what of an exception is an error of the trace."""
+
+from __future__ import annotations
+
+from langsmith_realtime.happenings import Failure
+from langsmith_realtime.scrub import scrub_message
+
+#: A cancelled task, and a connection that was closed with 1000 or 1001.
+_ORDINARY = frozenset({"CancelledError", "ConnectionClosedOK"})
+
+
+def describe(error: BaseException | str | None) -> str | None:
+    """An exception as a root's error; None for the ordinary ends of a conversation."""
+    if error is None or isinstance(error, str):
+        return error
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY:
+        return None
+    together = getattr(error, "exceptions", None)  # a group of them, from Python 3.11 on
+    if isinstance(together, tuple) and all(isinstance(e, BaseException) and describe(e) is None for e in together):
+        return None
+    try:
+        return Failure(scrub_message(f"{type(error).__name__}: {error}"), type(error).__name__)
+    except Exception:  # its own, while it describes itself
+        return Failure(type(error).__name__)
