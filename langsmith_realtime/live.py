@@ -32,6 +32,7 @@ from langsmith_realtime.limits import Weight, weight_of
 from langsmith_realtime.options import Options
 from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.plain import plain, plain_frame
+from langsmith_realtime.privacy import asks_the_application
 from langsmith_realtime.recovery import begin_in_background
 from langsmith_realtime.worker import Worker, worker
 
@@ -78,7 +79,8 @@ class LiveConversation:
         self._closed = False
         #: What receiving failed with the last time, if it did.
         self.lost_with: BaseException | None = None
-        self._worker: Worker = worker()
+        asks = options.redact is not None or asks_the_application(family.root.client)
+        self._worker: Worker = worker().apart if asks else worker()
         self._open()
 
     def _open(self) -> None:

@@ -153,10 +153,11 @@ _told_slow: set[str] = set()
 
 
 def tell_if_slow(what: str, seconds: float) -> None:
-    """Say once that what the application has every payload go through keeps other conversations' traces waiting."""
+    """Say once that what the application has every payload go through keeps other traces waiting."""
     if seconds > SLOW_S and what not in _told_slow:
         _told_slow.add(what)
-        logger.warning("your %s took %.1f s for one payload; all conversations' traces wait for that", what, seconds)
+        said = "your %s took %.1f s for one payload; the traces of all conversations with such functions wait for it"
+        logger.warning(said, what, seconds)
 
 
 def hidden_sides(client: Client) -> frozenset[int]:

@@ -1,4 +1,8 @@
-"""The only thread that works on conversations: what their callers recorded, one inbox after the other."""
+"""The thread that works on conversations: what their callers recorded, one inbox after the other.
+
+There is one for all conversations of the process, and one more for those in which functions of the application's have
+a say: who waits for these is nobody else.
+"""
 
 from __future__ import annotations
 
@@ -32,21 +36,30 @@ class Closable(Protocol):
 
 
 class Worker:
-    """One background thread for the process, begun with the first inbox."""
+    """A background thread, begun with the first inbox; one that is ``beside`` another sends by the same sender."""
 
-    def __init__(self) -> None:
-        self.sender = Sender()
-        self.feedback = FeedbackSender()
+    def __init__(self, beside: Worker | None = None) -> None:
+        self.sender: Sender = beside.sender if beside else Sender()
+        self.feedback: FeedbackSender = beside.feedback if beside else FeedbackSender()
+        self.open: dict[int, Closable] = beside.open if beside else {}
+        self._apart: Worker | None = None
         self._due: queue.SimpleQueue[Inbox] = queue.SimpleQueue()  # those in which something waits
         self._load = Load()
         self._awake = threading.Event()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
-        self.open: dict[int, Closable] = {}
         self._waiting: set[Callable[[], None]] = set()
         self._behind: set[Callable[[], None]] = set()
         self._ticked = time.perf_counter()
         self._breath = Breath()
+
+    @property
+    def apart(self) -> Worker:
+        """The one beside this for whoever may keep it waiting."""
+        with self._starting:
+            if self._apart is None:
+                self._apart = Worker(self)
+            return self._apart
 
     def inbox(self, guard: Guard, chunks: Callable[[Sequence[Chunk]], None] | None = None) -> Inbox:
         """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunks`` takes a microphone's
@@ -63,9 +76,8 @@ class Worker:
         """The same, when all that may wait is done. From the worker alone."""
         self._behind.add(work)
 
-    def flush(self, timeout: float | None) -> bool:
-        """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def catch_up(self) -> threading.Event:
+        """Do all that was put so far; what is set then."""
         done = threading.Event()
 
         def caught_up() -> None:
@@ -74,18 +86,29 @@ class Worker:
 
         self.inbox(Guard()).insist(caught_up)
         self._awake.set()
-        if not done.wait(timeout):
+        return done
+
+    def flush(self, timeout: float | None) -> bool:
+        """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def left() -> float | None:
+            return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+        caught_up = [self.catch_up()]
+        if self._apart is not None:
+            caught_up.append(self._apart.catch_up())
+        if not all(done.wait(left()) for done in caught_up):
             return False
-        sent = True
-        for sender in (self.sender, self.feedback):  # what the first has delivered may give the second work
-            sent &= sender.flush(None if deadline is None else max(0.0, deadline - time.monotonic()))
-        return sent
+        # What the first has delivered may give the second work.
+        sent = [sender.flush(left()) for sender in (self.sender, self.feedback)]
+        return all(sent)
 
     def finish(self) -> None:
         """The process ends: close what is open, and wait for it to be sent, but not for ever."""
         for conversation in list(self.open.values()):
             conversation.close()
-        if self._thread is None:
+        if self._thread is None and self._apart is None:
             return
         delivered, began = self._delivered, time.monotonic()
         while not self.flush(EXIT_PATIENCE) and (self._delivered > delivered or progress.comes_on()):

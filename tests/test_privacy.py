@@ -6,6 +6,8 @@ import base64
 import json
 import logging
 import re
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -286,6 +288,37 @@ def test_what_redact_fails_at_is_left_out_and_counted(
     assert not [word for word in words if word in caplog.text]
     assert Path(__file__).name in caplog.text or redact is returns_none
     guard.failures.clear()
+
+
+@pytest.mark.parametrize("how", ["redact", "anonymizer"])
+def test_a_function_that_hangs_keeps_no_other_conversation_waiting(tracing: Collector, how: str) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang(payload: Any) -> Any:
+        hangs.set()
+        goes_on.wait(30)
+        return payload
+
+    if how == "redact":
+        kept_waiting = SessionTracer(client=client_of(tracing), redact=hang)
+    else:
+        kept_waiting = SessionTracer(client=client_of(tracing, anonymizer=hang))
+    created = {"type": "session.created", "event_id": "event_1", "session": {}}
+    kept_waiting.server_event(created)
+    assert hangs.wait(10)
+    try:
+        with SessionTracer() as tracer:
+            tracer.server_event(created)
+        deadline = time.monotonic() + 20
+        while not any(run.end_time for run in tracing.roots()) and time.monotonic() < deadline:
+            assert not flush(0.1)
+        (ended,) = (run for run in tracing.roots() if run.end_time)
+        assert str(ended.id) == tracer.run_id
+    finally:
+        goes_on.set()
+    kept_waiting.close()
+    assert flush(20)
+    assert [root.end_time is not None for root in tracing.roots()] == [True, True]
 
 
 def test_what_redact_returns_is_made_of_jsons_own_types() -> None:

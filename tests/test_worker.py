@@ -53,6 +53,22 @@ def test_flush_gives_up_when_its_time_is_up() -> None:
     assert mine.flush(5)
 
 
+def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it() -> None:
+    mine, go_on, done = Worker(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        go_on.wait(20)
+
+    assert mine.apart is mine.apart
+    mine.apart.inbox(Guard()).put(work)
+    mine.inbox(Guard()).put(done.set)
+    assert done.wait(5)
+    assert not mine.flush(0.05)
+    go_on.set()
+    assert mine.flush(5)
+    assert mine.apart.sender is mine.sender
+
+
 def test_when_the_queue_is_full_audio_goes_first_and_the_root_says_how_much(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
