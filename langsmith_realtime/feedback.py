@@ -32,7 +32,7 @@ DIGITS = 4
 _projects: WeakKeyDictionary[Client, dict[str | None, UUID]] = WeakKeyDictionary()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Feedback(Operation):
     """The scores of one run, by the key of each."""
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -180,8 +179,9 @@ class Runs:
             return True
 
         # What is left, or dropped, is in the journal.
-        spared = None if spare is None else left_out
-        return replace(operation, done=done, noted=journal.flush, left=None, spare=spared)
+        operation.done, operation.noted, operation.left = done, journal.flush, None
+        operation.spare = None if spare is None else left_out
+        return operation
 
     def _answered(self, delivered: bool) -> None:
         """The server has one of the runs below the root, or refused it for good."""
@@ -276,7 +276,8 @@ class Runs:
     ) -> None:
         run.end_time = run.start_time if end is None else max(self._time(end), run.start_time)
         run.error = self._message(error)
-        run.extra["metadata"].update(fitted(self._privacy.metadata(metadata), METADATA_BYTES)[0])
+        if metadata:
+            run.extra["metadata"].update(fitted(self._privacy.metadata(metadata), METADATA_BYTES)[0])
         if interrupted:
             run.extra["metadata"]["ls_is_error_interrupt"] = True
 
