@@ -42,8 +42,18 @@ KEPT_MB, KEPT_BLOCKS = 16.0, 100_000
 KEPT_KB = 64.0
 #: Threads that hold conversations; one more does in an event loop.
 THREADS = 4
+#: How long threads that have nothing to do may wait for more before they end, in seconds.
+IDLE_S = 60.0
 #: Of a warm-up: as many as long conversations need to have begun all that they ever do, a minute's.
 WARM_UP_TURNS = 12
+
+
+@dataclass(frozen=True)
+class Talked:
+    """How many events conversations had, and by how much the latest was late, in seconds."""
+
+    events: int
+    late_s: float
 
 
 @dataclass(frozen=True)
@@ -148,18 +158,20 @@ def talk(path: Path, began: float) -> Iterator[float]:
             tracer.server_event(frame)
 
 
-def talk_all(path: Path, starts: list[float]) -> int:
-    """Those that begin then, one thread's; how many events they had."""
+def talk_all(path: Path, starts: list[float]) -> Talked:
+    """Those that begin then, one thread's."""
     talking = [talk(path, start) for start in starts]
     contexts = [copy_context() for _ in starts]  # or they would nest in one another
     due = [(start, index) for index, start in enumerate(starts)]
+    late = 0.0
     while due:
         moment, index = heappop(due)
         _until(moment)
+        late = max(late, time.monotonic() - moment)
         following = contexts[index].run(next, talking[index], None)
         if following is not None:
             heappush(due, (following, index))
-    return len(starts) * sum(1 for _ in timed_frames(path))
+    return Talked(len(starts) * sum(1 for _ in timed_frames(path)), late)
 
 
 def _until(moment: float) -> None:
@@ -168,14 +180,14 @@ def _until(moment: float) -> None:
         time.sleep(left)
 
 
-async def _converse_all(path: Path, starts: list[float]) -> int:
-    """As many conversations through ``wrap_realtime``, in this event loop; how many events they had."""
+async def _converse_all(path: Path, starts: list[float]) -> Talked:
+    """As many conversations through ``wrap_realtime``, in this event loop."""
     ended = await asyncio.gather(*(converse("ours", path, start) for start in starts))
-    return sum(events for events, _ in ended)
+    return Talked(sum(events for events, _ in ended), max((late for _, late in ended), default=0.0))
 
 
-def hold(path: Path, conversations: int) -> int:
-    """Have that conversation so many times at once, begun within a second, and delivered; how many events it had.
+def hold(path: Path, conversations: int) -> Talked:
+    """Have that conversation so many times at once, begun within a second, and delivered.
 
     Raises:
         RuntimeError: not everything was delivered.
@@ -184,22 +196,25 @@ def hold(path: Path, conversations: int) -> int:
     starts = [began + index / conversations for index in range(conversations)]
     with ThreadPoolExecutor(THREADS) as pool:
         in_threads = [pool.submit(talk_all, path, starts[first :: THREADS + 1]) for first in range(THREADS)]
-        events = asyncio.run(_converse_all(path, starts[THREADS :: THREADS + 1]))
-        events += sum(each.result() for each in in_threads)
+        talked = [asyncio.run(_converse_all(path, starts[THREADS :: THREADS + 1]))]
+        talked += [each.result() for each in in_threads]
     if not flush(600):
         raise RuntimeError("not everything was delivered")
-    return events
+    return Talked(sum(each.events for each in talked), max(each.late_s for each in talked))
 
 
-def soak(folder: Path, conversations: int, turns: int) -> tuple[Footprint, Footprint, int]:
-    """What the process has before and after so many conversations of that many turns, and how many events they had."""
+def soak(folder: Path, conversations: int, turns: int) -> tuple[Footprint, Footprint, Talked]:
+    """What the process has before and after so many conversations of that many turns."""
     warm_up, path = folder / "warm-up", folder / "conversation"
     make(warm_up, min(turns, WARM_UP_TURNS))
     make(path, turns)
     hold(warm_up, conversations)  # imports, caches, connections
     before = Footprint.now()
-    events = hold(path, conversations)
-    return before, Footprint.now(), events
+    talked = hold(path, conversations)
+    until = time.monotonic() + IDLE_S
+    while threading.active_count() > before.threads and time.monotonic() < until:
+        time.sleep(0.1)
+    return before, Footprint.now(), talked
 
 
 @contextmanager
@@ -233,13 +248,14 @@ def main(arguments: list[str]) -> int:
             LANGSMITH_ENDPOINT=collector.url, LANGSMITH_API_KEY="soak", LANGSMITH_REALTIME_DIR=f"{name}/state"
         )
         with _watched(chosen.every):
-            before, after, events = soak(Path(name), chosen.conversations, turns)
+            before, after, talked = soak(Path(name), chosen.conversations, turns)
         sent = collector.counted()
         left = [path for path in Path(name, "state").rglob("*") if path.is_file()]
     for said, has in (("before", before), ("after", after)):
         used = f"{has.memory_mb:7.1f} MB {has.blocks} blocks in use"
         print(f"{said:>8} {used} {has.threads:5} threads {has.files:5} files")
-    print(f"{events} events, {sent['operations']:.0f} operations in {sent['requests']:.0f} requests")
+    print(f"the latest event was {talked.late_s:.1f} s late")
+    print(f"{talked.events} events, {sent['operations']:.0f} operations in {sent['requests']:.0f} requests")
     more = before.grown_to(after)
     if left:
         more.append(f"{len(left)} files on disk")
