@@ -77,16 +77,14 @@ class Gathering:
         spans: list[Span] = self._session.silent(channel)
         return spans
 
-    def chunks(self, chunks: Sequence[tuple[str, float]]) -> None:
-        """Chunks of the microphone as they were sent, in base64 or as the event's JSON text, and when."""
-        for sent, t in chunks:
-            is_text = sent[:1] == "{"
-            audio = _written_in(sent) if is_text else sent
-            size = _bytes(audio) if audio else 0
-            if audio and size:
-                self._gather(audio, size, t)
-            else:
-                self.client_frame(sent if is_text else {"type": APPEND, "audio": sent}, t)
+    def chunk(self, sent: str, t: float, is_text: bool) -> None:
+        """A chunk of the microphone as it was sent, in base64 or as the event's JSON text."""
+        audio = _written_in(sent) if is_text else sent
+        size = _bytes(audio) if audio else 0
+        if audio and size:
+            self._gather(audio, size, t)
+        else:
+            self.client_frame(sent if is_text else {"type": APPEND, "audio": sent}, t)
 
     def microphone(self, sound: Sound, t: float) -> None:
         """The same, decoded."""

@@ -7,7 +7,7 @@ conversation says on its root how much it lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from langsmith_realtime.guard import Guard
@@ -20,12 +20,13 @@ AUDIO_BYTES = 128_000_000
 LIMIT = 200_000
 #: Entries from which on an event that only says that it arrived is dropped.
 STRUCTURE_LIMIT = 150_000
-#: Chunks of a microphone that are taken together at most.
+#: Chunks of a microphone that are as much work as anything else.
 CHUNKS = 100
 
-#: A chunk of the microphone as it was sent, in base64 or as the event's JSON text, and when (seconds).
-Chunk: TypeAlias = tuple[str, float]
-_Entry: TypeAlias = tuple["Callable[..., None] | None", tuple[Any, ...], int]
+#: What is done with a chunk of the microphone: it as it was sent (base64, or the event's JSON text), when (seconds),
+#: and whether it is text.
+TakeChunk: TypeAlias = Callable[[str, float, bool], None]
+_Entry: TypeAlias = tuple[Callable[..., None] | None, tuple[Any, ...], int]
 
 
 class Load:
@@ -60,22 +61,22 @@ class Inbox:
         load: what waits in all inboxes of the worker.
         due: tells the worker that something waits in one.
         guard: hears what failed.
-        chunks: what is done with the microphone's chunks.
+        chunk: what is done with a chunk of the microphone.
     """
 
-    __slots__ = ("_chunks", "_due", "_entries", "_guard", "_is_due", "load")
+    __slots__ = ("_chunk", "_due", "_entries", "_guard", "_is_due", "load")
 
     def __init__(
         self,
         load: Load,
         due: Callable[[Inbox], None],
         guard: Guard,
-        chunks: Callable[[Sequence[Chunk]], None] | None = None,
+        chunk: TakeChunk | None = None,
     ) -> None:
         self.load = load
         self._due = due
         self._guard = guard
-        self._chunks = chunks
+        self._chunk = chunk
         self._entries: deque[_Entry] = deque()
         self._is_due = False
 
@@ -85,6 +86,7 @@ class Inbox:
         Always True.
         """
         self._put(work, arguments, 0)
+        self._due(self)  # whatever kept somebody from saying so before
         return True
 
     def put(self, work: Callable[..., None], *arguments: Any) -> bool:
@@ -101,14 +103,14 @@ class Inbox:
         self._put(work, arguments, size)
         return True
 
-    def put_chunk(self, audio: str, t: float) -> bool:
+    def put_chunk(self, sent: str, t: float, is_text: bool) -> bool:
         """Like :meth:`put_audio`, for a chunk of the microphone: there are more of them than of anything else."""
-        load, size = self.load, len(audio)
+        load, size = self.load, len(sent)
         if load.put - load.done >= AUDIO_LIMIT or load.sound - load.sound_done >= AUDIO_BYTES:
             return False
         load.put += 1
         load.sound += size
-        self._entries.append((None, (audio, t), size))
+        self._entries.append((None, (sent, t, is_text), size))
         if not self._is_due:
             self._is_due = True
             self._due(self)
@@ -128,29 +130,18 @@ class Inbox:
         """Do all that was put so far; ``between`` is called between two pieces of work."""
         # First, so that who puts more from here on says so again.
         self._is_due = False
-        entries, chunks = self._entries, list[Chunk]()
+        entries, chunks = self._entries, 0
         for _ in range(len(entries)):
             work, arguments, size = entries.popleft()
             self.load.done += 1
             self.load.sound_done += size
             if work is None:
-                chunks.append(arguments)  # as put_chunk put it
-                if len(chunks) < CHUNKS:
-                    continue
-            if chunks:
-                self._do(self._chunks, (chunks,))
-                chunks = []
+                work = self._chunk
+                chunks += 1
+            try:
+                work(*arguments)  # type: ignore[misc]  # where chunks are put, there is what takes them
+            except Exception as error:
+                self._guard.report(getattr(work, "__name__", "chunk"), error)
+            if work is not self._chunk or chunks >= CHUNKS:
+                chunks = 0
                 between()
-            if work is not None:
-                self._do(work, arguments)
-                between()
-        if chunks:
-            self._do(self._chunks, (chunks,))
-            between()
-
-    def _do(self, work: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
-        assert work is not None, "chunks are put where something is done with them"
-        try:
-            work(*arguments)
-        except Exception as error:
-            self._guard.report(work.__name__, error)

@@ -1,7 +1,7 @@
 """What of a conversation may be kept on disk: no audio, no secrets, nothing that the client's masking removes.
 
-Pure but for the client's own masking, which is the user's code: it is called with time as a budget, because the
-thread that keeps journals serves all conversations.
+Pure but for the client's own masking, which may be the user's code: that is called with time as a budget, because one
+thread serves all conversations that have such.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from langsmith_realtime import words
 from langsmith_realtime.audio.formats import Sound
 from langsmith_realtime.events import APPEND, BETA_NAMES, Event
 from langsmith_realtime.guard import logger
-from langsmith_realtime.privacy import Privacy, tell_if_slow
+from langsmith_realtime.privacy import Privacy, asks_the_application, tell_if_slow
 from langsmith_realtime.purse import Purse
 from langsmith_realtime.scrub import scrub
 from langsmith_realtime.words import NOT_KEPT
@@ -35,7 +35,7 @@ _WORDS = frozenset(
 )
 #: Masking may take that part of a conversation's time, once it has taken this many seconds.
 MASKING_SHARE, MASKING_FREE_S = 0.1, 0.25
-#: The same for all conversations of the process, as one thread does it: a share of its time, and seconds at once.
+#: The same for all conversations together, as one thread does it: a share of its time, and seconds at once.
 _all_masking = Purse(0.5, 1.0)
 
 
@@ -45,6 +45,7 @@ class Keeping:
     def __init__(self, client: Client, privacy: Privacy) -> None:
         hides = getattr(client, "_hide_inputs", False)
         self._client = client
+        self._asks = asks_the_application(client)
         self._privacy = privacy
         self._hidden = hides is True
         self._masked = not self._hidden and (callable(hides) or bool(getattr(client, "_anonymizer", None)))
@@ -98,7 +99,7 @@ class Keeping:
 
     def _mask(self, how: str, value: Any, t: float) -> Any:
         began = time.monotonic()
-        if self._spent > max(MASKING_FREE_S, t * MASKING_SHARE) or _all_masking.is_empty(began):
+        if self._asks and (self._spent > max(MASKING_FREE_S, t * MASKING_SHARE) or _all_masking.is_empty(began)):
             return None
         try:
             return getattr(self._client, how)(value)
@@ -106,10 +107,11 @@ class Keeping:
             logger.debug("masking for the journal failed: %s", type(error).__name__)
             return None
         finally:
-            spent = time.monotonic() - began
-            self._spent += spent
-            _all_masking.spend(spent)
-            tell_if_slow("masking", spent)
+            if self._asks:
+                spent = time.monotonic() - began
+                self._spent += spent
+                _all_masking.spend(spent)
+                tell_if_slow("masking", spent)
 
 
 def _pointers(body: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ class LiveConversation:
         self._worker.open[id(self)] = self
         self._session = chain(self._options, self.family, self._worker, self.guard)
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
-        self._inbox = self._worker.inbox(self.guard, self._session.chunks)
+        self._inbox = self._worker.inbox(self.guard, self._session.chunk)
         self._inbox.insist(self._session.opened)
         if self._options.journal:
             begin_in_background(self.family.root.client)
@@ -178,7 +178,7 @@ class LiveConversation:
             return False
         if not self._closed:
             t = sent - self._began
-            if self._gaps.waiting or not self._inbox.put_chunk(chunk, t):
+            if self._gaps.waiting or not self._inbox.put_chunk(chunk, t, chunk is event):
                 frame = chunk if chunk is event else {"type": APPEND, "audio": chunk}
                 self._put_late_audio(len(chunk), self._client_frame, frame, t)
         return True

@@ -174,14 +174,15 @@ def hidden_sides(client: Client) -> frozenset[int]:
 
 
 def asks_the_application(client: Client) -> bool:
-    """Whether :func:`hidden_sides` calls functions of the application's."""
-    return any(callable(getattr(client, setting, None)) for setting in (*_SETTINGS.values(), _FOR_BOTH))
+    """Whether functions of the application's have a say in what it sends."""
+    return any(callable(getattr(client, setting, None)) for setting in (*_SETTINGS.values(), _FOR_BOTH, _FOR_METADATA))
 
 
 _asked: WeakKeyDictionary[Client, tuple[tuple[Any, ...], frozenset[int]]] = WeakKeyDictionary()
 _SETTINGS = {USER: "_hide_inputs", AGENT: "_hide_outputs"}
 #: Takes the place of those of them that are functions.
 _FOR_BOTH = "_anonymizer"
+_FOR_METADATA = "_hide_metadata"
 _PROBE = "a word that nobody said"
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from langsmith import Client
 
+from langsmith_realtime import threads
 from langsmith_realtime.assembly import Assembled, assemble
 from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard, logger
@@ -83,11 +84,7 @@ def begin_in_background(client: Client, directory: Path | None = None) -> thread
         if directory in _begun:
             return None
         _begun.add(directory)
-    thread = threading.Thread(
-        target=_quietly, args=(client, directory), name="langsmith-realtime-recovery", daemon=True
-    )
-    thread.start()
-    return thread
+    return threads.begin(lambda: _quietly(client, directory), "langsmith-realtime-recovery")
 
 
 def replay_anew(folder: Path, client: Client, *, project: str | None = None, patience: float = PATIENCE) -> str | None:

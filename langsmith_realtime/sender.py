@@ -22,6 +22,7 @@ from langsmith import Client
 from langsmith import client as langsmith_client
 from langsmith.run_trees import RunTree
 
+from langsmith_realtime import threads
 from langsmith_realtime.guard import logger, unquoted
 from langsmith_realtime.ingest import multipart_ingest, tell_of_failed_masking, unmasking, without_payload
 from langsmith_realtime.lane import Lane
@@ -110,7 +111,14 @@ class Sender:
         _leave(operation)
 
     def _start(self, destination: object, lane: Lane[Operation]) -> None:
-        threading.Thread(target=self._work, args=(destination, lane), name=self.name, daemon=True).start()
+        def work() -> None:
+            self._work(destination, lane, IDLE)
+
+        def work_at_the_end() -> None:
+            self._work(destination, lane, 0.0)  # others wait for the same thread
+
+        if threads.begin(work, self.name) is None:
+            threads.at_the_end(work_at_the_end)
 
     def aside(self, work: Callable[[], None]) -> None:
         """Do what takes long before it puts something, in a thread of its own; :meth:`flush` waits for it."""
@@ -129,9 +137,7 @@ class Sender:
 
         with self._changed:
             self._beside += 1
-        try:
-            threading.Thread(target=do, name=f"{self.name}-aside", daemon=True).start()
-        except RuntimeError:  # no more threads, as at the very end of a process
+        if threads.begin(do, f"{self.name}-aside") is None:  # at the very end of a process
             do()
 
     def flush(self, timeout: float | None) -> bool:
@@ -167,9 +173,10 @@ class Sender:
     def _untold(self) -> int:
         return sum(lane.untold for lane in self._lanes.values())
 
-    def _work(self, destination: object, lane: Lane[Operation]) -> None:
+    def _work(self, destination: object, lane: Lane[Operation], idle: float) -> None:
+        """Send what comes, until nothing did for ``idle`` seconds."""
         while True:
-            batch = self._next(destination, lane)
+            batch = self._next(destination, lane, idle)
             if not batch:
                 return
             again: list[Operation] = []
@@ -186,10 +193,10 @@ class Sender:
                     self._changed.notify_all()
             del batch, again  # or the last conversation would live as long as the thread waits
 
-    def _next(self, destination: object, lane: Lane[Operation]) -> list[Operation]:
+    def _next(self, destination: object, lane: Lane[Operation], idle: float) -> list[Operation]:
         """What is to be sent now; nothing when the lane is not needed any more."""
         with self._changed:
-            if not self._changed.wait_for(lambda: lane.waiting or self._lanes.get(destination) is not lane, IDLE):
+            if not self._changed.wait_for(lambda: lane.waiting or self._lanes.get(destination) is not lane, idle):
                 del self._lanes[destination]
                 return []
             while lane.again_at is not None and not (self._hurry and lane.untold):

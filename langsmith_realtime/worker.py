@@ -10,14 +10,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
-from langsmith_realtime import progress
+from langsmith_realtime import progress, threads
 from langsmith_realtime.breath import Breath
 from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard
-from langsmith_realtime.inbox import Chunk, Inbox, Load
+from langsmith_realtime.inbox import Inbox, Load, TakeChunk
 from langsmith_realtime.sender import Sender
 
 #: How long the worker lets work gather between two looks, after which what waited for company is handed on and written
@@ -47,7 +47,7 @@ class Worker:
         self._load = Load()
         self._awake = threading.Event()
         self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._is_running = False
         self._waiting: set[Callable[[], None]] = set()
         self._behind: set[Callable[[], None]] = set()
         self._ticked = time.perf_counter()
@@ -61,12 +61,11 @@ class Worker:
                 self._apart = Worker(self)
             return self._apart
 
-    def inbox(self, guard: Guard, chunks: Callable[[Sequence[Chunk]], None] | None = None) -> Inbox:
-        """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunks`` takes a microphone's
-        chunks."""
-        if self._thread is None:
+    def inbox(self, guard: Guard, chunk: TakeChunk | None = None) -> Inbox:
+        """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunk`` takes chunks."""
+        if not self._is_running:
             self._start()
-        return Inbox(self._load, self._due.put, guard, chunks)
+        return Inbox(self._load, self._due.put, guard, chunk)
 
     def later(self, work: Callable[[], None]) -> None:
         """Have it done once, with the next tick; for what may wait for company. From the worker alone."""
@@ -84,8 +83,11 @@ class Worker:
             self._tick()
             done.set()
 
-        self.inbox(Guard()).insist(caught_up)
-        self._awake.set()
+        if self._is_running:
+            self.inbox(Guard()).insist(caught_up)
+            self._awake.set()
+        else:
+            done.set()  # nothing was put
         return done
 
     def flush(self, timeout: float | None) -> bool:
@@ -95,20 +97,24 @@ class Worker:
         def left() -> float | None:
             return None if deadline is None else max(0.0, deadline - time.monotonic())
 
-        caught_up = [self.catch_up()]
-        if self._apart is not None:
-            caught_up.append(self._apart.catch_up())
-        if not all(done.wait(left()) for done in caught_up):
-            return False
-        # What the first has delivered may give the second work.
-        sent = [sender.flush(left()) for sender in (self.sender, self.feedback)]
-        return all(sent)
+        def send() -> bool:
+            # What the first has delivered may give the second work.
+            sent = [sender.flush(left()) for sender in (self.sender, self.feedback)]
+            return all(sent)
+
+        caught_up = self.catch_up()
+        caught_up_apart = None if self._apart is None else self._apart.catch_up()
+        sent = caught_up.wait(left()) and send()
+        if caught_up_apart is None:
+            return sent
+        # What is apart may hang: the others do not wait for that.
+        return caught_up_apart.wait(left()) and send() and sent
 
     def finish(self) -> None:
         """The process ends: close what is open, and wait for it to be sent, but not for ever."""
         for conversation in list(self.open.values()):
             conversation.close()
-        if self._thread is None and self._apart is None:
+        if not self._is_running and self._apart is None:
             return
         delivered, began = self._delivered, time.monotonic()
         while not self.flush(EXIT_PATIENCE) and (self._delivered > delivered or progress.comes_on()):
@@ -123,10 +129,9 @@ class Worker:
 
     def _start(self) -> None:
         with self._starting:
-            if self._thread is None:
-                thread = threading.Thread(target=self._work, name="langsmith-realtime", daemon=True)
-                thread.start()
-                self._thread = thread
+            if not self._is_running:
+                self._is_running = threads.begin(self._work, "langsmith-realtime") is not None
+                threads.be_prepared()
 
     def _work(self) -> None:
         while True:

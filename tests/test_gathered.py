@@ -81,13 +81,15 @@ def test_chunks_that_go_on_from_one_another_become_one() -> None:
     assert session.sounds == [(pytest.approx(1.0), 48_000), (pytest.approx(2.0), 48_000)]
 
 
-def test_chunks_that_come_together_are_the_same_as_one_by_one() -> None:
-    sent = ["", chunk(20)["audio"], "?", chunk(20)["audio"], chunk(30, b"\2")["audio"]]
-    (one, by_one), (other, together) = gathering(), gathering()
+def test_the_sound_alone_is_the_same_as_the_event() -> None:
+    no_event = '{"type":"conversation.item.create","item":{}}'  # whatever sends that as sound
+    sent = ["", chunk(20)["audio"], "?", chunk(20)["audio"], no_event, chunk(30, b"\2")["audio"]]
+    (one, by_event), (other, as_sound) = gathering(), gathering()
     for index, audio in enumerate(sent):
-        by_one.client_frame(FRAME | {"audio": audio}, index * 0.02)
-    together.chunks([(audio, index * 0.02) for index, audio in enumerate(sent)])
-    for gather in (by_one, together):
+        by_event.client_frame(FRAME | {"audio": audio}, index * 0.02)
+    for index, audio in enumerate(sent):
+        as_sound.chunk(audio, index * 0.02, is_text=False)
+    for gather in (by_event, as_sound):
         gather.closed(1.0)
     assert other.heard == one.heard
     assert len(one.heard) > 3
@@ -96,16 +98,17 @@ def test_chunks_that_come_together_are_the_same_as_one_by_one() -> None:
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 def test_chunks_that_were_sent_as_text_are_the_same(separators: tuple[str, str]) -> None:
     sent = [chunk(20)["audio"], chunk(20, b"\2")["audio"], "", "?", 'a"b', "\\u0041AAA"]
-    (one, by_one), (other, as_text) = gathering(), gathering()
+    (one, by_event), (other, as_text) = gathering(), gathering()
     texts = [json.dumps(FRAME | {"audio": audio}, separators=separators) for audio in sent]
     texts += [
         '{"type":"input_audio_buffer.append","audio":"AAAA","event_id":"event_1"}',
         '{"type":"input_audio_buffer.append"',
     ]
     for index, text in enumerate(texts):
-        by_one.client_frame(text, index * 0.02)
-    as_text.chunks([(text, index * 0.02) for index, text in enumerate(texts)])
-    for gather in (by_one, as_text):
+        by_event.client_frame(text, index * 0.02)
+    for index, text in enumerate(texts):
+        as_text.chunk(text, index * 0.02, is_text=True)
+    for gather in (by_event, as_text):
         gather.closed(1.0)
     assert other.heard == one.heard
     assert len(one.heard) > 6

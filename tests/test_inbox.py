@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from langsmith_realtime import guard, inbox
 from langsmith_realtime.guard import Guard
-from langsmith_realtime.inbox import Chunk, Inbox, Load
+from langsmith_realtime.inbox import Inbox, Load
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -23,7 +22,10 @@ class Conversation:
         self.done: list[Any] = []
         self.pauses = 0
         self.guard = Guard()
-        self.inbox = Inbox(load or Load(), self.due.append, self.guard, self._chunks)
+        self.inbox = Inbox(load or Load(), self.due.append, self.guard, self._chunk)
+
+    def chunk(self, sent: str, *, is_text: bool = False) -> bool:
+        return self.inbox.put_chunk(sent, 0.02, is_text)
 
     def note(self, what: str) -> None:
         self.done.append(what)
@@ -31,33 +33,36 @@ class Conversation:
     def empty(self) -> None:
         self.inbox.empty(self._pause)
 
-    def _chunks(self, chunks: Sequence[Chunk]) -> None:
-        self.done.append([audio for audio, _ in chunks])
+    def _chunk(self, sent: str, t: float, is_text: bool) -> None:
+        if sent == "broken":
+            raise RuntimeError("out of order")
+        self.done.append((sent, t, is_text))
 
     def _pause(self) -> None:
         self.pauses += 1
 
 
-def test_chunks_are_taken_together_between_what_happened_before_and_after_them() -> None:
+def test_chunks_keep_their_place_among_what_happens() -> None:
     one = Conversation()
     one.inbox.insist(one.note, "opened")
-    for number in range(3):
-        assert one.inbox.put_chunk(f"chunk {number}", number * 0.02)
+    assert one.chunk("AAAA")
+    assert one.chunk("{}", is_text=True)
     assert one.inbox.put(one.note, "spoke")
-    assert one.inbox.put_chunk("last", 0.1)
+    assert one.chunk("BBBB")
     one.empty()
-    assert one.done == ["opened", ["chunk 0", "chunk 1", "chunk 2"], "spoke", ["last"]]
-    assert one.pauses == 4
+    assert one.done == ["opened", ("AAAA", 0.02, False), ("{}", 0.02, True), "spoke", ("BBBB", 0.02, False)]
 
 
 def test_who_puts_says_so_once_until_the_worker_comes() -> None:
     one = Conversation()
-    one.inbox.put_chunk("first", 0.0)
+    one.chunk("first")
     one.inbox.put(one.note, "second")
     assert one.due == [one.inbox]
     one.empty()
-    one.inbox.put_chunk("third", 1.0)
-    assert one.due == [one.inbox, one.inbox]
+    one.chunk("third")
+    assert one.due == [one.inbox] * 2
+    one.inbox.insist(one.note, "closed")
+    assert one.due == [one.inbox] * 3
 
 
 def test_what_is_put_meanwhile_is_for_the_next_time() -> None:
@@ -74,12 +79,13 @@ def test_what_is_put_meanwhile_is_for_the_next_time() -> None:
         assert len(one.due) == times + 1
 
 
-def test_many_chunks_are_no_single_piece_of_work() -> None:
+def test_many_chunks_are_as_much_work_as_anything_else() -> None:
     one = Conversation()
+    one.inbox.put(one.note, "spoke")
     for _ in range(2 * inbox.CHUNKS + 1):
-        one.inbox.put_chunk("chunk", 0.0)
+        one.chunk("chunk")
     one.empty()
-    assert [len(chunks) for chunks in one.done] == [inbox.CHUNKS, inbox.CHUNKS, 1]
+    assert len(one.done) == 2 * inbox.CHUNKS + 2
     assert one.pauses == 3
 
 
@@ -90,10 +96,11 @@ def test_what_fails_costs_only_itself() -> None:
         raise RuntimeError("out of order")
 
     one.inbox.put(fails)
+    one.chunk("broken")
     one.inbox.put(one.note, "next")
     one.empty()
     assert one.done == ["next"]
-    assert one.guard.count == 1
+    assert one.guard.count == 2
     guard.failures.clear()
 
 
@@ -103,28 +110,28 @@ def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(inbox, "AUDIO_LIMIT", 2)
     monkeypatch.setattr(inbox, "STRUCTURE_LIMIT", 3)
     monkeypatch.setattr(inbox, "LIMIT", 3)
-    assert one.inbox.put_chunk("chunk", 0.0)
+    assert one.chunk("chunk")
     assert other.inbox.put_audio(6_400, other.note, "sound")
-    assert not one.inbox.put_chunk("chunk", 0.02)
+    assert not one.chunk("chunk")
     assert not other.inbox.put_audio(6_400, other.note, "sound")
     assert other.inbox.put(other.note, "event")
     assert load.is_crowded
     assert not one.inbox.put(one.note, "event")
     assert one.inbox.insist(one.note, "closed")
     one.empty()
-    assert one.done == [["chunk"], "closed"]
+    assert one.done == [("chunk", 0.02, False), "closed"]
     other.empty()
-    assert one.inbox.put_chunk("chunk", 0.04)
+    assert one.chunk("chunk")
 
 
 def test_bytes_of_sound_that_wait_are_counted_until_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Conversation()
     monkeypatch.setattr(inbox, "AUDIO_BYTES", 10)
-    assert one.inbox.put_chunk("0123456789", 0.0)
-    assert not one.inbox.put_chunk("0", 0.02)
+    assert one.chunk("0123456789")
+    assert not one.chunk("0")
     assert not one.inbox.put_audio(1, one.note, "sound")
     one.empty()
-    assert one.inbox.put_chunk("0", 0.04)
+    assert one.chunk("0")
     assert one.inbox.put_audio(1, one.note, "sound")
 
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from langsmith_realtime import threads
 from langsmith_realtime.audio.compressed import Encoder, Form
 from langsmith_realtime.guard import logger
 
@@ -161,8 +162,8 @@ class _Encoding:
         self._due.put(follower)
         with self._starting:
             if not self._is_running:
-                self._is_running = True
-                threading.Thread(target=self._work, name="langsmith-realtime-encoder", daemon=True).start()
+                # Where the process ends already, who needs what was not encoded does so.
+                self._is_running = threads.begin(self._work, "langsmith-realtime-encoder") is not None
 
     def _work(self) -> None:
         if sys.platform == "linux":
