@@ -26,9 +26,9 @@ def _nobody_else_sends() -> None:
     """What tests before this one still send comes to its end first: it would come and go between two looks."""
     for sender in (worker().sender, worker().feedback):
         sender.give_up()
-    for thread in threading.enumerate():
-        if thread.name.startswith("langsmith-realtime-") and not thread.name.endswith("-encoder"):
-            thread.join(60)
+        for thread in threading.enumerate():
+            if thread.name.startswith(sender.name):
+                thread.join(60)
 
 
 @pytest.fixture

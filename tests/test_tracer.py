@@ -429,7 +429,7 @@ def test_a_users_run_is_made_even_when_ours_cannot_be_added_to_it(
 ) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(CREATED)
-        monkeypatch.setattr("langsmith_realtime.parents.THREAD_KEYS", None)
+        monkeypatch.setattr("langsmith_realtime.family.THREAD_KEYS", None)
         with trace("work") as run:
             assert run.name == "work"
     guard.failures.clear()
