@@ -115,6 +115,7 @@ threading._register_atexit(lambda: setattr(threading, "_start_joinable_thread", 
 """
 
 
+@pytest.mark.newest  # the interpreter matters, not LangSmith's client
 @pytest.mark.parametrize("options", ["", "redact=lambda payload: payload", "recording=Recording(format='flac')"])
 @pytest.mark.parametrize("ending", ["tracer.close()", "pass"])
 def test_nothing_is_lost_where_no_thread_begins_at_the_end(collector: Collector, options: str, ending: str) -> None:
@@ -130,6 +131,7 @@ def test_nothing_is_lost_where_no_thread_begins_at_the_end(collector: Collector,
     assert took < 10
 
 
+@pytest.mark.newest
 def test_a_conversation_that_begins_too_late_raises_nothing(collector: Collector) -> None:
     late = """
 import atexit

@@ -308,7 +308,10 @@ def test_a_function_that_hangs_keeps_no_other_conversation_waiting(tracing: Coll
     try:
         with SessionTracer() as tracer:
             tracer.server_event(created)
-        assert not flush(3)
+        for _ in range(40):  # once is enough, unless the machine is slow
+            assert not flush(0.5)
+            if any(run.end_time for run in tracing.roots()):
+                break
         (ended,) = (run for run in tracing.roots() if run.end_time)
         assert str(ended.id) == tracer.run_id
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
@@ -21,14 +22,15 @@ from tests.talking import trees
 pytestmark = pytest.mark.newest  # openai's send_raw
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _nobody_else_sends() -> None:
-    """What tests before this one still send comes to its end first: it would come and go between two looks."""
+    """What tests before these still send comes to its end first: it would come and go between two looks."""
+    until = time.monotonic() + 5
     for sender in (worker().sender, worker().feedback):
         sender.give_up()
         for thread in threading.enumerate():
             if thread.name.startswith(sender.name):
-                thread.join(60)
+                thread.join(max(0.0, until - time.monotonic()))
 
 
 @pytest.fixture
