@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langsmith import Client
 
-from langsmith_realtime import SessionTracer, flush, guard, privacy
+from langsmith_realtime import SessionTracer, flush, guard, kept, privacy
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.journal import state_directory
+from langsmith_realtime.kept import Keeping
 from langsmith_realtime.privacy import Privacy, RedactionError, hidden_sides
+from langsmith_realtime.purse import Purse
 from langsmith_realtime.testing import tone
 from langsmith_realtime.words import NOT_KEPT, of_event
 from tests.talking import stored_trees, the_tree
@@ -435,6 +437,16 @@ def test_a_function_of_the_applications_that_takes_long_is_told_once(
     for number in range(2):
         gate.shown({"type": "x", "number": number}, of_event)
     assert caplog.text.count("your redact took 0.0 s for one payload") == 1
+
+
+def test_time_that_masking_took_is_missed_by_nobody_without_masking(monkeypatch: pytest.MonkeyPatch) -> None:
+    purse = Purse(0.5, 1.0)
+    purse.spend(1e9)
+    monkeypatch.setattr(kept, "_all_masking", purse)
+    asking = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, hide_inputs=redacted)
+    asks_nobody = Client(api_url="http://127.0.0.1:9", api_key="k", info={})
+    assert Keeping(asking, Privacy()).metadata({"thread_id": "1"}) == {}
+    assert Keeping(asks_nobody, Privacy()).metadata({"thread_id": "1"}) == {"thread_id": "1"}
 
 
 # Words and structure.

@@ -53,7 +53,7 @@ def test_flush_gives_up_when_its_time_is_up() -> None:
     assert mine.flush(5)
 
 
-def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it() -> None:
+def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, go_on, done = Worker(), threading.Event(), threading.Event()
 
     def work() -> None:
@@ -63,7 +63,15 @@ def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it() -> None:
     mine.apart.inbox(Guard()).put(work)
     mine.inbox(Guard()).put(done.set)
     assert done.wait(5)
+    flushed: list[float | None] = []
+
+    def sent(timeout: float | None) -> bool:
+        flushed.append(timeout)
+        return True
+
+    monkeypatch.setattr(mine.sender, "flush", sent)
     assert not mine.flush(0.05)
+    assert len(flushed) == 1  # who does not hang is sent
     go_on.set()
     assert mine.flush(5)
     assert mine.apart.sender is mine.sender
