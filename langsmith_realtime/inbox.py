@@ -105,18 +105,12 @@ class Inbox:
 
     def put_chunk(self, sent: str, t: float, is_text: bool) -> bool:
         """Like :meth:`put_audio`, for a chunk of the microphone: there are more of them than of anything else."""
-        load, size = self.load, len(sent)
-        if load.put - load.done >= AUDIO_LIMIT or load.sound - load.sound_done >= AUDIO_BYTES:
+        if not self.load.takes_audio:
             return False
-        load.put += 1
-        load.sound += size
-        self._entries.append((None, (sent, t, is_text), size))
-        if not self._is_due:
-            self._is_due = True
-            self._due(self)
+        self._put(None, (sent, t, is_text), len(sent))
         return True
 
-    def _put(self, work: Callable[..., None], arguments: tuple[Any, ...], size: int) -> None:
+    def _put(self, work: Callable[..., None] | None, arguments: tuple[Any, ...], size: int) -> None:
         self.load.put += 1
         self.load.sound += size
         self._entries.append((work, arguments, size))

@@ -122,7 +122,12 @@ class JournaledSession:
 
     def microphone(self, sound: Sound, t: float) -> None:
         """There is much of it, and nothing to remove."""
-        self._write(lambda journal: {"t": t, "dir": CLIENT, "event": self._chunk(journal, sound, t)})
+
+        def line(journal: Journal) -> dict[str, Any]:
+            event = {"type": APPEND, "audio": self._sound(journal, USER, sound, t)}
+            return {"t": t, "dir": CLIENT, "event": event}
+
+        self._write(line)
         self._session.microphone(sound, t)
 
     def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:
@@ -168,9 +173,6 @@ class JournaledSession:
             self._behind(journal.flush)
         except Exception as error:
             self._guard.report("journal", error)
-
-    def _chunk(self, journal: Journal, sound: bytes, t: float) -> dict[str, Any]:
-        return {"type": APPEND, "audio": self._sound(journal, USER, sound, t)}
 
     def _event(self, journal: Journal, event: Event, t: float, direction: str) -> dict[str, Any]:
         bare, field_, sound = take_audio(event)

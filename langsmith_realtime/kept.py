@@ -53,8 +53,6 @@ class Keeping:
 
     def event(self, event: Event, t: float) -> dict[str, Any]:
         """The event's payload as it may be kept, at ``t`` seconds of the conversation."""
-        if event.kind == APPEND and event.body.keys() == {"type"}:
-            return event.body  # a microphone's chunk without its sound: there are many, and nothing to remove
         if event.is_delta or event.kind in AUDIO_FIELDS:
             return _pointers(event.body) | (self._words(event) if event.kind in _WORDS else {})
         return self._left(self._privacy.shown(event.body, words.of_event), t)

@@ -28,6 +28,8 @@ class Lane(Generic[T]):
         self.waiting: list[T] = []
         self.flying: list[T] = []
         self.told = 0
+        #: Whether somebody takes what waits.
+        self.is_served = False
         #: Before that it is not tried again; None while all is well.
         self.again_at: float | None = None
         self._size_of = size_of

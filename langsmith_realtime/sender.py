@@ -103,22 +103,24 @@ class Sender:
             else:
                 if lane is None:
                     lane = self._lanes[destination] = Lane(lambda operation: operation.size)
-                    self._start(destination, lane)
                 lane.put(operation)
+                if not lane.is_served:
+                    lane.is_served = self._start(destination, lane)
                 if len(lane.waiting) in (1, BATCH_RUNS):  # nobody waits for those in between
                     self._changed.notify_all()
                 return
         _leave(operation)
 
-    def _start(self, destination: object, lane: Lane[Operation]) -> None:
+    def _start(self, destination: object, lane: Lane[Operation]) -> bool:
+        """Have a thread send what comes; False where there is none to be had now."""
+
         def work() -> None:
             self._work(destination, lane, IDLE)
 
         def work_at_the_end() -> None:
             self._work(destination, lane, 0.0)  # others wait for the same thread
 
-        if threads.begin(work, self.name) is None:
-            threads.at_the_end(work_at_the_end)
+        return threads.begin(work, self.name) is not None or threads.at_the_end(work_at_the_end)
 
     def aside(self, work: Callable[[], None]) -> None:
         """Do what takes long before it puts something, in a thread of its own; :meth:`flush` waits for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -81,37 +81,33 @@ def test_chunks_that_go_on_from_one_another_become_one() -> None:
     assert session.sounds == [(pytest.approx(1.0), 48_000), (pytest.approx(2.0), 48_000)]
 
 
-def test_the_sound_alone_is_the_same_as_the_event() -> None:
-    no_event = '{"type":"conversation.item.create","item":{}}'  # whatever sends that as sound
-    sent = ["", chunk(20)["audio"], "?", chunk(20)["audio"], no_event, chunk(30, b"\2")["audio"]]
-    (one, by_event), (other, as_sound) = gathering(), gathering()
-    for index, audio in enumerate(sent):
-        by_event.client_frame(FRAME | {"audio": audio}, index * 0.02)
-    for index, audio in enumerate(sent):
-        as_sound.chunk(audio, index * 0.02, is_text=False)
-    for gather in (by_event, as_sound):
+def assert_same(frames: Sequence[object], chunks: Sequence[str], *, is_text: bool) -> None:
+    """Chunks reach the session as their events do."""
+    (one, by_event), (other, by_chunk) = gathering(), gathering()
+    for index, (frame, sent) in enumerate(zip(frames, chunks, strict=True)):
+        by_event.client_frame(frame, index * 0.02)
+        by_chunk.chunk(sent, index * 0.02, is_text)
+    for gather in (by_event, by_chunk):
         gather.closed(1.0)
     assert other.heard == one.heard
     assert len(one.heard) > 3
 
 
+def test_the_sound_alone_is_the_same_as_the_event() -> None:
+    no_event = '{"type":"conversation.item.create","item":{}}'  # whatever sends that as sound
+    sent = ["", chunk(20)["audio"], "?", chunk(20)["audio"], no_event, chunk(30, b"\2")["audio"]]
+    assert_same([FRAME | {"audio": audio} for audio in sent], sent, is_text=False)
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 def test_chunks_that_were_sent_as_text_are_the_same(separators: tuple[str, str]) -> None:
     sent = [chunk(20)["audio"], chunk(20, b"\2")["audio"], "", "?", 'a"b', "\\u0041AAA"]
-    (one, by_event), (other, as_text) = gathering(), gathering()
     texts = [json.dumps(FRAME | {"audio": audio}, separators=separators) for audio in sent]
     texts += [
         '{"type":"input_audio_buffer.append","audio":"AAAA","event_id":"event_1"}',
         '{"type":"input_audio_buffer.append"',
     ]
-    for index, text in enumerate(texts):
-        by_event.client_frame(text, index * 0.02)
-    for index, text in enumerate(texts):
-        as_text.chunk(text, index * 0.02, is_text=True)
-    for gather in (by_event, as_text):
-        gather.closed(1.0)
-    assert other.heard == one.heard
-    assert len(one.heard) > 6
+    assert_same(texts, texts, is_text=True)
 
 
 def test_a_burst_counts_as_of_its_first() -> None:

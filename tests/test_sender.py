@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ import pytest
 import soundfile
 from langsmith import Client
 
-from langsmith_realtime import Recording, SessionTracer, flush, sender
+from langsmith_realtime import Recording, SessionTracer, flush, sender, threads
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.guard import Guard
 from langsmith_realtime.sender import Sender
 from langsmith_realtime.testing import tone
 from langsmith_realtime.worker import worker
@@ -78,6 +80,27 @@ def test_the_root_says_how_many_runs_the_server_refused(
     assert root.run.end_time is not None
     assert root.metadata["refused_runs"] == 2
     assert "HTTP 422" in root.metadata["recording_error"]
+
+
+def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+
+    def begin(work: Callable[[], None], name: str) -> threading.Thread | None:
+        begun.append(name)
+        return None if len(begun) == 1 else threads_begin(work, name)
+
+    worker().inbox(Guard())  # its own thread is there
+    assert flush(10)
+    threads_begin = threads.begin
+    monkeypatch.setattr(threads, "begin", begin)
+    monkeypatch.setattr(threads, "at_the_end", lambda _: False)
+    with SessionTracer(journal=False) as tracer:
+        tracer.server_event({"type": "session.created", "event_id": "event_0", "session": {}})
+    assert flush(10)
+    root = the_tree(tracing)
+    assert root.names() == ["session.created"]
+    assert root.run.end_time is not None
+    assert len(begun) == 2
 
 
 def test_a_full_batch_waits_for_nobody(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
