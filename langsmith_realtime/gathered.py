@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -16,6 +16,7 @@ from langsmith_realtime.audio.silences import Span
 from langsmith_realtime.audio.timeline import Microphone
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.events import APPEND, Event, FrameError, parse
+from langsmith_realtime.inbox import Chunk
 
 _DELTA = "response.output_audio.delta"
 #: Deltas of text, which is whole when one's is put behind the other's.
@@ -60,7 +61,7 @@ class Gathering:
         self._session = session
         self._later = later
         self._is_watched = False  # somebody was asked to look
-        self._chunks: list[str | bytes] = []  # of the microphone
+        self._chunks: list[str | Sound] = []  # of the microphone
         self._rate = 0.0  # of those, in bytes per second
         self._sent = 0.0  # seconds of them
         self._origin = 0.0  # when the first of them began at the latest
@@ -77,14 +78,15 @@ class Gathering:
         spans: list[Span] = self._session.silent(channel)
         return spans
 
-    def chunk(self, sent: str, t: float, is_text: bool) -> None:
-        """A chunk of the microphone as it was sent, in base64 or as the event's JSON text."""
-        audio = _written_in(sent) if is_text else sent
-        size = _bytes(audio) if audio else 0
-        if audio and size:
-            self._gather(audio, size, t)
-        else:
-            self.client_frame(sent if is_text else {"type": APPEND, "audio": sent}, t)
+    def chunks(self, sent: Iterable[Chunk]) -> None:
+        """Chunks of the microphone, one after the other; who fails at one may be given the rest."""
+        for as_sent, t, is_text in sent:
+            audio = _written_in(as_sent) if is_text else as_sent
+            size = _bytes(audio) if audio else 0
+            if audio and size:
+                self._gather(audio, size, t)
+            else:
+                self.client_frame(as_sent if is_text else {"type": APPEND, "audio": as_sent}, t)
 
     def microphone(self, sound: Sound, t: float) -> None:
         """The same, decoded."""
@@ -211,7 +213,7 @@ class _Delta:
 
     body: dict[str, Any]
     t: float
-    pieces: list[str | bytes] = field(default_factory=list)
+    pieces: list[str | Sound] = field(default_factory=list)
     seconds: float = 0.0
     is_sound: bool = False
 
@@ -266,11 +268,12 @@ def _written_in(text: str) -> str | None:
     return None
 
 
-def _bytes(chunk: str | bytes) -> int:
+def _bytes(chunk: str | Sound) -> int:
     """How many bytes it stands for."""
-    if isinstance(chunk, bytes):
+    if type(chunk) is not str:
         return len(chunk)
-    return len(chunk) * 3 // 4 - (chunk.endswith("=") + chunk.endswith("=="))
+    size = len(chunk) * 3 // 4
+    return size if chunk[-1:] != "=" else size - 1 - chunk.endswith("==")
 
 
 def _decoded(chunks: Sequence[object]) -> bytes | None:

@@ -7,7 +7,7 @@ conversation says on its root how much it lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from langsmith_realtime.guard import Guard
@@ -23,10 +23,15 @@ STRUCTURE_LIMIT = 150_000
 #: Chunks of a microphone that are as much work as anything else.
 CHUNKS = 100
 
-#: What is done with a chunk of the microphone: it as it was sent (base64, or the event's JSON text), when (seconds),
-#: and whether it is text.
-TakeChunk: TypeAlias = Callable[[str, float, bool], None]
+#: A chunk of the microphone: as it was sent (base64, or the event's JSON text), when (seconds), and whether it is text.
+Chunk: TypeAlias = tuple[str, float, bool]
+#: What is done with chunks that nothing else came between.
+TakeChunks: TypeAlias = Callable[[Iterator[Chunk]], None]
 _Entry: TypeAlias = tuple[Callable[..., None] | None, tuple[Any, ...], int]
+
+
+def no_chunks(_: Iterator[Chunk]) -> None:
+    """For inboxes that no chunks are put into."""
 
 
 class Load:
@@ -61,22 +66,23 @@ class Inbox:
         load: what waits in all inboxes of the worker.
         due: tells the worker that something waits in one.
         guard: hears what failed.
-        chunk: what is done with a chunk of the microphone.
+        chunks: what is done with chunks of the microphone, if any are put. It may be called again for what is left
+            when it failed at one.
     """
 
-    __slots__ = ("_chunk", "_due", "_entries", "_guard", "_is_due", "load")
+    __slots__ = ("_chunks", "_due", "_entries", "_guard", "_is_due", "load")
 
     def __init__(
         self,
         load: Load,
         due: Callable[[Inbox], None],
         guard: Guard,
-        chunk: TakeChunk | None = None,
+        chunks: TakeChunks = no_chunks,
     ) -> None:
         self.load = load
         self._due = due
         self._guard = guard
-        self._chunk = chunk
+        self._chunks = chunks
         self._entries: deque[_Entry] = deque()
         self._is_due = False
 
@@ -124,18 +130,37 @@ class Inbox:
         """Do all that was put so far; ``between`` is called between two pieces of work."""
         # First, so that who puts more from here on says so again.
         self._is_due = False
-        entries, chunks = self._entries, 0
-        for _ in range(len(entries)):
-            work, arguments, size = entries.popleft()
-            self.load.done += 1
-            self.load.sound_done += size
+        left = len(self._entries)
+        while left:
+            work, arguments, size = self._entries.popleft()
             if work is None:
-                work = self._chunk
-                chunks += 1
+                left -= self._take_chunks(arguments, size, min(left, CHUNKS))
+            else:
+                left -= 1
+                self._done(1, size)
+                try:
+                    work(*arguments)
+                except Exception as error:
+                    self._guard.report(getattr(work, "__name__", "work"), error)
+            between()
+
+    def _take_chunks(self, first: Chunk, size: int, most: int) -> int:
+        """Do that chunk, and those that follow it with nothing in between; how many of the ``most`` there were."""
+        chunks, entries = [first], self._entries
+        while len(chunks) < most and entries[0][0] is None:
+            _, chunk, its_size = entries.popleft()
+            chunks.append(chunk)
+            size += its_size
+        self._done(len(chunks), size)
+        waiting = iter(chunks)
+        for _ in chunks:  # who fails at one is given the rest
             try:
-                work(*arguments)  # type: ignore[misc]  # where chunks are put, there is what takes them
+                self._chunks(waiting)
+                break
             except Exception as error:
-                self._guard.report(getattr(work, "__name__", "chunk"), error)
-            if work is not self._chunk or chunks >= CHUNKS:
-                chunks = 0
-                between()
+                self._guard.report("chunks", error)
+        return len(chunks)
+
+    def _done(self, count: int, size: int) -> None:
+        self.load.done += count
+        self.load.sound_done += size

@@ -197,7 +197,7 @@ class JournaledSession:
         self,
         journal: Journal,
         channel: int,
-        sound: bytes,
+        sound: bytes | Sound,
         t: float,
         *,
         at: float | None = None,

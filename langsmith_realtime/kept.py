@@ -121,7 +121,7 @@ def _pointers(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_audio(event: Event) -> tuple[Event, str | None, bytes | None]:
+def take_audio(event: Event) -> tuple[Event, str | None, bytes | Sound | None]:
     """An event without its sound: the field it was in, and the bytes; None where there is none to take."""
     field = AUDIO_FIELDS.get(event.kind)
     payload = event.body.get(field) if field is not None else None

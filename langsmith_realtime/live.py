@@ -87,7 +87,7 @@ class LiveConversation:
         self._worker.open[id(self)] = self
         self._session = chain(self._options, self.family, self._worker, self.guard)
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
-        self._inbox = self._worker.inbox(self.guard, self._session.chunk)
+        self._inbox = self._worker.inbox(self.guard, self._session.chunks)
         self._inbox.insist(self._session.opened)
         if self._options.journal:
             begin_in_background(self.family.root.client)

@@ -17,7 +17,7 @@ from langsmith_realtime import progress, threads
 from langsmith_realtime.breath import Breath
 from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard
-from langsmith_realtime.inbox import Inbox, Load, TakeChunk
+from langsmith_realtime.inbox import Inbox, Load, TakeChunks, no_chunks
 from langsmith_realtime.sender import Sender
 
 #: How long the worker lets work gather between two looks, after which what waited for company is handed on and written
@@ -61,11 +61,11 @@ class Worker:
                 self._apart = Worker(self)
             return self._apart
 
-    def inbox(self, guard: Guard, chunk: TakeChunk | None = None) -> Inbox:
-        """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunk`` takes chunks."""
+    def inbox(self, guard: Guard, chunks: TakeChunks = no_chunks) -> Inbox:
+        """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunks`` takes chunks."""
         if not self._is_running:
             self._start()
-        return Inbox(self._load, self._due.put, guard, chunk)
+        return Inbox(self._load, self._due.put, guard, chunks)
 
     def later(self, work: Callable[[], None]) -> None:
         """Have it done once, with the next tick; for what may wait for company. From the worker alone."""

@@ -38,7 +38,7 @@ class Session:
     def client_frame(self, frame: Any, t: float) -> None:
         self.heard.append(("sent", t, frame))
 
-    def microphone(self, sound: bytes, t: float) -> None:
+    def microphone(self, sound: Sound, t: float) -> None:
         assert isinstance(sound, Sound)
         self.heard.append(("sent", t, FRAME | {"audio": sound}))
 
@@ -86,7 +86,7 @@ def assert_same(frames: Sequence[object], chunks: Sequence[str], *, is_text: boo
     (one, by_event), (other, by_chunk) = gathering(), gathering()
     for index, (frame, sent) in enumerate(zip(frames, chunks, strict=True)):
         by_event.client_frame(frame, index * 0.02)
-        by_chunk.chunk(sent, index * 0.02, is_text)
+        by_chunk.chunks([(sent, index * 0.02, is_text)])
     for gather in (by_event, by_chunk):
         gather.closed(1.0)
     assert other.heard == one.heard

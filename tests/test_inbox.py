@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from langsmith_realtime import guard, inbox
 from langsmith_realtime.guard import Guard
-from langsmith_realtime.inbox import Inbox, Load
+from langsmith_realtime.inbox import Chunk, Inbox, Load
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -22,7 +23,7 @@ class Conversation:
         self.done: list[Any] = []
         self.pauses = 0
         self.guard = Guard()
-        self.inbox = Inbox(load or Load(), self.due.append, self.guard, self._chunk)
+        self.inbox = Inbox(load or Load(), self.due.append, self.guard, self._chunks)
 
     def chunk(self, sent: str, *, is_text: bool = False) -> bool:
         return self.inbox.put_chunk(sent, 0.02, is_text)
@@ -33,10 +34,11 @@ class Conversation:
     def empty(self) -> None:
         self.inbox.empty(self._pause)
 
-    def _chunk(self, sent: str, t: float, is_text: bool) -> None:
-        if sent == "broken":
-            raise RuntimeError("out of order")
-        self.done.append((sent, t, is_text))
+    def _chunks(self, chunks: Iterator[Chunk]) -> None:
+        for chunk in chunks:
+            if chunk[0] == "broken":
+                raise RuntimeError("out of order")
+            self.done.append(chunk)
 
     def _pause(self) -> None:
         self.pauses += 1
@@ -86,7 +88,7 @@ def test_many_chunks_are_as_much_work_as_anything_else() -> None:
         one.chunk("chunk")
     one.empty()
     assert len(one.done) == 2 * inbox.CHUNKS + 2
-    assert one.pauses == 3
+    assert one.pauses == 4
 
 
 def test_what_fails_costs_only_itself() -> None:
@@ -96,11 +98,12 @@ def test_what_fails_costs_only_itself() -> None:
         raise RuntimeError("out of order")
 
     one.inbox.put(fails)
-    one.chunk("broken")
+    for chunk in ("AAAA", "broken", "broken", "BBBB", "broken"):
+        one.chunk(chunk)
     one.inbox.put(one.note, "next")
     one.empty()
-    assert one.done == ["next"]
-    assert one.guard.count == 2
+    assert one.done == [("AAAA", 0.02, False), ("BBBB", 0.02, False), "next"]
+    assert one.guard.count == 4
     guard.failures.clear()
 
 

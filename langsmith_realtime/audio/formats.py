@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,9 @@ from langsmith_realtime.events import mapping, number
 
 Samples = npt.NDArray[np.int16]
 NO_SAMPLES: Samples = np.zeros(0, dtype=np.int16)
-
-
-class Sound(bytes):
-    """Sound as the wire carries it, without the base64 around it: what stands in an event that was decoded."""
-
-    __slots__ = ()
+#: Sound as the wire carries it, without the base64 around it: what stands in an event that was decoded. No JSON, and no
+#: payload that was made plain, has one.
+Sound: TypeAlias = memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +64,13 @@ class Decoder:
         self.format = format
         self._rest = b""
 
-    def decode(self, chunk: bytes) -> Samples:
+    def decode(self, chunk: bytes | Sound) -> Samples:
         """Samples at the format's rate."""
         if self.format.encoding != "pcm16":
             return np.asarray(_G711[self.format.encoding].take(np.frombuffer(chunk, dtype=np.uint8)), dtype=np.int16)
         data = self._rest + chunk if self._rest else chunk
         whole = len(data) & ~1
-        self._rest = data[whole:]
+        self._rest = bytes(data[whole:])
         return np.asarray(np.frombuffer(data, dtype="<i2", count=whole // 2), dtype=np.int16)
 
     def decode_base64(self, payload: object) -> Samples:

@@ -170,15 +170,15 @@ class Wav:
 
     def _write_out(self, number: int, page: _Page) -> None:
         first, data = page.take()
-        if data:
+        if len(data):
             self._first_new = max(self._first_new, number + 1)
             self._put(self._position(number) + first * FRAME_BYTES, data)
 
     def _position(self, number: int) -> int:
         return HEADER_BYTES + number * self._page_frames * FRAME_BYTES
 
-    def _put(self, position: int, data: bytes) -> None:
-        while data:  # a disk that fills up takes a part, and refuses the rest
+    def _put(self, position: int, data: bytes | memoryview) -> None:
+        while len(data):  # a disk that fills up takes a part, and refuses the rest
             written = os.pwrite(self._file, data, position)
             position, data = position + written, data[written:]
 
@@ -201,9 +201,9 @@ class _Page:
             there[:] = samples
             self._first, self._last = min(self._first, offset), max(self._last, end)
 
-    def take(self) -> tuple[int, bytes]:
+    def take(self) -> tuple[int, memoryview]:
         """What is not on disk yet, and the frame at which it begins; it counts as written from now on."""
-        first, data = self._first, self._frames[self._first : self._last].tobytes()
+        first, data = self._first, self._frames[self._first : self._last].reshape(-1).view(np.uint8).data
         self._first, self._last = len(self._frames), 0
         return first, data
 
