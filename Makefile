@@ -5,8 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
-# A file's tests share what they set up, so a file stays in one process.
-PARALLEL := -n auto --dist loadfile
+# A file's tests share what they set up, so a file stays in one process. Many wait: there is room for one more.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile
 
 .PHONY: demo test floors beside check environments bench clean
 

@@ -170,6 +170,8 @@ def assert_separate(collector: Collector, talks: list[Talk]) -> None:
         assert_its_own(roots[talk.name], talk)
 
 
+@pytest.mark.newest  # its other tests show what versions change
+@pytest.mark.no_cover
 def test_a_hundred_conversations_in_tasks_give_a_hundred_right_traces(tracing: Collector) -> None:
     talks = [Talk(f"task {number}") for number in range(100)]
 
@@ -188,6 +190,8 @@ def test_a_hundred_conversations_in_tasks_give_a_hundred_right_traces(tracing: C
     assert_separate(tracing, talks)
 
 
+@pytest.mark.newest
+@pytest.mark.no_cover
 def test_a_hundred_conversations_in_threads_give_a_hundred_right_traces(tracing: Collector) -> None:
     talks = [Talk(f"thread {number}") for number in range(100)]
     all_open = threading.Barrier(100, timeout=30)

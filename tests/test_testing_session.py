@@ -32,6 +32,8 @@ from langsmith_realtime.testing import (
     tone,
 )
 
+pytestmark = pytest.mark.newest  # the session alone, which no version changes
+
 TRANSCRIBED = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
 PUSH_TO_TALK = {"audio": {"input": {"turn_detection": None}}}
 SPOKEN = silence(0.5) + speech_like("Hello?", 1.0) + silence(0.4)
