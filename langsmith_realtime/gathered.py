@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
@@ -78,8 +78,8 @@ class Gathering:
         spans: list[Span] = self._session.silent(channel)
         return spans
 
-    def chunks(self, sent: Iterable[Chunk]) -> None:
-        """Chunks of the microphone, one after the other; who fails at one may be given the rest."""
+    def chunks(self, sent: Iterator[Chunk]) -> None:
+        """Chunks of the microphone, one after the other; after a failure, call again with the same iterator."""
         for as_sent, t, is_text in sent:
             audio = _written_in(as_sent) if is_text else as_sent
             size = _bytes(audio) if audio else 0
@@ -270,7 +270,7 @@ def _written_in(text: str) -> str | None:
 
 def _bytes(chunk: str | Sound) -> int:
     """How many bytes it stands for."""
-    if type(chunk) is not str:
+    if isinstance(chunk, Sound):
         return len(chunk)
     size = len(chunk) * 3 // 4
     return size if chunk[-1:] != "=" else size - 1 - chunk.endswith("==")
@@ -284,7 +284,7 @@ def _decoded(chunks: Sequence[object]) -> bytes | None:
             if "=" not in text[:-2]:
                 return b64decode(text, validate=True)  # at once, which is faster
         return b"".join(
-            chunk if isinstance(chunk, Sound) else b64decode(chunk, validate=True)  # type: ignore[arg-type]
+            chunk.data if isinstance(chunk, Sound) else b64decode(chunk, validate=True)  # type: ignore[arg-type]
             for chunk in chunks
         )
     except (binascii.Error, ValueError, TypeError):

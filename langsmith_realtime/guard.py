@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import logging
 import traceback
+from asyncio import CancelledError
 from collections import deque
+from contextlib import suppress
 
 logger = logging.getLogger("langsmith_realtime")
 
+#: What functions of the application's may raise that we call; what else there is, is for the main thread.
+ANYTHING = (Exception, SystemExit, CancelledError)
 #: The latest failures of the process, for tests that want none.
 failures: deque[BaseException] = deque(maxlen=100)
 _logged: set[tuple[str, type[BaseException]]] = set()
@@ -33,10 +37,11 @@ class Guard:
         if kind not in _logged:
             _logged.add(kind)
             said = "tracing failed in %s; your conversation goes on, its trace may lack something"
-            if self.quotes:
-                logger.warning(said, where, exc_info=error)
-            else:
-                logger.warning(f"{said}\n%s", where, unquoted(error))
+            with suppress(*ANYTHING):  # filters of the application's, which logging lets raise
+                if self.quotes:
+                    logger.warning(said, where, exc_info=error)
+                else:
+                    logger.warning(f"{said}\n%s", where, unquoted(error))
 
 
 def unquoted(error: BaseException) -> str:

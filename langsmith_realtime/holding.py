@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from langsmith_realtime.guard import Guard, logger
+from langsmith_realtime.guard import ANYTHING, Guard, logger
 from langsmith_realtime.keep import KeepRule
 from langsmith_realtime.limits import Lack
 from langsmith_realtime.sender import Operation
@@ -97,7 +97,7 @@ class Holding:
     def _is_wanted(self, known: dict[str, Any]) -> bool:
         try:
             return bool(self._rule(known))
-        except Exception as error:
+        except ANYTHING as error:
             self._guard.report("keep", error)
             return True
 

@@ -20,8 +20,8 @@ AUDIO_BYTES = 128_000_000
 LIMIT = 200_000
 #: Entries from which on an event that only says that it arrived is dropped.
 STRUCTURE_LIMIT = 150_000
-#: Chunks of a microphone that are as much work as anything else.
-CHUNKS = 100
+#: Chunks of a microphone that are taken together: as much work as anything else, in number and in bytes.
+CHUNKS, CHUNKS_BYTES = 100, 1_000_000
 
 #: A chunk of the microphone: as it was sent (base64, or the event's JSON text), when (seconds), and whether it is text.
 Chunk: TypeAlias = tuple[str, float, bool]
@@ -30,8 +30,9 @@ TakeChunks: TypeAlias = Callable[[Iterator[Chunk]], None]
 _Entry: TypeAlias = tuple[Callable[..., None] | None, tuple[Any, ...], int]
 
 
-def no_chunks(_: Iterator[Chunk]) -> None:
+def no_chunks(chunks: Iterator[Chunk]) -> None:
     """For inboxes that no chunks are put into."""
+    raise TypeError(f"nobody takes this chunk: {type(next(chunks))}")
 
 
 class Load:
@@ -66,8 +67,8 @@ class Inbox:
         load: what waits in all inboxes of the worker.
         due: tells the worker that something waits in one.
         guard: hears what failed.
-        chunks: what is done with chunks of the microphone, if any are put. It may be called again for what is left
-            when it failed at one.
+        chunks: what is done with chunks of the microphone, if any are put. After a failure it is called again, with
+            what is left of the same iterator.
     """
 
     __slots__ = ("_chunks", "_due", "_entries", "_guard", "_is_due", "load")
@@ -131,36 +132,38 @@ class Inbox:
         # First, so that who puts more from here on says so again.
         self._is_due = False
         left = len(self._entries)
-        while left:
+        while left > 0:
             work, arguments, size = self._entries.popleft()
+            chunks: list[Chunk] = []
             if work is None:
-                left -= self._take_chunks(arguments, size, min(left, CHUNKS))
+                chunks, size = self._following(arguments, size, min(left, CHUNKS))
+            count = len(chunks) or 1
+            left -= count
+            self.load.done += count
+            self.load.sound_done += size
+            if work is None:
+                self._take(chunks)
             else:
-                left -= 1
-                self._done(1, size)
                 try:
                     work(*arguments)
-                except Exception as error:
+                except BaseException as error:  # whatever it is: others wait for this thread
                     self._guard.report(getattr(work, "__name__", "work"), error)
             between()
 
-    def _take_chunks(self, first: Chunk, size: int, most: int) -> int:
-        """Do that chunk, and those that follow it with nothing in between; how many of the ``most`` there were."""
+    def _following(self, first: Chunk, size: int, most: int) -> tuple[list[Chunk], int]:
+        """That chunk and those that nothing comes before, as many as there are, and all that they count for."""
         chunks, entries = [first], self._entries
-        while len(chunks) < most and entries[0][0] is None:
+        while len(chunks) < most and size < CHUNKS_BYTES and entries[0][0] is None:
             _, chunk, its_size = entries.popleft()
             chunks.append(chunk)
             size += its_size
-        self._done(len(chunks), size)
+        return chunks, size
+
+    def _take(self, chunks: list[Chunk]) -> None:
         waiting = iter(chunks)
-        for _ in chunks:  # who fails at one is given the rest
+        for _ in chunks:  # after a failure it goes on with the next
             try:
                 self._chunks(waiting)
                 break
-            except Exception as error:
+            except BaseException as error:  # as above
                 self._guard.report("chunks", error)
-        return len(chunks)
-
-    def _done(self, count: int, size: int) -> None:
-        self.load.done += count
-        self.load.sound_done += size

@@ -16,7 +16,7 @@ from weakref import WeakSet
 from langsmith import Client, utils
 
 from langsmith_realtime.breath import Breath
-from langsmith_realtime.guard import logger, unquoted
+from langsmith_realtime.guard import ANYTHING, logger, unquoted
 from langsmith_realtime.privacy import FREE_METADATA, LEFT_OUT
 from langsmith_realtime.words import NOT_KEPT
 
@@ -85,13 +85,13 @@ def _masked(client: Client, row: dict[str, Any], given: Collection[str], *, upda
     try:
         written = client._run_transform(written, update=update)  # noqa: SLF001
         client._insert_runtime_env([written])  # noqa: SLF001
-    except Exception as error:
+    except ANYTHING as error:
         written = unmasking(client)._run_transform(without_payload(client, row, given), update=update)  # noqa: SLF001
         tell_of_failed_masking(client, error)
     return written
 
 
-def tell_of_failed_masking(client: Client, error: Exception) -> None:
+def tell_of_failed_masking(client: Client, error: BaseException) -> None:
     """Say once for each client that runs are sent without what was to be masked."""
     if client not in _told:
         _told.add(client)
@@ -113,7 +113,7 @@ def without_payload(client: Client, row: Mapping[str, Any], given: Collection[st
     metadata = row["extra"]["metadata"]
     try:
         shown: object = client._hide_run_metadata(dict(metadata))  # noqa: SLF001
-    except Exception:
+    except ANYTHING:
         shown = None
     if not isinstance(shown, dict):
         ours = {key: value for key, value in metadata.items() if key not in given and key != FREE_METADATA}

@@ -72,7 +72,7 @@ class Journal:
         self._keep = keep
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
-        self._sounds: list[bytes | memoryview] = []
+        self._sounds: list[bytes] = []
         self._waiting = 0  # bytes
         self._sound = str(folder / SOUND)
         self._sound_file: int | None = None  # where there are few of them
@@ -155,7 +155,7 @@ class Journal:
         if full:
             self.flush()
 
-    def place(self, sound: bytes | memoryview) -> dict[str, int]:
+    def place(self, sound: bytes) -> dict[str, int]:
         """Add sound; what its line says of it."""
         with self._lock:
             offset = self._offset

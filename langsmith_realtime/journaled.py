@@ -124,7 +124,7 @@ class JournaledSession:
         """There is much of it, and nothing to remove."""
 
         def line(journal: Journal) -> dict[str, Any]:
-            event = {"type": APPEND, "audio": self._sound(journal, USER, sound, t)}
+            event = {"type": APPEND, "audio": self._sound(journal, USER, sound.data, t)}
             return {"t": t, "dir": CLIENT, "event": event}
 
         self._write(line)
@@ -197,7 +197,7 @@ class JournaledSession:
         self,
         journal: Journal,
         channel: int,
-        sound: bytes | Sound,
+        sound: bytes,
         t: float,
         *,
         at: float | None = None,

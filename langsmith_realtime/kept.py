@@ -17,7 +17,7 @@ from langsmith import Client
 from langsmith_realtime import words
 from langsmith_realtime.audio.formats import Sound
 from langsmith_realtime.events import APPEND, BETA_NAMES, Event
-from langsmith_realtime.guard import logger
+from langsmith_realtime.guard import ANYTHING, logger
 from langsmith_realtime.privacy import Privacy, asks_the_application, tell_if_slow
 from langsmith_realtime.purse import Purse
 from langsmith_realtime.scrub import scrub
@@ -101,7 +101,7 @@ class Keeping:
             return None
         try:
             return getattr(self._client, how)(value)
-        except Exception as error:
+        except ANYTHING as error:
             logger.debug("masking for the journal failed: %s", type(error).__name__)
             return None
         finally:
@@ -121,14 +121,14 @@ def _pointers(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def take_audio(event: Event) -> tuple[Event, str | None, bytes | Sound | None]:
+def take_audio(event: Event) -> tuple[Event, str | None, bytes | None]:
     """An event without its sound: the field it was in, and the bytes; None where there is none to take."""
     field = AUDIO_FIELDS.get(event.kind)
     payload = event.body.get(field) if field is not None else None
     if field is None or not isinstance(payload, (str, Sound)):
         return event, None, None
     try:
-        sound = payload if isinstance(payload, Sound) else pybase64.b64decode(payload, validate=True)
+        sound = payload.data if isinstance(payload, Sound) else pybase64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         return event, None, None
     return Event(event.kind, event.name, {key: event.body[key] for key in event.body if key != field}), field, sound

@@ -303,6 +303,7 @@ class LiveConversation:
 
     def abandon(self) -> None:
         """The process was forked: the conversation goes on in the parent."""
+        self._stamping = threading.RLock()  # a thread that the child does not have may hold the parent's
         self._closed = True
 
     # Details

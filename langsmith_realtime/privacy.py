@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from langsmith import Client
 
 from langsmith_realtime.audio.tracks import AGENT, USER
-from langsmith_realtime.guard import Guard, logger
+from langsmith_realtime.guard import ANYTHING, Guard, logger
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.plain import plain
 from langsmith_realtime.scrub import scrub, scrub_message
@@ -122,7 +122,7 @@ class Privacy:
         began = time.monotonic()
         try:
             shown: object = self.redact(payload)
-        except Exception as error:
+        except ANYTHING as error:
             return self._failed(f"redact raised {type(error).__name__}", error)
         finally:
             tell_if_slow("redact", time.monotonic() - began)
@@ -144,7 +144,7 @@ class Privacy:
             return payload
         try:
             shown = self._anonymizer(payload)
-        except Exception:
+        except ANYTHING:
             return {}
         return shown if isinstance(shown, dict) else {}
 
@@ -195,5 +195,5 @@ def _hides(client: Client, setting: str) -> bool:
         return False
     try:
         return _PROBE not in str(hides({"event": {"text": _PROBE}, "messages": [{"role": "user", "content": _PROBE}]}))
-    except Exception:
+    except ANYTHING:
         return True  # better silent than said

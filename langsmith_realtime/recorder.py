@@ -19,7 +19,7 @@ from langsmith_realtime.audio.playback import Playback
 from langsmith_realtime.audio.recording import FRAME_BYTES, Recording, Wav, private_directory
 from langsmith_realtime.audio.timeline import Joined
 from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
-from langsmith_realtime.guard import Guard, logger
+from langsmith_realtime.guard import ANYTHING, Guard, logger
 
 #: What lies that many seconds back hardly changes any more: so long truncations may correct what was cut.
 SETTLED_S = Playback.MEMORY + 5
@@ -184,7 +184,7 @@ class Recorder:
         """What was made of the recording; whatever fails in that costs the attachment, and not the root's update."""
         try:
             return make()
-        except Exception as error:
+        except ANYTHING as error:
             self._guard.report("recording", error)
             return self._without((f"the recording could not be prepared ({type(error).__name__})",))
 
@@ -219,7 +219,7 @@ class Recorder:
         assert path is not None  # nothing limits its size
         try:
             address = storage.upload(path, url)
-        except Exception as error:
+        except ANYTHING as error:
             # What a store says may quote the URL with all its secrets.
             reason = f"the recording could not be stored at {storage.public(url)} ({type(error).__name__})"
             return self._without((reason,), keep=path)

@@ -23,7 +23,7 @@ from langsmith import client as langsmith_client
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime import threads
-from langsmith_realtime.guard import logger, unquoted
+from langsmith_realtime.guard import ANYTHING, logger, unquoted
 from langsmith_realtime.ingest import multipart_ingest, tell_of_failed_masking, unmasking, without_payload
 from langsmith_realtime.lane import Lane
 from langsmith_realtime.limits import Lack
@@ -128,7 +128,7 @@ class Sender:
         def do() -> None:
             try:
                 work()
-            except Exception:
+            except BaseException:  # as in the thread that sends
                 logger.warning("preparing something for LangSmith failed", exc_info=True)
                 with self._changed:
                     self.failed += 1
@@ -184,7 +184,7 @@ class Sender:
             again: list[Operation] = []
             try:
                 again = self._send(batch)
-            except Exception as error:
+            except BaseException as error:  # whatever it is: others wait for this thread
                 logger.warning("sending %d runs to LangSmith failed\n%s", len(batch), unquoted(error))
                 self._verdict(batch, delivered=False)
             finally:
@@ -222,7 +222,7 @@ class Sender:
             return []
         try:
             statuses = _ingest(client, batch)
-        except Exception as error:
+        except ANYTHING as error:
             if len(batch) == 1:
                 raise
             # One run could not even be written down, as what the user masks it with failed.
@@ -252,7 +252,7 @@ class Sender:
             part = batch[first : first + size]
             try:
                 again = self._send(part)
-            except Exception as error:
+            except ANYTHING as error:
                 logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
                 self._verdict(part, delivered=False)
                 continue
@@ -263,7 +263,7 @@ class Sender:
     def _hand_over(self, operation: Operation) -> None:
         try:
             _hand_over(operation)
-        except Exception as error:
+        except ANYTHING as error:
             logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
             self._verdict([operation], delivered=False)
         else:
@@ -402,7 +402,7 @@ def sends_on_its_own(client: Client, run: RunTree) -> bool:
 def _hand_over(operation: Operation) -> None:
     try:
         _give(operation.run, operation)
-    except Exception as error:
+    except ANYTHING as error:
         run = copy.copy(operation.run)
         bare = without_payload(run.client, row(operation), list(_given(run)))
         run.inputs, run.outputs, run.error, run.extra = {}, {}, bare.get("error"), bare["extra"]

@@ -60,7 +60,7 @@ class _Spare:
             work = self._works.get()
             try:
                 work()
-            except Exception:
+            except BaseException:  # whatever it is: others wait for this thread
                 logger.warning("work at the end of the process failed", exc_info=True)
 
 

@@ -175,7 +175,7 @@ class Worker:
 def _guarded(work: Callable[[], None]) -> None:
     try:
         work()
-    except Exception as error:
+    except BaseException as error:  # whatever it is: others wait for this thread
         Guard().report("journal", error)
 
 

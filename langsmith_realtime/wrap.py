@@ -1,8 +1,8 @@
 """``wrap_realtime``: openai's own connections, asynchronous and synchronous, traced.
 
 A thin shell on :class:`SessionTracer`. Frames are tapped with attributes on the connection *instance*:
-its class stays what it was, openai's resource helpers go through the taps, and taking the attributes
-away again restores the connection. What is sent is not touched, so the wire carries the same bytes.
+its class stays what it was, openai's resource helpers go through the taps, and with these attributes gone the
+connection works as before. What is sent is not touched, so the wire carries the same bytes.
 
 The taps run for every frame and every chunk of the microphone: each has its own ``try`` instead of a helper
 around it, as a call is most of what they cost.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.formats import PCM16, Decoder, Format, named
+from langsmith_realtime.audio.formats import PCM16, Decoder, Format, Sound, named
 from tests.audio_kit import pieces, properties
 
 pytestmark = pytest.mark.newest
@@ -78,6 +78,13 @@ def test_a_wire_payload_is_base64() -> None:
     assert decoder.decode_base64(base64.b64encode(b"\x01\x02\x03").decode()).tolist() == [0x0201]
     assert decoder.decode_base64(base64.b64encode(b"\x04").decode()).tolist() == [0x0403]
     assert decoder.decode_base64("").tolist() == []
+
+
+def test_what_it_stands_for_is_as_good_as_the_payload() -> None:
+    decoder = Decoder(PCM16)
+    assert decoder.decode_base64(Sound(b"\x01\x02\x03")).tolist() == [0x0201]
+    assert decoder.decode_base64(Sound(b"\x04")).tolist() == [0x0403]
+    assert str(Sound(b"\x01\x02\x03")) == "<3 bytes>"
 
 
 @pytest.mark.parametrize("payload", ["AAA", "no base64!", "ÄÖÜ=", None, b"AAAA", 7])

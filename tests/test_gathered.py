@@ -55,7 +55,7 @@ class Session:
         return [(t, len(frame["audio"])) for what, t, frame in self.heard if what == "sent" and "audio" in frame]
 
     @property
-    def speech(self) -> list[tuple[float, bytes]]:
+    def speech(self) -> list[tuple[float, Sound]]:
         """When the agent's was, and what."""
         return [(t, frame["delta"]) for what, t, frame in self.heard if what == "received" and "delta" in frame]
 
@@ -84,9 +84,9 @@ def test_chunks_that_go_on_from_one_another_become_one() -> None:
 def assert_same(frames: Sequence[object], chunks: Sequence[str], *, is_text: bool) -> None:
     """Chunks reach the session as their events do."""
     (one, by_event), (other, by_chunk) = gathering(), gathering()
-    for index, (frame, sent) in enumerate(zip(frames, chunks, strict=True)):
+    for index, frame in enumerate(frames):
         by_event.client_frame(frame, index * 0.02)
-        by_chunk.chunks([(sent, index * 0.02, is_text)])
+    by_chunk.chunks((sent, index * 0.02, is_text) for index, sent in enumerate(chunks))
     for gather in (by_event, by_chunk):
         gather.closed(1.0)
     assert other.heard == one.heard
@@ -163,12 +163,21 @@ def test_one_chunk_that_is_no_base64_does_not_spoil_the_others() -> None:
 
 
 @pytest.mark.parametrize("size", [160, 161, 162])
+def test_chunks_last_as_long_as_their_sound_whatever_its_padding(size: int) -> None:
+    session, gather = gathering(ULAW)
+    sent = base64.b64encode(bytes(size)).decode()
+    gather.chunks((sent, 1.0 + 0.021 * index, False) for index in range(10))
+    gather.closed(1.2)
+    assert session.sounds == [(pytest.approx(1.0 + 9 * size / ULAW.rate), 10 * size)]
+
+
+@pytest.mark.parametrize("size", [160, 161, 162])
 def test_telephone_audio_is_joined_as_well_whatever_its_padding(size: int) -> None:
     session, gather = gathering(ULAW)
     for index in range(5):
         gather.client_frame(FRAME | {"audio": base64.b64encode(bytes([index]) * size).decode()}, index * 0.02)
     gather.closed(1.0)
-    assert b"".join(frame["audio"] for what, _, frame in session.heard if what == "sent") == b"".join(
+    assert b"".join(frame["audio"].data for what, _, frame in session.heard if what == "sent") == b"".join(
         bytes([index]) * size for index in range(5)
     )
     assert len(session.sounds) == 1
@@ -179,8 +188,7 @@ def test_deltas_that_are_played_one_after_the_other_become_one() -> None:
     for index in range(4):
         gather.server_frame(delta(bytes([index])), 1.0 + index * 0.02, None, None)
     gather.closed(2.0)
-    assert session.speech == [(1.0, b"".join(bytes([index]) * (48 * 40) for index in range(4)))]
-    assert all(isinstance(sound, Sound) for _, sound in session.speech)
+    assert session.speech == [(1.0, Sound(b"".join(bytes([index]) * (48 * 40) for index in range(4))))]
 
 
 def test_a_delta_after_the_one_before_it_was_played_begins_anew() -> None:
@@ -199,9 +207,9 @@ def test_each_item_speaks_for_itself_and_words_stay_words() -> None:
         gather.server_frame(frame, 1.0, None, None)
     gather.server_frame({"type": "response.done"}, 1.0, "a run", None)
     assert [frame.get("delta") for _, _, frame in session.heard] == [
-        b"\1" * 1920 + b"\2" * 1920,
+        Sound(b"\1" * 1920 + b"\2" * 1920),
         "Hi",
-        b"\3" * 1920,
+        Sound(b"\3" * 1920),
         None,
         None,
     ]

@@ -25,6 +25,12 @@ class Conversation:
         self.guard = Guard()
         self.inbox = Inbox(load or Load(), self.due.append, self.guard, self._chunks)
 
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Entries, and bytes of sound."""
+        load = self.inbox.load
+        return load.put - load.done, load.sound - load.sound_done
+
     def chunk(self, sent: str, *, is_text: bool = False) -> bool:
         return self.inbox.put_chunk(sent, 0.02, is_text)
 
@@ -91,6 +97,42 @@ def test_many_chunks_are_as_much_work_as_anything_else() -> None:
     assert one.pauses == 4
 
 
+def test_large_chunks_are_not_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "CHUNKS_BYTES", 8)
+    one = Conversation()
+    for _ in range(5):
+        one.chunk("AAAA")
+    one.empty()
+    assert one.pauses == 3
+    assert len(one.done) == 5
+
+
+def test_what_waits_is_counted_until_it_is_taken() -> None:
+    one = Conversation()
+    seen: list[tuple[int, int]] = []
+    for chunk in ("AAAA", "BB", "broken"):
+        one.chunk(chunk)
+    one.inbox.put(lambda: seen.append(one.waiting))
+    one.inbox.put_audio(100, lambda: seen.append(one.waiting))
+    one.chunk("CCCCCC")
+    assert one.waiting == (6, 118)
+    one.empty()
+    assert seen == [(2, 106), (1, 6)]
+    assert one.waiting == (0, 0)
+    guard.failures.clear()
+
+
+def test_a_chunk_that_nobody_takes_is_reported() -> None:
+    kept = Guard()
+    due: list[Inbox] = []
+    box = Inbox(Load(), due.append, kept)
+    box.put_chunk("AAAA", 0.02, False)
+    box.put_chunk("AAAA", 0.04, False)
+    box.empty(lambda: None)
+    assert kept.count == 2
+    guard.failures.clear()
+
+
 def test_what_fails_costs_only_itself() -> None:
     one = Conversation()
 
@@ -144,7 +186,10 @@ def test_nothing_is_lost_between_threads() -> None:
 
     def put() -> None:
         for number in range(many):
-            one.inbox.put(one.done.append, number)
+            if number % 3:
+                one.inbox.put_chunk(str(number), 0.0, False)
+            else:
+                one.inbox.put(one.done.append, (str(number), 0.0, False))
         ended.set()
 
     threading.Thread(target=put).start()
@@ -152,4 +197,5 @@ def test_nothing_is_lost_between_threads() -> None:
         if one.due:
             one.due.pop()
             one.empty()
-    assert one.done == sorted(wanted)
+    assert [int(sent) for sent, *_ in one.done] == sorted(wanted)
+    assert one.waiting == (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -269,14 +270,35 @@ def raises(payload: dict[str, Any]) -> dict[str, Any]:
     raise KeyError(str(payload))
 
 
+def exits(payload: dict[str, Any]) -> dict[str, Any]:
+    raise SystemExit(str(payload))
+
+
+def is_cancelled(payload: dict[str, Any]) -> dict[str, Any]:
+    raise asyncio.CancelledError(str(payload))
+
+
 def returns_none(_: dict[str, Any]) -> Any:
     return None
 
 
-@pytest.mark.parametrize(("redact", "reason"), [(raises, "raised KeyError"), (returns_none, "returned a NoneType")])
+@pytest.mark.parametrize(
+    ("redact", "reason"),
+    [
+        (raises, "raised KeyError"),
+        (exits, "raised SystemExit"),
+        (is_cancelled, "raised CancelledError"),
+        (returns_none, "returned a NoneType"),
+    ],
+)
 def test_what_redact_fails_at_is_left_out_and_counted(
-    collector: Collector, caplog: pytest.LogCaptureFixture, redact: Any, reason: str
+    collector: Collector,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    redact: Any,
+    reason: str,
 ) -> None:
+    monkeypatch.setattr(guard, "_logged", set())
     converse(client=client_of(collector), redact=redact)
     assert found(collector.directory) == set()
     root = the_tree(collector)
@@ -361,7 +383,9 @@ def fails(payload: dict[str, Any]) -> Any:
     [
         {"anonymizer": raises},
         {"anonymizer": fails},
+        {"anonymizer": exits},
         {"hide_inputs": raises, "hide_outputs": raises},
+        {"hide_inputs": is_cancelled, "hide_outputs": exits},
         {"hide_inputs": True, "hide_outputs": raises, "hide_metadata": raises},
         {"hide_inputs": True, "anonymizer": raises, "hide_metadata": True},
     ],
@@ -375,7 +399,7 @@ def test_what_cannot_be_masked_is_left_out_and_the_run_is_sent(
     metadata = {"customer": 4711, "shop": GIVEN}
     try:
         given = client._hide_run_metadata(metadata)  # older clients ask no anonymizer
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, SystemExit):
         given = {}
     converse(client=client, metadata=metadata, thread_id=GIVEN, journal="keep")
     assert found(collector.directory) | found(state_directory()) == ({GIVEN} if given else set())

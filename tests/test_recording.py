@@ -174,6 +174,16 @@ def test_a_full_disk_is_said_and_what_fitted_stays(tmp_path: Path) -> None:
     assert np.array_equal(left, np.r_[numbered(100), numbered(150), np.zeros(350)])
 
 
+def test_what_is_written_behind_its_end_goes_into_no_other_file(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 8_000)
+    wav.close(0)
+    with (tmp_path / "another").open("w+b") as other:  # has the number that the file had
+        put(wav, USER, 0, 100)
+        with pytest.raises(OSError, match="Bad file"):
+            wav.sync()
+        assert not other.read()
+
+
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [

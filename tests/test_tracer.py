@@ -7,6 +7,7 @@ import builtins
 import gc
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -399,6 +400,34 @@ def test_a_forked_child_leaves_its_parents_conversation_alone(tracing: Collector
     os.waitpid(child, 0)
     tracer.close()
     assert the_tree(tracing).names() == ["session.created"]
+
+
+def test_a_child_does_not_wait_for_a_thread_that_it_does_not_have(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    locked, goes_on = threading.Event(), threading.Event()
+
+    def amid_an_event() -> None:
+        assert tracer.live is not None
+        with tracer.live._stamping:
+            locked.set()
+            goes_on.wait(20)
+
+    other = threading.Thread(target=amid_an_event)
+    other.start()
+    locked.wait(10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        tracer.close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    goes_on.set()
+    other.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+    tracer.close()
+    the_tree(tracing)
 
 
 def test_nothing_is_kept_of_a_conversation_that_ended(tracing: Collector) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
@@ -24,16 +25,45 @@ def test_work_is_done_in_the_order_it_was_given() -> None:
     assert done == list(range(1000))
 
 
-def test_work_that_fails_is_counted_and_the_next_is_done() -> None:
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, asyncio.CancelledError, GeneratorExit])
+def test_work_that_fails_is_counted_and_the_next_is_done(error: type[BaseException]) -> None:
     mine, kept, done = Worker(), Guard(), threading.Event()
 
     def fails() -> None:
-        raise RuntimeError("out of order")
+        raise error("out of order")
 
     given = mine.inbox(kept)
     given.put(fails)
+    given.put(mine.later, fails)
+    assert mine.flush(5)
     given.put(done.set)
     assert mine.flush(5)
+    assert done.is_set()
+    assert kept.count == 1
+    assert [type(failure) for failure in guard.failures] == [error] * 2
+    guard.failures.clear()
+
+
+def test_a_log_that_fails_ends_no_thread() -> None:
+    mine, kept, done = Worker(), Guard(), threading.Event()
+
+    class UnwrittenError(Exception):
+        """Of a kind that was not logged before."""
+
+    def fails() -> None:
+        raise UnwrittenError
+
+    def fails_too(_: object) -> bool:
+        raise UnwrittenError
+
+    guard.logger.addFilter(fails_too)
+    try:
+        given = mine.inbox(kept)
+        given.put(fails)
+        given.put(done.set)
+        assert mine.flush(5)
+    finally:
+        guard.logger.removeFilter(fails_too)
     assert done.is_set()
     assert kept.count == 1
     guard.failures.clear()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,22 @@ from langsmith_realtime.events import mapping, number
 
 Samples = npt.NDArray[np.int16]
 NO_SAMPLES: Samples = np.zeros(0, dtype=np.int16)
-#: Sound as the wire carries it, without the base64 around it: what stands in an event that was decoded. No JSON, and no
-#: payload that was made plain, has one.
-Sound: TypeAlias = memoryview
+
+
+@dataclass(slots=True)
+class Sound:
+    """Sound as the wire carries it, without the base64 around it: what stands in an event that was decoded.
+
+    Only ours has such: no bytes of somebody else's are taken for it.
+    """
+
+    data: bytes
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return f"<{len(self.data)} bytes>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +76,13 @@ class Decoder:
         self.format = format
         self._rest = b""
 
-    def decode(self, chunk: bytes | Sound) -> Samples:
+    def decode(self, chunk: bytes) -> Samples:
         """Samples at the format's rate."""
         if self.format.encoding != "pcm16":
             return np.asarray(_G711[self.format.encoding].take(np.frombuffer(chunk, dtype=np.uint8)), dtype=np.int16)
         data = self._rest + chunk if self._rest else chunk
         whole = len(data) & ~1
-        self._rest = bytes(data[whole:])
+        self._rest = data[whole:]
         return np.asarray(np.frombuffer(data, dtype="<i2", count=whole // 2), dtype=np.int16)
 
     def decode_base64(self, payload: object) -> Samples:
@@ -80,7 +92,7 @@ class Decoder:
             ValueError: the payload is no base64 text.
         """
         if isinstance(payload, Sound):
-            return self.decode(payload)
+            return self.decode(payload.data)
         if not isinstance(payload, str):
             raise ValueError("the audio is no text")  # noqa: TRY004 - what the peer sent, not what the caller passed
         try:

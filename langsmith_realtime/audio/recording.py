@@ -153,7 +153,8 @@ class Wav:
             os.ftruncate(self._file, HEADER_BYTES + self.frames * FRAME_BYTES)
             self._put(0, _header(self.rate, self.frames))
         finally:
-            os.close(self._file)
+            file, self._file = self._file, -1  # whatever is written from here on must not be another file's
+            os.close(file)
 
     def _page(self, number: int) -> _Page:
         page = self._pages.pop(number, None)
@@ -170,7 +171,7 @@ class Wav:
 
     def _write_out(self, number: int, page: _Page) -> None:
         first, data = page.take()
-        if len(data):
+        if data:
             self._first_new = max(self._first_new, number + 1)
             self._put(self._position(number) + first * FRAME_BYTES, data)
 
@@ -178,7 +179,7 @@ class Wav:
         return HEADER_BYTES + number * self._page_frames * FRAME_BYTES
 
     def _put(self, position: int, data: bytes | memoryview) -> None:
-        while len(data):  # a disk that fills up takes a part, and refuses the rest
+        while data:  # a disk that fills up takes a part, and refuses the rest
             written = os.pwrite(self._file, data, position)
             position, data = position + written, data[written:]
 
