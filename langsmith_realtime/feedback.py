@@ -18,14 +18,30 @@ from weakref import WeakKeyDictionary
 from langsmith import Client
 from langsmith.run_trees import RunTree
 from langsmith.schemas import APIFeedbackSource, FeedbackCreate
-from langsmith.utils import LangSmithConflictError, LangSmithNotFoundError
+from langsmith.utils import (
+    LangSmithAPIError,
+    LangSmithAuthError,
+    LangSmithConflictError,
+    LangSmithConnectionError,
+    LangSmithNotFoundError,
+    LangSmithRateLimitError,
+    LangSmithRequestTimeout,
+)
 
-from langsmith_realtime.guard import logger
+from langsmith_realtime.guard import ANYTHING, logger
 from langsmith_realtime.sampling import is_left_out
 from langsmith_realtime.sender import Operation, Sender
 
-#: How often a score is sent in all, while nobody answers or the run is not stored yet.
+#: How often a score is sent at once, while nobody answers or the run is not stored yet.
 ATTEMPTS = 3
+#: What LangSmith's client says of an endpoint that takes nothing now; of the rest it tells the status.
+TROUBLE = (
+    LangSmithAPIError,
+    LangSmithAuthError,
+    LangSmithConnectionError,
+    LangSmithRateLimitError,
+    LangSmithRequestTimeout,
+)
 #: Digits after the point, as LangSmith's own client sends them.
 DIGITS = 4
 
@@ -45,17 +61,26 @@ class FeedbackSender(Sender):
     name = "langsmith-realtime-feedback"
 
     def _send(self, batch: list[Operation]) -> list[Operation]:
-        for operation in batch:
+        for place, operation in enumerate(batch):
             assert isinstance(operation, Feedback)
             try:
                 _post_all(operation.run, operation.scores)
                 delivered = True
-            except Exception as error:
+            except ANYTHING as error:
+                if _is_trouble(error):
+                    logger.debug("feedback is tried again: %s", type(error).__name__)
+                    return batch[place:]
                 logger.warning("the feedback of a conversation could not be sent: %s", type(error).__name__)
                 logger.debug("its run is %s", operation.run.id, exc_info=True)
                 delivered = False
             self._verdict([operation], delivered=delivered)
         return []
+
+
+def _is_trouble(error: BaseException) -> bool:
+    """Whether it says nothing of the score itself, so that it is worth another try."""
+    answer = getattr(error.__context__, "response", None)
+    return isinstance(error, TROUBLE) or getattr(answer, "status_code", 0) >= 500
 
 
 def _post_all(run: RunTree, scores: Mapping[str, float]) -> None:

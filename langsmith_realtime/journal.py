@@ -46,16 +46,23 @@ class JournalError(Exception):
 
 
 def state_directory() -> Path:
-    """Where journals are: ``LANGSMITH_REALTIME_DIR``, else below the platform's folder for state."""
+    """Where journals are: ``LANGSMITH_REALTIME_DIR``, else below the platform's folder for state.
+
+    Raises:
+        OSError: nobody can tell whose home that is in.
+    """
     given = os.environ.get("LANGSMITH_REALTIME_DIR")
-    if given:
-        return Path(given).expanduser().absolute()
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        named = os.environ.get("XDG_STATE_HOME", "")
-        # The specification says to ignore one that is relative.
-        base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
+    try:
+        if given:
+            return Path(given).expanduser().absolute()
+        if sys.platform == "darwin":
+            base = Path.home() / "Library" / "Application Support"
+        else:
+            named = os.environ.get("XDG_STATE_HOME", "")
+            # The specification says to ignore one that is relative.
+            base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
+    except RuntimeError as error:  # there is no such user, or none at all
+        raise OSError(f"{error} Set LANGSMITH_REALTIME_DIR") from None
     return base / "langsmith-realtime"
 
 
@@ -80,6 +87,7 @@ class Journal:
         _open.add(self)
         self._expected = {ROOT_CREATE, ROOT_UPDATE}
         self._settled: set[str] = set()
+        self._is_for_another = False  # some of what was expected is not tried here any more
 
     @classmethod
     def begin(cls, folder: Path, header: dict[str, Any], *, keep: bool = False) -> Journal:
@@ -200,6 +208,13 @@ class Journal:
             self._expected.discard(operation)
             self._end_if_complete()
 
+    def drop(self, operation: str) -> None:
+        """The operation is not tried here any more: with the last one the journal is there for who recovers it."""
+        with self._lock:
+            self._is_for_another = True
+            self._expected.discard(operation)
+            self._end_if_complete()
+
     def restore(self, settled: set[str]) -> None:
         """These operations were settled before this object was made."""
         with self._lock:
@@ -266,7 +281,9 @@ class Journal:
     def _end_if_complete(self) -> None:
         if self._expected or self._file is None:
             return
-        if self._keep:
+        if self._is_for_another:
+            self._flush()
+        elif self._keep:
             self._flush()
             with suppress(OSError):
                 (self.folder / LINES).rename(self.folder / KEPT)

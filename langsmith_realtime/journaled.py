@@ -272,8 +272,8 @@ def journaled(
         kept, own = options.journal == "keep", sends_on_its_own(root.client, root)
         if own and not kept:
             return None  # nobody tells what arrived
-        folder = state_directory() / str(root.id)
         try:
+            folder = state_directory() / str(root.id)
             journal = Journal.begin(folder, header(family, options, keeping.metadata, elsewhere=own), keep=kept)
         except OSError as error:
             warn_once("there is no journal of this conversation", error)

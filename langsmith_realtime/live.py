@@ -15,6 +15,7 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
+import orjson
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime import context
@@ -38,8 +39,10 @@ from langsmith_realtime.worker import Worker, worker
 
 #: A frame parsed twice comes soon after the first time: at least so many are remembered, and less than twice as many.
 REMEMBERED_EVENTS = 256
-#: Of a frame that was handed over: its event's name, its length as text, and its run if it has one.
+#: Of a frame that was handed over: its event's name, what :func:`_looks` says of it, and its run if it has one.
 _Seen = tuple[str, int, "ParentRun | None"]
+#: Bytes of a frame that tell it from others.
+LOOKED_AT = 512
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
 _APPENDS = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
 #: The agent's sound.
@@ -118,11 +121,12 @@ class LiveConversation:
             return
         speaking = self._ask_speaking() if name == "input_audio_buffer.speech_started" else None
         size = len(frame) if isinstance(frame, (bytes, str)) else 0
-        has_id = isinstance(event_id, str)
+        has_id = isinstance(event_id, str) and event_id != ""
+        looks = _looks(frame) if has_id else 0
         with self._stamping:  # events of several threads keep one order
             known = self._seen.get(event_id) or self._seen_before.get(event_id) if has_id else None
             # Nothing forbids a peer to use an id twice: only the same event is the same.
-            if known is not None and known[0] == name and known[1] == size:
+            if known is not None and known[0] == name and known[1] == looks:
                 run = known[2]
             elif not has_id and frame is self._nameless[0]:
                 run = self._nameless[1]
@@ -131,7 +135,7 @@ class LiveConversation:
                 if not has_id:
                     self._nameless = (frame, run)
                 else:
-                    self._seen[event_id] = (name, size, run)
+                    self._seen[event_id] = (name, looks, run)
                     if len(self._seen) >= REMEMBERED_EVENTS:
                         self._seen_before, self._seen = self._seen, {}
         self._become(run)
@@ -230,7 +234,8 @@ class LiveConversation:
                 logger.warning("the conversation has ended: nothing more of its recording is silenced")
             return
         times = (None if at is None else at - self._began for at in (begin, end))
-        self._put_event(self._session.silence, now - self._began, *times, item)
+        # Whatever waits: nobody may hear it.
+        self._put_behind_gaps(self._inbox.insist, self._session.silence, (now - self._began, *times, item))
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
@@ -382,6 +387,19 @@ def _still_open(run: RunTree | None) -> RunTree | None:
     while isinstance(run, ParentRun) and run.is_conversation and run.family.ended:
         run = run.family.before
     return run
+
+
+def _looks(frame: object) -> int:
+    """The same for the same frame, and hardly ever for another; of a long one that its length and its midst tell."""
+    if isinstance(frame, (bytes, str)):
+        text: bytes | str = frame
+    else:
+        try:
+            text = orjson.dumps(frame)
+        except TypeError:  # half of a surrogate pair, and the like
+            text = repr(frame)
+    length = len(text)
+    return hash(text if length <= LOOKED_AT else (length, text[length // 2 : length // 2 + LOOKED_AT]))
 
 
 def _size(frame: object, field: str) -> int:

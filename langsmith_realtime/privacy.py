@@ -72,13 +72,15 @@ class Privacy:
     def of(cls, client: Client, guard: Guard, *, redact: Redact | None = None, transcripts: bool = True) -> Privacy:
         """What the options and the client's own masking let through."""
         masks = [getattr(client, side, False) for side in _SETTINGS.values()]
-        return cls(
+        made = cls(
             redact,
             hidden=hidden_sides(client) if transcripts else frozenset({USER, AGENT}),
             quotes=not any(masks),
             anonymizer=None if hasattr(client, "_hide_run_error") else getattr(client, "_anonymizer", None),
             guard=guard,
         )
+        guard.quotes = guard.quotes and not asks_the_application(client)
+        return made
 
     def shown(self, payload: dict[str, Any], without: Without) -> dict[str, Any]:
         """What of a payload may leave, in JSON's own types; ``without`` knows its words."""

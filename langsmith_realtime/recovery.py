@@ -7,8 +7,10 @@ is sent, with the same run ids, the root's update last.
 from __future__ import annotations
 
 import enum
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from langsmith_realtime.feedback import FeedbackSender
 from langsmith_realtime.guard import Guard, logger
 from langsmith_realtime.happenings import Failure
 from langsmith_realtime.header import family_anew, family_of, is_meant_for, options_of
-from langsmith_realtime.journal import LINES, ROOT_CREATE, Journal, JournalError, Story, state_directory
+from langsmith_realtime.journal import LINES, ROOT_CREATE, Journal, Story, state_directory
 from langsmith_realtime.journaled import Ending, replay
 from langsmith_realtime.retention import folders, tidy
 from langsmith_realtime.sender import Operation, Sender
@@ -34,7 +36,13 @@ PATIENCE = 60.0
 #: Operations that wait in memory while a journal is read.
 AT_ONCE = 500
 
-_begun: set[Path] = set()
+#: How often a process looks for what there is to recover, when conversations open, in seconds.
+EVERY_S = 60.0
+
+#: When it did so the last time, by the folder and where the client sends.
+_begun: dict[tuple[Path, str, object], float] = {}
+#: What the log has told of.
+_told: set[Found] = set()
 _beginning = threading.Lock()
 
 
@@ -72,19 +80,23 @@ def recover(client: Client, directory: Path | None = None, *, patience: float = 
         if (folder / LINES).exists():
             try:
                 yield _recover(folder, client, patience)
-            except (OSError, JournalError, LookupError, ValueError, TypeError) as error:
-                # A journal of a stranger, or one that is damaged inside.
-                yield Found(folder, Fate.UNREADABLE, str(error))
+            except Exception as error:
+                # A journal of a stranger, or one that is damaged inside, in whatever way.
+                yield Found(folder, Fate.UNREADABLE, str(error) or type(error).__name__)
 
 
 def begin_in_background(client: Client, directory: Path | None = None) -> threading.Thread | None:
-    """Recover once in this process, in a thread of its own, and limit what stays on disk."""
-    directory = directory or state_directory()
+    """Recover in a thread of its own, and limit what stays on disk; not again for :data:`EVERY_S` seconds."""
+    try:
+        directory = directory or state_directory()
+    except OSError:
+        return None  # whose journal that was to be says so
+    place, now = (directory, client.api_url, getattr(client, "workspace_id", None)), time.perf_counter()
     with _beginning:
-        if directory in _begun:
+        if now < _begun.get(place, -math.inf) + EVERY_S:
             return None
-        _begun.add(directory)
-    return threads.begin(lambda: _quietly(client, directory), "langsmith-realtime-recovery")
+        _begun[place] = math.inf  # until it has ended
+    return threads.begin(lambda: _quietly(client, directory, place), "langsmith-realtime-recovery")
 
 
 def replay_anew(folder: Path, client: Client, *, project: str | None = None, patience: float = PATIENCE) -> str | None:
@@ -173,16 +185,19 @@ class _Paced(Sender):
         return not self._stuck
 
 
-def _quietly(client: Client, directory: Path) -> None:
+def _quietly(client: Client, directory: Path, place: tuple[Path, str, object]) -> None:
     try:
         for found in recover(client, directory):
             if found.fate is Fate.COMPLETED:
                 logger.info("the conversation in %s was completed", found.folder)
-            elif found.fate is not Fate.ALIVE:
+            elif found.fate is not Fate.ALIVE and found not in _told:
+                _told.add(found)
                 logger.warning("%s: %s (%s)", found.folder, found.fate.value, found.detail)
         tidy(directory)
     except Exception:
         logger.warning("recovering conversations failed", exc_info=True)
+    finally:
+        _begun[place] = time.perf_counter()
 
 
 def _remove_recording(folder: Path, recording: Any, name: str) -> None:

@@ -176,10 +176,12 @@ class Runs:
                 return False
             if why is Lack.LIMIT:
                 journal.settle(name, refused=True)
+            else:
+                journal.drop(name)
             return True
 
-        # What is left, or dropped, is in the journal.
-        operation.done, operation.noted, operation.left = done, journal.flush, None
+        # What is left, or dropped, is in the journal, for a later recovery.
+        operation.done, operation.noted, operation.left = done, journal.flush, lambda: journal.drop(name)
         operation.spare = None if spare is None else left_out
         return operation
 

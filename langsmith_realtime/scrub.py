@@ -22,25 +22,40 @@ SHORTEST_SECRET, SHORTEST_BASE64 = 8, 195
 _SECRET_KEYS = frozenset(
     {
         "authorization",
+        "authorizationtoken",
         "proxyauthorization",
         "apikey",
         "xapikey",
         "clientsecret",
+        "secretkey",
+        "secretaccesskey",
+        "privatekey",
         "accesstoken",
         "refreshtoken",
+        "idtoken",
+        "bearertoken",
         "password",
     }
 )
+# The same in text that is JSON itself, or looks like it (arguments of tools, Python's own words): the key with its
+# quotes, which may be escaped, and what it holds.
+_NAMED = re.compile(
+    r"""(?i)(\\{0,8}["'])((?:proxy[-_ ]?)?authorization(?:[-_ ]?token)?|(?:x[-_ ]?)?api[-_ ]?key|client[-_ ]?secret"""
+    r"""|secret[-_ ]?(?:access[-_ ]?)?key|private[-_ ]?key|(?:access|refresh|id|bearer)[-_ ]?token|password)"""
+    r"""\1(\s{0,9}:\s{0,9})(\\{0,8}["'])(?!<secret)(?:(?!\4)(?:\\.|[^\\]))+"""
+)
+_NAMED_PARTS = ("key", "token", "secret", "password", "authorization")
 # An address may carry who calls it, in front of the host or among its parameters.
-_URL = re.compile(r"\b(?:https?|wss?)://[^\s\"'<>]+")
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s\"'<>]+")
 _USER = re.compile(r"(?<=://)[^/@]+@")
 _PARAMETER = re.compile(
-    r"(?i)(?<=[?&])((?:api[-_]?|access[-_]?)?(?:key|token)|secret|password|auth|sig(?:nature)?)=[^&#]+"
+    r"(?i)(?<=[?&])((?:api[-_]?|access[-_]?|id[-_]?|refresh[-_]?)?(?:key|token)|(?:client[-_]?)?secret|password"
+    r"|auth(?:orization)?|sig(?:nature)?|x-(?:amz|goog)-(?:signature|credential|security-token))=[^&#]+"
 )
 # Keys of OpenAI, lasting and ephemeral, and of LangSmith. Letters alone are words with dashes; a key has digits.
 _SECRET = re.compile(
-    r"\b(?:sk|ek|rk|lsv2)[-_](?=[A-Za-z_\-]{0,200}\d)[A-Za-z0-9_\-]{12,}"
-    r"|\b(?i:bearer)\s{1,9}(?=[A-Za-z._~+/\-]{0,200}\d)[A-Za-z0-9._~+/\-]{12,}=*"
+    r"(?:\b|(?<=\\[nrt]))(?:sk|ek|rk|lsv2)[-_](?=[A-Za-z_\-]{0,200}\d)[A-Za-z0-9_\-]{12,}"
+    r"|(?:\b|(?<=\\[nrt]))(?i:bearer)\s{1,9}(?=[A-Za-z._~+/\-]{0,200}\d)[A-Za-z0-9._~+/\-]{12,}=*"
 )
 _DATA_URL = re.compile(r"data:([\w.+\-]+/[\w.+\-]+)?(?:;[\w.+\-]+=[\w.+\-]+){0,8};base64,([A-Za-z0-9+/\-_]*)={0,2}")
 # Shorter ones are ids or words; nothing playable fits in them.
@@ -59,7 +74,7 @@ def scrub(value: Any) -> Any:
 
 def scrub_message(text: str) -> str:
     """A message (an error's, a close reason) without the secrets it may quote."""
-    return _SECRET.sub(REMOVED, _URL.sub(_url, sayable(text)))
+    return _SECRET.sub(REMOVED, _NAMED.sub(_named, _URL.sub(_url, sayable(text))))
 
 
 def _scrub(value: Any, key: str = "") -> Any:
@@ -115,10 +130,18 @@ def _scrub_text(text: str) -> str:
         text = _BASE64_LINES.sub(_base64, text)
     if "://" in text:
         text = _URL.sub(_url, text)
+    lower = text.lower()
+    if any(part in lower for part in _NAMED_PARTS):
+        text = _NAMED.sub(_named, text)
     # One of these is in each of the keys.
-    if "k-" in text or "k_" in text or "2-" in text or "2_" in text or "bearer" in text.lower():
+    if "k-" in text or "k_" in text or "2-" in text or "2_" in text or "bearer" in lower:
         text = _SECRET.sub(REMOVED, text)
     return text
+
+
+def _named(match: re.Match[str]) -> str:
+    quote, key, between, opening = match.groups()
+    return f"{quote}{key}{quote}{between}{opening}{REMOVED}"
 
 
 def _url(match: re.Match[str]) -> str:

@@ -221,14 +221,13 @@ class Sender:
                 self._hand_over(operation)
             return []
         try:
-            statuses = _ingest(client, batch)
+            status = _ingest(client, batch)
         except ANYTHING as error:
             if len(batch) == 1:
                 raise
             # One run could not even be written down, as what the user masks it with failed.
             logger.debug("%d runs could not be sent together\n%s", len(batch), unquoted(error))
             return self._send_parts(batch, 1)
-        status = statuses[-1] if statuses else None
         if status is not None and (200 <= status < 300 or (status == CONFLICT and len(batch) == 1)):
             self._verdict(batch, delivered=True)
         elif len(batch) > 1 and status in ONE_IS_BAD:
@@ -318,12 +317,15 @@ def _first_batch(waiting: list[Operation]) -> tuple[list[Operation], list[Operat
     return waiting[:count], waiting[count:]
 
 
-def _ingest(client: Client, batch: list[Operation]) -> list[int]:
-    """Send in this thread; the HTTP status of every attempt, none when nobody answered."""
+def _ingest(client: Client, batch: list[Operation]) -> int | None:
+    """Send in this thread; the HTTP status of the last attempt, None when nobody answered.
+
+    Of several endpoints it is the status of one that did not take it, as long as there is such.
+    """
     if client not in _listening:
         client.session.hooks["response"].append(_note_status)
         _listening.add(client)
-    _heard.statuses = []
+    _heard.statuses = {}
     with _streamed() if any(operation.attachments for operation in batch) else nullcontext():
         multipart_ingest(
             client,
@@ -331,10 +333,13 @@ def _ingest(client: Client, batch: list[Operation]) -> list[int]:
             update=[row(operation) for operation in batch if operation.update],
             given={name for operation in batch for name in _given(operation.run)},
         )
-    statuses: list[int] = _heard.statuses
+    statuses: dict[str, int] = _heard.statuses
     del _heard.statuses
-    sampled_out = not statuses and is_left_out(batch[0].run)
-    return [202] if sampled_out else statuses
+    if not statuses and is_left_out(batch[0].run):
+        return 202
+    if len(statuses) < len(getattr(client, "_write_api_urls", None) or [""]):
+        return None
+    return next((status for status in statuses.values() if not 200 <= status < 300), 202)
 
 
 @contextmanager
@@ -358,7 +363,7 @@ def _streamed() -> Iterator[None]:
 def _note_status(response: Any, *_: Any, **__: Any) -> None:
     statuses = getattr(_heard, "statuses", None)
     if statuses is not None and not response.request.path_url.endswith("/info"):
-        statuses.append(response.status_code)
+        statuses[response.request.url] = response.status_code
 
 
 def row(operation: Operation) -> dict[str, Any]:

@@ -22,7 +22,9 @@ _SIDES = {"user": frozenset({USER}), "system": frozenset({USER}), "developer": f
     "assistant": frozenset({AGENT})
 }
 # The set-up is the application's, and nobody said it.
-_SET_UP = ("session.", "transcription_session.")
+_SET_UP = frozenset(
+    f"{session}.{what}" for session in ("session", "transcription_session") for what in ("created", "updated", "update")
+)
 _USER_EVENTS = ("conversation.item.input_audio_transcription.", "input_audio_buffer.")
 _ITEM_EVENTS = ("conversation.item.", "response.output_item.")
 
@@ -58,7 +60,7 @@ _ANSWERS = frozenset({"role", "content", "interrupted", "heard", "heard_ms", "to
 def of_event(body: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
     """An event's payload without the words of the ``hidden`` sides; the set-up of the session stays."""
     name = str(body.get("type"))
-    if name.startswith(_SET_UP) or not _whose(BETA_NAMES.get(name, name), body) & hidden:
+    if name in _SET_UP or not _whose(BETA_NAMES.get(name, name), body) & hidden:
         return body
     bare: dict[str, Any] = structure(body)
     return bare

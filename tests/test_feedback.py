@@ -137,6 +137,23 @@ def test_flush_says_when_a_score_was_not_delivered(tracing: Collector, caplog: p
     assert the_tree(tracing).run.status == "success"
 
 
+@pytest.mark.parametrize(("status", "times"), [(401, 2), (429, 20), (500, 20), (503, 20)])
+def test_scores_wait_for_an_endpoint_that_takes_nothing_now(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, status: int, times: int
+) -> None:
+    monkeypatch.setattr("langsmith.client.time.sleep", lambda _seconds: None)
+    tracer = SessionTracer(feedback=["errors", "turns"])
+    assert flush(10)
+    tracing.respond_with(202)
+    tracing.respond_with(status, times=times)
+    tracer.close()
+    assert not flush(10)
+    for _ in range(20):  # its client tries it several times itself
+        if flush(10):
+            break
+    assert scores(tracing) == {"errors": 0, "turns": 0}
+
+
 @pytest.mark.parametrize("status", [404, 500])
 def test_a_run_that_is_not_stored_yet_and_a_server_in_trouble_are_tried_again(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, status: int

@@ -29,6 +29,7 @@ from langsmith_realtime.purse import Purse
 from langsmith_realtime.root import begin
 from langsmith_realtime.sender import Operation, Sender
 from langsmith_realtime.session import Session
+from langsmith_realtime.testing import tone
 from tests.audio_kit import RATE, numbered
 from tests.talking import stored_trees, the_tree
 
@@ -264,6 +265,22 @@ def test_what_only_says_that_it_arrived_goes_before_responses_and_the_end_is_nev
     root = the_tree(tracing)
     assert root.run.end_time is not None
     assert root.metadata["dropped_events"] == 21 - names["conversation.item.done"] - names["error"]
+
+
+def test_what_is_to_be_silent_is_however_much_waits(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    recording = Recording(directory=tmp_path, keep=True)
+    with SessionTracer(recording=recording) as tracer:
+        tracer.record_user_audio(tone(440, 0.5), at=time.monotonic())
+        assert flush(10)
+        with paused():
+            monkeypatch.setattr(inbox, "LIMIT", 0)
+            tracer.silence(since=time.monotonic() - 10, until=time.monotonic() + 10)
+        monkeypatch.undo()
+    the_tree(tracing)
+    (path,) = tmp_path.glob("*.wav")
+    assert not soundfile.read(path)[0].any()
 
 
 # One that does not answer, beside others

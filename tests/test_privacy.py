@@ -225,6 +225,28 @@ def test_what_is_not_to_be_kept_is_nowhere(
     assert all(run.end_time for run in collector.runs())
 
 
+def test_an_event_that_is_no_set_up_keeps_no_words_whatever_its_name(collector: Collector) -> None:
+    with SessionTracer(client=client_of(collector), enabled=True, transcripts=False) as tracer:
+        tracer.server_event({"type": "session.output_transcript.done", "event_id": "event_1", "transcript": USERS})
+        tracer.server_event({"type": "session.updated", "event_id": "event_2", "session": {"instructions": GIVEN}})
+    assert flush(10)
+    said = [json.dumps(run.inputs) for run in collector.runs() if run.parent_run_id]
+    assert [USERS in inputs for inputs in said] == [False, False]
+    assert [GIVEN in inputs for inputs in said].count(True) == 1
+
+
+def test_where_an_anonymizer_masks_the_log_quotes_nobody(
+    collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_logged", set())
+    mine = guard.Guard()
+    Privacy.of(client_of(collector, anonymizer=lambda payload: payload), mine)
+    mine.report("somewhere", ValueError(USERS))
+    assert "ValueError" in caplog.text
+    assert USERS not in caplog.text
+    guard.failures.clear()
+
+
 def test_without_transcripts_the_conversation_keeps_its_shape(collector: Collector) -> None:
     converse(client=client_of(collector), transcripts=False)
     root = the_tree(collector)

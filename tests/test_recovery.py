@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from langsmith import Client, traceable
 
-from langsmith_realtime import Price, Recording, SessionTracer, flush, recovery, wrap_realtime
+from langsmith_realtime import Price, Recording, SessionTracer, flush, journal, lane, recovery, wrap_realtime
 from langsmith_realtime.cli import main
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import KEPT, LINES, SOUND, Story, state_directory
@@ -78,11 +78,15 @@ def folders() -> list[Path]:
     return sorted(state_directory().iterdir()) if state_directory().exists() else []
 
 
-def died_before(folder: Path, collector: Collector) -> None:
-    """Make a kept journal one of a process that died, and of a conversation that was meant for that collector."""
+def recovery_ended() -> None:
     for thread in threading.enumerate():
         if thread.name == "langsmith-realtime-recovery":
-            thread.join(10)  # or it would find it, too
+            thread.join(20)
+
+
+def died_before(folder: Path, collector: Collector) -> None:
+    """Make a kept journal one of a process that died, and of a conversation that was meant for that collector."""
+    recovery_ended()  # or it would find it, too
     told_lines = [line for line in (folder / KEPT).read_text().splitlines(keepends=True) if '{"ack"' not in line]
     header = json.loads(told_lines[0])
     header["destination"]["endpoint"] = collector.url
@@ -615,11 +619,62 @@ def test_a_kept_journal_is_read_by_a_tracer(tracing: Collector) -> None:
     assert first.names() == second.names()
 
 
-def test_it_recovers_once_in_a_process(collector: Collector) -> None:
+def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     with Collector() as other:
-        folder = undelivered(other, CREATED)
+        undelivered(other, CREATED)
         assert recovery.begin_in_background(client_of(other)) is None  # it did when the conversation opened
-        thread = recovery.begin_in_background(client_of(other), folder.parent.rename(folder.parent.parent / "moved"))
-        assert thread is not None
-        thread.join(20)
+        assert len(folders()) == 1
+        monkeypatch.setattr(recovery, "EVERY_S", 0.0)
+        with SessionTracer(client=client_of(other), enabled=True, recording=False):
+            pass
+        recovery_ended()
+        assert flush(10)
+        assert len(other.roots()) == 2
     assert folders() == []
+
+
+def test_a_journal_that_is_damaged_inside_stands_in_nobodys_way(collector: Collector) -> None:
+    with Collector() as other:
+        first = undelivered(other, CREATED)
+        lines = (first / LINES).read_text().replace('"start":1', '"start":9991')  # a date that there is not
+        (first / LINES).write_text(lines)
+        moved = first.parent.parent / first.name
+        first.rename(moved)
+        second = undelivered(other, CREATED)
+        moved.rename(first)
+        found = {each.folder: each.fate for each in recover(client_of(other))}
+        assert found == {first: Fate.UNREADABLE, second: Fate.COMPLETED}
+
+
+def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_process(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(collector)
+    recovery.begin_in_background(client)
+    recovery_ended()  # nobody looks for a while
+    collector.respond_with(503, times=6)
+    with monkeypatch.context() as narrow:
+        narrow.setattr(lane, "WAITING_LIMIT", 10)
+        narrow.setattr(lane, "PATIENCE", 1)
+        for _ in range(4):
+            with SessionTracer(client=client, enabled=True, recording=False) as tracer:
+                for number in range(8):
+                    tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
+        while not flush(10):
+            pass
+    assert len(folders()) == 3
+    assert {found.fate for found in recover(client)} == {Fate.COMPLETED}
+    assert flush(10)
+    assert [(root.run.end_time is not None, len(root.children)) for root in stored_trees(collector)] == [(True, 8)] * 4
+    assert folders() == []
+
+
+def test_without_a_home_a_conversation_is_traced_without_its_journal(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("LANGSMITH_REALTIME_DIR", "~nobody-has-that-name/journals")
+    monkeypatch.setattr(journal, "_warned", set())
+    with SessionTracer(recording=False) as tracer:
+        tracer.server_event(CREATED)
+    assert the_tree(tracing).names() == ["session.created"]
+    assert "there is no journal of this conversation" in caplog.text

@@ -93,6 +93,27 @@ def test_keys_are_removed_wherever_they_are_quoted(secret: str) -> None:
     assert scrub_message(f"bad key '{secret}'") == f"bad key '{REMOVED}'"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"password":"hunter2","x":1}', '{"password":"<secret removed>","x":1}'),
+        ('{"Password" : "hun\\"ter2", "x": "y"}', '{"Password" : "<secret removed>", "x": "y"}'),
+        ('{"a":"{\\"api_key\\": \\"abc\\"}"}', '{"a":"{\\"api_key\\": \\"<secret removed>\\"}"}'),
+        (
+            '{"type":"mcp","authorization":"a-token","headers',
+            '{"type":"mcp","authorization":"<secret removed>","headers',
+        ),
+        ("{'Authorization': 'Basic abc'}", "{'Authorization': '<secret removed>'}"),
+        ('{"t": "the key:\\nsk-proj-aB3aB3aB3aB3"}', '{"t": "the key:\\n<secret removed>"}'),
+        ('{"properties": {"password": {"type": "string"}}, "token": "Hello"}',) * 2,
+        ('{"password": "", "api_key": null, "keys": "a"}',) * 2,
+    ],
+)
+def test_secrets_in_text_that_is_json_itself_are_removed_too(text: str, shown: str) -> None:
+    assert scrub({"arguments": text}) == {"arguments": shown}
+    assert scrub_message(text) == shown
+
+
 def test_bearer_tokens_are_removed() -> None:
     assert scrub_message("with Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2ln== it failed") == f"with {REMOVED} it failed"
 
@@ -190,6 +211,10 @@ def test_text_made_to_be_slow_is_not() -> None:
         "data:a/b;" * 50_000,
         ("A" * 76 + "\n") * 5_000 + "!",
         ("A" * 255 + " ") * 2_000,
+        "\\" * 200_000 + '"password"',
+        '"password":"' + "\\" * 200_000,
+        "'password'" * 30_000,
+        "key://" + "a." * 100_000,
     ):
         scrub(text)
 
@@ -207,7 +232,10 @@ def test_text_made_to_be_slow_is_not() -> None:
 )
 def test_short_plain_payloads_are_kept_whole(payload: Any) -> None:
     assume(
-        not any(word in repr(payload).lower() for word in ("auth", "api", "secret", "sk", "ek", "rk", "lsv2", "bear"))
+        not any(
+            word in repr(payload).lower()
+            for word in ("auth", "api", "secret", "sk", "ek", "rk", "lsv2", "bear", "key", "token", "password", "://")
+        )
     )
     assert repr(scrub(payload)) == repr(payload)
 
@@ -230,6 +258,16 @@ def test_recorded_events_are_kept_whole_but_for_audio() -> None:
         (
             "https://mcp.example/a?token=t0&access_token=t1#x",
             "https://mcp.example/a?token=<secret removed>&access_token=<secret removed>#x",
+        ),
+        ("postgres://me:hunter2@db/orders", "postgres://<secret removed>@db/orders"),
+        ("redis://:hunter2@cache:6379", "redis://<secret removed>@cache:6379"),
+        (
+            "https://b.example/a?X-Amz-Credential=AKIA&n=1&X-Amz-Signature=ff",
+            "https://b.example/a?X-Amz-Credential=<secret removed>&n=1&X-Amz-Signature=<secret removed>",
+        ),
+        (
+            "https://example.com/?client_secret=1&id_token=2",
+            "https://example.com/?client_secret=<secret removed>&id_token=<secret removed>",
         ),
         ("https://example.com/weather?city=Paris&monkey=1", "https://example.com/weather?city=Paris&monkey=1"),
     ],

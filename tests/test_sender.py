@@ -21,6 +21,7 @@ from langsmith import Client
 from langsmith_realtime import Recording, SessionTracer, flush, sender, threads
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.guard import Guard
+from langsmith_realtime.journal import state_directory
 from langsmith_realtime.sender import Sender
 from langsmith_realtime.testing import tone
 from langsmith_realtime.worker import worker
@@ -101,6 +102,18 @@ def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, m
     assert root.names() == ["session.created"]
     assert root.run.end_time is not None
     assert len(begun) == 2
+
+
+def test_of_several_endpoints_all_must_have_taken_it(collector: Collector) -> None:
+    with Collector() as other:
+        client = Client(api_urls={collector.url: "one", other.url: "another"}, info={})
+        collector.respond_with(503, times=6)
+        talk(SessionTracer(client=client, enabled=True, recording=False))
+        for _ in range(6):
+            if flush(20):
+                break
+        assert [len(each.runs()) for each in (collector, other)] == [4, 4]
+        assert not [*state_directory().iterdir()]
 
 
 def test_a_full_batch_waits_for_nobody(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -402,6 +402,19 @@ def test_a_forked_child_leaves_its_parents_conversation_alone(tracing: Collector
     assert the_tree(tracing).names() == ["session.created"]
 
 
+@pytest.mark.parametrize("event_id", ["", "constant"])
+def test_a_peer_whose_ids_tell_nothing_loses_nothing(tracing: Collector, event_id: str) -> None:
+    where = {"response_id": "resp_1", "item_id": "item_1", "content_index": 0, "event_id": event_id}
+    with SessionTracer() as tracer:
+        for words in ("Hello ", "there ", "world"):
+            tracer.server_event({"type": "response.output_text.delta", **where, "delta": words})
+        for code in ("one", "two"):
+            tracer.server_event({"type": "error", "event_id": event_id, "error": {"code": code}})
+    root = the_tree(tracing)
+    assert (root.run.outputs or {})["messages"][0]["content"] == "Hello there world"
+    assert root.metadata["errors"] == root.metadata["event_count"] == 2
+
+
 def test_a_child_does_not_wait_for_a_thread_that_it_does_not_have(tracing: Collector) -> None:
     tracer = SessionTracer()
     locked, goes_on = threading.Event(), threading.Event()
