@@ -14,6 +14,9 @@ from langsmith_realtime.audio.tracks import USER
 
 #: How far a piece may be moved against what is guessed here, in seconds.
 MARGIN_S = 0.5
+#: How long before its hand-over the microphone's sound may have been captured, in seconds: a loop that stalls hands it
+#: over all at once.
+STALL_S = 10.0
 
 
 class Blanks:
@@ -24,6 +27,9 @@ class Blanks:
         self._spans: list[tuple[float, float]] = []
         self._open: float | None = None
         self._ends: dict[int, float] = {}
+        self._captured = 0.0  # when the microphone's latest piece ended at the earliest
+        self._lasts: dict[str, float] = {}  # seconds of each of the agent's items
+        self._heard: dict[str, tuple[float, float]] = {}  # when of it how many seconds had been played
 
     def silence(self, since: float | None, until: float | None, item_id: str | None) -> None:
         """As :meth:`~langsmith_realtime.session.Session.silence` takes it."""
@@ -36,6 +42,14 @@ class Blanks:
             self._open = min(since or 0.0, math.inf if self._open is None else self._open)
         else:
             self._spans.append((since or 0.0, until))
+
+    def arrived(self, item_id: str, seconds: float) -> None:
+        """So much of the agent's item came."""
+        self._lasts[item_id] = self._lasts.get(item_id, 0.0) + seconds
+
+    def played(self, item_id: str, ms: float, at: float) -> None:
+        """As :meth:`~langsmith_realtime.session.Session.agent_played` takes it."""
+        self._heard[item_id] = at, ms / 1000
 
     def covers(
         self,
@@ -58,6 +72,12 @@ class Blanks:
             since = t - seconds if channel == USER else t
             until = max(self._ends.get(channel, 0.0), since) + seconds
             self._ends[channel] = until
+            if channel == USER:
+                since = min(since, max(self._captured, since - STALL_S))
+                self._captured = since + seconds
+            elif item_id in self._heard:
+                then, played = self._heard[item_id]
+                until = max(until, then + self._lasts.get(item_id, 0.0) - played)
         if item_id in self._items:
             return True
         spans = [*self._spans, *((span.since, span.until) for span in silent)]

@@ -16,7 +16,7 @@ from langsmith_realtime.audio.formats import Format, Sound
 from langsmith_realtime.audio.silences import Span
 from langsmith_realtime.audio.tracks import AGENT, USER
 from langsmith_realtime.blanks import Blanks
-from langsmith_realtime.events import APPEND, Event, FrameError, parse, text
+from langsmith_realtime.events import APPEND, Event, FrameError, mapping, parse, text
 from langsmith_realtime.family import Family
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.happenings import Failure
@@ -140,6 +140,7 @@ class JournaledSession:
 
     def agent_played(self, item_id: str, ms: float, t: float, at: float) -> None:
         self._write(lambda _: {"t": t, "played": item_id, "ms": ms, "at": at})
+        self._blanks.played(item_id, ms, at)
         self._session.agent_played(item_id, ms, t, at)
 
     def silence(self, t: float, since: float | None, until: float | None, item_id: str | None) -> None:
@@ -207,6 +208,8 @@ class JournaledSession:
         """Where a piece of sound is kept, if it may be, and how long it is."""
         form = self._session.format(channel, fed=fed)
         seconds = len(sound) / (form.rate * form.bytes_per_frame)
+        if item_id is not None:
+            self._blanks.arrived(item_id, seconds)
         silent = self._blanks.covers(channel, t, seconds, at=at, item_id=item_id, silent=self._silent(channel, fed))
         kept = channel in self._sounds and not silent
         return {**(journal.place(sound) if kept else {"bytes": len(sound)}), "ms": round(seconds * 1000, 3)}
@@ -231,8 +234,13 @@ class JournaledSession:
         journal.flush()
         story, known = Story(journal.folder), Blanks()
         for line in story.entries():
+            place, item_id = _place_in(line.get("event", line)), text(mapping(line.get("event")).get("item_id"))
             if "silence" in line:
                 known.silence(**line["silence"])
+            elif "played" in line:
+                known.played(line["played"], line["ms"], line["at"])
+            elif place is not None and item_id is not None:
+                known.arrived(item_id, place["ms"] / 1000)
         for line in story.entries():
             channel = CHANNELS[line["fed"]] if "fed" in line else AGENT if line.get("dir") == SERVER else USER
             body = line.get("event", line)

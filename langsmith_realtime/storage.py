@@ -62,7 +62,8 @@ def upload(path: Path, folder: str) -> str:
     if "file" in _protocols(filesystem):
         # Other stores have their own rules of who may read what; on a disk they are ours.
         Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # Named by the conversation's id: what is there is the same recording, whose process died before it could say so.
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     with (
         progress.under_way(progress.STEP_S) as step,
         path.open("rb") as source,

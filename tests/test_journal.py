@@ -434,9 +434,41 @@ def test_a_piece_is_silenced_wherever_it_may_be_heard() -> None:
     blanks.silence(60.0, None, None)
     assert blanks.covers(USER, 70.0, 0.02)
     blanks.silence(None, 80.0, None)
-    assert not blanks.covers(USER, 90.0, 0.02)
+    assert not blanks.covers(USER, 95.0, 0.02)
     blanks.silence(None, None, None)
     assert blanks.covers(USER, 100.0, 0.02)
+
+
+def test_what_a_stall_handed_over_late_may_have_been_said_in_it() -> None:
+    blanks = Blanks()
+    blanks.silence(2.0, 3.0, None)
+    heard = [blanks.covers(USER, at, 0.5) for at in (0.5, 1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.5, 5.0)]
+    assert heard == [False, False, True, True, True, True, True, False, False]
+
+
+def test_what_is_played_later_than_it_came_may_be_heard_until_its_end() -> None:
+    blanks = Blanks()
+    blanks.silence(5.5, 6.0, None)
+    blanks.arrived("item_1", 1.0)
+    assert not blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
+    blanks.played("item_1", 200.0, 5.0)
+    assert blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
+    blanks.played("item_1", 900.0, 3.0)
+    assert not blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
+
+
+def test_a_silence_finds_in_the_journal_what_is_played_late(tracing: Collector) -> None:
+    piece = base64.b64encode(b"\1" * 4800).decode()
+    where = {"type": "response.output_audio.delta", "item_id": "item_1"}
+    with SessionTracer(journal="keep") as tracer:
+        tracer.server_event({**where, "delta": piece})
+        tracer.server_event({**where, "delta": piece, "item_id": "item_2"})
+        now = time.monotonic()
+        tracer.played("item_1", 0.0, at=now + 30)
+        tracer.silence(since=now + 29, until=now + 31)
+        assert flush(10)
+    (folder,) = folders(state_directory())
+    assert (folder / SOUND).read_bytes() == b"\0" * 4800 + b"\1" * 4800
 
 
 # How long it stays

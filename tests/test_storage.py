@@ -48,7 +48,12 @@ def test_on_this_machines_disk_only_its_owner_reads_it(tmp_path: Path) -> None:
     assert (folder / "a.wav").read_bytes() == b"sound"
     assert stat.S_IMODE((folder / "a.wav").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    with pytest.raises(FileExistsError):
+    source.write_bytes(b"more")  # made anew, after its process died
+    assert storage.upload(source, f"file://{folder}") == f"file://{folder}/a.wav"
+    assert (folder / "a.wav").read_bytes() == b"more"
+    (folder / "a.wav").unlink()
+    (folder / "a.wav").symlink_to(source)
+    with pytest.raises(OSError, match="symbolic"):
         storage.upload(source, f"file://{folder}")
 
 
