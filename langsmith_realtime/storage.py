@@ -62,7 +62,7 @@ def upload(path: Path, folder: str) -> str:
     if "file" in _protocols(filesystem):
         # Other stores have their own rules of who may read what; on a disk they are ours.
         Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Named by the conversation's id: what is there is the same recording, whose process died before it could say so.
+        # Named by the conversation's id: what is there is the same recording, of a process that died before it said so.
         os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     with (
         progress.under_way(progress.STEP_S) as step,

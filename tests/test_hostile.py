@@ -157,7 +157,7 @@ def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
 
     A ``raw`` frame without an id is the one before when it is the same object, parsed twice.
     """
-    seen: dict[str, tuple[str, int]] = {}
+    seen: dict[str, tuple[str, str]] = {}
     nameless: object = None
     count = 0
     for frame in frames:
@@ -167,8 +167,8 @@ def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
             count += 1
             continue
         event_id = event.body.get("event_id")
-        if isinstance(event_id, str):
-            content = (event.name, len(frame) if raw else 0)
+        if isinstance(event_id, str) and event_id:
+            content = (event.name, repr(frame if raw else event.body))
             if seen.get(event_id) == content:
                 continue
             seen[event_id] = content
