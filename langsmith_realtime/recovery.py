@@ -96,7 +96,10 @@ def begin_in_background(client: Client, directory: Path | None = None) -> thread
         if now < _begun.get(place, -math.inf) + EVERY_S:
             return None
         _begun[place] = math.inf  # until it has ended
-    return threads.begin(lambda: _quietly(client, directory, place), "langsmith-realtime-recovery")
+    thread = threads.begin(lambda: _quietly(client, directory, place), "langsmith-realtime-recovery")
+    if thread is None:
+        _begun[place] = now  # there is none to be had now
+    return thread
 
 
 def replay_anew(folder: Path, client: Client, *, project: str | None = None, patience: float = PATIENCE) -> str | None:

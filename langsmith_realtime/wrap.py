@@ -121,13 +121,14 @@ class _Block(Generic[C]):
         self._given = connection
         self._connection = _behind_proxies(connection)
         self._options = options
+        self._tracer: SessionTracer
         self._taps: dict[str, Any] = {}
         self._shadowed: dict[str, Any] = {}  # what others had put in the taps' places
 
     def _begin(self) -> C:
         connection = self._connection
         _refuse_traced(connection)
-        tracer = SessionTracer(**self._options)
+        tracer = self._tracer = SessionTracer(**self._options)
         tracer.__enter__()
         live = tracer.live
         if live is not None:
@@ -149,7 +150,7 @@ class _Block(Generic[C]):
                     attributes[name] = self._shadowed[name]
         if attributes.get(_MARK) is self:
             del attributes[_MARK]
-        attributes["langsmith"].__exit__(kind, error, traceback)
+        self._tracer.__exit__(kind, error, traceback)
 
     def _make_taps(self, live: LiveConversation) -> dict[str, Any]:
         connection = self._connection

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from langsmith import Client, traceable
 
-from langsmith_realtime import Price, Recording, SessionTracer, flush, journal, lane, recovery, wrap_realtime
+from langsmith_realtime import Price, Recording, SessionTracer, flush, journal, lane, recovery, threads, wrap_realtime
 from langsmith_realtime.cli import main
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import KEPT, LINES, SOUND, Story, state_directory
@@ -631,6 +631,19 @@ def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: 
         assert flush(10)
         assert len(other.roots()) == 2
     assert folders() == []
+
+
+def test_where_there_is_no_thread_to_be_had_it_looks_the_next_time(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = client_of(collector)
+    with monkeypatch.context() as late:
+        late.setattr(threads, "begin", lambda *_: None)
+        assert recovery.begin_in_background(client) is None
+    assert recovery.begin_in_background(client) is None  # not so soon
+    monkeypatch.setattr(recovery, "EVERY_S", 0.0)
+    assert recovery.begin_in_background(client) is not None
+    recovery_ended()
 
 
 def test_a_journal_that_is_damaged_inside_stands_in_nobodys_way(collector: Collector) -> None:

@@ -231,6 +231,14 @@ def test_switched_off_nothing_is_tapped_and_nothing_is_sent(
     assert collector.requests == []
 
 
+def test_a_conversation_ends_though_the_application_took_its_tracer_away(tracing: Collector) -> None:
+    with RealtimeServer(Script()) as server, sync_client(server).realtime.connect(model="gpt-realtime") as raw:
+        with wrap_realtime(raw) as connection:
+            connection.recv()
+            del connection.langsmith
+        assert the_tree(tracing).run.end_time is not None
+
+
 # How conversations end.
 
 
