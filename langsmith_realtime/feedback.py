@@ -30,7 +30,7 @@ from langsmith.utils import (
 
 from langsmith_realtime.guard import ANYTHING, logger
 from langsmith_realtime.sampling import is_left_out
-from langsmith_realtime.sender import Operation, Sender
+from langsmith_realtime.sender import Operation, Sender, answers
 
 #: How often a score is sent at once, while nobody answers or the run is not stored yet.
 ATTEMPTS = 3
@@ -63,11 +63,13 @@ class FeedbackSender(Sender):
     def _send(self, batch: list[Operation]) -> list[Operation]:
         for place, operation in enumerate(batch):
             assert isinstance(operation, Feedback)
+            statuses: dict[str, int] = {}
             try:
-                _post_all(operation.run, operation.scores)
+                with answers(operation.run.client) as statuses:
+                    _post_all(operation.run, operation.scores)
                 delivered = True
             except ANYTHING as error:
-                if _is_trouble(error):
+                if isinstance(error, TROUBLE) or max(statuses.values(), default=0) >= 500:
                     logger.debug("feedback is tried again: %s", type(error).__name__)
                     return batch[place:]
                 logger.warning("the feedback of a conversation could not be sent: %s", type(error).__name__)
@@ -75,12 +77,6 @@ class FeedbackSender(Sender):
                 delivered = False
             self._verdict([operation], delivered=delivered)
         return []
-
-
-def _is_trouble(error: BaseException) -> bool:
-    """Whether it says nothing of the score itself, so that it is worth another try."""
-    answer = getattr(error.__context__, "response", None)
-    return isinstance(error, TROUBLE) or getattr(answer, "status_code", 0) >= 500
 
 
 def _post_all(run: RunTree, scores: Mapping[str, float]) -> None:

@@ -322,24 +322,33 @@ def _ingest(client: Client, batch: list[Operation]) -> int | None:
 
     Of several endpoints it is the status of one that did not take it, as long as there is such.
     """
-    if client not in _listening:
-        client.session.hooks["response"].append(_note_status)
-        _listening.add(client)
-    _heard.statuses = {}
-    with _streamed() if any(operation.attachments for operation in batch) else nullcontext():
+    streamed = _streamed() if any(operation.attachments for operation in batch) else nullcontext()
+    with answers(client) as statuses, streamed:
         multipart_ingest(
             client,
             create=[decided(row(operation), client) for operation in batch if not operation.update],
             update=[row(operation) for operation in batch if operation.update],
             given={name for operation in batch for name in _given(operation.run)},
         )
-    statuses: dict[str, int] = _heard.statuses
-    del _heard.statuses
     if not statuses and is_left_out(batch[0].run):
         return 202
     if len(statuses) < len(getattr(client, "_write_api_urls", None) or [""]):
         return None
     return next((status for status in statuses.values() if not 200 <= status < 300), 202)
+
+
+@contextmanager
+def answers(client: Client) -> Iterator[dict[str, int]]:
+    """The HTTP status of the last answer that this thread gets meanwhile, by address."""
+    if client not in _listening:
+        client.session.hooks["response"].append(_note_status)
+        _listening.add(client)
+    statuses: dict[str, int] = {}
+    _heard.statuses = statuses
+    try:
+        yield statuses
+    finally:
+        del _heard.statuses
 
 
 @contextmanager
