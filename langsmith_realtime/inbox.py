@@ -32,7 +32,8 @@ _Entry: TypeAlias = tuple[Callable[..., None] | None, tuple[Any, ...], int]
 
 def no_chunks(chunks: Iterator[Chunk]) -> None:
     """For inboxes that no chunks are put into."""
-    raise TypeError(f"nobody takes this chunk: {type(next(chunks))}")
+    for _ in chunks:
+        raise TypeError("nobody takes chunks here")
 
 
 class Load:
@@ -134,20 +135,17 @@ class Inbox:
         left = len(self._entries)
         while left > 0:
             work, arguments, size = self._entries.popleft()
-            chunks: list[Chunk] = []
+            count = 1
             if work is None:
                 chunks, size = self._following(arguments, size, min(left, CHUNKS))
-            count = len(chunks) or 1
+                work, arguments, count = self._take, (chunks,), len(chunks)
             left -= count
             self.load.done += count
             self.load.sound_done += size
-            if work is None:
-                self._take(chunks)
-            else:
-                try:
-                    work(*arguments)
-                except BaseException as error:  # whatever it is: others wait for this thread
-                    self._guard.report(getattr(work, "__name__", "work"), error)
+            try:
+                work(*arguments)
+            except BaseException as error:  # whatever it is: others wait for this thread
+                self._guard.report(getattr(work, "__name__", "work"), error)
             between()
 
     def _following(self, first: Chunk, size: int, most: int) -> tuple[list[Chunk], int]:

@@ -15,7 +15,6 @@ from functools import partial
 from numbers import Real
 from typing import Any
 
-import orjson
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime import context
@@ -35,14 +34,9 @@ from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.plain import plain, plain_frame
 from langsmith_realtime.privacy import asks_the_application
 from langsmith_realtime.recovery import begin_in_background
+from langsmith_realtime.seen import Seen
 from langsmith_realtime.worker import Worker, worker
 
-#: A frame parsed twice comes soon after the first time: at least so many are remembered, and less than twice as many.
-REMEMBERED_EVENTS = 256
-#: Of a frame that was handed over: its event's name, what :func:`_looks` says of it, and its run if it has one.
-_Seen = tuple[str, int, "ParentRun | None"]
-#: Bytes of a frame that tell it from others.
-LOOKED_AT = 512
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
 _APPENDS = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
 #: The agent's sound.
@@ -74,9 +68,7 @@ class LiveConversation:
         self._stamping = threading.RLock()
         self._latest: ParentRun = self.family.root
         self._next: Pin | None = None  # for who waits for the next event
-        self._seen: dict[object, _Seen] = {}  # by event id
-        self._seen_before: dict[object, _Seen] = {}  # those it held until there were enough
-        self._nameless: tuple[object, ParentRun | None] = (None, None)  # the latest frame that had no id
+        self._seen: Seen[ParentRun | None] = Seen()
         self._dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
         self._gaps = Gaps()
         self._closed = False
@@ -121,23 +113,13 @@ class LiveConversation:
             return
         speaking = self._ask_speaking() if name == "input_audio_buffer.speech_started" else None
         size = len(frame) if isinstance(frame, (bytes, str)) else 0
-        has_id = isinstance(event_id, str) and event_id != ""
-        looks = _looks(frame) if has_id else 0
         with self._stamping:  # events of several threads keep one order
-            known = self._seen.get(event_id) or self._seen_before.get(event_id) if has_id else None
-            # Nothing forbids a peer to use an id twice: only the same event is the same.
-            if known is not None and known[0] == name and known[1] == looks:
-                run = known[2]
-            elif not has_id and frame is self._nameless[0]:
-                run = self._nameless[1]
+            known = self._seen.find(event_id, name, size, frame)
+            if known is not None:
+                run = known.run
             else:
                 run = self._put_frame(frame, size, name, arrived, speaking)
-                if not has_id:
-                    self._nameless = (frame, run)
-                else:
-                    self._seen[event_id] = (name, looks, run)
-                    if len(self._seen) >= REMEMBERED_EVENTS:
-                        self._seen_before, self._seen = self._seen, {}
+                self._seen.remember(event_id, name, size, frame, run)
         self._become(run)
 
     def _put_frame(
@@ -387,19 +369,6 @@ def _still_open(run: RunTree | None) -> RunTree | None:
     while isinstance(run, ParentRun) and run.is_conversation and run.family.ended:
         run = run.family.before
     return run
-
-
-def _looks(frame: object) -> int:
-    """The same for the same frame, and hardly ever for another; of a long one that its length and its midst tell."""
-    if isinstance(frame, (bytes, str)):
-        text: bytes | str = frame
-    else:
-        try:
-            text = orjson.dumps(frame)
-        except TypeError:  # half of a surrogate pair, and the like
-            text = repr(frame)
-    length = len(text)
-    return hash(text if length <= LOOKED_AT else (length, text[length // 2 : length // 2 + LOOKED_AT]))
 
 
 def _size(frame: object, field: str) -> int:

@@ -40,7 +40,7 @@ AT_ONCE = 500
 EVERY_S = 60.0
 
 #: When it did so the last time, by the folder and where the client sends.
-_begun: dict[tuple[Path, str, object], float] = {}
+_begun: dict[tuple[object, ...], float] = {}
 #: What the log has told of.
 _told: set[Found] = set()
 _beginning = threading.Lock()
@@ -91,7 +91,9 @@ def begin_in_background(client: Client, directory: Path | None = None) -> thread
         directory = directory or state_directory()
     except OSError:
         return None  # whose journal that was to be says so
-    place, now = (directory, client.api_url, getattr(client, "workspace_id", None)), time.perf_counter()
+    # What is meant for others it cannot complete: all that tells who that is.
+    settings = [getattr(client, name, None) for name in ("api_url", "workspace_id", "api_key")]
+    place, now = (directory, *settings), time.perf_counter()
     with _beginning:
         if now < _begun.get(place, -math.inf) + EVERY_S:
             return None
@@ -188,7 +190,7 @@ class _Paced(Sender):
         return not self._stuck
 
 
-def _quietly(client: Client, directory: Path, place: tuple[Path, str, object]) -> None:
+def _quietly(client: Client, directory: Path, place: tuple[object, ...]) -> None:
     try:
         for found in recover(client, directory):
             if found.fate is Fate.COMPLETED:

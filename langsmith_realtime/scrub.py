@@ -18,33 +18,33 @@ REMOVED = "<secret removed>"
 #: Characters: ``sk-`` and twelve more, an address with a user, and three lines as MIME has them.
 SHORTEST_SECRET, SHORTEST_BASE64 = 8, 195
 
-# In lower case and without what joins the words.
-_SECRET_KEYS = frozenset(
-    {
-        "authorization",
-        "authorizationtoken",
-        "proxyauthorization",
-        "apikey",
-        "xapikey",
-        "clientsecret",
-        "secretkey",
-        "secretaccesskey",
-        "privatekey",
-        "accesstoken",
-        "refreshtoken",
-        "idtoken",
-        "bearertoken",
-        "password",
-    }
+#: Names of what is secret, word by word: they may be joined by a dash, an underscore, a space or nothing.
+_SECRET_NAMES = (
+    ("authorization",),
+    ("authorization", "token"),
+    ("proxy", "authorization"),
+    ("api", "key"),
+    ("x", "api", "key"),
+    ("client", "secret"),
+    ("secret", "key"),
+    ("secret", "access", "key"),
+    ("private", "key"),
+    ("access", "token"),
+    ("refresh", "token"),
+    ("id", "token"),
+    ("bearer", "token"),
+    ("password",),
 )
+_SECRET_KEYS = frozenset(map("".join, _SECRET_NAMES))
 # The same in text that is JSON itself, or looks like it (arguments of tools, Python's own words): the key with its
 # quotes, which may be escaped, and what it holds.
 _NAMED = re.compile(
-    r"""(?i)(\\{0,8}["'])((?:proxy[-_ ]?)?authorization(?:[-_ ]?token)?|(?:x[-_ ]?)?api[-_ ]?key|client[-_ ]?secret"""
-    r"""|secret[-_ ]?(?:access[-_ ]?)?key|private[-_ ]?key|(?:access|refresh|id|bearer)[-_ ]?token|password)"""
-    r"""\1(\s{0,9}:\s{0,9})(\\{0,8}["'])(?!<secret)(?:(?!\4)(?:\\.|[^\\]))+"""
+    r"""(?i)(\\{0,8}["'])("""
+    + "|".join(map("[-_ ]?".join, _SECRET_NAMES))
+    + r""")\1(\s{0,9}:\s{0,9})(\\{0,8}["'])(?!<secret)(?:(?!\4)(?:\\.|[^\\]))+"""
 )
-_NAMED_PARTS = ("key", "token", "secret", "password", "authorization")
+#: One of these is in each of them.
+_NAMED_PARTS = frozenset(name[-1] for name in _SECRET_NAMES)
 # An address may carry who calls it, in front of the host or among its parameters.
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s\"'<>]+")
 _USER = re.compile(r"(?<=://)[^/@]+@")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import alone, report
 from bench.__main__ import Bench
 
 pytestmark = [pytest.mark.newest, pytest.mark.no_cover]  # LangSmith's integration
@@ -24,3 +24,9 @@ def test_every_way_handles_the_same_conversation_beside_one_that_is_not_traced(t
     assert theirs["sent_bytes"] > 0.1 * sound  # the recording is there, compressed
     assert "CPU added to the process" in report.comparison(results, turns=2, repeat=1)
     assert "kB sent per turn" in report.growth_with_turns({2: results})
+
+
+def test_what_goes_on_beside_a_loop_is_measured_alone(tmp_path: Path) -> None:
+    spent = alone.measured(tmp_path, turns=1)
+    assert set(spent) == {"worker", "sender"}  # a short recording needs no encoder
+    assert all(seconds > 0 for seconds in spent.values())

@@ -1,0 +1,61 @@
+"""Which frames were handed over before: one that is parsed twice is one event.
+
+Pure. Nothing forbids a peer to use an id twice, or one for all: only the same frame is the same. The latest are kept to
+tell; of older ones their names and lengths are, which is enough where ids are what they should be.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+R = TypeVar("R")
+
+#: A frame parsed twice comes soon after the first time: at least so many are remembered, and less than twice as many.
+REMEMBERED = 256
+#: So many are kept themselves.
+KEPT = 16
+
+
+@dataclass(slots=True)
+class Known(Generic[R]):
+    """A frame that was handed over: its event's name, its length as text (0 for others), and what became of it."""
+
+    name: str
+    size: int
+    run: R
+    frame: object  # None when it is not kept any more
+
+
+class Seen(Generic[R]):
+    """The frames of one conversation, by their events' ids."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Known[R]] = {}
+        self._before: dict[str, Known[R]] = {}  # those it held until there were enough
+        self._latest: deque[Known[R]] = deque(maxlen=KEPT)
+        self._nameless: Known[R] | None = None  # the latest that had no id
+
+    def find(self, event_id: object, name: str, size: int, frame: object) -> Known[R] | None:
+        """That frame, if it was handed over before; without an id, if it is the latest such itself."""
+        if not event_id or not isinstance(event_id, str):
+            known = self._nameless
+            return known if known is not None and known.frame is frame else None
+        known = self._known.get(event_id) or self._before.get(event_id)
+        if known is None or known.name != name or known.size != size:
+            return None
+        return known if known.frame is None or known.frame == frame else None
+
+    def remember(self, event_id: object, name: str, size: int, frame: object, run: R) -> None:
+        """It is handed over, and became ``run``."""
+        known = Known(name, size, run, frame)
+        if not event_id or not isinstance(event_id, str):
+            self._nameless = known
+            return
+        if len(self._latest) == KEPT:
+            self._latest[0].frame = None
+        self._latest.append(known)
+        self._known[event_id] = known
+        if len(self._known) >= REMEMBERED:
+            self._before, self._known = self._known, {}
