@@ -15,8 +15,11 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest $(PARALLEL) -m "not beside and not devices" --cov --cov-report= --cov-fail-under=0
-	$(BIN)/python -m pytest -m devices --cov --cov-append --cov-report=term
+	$(BIN)/python -m coverage run -m pytest $(PARALLEL) -m "not repeats and not beside and not devices"
+	$(BIN)/python -m pytest $(PARALLEL) -m repeats
+	$(BIN)/python -m coverage run -m pytest -m devices
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
 
 # The same tests on the oldest supported versions of what we stand on.
 floors: $(FLOORS)/.installed

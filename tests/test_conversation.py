@@ -633,7 +633,7 @@ def played(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) ->
     return driven
 
 
-@pytest.mark.no_cover
+@pytest.mark.repeats
 @settings(max_examples=80, deadline=None)
 @given(FRAMES)
 def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> None:
@@ -649,7 +649,7 @@ def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> Non
     assert driven.conversation.setup.inputs() is not None
 
 
-@pytest.mark.no_cover
+@pytest.mark.repeats
 @settings(max_examples=30, deadline=None)
 @given(FRAMES)
 def test_the_same_frames_at_the_same_times_are_the_same_runs(frames: list[Any]) -> None:

@@ -171,7 +171,7 @@ def assert_separate(collector: Collector, talks: list[Talk]) -> None:
 
 
 @pytest.mark.newest  # its other tests show what versions change
-@pytest.mark.no_cover
+@pytest.mark.repeats
 def test_a_hundred_conversations_in_tasks_give_a_hundred_right_traces(tracing: Collector) -> None:
     talks = [Talk(f"task {number}") for number in range(100)]
 
@@ -191,7 +191,7 @@ def test_a_hundred_conversations_in_tasks_give_a_hundred_right_traces(tracing: C
 
 
 @pytest.mark.newest
-@pytest.mark.no_cover
+@pytest.mark.repeats
 def test_a_hundred_conversations_in_threads_give_a_hundred_right_traces(tracing: Collector) -> None:
     talks = [Talk(f"thread {number}") for number in range(100)]
     all_open = threading.Barrier(100, timeout=30)

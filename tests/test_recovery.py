@@ -195,7 +195,7 @@ def event(number, name="session.updated", **body):
     tracer.server_event({"type": name, "event_id": f"event_{number}", "sent": time.time(), **body})
 event(0, "session.created", session={"model": "gpt-realtime"})
 """
-#: A client of openai's, at the server whose addresses are its arguments.
+#: A client of openai's, at the server whose addresses are its arguments. It says when each item's answer arrived.
 WRAPPED = """
 import sys, time
 from openai import OpenAI
@@ -205,10 +205,12 @@ client = OpenAI(api_key="test", base_url=sys.argv[1], websocket_base_url=sys.arg
 with client.realtime.connect(model="gpt-realtime") as raw, wrap_realtime(raw, thread_id="thread-1") as connection:
     def say(number):
         connection.record_user_audio(tone(1000, 0.005))
-        text = {"type": "input_text", "text": f"{number} {time.time()}"}
+        text = {"type": "input_text", "text": str(number)}
         connection.conversation.item.create(item={"type": "message", "role": "user", "content": [text]})
     number = 0
     for event in connection:
+        if event.type == "conversation.item.added":
+            print(number - 1, time.time(), flush=True)
         if event.type in ("session.created", "conversation.item.done"):
             time.sleep(0.005)
             say(number)
@@ -269,7 +271,7 @@ def ends(code: str, endpoint: str, **settings: str) -> tuple[str, float]:
 def kill(running: subprocess.Popen[str]) -> float:
     """Wait until it talks, and kill it; when that was."""
     assert running.stdout is not None
-    assert "talking" in running.stdout.readline()
+    assert "talking\n" in iter(running.stdout.readline, "")
     time.sleep(0.15)
     killed = time.time()
     running.send_signal(signal.SIGKILL)
@@ -305,6 +307,8 @@ def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tr
         process(WRAPPED, tracing.url, server.base_url, server.websocket_base_url) as running,
     ):
         killed = kill(running)
+        assert running.stdout is not None
+        arrived = [line.split() for line in running.stdout if line.endswith("\n")]
     before = {run.id for run in tracing.runs()}
     assert main(["recover"]) == 0
     (root,) = stored_trees(tracing, broken=UNKNOWN)
@@ -313,9 +317,10 @@ def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tr
     assert before <= {run.id for run in tracing.runs()}
     assert root.names()[0] == "session.created"
     items = [child.run.inputs["event"]["item"] for child in root.children if child.run.name.endswith("item.added")]
-    said = [item["content"][0]["text"].split() for item in items]
-    assert [int(number) for number, _ in said] == list(range(len(said)))
-    assert killed - float(said[-1][1]) < 0.1 + 0.05  # what time the machine takes to answer and kill
+    assert [int(item["content"][0]["text"]) for item in items] == list(range(len(items)))
+    lost = [float(at) for number, at in arrived if int(number) >= len(items)]
+    assert killed - min(lost, default=killed) < 0.1 + 0.05  # what time the machine takes to kill
+    assert arrived
     assert len(sound(tracing, root)) > 44
     assert folders() == []
 
@@ -555,7 +560,8 @@ time.sleep(60)
 def test_a_disk_that_takes_no_more_costs_the_journal_once_and_not_the_trace(collector: Collector) -> None:
     code = """
 import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
 for number in range(1, 200):
     event(number)
     time.sleep(0.001)
@@ -563,6 +569,7 @@ with SessionTracer(thread_id="second") as second:
     for number in range(200):
         second.server_event({"type": "session.updated", "event_id": f"event_{number}"})
 tracer.close()
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)  # what else it writes as it ends is whole
 """
     said, _ = ends(code, collector.url)
     assert said.count("tracing goes on without it") == 1

@@ -19,7 +19,7 @@ from langsmith_realtime.testing import tone
 from langsmith_realtime.worker import worker
 from tests.talking import trees
 
-pytestmark = [pytest.mark.newest, pytest.mark.no_cover]  # openai's send_raw
+pytestmark = [pytest.mark.newest, pytest.mark.repeats]  # openai's send_raw
 
 
 @pytest.fixture(autouse=True, scope="module")
