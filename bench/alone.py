@@ -23,7 +23,7 @@ from bench.loops import TRACED, talk
 from bench.passing import ConversationTime, Relay
 from bench.ways import flush_all
 from langsmith_realtime.guard import Guard
-from langsmith_realtime.worker import worker
+from langsmith_realtime.process import process
 
 #: Names of our threads, as they are printed.
 THREADS = {
@@ -53,7 +53,7 @@ def _round(path: Path) -> dict[str, float]:
     def wait() -> None:
         goes_on.wait()
 
-    worker().inbox(Guard()).insist(wait)  # for all that comes now
+    process().worker.inbox(Guard()).insist(wait)  # for all that comes now
     with ConversationTime(1) as passing:
         asyncio.run(_talk(path, passing))
     before = _cpu()

@@ -17,20 +17,21 @@ from langsmith_realtime.journaled import journaled
 from langsmith_realtime.late import Late
 from langsmith_realtime.options import Options
 from langsmith_realtime.privacy import asks_the_application
+from langsmith_realtime.process import Process
 from langsmith_realtime.session import Session
 from langsmith_realtime.worker import Worker
 
 
-def chain(options: Options, family: Family, process: Worker, guard: Guard) -> Gathering:
-    """What a new conversation's frames and sound are given to, on the worker's thread."""
+def chain(options: Options, family: Family, process: Process, worker: Worker, guard: Guard) -> Gathering:
+    """What a new conversation's frames and sound are given to, on that worker's thread."""
 
     def make() -> Gathering:
         made = assemble(options, family, process.sender, process.feedback, guard)
         gathering = Gathering(made.session)
         if not options.journal:
             return gathering
-        kept = journaled(replace(made, session=cast("Session", gathering)), options, family, guard, process.behind)
-        return Gathering(kept, process.later)
+        kept = journaled(replace(made, session=cast("Session", gathering)), options, family, guard, worker.behind)
+        return Gathering(kept, worker.later)
 
     if options.keep is not None:
         family.holding = Holding(process.sender, options.keep, guard)

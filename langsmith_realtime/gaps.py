@@ -46,30 +46,31 @@ class Gaps:
         #: What is to be handed over.
         self.waiting: list[Gap] = []
 
-    def note(self, how: str, *arguments: Any) -> None:
-        """What would have been done with sound was dropped; ``how`` is the name of that, in :class:`Session`."""
-        if how in ("client_frame", "server_frame"):
-            with suppress(FrameError):  # it would have been none, and has no length
-                (self.sent if how == "client_frame" else self.received)(arguments[0], arguments[1])
-        elif how in ("user_audio", "agent_audio"):
-            pcm, t, at = arguments
-            self.fed(USER if how == "user_audio" else AGENT, len(pcm), t, at)
-
     def sent(self, frame: object, t: float) -> None:
         """An ``input_audio_buffer.append`` was dropped."""
-        body = parse(frame).body
-        self._add(Gap(USER, t, _decoded(body.get("audio")), {"type": body["type"]}, t))
+        with suppress(FrameError):  # it would have been none, and has no length
+            body = parse(frame).body
+            self._add(Gap(USER, t, _decoded(body.get("audio")), {"type": body["type"]}, t))
 
-    def received(self, frame: object, t: float) -> None:
+    def received(self, frame: object, t: float, *_: object) -> None:
         """A ``response.output_audio.delta`` was dropped."""
-        body = parse(frame).body
-        size = _decoded(body.get("delta"))
-        self._add(Gap(AGENT, t, size, {key: value for key, value in body.items() if key in _PLACE}, t))
+        with suppress(FrameError):  # as above
+            body = parse(frame).body
+            size = _decoded(body.get("delta"))
+            self._add(Gap(AGENT, t, size, {key: value for key, value in body.items() if key in _PLACE}, t))
 
-    def fed(self, channel: int, size: int, t: float, at: float | None) -> None:
-        """Sound that the application fed was dropped; where it knows its time, nothing moves without it."""
+    def user_fed(self, pcm: bytes, t: float, at: float | None) -> None:
+        """Sound of the user's that the application fed was dropped; where it knows its time, nothing moves without."""
         if at is None:
-            self._add(Gap(channel, t, size, None, t))
+            self._add(Gap(USER, t, len(pcm), None, t))
+
+    def agent_fed(self, pcm: bytes, t: float, at: float | None) -> None:
+        """The same, for the agent's."""
+        if at is None:
+            self._add(Gap(AGENT, t, len(pcm), None, t))
+
+    def played(self, item_id: str, ms: float, t: float, at: float) -> None:
+        """What was told of the playback was dropped: that is no sound, and leaves no silence."""
 
     def take(self) -> list[Gap]:
         """What is to be handed over."""

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from numbers import Real
 from typing import Any
 
@@ -25,17 +24,17 @@ from langsmith_realtime.context import Pin, current_pin, set_pin
 from langsmith_realtime.endings import describe
 from langsmith_realtime.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.family import Family
-from langsmith_realtime.gaps import Gaps, fill_before
 from langsmith_realtime.guard import logger
 from langsmith_realtime.ids import microseconds_of
+from langsmith_realtime.intake import Intake
 from langsmith_realtime.limits import Weight, weight_of
 from langsmith_realtime.options import Options
 from langsmith_realtime.parents import ParentRun
 from langsmith_realtime.plain import plain, plain_frame
 from langsmith_realtime.privacy import asks_the_application
+from langsmith_realtime.process import process
 from langsmith_realtime.recovery import begin_in_background
 from langsmith_realtime.seen import Seen
-from langsmith_realtime.worker import Worker, worker
 
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
 _APPENDS = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
@@ -69,23 +68,24 @@ class LiveConversation:
         self._latest: ParentRun = self.family.root
         self._next: Pin | None = None  # for who waits for the next event
         self._seen: Seen[ParentRun | None] = Seen()
-        self._dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
-        self._gaps = Gaps()
         self._closed = False
         #: What receiving failed with the last time, if it did.
         self.lost_with: BaseException | None = None
-        asks = options.redact is not None or asks_the_application(family.root.client)
-        self._worker: Worker = worker().apart if asks else worker()
         self._open()
 
     def _open(self) -> None:
-        self._worker.open[id(self)] = self
-        self._session = chain(self._options, self.family, self._worker, self.guard)
+        options, family = self._options, self.family
+        self._process = process()
+        self._process.open[id(self)] = self
+        asks = options.redact is not None or asks_the_application(family.root.client)
+        worker = self._process.apart if asks else self._process.worker
+        self._session = chain(options, family, self._process, worker, self.guard)
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
-        self._inbox = self._worker.inbox(self.guard, self._session.chunks)
-        self._inbox.insist(self._session.opened)
-        if self._options.journal:
-            begin_in_background(self.family.root.client)
+        self._intake = Intake(worker.inbox(self.guard, self._session.chunks), self._session, self.guard)
+        self._gaps = self._intake.gaps
+        self._intake.insist(self._session.opened)
+        if options.journal:
+            begin_in_background(family.root.client)
 
     # From the caller's threads
 
@@ -128,15 +128,16 @@ class LiveConversation:
         """Hand a frame over; its run when it has one."""
         t = arrived - self._began
         if name in AUDIO_DELTAS:
-            self._put_audio(size or _size(frame, "delta"), self._server_frame, frame, t, None, None)
+            size = size or _size(frame, "delta")
+            self._intake.audio(size, self._gaps.received, self._server_frame, frame, t, None, None)
             return None
         if name.endswith(".delta"):
-            self._put_event(self._server_frame, frame, t, None, None, light=True)
+            self._intake.event(self._server_frame, frame, t, None, None, light=True)
             return None
         run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name))
         self.lost_with = None
-        light = self._inbox.load.is_crowded and weight_of(name) is Weight.STRUCTURE
-        self._put_event(self._server_frame, frame, t, run, speaking, light=light)
+        light = self._intake.is_crowded and weight_of(name) is Weight.STRUCTURE
+        self._intake.event(self._server_frame, frame, t, run, speaking, light=light)
         return run
 
     def malformed(self, frame: object, reason: str, arrived: float) -> None:
@@ -145,7 +146,7 @@ class LiveConversation:
             frame = plain_frame(frame)
             with self._stamping:
                 run = self._stamp("malformed_frame", arrived, None, "")
-                self._put_event(self._session.malformed_frame, frame, reason, arrived - self._began, run)
+                self._intake.event(self._session.malformed_frame, frame, reason, arrived - self._began, run)
 
     def chunk(self, event: object, sent: float) -> bool:
         """A chunk of the microphone was sent; False, and nothing done, when the event is none, or a strange one.
@@ -163,10 +164,7 @@ class LiveConversation:
         else:
             return False
         if not self._closed:
-            t = sent - self._began
-            if self._gaps.waiting or not self._inbox.put_chunk(chunk, t, chunk is event):
-                frame = chunk if chunk is event else {"type": APPEND, "audio": chunk}
-                self._put_late_audio(len(chunk), self._client_frame, frame, t)
+            self._intake.chunk(self._client_frame, chunk, sent - self._began, chunk is event)
         return True
 
     def client_event(self, event: object, sent: float) -> None:
@@ -176,23 +174,25 @@ class LiveConversation:
         t = sent - self._began
         parsed = _settled(event)
         if parsed is not None and parsed.name == APPEND:
-            self._put_audio(_size(parsed.body, "audio"), self._client_frame, parsed.body, t)
+            size = _size(parsed.body, "audio")
+            self._intake.audio(size, self._gaps.sent, self._client_frame, parsed.body, t)
             return
         if parsed is not None and parsed.name == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
                 self.family.answered(call_id)
-        self._put_event(self._client_frame, parsed.body if parsed else None, t)
+        self._intake.event(self._client_frame, parsed.body if parsed else None, t)
 
     def audio(self, channel: int, pcm: object, at: float | None) -> None:
         if self._closed:
             return
         if not isinstance(pcm, (bytes, bytearray, memoryview)):
             raise TypeError(f"audio is bytes of PCM16, not {type(pcm).__name__}")
-        work = self._session.user_audio if channel == USER else self._session.agent_audio
+        gaps, session = self._gaps, self._session
+        lost, work = (gaps.user_fed, session.user_audio) if channel == USER else (gaps.agent_fed, session.agent_audio)
         now = time.monotonic()
         position = None if at is None else self._time_of(at, now)
-        self._put_audio(len(pcm), work, bytes(pcm), now - self._began, position)
+        self._intake.audio(len(pcm), lost, work, bytes(pcm), now - self._began, position)
 
     def played(self, item_id: object, ms: object, at: float | None) -> None:
         if self._closed:
@@ -206,7 +206,8 @@ class LiveConversation:
             raise ValueError(f"ms is how much was played, in milliseconds; {ms} is none")
         now = time.monotonic()
         position = self._time_of(now if at is None else at, now)
-        self._put_audio(0, self._session.agent_played, item_id, milliseconds, now - self._began, position)
+        t = now - self._began
+        self._intake.audio(0, self._gaps.played, self._session.agent_played, item_id, milliseconds, t, position)
 
     def silence(self, seconds: object, item_id: object, since: object, until: object) -> None:
         now = time.monotonic()
@@ -217,7 +218,7 @@ class LiveConversation:
             return
         times = (None if at is None else at - self._began for at in (begin, end))
         # Whatever waits: nobody may hear it.
-        self._put_behind_gaps(self._inbox.insist, self._session.silence, (now - self._began, *times, item))
+        self._intake.insist(self._session.silence, now - self._began, *times, item)
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
@@ -227,7 +228,7 @@ class LiveConversation:
         before = context.get_current_run_tree()
         try:
             run = self.family.tool(call_id, self._latest)
-            self._put(self._session.tool_entered, call_id, self._latest)
+            self._intake.event(self._session.tool_entered, call_id, self._latest)
             context.set_parent(run)
         except Exception as error:
             self.guard.report("tool", error)
@@ -239,7 +240,7 @@ class LiveConversation:
             raise
         finally:
             context.set_parent(before)
-            self._put(self._session.tool_left, call_id, time.monotonic() - self._began, failure)
+            self._intake.event(self._session.tool_left, call_id, time.monotonic() - self._began, failure)
 
     # For the wrapper
 
@@ -283,10 +284,9 @@ class LiveConversation:
             if self._closed:
                 return
             self._closed = self.family.ended = True
-        self._worker.open.pop(id(self), None)
+        self._process.open.pop(id(self), None)
         message = describe(error) or describe(self.lost_with)
-        end = (time.monotonic() - self._began, message, self._dropped)
-        self._put_behind_gaps(self._inbox.insist, self._session.closed, end)
+        self._intake.insist(self._session.closed, time.monotonic() - self._began, message, self._intake.dropped)
 
     def abandon(self) -> None:
         """The process was forked: the conversation goes on in the parent."""
@@ -333,35 +333,6 @@ class LiveConversation:
         except Exception as error:
             self.guard.report("is_agent_speaking", error)
             return None
-
-    def _put(self, work: Callable[..., None], *arguments: Any) -> bool:
-        if self._gaps.waiting:
-            return self._put_behind_gaps(self._inbox.put, work, arguments)
-        return self._inbox.put(work, *arguments)
-
-    def _put_event(self, work: Callable[..., None], *arguments: Any, light: bool = False) -> None:
-        """Of ``light`` ones, what they say is said again, or hardly matters."""
-        if (light and self._inbox.load.is_crowded) or not self._put(work, *arguments):
-            self._dropped["dropped_events"] += 1
-
-    def _put_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> None:
-        if self._gaps.waiting or not self._inbox.put_audio(size, work, *arguments):
-            self._put_late_audio(size, work, *arguments)
-
-    def _put_late_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> None:
-        """There is no room for it, or was none for what came before it."""
-        put = partial(self._inbox.put_audio, size)
-        if not self._inbox.load.takes_audio or not self._put_behind_gaps(put, work, arguments):
-            self._dropped["dropped_audio_chunks"] += 1
-            self.guarded(self._gaps.note, work.__name__, *arguments)
-
-    def _put_behind_gaps(self, put: Callable[..., bool], work: Callable[..., None], arguments: tuple[Any, ...]) -> bool:
-        """Silence takes the place of sound that was dropped, before anything else happens."""
-        gaps = self._gaps.take()
-        taken = put(fill_before, gaps, self._session, work, arguments)
-        if not taken:
-            self._gaps.give_back(gaps)
-        return taken
 
 
 def _still_open(run: RunTree | None) -> RunTree | None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from langsmith import utils
 
-from langsmith_realtime import guard, journal, worker
+from langsmith_realtime import guard, journal
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.process import process
 from tests.talking import tracing_to
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def _no_langsmith_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: py
     _forget_settings()
     monkeypatch.setattr(journal, "_warned", set[str]())  # each test is told anew
     yield
-    worker.worker().sender.give_up()
+    process().sender.give_up()
     _forget_settings()
 
 

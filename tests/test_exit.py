@@ -29,9 +29,9 @@ tracer.record_user_audio(tone(1000, 0.1))
 STORE = """
 import io, sys, time
 import fsspec
-from langsmith_realtime import Recording, SessionTracer, progress, storage, worker
+from langsmith_realtime import Recording, SessionTracer, process, progress, storage
 from langsmith_realtime.testing import tone
-worker.EXIT_PATIENCE, progress.STEP_S, storage.PIECE_BYTES = 0.3, 0.6, 10_000
+process.EXIT_PATIENCE, progress.STEP_S, storage.PIECE_BYTES = 0.3, 0.6, 10_000
 class File(io.BytesIO):
     def write(self, data):
         time.sleep(TAKES)

@@ -21,9 +21,9 @@ from langsmith_realtime.guard import Guard
 from langsmith_realtime.ids import microseconds_of
 from langsmith_realtime.limits import Census, Lack, Weight, weight_of
 from langsmith_realtime.options import Options
+from langsmith_realtime.process import process
 from langsmith_realtime.root import begin
 from langsmith_realtime.sender import Operation, Sender
-from langsmith_realtime.worker import worker
 from tests.talking import the_tree, trees
 
 
@@ -85,7 +85,7 @@ def paused() -> Iterator[None]:
     def wait() -> None:
         goes_on.wait(10)
 
-    worker().inbox(Guard()).put(wait)
+    process().worker.inbox(Guard()).put(wait)
     yield
     goes_on.set()
 

@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from langsmith import Client
 
-from langsmith_realtime import Recording, SessionTracer, flush, inbox, lane, worker
+from langsmith_realtime import Recording, SessionTracer, flush, inbox, lane
 from langsmith_realtime.assembly import assemble
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.feedback import FeedbackSender
@@ -25,6 +25,7 @@ from langsmith_realtime.gaps import Gaps, fill_before
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.lane import Lane
 from langsmith_realtime.options import Options
+from langsmith_realtime.process import process
 from langsmith_realtime.purse import Purse
 from langsmith_realtime.root import begin
 from langsmith_realtime.sender import Operation, Sender
@@ -64,7 +65,7 @@ def paused() -> Iterator[None]:
         busy.set()
         goes_on.wait(20)
 
-    worker.worker().inbox(Guard()).put(wait)
+    process().worker.inbox(Guard()).put(wait)
     assert busy.wait(10)
     try:
         yield
@@ -87,6 +88,16 @@ class Noting(Sender):
         work()
 
 
+#: Who is told of what was dropped.
+LOST = {
+    "client_frame": "sent",
+    "server_frame": "received",
+    "user_audio": "user_fed",
+    "agent_audio": "agent_fed",
+    "agent_played": "played",
+}
+
+
 class Recorded:
     """A conversation on simulated time, of which some of the sound is dropped."""
 
@@ -102,7 +113,7 @@ class Recorded:
 
     def happens(self, how: str, *arguments: Any, dropped: bool = False) -> None:
         if dropped:
-            self._gaps.note(how, *arguments)
+            getattr(self._gaps, LOST[how])(*arguments)
         elif self._gaps.waiting:
             fill_before(self._gaps.take(), self.session, getattr(self.session, how), arguments)
         else:
@@ -202,12 +213,12 @@ def test_sound_that_came_with_its_time_needs_no_silence(tmp_path: Path) -> None:
 @pytest.mark.newest
 def test_what_is_no_sound_leaves_no_silence_and_lengths_are_all_that_is_remembered() -> None:
     gaps = Gaps()
-    gaps.note("client_frame", {"type": "input_audio_buffer.append", "audio": 7}, 1.0)
-    gaps.note("client_frame", '{"type":"input_audio_buffer.append", and no more', 1.0)
+    gaps.sent({"type": "input_audio_buffer.append", "audio": 7}, 1.0)
+    gaps.sent('{"type":"input_audio_buffer.append", and no more', 1.0)
     assert gaps.waiting == []
     for number in range(10_000):  # 200 s
-        gaps.note("client_frame", append(b"\0" * 960), number * 0.02)
-        gaps.note("server_frame", delta(b"\0" * 4800), number * 0.02)
+        gaps.sent(append(b"\0" * 960), number * 0.02)
+        gaps.received(delta(b"\0" * 4800), number * 0.02)
     taken = gaps.take()
     assert len(taken) < 1000
     assert sum(gap.size for gap in taken) == 10_000 * (960 + 4800)
@@ -368,7 +379,7 @@ def test_what_waits_is_bounded_and_loses_only_what_a_trace_can_do_without(
     tracer.server_event(response(0)[0])
     # Until that is under way, all that follows would go with it.
     deadline = time.monotonic() + 5
-    while not any(known.flying for known in worker.worker().sender._lanes.values()) and time.monotonic() < deadline:
+    while not any(known.flying for known in process().sender._lanes.values()) and time.monotonic() < deadline:
         time.sleep(0.005)
     for number in range(300):
         tracer.server_event(item(number))
@@ -377,7 +388,7 @@ def test_what_waits_is_bounded_and_loses_only_what_a_trace_can_do_without(
                 tracer.server_event(event)
     tracer.close()
     assert not flush(20)
-    assert worker.worker().sender.failed > 0
+    assert process().sender.failed > 0
     (root,) = stored_trees(tracing)
     names = Counter(root.names())
     assert names["response.created"] == 6

@@ -560,6 +560,7 @@ time.sleep(60)
 def test_a_disk_that_takes_no_more_costs_the_journal_once_and_not_the_trace(collector: Collector) -> None:
     code = """
 import resource
+from langsmith_realtime import flush
 unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, unlimited[1]))
 for number in range(1, 200):
@@ -569,6 +570,7 @@ with SessionTracer(thread_id="second") as second:
     for number in range(200):
         second.server_event({"type": "session.updated", "event_id": f"event_{number}"})
 tracer.close()
+assert flush(20)
 resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)  # what else it writes as it ends is whole
 """
     said, _ = ends(code, collector.url)

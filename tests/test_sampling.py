@@ -14,8 +14,8 @@ from langsmith.run_trees import RunTree
 
 from langsmith_realtime import Recording, SessionTracer, flush, sampling, wrap_realtime
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.process import process
 from langsmith_realtime.testing import RealtimeServer, tone
-from langsmith_realtime.worker import worker
 from tests.talking import async_client, stored_trees, tracing_to
 
 
@@ -47,9 +47,9 @@ def test_what_is_sampled_out_records_nothing_keeps_nothing_and_is_not_known_to_t
     collector: Collector, tmp_path: Path
 ) -> None:
     client = sampler(collector, 0)
-    before, known = set(threading.enumerate()), dict(worker().open)
+    before, known = set(threading.enumerate()), dict(process().open)
     tracer = SessionTracer(client=client, enabled=True, recording=Recording(directory=tmp_path))
-    assert worker().open == known
+    assert process().open == known
     converse(tracer)
     begun = {thread.name for thread in set(threading.enumerate()) - before}
     assert not [name for name in begun if name.startswith("langsmith-realtime")]

@@ -22,9 +22,9 @@ from langsmith_realtime import Recording, SessionTracer, flush, sender, threads
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.journal import state_directory
+from langsmith_realtime.process import process
 from langsmith_realtime.sender import Sender
 from langsmith_realtime.testing import tone
-from langsmith_realtime.worker import worker
 from tests.talking import stored_trees, the_tree, trees
 
 
@@ -90,7 +90,7 @@ def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, m
         begun.append(name)
         return None if len(begun) == 1 else threads_begin(work, name)
 
-    worker().inbox(Guard())  # its own thread is there
+    process().worker.inbox(Guard())  # its own thread is there
     assert flush(10)
     threads_begin = threads.begin
     monkeypatch.setattr(threads, "begin", begin)
@@ -336,14 +336,14 @@ def test_a_destination_that_hangs_holds_up_no_other(tracing: Collector) -> None:
         talk(SessionTracer(client=client, enabled=True))
         talk(SessionTracer())
         tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=5)
-        worker().sender.give_up()
+        process().sender.give_up()
 
 
 def test_flush_tells_what_was_refused_before_it_was_called_and_tells_it_once(tracing: Collector) -> None:
     tracing.respond_with(422, times=50)
     talk(SessionTracer())
     deadline = time.monotonic() + 10
-    while worker().sender.failed == 0 and time.monotonic() < deadline:
+    while process().sender.failed == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not flush(10)
     assert flush(10)

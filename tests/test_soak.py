@@ -15,8 +15,8 @@ from bench.soak import Footprint, soak
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import state_directory
+from langsmith_realtime.process import process
 from langsmith_realtime.testing import tone
-from langsmith_realtime.worker import worker
 from tests.talking import trees
 
 pytestmark = [pytest.mark.newest, pytest.mark.repeats]  # openai's send_raw
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.newest, pytest.mark.repeats]  # openai's send_raw
 def _nobody_else_sends() -> None:
     """What tests before these still send comes to its end first: it would come and go between two looks."""
     until = time.monotonic() + 5
-    for sender in (worker().sender, worker().feedback):
+    for sender in (process().sender, process().feedback):
         sender.give_up()
         for thread in threading.enumerate():
             if thread.name.startswith(sender.name):
