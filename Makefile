@@ -5,8 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
-# A file's tests share what they set up, so a file stays in one process. Many wait: there is room for one more.
-PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadfile
+# Many wait: there is room for one more process than there are processors. A file's tests share what they set up, so a
+# file stays in one; what is repeated shares little, and goes where there is nothing to do.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+BY_FILE := $(PARALLEL) --dist loadfile
 
 .PHONY: demo test floors beside check environments bench clean
 
@@ -15,15 +17,15 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(PARALLEL) -m "not repeats and not beside and not devices"
-	$(BIN)/python -m pytest $(PARALLEL) -m repeats
+	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "not repeats and not beside and not devices"
+	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m repeats
 	$(BIN)/python -m coverage run -m pytest -m devices
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
 # The same tests on the oldest supported versions of what we stand on.
 floors: $(FLOORS)/.installed
-	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "not newest and not beside and not devices"
+	$(FLOORS)/bin/python -m pytest $(BY_FILE) -m "not newest and not beside and not devices"
 
 # Beside other instrumentation of openai's client in the same process, which is too much for everybody's environment.
 beside: $(BESIDE)/.installed

@@ -203,12 +203,12 @@ def test_a_recording_that_is_too_large_for_the_server_is_offered_in_smaller_form
 
 
 def test_flush_says_when_something_was_not_delivered(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
-    client = Client(api_url="http://127.0.0.1:9", api_key="k", info={})
+    client = Client(api_url="http://127.0.0.1:9", api_key="lsv2_pt_0123456789abcdef", info={})
     tracer = SessionTracer(client=client, enabled=True)
     tracer.close()
     assert not flush(timeout=0.05)  # nobody answers, and the time is up
     assert not flush(timeout=60)
-    assert "lsv2" not in caplog.text
+    assert "lsv2_pt" not in caplog.text
 
 
 def test_flush_with_nothing_to_do_is_true_and_checks_its_argument() -> None:
