@@ -21,6 +21,14 @@ failures: deque[BaseException] = deque(maxlen=100)
 _logged: set[tuple[str, type[BaseException]]] = set()
 
 
+def _handle(record: logging.LogRecord) -> None:
+    with suppress(*ANYTHING):  # filters are the application's, and logging lets them raise
+        logging.Logger.handle(logger, record)
+
+
+logger.handle = _handle  # type: ignore[method-assign]
+
+
 class Guard:
     """Counts what went wrong in one conversation's tracing."""
 
@@ -37,11 +45,10 @@ class Guard:
         if kind not in _logged:
             _logged.add(kind)
             said = "tracing failed in %s; your conversation goes on, its trace may lack something"
-            with suppress(*ANYTHING):  # filters of the application's, which logging lets raise
-                if self.quotes:
-                    logger.warning(said, where, exc_info=error)
-                else:
-                    logger.warning(f"{said}\n%s", where, unquoted(error))
+            if self.quotes:
+                logger.warning(said, where, exc_info=error)
+            else:
+                logger.warning(f"{said}\n%s", where, unquoted(error))
 
 
 def unquoted(error: BaseException) -> str:

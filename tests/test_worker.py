@@ -43,31 +43,6 @@ def test_work_that_fails_is_counted_and_the_next_is_done(error: type[BaseExcepti
     guard.failures.clear()
 
 
-def test_a_log_that_fails_ends_no_thread() -> None:
-    mine, kept, done = Worker(), Guard(), threading.Event()
-
-    class UnwrittenError(Exception):
-        """Of a kind that was not logged before."""
-
-    def fails() -> None:
-        raise UnwrittenError
-
-    def fails_too(_: object) -> bool:
-        raise UnwrittenError
-
-    guard.logger.addFilter(fails_too)
-    try:
-        given = mine.inbox(kept)
-        given.put(fails)
-        given.put(done.set)
-        assert mine.catch_up().wait(5)
-    finally:
-        guard.logger.removeFilter(fails_too)
-    assert done.is_set()
-    assert kept.count == 1
-    guard.failures.clear()
-
-
 def test_when_the_queue_is_full_audio_goes_first_and_the_root_says_how_much(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
