@@ -144,7 +144,12 @@ def _recover(arguments: argparse.Namespace) -> int:
     from langsmith_realtime.recovery import Fate, recover  # noqa: PLC0415 - most commands need nothing of LangSmith
     from langsmith_realtime.retention import tidy  # noqa: PLC0415
 
-    directory = (arguments.dir or state_directory()).absolute()
+    if arguments.dir is not None and not arguments.dir.is_dir():
+        return _fail(f"There is no folder {arguments.dir}.")
+    try:
+        directory = (arguments.dir or state_directory()).absolute()
+    except OSError as error:
+        return _fail(f"Nobody can tell where the journals are: {error}, or use --dir.")
     left = completed = 0
     for found in recover(Client(auto_batch_tracing=False), directory):
         completed += found.fate is Fate.COMPLETED

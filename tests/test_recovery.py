@@ -592,6 +592,17 @@ def test_the_command_completes_what_it_may_and_names_the_rest(
     assert f"{folder.name}: it is meant for another endpoint, workspace or API key ({other.url})" in said
 
 
+def test_the_command_says_where_it_would_have_to_look(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["recover", "--dir", str(tmp_path / "mistyped")]) == 1
+    assert "There is no folder" in capsys.readouterr().err
+    monkeypatch.setenv("LANGSMITH_REALTIME_DIR", "~nobody-has-that-name/journals")
+    assert main(["recover"]) == 1
+    assert "Set LANGSMITH_REALTIME_DIR, or use --dir" in capsys.readouterr().err
+    assert tracing.runs() == []
+
+
 def test_the_command_traces_a_kept_conversation_once_more(
     tracing: Collector, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
