@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
 # Many wait: there is room for one more process than there are processors. A file's tests share what they set up, so a
-# file stays in one; what is repeated shares little, and goes where there is nothing to do.
+# file stays in one; what is not measured shares little, and goes where there is nothing to do.
 PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BY_FILE := $(PARALLEL) --dist loadfile
 
@@ -17,8 +17,8 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "not repeats and not beside and not devices"
-	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m repeats
+	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "not unmeasured and not beside and not devices"
+	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m unmeasured
 	$(BIN)/python -m coverage run -m pytest -m devices
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report

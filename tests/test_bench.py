@@ -9,7 +9,7 @@ import pytest
 from bench import alone, report
 from bench.__main__ import Bench
 
-pytestmark = [pytest.mark.newest, pytest.mark.repeats]  # LangSmith's integration
+pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]  # LangSmith's integration
 
 
 def test_every_way_handles_the_same_conversation_beside_one_that_is_not_traced(tmp_path: Path) -> None:

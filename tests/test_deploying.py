@@ -22,6 +22,8 @@ from langsmith_realtime import SessionTracer, sender
 from langsmith_realtime.collector import Collector
 from tests.talking import stored_trees
 
+pytestmark = pytest.mark.unmeasured
+
 ROOT = Path(__file__).parents[1]
 RECIPES: list[str] = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "deploying.md").read_text("utf-8"), flags=re.DOTALL

@@ -15,6 +15,8 @@ from langsmith_realtime import journal, progress
 from langsmith_realtime.collector import Collector
 from tests.talking import stored_trees
 
+pytestmark = pytest.mark.unmeasured
+
 ROOT = Path(__file__).parents[1]
 TALK = """
 from langsmith_realtime import SessionTracer

@@ -45,6 +45,8 @@ from tests.test_matrix import (
     result,
 )
 
+pytestmark = pytest.mark.unmeasured
+
 TALK = Behaviour(
     "talk",
     Script([Turn(Call("lookup", {}, call_id="call_1")), Turn(Say("Sunny.", audio=tone(220, 1.0)))], speed=0, seed=1),

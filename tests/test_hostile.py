@@ -153,7 +153,7 @@ def check_core(frames: list[tuple[str, Any]]) -> None:
 
 
 @pytest.mark.newest  # the core alone, which no version changes
-@pytest.mark.repeats
+@pytest.mark.unmeasured
 def test_every_frame_becomes_a_run_that_can_be_sent() -> None:
     check_core()
 
@@ -186,7 +186,7 @@ def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
     return count
 
 
-@pytest.mark.repeats
+@pytest.mark.unmeasured
 def test_a_tracer_takes_anything_and_the_collector_has_it(tracing: Collector) -> None:
     told: dict[str, int] = {}
 
@@ -223,7 +223,7 @@ raw_frames = st.one_of(
 )
 
 
-@pytest.mark.repeats
+@pytest.mark.unmeasured
 def test_a_connection_that_receives_anything_is_traced_and_behaves_as_before(tracing: Collector) -> None:
     told: dict[str, int] = {}
 
@@ -460,7 +460,7 @@ def test_calls_that_are_never_answered_do_not_hold_their_events_for_ever() -> No
 
 
 @pytest.mark.newest  # the core alone
-@pytest.mark.repeats
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(("distinct", "limit"), [(False, 100), (True, 2000)], ids=["the same ids", "ever new ids"])
 def test_memory_grows_with_what_was_said_and_with_nothing_else(distinct: bool, limit: int) -> None:
     """In bytes an event: near nothing for the same things again, a little for each new item or call."""

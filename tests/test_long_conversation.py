@@ -24,7 +24,7 @@ from tests.audio_kit import RATE, Take, wire
 if TYPE_CHECKING:
     from langsmith_realtime.audio.formats import Samples
 
-pytestmark = [pytest.mark.newest, pytest.mark.repeats]
+pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]
 
 CHUNK = RATE // 10  # frames of the microphone in one append
 WITHIN_MS = 20.0

@@ -24,6 +24,8 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import Call, Pause, RealtimeServer, Say, Script, Turn
 from tests.talking import Node, async_client, stored_trees, sync_client, the_tree, trees
 
+pytestmark = pytest.mark.unmeasured
+
 DONE = "response.done"
 ASK: Any = {"type": "response.create"}
 
@@ -171,7 +173,6 @@ def assert_separate(collector: Collector, talks: list[Talk]) -> None:
 
 
 @pytest.mark.newest  # its other tests show what versions change
-@pytest.mark.repeats
 def test_a_hundred_conversations_in_tasks_give_a_hundred_right_traces(tracing: Collector) -> None:
     talks = [Talk(f"task {number}") for number in range(100)]
 
@@ -191,7 +192,6 @@ def test_a_hundred_conversations_in_tasks_give_a_hundred_right_traces(tracing: C
 
 
 @pytest.mark.newest
-@pytest.mark.repeats
 def test_a_hundred_conversations_in_threads_give_a_hundred_right_traces(tracing: Collector) -> None:
     talks = [Talk(f"thread {number}") for number in range(100)]
     all_open = threading.Barrier(100, timeout=30)

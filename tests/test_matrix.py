@@ -572,7 +572,7 @@ def cells() -> list[Any]:
 
 
 @pytest.mark.parametrize(("behaviour", "surface"), cells())
-@pytest.mark.repeats
+@pytest.mark.unmeasured
 def test_every_behaviour_over_every_surface(tracing_shared: Collector, behaviour: Behaviour, surface: Surface) -> None:
     project = f"{behaviour.name}-{surface.name}"
     plain = converse(behaviour, surface, enabled=False, project_name=project)

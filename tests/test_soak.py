@@ -19,7 +19,7 @@ from langsmith_realtime.process import process
 from langsmith_realtime.testing import tone
 from tests.talking import trees
 
-pytestmark = [pytest.mark.newest, pytest.mark.repeats]  # openai's send_raw
+pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]  # openai's send_raw
 
 
 @pytest.fixture(autouse=True, scope="module")
