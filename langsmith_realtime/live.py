@@ -112,7 +112,7 @@ class LiveConversation:
         if self._closed:
             return
         speaking = self._ask_speaking() if name == "input_audio_buffer.speech_started" else None
-        size = len(frame) if isinstance(frame, (bytes, str)) else 0
+        size = len(frame) if isinstance(frame, (bytes, str)) else _size(frame, "delta")
         with self._stamping:  # events of several threads keep one order
             known = self._seen.find(event_id, name, size, frame)
             if known is not None:
@@ -128,7 +128,6 @@ class LiveConversation:
         """Hand a frame over; its run when it has one."""
         t = arrived - self._began
         if name in AUDIO_DELTAS:
-            size = size or _size(frame, "delta")
             self._intake.audio(size, self._gaps.received, self._server_frame, frame, t, None, None)
             return None
         if name.endswith(".delta"):

@@ -14,13 +14,13 @@ R = TypeVar("R")
 
 #: A frame parsed twice comes soon after the first time: at least so many are remembered, and less than twice as many.
 REMEMBERED = 256
-#: So many are kept themselves.
-KEPT = 16
+#: So many of the latest are kept themselves, or as many as have so many bytes together; the latest is in any case.
+KEPT, KEPT_BYTES = 16, 64_000
 
 
 @dataclass(slots=True)
 class Known(Generic[R]):
-    """A frame that was handed over: its event's name, its length as text (0 for others), and what became of it."""
+    """A frame that was handed over: its event's name, its bytes (of text, or of its sound), and what became of it."""
 
     name: str
     size: int
@@ -34,7 +34,8 @@ class Seen(Generic[R]):
     def __init__(self) -> None:
         self._known: dict[str, Known[R]] = {}
         self._before: dict[str, Known[R]] = {}  # those it held until there were enough
-        self._latest: deque[Known[R]] = deque(maxlen=KEPT)
+        self._latest: deque[Known[R]] = deque()
+        self._bytes = 0  # of those
         self._nameless: Known[R] | None = None  # the latest that had no id
 
     def find(self, event_id: object, name: str, size: int, frame: object) -> Known[R] | None:
@@ -53,9 +54,15 @@ class Seen(Generic[R]):
         if not event_id or not isinstance(event_id, str):
             self._nameless = known
             return
-        if len(self._latest) == KEPT:
-            self._latest[0].frame = None
-        self._latest.append(known)
+        self._keep(known)
         self._known[event_id] = known
         if len(self._known) >= REMEMBERED:
             self._before, self._known = self._known, {}
+
+    def _keep(self, known: Known[R]) -> None:
+        self._latest.append(known)
+        self._bytes += known.size
+        while len(self._latest) > KEPT or (self._bytes > KEPT_BYTES and len(self._latest) > 1):
+            oldest = self._latest.popleft()
+            oldest.frame = None
+            self._bytes -= oldest.size

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from langsmith_realtime.seen import KEPT, REMEMBERED, Seen
+from langsmith_realtime.seen import KEPT, KEPT_BYTES, REMEMBERED, Seen
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -56,3 +58,16 @@ def test_an_old_frame_is_known_by_its_id_and_length_and_not_for_ever() -> None:
     for run in range(2 * REMEMBERED):
         told(seen, f"later_{run}", b"", run)
     assert told(seen, "event_1", b"0001", -1) is None
+
+
+def test_what_is_kept_to_tell_is_bounded_whatever_frames_are_like() -> None:
+    seen: Seen[int] = Seen()
+    large = bytes(KEPT_BYTES // 4)
+    before = sys.getrefcount(large)
+    for run in range(100):
+        told(seen, f"event_{run}", large, run)
+    assert sys.getrefcount(large) - before == 4
+    huge = bytes(2 * KEPT_BYTES)
+    assert told(seen, "event_huge", huge, -1) is None
+    assert sys.getrefcount(large) == before
+    assert told(seen, "event_huge", bytes(huge[:-1]) + b"1", -2) is None  # the latest is compared itself
