@@ -19,6 +19,7 @@ def script() -> Script:
         ],
         afterwards=Turn(Call("hang_up")),
         user_transcripts=[line(name).text for name in ("user-paris", "user-london", "user-goodbye")],
+        chunk_ms=(100, 140),  # each is there before the one before it was played, also on a busy machine
         speed=2.0,  # slow enough that the barge-in still finds the reply being generated, and cancels it
     )
 
