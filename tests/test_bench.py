@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from bench import alone, report
+from bench import report
 from bench.__main__ import Bench
 
 pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]  # LangSmith's integration
@@ -26,7 +29,9 @@ def test_every_way_handles_the_same_conversation_beside_one_that_is_not_traced(t
     assert "kB sent per turn" in report.growth_with_turns({2: results})
 
 
-def test_what_goes_on_beside_a_loop_is_measured_alone(tmp_path: Path) -> None:
-    spent = alone.measured(tmp_path, turns=1)
-    assert set(spent) == {"worker", "sender"}  # a short recording needs no encoder
-    assert all(seconds > 0 for seconds in spent.values())
+def test_what_goes_on_beside_a_loop_is_measured_alone() -> None:
+    command = [sys.executable, "-m", "bench.alone", "--turns", "1", "--rounds", "1"]
+    said = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True).stdout
+    spent = dict(re.findall(r"(?m)^(worker|sender|encoder|in all) +([0-9.]+) s", said))
+    assert set(spent) == {"worker", "sender", "in all"}  # a short recording needs no encoder
+    assert all(float(seconds) > 0 for seconds in spent.values())
