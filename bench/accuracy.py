@@ -23,7 +23,8 @@ from bench.conversation import microphone, timed_frames
 from bench.loops import MemorySocket, Stalls
 from bench.passing import ConversationTime
 from langsmith_realtime import flush, wrap_realtime
-from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
+from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from tests.audio_kit import RATE, laid_out, wire
 from tests.talking import tracing_to
 from tests.test_latency import Line
@@ -32,8 +33,8 @@ from tests.test_long_conversation import misplaced
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from langsmith_realtime.audio.formats import Samples
     from langsmith_realtime.collector import Collector
+    from langsmith_realtime.core.protocol.audio_formats import Samples
     from tests.test_ground_truth import Truth
 
 BLOCK_S = 0.02  # what the client hands its speaker at a time

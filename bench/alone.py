@@ -22,8 +22,8 @@ from bench.collecting import Counting
 from bench.loops import TRACED, talk
 from bench.passing import ConversationTime, Relay
 from bench.ways import flush_all
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.process import process
+from langsmith_realtime.live.process import process
+from langsmith_realtime.runtime.guard import Guard
 
 #: Names of our threads, as they are printed.
 THREADS = {

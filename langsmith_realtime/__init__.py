@@ -11,12 +11,12 @@
 
 from __future__ import annotations
 
-from langsmith_realtime.audio.recording import Recording
-from langsmith_realtime.keep import Keep
-from langsmith_realtime.prices import Price
-from langsmith_realtime.process import flush
-from langsmith_realtime.tracer import SessionTracer
-from langsmith_realtime.version import __version__
-from langsmith_realtime.wrap import wrap_realtime
+from langsmith_realtime.adapters.openai_client import wrap_realtime
+from langsmith_realtime.adapters.session_tracer import SessionTracer
+from langsmith_realtime.core.protocol.prices import Price
+from langsmith_realtime.live.process import flush
+from langsmith_realtime.options.keep import Keep
+from langsmith_realtime.options.recording import Recording
+from langsmith_realtime.trace.run_trees.root_run import __version__
 
 __all__ = ["Keep", "Price", "Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]

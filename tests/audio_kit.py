@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from langsmith_realtime.audio.formats import NO_SAMPLES, Samples
-from langsmith_realtime.audio.recording import Wav
-from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
+from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.protocol.audio_formats import AGENT, NO_SAMPLES, USER, Samples
+from langsmith_realtime.recording.wav import Wav
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from langsmith_realtime.audio.timeline import Write
+    from langsmith_realtime.core.audio.writes import Write
 
 RATE = 24_000
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 from langsmith import utils
 
-from langsmith_realtime import guard, journal
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.process import process
+from langsmith_realtime.journal import file as journal
+from langsmith_realtime.live.process import process
+from langsmith_realtime.runtime import guard
 from tests.talking import tracing_to
 
 if TYPE_CHECKING:

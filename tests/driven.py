@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from langsmith_realtime.conversation import Conversation
-from langsmith_realtime.events import parse
-from langsmith_realtime.happenings import EventRun, Happening, ModelRun, ToolRun
+from langsmith_realtime.core.conversation.conversation import Conversation
+from langsmith_realtime.core.conversation.run_data import EventRun, Happening, ModelRun, ToolRun
+from langsmith_realtime.core.protocol.events import parse
 
 RATE = 24_000
 

@@ -21,9 +21,18 @@ from langsmith_realtime.testing import RealtimeServer
 RECORDINGS = Path(os.environ.get("REALTIME_RECORDINGS", Path(__file__).parents[1] / "../shared/recordings"))
 
 
+#: How the names of recordings begin that do not speak the Realtime protocol.
+OTHER_PROTOCOLS = ("live-", "translation-")
+
+
+def recording_paths() -> list[Path]:
+    """The files of recorded Realtime conversations."""
+    return sorted(path for path in RECORDINGS.glob("*.jsonl") if not path.name.startswith(OTHER_PROTOCOLS))
+
+
 def recordings() -> dict[str, list[dict[str, Any]]]:
     """Every recorded conversation's frames, by name. Skips where there are none, but not under CI."""
-    paths = sorted(RECORDINGS.glob("*.jsonl"))
+    paths = recording_paths()
     if not paths:
         assert not os.environ.get("CI"), f"no recordings in {RECORDINGS}"
         pytest.skip(f"no recordings in {RECORDINGS}")

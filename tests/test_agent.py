@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from langsmith_realtime import SessionTracer, guard, wrap_realtime
-from langsmith_realtime.audio.agent import AgentChannel
-from langsmith_realtime.audio.tracks import Tracks
+from langsmith_realtime import SessionTracer, wrap_realtime
+from langsmith_realtime.core.audio.agent.channel import AgentChannel
+from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import RealtimeServer, Say, Script, Turn
 from langsmith_realtime.testing import tone as tone_bytes
 from tests.audio_kit import RATE, laid_out, near, numbered, stretches, tone, wire
@@ -22,9 +23,9 @@ from tests.driven import Driven
 from tests.talking import Node, async_client, sync_client, the_tree
 
 if TYPE_CHECKING:
-    from langsmith_realtime.audio.formats import Samples
-    from langsmith_realtime.audio.timeline import Write
     from langsmith_realtime.collector import Collector
+    from langsmith_realtime.core.audio.writes import Write
+    from langsmith_realtime.core.protocol.audio_formats import Samples
 
 
 class Channel:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from langsmith_realtime.calls import Calls
-from langsmith_realtime.events import Call
-from langsmith_realtime.happenings import EventRun, ToolRun
+from langsmith_realtime.core.conversation.run_data import EventRun, ToolRun
+from langsmith_realtime.core.conversation.tool_calls import Calls
+from langsmith_realtime.core.protocol.events import Call
 
 LOOK = Call("call_1", "look", '{"x": 1}')
 BUY = Call("call_2", "buy", "{}")

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from langsmith_realtime import cli
+from langsmith_realtime.cli import main
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import RealtimeServer
 from tests.collector_kit import ask, root
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(("stop", "kept"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
     options = ["--directory", str(tmp_path / "kept")] if kept else []
-    command = [sys.executable, "-m", "langsmith_realtime.cli", "collector", "--port", "0", *options]
+    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "collector", "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
@@ -57,7 +57,7 @@ def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     stopping = threading.Thread(target=stop_when_it_answers)
     stopping.start()
 
-    status = cli.main(["collector", "--port", str(port), "--api-key", "secret"])
+    status = main.main(["collector", "--port", str(port), "--api-key", "secret"])
 
     stopping.join()
     assert (status, answers) == (0, [401])
@@ -68,7 +68,7 @@ def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_taken_port_is_one_sentence(collector: Collector, capsys: pytest.CaptureFixture[str]) -> None:
-    status = cli.main(["collector", "--port", collector.url.rpartition(":")[2]])
+    status = main.main(["collector", "--port", collector.url.rpartition(":")[2]])
 
     assert status == 1
     output = capsys.readouterr()
@@ -87,7 +87,7 @@ def test_a_missing_package_is_one_sentence_with_the_remedy(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
 
-    assert cli.main(["collector"]) == 1
+    assert main.main(["collector"]) == 1
     assert capsys.readouterr().err == (f"The collector needs {missing}: pip install 'langsmith-realtime[collector]'\n")
 
 
@@ -95,7 +95,7 @@ def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "langsmith_realtime.collector", None)
 
     with pytest.raises(ModuleNotFoundError):
-        cli.main(["collector"])
+        main.main(["collector"])
 
 
 # serve-agent
@@ -112,7 +112,7 @@ def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
 ) -> None:
     script = tmp_path / "agent.json"
     script.write_text(GREETING, "utf-8")
-    command = [sys.executable, "-m", "langsmith_realtime.cli", "serve-agent", str(script), "--port", "0", *options]
+    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "serve-agent", str(script), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
@@ -131,7 +131,7 @@ def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
 
 def test_the_format_of_scripts_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        cli.main(["serve-agent", "--help"])
+        main.main(["serve-agent", "--help"])
 
     assert ended.value.code == 0
     output = capsys.readouterr().out
@@ -155,7 +155,7 @@ def test_a_script_that_cannot_be_served_is_one_sentence(
     if text is not None:
         path.write_text(text, "utf-8")
 
-    assert cli.main(["serve-agent", str(path)]) == 1
+    assert main.main(["serve-agent", str(path)]) == 1
 
     output = capsys.readouterr()
     assert output.out == ""
@@ -167,7 +167,7 @@ def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "agent.json"
     path.write_text("{}", "utf-8")
     with RealtimeServer() as server:
-        assert cli.main(["serve-agent", str(path), "--port", str(server.port)]) == 1
+        assert main.main(["serve-agent", str(path), "--port", str(server.port)]) == 1
 
     assert capsys.readouterr().err.endswith("Choose another --port.\n")
 
@@ -178,7 +178,7 @@ def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixtu
 )
 def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        main.main(arguments)
 
     assert caught.value.code == 2
     assert "usage: langsmith-realtime" in capsys.readouterr().err

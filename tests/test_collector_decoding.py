@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.collector.decoding import DecodingError, decoder
+from langsmith_realtime.collector.ingest.decoding import DecodingError, decoder
 
 
 def decode(encoding: str, body: bytes, size: int = 1 << 20) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from langsmith_realtime.collector import StoredRun
-from langsmith_realtime.collector.filters import parse
+from langsmith_realtime.collector.read.filters import parse
 from langsmith_realtime.collector.rules import Refused
 from tests.collector_kit import START
 

@@ -13,7 +13,8 @@ from uuid import uuid4
 import pytest
 import zstandard
 
-from langsmith_realtime.collector import Collector, Limits, ingest
+from langsmith_realtime.collector import Collector, Limits
+from langsmith_realtime.collector.ingest import parts as ingest
 from tests.collector_kit import ask, body, child, create, part, root, send, send_body, update
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.collector.multipart import MultipartError, MultipartParser
+from langsmith_realtime.collector.ingest.multipart import MultipartError, MultipartParser
 
 
 class Parts:

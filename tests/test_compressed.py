@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from langsmith_realtime.audio import following
-from langsmith_realtime.audio.compressed import FLAC, FORMS, OPUS, SMALL_OPUS, WAV, Encoder, Form
-from langsmith_realtime.audio.following import Follower
-from langsmith_realtime.audio.recording import Wav
-from langsmith_realtime.audio.timeline import Write
-from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
+from langsmith_realtime.core.audio.writes import ChannelWrite, Write
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.recording import background_encoding
+from langsmith_realtime.recording.background_encoding import Follower
+from langsmith_realtime.recording.encoder import FLAC, FORMS, OPUS, SMALL_OPUS, WAV, Encoder, Form
+from langsmith_realtime.recording.wav import Wav
 from langsmith_realtime.testing import speech_like
 from tests.audio_kit import numbered
 from tests.sound import correlation
@@ -25,7 +25,7 @@ from tests.sound import correlation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langsmith_realtime.audio.formats import Samples
+    from langsmith_realtime.core.protocol.audio_formats import Samples
 
 RATE = 24_000
 INFINITE = float("inf")
@@ -211,12 +211,12 @@ def test_one_thread_encodes_all_recordings(tmp_path: Path, followers: Callable[.
 def test_the_thread_ends_when_nothing_is_left_to_encode_and_begins_again(
     wav: Wav, followers: Callable[..., Follower], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "IDLE", 0.01)
-    monkeypatch.setattr(following, "_encoding", following._Encoding())
+    monkeypatch.setattr(background_encoding, "IDLE", 0.01)
+    monkeypatch.setattr(background_encoding, "_encoding", background_encoding._Encoding())
     follower = followers(wav, FLAC)
     put(wav, USER, 0, numbered(12 * RATE))
     for seconds in (4, 8, 12):
         follower.settled(seconds * RATE)
         until(lambda: follower._done == follower._settled)
-        until(lambda: not following._encoding._is_running)
+        until(lambda: not background_encoding._encoding._is_running)
     wav.close(0)

@@ -17,8 +17,8 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
 from langsmith_realtime import SessionTracer, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.ids import microseconds_of, uuid7
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, uuid7
 from tests.talking import Node, async_client, sync_client, the_tree, trees
 
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langsmith_realtime.conversation import _HANDLERS, Conversation
-from langsmith_realtime.events import BETA_NAMES, parse
-from langsmith_realtime.happenings import EventRun, Happening
+from langsmith_realtime.core.conversation.conversation import HANDLERS, Conversation
+from langsmith_realtime.core.conversation.run_data import EventRun, Happening
+from langsmith_realtime.core.protocol.events import BETA_NAMES, parse
 from tests.driven import RATE, Driven, sound, told
 
 pytestmark = pytest.mark.newest  # the core alone, which no version changes
@@ -525,9 +525,7 @@ def test_a_conversation_that_never_reconnected_says_nothing_of_it() -> None:
 
 # Whatever comes
 
-KINDS = sorted(
-    {*_HANDLERS, *BETA_NAMES, "input_audio_buffer.speech_started", "rate_limits.updated", "response.x.delta"}
-)
+KINDS = sorted({*HANDLERS, *BETA_NAMES, "input_audio_buffer.speech_started", "rate_limits.updated", "response.x.delta"})
 SENT = [
     "conversation.item.create",
     "conversation.item.truncate",

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 import langsmith_realtime
-from langsmith_realtime import SessionTracer, sender
+from langsmith_realtime import SessionTracer
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.delivery import sender
 from tests.talking import stored_trees
 
 pytestmark = pytest.mark.unmeasured
@@ -103,7 +104,8 @@ PRELUDE = """
 import asyncio, multiprocessing, os, signal, sys, time
 from contextlib import asynccontextmanager
 import langsmith_realtime
-from langsmith_realtime import SessionTracer, sender
+from langsmith_realtime import SessionTracer
+from langsmith_realtime.delivery import sender
 sender.LINGER = 60.0  # nothing is sent before somebody waits for it
 def talk(number=0):
     with SessionTracer() as tracer:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.drift import Origin, Pace, fitted
+from langsmith_realtime.core.audio.rates import Origin, Pace, fitted
 from tests.audio_kit import RATE, near, numbered, properties, tone
 
 pytestmark = pytest.mark.newest

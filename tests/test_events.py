@@ -10,7 +10,7 @@ import pytest
 from openai.types.realtime import ConversationItemCreateEvent, RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
-from langsmith_realtime.events import (
+from langsmith_realtime.core.protocol.events import (
     BETA_NAMES,
     Call,
     FrameError,

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from langsmith_realtime import journal, progress
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.journal import file as journal
+from langsmith_realtime.runtime import threads
 from tests.talking import stored_trees
 
 pytestmark = pytest.mark.unmeasured
@@ -31,9 +32,11 @@ tracer.record_user_audio(tone(1000, 0.1))
 STORE = """
 import io, sys, time
 import fsspec
-from langsmith_realtime import Recording, SessionTracer, process, progress, storage
+from langsmith_realtime import Recording, SessionTracer
+from langsmith_realtime.live import process
+from langsmith_realtime.recording import storage
 from langsmith_realtime.testing import tone
-process.EXIT_PATIENCE, progress.STEP_S, storage.PIECE_BYTES = 0.3, 0.6, 10_000
+process.EXIT_PATIENCE, storage.STEP_S, storage.PIECE_BYTES = 0.3, 0.6, 10_000
 class File(io.BytesIO):
     def write(self, data):
         time.sleep(TAKES)
@@ -107,7 +110,7 @@ def test_what_was_recorded_is_sent_before_the_process_ends(collector: Collector,
 #: From the end of the process on there are no new threads, as in Python 3.12.
 NO_MORE_THREADS = """
 import threading
-from langsmith_realtime import threads
+from langsmith_realtime.runtime import threads
 threads.NEEDS_SPARE = True
 def refuse(*_, **__):
     raise RuntimeError("can't create new thread at interpreter shutdown")
@@ -193,13 +196,13 @@ def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Coll
 
 
 def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
-    assert not progress.comes_on()
-    with progress.under_way(step_s=0.0) as step:
+    assert not threads.comes_on()
+    with threads.under_way(step_s=0.0) as step:
         step()
-        assert not progress.comes_on()
-        with progress.under_way():
-            assert progress.comes_on()
-    assert not progress.comes_on()
+        assert not threads.comes_on()
+        with threads.under_way():
+            assert threads.comes_on()
+    assert not threads.comes_on()
 
 
 def test_a_store_that_hangs_does_not_hold_the_process(collector: Collector, tmp_path: Path) -> None:

@@ -27,9 +27,15 @@ from langsmith import Client, run_trees
 from langsmith import client as langsmith_client
 from urllib3.util.retry import Retry
 
-from langsmith_realtime import SessionTracer, flush, guard, journal, lane, parents, root, sender
+from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector, Request
+from langsmith_realtime.delivery import langsmith_client as delivery_client
+from langsmith_realtime.delivery import retry_queue, sender
+from langsmith_realtime.delivery.operations import Operation
+from langsmith_realtime.journal import file as journal
+from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, Say, Script, Turn, tone
+from langsmith_realtime.trace.run_trees import nesting, root_run
 from tests.surfaces import SURFACES, After, Surface
 from tests.talking import Node, spanned, stored_trees
 from tests.test_matrix import (
@@ -139,7 +145,7 @@ def _all_at_once(stage: Stage) -> None:
 def _only_when_asked(stage: Stage) -> None:
     """Nothing is tried again but for who waits for it: no try is under way when the fault is mended."""
     for wait in ("FIRST_WAIT_S", "LONGEST_WAIT_S"):
-        stage.patch.setattr(lane, wait, 60.0)
+        stage.patch.setattr(retry_queue, wait, 60.0)
 
 
 def refusing_connections(stage: Stage) -> Iterator[None]:
@@ -182,13 +188,13 @@ def recording_refused(stage: Stage) -> Iterator[None]:
 
 def one_bad_run(stage: Stage) -> Iterator[None]:
     """A run breaks a rule of the server, and with it the request it is in."""
-    row = sender.row
+    row = delivery_client.row
 
-    def bad(operation: sender.Operation) -> dict[str, Any]:
+    def bad(operation: Operation) -> dict[str, Any]:
         fields = row(operation)
         return {**fields, "run_type": "chair"} if fields["name"] == BAD else fields
 
-    stage.patch.setattr(sender, "row", bad)
+    stage.patch.setattr("langsmith_realtime.delivery.sender.row", bad)
     stage.broken = ("run-type",)
     stage.comes_up()
     yield
@@ -231,7 +237,7 @@ def clock_set(by: float) -> Strike:
 
         def jump() -> None:
             clock.setattr(time, "time", lambda: true_time() + by)
-            for module in (root, parents):
+            for module in (root_run, nesting):
                 clock.setattr(module, "datetime", Jumped)
 
         stage.amid = jump
@@ -390,8 +396,8 @@ FAULTS = [
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
-    monkeypatch.setattr(lane, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(lane, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(retry_queue, "LONGEST_WAIT_S", 0.05)
     monkeypatch.setattr(sender, "LINGER", 0.01)
     with ExitStack() as opened, monkeypatch.context() as patch:
         yield Stage(patch, opened, caplog)

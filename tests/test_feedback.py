@@ -13,9 +13,9 @@ from langsmith import Client, RunTree
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.feedback import Feedback, FeedbackSender
-from langsmith_realtime.numbers import SCORES
-from langsmith_realtime.options import Options
+from langsmith_realtime.core.conversation.metrics import SCORES
+from langsmith_realtime.delivery.feedback import Feedback, FeedbackSender
+from langsmith_realtime.options.tracing import Options
 from tests.talking import stored_trees, the_tree
 
 USAGE = {

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.formats import PCM16, Decoder, Format, Sound, named
+from langsmith_realtime.core.protocol.audio_formats import PCM16, Decoder, Format, Sound, named
 from tests.audio_kit import pieces, properties
 
 pytestmark = pytest.mark.newest

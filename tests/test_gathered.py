@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.audio.formats import PCM16, Format, Sound
-from langsmith_realtime.audio.tracks import Tracks
-from langsmith_realtime.gathered import Gathering
+from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.protocol.audio_formats import PCM16, Format, Sound
+from langsmith_realtime.live.coalescing import Gathering
 
 pytestmark = pytest.mark.newest  # no version matters to it
 

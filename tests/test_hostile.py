@@ -19,21 +19,24 @@ from hypothesis import strategies as st
 from langsmith import Client
 from pydantic import BaseModel
 
-from langsmith_realtime import SessionTracer, flush, guard, wrap_realtime
-from langsmith_realtime.calls import HELD, Calls
+from langsmith_realtime import SessionTracer, flush, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.conversation import _HANDLERS, Conversation
-from langsmith_realtime.events import Call, FrameError, parse
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.happenings import EventRun
-from langsmith_realtime.options import Options
-from langsmith_realtime.parents import ParentRun
-from langsmith_realtime.plain import AGAIN, MAX_MEMBERS, TOO_DEEP, TOO_MANY, fitted, plain
-from langsmith_realtime.root import begin
-from langsmith_realtime.runs import PAYLOAD_BYTES, Runs
-from langsmith_realtime.sender import Operation, Sender, row
-from langsmith_realtime.session import Session
+from langsmith_realtime.core.conversation.conversation import HANDLERS, Conversation
+from langsmith_realtime.core.conversation.run_data import EventRun
+from langsmith_realtime.core.conversation.tool_calls import HELD, Calls
+from langsmith_realtime.core.payloads.json_values import AGAIN, MAX_MEMBERS, TOO_DEEP, TOO_MANY, fitted, plain
+from langsmith_realtime.core.protocol.events import Call, FrameError, parse
+from langsmith_realtime.delivery.langsmith_client import row
+from langsmith_realtime.delivery.operations import Operation
+from langsmith_realtime.delivery.sender import Sender
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.runtime import guard
+from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import RealtimeServer, Script
+from langsmith_realtime.trace.langsmith_runs import PAYLOAD_BYTES, Runs
+from langsmith_realtime.trace.run_trees.nesting import ParentRun
+from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.session import Session
 from tests.fuzz.frames import (
     CLIENT_TYPES,
     SERVER_TYPES,
@@ -414,8 +417,8 @@ def test_an_event_whose_meaning_cannot_be_worked_out_is_still_a_run(
     def fail(*_: object, **__: object) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setitem(_HANDLERS, "response.done", fail)
-    monkeypatch.setitem(_HANDLERS, "response.created", fail)
+    monkeypatch.setitem(HANDLERS, "response.done", fail)
+    monkeypatch.setitem(HANDLERS, "response.created", fail)
     run = lone(tracing, {"type": "response.done", "response": {"id": "resp_1"}})
     assert run.run.inputs["event"]["response"] == {"id": "resp_1"}
     monkeypatch.setattr(Conversation, "_delta", fail)

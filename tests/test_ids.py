@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.ids import microseconds_of, segment, start_of, time_of, uuid7
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, start_of, time_of, uuid7
 
 MOMENTS = st.integers(min_value=0, max_value=4_000_000_000_000_000)  # µs, until 2096
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime import guard, inbox
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.inbox import Chunk, Inbox, Load
+from langsmith_realtime.live import bounded_queue
+from langsmith_realtime.live.bounded_queue import Chunk, Inbox, Load
+from langsmith_realtime.runtime import guard
+from langsmith_realtime.runtime.guard import Guard
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -90,15 +91,15 @@ def test_what_is_put_meanwhile_is_for_the_next_time() -> None:
 def test_many_chunks_are_as_much_work_as_anything_else() -> None:
     one = Conversation()
     one.inbox.put(one.note, "spoke")
-    for _ in range(2 * inbox.CHUNKS + 1):
+    for _ in range(2 * bounded_queue.CHUNKS + 1):
         one.chunk("chunk")
     one.empty()
-    assert len(one.done) == 2 * inbox.CHUNKS + 2
+    assert len(one.done) == 2 * bounded_queue.CHUNKS + 2
     assert one.pauses == 4
 
 
 def test_large_chunks_are_not_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "CHUNKS_BYTES", 8)
+    monkeypatch.setattr(bounded_queue, "CHUNKS_BYTES", 8)
     one = Conversation()
     for _ in range(5):
         one.chunk("AAAA")
@@ -152,9 +153,9 @@ def test_what_fails_costs_only_itself() -> None:
 def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     load = Load()
     one, other = Conversation(load), Conversation(load)
-    monkeypatch.setattr(inbox, "AUDIO_LIMIT", 2)
-    monkeypatch.setattr(inbox, "STRUCTURE_LIMIT", 3)
-    monkeypatch.setattr(inbox, "LIMIT", 3)
+    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 2)
+    monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 3)
+    monkeypatch.setattr(bounded_queue, "LIMIT", 3)
     assert one.chunk("chunk")
     assert other.inbox.put_audio(6_400, other.note, "sound")
     assert not one.chunk("chunk")
@@ -171,7 +172,7 @@ def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) 
 
 def test_bytes_of_sound_that_wait_are_counted_until_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Conversation()
-    monkeypatch.setattr(inbox, "AUDIO_BYTES", 10)
+    monkeypatch.setattr(bounded_queue, "AUDIO_BYTES", 10)
     assert one.chunk("0123456789")
     assert not one.chunk("0")
     assert not one.inbox.put_audio(1, one.note, "sound")

@@ -11,8 +11,8 @@ import pytest
 from langsmith import Client
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.ids import segment, time_of, uuid7
-from langsmith_realtime.ingest import multipart_ingest
+from langsmith_realtime.delivery.multipart import multipart_ingest
+from langsmith_realtime.trace.run_trees.run_ids import segment, time_of, uuid7
 
 
 @pytest.fixture

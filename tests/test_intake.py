@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime import guard, inbox
-from langsmith_realtime.audio.formats import PCM16, Format
-from langsmith_realtime.events import APPEND
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.inbox import Chunk, Inbox, Load
-from langsmith_realtime.intake import Intake
-from langsmith_realtime.parents import ParentRun
+from langsmith_realtime.core.protocol.audio_formats import PCM16, Format
+from langsmith_realtime.core.protocol.events import APPEND
+from langsmith_realtime.live import bounded_queue
+from langsmith_realtime.live.bounded_queue import Chunk, Inbox, Intake, Load
+from langsmith_realtime.runtime import guard
+from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.trace.run_trees.nesting import ParentRun
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -71,8 +71,8 @@ def told() -> Told:
 def test_events_there_is_no_room_for_are_counted_and_what_insists_is_taken(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "STRUCTURE_LIMIT", 1)
-    monkeypatch.setattr(inbox, "LIMIT", 2)
+    monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 1)
+    monkeypatch.setattr(bounded_queue, "LIMIT", 2)
     told.intake.event(told.note, "first", light=True)
     assert told.intake.is_crowded
     told.intake.event(told.note, "light", light=True)
@@ -88,7 +88,7 @@ def test_a_chunk_that_is_dropped_is_silent_before_whatever_comes_next(
     told: Told, monkeypatch: pytest.MonkeyPatch, is_text: bool
 ) -> None:
     chunk = TEXT if is_text else LOUD
-    monkeypatch.setattr(inbox, "AUDIO_LIMIT", 1)
+    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 1)
     told.intake.chunk(told.client_frame, chunk, 1.0, is_text)
     told.intake.chunk(told.client_frame, chunk, 1.02, is_text)
     told.intake.event(told.note, "next")
@@ -98,7 +98,7 @@ def test_a_chunk_that_is_dropped_is_silent_before_whatever_comes_next(
 
 
 def test_the_next_chunk_brings_the_silence_along(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "AUDIO_LIMIT", 1)
+    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 1)
     told.intake.chunk(told.client_frame, LOUD, 1.0, False)
     told.intake.chunk(told.client_frame, LOUD, 1.02, False)
     assert told.work() == [("chunk", LOUD, 1.0, False)]
@@ -115,7 +115,7 @@ def test_who_cannot_tell_what_is_lost_costs_nobody_anything(told: Told, monkeypa
     def fails(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(inbox, "AUDIO_LIMIT", 0)
+    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 0)
     told.intake.audio(960, fails, told.note, "sound")
     assert told.work() == []
     assert told.intake.dropped["dropped_audio_chunks"] == 1

@@ -16,32 +16,23 @@ from langsmith import Client
 from langsmith.anonymizer import create_anonymizer
 
 from langsmith_realtime import SessionTracer, flush
-from langsmith_realtime.audio.tracks import AGENT, USER
-from langsmith_realtime.blanks import Blanks
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.events import parse
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.journal import (
-    KEPT,
-    LINES,
-    ROOT_CREATE,
-    ROOT_UPDATE,
-    SOUND,
-    Journal,
-    JournalError,
-    Story,
-    is_free,
-    state_directory,
-)
-from langsmith_realtime.journaled import JournaledSession
-from langsmith_realtime.kept import Keeping, give_audio, take_audio
-from langsmith_realtime.lane import LONGEST_WAIT_S, Lane
-from langsmith_realtime.privacy import Privacy, Redact
-from langsmith_realtime.retention import BYTES_VARIABLE, DAYS_VARIABLE, folders, tidy
-from langsmith_realtime.scrub import REMOVED
-from langsmith_realtime.session import Session
+from langsmith_realtime.core.payloads.json_values import Redact
+from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, REMOVED
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.core.protocol.events import parse
+from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
+from langsmith_realtime.delivery.retry_queue import LONGEST_WAIT_S, Lane
+from langsmith_realtime.journal.file import KEPT, LINES, SOUND, Journal, is_free, state_directory
+from langsmith_realtime.journal.masking import Keeping, give_audio, take_audio
+from langsmith_realtime.journal.replay import JournalError, Story
+from langsmith_realtime.journal.retention import BYTES_VARIABLE, DAYS_VARIABLE, folders, tidy
+from langsmith_realtime.journal.silenced_audio import Blanks
+from langsmith_realtime.journal.writer import JournaledSession
+from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
-from langsmith_realtime.words import NOT_KEPT
+from langsmith_realtime.trace.privacy import Privacy
+from langsmith_realtime.trace.session import Session
 from tests.talking import the_tree
 
 pytestmark = pytest.mark.newest
@@ -73,7 +64,7 @@ def open_files() -> int:
 
 
 def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langsmith_realtime.journal.OPEN_SOUNDS", 2)
+    monkeypatch.setattr("langsmith_realtime.journal.file.OPEN_SOUNDS", 2)
     before = open_files()
     journals = [begun(tmp_path, f"{NAME[:-1]}{number}") for number in range(4)]
     for _ in range(2):

@@ -15,10 +15,12 @@ from uuid import uuid4
 import pytest
 from langsmith import Client, get_current_run_tree, run_trees, traceable
 
-from langsmith_realtime import Keep, Recording, SessionTracer, flush, guard, holding
+from langsmith_realtime import Keep, Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal import state_directory
-from langsmith_realtime.recovery import Fate, recover
+from langsmith_realtime.delivery import tail_sampling
+from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.recovery import Fate, recover
+from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from tests.talking import stored_trees, the_tree, trees
 
@@ -174,7 +176,7 @@ DIES = """
 import os, sys
 from langsmith import Client
 from langsmith_realtime import Keep, SessionTracer, flush
-from langsmith_realtime.journal import state_directory
+from langsmith_realtime.journal.file import state_directory
 tracer = SessionTracer(client=Client(api_url=sys.argv[1], api_key="k"), enabled=True, keep=Keep())
 tracer.server_event({"type": "error", "event_id": "event_0", "error": {"message": "no"}})
 flush(10)
@@ -253,7 +255,7 @@ def test_a_call_of_the_callers_that_fails_when_it_is_made_good_is_reported(
 def test_beyond_a_size_the_oldest_events_are_left_out_but_not_what_has_children(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holding, "HELD_BYTES", 100_000)
+    monkeypatch.setattr(tail_sampling, "HELD_BYTES", 100_000)
     tracer = SessionTracer(keep=Keep(errors=True))
     with tracer:
         tracer.server_event(event(0))
@@ -276,7 +278,7 @@ def test_beyond_a_size_the_oldest_events_are_left_out_but_not_what_has_children(
 def test_a_conversation_that_is_still_too_large_is_kept(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(holding, "HELD_BYTES", 20_000)
+    monkeypatch.setattr(tail_sampling, "HELD_BYTES", 20_000)
     tracer = SessionTracer(keep=Keep())
     with caplog.at_level(logging.WARNING), tracer:
         for number in range(10):

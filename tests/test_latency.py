@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langsmith_realtime.audio.formats import Samples
+from langsmith_realtime.core.protocol.audio_formats import Samples
 from tests.audio_kit import RATE, tone, wire
 from tests.driven import Driven
 

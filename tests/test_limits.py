@@ -13,17 +13,19 @@ from uuid import uuid4
 import pytest
 from langsmith import Client, traceable
 
-from langsmith_realtime import SessionTracer, flush, limits
-from langsmith_realtime.assembly import assemble
+from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.feedback import FeedbackSender
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.ids import microseconds_of
-from langsmith_realtime.limits import Census, Lack, Weight, weight_of
-from langsmith_realtime.options import Options
-from langsmith_realtime.process import process
-from langsmith_realtime.root import begin
-from langsmith_realtime.sender import Operation, Sender
+from langsmith_realtime.delivery.feedback import FeedbackSender
+from langsmith_realtime.delivery.operations import Lack, Operation
+from langsmith_realtime.delivery.sender import Sender
+from langsmith_realtime.live.process import process
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.trace.run_trees import run_limits
+from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
+from langsmith_realtime.trace.run_trees.run_limits import Census, Weight, weight_of
+from langsmith_realtime.trace.session import assemble
 from tests.talking import the_tree, trees
 
 
@@ -72,9 +74,9 @@ def failed(number: int) -> dict[str, Any]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that a test reaches."""
-    monkeypatch.setattr(limits, "STRUCTURE_UNTIL", 10)
-    monkeypatch.setattr(limits, "EVENTS_UNTIL", 14)
-    monkeypatch.setattr(limits, "RUNS", 40)
+    monkeypatch.setattr(run_limits, "STRUCTURE_UNTIL", 10)
+    monkeypatch.setattr(run_limits, "EVENTS_UNTIL", 14)
+    monkeypatch.setattr(run_limits, "RUNS", 40)
 
 
 @contextmanager
@@ -122,7 +124,7 @@ def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> 
     census, parent = Census(), uuid4()
     while census.admits(uuid4(), Weight.CORE):
         pass
-    assert census.count == limits.RUNS
+    assert census.count == run_limits.RUNS
     assert not census.admits(parent, Weight.STRUCTURE)
     assert census.child_below(parent)
     assert not census.bring_back(parent)
@@ -157,7 +159,7 @@ def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: Non
 
 @pytest.mark.newest
 def test_what_has_children_is_remembered_while_it_may_matter(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "REMEMBERED", 3)
+    monkeypatch.setattr(run_limits, "REMEMBERED", 3)
     census, parents = Census(), [uuid4() for _ in range(5)]
     for parent in parents:
         assert not census.child_below(parent)
@@ -259,7 +261,9 @@ def test_the_callers_own_runs_count_too(tracing: Collector) -> None:
 @pytest.mark.newest
 def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit in ("STRUCTURE_UNTIL", "EVENTS_UNTIL", "RUNS"):
-        monkeypatch.setattr(limits, limit, getattr(limits, limit) // 10)  # a tenth of all takes a tenth of the time
+        monkeypatch.setattr(
+            run_limits, limit, getattr(run_limits, limit) // 10
+        )  # a tenth of all takes a tenth of the time
 
     class Kept(Sender):
         def __init__(self) -> None:
@@ -297,8 +301,8 @@ def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatc
     session.closed(t, None, {})
     creates = [operation.run for operation in sender.operations if not operation.update]
     names = Counter(run.name for run in creates)
-    assert len({run.id for run in creates}) == len(creates) <= limits.RUNS
-    assert len(creates) > limits.EVENTS_UNTIL
+    assert len({run.id for run in creates}) == len(creates) <= run_limits.RUNS
+    assert len(creates) > run_limits.EVENTS_UNTIL
     assert names["model"] == names["weather"] == names["response.created"] == names["response.done"] == 42
     assert names["error"] > 300
     assert {run.parent_run_id for run in creates} <= {run.id for run in creates} | {None}

@@ -9,10 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from langsmith_realtime import SessionTracer, flush, guard, sender
+from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.worker import Worker
+from langsmith_realtime.delivery import langsmith_client
+from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.runtime import guard
+from langsmith_realtime.runtime.guard import Guard
 from tests.talking import the_tree
 
 
@@ -60,12 +62,12 @@ def test_runs_after_some_that_could_not_be_sent_are_sent(
     def fails(_: object) -> dict[str, object]:
         raise UnwrittenError
 
-    made = sender.row
-    monkeypatch.setattr(sender, "row", fails)
+    made = langsmith_client.row
+    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", fails)
     SessionTracer(journal=False).close()
     assert not flush(10)
     assert [message for message in refused if message.startswith("sending")]
-    monkeypatch.setattr(sender, "row", made)
+    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", made)
     SessionTracer(journal=False).close()
     assert flush(10)
     assert the_tree(tracing).run.status == "success"

@@ -14,15 +14,16 @@ import pytest
 import soundfile
 
 from langsmith_realtime import Recording
-from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
-from langsmith_realtime.conversation import Conversation
-from langsmith_realtime.events import parse
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.recorder import Recorded, Recorder
+from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.conversation.conversation import Conversation
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.core.protocol.events import parse
+from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.runtime.guard import Guard
 from tests.audio_kit import RATE, Take, wire
 
 if TYPE_CHECKING:
-    from langsmith_realtime.audio.formats import Samples
+    from langsmith_realtime.core.protocol.audio_formats import Samples
 
 pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]
 

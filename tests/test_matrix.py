@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime import flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.scrub import scrub
+from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.testing import (
     Call,
     Close,
@@ -37,7 +37,7 @@ from langsmith_realtime.testing import (
     speech_like,
     tone,
 )
-from langsmith_realtime.testing.formats import audio_format
+from langsmith_realtime.testing.state.formats import audio_format
 from tests.surfaces import SURFACES, After, Client, Frame, Part, Surface, ended
 from tests.talking import Node, spanned, tracing_to
 

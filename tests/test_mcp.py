@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.happenings import ToolRun
-from langsmith_realtime.items import Item
-from langsmith_realtime.mcp import McpCalls
+from langsmith_realtime.core.conversation.run_data import ToolRun
+from langsmith_realtime.core.conversation.tool_calls import McpCalls
+from langsmith_realtime.core.protocol.items import Item
 
 FIELDS = {"name": "buy", "arguments": '{"x": 1}', "server_label": "shop"}
 ARGUMENTS, WORKING = "response.mcp_call_arguments.done", "response.mcp_call.in_progress"

@@ -12,9 +12,10 @@ import pytest
 import soundfile
 from langsmith import Client, RunTree, tracing_context, utils
 
-from langsmith_realtime import Recording, SessionTracer, flush, options
-from langsmith_realtime.audio.formats import Format
-from langsmith_realtime.options import Options
+from langsmith_realtime import Recording, SessionTracer, flush
+from langsmith_realtime.core.protocol.audio_formats import Format
+from langsmith_realtime.options import tracing as options
+from langsmith_realtime.options.tracing import Options
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,20 +17,22 @@ import pytest
 import soundfile
 from langsmith import Client
 
-from langsmith_realtime import Recording, SessionTracer, flush, inbox, lane
-from langsmith_realtime.assembly import assemble
+from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.feedback import FeedbackSender
-from langsmith_realtime.gaps import Gaps, fill_before
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.lane import Lane
-from langsmith_realtime.options import Options
-from langsmith_realtime.process import process
-from langsmith_realtime.purse import Purse
-from langsmith_realtime.root import begin
-from langsmith_realtime.sender import Operation, Sender
-from langsmith_realtime.session import Session
+from langsmith_realtime.delivery import retry_queue
+from langsmith_realtime.delivery.feedback import FeedbackSender
+from langsmith_realtime.delivery.operations import Operation
+from langsmith_realtime.delivery.retry_queue import Lane
+from langsmith_realtime.delivery.sender import Sender
+from langsmith_realtime.journal.masking import Purse
+from langsmith_realtime.live import bounded_queue
+from langsmith_realtime.live.dropped_audio import Gaps, fill_before
+from langsmith_realtime.live.process import process
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
+from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.session import Session, assemble
 from tests.audio_kit import RATE, numbered
 from tests.talking import stored_trees, the_tree
 
@@ -239,7 +241,7 @@ def test_the_agents_sound_goes_before_events_and_its_length_is_known(
     with tracer:
         tracer.server_event(begins)
         assert flush(10)
-        monkeypatch.setattr(inbox, limit, value)
+        monkeypatch.setattr(bounded_queue, limit, value)
         with paused():
             for _ in range(10):
                 tracer.server_event(delta(b"\1\1" * (RATE // 10)))
@@ -256,8 +258,8 @@ def test_what_only_says_that_it_arrived_goes_before_responses_and_the_end_is_nev
 ) -> None:
     tracer = SessionTracer()
     words = {"type": "response.output_audio_transcript.delta", "response_id": "resp_1", "item_id": "item_1"}
-    monkeypatch.setattr(inbox, "STRUCTURE_LIMIT", 5)
-    monkeypatch.setattr(inbox, "LIMIT", 20)
+    monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 5)
+    monkeypatch.setattr(bounded_queue, "LIMIT", 20)
     with paused():
         for number in range(10):
             tracer.server_event(item(number))
@@ -286,7 +288,7 @@ def test_what_is_to_be_silent_is_however_much_waits(
         tracer.record_user_audio(tone(440, 0.5), at=time.monotonic())
         assert flush(10)
         with paused():
-            monkeypatch.setattr(inbox, "LIMIT", 0)
+            monkeypatch.setattr(bounded_queue, "LIMIT", 0)
             tracer.silence(since=time.monotonic() - 10, until=time.monotonic() + 10)
         monkeypatch.undo()
     the_tree(tracing)
@@ -374,7 +376,7 @@ def test_what_waits_is_bounded_and_loses_only_what_a_trace_can_do_without(
 ) -> None:
     tracer = SessionTracer(journal=journal)
     assert flush(10)
-    monkeypatch.setattr(lane, "WAITING_LIMIT", 25)
+    monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 25)
     slow(tracing, 0.8, 1)
     tracer.server_event(response(0)[0])
     # Until that is under way, all that follows would go with it.
@@ -400,9 +402,9 @@ def test_what_waits_is_bounded_and_loses_only_what_a_trace_can_do_without(
 
 @pytest.mark.newest
 def test_what_goes_is_the_oldest_and_counts_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "WAITING_LIMIT", 10)
-    monkeypatch.setattr(lane, "WAITING_BYTES", 1_000)
-    monkeypatch.setattr(lane, "PATIENCE", 2)
+    monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 10)
+    monkeypatch.setattr(retry_queue, "WAITING_BYTES", 1_000)
+    monkeypatch.setattr(retry_queue, "PATIENCE", 2)
     waits = Lane[int](abs)
     for size in (1, 2, 3):
         waits.put(size)

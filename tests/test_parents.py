@@ -14,13 +14,12 @@ from collections.abc import Callable
 import pytest
 from langsmith import RunTree
 
-from langsmith_realtime import parents
-from langsmith_realtime.family import Family
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.ids import microseconds_of, start_of
-from langsmith_realtime.options import Options
-from langsmith_realtime.parents import ParentRun, Unmade
-from langsmith_realtime.root import begin
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.trace.run_trees import nesting
+from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun, Unmade
+from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of
 
 pytestmark = pytest.mark.usefixtures("tracing")
 
@@ -88,7 +87,7 @@ def test_two_who_look_at_once_see_the_same(family: Family) -> None:
 
 def test_a_child_process_may_look_whoever_looked_when_it_was_forked(family: Family) -> None:
     run = an_event(family)
-    with parents._looking, warnings.catch_warnings():
+    with nesting._looking, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
         child = os.fork()
         if not child:

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio import playback as module
-from langsmith_realtime.audio.layout import SLACK
-from langsmith_realtime.audio.playback import Cut, Playback
+from langsmith_realtime.core.audio.agent import playback as module
+from langsmith_realtime.core.audio.agent.playback import Cut, Playback
+from langsmith_realtime.core.audio.agent.playback_queue import SLACK
 from tests.audio_kit import RATE, laid_out, near, numbered, properties, stretches, tone
 
 if TYPE_CHECKING:
-    from langsmith_realtime.audio.formats import Samples
+    from langsmith_realtime.core.protocol.audio_formats import Samples
 
 pytestmark = pytest.mark.newest
 DELTA = 4800  # 200 ms

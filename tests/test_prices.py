@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime import Price
-from langsmith_realtime.options import Options
-from langsmith_realtime.prices import PRICES, estimated_cost, price_of, table
-from langsmith_realtime.usage import charges_of_response, charges_of_transcription
+from langsmith_realtime.core.protocol.prices import PRICES, estimated_cost, price_of, table
+from langsmith_realtime.core.protocol.usage import charges_of_response, charges_of_transcription
+from langsmith_realtime.options.tracing import Options
 from tests.driven import Driven
 
 pytestmark = pytest.mark.newest

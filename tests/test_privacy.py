@@ -14,15 +14,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from langsmith import Client
 
-from langsmith_realtime import SessionTracer, flush, guard, kept, privacy
-from langsmith_realtime.audio.tracks import AGENT, USER
-from langsmith_realtime.happenings import Failure
-from langsmith_realtime.journal import state_directory
-from langsmith_realtime.kept import Keeping
-from langsmith_realtime.privacy import Privacy, RedactionError, hidden_sides
-from langsmith_realtime.purse import Purse
+from langsmith_realtime import SessionTracer, flush
+from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.delivery.langsmith_client import hidden_sides
+from langsmith_realtime.journal import masking
+from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.masking import Keeping, Purse
+from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
-from langsmith_realtime.words import NOT_KEPT, of_event
+from langsmith_realtime.trace import privacy
+from langsmith_realtime.trace.privacy import Privacy, RedactionError
+from langsmith_realtime.trace.redaction import of_event
 from tests.talking import stored_trees, the_tree
 
 if TYPE_CHECKING:
@@ -488,7 +492,7 @@ def test_a_function_of_the_applications_that_takes_long_is_told_once(
 def test_time_that_masking_took_is_missed_by_nobody_without_masking(monkeypatch: pytest.MonkeyPatch) -> None:
     purse = Purse(0.5, 1.0)
     purse.spend(1e9)
-    monkeypatch.setattr(kept, "_all_masking", purse)
+    monkeypatch.setattr(masking, "_all_masking", purse)
     asking = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, hide_inputs=redacted)
     asks_nobody = Client(api_url="http://127.0.0.1:9", api_key="k", info={})
     assert Keeping(asking, Privacy()).metadata({"thread_id": "1"}) == {}

@@ -9,8 +9,8 @@ import pytest
 
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.process import Process, process
+from langsmith_realtime.live.process import Process, process
+from langsmith_realtime.runtime.guard import Guard
 from tests.talking import the_tree
 
 

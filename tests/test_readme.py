@@ -17,10 +17,10 @@ import pytest
 
 import langsmith_realtime
 from langsmith_realtime import SessionTracer, wrap_realtime
+from langsmith_realtime.adapters.openai_client import ADDED
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.options import Options, TracingOptions
+from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.testing import Close, RealtimeServer, Say, Script, Turn
-from langsmith_realtime.wrap import _ADDED
 from tests.talking import async_client, sync_client, trees
 
 ROOT = Path(__file__).parents[1]
@@ -178,5 +178,5 @@ def test_everything_langsmiths_own_wrapper_takes_is_taken() -> None:
 
 
 def test_a_wrapped_connection_and_a_tracer_offer_the_same() -> None:
-    for name in _ADDED:
+    for name in ADDED:
         assert callable(getattr(SessionTracer, name))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.happenings import EventRun, ModelRun, ToolRun
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, ToolRun
 from tests.driven import Driven
 from tests.talking import recordings, server_events, spanned
 

@@ -17,11 +17,11 @@ import soundfile
 from fsspec.implementations.memory import MemoryFileSystem
 
 from langsmith_realtime import Recording, SessionTracer, flush
-from langsmith_realtime.audio.compressed import PIECE_S
-from langsmith_realtime.audio.timeline import Write
-from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.recorder import Recorded, Recorder
+from langsmith_realtime.core.audio.writes import ChannelWrite, Write
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.recording.encoder import PIECE_S
+from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import speech_like, tone
 from tests.audio_kit import numbered
 from tests.sound import correlation
@@ -30,8 +30,8 @@ from tests.talking import the_tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from langsmith_realtime.audio.formats import Samples
     from langsmith_realtime.collector import Collector
+    from langsmith_realtime.core.protocol.audio_formats import Samples
 
 RATE = 8_000
 SPEECH = np.frombuffer(speech_like("It is sunny in Paris today.", 2.0), dtype="<i2").astype(np.int16)
@@ -238,7 +238,7 @@ def test_a_form_that_cannot_be_made_costs_the_attachment_alone(tmp_path: Path) -
 
 
 def _forget_failures() -> None:
-    from langsmith_realtime import guard  # noqa: PLC0415 - only here is a failure wanted
+    from langsmith_realtime.runtime import guard  # noqa: PLC0415 - only here is a failure wanted
 
     guard.failures.clear()
 

@@ -15,9 +15,10 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.recording import HEADER_BYTES, Recording, Wav, private_directory
-from langsmith_realtime.audio.timeline import Write, silence
-from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite
+from langsmith_realtime.core.audio.writes import ChannelWrite, Write, silence
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.options.recording import Recording
+from langsmith_realtime.recording.wav import HEADER_BYTES, Wav, private_directory
 from tests.audio_kit import numbered, properties, read_wav
 
 

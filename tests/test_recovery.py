@@ -19,11 +19,16 @@ from typing import Any
 import pytest
 from langsmith import Client, traceable
 
-from langsmith_realtime import Price, Recording, SessionTracer, flush, journal, lane, recovery, threads, wrap_realtime
-from langsmith_realtime.cli import main
+from langsmith_realtime import Price, Recording, SessionTracer, flush, wrap_realtime
+from langsmith_realtime.cli.main import main
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal import KEPT, LINES, SOUND, Story, state_directory
-from langsmith_realtime.recovery import DIED, Fate, recover
+from langsmith_realtime.delivery import retry_queue
+from langsmith_realtime.journal import file as journal
+from langsmith_realtime.journal import recovery
+from langsmith_realtime.journal.file import KEPT, LINES, SOUND, state_directory
+from langsmith_realtime.journal.recovery import DIED, Fate, recover
+from langsmith_realtime.journal.replay import Story
+from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests.talking import Node, async_client, stored_trees, the_tree, trees
 
@@ -474,7 +479,7 @@ def test_of_two_that_recover_only_one_does(collector: Collector) -> None:
         folder = undelivered(first, *({**CREATED, "event_id": f"event_{number}"} for number in range(300)))
         text = (folder / LINES).read_text()
     (folder / LINES).write_text(text.replace(first.url, collector.url))
-    code = "from langsmith_realtime.cli import main; import sys; sys.exit(main(['recover']))"
+    code = "from langsmith_realtime.cli.main import main; import sys; sys.exit(main(['recover']))"
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment(collector.url), stdout=subprocess.PIPE)
         for _ in range(2)
@@ -687,8 +692,8 @@ def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_proce
     recovery_ended()  # nobody looks for a while
     collector.respond_with(503, times=6)
     with monkeypatch.context() as narrow:
-        narrow.setattr(lane, "WAITING_LIMIT", 10)
-        narrow.setattr(lane, "PATIENCE", 1)
+        narrow.setattr(retry_queue, "WAITING_LIMIT", 10)
+        narrow.setattr(retry_queue, "PATIENCE", 1)
         for _ in range(4):
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):

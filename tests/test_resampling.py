@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.formats import PCM16, Decoder, Format, Samples
-from langsmith_realtime.audio.resampling import DelayLine
+from langsmith_realtime.core.audio.rates import DelayLine
+from langsmith_realtime.core.protocol.audio_formats import PCM16, Decoder, Format, Samples
 from tests.audio_kit import numbered, pieces, properties, tone
 
 pytestmark = pytest.mark.newest

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.happenings import Failure
-from langsmith_realtime.items import Items
-from langsmith_realtime.responses import Outcome, Response, error_text, model_run, outcome_of
-from langsmith_realtime.turns import Moment, Speech
+from langsmith_realtime.core.conversation.responses import Outcome, Response, model_run, outcome_of
+from langsmith_realtime.core.conversation.user_turns import Moment, Speech
+from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.protocol.events import error_text
+from langsmith_realtime.core.protocol.items import Items
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import pytest
 from langsmith import Client, traceable, tracing_context
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime import Recording, SessionTracer, flush, sampling, wrap_realtime
+from langsmith_realtime import Recording, SessionTracer, flush, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.process import process
+from langsmith_realtime.delivery import sampling
+from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import RealtimeServer, tone
 from tests.talking import async_client, stored_trees, tracing_to
 

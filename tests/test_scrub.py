@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from langsmith_realtime.plain import MAX_DEPTH
-from langsmith_realtime.scrub import REMOVED, scrub, scrub_message
+from langsmith_realtime.core.payloads.json_values import MAX_DEPTH
+from langsmith_realtime.core.payloads.scrubbing import REMOVED, scrub, scrub_message
 from tests.talking import recordings
 
 KEY = "sk-proj-" + "aB3" * 20

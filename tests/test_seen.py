@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from langsmith_realtime.seen import KEPT, KEPT_BYTES, REMEMBERED, Seen
+from langsmith_realtime.live.duplicates import KEPT, KEPT_BYTES, REMEMBERED, Seen
 
 pytestmark = pytest.mark.newest  # no version matters to it
 

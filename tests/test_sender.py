@@ -18,12 +18,15 @@ import pytest
 import soundfile
 from langsmith import Client
 
-from langsmith_realtime import Recording, SessionTracer, flush, sender, threads
+from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.journal import state_directory
-from langsmith_realtime.process import process
-from langsmith_realtime.sender import Sender
+from langsmith_realtime.delivery import langsmith_client, sender
+from langsmith_realtime.delivery.operations import Operation
+from langsmith_realtime.delivery.sender import Sender
+from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.live.process import process
+from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 from tests.talking import stored_trees, the_tree, trees
 
@@ -62,13 +65,13 @@ def test_one_bad_run_does_not_cost_the_others(tracing: Collector) -> None:
 def test_the_root_says_how_many_runs_the_server_refused(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, journal: bool
 ) -> None:
-    made = sender.row
+    made = langsmith_client.row
 
-    def bad(operation: sender.Operation) -> dict[str, Any]:
+    def bad(operation: Operation) -> dict[str, Any]:
         fields = made(operation)
         return {**fields, "run_type": "chair"} if fields["name"] == "rate_limits.updated" else fields
 
-    monkeypatch.setattr(sender, "row", bad)
+    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", bad)
     with SessionTracer(journal=journal) as tracer:
         for number, name in enumerate(("session.created", "rate_limits.updated", "rate_limits.updated")):
             tracer.server_event({"type": name, "event_id": f"event_{number}"})

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.audio.formats import Format
-from langsmith_realtime.setup import Setup
+from langsmith_realtime.core.protocol.audio_formats import Format
+from langsmith_realtime.core.protocol.session_config import Setup
 
 GA = {
     "id": "sess_1",

@@ -13,20 +13,21 @@ import pytest
 import soundfile
 from langsmith import Client
 
-from langsmith_realtime import Recording, SessionTracer, flush, guard
-from langsmith_realtime.audio.silences import Silences, asked
-from langsmith_realtime.audio.timeline import Write
-from langsmith_realtime.audio.tracks import AGENT, USER, ChannelWrite, Tracks
-from langsmith_realtime.conversation import Conversation
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.ids import microseconds_of
-from langsmith_realtime.options import Options
-from langsmith_realtime.recorder import Recorded, Recorder
-from langsmith_realtime.root import begin
-from langsmith_realtime.runs import Runs
-from langsmith_realtime.session import Session
-from langsmith_realtime.turns import Moment
-from langsmith_realtime.utterances import MARGIN, Utterances
+from langsmith_realtime import Recording, SessionTracer, flush
+from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.audio.writes import ChannelWrite, Write
+from langsmith_realtime.core.conversation.conversation import Conversation
+from langsmith_realtime.core.conversation.user_turns import MARGIN, Moment, Utterances
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.silencing import Silences, asked
+from langsmith_realtime.runtime import guard
+from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.trace.langsmith_runs import Runs
+from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
+from langsmith_realtime.trace.session import Session
 from tests.audio_kit import RATE, numbered, tone
 from tests.talking import the_tree
 
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from langsmith_realtime.audio.formats import Samples
     from langsmith_realtime.collector import Collector
-    from langsmith_realtime.sender import Operation
+    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.delivery.operations import Operation
 
 pytestmark = pytest.mark.newest
 

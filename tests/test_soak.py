@@ -14,8 +14,8 @@ import pytest
 from bench.soak import Footprint, soak
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal import state_directory
-from langsmith_realtime.process import process
+from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import tone
 from tests.talking import trees
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from langsmith_realtime import Recording, storage
+from langsmith_realtime import Recording
+from langsmith_realtime.core.payloads.scrubbing import public_url
+from langsmith_realtime.recording import storage
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ from langsmith_realtime import Recording, storage
     ],
 )
 def test_a_url_is_shown_without_what_lets_one_in(url: str, shown: str) -> None:
-    assert storage.public(url) == shown
+    assert public_url(url) == shown
 
 
 def test_a_file_is_put_into_the_folder_under_its_own_name(tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from langsmith_realtime.testing import RATE, Script, Turn, silence, speech_like, tone
-from langsmith_realtime.testing.errors import ClientError
-from langsmith_realtime.testing.formats import audio_format
-from langsmith_realtime.testing.input_audio import UNSPOKEN_MS, InputAudio, SpeechStarted
-from langsmith_realtime.testing.pacing import arguments_of, words_of
+from langsmith_realtime.testing.agent.pacing import arguments_of, words_of
+from langsmith_realtime.testing.state.formats import audio_format
+from langsmith_realtime.testing.state.wire import ClientError
+from langsmith_realtime.testing.user.input_audio import UNSPOKEN_MS, InputAudio, SpeechStarted
 
 
 def spectrum_peak(pcm: bytes, rate: int = RATE) -> float:

@@ -14,7 +14,6 @@ import json
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,8 +30,8 @@ from langsmith_realtime.testing import (
     silence,
     speech_like,
 )
+from tests.talking import RECORDINGS, recording_paths
 
-RECORDINGS = Path(os.environ.get("REALTIME_RECORDINGS", Path(__file__).parents[1] / "../shared/recordings"))
 NAMES = [
     "openai_ws-text_in_audio_out_turn",
     "openai_ws-audio_in_server_vad_turn",
@@ -192,4 +191,4 @@ def without_stated_differences(event: Event) -> Event:
 def test_every_recording_is_compared() -> None:
     if not os.environ.get("CI") and not RECORDINGS.exists():
         pytest.skip(f"no recordings at {RECORDINGS}")
-    assert sorted(NAMES) == sorted(path.stem for path in RECORDINGS.glob("*.jsonl"))
+    assert sorted(NAMES) == sorted(path.stem for path in recording_paths())

@@ -30,9 +30,9 @@ from langsmith_realtime.testing import (
     Turn,
     UserTranscript,
     load_script,
-    script_file,
     tone,
 )
+from langsmith_realtime.testing.script import script_file
 
 
 def loaded(tmp_path: Path, data: Any) -> Any:

@@ -36,9 +36,9 @@ from langsmith_realtime.testing import (
     speech_like,
     tone,
 )
-from langsmith_realtime.testing.replay import ReplaySession
+from langsmith_realtime.testing.session import ReplaySession
+from tests.talking import RECORDINGS, recording_paths
 
-RECORDINGS = Path(os.environ.get("REALTIME_RECORDINGS", Path(__file__).parents[1] / "../shared/recordings"))
 PUSH_TO_TALK: Any = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
 
 
@@ -388,7 +388,7 @@ def test_a_recording_can_be_a_file_and_must_have_the_right_shape(tmp_path: Path)
         Replay([{"dir": "up", "event": {}}])
 
 
-@pytest.mark.parametrize("path", sorted(RECORDINGS.glob("*.jsonl")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", recording_paths(), ids=lambda path: path.stem)
 def test_a_recording_is_replayed_through_the_real_client(path: Path) -> None:
     frames = Replay(path).frames
 
@@ -410,4 +410,4 @@ def test_a_recording_is_replayed_through_the_real_client(path: Path) -> None:
 def test_the_recordings_are_there_when_it_counts() -> None:
     if not os.environ.get("CI") and not RECORDINGS.exists():
         pytest.skip(f"no recordings at {RECORDINGS}")
-    assert list(RECORDINGS.glob("*.jsonl"))
+    assert recording_paths()

@@ -11,8 +11,8 @@ import pytest
 from websockets.sync.client import connect
 
 from langsmith_realtime.testing import Problem, RealtimeServer, WrongFramesError
-from langsmith_realtime.testing.client_events import CLIENT_EVENTS, problems_of
 from langsmith_realtime.testing.frame_log import MOST_PROBLEMS, FrameLog
+from langsmith_realtime.testing.state.client_events import CLIENT_EVENTS, problems_of
 from tests.talking import recordings
 
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}

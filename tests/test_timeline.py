@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.timeline import Microphone, Timed, Write
+from langsmith_realtime.core.audio.rates import Timed
+from langsmith_realtime.core.audio.user.microphone import Microphone
+from langsmith_realtime.core.audio.writes import Write
 from tests.audio_kit import RATE, laid_out, near, numbered, properties, stretches, tone
 
 if TYPE_CHECKING:

@@ -21,8 +21,9 @@ import pytest
 import soundfile
 from langsmith import Client, trace, tracing_context
 
-from langsmith_realtime import Recording, SessionTracer, guard
+from langsmith_realtime import Recording, SessionTracer
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from tests.talking import the_tree, trees
 
@@ -458,7 +459,7 @@ def test_a_trace_that_cannot_be_opened_costs_nobody_the_conversation(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(guard, "_logged", set())
-    monkeypatch.setattr("langsmith_realtime.root.RunTree", None)
+    monkeypatch.setattr("langsmith_realtime.trace.run_trees.root_run.RunTree", None)
     with SessionTracer() as tracer:
         tracer.server_event(CREATED)
     assert not tracer.enabled
@@ -471,7 +472,7 @@ def test_a_users_run_is_made_even_when_ours_cannot_be_added_to_it(
 ) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(CREATED)
-        monkeypatch.setattr("langsmith_realtime.family.THREAD_KEYS", None)
+        monkeypatch.setattr("langsmith_realtime.trace.run_trees.nesting.THREAD_KEYS", None)
         with trace("work") as run:
             assert run.name == "work"
     guard.failures.clear()
@@ -498,8 +499,8 @@ def test_the_roots_update_is_sent_whatever_of_it_cannot_be_made(
     with SessionTracer() as tracer:
         tracer.server_event(CREATED)
         for name in ("messages", "close", "numbers"):
-            monkeypatch.setattr(f"langsmith_realtime.conversation.Conversation.{name}", fails)
-        monkeypatch.setattr("langsmith_realtime.setup.Setup.inputs", fails)
+            monkeypatch.setattr(f"langsmith_realtime.core.conversation.conversation.Conversation.{name}", fails)
+        monkeypatch.setattr("langsmith_realtime.core.protocol.session_config.Setup.inputs", fails)
     root = the_tree(tracing)
     guard.failures.clear()
     assert root.names() == ["session.created"]

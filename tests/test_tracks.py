@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.formats import PCM16, Format, named
-from langsmith_realtime.audio.tracks import AGENT, USER, Tracks
-from langsmith_realtime.testing.formats import audio_format
+from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format, named
+from langsmith_realtime.testing.state.formats import audio_format
 from tests.audio_kit import RATE, Take, near, numbered, pieces, properties, stretches, tone, wire
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from langsmith_realtime.audio.formats import Samples
+    from langsmith_realtime.core.protocol.audio_formats import Samples
 
 MULAW = Format("ulaw", 8_000)
 LOUD = b"\x80"  # µ-law's loudest

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from langsmith_realtime.audio.written import Written
-from langsmith_realtime.turns import CALLS, Moment, ToolTimes, Turns
+from langsmith_realtime.core.audio.user.input_buffer import Written
+from langsmith_realtime.core.conversation.tool_calls import CALLS, ToolTimes
+from langsmith_realtime.core.conversation.user_turns import Moment, Turns
 
 pytestmark = pytest.mark.newest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime.usage import (
+from langsmith_realtime.core.protocol.usage import (
     UNKNOWN_MODEL,
     UNSPLIT,
     Usage,

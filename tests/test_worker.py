@@ -7,12 +7,14 @@ import threading
 
 import pytest
 
-from langsmith_realtime import SessionTracer, flush, guard, inbox
+from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.guard import Guard
-from langsmith_realtime.process import process
+from langsmith_realtime.live import bounded_queue
+from langsmith_realtime.live.process import process
+from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.runtime import guard
+from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
-from langsmith_realtime.worker import Worker
 
 
 def test_work_is_done_in_the_order_it_was_given() -> None:
@@ -48,8 +50,8 @@ def test_when_the_queue_is_full_audio_goes_first_and_the_root_says_how_much(
 ) -> None:
     tracer = SessionTracer()
     assert flush(10)
-    monkeypatch.setattr(inbox, "AUDIO_LIMIT", 2)
-    monkeypatch.setattr(inbox, "LIMIT", 4)
+    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 2)
+    monkeypatch.setattr(bounded_queue, "LIMIT", 4)
     busy, go_on = threading.Event(), threading.Event()
 
     def work() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.audio.written import Written
+from langsmith_realtime.core.audio.user.input_buffer import Written
 from tests.audio_kit import near, properties
 
 pytestmark = pytest.mark.newest

@@ -5,8 +5,8 @@ Needs the ``collector`` extra: ``pip install 'langsmith-realtime[collector]'``.
 
 from __future__ import annotations
 
+from langsmith_realtime.collector.ingest.endpoints import Limits
 from langsmith_realtime.collector.records import Attachment, Request, StoredRun, Violation
 from langsmith_realtime.collector.server import Collector
-from langsmith_realtime.collector.writes import Limits
 
 __all__ = ["Attachment", "Collector", "Limits", "Request", "StoredRun", "Violation"]

@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 THREAD_KEYS = ("session_id", "conversation_id", "thread_id")
 """Metadata keys that name a run's thread, in the order LangSmith looks them up."""
@@ -118,3 +124,24 @@ class Request:
     status: int
     operations: int
     bytes: int
+
+
+_KEPT = 100_000
+
+
+class Journal:
+    """The newest requests and violations, in order.
+
+    Args:
+        changed: Called after every request, from the server's thread.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.requests: deque[Request] = deque(maxlen=_KEPT)
+        self.violations: deque[Violation] = deque(maxlen=_KEPT)
+        self._changed = changed
+
+    def note(self, request: Request) -> None:
+        """Add a request; whatever it stored is stored by now."""
+        self.requests.append(request)
+        self._changed()

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langsmith_realtime.collector.records import Attachment
+from typing import TYPE_CHECKING
+
+from langsmith_realtime.collector.records import Attachment
+
+if TYPE_CHECKING:
+    pass
 
 RULES: Final = {
     # The request.
@@ -275,3 +281,56 @@ def _attachment_names(operation: Operation) -> Iterator[tuple[str, str]]:
         if not ATTACHMENT_NAME.fullmatch(name):
             del operation.attachments[name]
             yield "attachment-name", f"attachment {name!r} dropped: its name must match {ATTACHMENT_NAME.pattern}"
+
+
+@dataclass
+class Batch:
+    """What one write request asks for.
+
+    Attributes:
+        operations: Creates and updates, in the order they were sent.
+        feedback: Feedback as sent, each with an ``id``.
+        violations: Rules it breaks that do not fail it.
+    """
+
+    operations: list[Operation] = field(default_factory=list)
+    feedback: list[dict[str, Any]] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
+
+    def check(self, run_limit: int) -> None:
+        """Hold every operation against the rules.
+
+        Args:
+            run_limit: Bytes a run may have without its attachments.
+
+        Raises:
+            Refused: One of them fails the request.
+        """
+        for operation in self.operations:
+            if operation.size > run_limit:
+                raise too_large(f"run {operation.id} has {operation.size} bytes, the limit is {run_limit}")
+            sent = list(operation.attachments.values())
+            self.violations += check(operation)
+            for dropped in set(sent) - set(operation.attachments.values()):
+                dropped.path.unlink(missing_ok=True)
+        for feedback in self.feedback:
+            feedback["id"] = uuid_text(feedback.get("id"), "feedback id")
+            if not isinstance(feedback.get("key"), str):
+                raise Refused("field", "feedback key: must be set")
+        if not self.operations and not self.feedback:
+            self.note("body-empty", "the request holds nothing")
+
+    def note(self, rule: str, message: str, run_id: str | None = None) -> None:
+        """Remember a broken rule that does not fail the request."""
+        self.violations.append(Violation(rule, run_id, RULES[rule], message))
+
+    def discard(self) -> None:
+        """Remove the attachments' files that nobody took over."""
+        for operation in self.operations:
+            for attachment in operation.attachments.values():
+                attachment.path.unlink(missing_ok=True)
+
+
+def too_large(message: str) -> Refused:
+    """Return the refusal of something above a size limit."""
+    return Refused("body-size", f"Payload too large: {message}")

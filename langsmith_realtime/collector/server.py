@@ -18,8 +18,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from langsmith_realtime.collector import app, store
-from langsmith_realtime.collector.journal import Journal
-from langsmith_realtime.collector.writes import Fault, Limits, Writes
+from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, Writes
+from langsmith_realtime.collector.records import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from langsmith_realtime.collector.ingest import Batch
+    from langsmith_realtime.collector.rules import Batch
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS runs (

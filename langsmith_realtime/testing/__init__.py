@@ -8,10 +8,9 @@ with RealtimeServer(script) as server:
     ...
 """
 
-from langsmith_realtime.testing.agenda import Outgoing
 from langsmith_realtime.testing.frame_log import LoggedFrame, Problem, WrongFramesError
-from langsmith_realtime.testing.replay import Replay
-from langsmith_realtime.testing.script import (
+from langsmith_realtime.testing.script.replay import Replay
+from langsmith_realtime.testing.script.script import (
     Action,
     Call,
     Close,
@@ -31,10 +30,11 @@ from langsmith_realtime.testing.script import (
     Turn,
     UserTranscript,
 )
-from langsmith_realtime.testing.script_file import ScriptFileError, load_script
+from langsmith_realtime.testing.script.script_file import ScriptFileError, load_script
 from langsmith_realtime.testing.server import RealtimeServer
 from langsmith_realtime.testing.session import Session
 from langsmith_realtime.testing.signals import RATE, silence, speech_like, tone
+from langsmith_realtime.testing.state.agenda import Outgoing
 
 __all__ = [
     "RATE",

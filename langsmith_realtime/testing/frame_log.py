@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from langsmith_realtime.testing.client_events import problems_of
-from langsmith_realtime.testing.script import Event
+from langsmith_realtime.testing.script.script import Event
+from langsmith_realtime.testing.state.client_events import problems_of
 
 Direction: TypeAlias = Literal["client", "server"]
 MOST_PROBLEMS = 1000

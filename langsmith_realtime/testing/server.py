@@ -19,11 +19,11 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from langsmith_realtime.testing.agenda import Outgoing
 from langsmith_realtime.testing.frame_log import FrameLog, LoggedFrame, Problem, WrongFramesError
-from langsmith_realtime.testing.replay import Replay, ReplaySession
-from langsmith_realtime.testing.script import Close, Drop, Raw, Script
-from langsmith_realtime.testing.session import Session
+from langsmith_realtime.testing.script.replay import Replay
+from langsmith_realtime.testing.script.script import Close, Drop, Raw, Script
+from langsmith_realtime.testing.session import ReplaySession, Session
+from langsmith_realtime.testing.state.agenda import Outgoing
 
 HOST = "127.0.0.1"
 PATH = "/v1/realtime"

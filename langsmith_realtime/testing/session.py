@@ -12,17 +12,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from langsmith_realtime.testing.agenda import Agenda, Outgoing, Process
-from langsmith_realtime.testing.config import default_session, modalities, updated_session
-from langsmith_realtime.testing.conversation import Conversation, Entry, new_item
-from langsmith_realtime.testing.dialect import BetaSpeech, beta_defaults, response_request, session_change
-from langsmith_realtime.testing.errors import ClientError, missing, wrong_type
-from langsmith_realtime.testing.ids import Ids
-from langsmith_realtime.testing.listener import Listener
-from langsmith_realtime.testing.mcp import McpServers
-from langsmith_realtime.testing.response import Response
-from langsmith_realtime.testing.script import Action, Close, Event, Pause, Script
-from langsmith_realtime.testing.world import World
+from langsmith_realtime.testing.agent.mcp import McpServers
+from langsmith_realtime.testing.agent.response import Response
+from langsmith_realtime.testing.script.replay import Replay
+from langsmith_realtime.testing.script.script import Action, Close, Event, Pause, Script
+from langsmith_realtime.testing.state.agenda import Agenda, Outgoing, Process
+from langsmith_realtime.testing.state.config import default_session, modalities, updated_session
+from langsmith_realtime.testing.state.conversation import Conversation, Entry, new_item
+from langsmith_realtime.testing.state.dialect import BetaSpeech, beta_defaults, response_request, session_change
+from langsmith_realtime.testing.state.shared import World
+from langsmith_realtime.testing.state.wire import ClientError, Ids, missing, wrong_type
+from langsmith_realtime.testing.user.listener import Listener
 
 
 class Session:
@@ -304,3 +304,41 @@ def _number(event: Event, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise wrong_type(name, "an integer")
     return value
+
+
+class ReplaySession:
+    """The server's side of one connection that follows a `Replay`. Used like `Session`."""
+
+    def __init__(self, replay: Replay) -> None:
+        self._ahead = list(reversed(replay.frames))
+        self._client_ahead = 0
+        self.next_at: float | None = None
+
+    def open(self, now: float) -> list[Outgoing]:
+        """The client has connected."""
+        return self._go_on(now)
+
+    def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:  # noqa: ARG002
+        """The client has sent a frame; what it holds does not matter."""
+        self._client_ahead += 1
+        return self._go_on(now)
+
+    def advance(self, now: float) -> list[Outgoing]:  # noqa: ARG002
+        """Nothing: a recording has no times."""
+        return []
+
+    def _go_on(self, now: float) -> list[Outgoing]:
+        out: list[Outgoing] = []
+        if not self._ahead:
+            return out
+        while self._ahead:
+            direction, event = self._ahead[-1]
+            if direction == "server":
+                out.append(Outgoing(now, event))
+            elif self._client_ahead:
+                self._client_ahead -= 1
+            else:
+                return out
+            self._ahead.pop()
+        out.append(Outgoing(now, Close(1000)))
+        return out

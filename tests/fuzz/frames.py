@@ -14,8 +14,8 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from langsmith_realtime.conversation import _HANDLERS
-from langsmith_realtime.events import BETA_NAMES
+from langsmith_realtime.core.conversation.conversation import HANDLERS
+from langsmith_realtime.core.protocol.events import BETA_NAMES
 
 CLIENT_TYPES = (
     "session.update",
@@ -31,7 +31,7 @@ CLIENT_TYPES = (
     "output_audio_buffer.clear",
 )
 SERVER_TYPES = (
-    *_HANDLERS,
+    *HANDLERS,
     *BETA_NAMES,
     "input_audio_buffer.speech_started",
     "input_audio_buffer.cleared",

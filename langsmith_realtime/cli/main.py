@@ -1,0 +1,41 @@
+"""The ``langsmith-realtime`` command. A subcommand is one function that adds its parser and one that runs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+from langsmith_realtime.cli.journals import add_recover, add_replay
+from langsmith_realtime.cli.servers import add_collector, add_serve_agent
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; None for those of the process.
+
+    Returns:
+        The exit status: 0, or 1 after one sentence on stderr that says what to do.
+
+    Raises:
+        SystemExit: The arguments are wrong (2), or help was asked for (0).
+    """
+    parser = argparse.ArgumentParser(
+        prog="langsmith-realtime", description="Tools for voice conversations traced in LangSmith."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    add_collector(commands)
+    add_serve_agent(commands)
+    add_recover(commands)
+    add_replay(commands)
+    arguments = parser.parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

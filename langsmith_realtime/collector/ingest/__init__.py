@@ -1,0 +1,1 @@
+"""Change here what the collector takes: bodies, parts and the endpoints that write."""

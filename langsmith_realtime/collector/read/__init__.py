@@ -1,0 +1,1 @@
+"""Change here what the collector answers: queries, filters and views."""

@@ -1,0 +1,1 @@
+"""Change here which sample of which channel was heard when."""

@@ -1,0 +1,1 @@
+"""Change here where the user's sound belongs in the recording."""

@@ -1,0 +1,1 @@
+"""Change here what happened in a conversation: responses, tools, turns, interruptions, numbers."""

@@ -1,0 +1,1 @@
+"""Change here what payloads consist of: JSON values, removed secrets, error texts."""

@@ -1,0 +1,97 @@
+"""How the session is set up, as its ``session.created`` and ``session.updated`` events say.
+
+Pure. One reader for the GA shape (nested ``audio.input``/``audio.output``) and the beta's flat one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langsmith_realtime.core.protocol.audio_formats import Format, named
+from langsmith_realtime.core.protocol.events import mapping, text
+
+#: What goes on the root as inputs, besides the audio formats.
+_INPUT_KEYS = (
+    "instructions",
+    "tools",
+    "tool_choice",
+    "model",
+    "output_modalities",
+    "modalities",
+    "temperature",
+    "max_output_tokens",
+    "max_response_output_tokens",
+    "prompt",
+    "reasoning",
+)
+
+
+class Setup:
+    """The session's configuration as far as it is known."""
+
+    def __init__(self, model: str | None = None) -> None:
+        self.model = model
+        self.session_id: str | None = None
+        self._session: dict[str, Any] = {}
+
+    def update(self, session: object) -> None:
+        """Take over what a session event says; the latest word on each key wins."""
+        given = mapping(session)
+        self._session.update(given)
+        self.model = text(given.get("model")) or self.model
+        self.session_id = text(given.get("id")) or self.session_id
+
+    @property
+    def voice(self) -> str | None:
+        voice = self._output.get("voice", self._session.get("voice"))
+        return text(mapping(voice).get("name") or mapping(voice).get("id") if isinstance(voice, dict) else voice)
+
+    @property
+    def user_format(self) -> Format | None:
+        return named(self._input.get("format", self._session.get("input_audio_format")))
+
+    @property
+    def agent_format(self) -> Format | None:
+        return named(self._output.get("format", self._session.get("output_audio_format")))
+
+    @property
+    def transcribes(self) -> bool:
+        """Whether what the user says will be transcribed."""
+        return bool(self._input.get("transcription", self._session.get("input_audio_transcription")))
+
+    @property
+    def transcription_model(self) -> str | None:
+        transcription = self._input.get("transcription", self._session.get("input_audio_transcription"))
+        return text(mapping(transcription).get("model"))
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether the server cancels the response when the user begins to speak (its default)."""
+        if "turn_detection" in self._input:
+            detection = self._input["turn_detection"]
+        else:
+            detection = self._session.get("turn_detection", {})
+        return detection is not None and mapping(detection).get("interrupt_response") is not False
+
+    def inputs(self) -> dict[str, Any]:
+        """The set-up as the root's inputs: instructions, tools, model, voice, formats."""
+        known = {key: self._session[key] for key in _INPUT_KEYS if self._session.get(key) is not None}
+        if self.model:
+            known["model"] = self.model
+        if self.voice:
+            known["voice"] = self.voice
+        details = (
+            ("input_audio_format", self._input.get("format", self._session.get("input_audio_format"))),
+            ("output_audio_format", self._output.get("format", self._session.get("output_audio_format"))),
+            ("turn_detection", self._input.get("turn_detection", self._session.get("turn_detection"))),
+            ("transcription", self._input.get("transcription", self._session.get("input_audio_transcription"))),
+        )
+        return known | {key: value for key, value in details if value is not None}
+
+    @property
+    def _input(self) -> dict[str, Any]:
+        return mapping(mapping(self._session.get("audio")).get("input"))
+
+    @property
+    def _output(self) -> dict[str, Any]:
+        return mapping(mapping(self._session.get("audio")).get("output"))

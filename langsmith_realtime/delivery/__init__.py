@@ -1,0 +1,1 @@
+"""Change here how operations are sent: batches, retries, sampling, and LangSmith's client."""

@@ -1,0 +1,1 @@
+"""Change here how the scripted agent answers: responses, their pace, tools of MCP servers."""

@@ -1,0 +1,255 @@
+"""One response, from ``response.created`` to ``rate_limits.updated``: a turn of the script put on the wire."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from langsmith_realtime.testing.agent.output import Output, Outputs
+from langsmith_realtime.testing.agent.pacing import arguments_of, piece_sizes, spoken_pieces, words_of
+from langsmith_realtime.testing.script.script import Call, Event, Fail, Incomplete, McpCall, Pause, Say, Turn
+from langsmith_realtime.testing.signals import speech_like
+from langsmith_realtime.testing.state.agenda import Process
+from langsmith_realtime.testing.state.formats import AudioFormat, audio_format
+from langsmith_realtime.testing.state.shared import TOKEN_LIMIT, World
+from langsmith_realtime.testing.state.usage import Tokens, item_tokens, prompt_tokens, response_usage
+
+WORDS_PER_SECOND = 5
+"""How fast a model writes where it does not speak, at speed 1."""
+
+
+class Response:
+    """Generates one turn. `session` is the configuration at its start, `request` the client's ``response`` object.
+
+    `on_done` is called when ``response.done`` was sent.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        turn: Turn,
+        session: Event,
+        request: Mapping[str, Any],
+        on_done: Callable[[Response], None],
+    ) -> None:
+        self.id = world.ids.new("resp")
+        self.in_conversation = request.get("conversation", "auto") != "none"
+        self.turn = turn
+        self.status = "in_progress"
+        self._world = world
+        self._agenda = world.agenda
+        self._on_done = on_done
+        self._request = request
+        self._session = session
+        self._outputs = Outputs(world, self.id, in_conversation=self.in_conversation)
+        self._outstanding: list[tuple[Output, McpCall]] = []
+        self._heard_until = 0.0
+        self._speaks = request.get("output_modalities", session["output_modalities"]) == ["audio"]
+        self._format: AudioFormat = audio_format(session["audio"]["output"]["format"])
+        self._prompt = prompt_tokens(session, world.conversation.entries)
+        self._process = self._generate()
+        # Pieces differ in size from one response to the next, yet are the same whenever a test runs again.
+        self._chance = random.Random(len(world.conversation.entries))  # noqa: S311
+
+    @property
+    def generation_seconds(self) -> float:
+        """How long the generation will take if nobody interrupts it."""
+        pauses = sum(step.seconds for step in self.turn.steps if isinstance(step, Pause))
+        says = [step for step in self.turn.steps if isinstance(step, Say)]
+        return self.turn.think + pauses + sum(self._world.script.pace(self._say_seconds(say)) for say in says)
+
+    @property
+    def playing_seconds(self) -> float:
+        """How long what was sent so far will still be heard."""
+        return max(0.0, self._heard_until - self._agenda.now)
+
+    def begin(self) -> None:
+        """Send ``response.created``."""
+        self._agenda.send("response.created", response=self._resource())
+
+    def generate(self) -> None:
+        """Start generating."""
+        self._agenda.start(self._process)
+
+    def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
+        """End it here: its last item stays incomplete, with what was sent so far."""
+        self._agenda.stop(self._process)
+        self._finish("cancelled", {"type": "cancelled", "reason": reason})
+
+    # The steps of the turn.
+
+    def _generate(self) -> Process:
+        yield self.turn.think
+        for step in self.turn.steps:
+            if isinstance(step, Say | Call | McpCall) and not self._world.script.overlap_items:
+                self._outputs.close_all()
+            if isinstance(step, Say):
+                yield from self._say(step)
+            elif isinstance(step, Call):
+                yield from self._call(step)
+            elif isinstance(step, McpCall):
+                yield from self._call_mcp(step)
+            elif isinstance(step, Pause):
+                yield step.seconds
+            elif isinstance(step, Fail):
+                error = {"type": step.type, "code": step.code, "message": step.message}
+                self._finish("failed", {"type": "failed", "error": error})
+                return
+            elif isinstance(step, Incomplete):
+                if self._outputs.all:
+                    self._outputs.all[-1].complete = False
+                self._finish("incomplete", {"type": "incomplete", "reason": step.reason})
+                return
+            else:
+                self._world.act(step)
+                if self._agenda.ended:
+                    return
+        self._finish("completed", None)
+
+    def _say(self, say: Say) -> Process:
+        kind: Literal["audio", "text"] = "audio" if self._speaks else "text"
+        phase = {} if say.phase is None else {"phase": say.phase}
+        item = {"id": self._world.ids.new("item"), "type": "message", "status": "in_progress", "role": "assistant"}
+        output = self._outputs.add({**item, "content": [], **phase}, kind)
+        part = {"type": "audio", "transcript": ""} if self._speaks else {"type": "text", "text": ""}
+        self._outputs.send_part("response.content_part.added", output, part=part)
+        words = words_of(say.text)
+        yield from self._speak(output, words, say) if self._speaks else self._write(output, words)
+        output.complete = True
+
+    def _write(self, output: Output, words: list[str]) -> Process:
+        for word in words:
+            output.text += word
+            self._outputs.send_part("response.output_text.delta", output, delta=word)
+            yield self._world.script.pace(1 / WORDS_PER_SECOND)
+
+    def _speak(self, output: Output, words: list[str], say: Say) -> Process:
+        audio = self._audio_of(say)
+        seconds = self._format.milliseconds(len(audio)) / 1000
+        script = self._world.script
+        sizes = piece_sizes(self._format, script.chunk_ms, self._chance, odd=script.odd_splits)
+        sent_until = 0.0
+        for at, piece in spoken_pieces(words, audio, self._format, sizes):
+            yield self._world.script.pace(at - sent_until)
+            sent_until = at
+            if isinstance(piece, str):
+                output.text += piece
+                self._outputs.send_part("response.output_audio_transcript.delta", output, delta=piece)
+            else:
+                self._send_audio(output, piece, seconds)
+        yield self._world.script.pace(seconds - sent_until)
+
+    def _call(self, call: Call) -> Process:
+        call_id = call.call_id or self._world.ids.new("call", 16)
+        item = {"id": self._world.ids.new("item"), "type": "function_call", "status": "in_progress"}
+        output = self._outputs.add({**item, "name": call.name, "call_id": call_id, "arguments": ""})
+        for piece in _argument_pieces(call):
+            output.text += piece
+            self._outputs.send_part("response.function_call_arguments.delta", output, call_id=call_id, delta=piece)
+            yield self._world.script.pace(0.5 / WORDS_PER_SECOND)
+        output.complete = True
+
+    def _call_mcp(self, call: McpCall) -> Process:
+        item = {"id": self._world.ids.new("mcp"), "type": "mcp_call", "server_label": call.server_label}
+        result = {"approval_request_id": None, "output": None, "error": None}
+        output = self._outputs.add({**item, "name": call.name, "arguments": "", **result})
+        for piece in _argument_pieces(call):
+            output.text += piece
+            self._outputs.send_part("response.mcp_call_arguments.delta", output, delta=piece)
+            yield self._world.script.pace(0.5 / WORDS_PER_SECOND)
+        output.item["arguments"] = output.text
+        self._outputs.send_part("response.mcp_call_arguments.done", output, arguments=output.text)
+        place = {"item_id": output.item["id"], "output_index": output.index}
+        self._agenda.send("response.mcp_call.in_progress", **place)
+        if call.outlives_response:
+            output.closed = True
+            self._outstanding.append((output, call))
+        else:
+            yield from self._finish_mcp(output, call)
+
+    def _finish_mcp(self, output: Output, call: McpCall) -> Process:
+        yield call.seconds
+        kind = "completed" if call.error is None else "failed"
+        place = {"item_id": output.item["id"], "output_index": output.index}
+        self._agenda.send(f"response.mcp_call.{kind}", **place)
+        if call.error is None:
+            output.item["output"] = call.output
+        else:
+            output.item["error"] = dict(call.error)
+        output.complete = True
+        self._outputs.close(output)
+
+    # Audio.
+
+    def _say_seconds(self, say: Say) -> float:
+        if not self._speaks:
+            return len(say.text.split()) / WORDS_PER_SECOND
+        return say.duration if say.audio is None else len(say.audio) / 48_000
+
+    def _audio_of(self, say: Say) -> bytes:
+        return self._format.from_pcm16(speech_like(say.text, say.duration) if say.audio is None else say.audio)
+
+    def _send_audio(self, output: Output, piece: bytes, seconds: float) -> None:
+        if not self._world.sideband:
+            self._outputs.send_part("response.output_audio.delta", output, delta=base64.b64encode(piece).decode())
+        elif not output.entry.audio_ms:
+            self._agenda.send("output_audio_buffer.started", response_id=self.id)
+            self._world.playing[self.id] = self._agenda.start(self._play(seconds))
+        # Deltas arrive faster than they play: each is heard after the one before it.
+        self._heard_until = max(self._heard_until, self._agenda.now) + self._format.milliseconds(len(piece)) / 1000
+        output.audio_bytes += len(piece)
+        output.entry.audio_ms = self._format.milliseconds(output.audio_bytes)
+
+    def _play(self, seconds: float) -> Process:
+        yield seconds
+        del self._world.playing[self.id]
+        self._agenda.send("output_audio_buffer.stopped", response_id=self.id)
+
+    # The end.
+
+    def _finish(self, status: str, details: Event | None) -> None:
+        self._outputs.close_all(cut=status == "cancelled")
+        self.status = status
+        usage = None if status == "failed" else self._usage()
+        self._agenda.send("response.done", response=self._resource(details, usage))
+        if self._world.script.rate_limits:
+            self._send_rate_limits(usage or {})
+        for output, call in self._outstanding:
+            self._agenda.start(self._finish_mcp(output, call))
+        self._on_done(self)
+
+    def _usage(self) -> Event:
+        if self.turn.usage is not None:
+            return dict(self.turn.usage)
+        output = sum((item_tokens(output.entry) for output in self._outputs.all), Tokens())
+        previous, self._world.previous_prompt = self._world.previous_prompt, self._prompt
+        return response_usage(self._prompt, previous, output)
+
+    def _send_rate_limits(self, usage: Event) -> None:
+        self._world.remaining_tokens -= usage.get("total_tokens", 0)
+        remaining = self._world.remaining_tokens
+        limits = [{"name": "tokens", "limit": TOKEN_LIMIT, "remaining": remaining, "reset_seconds": 0.002}]
+        self._agenda.send("rate_limits.updated", rate_limits=limits)
+
+    def _resource(self, details: Event | None = None, usage: Event | None = None) -> Event:
+        output = self._session["audio"]["output"]
+        return {
+            "object": "realtime.response",
+            "id": self.id,
+            "status": self.status,
+            "status_details": details,
+            "output": [each.item for each in self._outputs.all] if self.status != "in_progress" else [],
+            "conversation_id": self._world.conversation.id if self.in_conversation else None,
+            "output_modalities": ["audio"] if self._speaks else ["text"],
+            "max_output_tokens": self._request.get("max_output_tokens", self._session["max_output_tokens"]),
+            "audio": {"output": {"format": output["format"], "voice": output["voice"]}},
+            "usage": usage,
+            "metadata": self._request.get("metadata"),
+        }
+
+
+def _argument_pieces(call: Call | McpCall) -> list[str]:
+    return arguments_of(call.arguments if isinstance(call.arguments, str) else json.dumps(call.arguments))

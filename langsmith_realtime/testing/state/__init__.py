@@ -1,0 +1,1 @@
+"""Change here the server's state: session, items, formats, dialects, usage and errors."""

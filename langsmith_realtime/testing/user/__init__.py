@@ -1,0 +1,1 @@
+"""Change here how the server hears: voice activity, committed input and transcription."""
