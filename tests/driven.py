@@ -6,7 +6,7 @@ import base64
 from typing import Any
 
 from langsmith_realtime.core.conversation.conversation import Conversation
-from langsmith_realtime.core.conversation.run_data import EventRun, Happening, ModelRun, ToolRun
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
 from langsmith_realtime.core.protocol.events import parse
 
 RATE = 24_000
@@ -27,7 +27,7 @@ class Driven:
         self.conversation = Conversation()
         self.t = 0.0
         self.received = 0
-        self.happened: list[Happening] = []
+        self.happened: list[RunData] = []
         self.last_id = ""
         if set_up:
             audio_in = {"turn_detection": vad, "transcription": {"model": "whisper-1"} if transcribes else None}
@@ -36,24 +36,24 @@ class Driven:
 
     def server(
         self, name: str, /, *, at: float | None = None, agent_speaking: bool | None = None, **body: Any
-    ) -> list[Happening]:
+    ) -> list[RunData]:
         self._tick(at)
         event = parse({"type": name, **body})
         if not event.is_delta:
             self.received += 1
         return self._keep(self.conversation.server_event(event, self.t, self.received, agent_speaking=agent_speaking))
 
-    def client(self, name: str, /, *, at: float | None = None, **body: Any) -> list[Happening]:
+    def client(self, name: str, /, *, at: float | None = None, **body: Any) -> list[RunData]:
         self._tick(at)
         return self._keep(self.conversation.client_event(parse({"type": name, **body}), self.t))
 
-    def close(self, *, at: float | None = None) -> list[Happening]:
+    def close(self, *, at: float | None = None) -> list[RunData]:
         self._tick(at)
         return self._keep(self.conversation.close(self.t))
 
     # What comes up again and again
 
-    def item(self, item_id: str, **item: Any) -> list[Happening]:
+    def item(self, item_id: str, **item: Any) -> list[RunData]:
         """An item took its place behind the last one."""
         previous, self.last_id = self.last_id, item_id
         return self.server("conversation.item.added", previous_item_id=previous or None, item={"id": item_id, **item})
@@ -70,16 +70,16 @@ class Driven:
         if words is not None:
             self.transcribed(words, item_id)
 
-    def transcribed(self, words: str, item_id: str = "spoken") -> list[Happening]:
+    def transcribed(self, words: str, item_id: str = "spoken") -> list[RunData]:
         return self.server(
             "conversation.item.input_audio_transcription.completed", item_id=item_id, content_index=0, transcript=words
         )
 
-    def begins(self, response_id: str, *, conversation_id: str | None = "conv_1", **fields: Any) -> list[Happening]:
+    def begins(self, response_id: str, *, conversation_id: str | None = "conv_1", **fields: Any) -> list[RunData]:
         response = {"id": response_id, "status": "in_progress", "conversation_id": conversation_id, **fields}
         return self.server("response.created", response=response)
 
-    def output(self, response_id: str, item: dict[str, Any], *, done: bool = False) -> list[Happening]:
+    def output(self, response_id: str, item: dict[str, Any], *, done: bool = False) -> list[RunData]:
         return self.server(f"response.output_item.{'done' if done else 'added'}", response_id=response_id, item=item)
 
     def says(self, response_id: str, words: str, item_id: str, *, seconds: float = 0.0, placed: bool = True) -> None:
@@ -95,11 +95,11 @@ class Driven:
 
     def ends(
         self, response_id: str, *output: dict[str, Any], status: str = "completed", **fields: Any
-    ) -> list[Happening]:
+    ) -> list[RunData]:
         response = {"id": response_id, "status": status, "conversation_id": "conv_1", "output": list(output), **fields}
         return self.server("response.done", response=response)
 
-    def cancelled(self, response_id: str, *output: dict[str, Any], reason: str = "turn_detected") -> list[Happening]:
+    def cancelled(self, response_id: str, *output: dict[str, Any], reason: str = "turn_detected") -> list[RunData]:
         return self.ends(
             response_id, *output, status="cancelled", status_details={"type": "cancelled", "reason": reason}
         )
@@ -136,12 +136,12 @@ class Driven:
     def _tick(self, at: float | None) -> None:
         self.t = self.t + 0.01 if at is None else at
 
-    def _keep(self, happenings: list[Happening]) -> list[Happening]:
+    def _keep(self, happenings: list[RunData]) -> list[RunData]:
         self.happened += happenings
         return happenings
 
 
-def told(happenings: list[Happening]) -> list[str]:
+def told(happenings: list[RunData]) -> list[str]:
     """What happened, briefly: an event's name, ``model <response>``, ``tool <call>``."""
     return [
         run.name

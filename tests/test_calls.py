@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from langsmith_realtime.core.conversation.run_data import EventRun, ToolRun
-from langsmith_realtime.core.conversation.tool_calls import Calls
+from langsmith_realtime.core.conversation.tool_calls import ToolCalls
 from langsmith_realtime.core.protocol.events import Call
 
 LOOK = Call("call_1", "look", '{"x": 1}')
@@ -19,7 +19,7 @@ def output(call_id: str, result: object = "ok") -> dict[str, object]:
 
 
 def test_a_call_hangs_below_its_response_which_waits_for_the_result() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.announced([LOOK], 5)
     assert calls.response_done(done(), [LOOK]) == []
     assert calls.answered(output("call_1"), 3.0) == [
@@ -38,7 +38,7 @@ def test_a_call_hangs_below_its_response_which_waits_for_the_result() -> None:
 
 
 def test_a_result_before_the_response_is_done_hangs_below_the_arguments() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.announced([LOOK], 5)
     calls.announced([LOOK], 6)  # output_item.done says it again
     (run,) = calls.answered(output("call_1"), 3.0)
@@ -48,14 +48,14 @@ def test_a_result_before_the_response_is_done_hangs_below_the_arguments() -> Non
 
 
 def test_a_response_waits_for_the_last_of_its_calls() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     assert calls.response_done(done(), [LOOK, BUY]) == []
     assert [type(run) for run in calls.answered(output("call_2"), 3.0)] == [ToolRun]
     assert calls.answered(output("call_1"), 4.0)[1] == EventRun(9, "response.done", {}, end=4.0)
 
 
 def test_several_responses_wait_each_for_its_own() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     assert calls.response_done(done(8), [LOOK]) == []
     assert calls.response_done(done(9), [BUY]) == []
     assert calls.answered(output("call_2"), 3.0)[1] == EventRun(9, "response.done", {}, end=3.0)
@@ -63,14 +63,14 @@ def test_several_responses_wait_each_for_its_own() -> None:
 
 
 def test_a_result_sent_and_then_shown_by_the_server_counts_once() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.response_done(done(), [LOOK])
     assert len(calls.answered(output("call_1"), 3.0)) == 2
     assert calls.answered(output("call_1"), 3.1) == []
 
 
 def test_a_result_of_no_call_is_none() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     assert calls.answered(output("call_from_yesterday"), 3.0) == []
     assert calls.answered({"call_id": ["x"]}, 3.0) == []
     assert calls.answered({}, 3.0) == []
@@ -78,7 +78,7 @@ def test_a_result_of_no_call_is_none() -> None:
 
 
 def test_calls_never_answered_end_where_they_were_announced() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.response_done(done(), [LOOK, BUY])
     calls.answered(output("call_2"), 3.0)
     unanswered, released = calls.close()
@@ -89,7 +89,7 @@ def test_calls_never_answered_end_where_they_were_announced() -> None:
 
 
 def test_a_call_cut_off_while_the_model_wrote_it_is_not_waited_for() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     cut_off = Call("call_1", "look", '{"x', complete=False)
     assert calls.response_done(done(), [cut_off]) == [done()]
     (run,) = calls.answered(output("call_1"), 3.0)
@@ -98,7 +98,7 @@ def test_a_call_cut_off_while_the_model_wrote_it_is_not_waited_for() -> None:
 
 
 def test_the_application_shows_its_own_work_on_a_call() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.response_done(done(), [LOOK])
     calls.entered("call_1", 12)
     calls.left("call_1", 2.5, "KeyError: 'city'")
@@ -108,7 +108,7 @@ def test_the_application_shows_its_own_work_on_a_call() -> None:
 
 
 def test_work_on_a_call_nobody_announced_is_a_run_all_the_same() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.entered("call_7", 12)
     calls.left("call_7", 2.5, None)
     (run,) = calls.close()
@@ -118,7 +118,7 @@ def test_work_on_a_call_nobody_announced_is_a_run_all_the_same() -> None:
 
 
 def test_work_that_goes_on_after_the_result_was_sent_changes_nothing() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.response_done(done(), [LOOK])
     calls.entered("call_1", 12)
     calls.answered(output("call_1"), 2.0)
@@ -131,7 +131,7 @@ def test_work_that_goes_on_after_the_result_was_sent_changes_nothing() -> None:
 
 
 def test_a_name_told_only_at_the_beginning_is_remembered() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     calls.named("call_1", "look")
     calls.named(None, "look")
     calls.named("call_2", ["no name"])

@@ -15,8 +15,8 @@ import soundfile
 from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.recording import background_encoding
-from langsmith_realtime.recording.background_encoding import Follower
-from langsmith_realtime.recording.encoder import FLAC, FORMS, OPUS, SMALL_OPUS, WAV, Encoder, Form
+from langsmith_realtime.recording.background_encoding import BackgroundEncoder
+from langsmith_realtime.recording.encoder import FLAC, FORMS, OPUS, SMALL_OPUS, WAV, Encoder, FileFormat
 from langsmith_realtime.recording.wav import Wav
 from langsmith_realtime.testing import speech_like
 from tests.audio_kit import numbered
@@ -53,12 +53,12 @@ def wav(tmp_path: Path) -> Wav:
 
 
 @pytest.fixture
-def followers() -> Iterator[Callable[..., Follower]]:
+def followers() -> Iterator[Callable[..., BackgroundEncoder]]:
     """Makes followers, and ends them after the test."""
-    made: list[Follower] = []
+    made: list[BackgroundEncoder] = []
 
-    def follow(wav: Wav, *forms: Form, limit: float = INFINITE) -> Follower:
-        made.append(Follower(wav.path, wav.rate, forms, limit))
+    def follow(wav: Wav, *forms: FileFormat, limit: float = INFINITE) -> BackgroundEncoder:
+        made.append(BackgroundEncoder(wav.path, wav.rate, forms, limit))
         return made[-1]
 
     yield follow
@@ -68,7 +68,7 @@ def followers() -> Iterator[Callable[..., Follower]]:
 
 @pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])
 @pytest.mark.parametrize("form", FORMS[1:], ids=lambda form: form.label)
-def test_a_form_is_as_long_and_private_and_sounds_alike(tmp_path: Path, form: Form, rate: int) -> None:
+def test_a_form_is_as_long_and_private_and_sounds_alike(tmp_path: Path, form: FileFormat, rate: int) -> None:
     wav, said = Wav(tmp_path / "a.wav", rate), speech(2.0)
     put(wav, AGENT, 100, said)
     wav.close(len(said) + 1_001)
@@ -89,7 +89,7 @@ def test_a_form_is_as_long_and_private_and_sounds_alike(tmp_path: Path, form: Fo
 
 
 def test_whatever_was_encoded_before_the_rest_was_there_comes_out_whole(
-    wav: Wav, followers: Callable[..., Follower]
+    wav: Wav, followers: Callable[..., BackgroundEncoder]
 ) -> None:
     follower, said = followers(wav, FLAC), numbered(12 * RATE + 7)
     for second in range(12):
@@ -103,7 +103,7 @@ def test_whatever_was_encoded_before_the_rest_was_there_comes_out_whole(
     assert np.array_equal(soundfile.read(path, dtype="int16")[0], soundfile.read(wav.path, dtype="int16")[0])
 
 
-def test_encoding_goes_on_while_the_recording_does(wav: Wav, followers: Callable[..., Follower]) -> None:
+def test_encoding_goes_on_while_the_recording_does(wav: Wav, followers: Callable[..., BackgroundEncoder]) -> None:
     follower = followers(wav, FLAC)
     put(wav, USER, 0, speech(20))
     follower.settled(18 * RATE)
@@ -111,7 +111,7 @@ def test_encoding_goes_on_while_the_recording_does(wav: Wav, followers: Callable
     wav.close(0)
 
 
-def test_what_changed_after_all_is_encoded_as_it_is_now(wav: Wav, followers: Callable[..., Follower]) -> None:
+def test_what_changed_after_all_is_encoded_as_it_is_now(wav: Wav, followers: Callable[..., BackgroundEncoder]) -> None:
     follower = followers(wav, FLAC)
     for number in range(5):  # the last times it is left for the end
         put(wav, USER, 0, numbered(3 * RATE, first=1 + number))
@@ -128,7 +128,7 @@ def test_what_changed_after_all_is_encoded_as_it_is_now(wav: Wav, followers: Cal
 
 
 def test_a_smaller_form_begins_when_the_larger_is_nearly_too_large_and_what_is_too_large_is_given_up(
-    wav: Wav, followers: Callable[..., Follower]
+    wav: Wav, followers: Callable[..., BackgroundEncoder]
 ) -> None:
     follower = followers(wav, FLAC, OPUS, SMALL_OPUS, limit=40_000)
     said = speech(8)
@@ -152,7 +152,7 @@ def test_a_smaller_form_begins_when_the_larger_is_nearly_too_large_and_what_is_t
 
 
 def test_what_could_not_be_encoded_meanwhile_is_tried_again_in_the_end(
-    wav: Wav, followers: Callable[..., Follower], caplog: pytest.LogCaptureFixture
+    wav: Wav, followers: Callable[..., BackgroundEncoder], caplog: pytest.LogCaptureFixture
 ) -> None:
     follower, in_the_way = followers(wav, FLAC), wav.path.with_suffix(FLAC.suffix)
     in_the_way.touch()
@@ -172,7 +172,9 @@ def test_without_its_source_nothing_is_left_of_a_form(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_is_begun_when_the_recording_ended_before(wav: Wav, followers: Callable[..., Follower]) -> None:
+def test_nothing_is_begun_when_the_recording_ended_before(
+    wav: Wav, followers: Callable[..., BackgroundEncoder]
+) -> None:
     follower = followers(wav, FLAC)
     put(wav, USER, 0, numbered(RATE))
     follower.stop()
@@ -189,7 +191,7 @@ def test_forms_take_the_rate_that_loses_nothing_or_else_their_highest() -> None:
     assert WAV.rate(11_025) == FLAC.rate(11_025) == 11_025
 
 
-def test_one_thread_encodes_all_recordings(tmp_path: Path, followers: Callable[..., Follower]) -> None:
+def test_one_thread_encodes_all_recordings(tmp_path: Path, followers: Callable[..., BackgroundEncoder]) -> None:
     def encoders() -> int:
         return sum(thread.name == "langsmith-realtime-encoder" for thread in threading.enumerate())
 
@@ -209,7 +211,7 @@ def test_one_thread_encodes_all_recordings(tmp_path: Path, followers: Callable[.
 
 
 def test_the_thread_ends_when_nothing_is_left_to_encode_and_begins_again(
-    wav: Wav, followers: Callable[..., Follower], monkeypatch: pytest.MonkeyPatch
+    wav: Wav, followers: Callable[..., BackgroundEncoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background_encoding, "IDLE", 0.01)
     monkeypatch.setattr(background_encoding, "_encoding", background_encoding._Encoding())

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.conversation.conversation import HANDLERS, Conversation
-from langsmith_realtime.core.conversation.run_data import EventRun, Happening
+from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.protocol.events import BETA_NAMES, parse
 from tests.driven import RATE, Driven, sound, told
 
@@ -26,7 +26,7 @@ def result(call_id: str, output: str = "ok") -> dict[str, Any]:
     return {"type": "function_call_output", "call_id": call_id, "output": output}
 
 
-def send_result(driven: Driven, call_id: str, output: str = "ok", **fields: Any) -> list[Happening]:
+def send_result(driven: Driven, call_id: str, output: str = "ok", **fields: Any) -> list[RunData]:
     return driven.client("conversation.item.create", item=result(call_id, output), **fields)
 
 

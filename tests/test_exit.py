@@ -196,13 +196,13 @@ def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Coll
 
 
 def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
-    assert not threads.comes_on()
-    with threads.under_way(step_s=0.0) as step:
+    assert not threads.is_progressing()
+    with threads.work_in_progress(step_s=0.0) as step:
         step()
-        assert not threads.comes_on()
-        with threads.under_way():
-            assert threads.comes_on()
-    assert not threads.comes_on()
+        assert not threads.is_progressing()
+        with threads.work_in_progress():
+            assert threads.is_progressing()
+    assert not threads.is_progressing()
 
 
 def test_a_store_that_hangs_does_not_hold_the_process(collector: Collector, tmp_path: Path) -> None:

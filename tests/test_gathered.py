@@ -11,7 +11,7 @@ import pytest
 
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.protocol.audio_formats import PCM16, Format, Sound
-from langsmith_realtime.live.coalescing import Gathering
+from langsmith_realtime.live.coalescing import Coalescing
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -69,9 +69,9 @@ def delta(code: bytes, ms: int = 40, item: str = "item_1", kind: str = "output_a
     return {"type": f"response.{kind}.delta", "response_id": "resp_1", "item_id": item, "delta": sound}
 
 
-def gathering(form: Format = PCM16, later: Any = None) -> tuple[Session, Gathering]:
+def gathering(form: Format = PCM16, later: Any = None) -> tuple[Session, Coalescing]:
     session = Session(form)
-    return session, Gathering(session, later)
+    return session, Coalescing(session, later)
 
 
 def test_chunks_that_go_on_from_one_another_become_one() -> None:
@@ -261,7 +261,7 @@ def test_an_event_overtakes_the_microphone_unless_it_speaks_of_it() -> None:
 
 
 def test_what_is_overtaken_is_waited_for() -> None:
-    assert Gathering.SPAN < Gathering.LONGEST < Tracks.LATE
+    assert Coalescing.SPAN < Coalescing.LONGEST < Tracks.LATE
 
 
 def test_what_is_no_event_is_handed_on_at_its_place() -> None:

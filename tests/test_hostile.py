@@ -23,7 +23,7 @@ from langsmith_realtime import SessionTracer, flush, wrap_realtime
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.core.conversation.conversation import HANDLERS, Conversation
 from langsmith_realtime.core.conversation.run_data import EventRun
-from langsmith_realtime.core.conversation.tool_calls import HELD, Calls
+from langsmith_realtime.core.conversation.tool_calls import HELD, ToolCalls
 from langsmith_realtime.core.payloads.json_values import AGAIN, MAX_MEMBERS, TOO_DEEP, TOO_MANY, fitted, plain
 from langsmith_realtime.core.protocol.events import Call, FrameError, parse
 from langsmith_realtime.delivery.langsmith_client import row
@@ -33,7 +33,7 @@ from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import RealtimeServer, Script
-from langsmith_realtime.trace.langsmith_runs import PAYLOAD_BYTES, Runs
+from langsmith_realtime.trace.langsmith_runs import PAYLOAD_BYTES, LangSmithRuns
 from langsmith_realtime.trace.run_trees.nesting import ParentRun
 from langsmith_realtime.trace.run_trees.root_run import begin
 from langsmith_realtime.trace.session import Session
@@ -90,7 +90,7 @@ class Frames:
         self.guard = Guard()
         self.family = begin(Options.of(client=nowhere(), enabled=True), self.guard)
         self.sender = Caught()
-        self.session = Session(Conversation(), Runs(self.family, self.sender, self.sender), None, self.guard)
+        self.session = Session(Conversation(), LangSmithRuns(self.family, self.sender, self.sender), None, self.guard)
         self.t = 0.0
         self.refs: list[ParentRun] = []
         self.session.opened()
@@ -450,7 +450,7 @@ def test_a_run_that_cannot_be_masked_costs_its_payload_alone(
 
 
 def test_calls_that_are_never_answered_do_not_hold_their_events_for_ever() -> None:
-    calls = Calls()
+    calls = ToolCalls()
     call = Call("call_1", "look_up", "{}")
     out = []
     for number in range(HELD + 10):

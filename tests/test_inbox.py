@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from langsmith_realtime.live import bounded_queue
-from langsmith_realtime.live.bounded_queue import Chunk, Inbox, Load
+from langsmith_realtime.live.bounded_queue import BoundedQueue, Chunk, QueueLoad
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.newest  # no version matters to it
 class Conversation:
     """An inbox, and what was done with what was in it."""
 
-    def __init__(self, load: Load | None = None) -> None:
-        self.due: list[Inbox] = []
+    def __init__(self, load: QueueLoad | None = None) -> None:
+        self.due: list[BoundedQueue] = []
         self.done: list[Any] = []
         self.pauses = 0
         self.guard = Guard()
-        self.inbox = Inbox(load or Load(), self.due.append, self.guard, self._chunks)
+        self.inbox = BoundedQueue(load or QueueLoad(), self.due.append, self.guard, self._chunks)
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -125,8 +125,8 @@ def test_what_waits_is_counted_until_it_is_taken() -> None:
 
 def test_a_chunk_that_nobody_takes_is_reported() -> None:
     kept = Guard()
-    due: list[Inbox] = []
-    box = Inbox(Load(), due.append, kept)
+    due: list[BoundedQueue] = []
+    box = BoundedQueue(QueueLoad(), due.append, kept)
     box.put_chunk("AAAA", 0.02, False)
     box.put_chunk("AAAA", 0.04, False)
     box.empty(lambda: None)
@@ -151,7 +151,7 @@ def test_what_fails_costs_only_itself() -> None:
 
 
 def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = Load()
+    load = QueueLoad()
     one, other = Conversation(load), Conversation(load)
     monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 2)
     monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 3)

@@ -11,7 +11,7 @@ import pytest
 from langsmith_realtime.core.protocol.audio_formats import PCM16, Format
 from langsmith_realtime.core.protocol.events import APPEND
 from langsmith_realtime.live import bounded_queue
-from langsmith_realtime.live.bounded_queue import Chunk, Inbox, Intake, Load
+from langsmith_realtime.live.bounded_queue import BoundedQueue, Chunk, Intake, QueueLoad
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.nesting import ParentRun
@@ -28,9 +28,9 @@ class Told:
 
     def __init__(self) -> None:
         self.heard: list[Any] = []
-        self.load = Load()
+        self.load = QueueLoad()
         self.kept = Guard()
-        self.inbox = Inbox(self.load, lambda _: None, self.kept, self._chunks)
+        self.inbox = BoundedQueue(self.load, lambda _: None, self.kept, self._chunks)
         self.intake = Intake(self.inbox, self, self.kept)
 
     def work(self) -> list[Any]:

@@ -22,12 +22,12 @@ from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, REMOVED
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
-from langsmith_realtime.delivery.retry_queue import LONGEST_WAIT_S, Lane
+from langsmith_realtime.delivery.retry_queue import LONGEST_WAIT_S, RetryQueue
 from langsmith_realtime.journal.file import KEPT, LINES, SOUND, Journal, is_free, state_directory
-from langsmith_realtime.journal.masking import Keeping, give_audio, take_audio
-from langsmith_realtime.journal.replay import JournalError, Story
+from langsmith_realtime.journal.masking import JournalMasking, give_audio, take_audio
+from langsmith_realtime.journal.replay import JournalError, JournalReader
 from langsmith_realtime.journal.retention import BYTES_VARIABLE, DAYS_VARIABLE, folders, tidy
-from langsmith_realtime.journal.silenced_audio import Blanks
+from langsmith_realtime.journal.silenced_audio import SilencedAudio
 from langsmith_realtime.journal.writer import JournaledSession
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
@@ -50,9 +50,9 @@ def test_lines_and_sound_come_back_as_they_were_written(tmp_path: Path) -> None:
     first, second = journal.place(b"\1\2\3"), journal.place(b"\4\5")
     journal.write({"t": 0.25, "said": "…"})
     journal.write({"t": 0.5})
-    assert list(Story(journal.folder).entries()) == []
+    assert list(JournalReader(journal.folder).entries()) == []
     journal.flush()
-    story = Story(journal.folder)
+    story = JournalReader(journal.folder)
     assert list(story.entries()) == [{"t": 0.25, "said": "…"}, {"t": 0.5}]
     assert (story.sound(first), story.sound(second)) == (b"\1\2\3", b"\4\5")
     assert story.sound({"bytes": 7}) is None
@@ -74,7 +74,7 @@ def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: py
     assert open_files() == before + 4 + 2
     for number, journal in enumerate(journals):
         journal.leave()
-        story = Story(journal.folder)
+        story = JournalReader(journal.folder)
         assert [story.sound(line["event"]) for line in story.entries()] == 2 * [bytes([number] * 10)]
     assert open_files() == before
 
@@ -92,9 +92,9 @@ def test_it_is_gone_when_everything_is_settled_and_not_before(tmp_path: Path) ->
     assert journal.expect("run")
     journal.settle(ROOT_CREATE)
     journal.settle(ROOT_UPDATE)
-    assert Story(journal.folder).settled() == set()
+    assert JournalReader(journal.folder).settled() == set()
     journal.flush()
-    assert Story(journal.folder).settled() == {ROOT_CREATE, ROOT_UPDATE}
+    assert JournalReader(journal.folder).settled() == {ROOT_CREATE, ROOT_UPDATE}
     assert not journal.expect(ROOT_CREATE)
     journal.settle("run", refused=True)
     assert not journal.folder.exists()
@@ -109,7 +109,7 @@ def test_a_kept_one_stays_under_another_name(tmp_path: Path) -> None:
     for operation in (ROOT_CREATE, ROOT_UPDATE):
         journal.settle(operation)
     assert sorted(path.name for path in journal.folder.iterdir()) == [SOUND, KEPT]
-    assert Story(journal.folder).header == HEADER
+    assert JournalReader(journal.folder).header == HEADER
 
 
 def test_a_recording_that_is_kept_beside_it_stays(tmp_path: Path) -> None:
@@ -156,13 +156,13 @@ def test_one_that_is_damaged_at_its_end_is_read_up_to_there(tmp_path: Path, end:
     journal.leave()
     with (journal.folder / LINES).open("ab") as file:
         file.write(end)
-    assert list(Story(journal.folder).entries()) == [{"t": 1}]
+    assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]
     taken = Journal.take(journal.folder)
     assert taken is not None
     if not end.endswith(b"\n"):
         taken.settle(ROOT_CREATE)
         taken.flush()
-        assert Story(journal.folder).settled() == {ROOT_CREATE}
+        assert JournalReader(journal.folder).settled() == {ROOT_CREATE}
     taken.leave()
 
 
@@ -170,10 +170,10 @@ def test_one_that_is_damaged_at_its_end_is_read_up_to_there(tmp_path: Path, end:
 def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path, content: str) -> None:
     (tmp_path / LINES).write_text(content)
     with pytest.raises(JournalError, match=LINES):
-        Story(tmp_path)
+        JournalReader(tmp_path)
     (tmp_path / LINES).unlink()
     with pytest.raises(JournalError, match="cannot be read"):
-        Story(tmp_path)
+        JournalReader(tmp_path)
 
 
 def test_a_child_process_has_no_part_in_it(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_child_process_has_no_part_in_it(tmp_path: Path) -> None:
     assert os.waitpid(child, 0)[1] == 0
     assert Journal.take(journal.folder) is None  # the child took no lock along
     journal.flush()
-    assert list(Story(journal.folder).entries()) == [{"t": 1}]
+    assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]
 
 
 def test_one_of_a_conversation_that_nobody_wants_is_gone(tmp_path: Path) -> None:
@@ -249,9 +249,9 @@ def event(name: str, **body: Any) -> Any:
     return parse({"type": name, **body})
 
 
-def keeping(redact: Redact | None = None, **settings: Any) -> Keeping:
+def keeping(redact: Redact | None = None, **settings: Any) -> JournalMasking:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, **settings)
-    return Keeping(client, Privacy.of(client, Guard(), redact=redact))
+    return JournalMasking(client, Privacy.of(client, Guard(), redact=redact))
 
 
 def test_sound_is_taken_out_and_given_back() -> None:
@@ -357,7 +357,7 @@ def test_sound_that_is_not_recorded_is_not_kept(
     assert flush(10)
     (folder,) = folders(state_directory())
     assert (folder / SOUND).stat().st_size == kept
-    said = [line["event"] for line in Story(folder).entries() if "event" in line]
+    said = [line["event"] for line in JournalReader(folder).entries() if "event" in line]
     assert [line.get("audio", line.get("delta"))["bytes"] for line in said] == [4, 4]
 
 
@@ -370,7 +370,7 @@ def test_a_journal_may_be_switched_off_and_asked_for_where_the_client_sends_on_i
     SessionTracer(replicas=[{"project_name": "one"}], journal="keep").close()
     assert flush(10)
     (folder,) = folders(state_directory())
-    assert Story(folder).header["destination"]["endpoint"] is None
+    assert JournalReader(folder).header["destination"]["endpoint"] is None
 
 
 @pytest.mark.parametrize("wrong", ["yes", 1, 3])
@@ -414,7 +414,7 @@ def test_a_silence_takes_what_it_may_lie_in_out_of_the_journal(tracing: Collecto
 
 
 def test_a_piece_is_silenced_wherever_it_may_be_heard() -> None:
-    blanks = Blanks()
+    blanks = SilencedAudio()
     blanks.silence(10.0, 11.0, None)
     assert not blanks.covers(USER, 9.0, 0.02)
     assert blanks.covers(USER, 9.6, 0.02)
@@ -431,14 +431,14 @@ def test_a_piece_is_silenced_wherever_it_may_be_heard() -> None:
 
 
 def test_what_a_stall_handed_over_late_may_have_been_said_in_it() -> None:
-    blanks = Blanks()
+    blanks = SilencedAudio()
     blanks.silence(2.0, 3.0, None)
     heard = [blanks.covers(USER, at, 0.5) for at in (0.5, 1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.5, 5.0)]
     assert heard == [False, False, True, True, True, True, True, False, False]
 
 
 def test_what_is_played_later_than_it_came_may_be_heard_until_its_end() -> None:
-    blanks = Blanks()
+    blanks = SilencedAudio()
     blanks.silence(5.5, 6.0, None)
     blanks.arrived("item_1", 1.0)
     assert not blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
@@ -512,8 +512,8 @@ def test_nothing_is_removed_that_is_in_use_new_or_somebody_elses(
 # What waits for a destination
 
 
-def lane(*items: int) -> Lane[int]:
-    made: Lane[int] = Lane(lambda size: size)
+def lane(*items: int) -> RetryQueue[int]:
+    made: RetryQueue[int] = RetryQueue(lambda size: size)
     for item in items:
         made.put(item)
     return made

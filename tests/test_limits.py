@@ -16,7 +16,7 @@ from langsmith import Client, traceable
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery.feedback import FeedbackSender
-from langsmith_realtime.delivery.operations import Lack, Operation
+from langsmith_realtime.delivery.operations import Operation, Shortage
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options
@@ -24,7 +24,7 @@ from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees import run_limits
 from langsmith_realtime.trace.run_trees.root_run import begin
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
-from langsmith_realtime.trace.run_trees.run_limits import Census, Weight, weight_of
+from langsmith_realtime.trace.run_trees.run_limits import RunCount, Weight, weight_of
 from langsmith_realtime.trace.session import assemble
 from tests.talking import the_tree, trees
 
@@ -121,7 +121,7 @@ def test_an_event_that_says_what_failed_weighs_more() -> None:
 
 @pytest.mark.newest
 def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> None:
-    census, parent = Census(), uuid4()
+    census, parent = RunCount(), uuid4()
     while census.admits(uuid4(), Weight.CORE):
         pass
     assert census.count == run_limits.RUNS
@@ -133,7 +133,7 @@ def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> 
 
 @pytest.mark.newest
 def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: None) -> None:
-    class Between(Census):
+    class Between(RunCount):
         """The child is born right after the run was left out."""
 
         def __init__(self) -> None:
@@ -141,17 +141,17 @@ def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: Non
             self.brought_back = 0
             self._left_out = _Noticing(self)
 
-    class _Noticing(dict[Any, Lack]):
+    class _Noticing(dict[Any, Shortage]):
         def __init__(self, census: Between) -> None:
             self._census = census
 
-        def __setitem__(self, run_id: Any, why: Lack) -> None:
+        def __setitem__(self, run_id: Any, why: Shortage) -> None:
             super().__setitem__(run_id, why)
             assert self._census.child_below(run_id)
             self._census.brought_back += self._census.bring_back(run_id)
 
     census, run_id = Between(), uuid4()
-    assert census.leave_out(run_id, Lack.OVERLOAD)
+    assert census.leave_out(run_id, Shortage.OVERLOAD)
     assert census.brought_back == 1
     assert census.lacks() == {}
     assert not census.bring_back(run_id)
@@ -160,10 +160,10 @@ def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: Non
 @pytest.mark.newest
 def test_what_has_children_is_remembered_while_it_may_matter(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_limits, "REMEMBERED", 3)
-    census, parents = Census(), [uuid4() for _ in range(5)]
+    census, parents = RunCount(), [uuid4() for _ in range(5)]
     for parent in parents:
         assert not census.child_below(parent)
-    assert [census.leave_out(parent, Lack.OVERLOAD) for parent in parents] == [True, True, False, False, False]
+    assert [census.leave_out(parent, Shortage.OVERLOAD) for parent in parents] == [True, True, False, False, False]
     assert census.lacks() == {"dropped_runs": 2}
 
 

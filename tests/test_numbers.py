@@ -24,7 +24,7 @@ from langsmith_realtime.core.conversation.metrics import (
     scores,
 )
 from langsmith_realtime.core.protocol.usage import MODALITIES, Usage
-from langsmith_realtime.delivery.operations import Lack
+from langsmith_realtime.delivery.operations import Shortage
 from tests.driven import Driven, sound
 
 pytestmark = pytest.mark.newest
@@ -262,6 +262,6 @@ def test_every_key_of_the_metadata_is_documented() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in modules)
     put = {key for found in PUT.findall(sources) for key in found if key}
     assert {"reconnections", "audio_truncated", "malformed_frames", "server_label"} <= put
-    counted = {*NAMES, *(f"{name}_ms" for name in LATENCIES), *(lack.value for lack in Lack)}
+    counted = {*NAMES, *(f"{name}_ms" for name in LATENCIES), *(lack.value for lack in Shortage)}
     theirs = {"shop", "ls_method"}  # the application's, and that of `@traceable`
     assert put | counted | _in_the_snapshot(snapshot) <= documented | _families() | theirs

@@ -22,11 +22,11 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import retry_queue
 from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.operations import Operation
-from langsmith_realtime.delivery.retry_queue import Lane
+from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.delivery.sender import Sender
-from langsmith_realtime.journal.masking import Purse
+from langsmith_realtime.journal.masking import TimeBudget
 from langsmith_realtime.live import bounded_queue
-from langsmith_realtime.live.dropped_audio import Gaps, fill_before
+from langsmith_realtime.live.dropped_audio import DroppedAudio, fill_before
 from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
@@ -111,7 +111,7 @@ class Recorded:
         sender = Noting(self.made)
         self.session: Session = assemble(checked, begin(checked, guard), sender, FeedbackSender(), guard).session
         self.session.opened()
-        self._gaps = Gaps()
+        self._gaps = DroppedAudio()
 
     def happens(self, how: str, *arguments: Any, dropped: bool = False) -> None:
         if dropped:
@@ -214,7 +214,7 @@ def test_sound_that_came_with_its_time_needs_no_silence(tmp_path: Path) -> None:
 
 @pytest.mark.newest
 def test_what_is_no_sound_leaves_no_silence_and_lengths_are_all_that_is_remembered() -> None:
-    gaps = Gaps()
+    gaps = DroppedAudio()
     gaps.sent({"type": "input_audio_buffer.append", "audio": 7}, 1.0)
     gaps.sent('{"type":"input_audio_buffer.append", and no more', 1.0)
     assert gaps.waiting == []
@@ -353,7 +353,7 @@ def test_masking_that_takes_its_time_holds_up_neither_callers_nor_others(collect
 
 @pytest.mark.newest
 def test_masking_of_many_conversations_leaves_half_of_the_time_to_the_rest() -> None:
-    purse = Purse(0.5, 1.0)
+    purse = TimeBudget(0.5, 1.0)
     now = spent = 100.0
     while now < 200.0:
         if not purse.is_empty(now):
@@ -405,7 +405,7 @@ def test_what_goes_is_the_oldest_and_counts_as_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 10)
     monkeypatch.setattr(retry_queue, "WAITING_BYTES", 1_000)
     monkeypatch.setattr(retry_queue, "PATIENCE", 2)
-    waits = Lane[int](abs)
+    waits = RetryQueue[int](abs)
     for size in (1, 2, 3):
         waits.put(size)
     waits.take(lambda waiting: (waiting[:1], waiting[1:]))

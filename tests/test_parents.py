@@ -17,7 +17,7 @@ from langsmith import RunTree
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees import nesting
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun, Unmade
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, Unmade
 from langsmith_realtime.trace.run_trees.root_run import begin
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of
 
@@ -25,15 +25,15 @@ pytestmark = pytest.mark.usefixtures("tracing")
 
 
 @pytest.fixture
-def family() -> Family:
+def family() -> ConversationRuns:
     return begin(Options.of(thread_id="t-1", tags=["shop"]), Guard())
 
 
-def an_event(family: Family, name: str = "session.updated") -> ParentRun:
+def an_event(family: ConversationRuns, name: str = "session.updated") -> ParentRun:
     return family.event(name, microseconds_of(family.root.start_time) + 20_000, {"type": name}, name)
 
 
-def test_an_events_run_is_made_when_somebody_looks_at_it(family: Family) -> None:
+def test_an_events_run_is_made_when_somebody_looks_at_it(family: ConversationRuns) -> None:
     run = an_event(family)
     assert (run.name, microseconds_of(run.start_time)) == (
         "session.updated",
@@ -52,14 +52,14 @@ def test_an_events_run_is_made_when_somebody_looks_at_it(family: Family) -> None
     assert (run.extra or {})["metadata"] == {"thread_id": "t-1"}
 
 
-def test_what_is_set_of_one_stays_set(family: Family) -> None:
+def test_what_is_set_of_one_stays_set(family: ConversationRuns) -> None:
     run = an_event(family)
     run.error = "no"
     assert (run.error, run.name) == ("no", "session.updated")
 
 
 @pytest.mark.parametrize("copied", [copy.copy, RunTree.model_copy])
-def test_a_copy_of_one_is_one(family: Family, copied: Callable[[ParentRun], ParentRun]) -> None:
+def test_a_copy_of_one_is_one(family: ConversationRuns, copied: Callable[[ParentRun], ParentRun]) -> None:
     run = an_event(family)
     other = copied(run)
     assert (other.id, other.name, other.tags) == (run.id, run.name, run.tags)
@@ -67,7 +67,7 @@ def test_a_copy_of_one_is_one(family: Family, copied: Callable[[ParentRun], Pare
     assert run.name == "session.updated"
 
 
-def test_two_who_look_at_once_see_the_same(family: Family) -> None:
+def test_two_who_look_at_once_see_the_same(family: ConversationRuns) -> None:
     for _ in range(200):
         run = an_event(family)
         seen: list[object] = []
@@ -85,7 +85,7 @@ def test_two_who_look_at_once_see_the_same(family: Family) -> None:
         assert len(set(seen)) == 1
 
 
-def test_a_child_process_may_look_whoever_looked_when_it_was_forked(family: Family) -> None:
+def test_a_child_process_may_look_whoever_looked_when_it_was_forked(family: ConversationRuns) -> None:
     run = an_event(family)
     with nesting._looking, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
@@ -97,7 +97,7 @@ def test_a_child_process_may_look_whoever_looked_when_it_was_forked(family: Fami
     assert run.tags == ["shop"]
 
 
-def test_one_at_which_nobody_looked_is_gone_without_a_collection(family: Family) -> None:
+def test_one_at_which_nobody_looked_is_gone_without_a_collection(family: ConversationRuns) -> None:
     gc.disable()
     try:
         gone = weakref.ref(an_event(family))
@@ -106,7 +106,7 @@ def test_one_at_which_nobody_looked_is_gone_without_a_collection(family: Family)
         gc.enable()
 
 
-def test_one_that_announces_a_call_knows_it(family: Family) -> None:
+def test_one_that_announces_a_call_knows_it(family: ConversationRuns) -> None:
     name = "response.function_call_arguments.done"
     frame = {"type": name, "call_id": "call_1", "name": "lookup", "arguments": "{}"}
     run = family.event(name, microseconds_of(family.root.start_time), frame, name)

@@ -21,7 +21,7 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client import hidden_sides
 from langsmith_realtime.journal import masking
 from langsmith_realtime.journal.file import state_directory
-from langsmith_realtime.journal.masking import Keeping, Purse
+from langsmith_realtime.journal.masking import JournalMasking, TimeBudget
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from langsmith_realtime.trace import privacy
@@ -490,13 +490,13 @@ def test_a_function_of_the_applications_that_takes_long_is_told_once(
 
 
 def test_time_that_masking_took_is_missed_by_nobody_without_masking(monkeypatch: pytest.MonkeyPatch) -> None:
-    purse = Purse(0.5, 1.0)
+    purse = TimeBudget(0.5, 1.0)
     purse.spend(1e9)
     monkeypatch.setattr(masking, "_all_masking", purse)
     asking = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, hide_inputs=redacted)
     asks_nobody = Client(api_url="http://127.0.0.1:9", api_key="k", info={})
-    assert Keeping(asking, Privacy()).metadata({"thread_id": "1"}) == {}
-    assert Keeping(asks_nobody, Privacy()).metadata({"thread_id": "1"}) == {"thread_id": "1"}
+    assert JournalMasking(asking, Privacy()).metadata({"thread_id": "1"}) == {}
+    assert JournalMasking(asks_nobody, Privacy()).metadata({"thread_id": "1"}) == {"thread_id": "1"}
 
 
 # Words and structure.

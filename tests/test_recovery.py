@@ -27,7 +27,7 @@ from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
 from langsmith_realtime.journal.file import KEPT, LINES, SOUND, state_directory
 from langsmith_realtime.journal.recovery import DIED, Fate, recover
-from langsmith_realtime.journal.replay import Story
+from langsmith_realtime.journal.replay import JournalReader
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests.talking import Node, async_client, stored_trees, the_tree, trees
@@ -634,7 +634,7 @@ def test_a_kept_journal_is_read_by_a_tracer(tracing: Collector) -> None:
     assert flush(10)
     (folder,) = folders()
     with SessionTracer(client=client_of(tracing)) as again:
-        for line in Story(folder).entries():
+        for line in JournalReader(folder).entries():
             if line.get("dir") == "server":
                 again.server_event(line["event"])
             elif line.get("dir") == "client":
@@ -663,7 +663,7 @@ def test_where_there_is_no_thread_to_be_had_it_looks_the_next_time(
 ) -> None:
     client = client_of(collector)
     with monkeypatch.context() as late:
-        late.setattr(threads, "begin", lambda *_: None)
+        late.setattr(threads, "start_thread", lambda *_: None)
         assert recovery.begin_in_background(client) is None
     assert recovery.begin_in_background(client) is None  # not so soon
     monkeypatch.setattr(recovery, "EVERY_S", 0.0)

@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from langsmith_realtime.live.duplicates import KEPT, KEPT_BYTES, REMEMBERED, Seen
+from langsmith_realtime.live.duplicates import KEPT, KEPT_BYTES, REMEMBERED, RecentFrames
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
 NAME = "response.done"
 
 
-def told(seen: Seen[int], event_id: object, frame: object, run: int) -> int | None:
+def told(seen: RecentFrames[int], event_id: object, frame: object, run: int) -> int | None:
     """The run that a frame became before, if it did; now it has one."""
     size = len(frame) if isinstance(frame, (bytes, str)) else 0
     known = seen.find(event_id, NAME, size, frame)
@@ -24,7 +24,7 @@ def told(seen: Seen[int], event_id: object, frame: object, run: int) -> int | No
 
 
 def test_the_same_frame_is_found_though_it_is_a_copy() -> None:
-    seen: Seen[int] = Seen()
+    seen: RecentFrames[int] = RecentFrames()
     assert told(seen, "event_1", b'{"a": 1}', 1) is None
     assert told(seen, "event_2", {"a": [1]}, 2) is None
     assert told(seen, "event_1", bytes(bytearray(b'{"a": 1}')), 3) == 1
@@ -33,14 +33,14 @@ def test_the_same_frame_is_found_though_it_is_a_copy() -> None:
 
 @pytest.mark.parametrize("event_id", ["constant", "", None, 7])
 def test_frames_that_differ_anywhere_are_two_whatever_their_ids(event_id: object) -> None:
-    seen: Seen[int] = Seen()
+    seen: RecentFrames[int] = RecentFrames()
     long = b"x" * 5000
     frames = [b"1" + long, b"2" + long, long + b"1", long + b"2", {"error": {"code": 1}}, {"error": {"code": 2}}]
     assert [told(seen, event_id, frame, run) for run, frame in enumerate(frames)] == [None] * len(frames)
 
 
 def test_without_an_id_only_the_latest_frame_itself_is_the_same() -> None:
-    seen: Seen[int] = Seen()
+    seen: RecentFrames[int] = RecentFrames()
     frame = {"a": 1}
     assert told(seen, None, frame, 1) is None
     assert told(seen, None, frame, 2) == 1
@@ -49,7 +49,7 @@ def test_without_an_id_only_the_latest_frame_itself_is_the_same() -> None:
 
 
 def test_an_old_frame_is_known_by_its_id_and_length_and_not_for_ever() -> None:
-    seen: Seen[int] = Seen()
+    seen: RecentFrames[int] = RecentFrames()
     for run in range(REMEMBERED):
         assert told(seen, f"event_{run}", b"%04d" % run, run) is None
     assert told(seen, "event_0", b"0000", -1) == 0
@@ -61,7 +61,7 @@ def test_an_old_frame_is_known_by_its_id_and_length_and_not_for_ever() -> None:
 
 
 def test_what_is_kept_to_tell_is_bounded_whatever_frames_are_like() -> None:
-    seen: Seen[int] = Seen()
+    seen: RecentFrames[int] = RecentFrames()
     large = bytes(KEPT_BYTES // 4)
     before = sys.getrefcount(large)
     for run in range(100):

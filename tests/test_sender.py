@@ -95,9 +95,9 @@ def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, m
 
     process().worker.inbox(Guard())  # its own thread is there
     assert flush(10)
-    threads_begin = threads.begin
-    monkeypatch.setattr(threads, "begin", begin)
-    monkeypatch.setattr(threads, "at_the_end", lambda _: False)
+    threads_begin = threads.start_thread
+    monkeypatch.setattr(threads, "start_thread", begin)
+    monkeypatch.setattr(threads, "run_at_exit", lambda _: False)
     with SessionTracer(journal=False) as tracer:
         tracer.server_event({"type": "session.created", "event_id": "event_0", "session": {}})
     assert flush(10)

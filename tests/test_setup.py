@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from langsmith_realtime.core.protocol.audio_formats import Format
-from langsmith_realtime.core.protocol.session_config import Setup
+from langsmith_realtime.core.protocol.session_config import SessionConfig
 
 GA = {
     "id": "sess_1",
@@ -40,8 +40,8 @@ BETA = {
 }
 
 
-def set_up(session: object) -> Setup:
-    setup = Setup()
+def set_up(session: object) -> SessionConfig:
+    setup = SessionConfig()
     setup.update(session)
     return setup
 
@@ -85,7 +85,7 @@ def test_a_beta_session_is_understood_alike() -> None:
 
 
 def test_the_latest_word_wins_and_silence_changes_nothing() -> None:
-    setup = Setup("asked-for")
+    setup = SessionConfig("asked-for")
     setup.update({"instructions": "One."})
     assert setup.model == "asked-for"
     setup.update(GA)

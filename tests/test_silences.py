@@ -21,10 +21,10 @@ from langsmith_realtime.core.conversation.user_turns import MARGIN, Moment, Utte
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.recorder import Recorded, Recorder
-from langsmith_realtime.recording.silencing import Silences, asked
+from langsmith_realtime.recording.silencing import SilencedSpans, asked
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.langsmith_runs import Runs
+from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.run_trees.root_run import begin
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.session import Session
@@ -69,7 +69,7 @@ class Call:
         )
         tracks = Tracks()
         self.family = begin(Options(client=client), Guard())
-        runs = Runs(self.family, sent, sent)  # type: ignore[arg-type]
+        runs = LangSmithRuns(self.family, sent, sent)  # type: ignore[arg-type]
         self.session = Session(Conversation(tracks=tracks), runs, self.recorder, Guard())
         self.server("session.created", 0.0, session={"id": "sess_1", "model": "gpt-realtime"})
 
@@ -349,7 +349,7 @@ def test_a_card_number_is_in_no_file_and_no_attachment(tracing: Collector, tmp_p
 
 
 def test_writes_that_nobody_silenced_are_left_alone() -> None:
-    silences = Silences()
+    silences = SilencedSpans()
     write = ChannelWrite(USER, Write(0, numbered(100)))
     assert silences.applied([write], RATE, 1.0)[0] is write
     silences.between(10.0, 11.0)

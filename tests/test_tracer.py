@@ -500,7 +500,7 @@ def test_the_roots_update_is_sent_whatever_of_it_cannot_be_made(
         tracer.server_event(CREATED)
         for name in ("messages", "close", "numbers"):
             monkeypatch.setattr(f"langsmith_realtime.core.conversation.conversation.Conversation.{name}", fails)
-        monkeypatch.setattr("langsmith_realtime.core.protocol.session_config.Setup.inputs", fails)
+        monkeypatch.setattr("langsmith_realtime.core.protocol.session_config.SessionConfig.inputs", fails)
     root = the_tree(tracing)
     guard.failures.clear()
     assert root.names() == ["session.created"]

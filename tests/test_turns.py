@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from langsmith_realtime.core.audio.user.input_buffer import Written
+from langsmith_realtime.core.audio.user.input_buffer import InputBuffer
 from langsmith_realtime.core.conversation.tool_calls import CALLS, ToolTimes
-from langsmith_realtime.core.conversation.user_turns import Moment, Turns
+from langsmith_realtime.core.conversation.user_turns import Moment, UserTurns
 
 pytestmark = pytest.mark.newest
 
 
 def test_a_moment_is_when_its_audio_was_captured_and_never_after_it_was_told() -> None:
-    written = Written()
+    written = InputBuffer()
     written.append(1.02, 1000)
     assert Moment(5.0).at == 5.0
     assert Moment(5.0, written, 500).at == pytest.approx(0.52)
@@ -21,7 +21,7 @@ def test_a_moment_is_when_its_audio_was_captured_and_never_after_it_was_told() -
 
 
 def test_speech_is_answered_once_and_forgotten_when_the_user_speaks_again() -> None:
-    turns = Turns()
+    turns = UserTurns()
     turns.speech_started(1.0, None)
     began = turns.speaking
     assert began is not None
@@ -39,7 +39,7 @@ def test_speech_is_answered_once_and_forgotten_when_the_user_speaks_again() -> N
 
 
 def test_silence_that_is_committed_is_no_speech_but_what_comes_after_is() -> None:
-    turns = Turns()
+    turns = UserTurns()
     turns.nobody_spoke()
     turns.committed(1.0)
     assert turns.unanswered is None

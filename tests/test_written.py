@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.core.audio.user.input_buffer import Written
+from langsmith_realtime.core.audio.user.input_buffer import InputBuffer
 from tests.audio_kit import near, properties
 
 pytestmark = pytest.mark.newest
 
 
 def stream(
-    written: Written, begin: float, seconds: float, *, chunk: float = 0.02, dice: random.Random | None = None
+    written: InputBuffer, begin: float, seconds: float, *, chunk: float = 0.02, dice: random.Random | None = None
 ) -> None:
     """A microphone that captured so many seconds from ``begin`` on; now and then it is held up for up to 200 ms."""
     handed_over = 0.0
@@ -26,7 +26,7 @@ def stream(
 
 
 def test_a_stream_that_never_pauses_is_as_long_as_it_took() -> None:
-    written = Written()
+    written = InputBuffer()
     stream(written, 0.5, 10.0)
     assert written.written_ms == pytest.approx(10_000)
     for ms in (1, 20, 4_000, 9_000, 10_000):
@@ -34,7 +34,7 @@ def test_a_stream_that_never_pauses_is_as_long_as_it_took() -> None:
 
 
 def test_a_muted_microphone_takes_no_time() -> None:
-    written = Written()
+    written = InputBuffer()
     for begin in (1.0, 13.0, 25.0):
         stream(written, begin, 2.0)
     assert [written.time_of(ms) for ms in (1, 2_000, 2_001, 4_000, 5_000)] == near_all(1.001, 3.0, 13.001, 15.0, 26.0)
@@ -48,7 +48,7 @@ def near_all(*seconds: float) -> list[object]:
 @given(seed=st.integers(0, 1000), chunk=st.sampled_from([0.01, 0.02, 0.04, 0.1]))
 def test_chunks_that_were_held_up_are_known_to_within_30_ms_between_pauses_too(seed: int, chunk: float) -> None:
     dice = random.Random(seed)
-    written = Written()
+    written = InputBuffer()
     begins = [1.0, 15.0, 16.0 + dice.uniform(3, 9)]
     for begin in begins:
         stream(written, begin, 4.0, chunk=chunk, dice=dice)
@@ -58,7 +58,7 @@ def test_chunks_that_were_held_up_are_known_to_within_30_ms_between_pauses_too(s
 
 
 def test_the_first_answer_is_the_hand_over_and_what_follows_makes_it_earlier() -> None:
-    written = Written()
+    written = InputBuffer()
     written.append(1.2, 1000)
     assert written.time_of(1000) == near(1.2)
     written.append(2.02, 1000)
@@ -66,7 +66,7 @@ def test_the_first_answer_is_the_hand_over_and_what_follows_makes_it_earlier() -
 
 
 def test_a_short_pause_is_one_when_enough_follows_and_a_late_hand_over_otherwise() -> None:
-    paused, late = Written(), Written()
+    paused, late = InputBuffer(), InputBuffer()
     for written in (paused, late):
         stream(written, 0.0, 3.0)
     stream(paused, 3.1, 3.0)
@@ -78,7 +78,7 @@ def test_a_short_pause_is_one_when_enough_follows_and_a_late_hand_over_otherwise
 
 
 def test_a_file_pushed_at_once_counts_as_of_its_hand_over() -> None:
-    written = Written()
+    written = InputBuffer()
     written.append(0.1, 10_000)
     assert [written.time_of(ms) for ms in (1, 5_000, 10_000)] == [0.1, 0.1, 0.1]
     stream(written, 5.0, 0.5)
@@ -89,7 +89,7 @@ def test_a_file_pushed_at_once_counts_as_of_its_hand_over() -> None:
 
 
 def test_what_was_not_written_or_is_long_ago_has_no_time() -> None:
-    written = Written()
+    written = InputBuffer()
     assert written.time_of(0) is None
     written.append(1.0, 0)
     written.append(1.0, 20)
@@ -102,6 +102,6 @@ def test_what_was_not_written_or_is_long_ago_has_no_time() -> None:
 
 
 def test_another_session_begins_at_nought() -> None:
-    written = Written(100.0)
+    written = InputBuffer(100.0)
     stream(written, 100.1, 5.0)
     assert written.time_of(2_000) == near(102.1)

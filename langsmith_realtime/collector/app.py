@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from langsmith_realtime.collector.read.attachments import Attachments
-from langsmith_realtime.collector.read.endpoints import Queries
+from langsmith_realtime.collector.read.endpoints import ReadEndpoints
 from langsmith_realtime.collector.rules import Refused
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Scope
 
-    from langsmith_realtime.collector.ingest.endpoints import Writes
-    from langsmith_realtime.collector.records import Journal
+    from langsmith_realtime.collector.ingest.endpoints import WriteEndpoints
+    from langsmith_realtime.collector.records import RequestLog
     from langsmith_realtime.collector.store import Store
 import asyncio
 import hashlib
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from langsmith_realtime.collector.records import Journal
+    from langsmith_realtime.collector.records import RequestLog
 
 VERSION: Final = "0.16.14"
 """The LangSmith release that is answered for; from 0.18 on clients would ask to resolve agent addresses."""
 
 
 def build(
-    store: Store, journal: Journal, writes: Writes, api_key: str | None, drop: Callable[[Scope], None]
+    store: Store, journal: RequestLog, writes: WriteEndpoints, api_key: str | None, drop: Callable[[Scope], None]
 ) -> ASGIApp:
     """Return the collector's ASGI application.
 
@@ -57,7 +57,7 @@ def build(
         drop: Cuts the connection that a request came on.
     """
     attachments = Attachments(store)
-    queries = Queries(store, attachments.link)
+    queries = ReadEndpoints(store, attachments.link)
 
     async def info(_: Request) -> Response:
         return JSONResponse(
@@ -151,7 +151,7 @@ class Gate:
         drop: Cuts the connection that a request came on.
     """
 
-    def __init__(self, app: ASGIApp, journal: Journal, api_key: str | None, drop: Callable[[Scope], None]) -> None:
+    def __init__(self, app: ASGIApp, journal: RequestLog, api_key: str | None, drop: Callable[[Scope], None]) -> None:
         self._app = app
         self._journal = journal
         self._drop = drop

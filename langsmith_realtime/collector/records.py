@@ -129,7 +129,7 @@ class Request:
 _KEPT = 100_000
 
 
-class Journal:
+class RequestLog:
     """The newest requests and violations, in order.
 
     Args:

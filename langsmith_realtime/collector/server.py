@@ -18,8 +18,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from langsmith_realtime.collector import app, store
-from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, Writes
-from langsmith_realtime.collector.records import Journal
+from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, WriteEndpoints
+from langsmith_realtime.collector.records import RequestLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ class Collector:
         self._limits = limits or Limits()
         self._changed = threading.Condition()
         self._requests_seen = 0
-        self._journal = Journal(self._notify)
+        self._journal = RequestLog(self._notify)
 
     def __enter__(self) -> Self:
         """Start serving; returns once connections are accepted."""
@@ -198,7 +198,7 @@ class Collector:
                 if isinstance(each, H11Protocol) and each.client == scope["client"]:
                     each.transport.abort()
 
-        self._writes = Writes(self._store, self._journal, self._limits)
+        self._writes = WriteEndpoints(self._store, self._journal, self._limits)
         config = uvicorn.Config(
             app.build(self._store, self._journal, self._writes, self._api_key, drop),
             http="h11",

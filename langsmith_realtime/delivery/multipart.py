@@ -13,13 +13,9 @@ from typing import Any
 
 from langsmith import Client, utils
 
-from langsmith_realtime.delivery.langsmith_client import (
-    tell_of_failed_masking,
-    unmasking,
-    without_payload,
-)
+from langsmith_realtime.delivery.langsmith_client import tell_of_failed_masking, unmasking, without_payload
 from langsmith_realtime.runtime.guard import ANYTHING
-from langsmith_realtime.runtime.threads import Breath
+from langsmith_realtime.runtime.threads import Pauses
 
 try:
     from langsmith._internal._constants import _BOUNDARY
@@ -56,7 +52,7 @@ def multipart_ingest(
     if not all(hasattr(client, name) for name in _OF_THE_CLIENT):  # pragma: no cover - as above
         client.multipart_ingest(create=create, update=update, dangerously_allow_filesystem=True)
         return
-    breath = Breath()
+    breath = Pauses()
     posts = [_masked(client, row, given) for row in _breathing(create, breath)]
     patches = [_masked(client, row, given, update=True) for row in _breathing(update, breath)]
     if _is_simple(client, posts, patches):
@@ -90,13 +86,13 @@ def _is_simple(client: Client, create: Sequence[dict[str, Any]], update: Sequenc
     )
 
 
-def _breathing(rows: Sequence[dict[str, Any]], breath: Breath) -> Iterator[dict[str, Any]]:
+def _breathing(rows: Sequence[dict[str, Any]], breath: Pauses) -> Iterator[dict[str, Any]]:
     for row in rows:
         yield row
         breath.take()
 
 
-def _request(posts: list[dict[str, Any]], patches: list[dict[str, Any]], breath: Breath) -> MultipartPartsAndContext:
+def _request(posts: list[dict[str, Any]], patches: list[dict[str, Any]], breath: Pauses) -> MultipartPartsAndContext:
     parts: list[tuple[str, bytes]] = []
     for operation, rows in (("post", posts), ("patch", patches)):
         for row in _breathing(rows, breath):

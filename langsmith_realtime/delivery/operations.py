@@ -13,7 +13,7 @@ from langsmith.run_trees import RunTree
 ROOT_CREATE, ROOT_UPDATE, FEEDBACK = "root", "root-update", "feedback"
 
 
-class Lack(str, enum.Enum):
+class Shortage(str, enum.Enum):
     """Why a trace lacks runs, as its root says."""
 
     #: The trace would have had too many, or more than could be held until its end.
@@ -50,4 +50,4 @@ class Operation:
     noted: Callable[[], None] | None = None
     left: Callable[[], None] | None = None
     refused: Callable[[int], Operation] | None = None
-    spare: Callable[[Lack], bool] | None = None
+    spare: Callable[[Shortage], bool] | None = None

@@ -21,7 +21,7 @@ PATIENCE = 4
 LEFT = 0.9
 
 
-class Lane(Generic[T]):
+class RetryQueue(Generic[T]):
     """What waits, in order. ``told`` of it, at the front, have failed and somebody knows."""
 
     def __init__(self, size_of: Callable[[T], int]) -> None:

@@ -26,8 +26,8 @@ from langsmith_realtime.delivery.langsmith_client import (
     streaming_attachments,
 )
 from langsmith_realtime.delivery.multipart import multipart_ingest
-from langsmith_realtime.delivery.operations import Lack, Operation
-from langsmith_realtime.delivery.retry_queue import Lane
+from langsmith_realtime.delivery.operations import Operation, Shortage
+from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.delivery.sampling import decided, is_left_out
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import ANYTHING, logger, unquoted
@@ -57,7 +57,7 @@ class Sender:
     name = "langsmith-realtime-sender"
 
     def __init__(self) -> None:
-        self._lanes: dict[object, Lane[Operation]] = {}
+        self._lanes: dict[object, RetryQueue[Operation]] = {}
         self._changed = threading.Condition()
         self._beside = 0  # works that will put something
         self._hurry = 0
@@ -77,7 +77,7 @@ class Sender:
                 self.failed += 1
             else:
                 if lane is None:
-                    lane = self._lanes[destination] = Lane(lambda operation: operation.size)
+                    lane = self._lanes[destination] = RetryQueue(lambda operation: operation.size)
                 lane.put(operation)
                 if not lane.is_served:
                     lane.is_served = self._start(destination, lane)
@@ -86,7 +86,7 @@ class Sender:
                 return
         _leave(operation)
 
-    def _start(self, destination: object, lane: Lane[Operation]) -> bool:
+    def _start(self, destination: object, lane: RetryQueue[Operation]) -> bool:
         """Have a thread send what comes; False where there is none to be had now."""
 
         def work() -> None:
@@ -95,7 +95,7 @@ class Sender:
         def work_at_the_end() -> None:
             self._work(destination, lane, 0.0)  # others wait for the same thread
 
-        return threads.begin(work, self.name) is not None or threads.at_the_end(work_at_the_end)
+        return threads.start_thread(work, self.name) is not None or threads.run_at_exit(work_at_the_end)
 
     def aside(self, work: Callable[[], None]) -> None:
         """Do what takes long before it puts something, in a thread of its own; :meth:`flush` waits for it."""
@@ -114,7 +114,7 @@ class Sender:
 
         with self._changed:
             self._beside += 1
-        if threads.begin(do, f"{self.name}-aside") is None:  # at the very end of a process
+        if threads.start_thread(do, f"{self.name}-aside") is None:  # at the very end of a process
             do()
 
     def flush(self, timeout: float | None) -> bool:
@@ -150,7 +150,7 @@ class Sender:
     def _untold(self) -> int:
         return sum(lane.untold for lane in self._lanes.values())
 
-    def _work(self, destination: object, lane: Lane[Operation], idle: float) -> None:
+    def _work(self, destination: object, lane: RetryQueue[Operation], idle: float) -> None:
         """Send what comes, until nothing did for ``idle`` seconds."""
         while True:
             batch = self._next(destination, lane, idle)
@@ -170,7 +170,7 @@ class Sender:
                     self._changed.notify_all()
             del batch, again  # or the last conversation would live as long as the thread waits
 
-    def _next(self, destination: object, lane: Lane[Operation], idle: float) -> list[Operation]:
+    def _next(self, destination: object, lane: RetryQueue[Operation], idle: float) -> list[Operation]:
         """What is to be sent now; nothing when the lane is not needed any more."""
         with self._changed:
             if not self._changed.wait_for(lambda: lane.waiting or self._lanes.get(destination) is not lane, idle):
@@ -263,7 +263,7 @@ def _leave(operation: Operation) -> None:
 
 
 def _is_spared(operation: Operation) -> bool:
-    return operation.spare is not None and operation.spare(Lack.OVERLOAD)
+    return operation.spare is not None and operation.spare(Shortage.OVERLOAD)
 
 
 def _destination(run: RunTree) -> object:

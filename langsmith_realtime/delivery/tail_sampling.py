@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from langsmith_realtime.delivery.operations import Lack, Operation
+from langsmith_realtime.delivery.operations import Operation, Shortage
 from langsmith_realtime.options.keep import KeepRule
 from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
 
@@ -31,7 +31,7 @@ class Sending(Target, Protocol):
     def aside(self, work: Callable[[], None]) -> None: ...
 
 
-class Holding:
+class HeldConversation:
     """Holds what is put until :meth:`keep` or :meth:`drop`; any thread may call anything.
 
     When there is too much, the oldest events that only say that they arrived are left out. When that is not
@@ -117,7 +117,7 @@ class Holding:
             kept = []
             for each in self._held:
                 spare = each.spare if isinstance(each, Operation) else None
-                if self._size > LEFT * HELD_BYTES and spare is not None and spare(Lack.LIMIT):
+                if self._size > LEFT * HELD_BYTES and spare is not None and spare(Shortage.LIMIT):
                     assert isinstance(each, Operation)
                     self._size -= each.size
                 else:

@@ -23,12 +23,12 @@ from langsmith_realtime.journal.file import VERSION
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, start_of, time_of, uuid7
 
 
 def header(
-    family: Family,
+    family: ConversationRuns,
     options: Options,
     shown: Callable[[dict[str, Any]], dict[str, Any]],
     *,
@@ -87,7 +87,7 @@ def is_meant_for(destination: dict[str, Any], client: Client) -> bool:
     return hmac.compare_digest(_hash(client, salt), str(destination.get("key")))
 
 
-def family_of(head: dict[str, Any], client: Client, guard: Guard) -> Family:
+def family_of(head: dict[str, Any], client: Client, guard: Guard) -> ConversationRuns:
     """The conversation's runs again, with their own ids."""
     run = head["run"]
     parent = run["parent_run_id"]
@@ -103,7 +103,7 @@ def family_of(head: dict[str, Any], client: Client, guard: Guard) -> Family:
     )
 
 
-def family_anew(head: dict[str, Any], client: Client, guard: Guard, project: str | None) -> Family:
+def family_anew(head: dict[str, Any], client: Client, guard: Guard, project: str | None) -> ConversationRuns:
     """A second trace of the conversation, in that project or where LangSmith's settings say."""
     start = time_of(head["run"]["start"])
     run_id = uuid7(head["run"]["start"])
@@ -127,7 +127,7 @@ def options_of(head: dict[str, Any]) -> Options:
     )
 
 
-def _family(head: dict[str, Any], client: Client, guard: Guard, **place: Any) -> Family:
+def _family(head: dict[str, Any], client: Client, guard: Guard, **place: Any) -> ConversationRuns:
     run = head["run"]
     if run["address"] is not None and "address" in RunTree.model_fields:
         place = {key: value for key, value in place.items() if key != "project_name"} | {"address": run["address"]}
@@ -141,7 +141,7 @@ def _family(head: dict[str, Any], client: Client, guard: Guard, **place: Any) ->
         ls_client=client,
         **place,
     )
-    return Family(root, outer=None, metadata=dict(run["metadata"]), tags=tuple(run["tags"]), guard=guard)
+    return ConversationRuns(root, outer=None, metadata=dict(run["metadata"]), tags=tuple(run["tags"]), guard=guard)
 
 
 def _destination(client: Client) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy, tell_if_slow
 
 
-class Purse:
+class TimeBudget:
     """Seconds that may be spent: a ``share`` of the time that goes by, and no more than ``most`` of it saved up."""
 
     def __init__(self, share: float, most: float) -> None:
@@ -54,10 +54,10 @@ _WORDS = frozenset(
 #: Masking may take that part of a conversation's time, once it has taken this many seconds.
 MASKING_SHARE, MASKING_FREE_S = 0.1, 0.25
 #: The same for all conversations together, as one thread does it: a share of its time, and seconds at once.
-_all_masking = Purse(0.5, 1.0)
+_all_masking = TimeBudget(0.5, 1.0)
 
 
-class Keeping:
+class JournalMasking:
     """What one conversation may write down: what its privacy lets through, as the client's masking leaves it."""
 
     def __init__(self, client: Client, privacy: Privacy) -> None:

@@ -24,7 +24,7 @@ from langsmith_realtime.delivery.operations import ROOT_CREATE, Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import LINES, Journal, state_directory
 from langsmith_realtime.journal.lines import family_anew, family_of, is_meant_for, options_of
-from langsmith_realtime.journal.replay import Ending, Story, replay
+from langsmith_realtime.journal.replay import JournalReader, ReplayEnd, replay
 from langsmith_realtime.journal.retention import folders, tidy
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import Guard, logger
@@ -99,7 +99,7 @@ def begin_in_background(client: Client, directory: Path | None = None) -> thread
         if now < _begun.get(place, -math.inf) + EVERY_S:
             return None
         _begun[place] = math.inf  # until it has ended
-    thread = threads.begin(lambda: _quietly(client, directory, place), "langsmith-realtime-recovery")
+    thread = threads.start_thread(lambda: _quietly(client, directory, place), "langsmith-realtime-recovery")
     if thread is None:
         _begun[place] = now  # there is none to be had now
     return thread
@@ -114,7 +114,7 @@ def replay_anew(folder: Path, client: Client, *, project: str | None = None, pat
     Raises:
         JournalError: there is no journal in the folder, or one that this version cannot read.
     """
-    story, guard = Story(folder), Guard()
+    story, guard = JournalReader(folder), Guard()
     sender = _Paced(patience)
     family = family_anew(story.header, client, guard, project)
     options = options_of(story.header)
@@ -129,7 +129,7 @@ def _recover(folder: Path, client: Client, patience: float) -> Found:
     if journal is None:
         return Found(folder, Fate.ALIVE)
     try:
-        story = Story(folder)
+        story = JournalReader(folder)
         destination = story.header["destination"]
         if not is_meant_for(destination, client):
             return Found(folder, Fate.ELSEWHERE, _named(destination))
@@ -139,7 +139,7 @@ def _recover(folder: Path, client: Client, patience: float) -> Found:
         journal.leave()
 
 
-def _complete(journal: Journal, story: Story, client: Client, patience: float) -> bool:
+def _complete(journal: Journal, story: JournalReader, client: Client, patience: float) -> bool:
     journal.restore(story.settled())
     journal.keep(keep=bool(story.header.get("keep")))
     guard, sender, feedback = Guard(), _Paced(patience), FeedbackSender()
@@ -161,7 +161,7 @@ def _complete(journal: Journal, story: Story, client: Client, patience: float) -
     return True
 
 
-def _close(made: Assembled, ending: Ending) -> None:
+def _close(made: Assembled, ending: ReplayEnd) -> None:
     error = ending.error if ending.closed else DIED
     made.session.closed(ending.t, error, ending.dropped)
 

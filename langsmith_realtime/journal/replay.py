@@ -10,15 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, silence_for
-from langsmith_realtime.journal.file import (
-    KEPT,
-    LINES,
-    SOUND,
-    VERSION,
-)
+from langsmith_realtime.journal.file import KEPT, LINES, SOUND, VERSION
 from langsmith_realtime.journal.lines import CHANNELS, CLIENT, SERVER, failure_of, place_in
 from langsmith_realtime.journal.masking import give_audio
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun, derive
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, derive
 from langsmith_realtime.trace.run_trees.run_ids import time_of, uuid7
 from langsmith_realtime.trace.session import Session
 
@@ -27,7 +22,7 @@ class JournalError(Exception):
     """A folder whose journal cannot be read; the message says why."""
 
 
-class Story:
+class JournalReader:
     """What a journal tells, read from its beginning as often as it is asked.
 
     Raises:
@@ -81,7 +76,7 @@ class Story:
 
 
 @dataclass
-class Ending:
+class ReplayEnd:
     """How a replayed conversation ends: as its journal says or, where ``closed`` is False, with the last it tells."""
 
     t: float = 0.0
@@ -90,25 +85,25 @@ class Ending:
     dropped: dict[str, int] = field(default_factory=dict)
 
 
-def replay(story: Story, session: Session, family: Family, *, anew: bool = False) -> Ending:
+def replay(story: JournalReader, session: Session, family: ConversationRuns, *, anew: bool = False) -> ReplayEnd:
     """Do again what the journal tells, all but the end of it; with the same run ids, or ``anew``."""
     return _Replay(story, session, family, anew=anew).run()
 
 
 class _Replay:
-    def __init__(self, story: Story, session: Session, family: Family, *, anew: bool) -> None:
+    def __init__(self, story: JournalReader, session: Session, family: ConversationRuns, *, anew: bool) -> None:
         self._story = story
         self._session = session
         self._family = family
         self._root_id = story.header["run"]["id"]
         self._anew = anew
 
-    def run(self) -> Ending:
-        ending = Ending()
+    def run(self) -> ReplayEnd:
+        ending = ReplayEnd()
         for line in self._story.entries():
             t = line.get("t", ending.t)
             if line.get("closed"):
-                return Ending(t, closed=True, error=failure_of(line.get("error")), dropped=line.get("dropped") or {})
+                return ReplayEnd(t, closed=True, error=failure_of(line.get("error")), dropped=line.get("dropped") or {})
             ending.t = max(ending.t, t)
             self._again(line, t)
         return ending

@@ -19,7 +19,7 @@ MARGIN_S = 0.5
 STALL_S = 10.0
 
 
-class Blanks:
+class SilencedAudio:
     """The silences of one conversation, and where its pieces of sound may lie."""
 
     def __init__(self) -> None:

@@ -15,22 +15,14 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, 
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, mapping, parse, text
 from langsmith_realtime.delivery.langsmith_client import sends_on_its_own
 from langsmith_realtime.journal.file import Journal, state_directory, warn_once
-from langsmith_realtime.journal.lines import (
-    CHANNEL_NAMES,
-    CHANNELS,
-    CLIENT,
-    SERVER,
-    header,
-    place_in,
-    place_of,
-)
-from langsmith_realtime.journal.masking import Keeping, take_audio
-from langsmith_realtime.journal.replay import Story
-from langsmith_realtime.journal.silenced_audio import Blanks
+from langsmith_realtime.journal.lines import CHANNEL_NAMES, CHANNELS, CLIENT, SERVER, header, place_in, place_of
+from langsmith_realtime.journal.masking import JournalMasking, take_audio
+from langsmith_realtime.journal.replay import JournalReader
+from langsmith_realtime.journal.silenced_audio import SilencedAudio
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.silencing import Span
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of
 from langsmith_realtime.trace.session import Assembled, Session
 
@@ -52,8 +44,8 @@ class JournaledSession:
         self,
         session: Session,
         *,
-        family: Family,
-        keeping: Keeping,
+        family: ConversationRuns,
+        keeping: JournalMasking,
         sounds: frozenset[int],
         begin: Callable[[], Journal | None],
         behind: Callable[[Callable[[], None]], None],
@@ -67,7 +59,7 @@ class JournaledSession:
         self._behind = behind
         self._guard = guard
         self._journal: Journal | None = None
-        self._blanks = Blanks()
+        self._blanks = SilencedAudio()
         self._blanked: list[tuple[float, float]] | None = []  # the user's silences, since when and until when
         self._claims = 0
         self._tools = 0
@@ -228,7 +220,7 @@ class JournaledSession:
     def _blank(self, journal: Journal) -> None:
         """Take what is silenced now out of what was written before."""
         journal.flush()
-        story, known = Story(journal.folder), Blanks()
+        story, known = JournalReader(journal.folder), SilencedAudio()
         for line in story.entries():
             place, item_id = place_in(line.get("event", line)), text(mapping(line.get("event")).get("item_id"))
             if "silence" in line:
@@ -266,11 +258,15 @@ class JournaledSession:
 
 
 def journaled(
-    made: Assembled, options: Options, family: Family, guard: Guard, behind: Callable[[Callable[[], None]], None]
+    made: Assembled,
+    options: Options,
+    family: ConversationRuns,
+    guard: Guard,
+    behind: Callable[[Callable[[], None]], None],
 ) -> JournaledSession:
     """The session of a conversation that begins, with its journal; ``behind`` does work after the worker's."""
     root = family.root
-    keeping = Keeping(root.client, made.privacy)
+    keeping = JournalMasking(root.client, made.privacy)
 
     def begin() -> Journal | None:
         kept, own = options.journal == "keep", sends_on_its_own(root.client, root)

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from langsmith_realtime.core.protocol.events import APPEND
-from langsmith_realtime.live.dropped_audio import Gaps, Session, fill_before
+from langsmith_realtime.live.dropped_audio import DroppedAudio, Session, fill_before
 from langsmith_realtime.runtime.guard import Guard
 
 #: Entries that may wait before audio, and before anything, is dropped. 20 ms chunks of 500 conversations come to the
@@ -39,7 +39,7 @@ def no_chunks(chunks: Iterator[Chunk]) -> None:
         raise TypeError("nobody takes chunks here")
 
 
-class Load:
+class QueueLoad:
     """How much waits for one worker, in entries and in bytes of sound, since nothing did.
 
     Two threads at once may count one entry: that is forgotten as soon as nothing waits.
@@ -64,7 +64,7 @@ class Load:
         self.put = self.done = self.sound = self.sound_done = 0
 
 
-class Inbox:
+class BoundedQueue:
     """One conversation's entries. Any thread may put; the worker alone takes.
 
     Args:
@@ -79,8 +79,8 @@ class Inbox:
 
     def __init__(
         self,
-        load: Load,
-        due: Callable[[Inbox], None],
+        load: QueueLoad,
+        due: Callable[[BoundedQueue], None],
         guard: Guard,
         chunks: TakeChunks = no_chunks,
     ) -> None:
@@ -185,11 +185,11 @@ class Intake:
 
     __slots__ = ("_guard", "_inbox", "_session", "dropped", "gaps")
 
-    def __init__(self, inbox: Inbox, session: Session, guard: Guard) -> None:
+    def __init__(self, inbox: BoundedQueue, session: Session, guard: Guard) -> None:
         self._inbox = inbox
         self._session = session
         self._guard = guard
-        self.gaps = Gaps()
+        self.gaps = DroppedAudio()
         #: How much there was no room for.
         self.dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
 

@@ -24,15 +24,15 @@ from langsmith_realtime.delivery import sampling
 from langsmith_realtime.delivery.langsmith_client import asks_the_application
 from langsmith_realtime.journal.recovery import begin_in_background
 from langsmith_realtime.live.bounded_queue import Intake
-from langsmith_realtime.live.duplicates import Seen
-from langsmith_realtime.live.pipeline import chain
+from langsmith_realtime.live.duplicates import RecentFrames
+from langsmith_realtime.live.pipeline import build_pipeline
 from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.silencing import asked
 from langsmith_realtime.runtime.guard import logger
 from langsmith_realtime.trace.run_trees import context
 from langsmith_realtime.trace.run_trees.context import Pin, current_pin, set_pin
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.run_trees.run_limits import Weight, weight_of
 
@@ -55,7 +55,7 @@ class LiveConversation:
     #: False where LangSmith's sampling leaves it out.
     is_sampled = True
 
-    def __init__(self, options: Options, family: Family) -> None:
+    def __init__(self, options: Options, family: ConversationRuns) -> None:
         self._options = options
         self.guard = family.guard
         self.family = family
@@ -67,7 +67,7 @@ class LiveConversation:
         self._stamping = threading.RLock()
         self._latest: ParentRun = self.family.root
         self._next: Pin | None = None  # for who waits for the next event
-        self._seen: Seen[ParentRun | None] = Seen()
+        self._seen: RecentFrames[ParentRun | None] = RecentFrames()
         self._closed = False
         #: What receiving failed with the last time, if it did.
         self.lost_with: BaseException | None = None
@@ -79,7 +79,7 @@ class LiveConversation:
         self._process.open[id(self)] = self
         asks = options.redact is not None or asks_the_application(family.root.client)
         worker = self._process.apart if asks else self._process.worker
-        self._session = chain(options, family, self._process, worker, self.guard)
+        self._session = build_pipeline(options, family, self._process, worker, self.guard)
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
         self._intake = Intake(worker.inbox(self.guard, self._session.chunks), self._session, self.guard)
         self._gaps = self._intake.gaps

@@ -31,7 +31,7 @@ _TEXTS = frozenset(
 _OF_THE_MICROPHONE = ("input_audio_buffer.", "session.")
 
 
-class Gathering:
+class Coalescing:
     """Stands in front of a session, and hands on pieces of sound that go on from one another as one, decoded.
 
     A chunk of the microphone was captured when it was handed over, or earlier. Of several, the one that came

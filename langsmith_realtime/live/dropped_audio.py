@@ -35,7 +35,7 @@ class Gap:
     began: float
 
 
-class Gaps:
+class DroppedAudio:
     """The sound that one conversation lost, until it is handed over. Any thread may call anything."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ KEPT, KEPT_BYTES = 16, 64_000
 
 
 @dataclass(slots=True)
-class Known(Generic[R]):
+class KnownFrame(Generic[R]):
     """A frame that was handed over: its event's name, its bytes (of text, or of its sound), and what became of it."""
 
     name: str
@@ -28,17 +28,17 @@ class Known(Generic[R]):
     frame: object  # None when it is not kept any more
 
 
-class Seen(Generic[R]):
+class RecentFrames(Generic[R]):
     """The frames of one conversation, by their events' ids."""
 
     def __init__(self) -> None:
-        self._known: dict[str, Known[R]] = {}
-        self._before: dict[str, Known[R]] = {}  # those it held until there were enough
-        self._latest: deque[Known[R]] = deque()
+        self._known: dict[str, KnownFrame[R]] = {}
+        self._before: dict[str, KnownFrame[R]] = {}  # those it held until there were enough
+        self._latest: deque[KnownFrame[R]] = deque()
         self._bytes = 0  # of those
-        self._nameless: Known[R] | None = None  # the latest that had no id
+        self._nameless: KnownFrame[R] | None = None  # the latest that had no id
 
-    def find(self, event_id: object, name: str, size: int, frame: object) -> Known[R] | None:
+    def find(self, event_id: object, name: str, size: int, frame: object) -> KnownFrame[R] | None:
         """That frame, if it was handed over before; without an id, if it is the latest such itself."""
         if not event_id or not isinstance(event_id, str):
             known = self._nameless
@@ -50,7 +50,7 @@ class Seen(Generic[R]):
 
     def remember(self, event_id: object, name: str, size: int, frame: object, run: R) -> None:
         """It is handed over, and became ``run``."""
-        known = Known(name, size, run, frame)
+        known = KnownFrame(name, size, run, frame)
         if not event_id or not isinstance(event_id, str):
             self._nameless = known
             return
@@ -59,7 +59,7 @@ class Seen(Generic[R]):
         if len(self._known) >= REMEMBERED:
             self._before, self._known = self._known, {}
 
-    def _keep(self, known: Known[R]) -> None:
+    def _keep(self, known: KnownFrame[R]) -> None:
         self._latest.append(known)
         self._bytes += known.size
         while len(self._latest) > KEPT or (self._bytes > KEPT_BYTES and len(self._latest) > 1):

@@ -10,39 +10,41 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar, cast
 
 from langsmith_realtime.delivery.langsmith_client import asks_the_application
-from langsmith_realtime.delivery.tail_sampling import Holding
+from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.journal.writer import journaled
-from langsmith_realtime.live.coalescing import Gathering
+from langsmith_realtime.live.coalescing import Coalescing
 from langsmith_realtime.live.process import Process
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees.nesting import Family
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns
 from langsmith_realtime.trace.session import Session, assemble
 
 
-def chain(options: Options, family: Family, process: Process, worker: Worker, guard: Guard) -> Gathering:
+def build_pipeline(
+    options: Options, family: ConversationRuns, process: Process, worker: Worker, guard: Guard
+) -> Coalescing:
     """What a new conversation's frames and sound are given to, on that worker's thread."""
 
-    def make() -> Gathering:
+    def make() -> Coalescing:
         made = assemble(options, family, process.sender, process.feedback, guard)
-        gathering = Gathering(made.session)
+        gathering = Coalescing(made.session)
         if not options.journal:
             return gathering
         kept = journaled(replace(made, session=cast("Session", gathering)), options, family, guard, worker.behind)
-        return Gathering(kept, worker.later)
+        return Coalescing(kept, worker.later)
 
     if options.keep is not None:
-        family.holding = Holding(process.sender, options.keep, guard)
+        family.holding = HeldConversation(process.sender, options.keep, guard)
     if asks_the_application(family.root.client):
-        return cast("Gathering", Late(make))
+        return cast("Coalescing", LazySession(make))
     return make()
 
 
 S = TypeVar("S")
 
 
-class Late(Generic[S]):
+class LazySession(Generic[S]):
     """Has the methods of what ``make`` makes, which it does with the first of them that is called.
 
     The methods are asked for in one thread and called in another, in which making it may take its time.

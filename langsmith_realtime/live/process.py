@@ -64,7 +64,7 @@ class Process:
         if not (self.worker.is_running or self.apart.is_running):
             return
         delivered, began = self._delivered, time.monotonic()
-        while not self.flush(EXIT_PATIENCE) and (self._delivered > delivered or threads.comes_on()):
+        while not self.flush(EXIT_PATIENCE) and (self._delivered > delivered or threads.is_progressing()):
             if time.monotonic() - began > EXIT_LIMIT:
                 break
             delivered = self._delivered

@@ -7,10 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 
-from langsmith_realtime.live.bounded_queue import Inbox, Load, TakeChunks, no_chunks
+from langsmith_realtime.live.bounded_queue import BoundedQueue, QueueLoad, TakeChunks, no_chunks
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.runtime.threads import Breath
+from langsmith_realtime.runtime.threads import Pauses
 
 #: How long the worker lets work gather between two looks, after which what waited for company is handed on and written
 #: down, in seconds: waking up for each entry would make the caller's thread wait for ours. And how long that waits at
@@ -22,8 +22,8 @@ class Worker:
     """A background thread, begun with the first inbox."""
 
     def __init__(self) -> None:
-        self._due: queue.SimpleQueue[Inbox] = queue.SimpleQueue()  # those in which something waits
-        self._load = Load()
+        self._due: queue.SimpleQueue[BoundedQueue] = queue.SimpleQueue()  # those in which something waits
+        self._load = QueueLoad()
         self._awake = threading.Event()
         self._starting = threading.Lock()
         #: Whether its thread began.
@@ -31,13 +31,13 @@ class Worker:
         self._waiting: set[Callable[[], None]] = set()
         self._behind: set[Callable[[], None]] = set()
         self._ticked = time.perf_counter()
-        self._breath = Breath()
+        self._breath = Pauses()
 
-    def inbox(self, guard: Guard, chunks: TakeChunks = no_chunks) -> Inbox:
+    def inbox(self, guard: Guard, chunks: TakeChunks = no_chunks) -> BoundedQueue:
         """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunks`` takes chunks."""
         if not self.is_running:
             self._start()
-        return Inbox(self._load, self._due.put, guard, chunks)
+        return BoundedQueue(self._load, self._due.put, guard, chunks)
 
     def later(self, work: Callable[[], None]) -> None:
         """Have it done once, with the next tick; for what may wait for company. From the worker alone."""
@@ -65,8 +65,8 @@ class Worker:
     def _start(self) -> None:
         with self._starting:
             if not self.is_running:
-                self.is_running = threads.begin(self._work, "langsmith-realtime") is not None
-                threads.be_prepared()
+                self.is_running = threads.start_thread(self._work, "langsmith-realtime") is not None
+                threads.prepare_spare_thread()
 
     def _work(self) -> None:
         while True:

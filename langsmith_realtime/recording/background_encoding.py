@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from langsmith_realtime.recording.encoder import Encoder, Form
+from langsmith_realtime.recording.encoder import Encoder, FileFormat
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import logger
 
@@ -27,7 +27,7 @@ NEARLY = 0.8
 IDLE = 30.0
 
 
-class Follower:
+class BackgroundEncoder:
     """Encodes ``forms``, the largest first, behind a WAV that grows.
 
     The first begins with the first :meth:`settled`, each other one when the form before it has reached
@@ -35,9 +35,9 @@ class Follower:
     The worker calls; what is made of it in the end (:meth:`finish`, :meth:`discard`) any one thread may ask.
     """
 
-    def __init__(self, source: Path, rate: int, forms: Sequence[Form], limit: float) -> None:
+    def __init__(self, source: Path, rate: int, forms: Sequence[FileFormat], limit: float) -> None:
         self._source, self._rate, self._forms, self._limit = source, rate, forms, limit
-        self._encoders: dict[Form, Encoder | None] = {}  # None: given up
+        self._encoders: dict[FileFormat, Encoder | None] = {}  # None: given up
         self._state = threading.Lock()
         self._at_work = threading.Lock()
         self._settled = self._done = self._starts = 0
@@ -61,7 +61,7 @@ class Follower:
         """The WAV is finished. Does not wait."""
         self._stopped = True
 
-    def finish(self, form: Form, frames: int) -> Path | None:
+    def finish(self, form: FileFormat, frames: int) -> Path | None:
         """The file of so many frames, encoded by now; None when it is larger than the limit.
 
         Raises:
@@ -144,7 +144,7 @@ class Follower:
         self._encoders.clear()
         self._stale = False
 
-    def _encoder(self, form: Form) -> Encoder | None:
+    def _encoder(self, form: FileFormat) -> Encoder | None:
         if form not in self._encoders:
             self._encoders[form] = Encoder(self._source, form, self._rate)
         return self._encoders[form]
@@ -154,16 +154,16 @@ class _Encoding:
     """The followers that have something to do, each a piece in its turn, in a thread that begins with the first."""
 
     def __init__(self) -> None:
-        self._due: queue.SimpleQueue[Follower] = queue.SimpleQueue()
+        self._due: queue.SimpleQueue[BackgroundEncoder] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._is_running = False
 
-    def put(self, follower: Follower) -> None:
+    def put(self, follower: BackgroundEncoder) -> None:
         self._due.put(follower)
         with self._starting:
             if not self._is_running:
                 # Where the process ends already, who needs what was not encoded does so.
-                self._is_running = threads.begin(self._work, "langsmith-realtime-encoder") is not None
+                self._is_running = threads.start_thread(self._work, "langsmith-realtime-encoder") is not None
 
     def _work(self) -> None:
         if sys.platform == "linux":

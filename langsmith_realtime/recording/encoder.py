@@ -20,7 +20,7 @@ PIECE_S = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Form:
+class FileFormat:
     """A way to store a recording."""
 
     #: As in ``Recording.format``, and as a sentence calls it.
@@ -38,14 +38,16 @@ class Form:
         return next((rate for rate in self.rates if rate >= wanted), self.rates[-1]) if self.rates else wanted
 
 
-def _opus(label: str, suffix: str, level: float) -> Form:
+def _opus(label: str, suffix: str, level: float) -> FileFormat:
     encoding = {"format": "OGG", "subtype": "OPUS", "compression_level": level}
-    return Form("opus", label, suffix, "audio/ogg", encoding, (8_000, 12_000, 16_000, 24_000, 48_000))
+    return FileFormat("opus", label, suffix, "audio/ogg", encoding, (8_000, 12_000, 16_000, 24_000, 48_000))
 
 
-WAV = Form("wav", "WAV", ".wav", "audio/wav")
+WAV = FileFormat("wav", "WAV", ".wav", "audio/wav")
 #: Its second level: a third less work than the usual one, and 3 % more bytes.
-FLAC = Form("flac", "FLAC", ".flac", "audio/flac", {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.125})
+FLAC = FileFormat(
+    "flac", "FLAC", ".flac", "audio/flac", {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.125}
+)
 #: 290 kB a minute at most: an hour, the longest session, in 17 MB, close to the original.
 OPUS = _opus("Opus", ".ogg", 0.95)
 #: 90 kB a minute: more than three hours in 17 MB, where the sides are heard in each other's channel a little.
@@ -62,7 +64,7 @@ class Encoder:
         soundfile.SoundFileError: the same, as libsndfile says it.
     """
 
-    def __init__(self, source: Path, form: Form, rate: int) -> None:
+    def __init__(self, source: Path, form: FileFormat, rate: int) -> None:
         self.form = form
         self.path = source.with_suffix(form.suffix)
         #: Frames of the WAV that are encoded.

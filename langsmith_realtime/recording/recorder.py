@@ -18,11 +18,11 @@ from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.recording import storage
-from langsmith_realtime.recording.background_encoding import NEARLY, Follower
-from langsmith_realtime.recording.encoder import FORMS, PIECE_S, WAV, Form
+from langsmith_realtime.recording.background_encoding import NEARLY, BackgroundEncoder
+from langsmith_realtime.recording.encoder import FORMS, PIECE_S, WAV, FileFormat
 from langsmith_realtime.recording.wav import FRAME_BYTES, Wav, private_directory
 from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
-from langsmith_realtime.runtime.threads import under_way
+from langsmith_realtime.runtime.threads import work_in_progress
 
 #: What lies that many seconds back hardly changes any more: so long truncations may correct what was cut.
 SETTLED_S = Playback.MEMORY + 5
@@ -82,7 +82,7 @@ class Recorder:
         self._aside = aside
         self._wanted = _wanted(recording)
         self._wav: Wav | None = None
-        self._follower: Follower | None = None
+        self._follower: BackgroundEncoder | None = None
         self._waiting: list[ChannelWrite] = []
         self._settled = 0  # frames that were said to be
         self._looked = 0.0
@@ -152,7 +152,7 @@ class Recorder:
         folder = private_directory(wanted or self.folder)
         wav = Wav(folder / f"{self._name}.wav", rate, limit)
         smaller = [form for form in self._wanted if form is not WAV]
-        self._follower = Follower(wav.path, rate, smaller, self._max_bytes)
+        self._follower = BackgroundEncoder(wav.path, rate, smaller, self._max_bytes)
         return wav
 
     def _write(self, wav: Wav) -> None:
@@ -191,7 +191,7 @@ class Recorder:
             self._guard.report("recording", error)
             return self._without((f"the recording could not be prepared ({type(error).__name__})",))
 
-    def _attached(self, forms: Sequence[Form] | None = None, reasons: tuple[str, ...] = ()) -> Recorded:
+    def _attached(self, forms: Sequence[FileFormat] | None = None, reasons: tuple[str, ...] = ()) -> Recorded:
         """The first of the forms that LangSmith may take."""
         forms = self._wanted if forms is None else forms
         for index, form in enumerate(forms):
@@ -202,7 +202,7 @@ class Recorder:
                 return self._offered(form, path, forms[index + 1 :], reasons)
         return self._without(reasons)
 
-    def _offered(self, form: Form, path: Path, rest: Sequence[Form], reasons: tuple[str, ...]) -> Recorded:
+    def _offered(self, form: FileFormat, path: Path, rest: Sequence[FileFormat], reasons: tuple[str, ...]) -> Recorded:
         """That file, or one of the ``rest`` when LangSmith says that it is too large."""
 
         def refused(status: int) -> Recorded:
@@ -270,16 +270,16 @@ class Recorder:
     def _fits(self, path: Path) -> bool:
         return path.stat().st_size <= self._max_bytes
 
-    def _file(self, form: Form) -> Path | None:
+    def _file(self, form: FileFormat) -> Path | None:
         """The finished file in that form; None when it is known to be too large."""
         assert self._wav is not None
         assert self._follower is not None
         if form is WAV:
             return self._wav.path
-        with under_way():
+        with work_in_progress():
             return self._follower.finish(form, self._wav.frames)
 
-    def _too_large(self, form: Form, path: Path | None, before: tuple[str, ...]) -> str:
+    def _too_large(self, form: FileFormat, path: Path | None, before: tuple[str, ...]) -> str:
         if before and "larger than" in before[0]:
             return f"so is the {form.label}"
         size = "" if path is None else f" of {_size(path.stat().st_size)}"
@@ -312,7 +312,7 @@ def _joined(channel: int, writes: Iterable[ChannelWrite]) -> list[ChannelWrite]:
     return [ChannelWrite(channel, write) for write in joined.take_writes()]
 
 
-def _wanted(recording: Recording) -> Sequence[Form]:
+def _wanted(recording: Recording) -> Sequence[FileFormat]:
     """The forms that the recording may be had in, the best first."""
     if recording.format is None:
         return FORMS if recording.url is None else (WAV,)

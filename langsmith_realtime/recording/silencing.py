@@ -70,7 +70,7 @@ def _number(name: str, given: object) -> float:
     return float(given)
 
 
-class Silences:
+class SilencedSpans:
     """The silent spans of one conversation, and the silent items, whose spans may still move."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langsmith_realtime.core.payloads.scrubbing import public_url
-from langsmith_realtime.runtime.threads import STEP_S, under_way
+from langsmith_realtime.runtime.threads import STEP_S, work_in_progress
 
 #: Bytes a store's client may hold back before it sends them; S3's own choice of 50 MB is more than a
 #: recording may cost in memory, and 5 MiB the least that S3 takes.
@@ -33,7 +33,7 @@ def upload(path: Path, folder: str) -> str:
         # Named by the conversation's id: what is there is the same recording, of a process that died before it said so.
         os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     with (
-        under_way(STEP_S) as step,
+        work_in_progress(STEP_S) as step,
         path.open("rb") as source,
         filesystem.open(place, "wb", block_size=BLOCK_BYTES) as stored,
     ):

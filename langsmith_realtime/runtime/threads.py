@@ -19,7 +19,7 @@ from langsmith_realtime.runtime.guard import logger
 NEEDS_SPARE = sys.version_info[:2] == (3, 12)
 
 
-def begin(work: Callable[[], None], name: str) -> threading.Thread | None:
+def start_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
     """Do ``work`` in a daemon thread of that name; None where it is too late to begin one."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     try:
@@ -29,12 +29,12 @@ def begin(work: Callable[[], None], name: str) -> threading.Thread | None:
     return thread
 
 
-def at_the_end(work: Callable[[], None]) -> bool:
+def run_at_exit(work: Callable[[], None]) -> bool:
     """Where it is too late: do ``work`` in the thread that was kept for that; False when there is none."""
     return _spare.do(work)
 
 
-def be_prepared() -> None:
+def prepare_spare_thread() -> None:
     """Have the spare thread, where one is needed; from any thread, while the process goes on."""
     if NEEDS_SPARE:
         _spare.begin()
@@ -51,7 +51,7 @@ class _Spare:
     def begin(self) -> None:
         with self._beginning:
             if not self._is_there:
-                self._is_there = begin(self._wait, "langsmith-realtime-spare") is not None
+                self._is_there = start_thread(self._wait, "langsmith-realtime-spare") is not None
 
     def do(self, work: Callable[[], None]) -> bool:
         if self._is_there:
@@ -83,7 +83,7 @@ os.register_at_fork(after_in_child=_begin_again)
 EVERY, PAUSE = 0.002, 0.0001
 
 
-class Breath:
+class Pauses:
     """Whoever works asks for one between two pieces of work."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ _under_way: dict[object, float] = {}  # until when it need not say that it comes
 
 
 @contextmanager
-def under_way(step_s: float = math.inf) -> Iterator[Callable[[], None]]:
+def work_in_progress(step_s: float = math.inf) -> Iterator[Callable[[], None]]:
     """Work that comes on while it makes the step it is given every ``step_s`` seconds; or that just computes."""
     work = object()
 
@@ -122,7 +122,7 @@ def under_way(step_s: float = math.inf) -> Iterator[Callable[[], None]]:
         _under_way.pop(work, None)
 
 
-def comes_on() -> bool:
+def is_progressing() -> bool:
     """Whether any such work does."""
     now = time.monotonic()
     return any(until > now for until in list(_under_way.values()))

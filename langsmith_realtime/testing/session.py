@@ -20,7 +20,7 @@ from langsmith_realtime.testing.state.agenda import Agenda, Outgoing, Process
 from langsmith_realtime.testing.state.config import default_session, modalities, updated_session
 from langsmith_realtime.testing.state.conversation import Conversation, Entry, new_item
 from langsmith_realtime.testing.state.dialect import BetaSpeech, beta_defaults, response_request, session_change
-from langsmith_realtime.testing.state.shared import World
+from langsmith_realtime.testing.state.shared import SharedState
 from langsmith_realtime.testing.state.wire import ClientError, Ids, missing, wrong_type
 from langsmith_realtime.testing.user.listener import Listener
 
@@ -55,7 +55,7 @@ class Session:
             session_change(script.session) if self._beta else {"type": "realtime", **script.session},
             has_spoken=False,
         )
-        self._world = World(
+        self._world = SharedState(
             script, self._agenda, self._ids, self._conversation, sideband=sideband, unix_zero=epoch - now
         )
         self._mcp = McpServers(self._world)

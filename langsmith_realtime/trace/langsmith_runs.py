@@ -10,19 +10,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from langsmith_realtime.core.conversation.run_data import EventRun, Happening, ModelRun, ToolRun
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import cut_text, fitted, plain_frame, sayable
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.delivery.feedback import Feedback
-from langsmith_realtime.delivery.operations import FEEDBACK, LEFT_OUT, ROOT_CREATE, ROOT_UPDATE, Lack, Operation
+from langsmith_realtime.delivery.operations import FEEDBACK, LEFT_OUT, ROOT_CREATE, ROOT_UPDATE, Operation, Shortage
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import Target
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.recording.recorder import Recorded
 from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun, derive
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, derive
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, time_of, uuid7
 from langsmith_realtime.trace.run_trees.run_limits import Weight, weight_of
 
@@ -36,10 +36,12 @@ PAYLOAD_BYTES, METADATA_BYTES = 8_000_000, 1_000_000
 ERROR_LENGTH = 100_000
 
 
-class Runs:
+class LangSmithRuns:
     """Makes the runs of one conversation."""
 
-    def __init__(self, family: Family, sender: Target, feedback: Sender, privacy: Privacy | None = None) -> None:
+    def __init__(
+        self, family: ConversationRuns, sender: Target, feedback: Sender, privacy: Privacy | None = None
+    ) -> None:
         self._family = family
         self._root = family.root
         self._start = microseconds_of(family.root.start_time)
@@ -59,7 +61,7 @@ class Runs:
         """Post the root: the conversation is visible from now on."""
         self._put(Operation(self._root_as_it_is()), ROOT_CREATE)
 
-    def emit(self, happening: Happening) -> None:
+    def emit(self, happening: RunData) -> None:
         """Send the run of something that happened."""
         self._privacy.take_left_out()  # of what is no run
         run = self._run(happening)
@@ -172,10 +174,10 @@ class Runs:
 
         spare = operation.spare
 
-        def left_out(why: Lack) -> bool:
+        def left_out(why: Shortage) -> bool:
             if spare is None or not spare(why):
                 return False
-            if why is Lack.LIMIT:
+            if why is Shortage.LIMIT:
                 journal.settle(name, refused=True)
             else:
                 journal.drop(name)
@@ -202,10 +204,10 @@ class Runs:
         if self.journal is not None:
             self.journal.discard()
 
-    def _spare(self, run: ParentRun) -> Callable[[Lack], bool]:
+    def _spare(self, run: ParentRun) -> Callable[[Shortage], bool]:
         census, run_id = self._family.census, run.id
 
-        def leave_out(why: Lack) -> bool:
+        def leave_out(why: Shortage) -> bool:
             if not census.leave_out(run_id, why):
                 return False
             self._tell_lacks()
@@ -219,7 +221,7 @@ class Runs:
         run.parent_run_id, run.dotted_order = self._root.parent_run_id, self._root.dotted_order
         return run
 
-    def _run(self, happening: Happening) -> ParentRun | None:
+    def _run(self, happening: RunData) -> ParentRun | None:
         if isinstance(happening, EventRun):
             return self._event_run(happening)
         if isinstance(happening, ModelRun):
@@ -292,7 +294,7 @@ class Runs:
         return time_of(self._start + round(t * 1_000_000))
 
 
-def _weight(happening: Happening) -> Weight:
+def _weight(happening: RunData) -> Weight:
     if isinstance(happening, EventRun):
         return weight_of(happening.name, failed=happening.error is not None)
     return Weight.CORE

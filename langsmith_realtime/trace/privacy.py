@@ -18,11 +18,7 @@ from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import Redact, plain
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub, scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.delivery.langsmith_client import (
-    SETTINGS,
-    asks_the_application,
-    hidden_sides,
-)
+from langsmith_realtime.delivery.langsmith_client import SETTINGS, asks_the_application, hidden_sides
 from langsmith_realtime.delivery.operations import FREE_METADATA
 from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
 

@@ -15,20 +15,20 @@ from langsmith import Client
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.metrics import scores
-from langsmith_realtime.core.conversation.run_data import EventRun, Happening
+from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound
 from langsmith_realtime.core.protocol.events import FrameError, parse
 from langsmith_realtime.delivery.langsmith_client import hidden_sides
 from langsmith_realtime.delivery.sender import Sender
-from langsmith_realtime.delivery.tail_sampling import Holding
+from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.recorder import Recorded, Recorder
-from langsmith_realtime.recording.silencing import Silences, Span
+from langsmith_realtime.recording.silencing import SilencedSpans, Span
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.langsmith_runs import Runs
+from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 
 T = TypeVar("T")
 
@@ -39,12 +39,12 @@ class Session:
     def __init__(
         self,
         conversation: Conversation,
-        runs: Runs,
+        runs: LangSmithRuns,
         recorder: Recorder | None,
         guard: Guard,
         feedback: Collection[str] = (),
         *,
-        holding: Holding | None = None,
+        holding: HeldConversation | None = None,
     ) -> None:
         self._conversation = conversation
         self._tracks = conversation.tracks
@@ -54,7 +54,7 @@ class Session:
         self._feedback = feedback
         self._holding = holding
         self._malformed = 0
-        self._silences = Silences()
+        self._silences = SilencedSpans()
 
     def format(self, channel: int, *, fed: bool) -> Format:
         """How sound of that channel is encoded now."""
@@ -196,7 +196,7 @@ class Session:
             self._guard.report("closed", error)
             return otherwise
 
-    def _emit(self, happenings: list[Happening]) -> None:
+    def _emit(self, happenings: list[RunData]) -> None:
         for happening in happenings:
             try:
                 self._runs.emit(happening)
@@ -215,7 +215,7 @@ class Assembled:
     """A session and what it works with."""
 
     session: Session
-    runs: Runs
+    runs: LangSmithRuns
     recorder: Recorder | None
     privacy: Privacy
     #: The channels of the recording that are not hidden.
@@ -228,7 +228,7 @@ class Assembled:
             self.recorder.folder = journal.folder
 
 
-def assemble(options: Options, family: Family, sender: Sender, feedback: Sender, guard: Guard) -> Assembled:
+def assemble(options: Options, family: ConversationRuns, sender: Sender, feedback: Sender, guard: Guard) -> Assembled:
     """What a conversation is traced with."""
     client: Client = family.root.client
     recorder, sounds = None, frozenset[int]()
@@ -251,6 +251,6 @@ def assemble(options: Options, family: Family, sender: Sender, feedback: Sender,
     )
     conversation = Conversation(tracks=tracks, prices=options.prices)
     privacy = Privacy.of(client, guard, redact=options.redact, transcripts=options.transcripts)
-    runs = Runs(family, family.holding or sender, feedback, privacy)
+    runs = LangSmithRuns(family, family.holding or sender, feedback, privacy)
     session = Session(conversation, runs, recorder, guard, options.feedback, holding=family.holding)
     return Assembled(session, runs, recorder, privacy, sounds)

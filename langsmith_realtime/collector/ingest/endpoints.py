@@ -19,7 +19,7 @@ from langsmith_realtime.collector.rules import Batch
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from langsmith_realtime.collector.records import Journal
+    from langsmith_realtime.collector.records import RequestLog
     from langsmith_realtime.collector.store import Store
 
 
@@ -65,7 +65,7 @@ class Fault:
         return 200 <= self.status < 300
 
 
-class Writes:
+class WriteEndpoints:
     """Endpoints that store something.
 
     Args:
@@ -74,7 +74,7 @@ class Writes:
         limits: See :class:`Limits`.
     """
 
-    def __init__(self, store: Store, journal: Journal, limits: Limits) -> None:
+    def __init__(self, store: Store, journal: RequestLog, limits: Limits) -> None:
         self.faults: deque[Fault] = deque()
         self.closing = asyncio.Event()
         self._store = store

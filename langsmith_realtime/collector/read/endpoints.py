@@ -27,7 +27,7 @@ _QUERY_BYTES: Final = 1024 * 1024
 _DAY: Final = timedelta(days=1)
 
 
-class Queries:
+class ReadEndpoints:
     """Endpoints that show what is stored. Runs whose create has not arrived are not shown.
 
     Args:

@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.conversation.interruptions import Hearing
+from langsmith_realtime.core.conversation.interruptions import Interruptions
 from langsmith_realtime.core.conversation.metrics import of_responses, of_talk
 from langsmith_realtime.core.conversation.responses import Response, model_run, outcome_of
-from langsmith_realtime.core.conversation.run_data import EventRun, Happening, ModelRun, Ref
-from langsmith_realtime.core.conversation.tool_calls import FAILED, Calls, McpCalls
-from langsmith_realtime.core.conversation.user_turns import Turns, Utterances
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, Ref, RunData
+from langsmith_realtime.core.conversation.tool_calls import FAILED, McpCalls, ToolCalls
+from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format
 from langsmith_realtime.core.protocol.events import (
@@ -33,7 +33,7 @@ from langsmith_realtime.core.protocol.events import (
 )
 from langsmith_realtime.core.protocol.items import Item, Items, messages_of
 from langsmith_realtime.core.protocol.prices import PRICES, Price, estimated_cost
-from langsmith_realtime.core.protocol.session_config import Setup
+from langsmith_realtime.core.protocol.session_config import SessionConfig
 from langsmith_realtime.core.protocol.usage import Usage
 
 #: How often responses are looked at that only time completes, in seconds.
@@ -54,7 +54,7 @@ class Conversation:
     def __init__(
         self, *, model: str | None = None, tracks: Tracks | None = None, prices: Mapping[str, Price] = PRICES
     ) -> None:
-        self.setup = Setup(model)
+        self.setup = SessionConfig(model)
         self.items = Items()
         self.tracks = tracks or Tracks()
         self.events = 0
@@ -65,11 +65,11 @@ class Conversation:
         self.response_numbers: list[dict[str, float]] = []
         self._prices = prices
         self._lasted = 0.0
-        self._turns = Turns()
+        self._turns = UserTurns()
         self._utterances = Utterances()
-        self._hearing = Hearing(self.items, self.tracks, self._turns)
+        self._hearing = Interruptions(self.items, self.tracks, self._turns)
         self._undecodable_sent = 0
-        self._calls = Calls()
+        self._calls = ToolCalls()
         self._mcp = McpCalls()
         self._responses: dict[str, Response] = {}
         self._unsettled: list[Response] = []  # done, but not yet known in full
@@ -83,7 +83,7 @@ class Conversation:
 
     def server_event(
         self, event: Event, t: float, ref: Ref = None, *, agent_speaking: bool | None = None
-    ) -> list[Happening]:
+    ) -> list[RunData]:
         """An event arrived at ``t``; ``ref`` names it unless it is a delta.
 
         ``agent_speaking`` is what the application says of its own playback at this moment.
@@ -103,7 +103,7 @@ class Conversation:
         handler = HANDLERS.get(event.kind, Conversation.on_other)
         return before + handler(self, event, t, ref)
 
-    def client_event(self, event: Event, t: float) -> list[Happening]:
+    def client_event(self, event: Event, t: float) -> list[RunData]:
         """The application sent an event at ``t``."""
         body = event.body
         if event.kind == APPEND:
@@ -117,7 +117,7 @@ class Conversation:
             happenings += self._calls.answered(result, t)
         elif event.kind == "session.update":
             # What is sent from here on is in the new format, before the server confirms it.
-            asked = Setup()
+            asked = SessionConfig()
             asked.update(body.get("session"))
             if asked.user_format is not None:
                 self._asked_format = (text(body.get("event_id")), asked.user_format)
@@ -128,7 +128,7 @@ class Conversation:
             self._requests.append((text(body.get("event_id")), mapping(body.get("response"))))
         return happenings
 
-    def microphone(self, sound: object, t: float) -> list[Happening]:
+    def microphone(self, sound: object, t: float) -> list[RunData]:
         """The application had sent that sound by ``t``, in base64 or decoded."""
         happenings = self._go_on(t)
         try:
@@ -137,7 +137,7 @@ class Conversation:
             self._undecodable_sent += 1
         return happenings
 
-    def played(self, item_id: str, ms: float, t: float, at: float) -> list[Happening]:
+    def played(self, item_id: str, ms: float, t: float, at: float) -> list[RunData]:
         """The application said at ``t`` that at ``at`` so many milliseconds of the item had been played."""
         happenings = self.advance(t)
         self._hearing.played(item_id, ms, min(at, t))
@@ -151,15 +151,15 @@ class Conversation:
         """The application's own block around a call ended, with an error or without."""
         self._calls.left(call_id, t, error)
 
-    def _go_on(self, t: float) -> list[Happening]:
+    def _go_on(self, t: float) -> list[RunData]:
         """Time went on to ``t``, and nothing else happened: many frames a second bring that news."""
         return self.advance(t) if t >= self._looked + LOOK_S else []
 
-    def advance(self, t: float) -> list[Happening]:
+    def advance(self, t: float) -> list[RunData]:
         """Time went on to ``t``: responses that are known in full by now."""
         self._looked = t
         self.tracks.advance(t)
-        settled: list[Happening] = []
+        settled: list[RunData] = []
         unsettled = []
         for response in self._unsettled:
             if self._is_settled(response, t):
@@ -169,12 +169,12 @@ class Conversation:
         self._unsettled = unsettled
         return settled
 
-    def close(self, t: float) -> list[Happening]:
+    def close(self, t: float) -> list[RunData]:
         """The conversation ended at ``t``."""
         self._lasted = t
         self._hearing.close(t)
         self._abandon_responses(t)
-        runs: list[Happening] = [self._model_run(response) for response in self._unsettled]
+        runs: list[RunData] = [self._model_run(response) for response in self._unsettled]
         self._unsettled = []
         return [*runs, *self._mcp.close(), *self._calls.close()]
 
@@ -239,10 +239,10 @@ class Conversation:
 
     # The session
 
-    def on_other(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_other(self, event: Event, _t: float, ref: Ref) -> list[RunData]:
         return [self._run(event, ref)]
 
-    def on_session(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_session(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         known = self.setup.session_id
         self.setup.update(event.body.get("session"))
         # A change that was sent before the session's first word is not taken back by that word.
@@ -258,7 +258,7 @@ class Conversation:
             return [run, *self.advance(t)]
         return [self._run(event, ref)]
 
-    def on_error(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_error(self, event: Event, _t: float, ref: Ref) -> list[RunData]:
         error = mapping(event.body.get("error"))
         self._hearing.refused(error)
         if error.get("code") == "input_audio_buffer_commit_empty":
@@ -274,7 +274,7 @@ class Conversation:
 
     # Items
 
-    def on_item(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_item(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         wire = mapping(event.body.get("item"))
         item = self.items.update(wire)
         run = self._run(event, ref)
@@ -289,7 +289,7 @@ class Conversation:
             return [run, *self._mcp.event(event.kind, item, t, ref)]
         return [run]
 
-    def on_committed(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_committed(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         self._turns.committed(t)
         item_id = text(event.body.get("item_id"))
         self._utterances.committed(item_id, t)
@@ -299,14 +299,14 @@ class Conversation:
             self.items.update_part(item, 0, {"type": "input_audio"})
         return [self._run(event, ref)]
 
-    def on_idle(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_idle(self, event: Event, _t: float, ref: Ref) -> list[RunData]:
         self._turns.nobody_spoke()
         item_id = text(event.body.get("item_id"))
         if item_id is not None:
             self.items.know(item_id).idle = True
         return [self._run(event, ref)]
 
-    def on_transcribed(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_transcribed(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         failed = event.kind.endswith(".failed")
         item_id = text(event.body.get("item_id"))
         if item_id is not None:
@@ -322,7 +322,7 @@ class Conversation:
         run = self._run(event, ref, reason.of("transcription failed") if failed else None)
         return [run, *self.advance(t)]
 
-    def on_words(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_words(self, event: Event, _t: float, ref: Ref) -> list[RunData]:
         item_id, response_id = text(event.body.get("item_id")), text(event.body.get("response_id"))
         if item_id is not None:
             spoken = event.kind == "response.output_audio_transcript.done"
@@ -333,34 +333,34 @@ class Conversation:
 
     # Speech and playback
 
-    def on_cleared(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_cleared(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         self._utterances.cleared(t)
         return [self._run(event, ref)]
 
-    def on_speech_stopped(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_speech_stopped(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         end_ms = number(event.body.get("audio_end_ms"))
         self._utterances.stopped(text(event.body.get("item_id")), self._turns.moment(t, end_ms))
         self._turns.speech_stopped(t, end_ms)
         return [self._run(event, ref)]
 
-    def on_server_plays(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_server_plays(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         playing = event.kind == "output_audio_buffer.started"
         responses = [*self._responses.values(), *self._unsettled]
         self._hearing.server_plays(text(event.body.get("response_id")), responses, t, playing=playing)
         return [self._run(event, ref), *self.advance(t)]
 
-    def on_server_cleared(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_server_cleared(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         responses = [*self._responses.values(), *self._unsettled]
         self._hearing.server_cleared(text(event.body.get("response_id")), responses, t)
         return [self._run(event, ref), *self.advance(t)]
 
-    def on_truncated(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_truncated(self, event: Event, _t: float, ref: Ref) -> list[RunData]:
         self._hearing.truncated(event.body)
         return [self._run(event, ref)]
 
     # Responses
 
-    def on_response_created(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_response_created(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         body = mapping(event.body.get("response"))
         response_id = text(body.get("id"))
         if response_id is not None and response_id not in self._responses:
@@ -389,7 +389,7 @@ class Conversation:
             known = self.items.get(mapping(wire).get("id")) or Items().update({**mapping(wire), "id": "given"})
             response.input_messages += messages_of(known) if known else []
 
-    def on_output_item(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_output_item(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         run = self._run(event, ref)
         item = self.items.update(event.body.get("item"))
         if item is None:
@@ -408,7 +408,7 @@ class Conversation:
         if response is not None:
             response.take(item)
 
-    def on_arguments(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_arguments(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         self._announced(event, t, ref)
         return [self._run(event, ref)]
 
@@ -419,7 +419,7 @@ class Conversation:
             if call.complete:
                 self._turns.tools.announced(call.call_id, t)
 
-    def on_mcp(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_mcp(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         run = self._run(event, ref, FAILED if event.kind.endswith(".failed") else None)
         item_id = text(event.body.get("item_id"))
         if item_id is None:
@@ -432,10 +432,10 @@ class Conversation:
         assert item is not None
         return [run, *self._mcp.event(event.kind, item, t, ref)]
 
-    def on_mcp_list_failed(self, event: Event, _t: float, ref: Ref) -> list[Happening]:
+    def on_mcp_list_failed(self, event: Event, _t: float, ref: Ref) -> list[RunData]:
         return [self._run(event, ref, Failure("listing the MCP tools failed"))]
 
-    def on_response_done(self, event: Event, t: float, ref: Ref) -> list[Happening]:
+    def on_response_done(self, event: Event, t: float, ref: Ref) -> list[RunData]:
         body = mapping(event.body.get("response"))
         response_id = text(body.get("id")) or ""
         response = self._responses.pop(response_id, None) or Response(response_id, ref, t, _is_in_band(body))
@@ -523,7 +523,7 @@ def _is_in_band(response: dict[str, Any]) -> bool:
 
 
 #: One row for every event that changes state; the others only become a run.
-HANDLERS: dict[str, Callable[[Conversation, Event, float, Ref], list[Happening]]] = {
+HANDLERS: dict[str, Callable[[Conversation, Event, float, Ref], list[RunData]]] = {
     "session.created": Conversation.on_session,
     "session.updated": Conversation.on_session,
     "error": Conversation.on_error,

@@ -16,7 +16,7 @@ from langsmith_realtime.core.audio.agent.playback import Cut
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.latency import USER_PATIENCE, heard_shares, known_at, measure
 from langsmith_realtime.core.conversation.responses import Response
-from langsmith_realtime.core.conversation.user_turns import Moment, Turns
+from langsmith_realtime.core.conversation.user_turns import Moment, UserTurns
 from langsmith_realtime.core.protocol.events import number, text
 from langsmith_realtime.core.protocol.items import Item, Items
 
@@ -38,7 +38,7 @@ class _BargeIn:
 class BargeIns:
     """Which responses were cut off, and how many barge-ins that were."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: UserTurns) -> None:
         self._turns = turns
         self._all: list[_BargeIn] = []
         self._latest: dict[str, _BargeIn] = {}  # of each response
@@ -92,10 +92,10 @@ class _Truncation:
         return "trunc" in words or "audio_end_ms" in words or "shorter" in words
 
 
-class Hearing:
+class Interruptions:
     """What the user hears of the agent, as far as events and the application tell."""
 
-    def __init__(self, items: Items, tracks: Tracks, turns: Turns) -> None:
+    def __init__(self, items: Items, tracks: Tracks, turns: UserTurns) -> None:
         self.barge_ins = BargeIns(turns)
         self.undecodable = 0
         self._items = items

@@ -58,4 +58,4 @@ class ToolRun:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-Happening: TypeAlias = EventRun | ModelRun | ToolRun
+RunData: TypeAlias = EventRun | ModelRun | ToolRun

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from langsmith_realtime.core.conversation.run_data import EventRun, Happening, Ref, ToolRun
+from langsmith_realtime.core.conversation.run_data import EventRun, Ref, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import Call, error_text, mapping, text
 from langsmith_realtime.core.protocol.items import Item, tool_message
@@ -37,7 +37,7 @@ class _Held:
     waiting_for: set[str]
 
 
-class Calls:
+class ToolCalls:
     """All function calls of a conversation."""
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class Calls:
                 if not known.announced:
                     known.parent, known.announced = ref, True
 
-    def response_done(self, run: EventRun, calls: list[Call]) -> list[Happening]:
+    def response_done(self, run: EventRun, calls: list[Call]) -> list[RunData]:
         """The ``response.done`` that announced ``calls``: out at once, or held until all are answered.
 
         Calls that were cut off while the model wrote them are not waited for.
@@ -77,7 +77,7 @@ class Calls:
             self._held_for.setdefault(call_id, []).append(held)
         return [self._let_go(next(iter(self._held)))] if len(self._held) > HELD else []
 
-    def answered(self, item: dict[str, object], t: float) -> list[Happening]:
+    def answered(self, item: dict[str, object], t: float) -> list[RunData]:
         """A ``function_call_output`` item was sent, or shown by the server. The first of a call counts.
 
         A result without a call is none: the application put an earlier conversation into this one.
@@ -97,10 +97,10 @@ class Calls:
         if call is not None:
             call.left, call.error = t, error
 
-    def close(self) -> list[Happening]:
+    def close(self) -> list[RunData]:
         """The conversation ended: calls never answered end where they were announced."""
         unanswered = [call for call in self._open.values() if call.announced]
-        happenings: list[Happening] = [self._run(call, call.left, output=None, answered=False) for call in unanswered]
+        happenings: list[RunData] = [self._run(call, call.left, output=None, answered=False) for call in unanswered]
         happenings += [held.run for held in self._held]
         self._held.clear()
         return happenings
@@ -125,7 +125,7 @@ class Calls:
             error=call.error,
         )
 
-    def _let_go(self, held: _Held) -> Happening:
+    def _let_go(self, held: _Held) -> RunData:
         """Nobody answers: it goes out as it is."""
         del self._held[held]
         for call_id in held.waiting_for:
@@ -134,8 +134,8 @@ class Calls:
                 self._held_for[call_id] = others
         return held.run
 
-    def _release(self, call_id: str, t: float) -> list[Happening]:
-        released: list[Happening] = []
+    def _release(self, call_id: str, t: float) -> list[RunData]:
+        released: list[RunData] = []
         for held in self._held_for.pop(call_id, []):
             held.run = replace(held.run, end=t)
             held.waiting_for.discard(call_id)

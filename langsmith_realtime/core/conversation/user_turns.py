@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from langsmith_realtime.core.audio.user.input_buffer import Written
+from langsmith_realtime.core.audio.user.input_buffer import InputBuffer
 from langsmith_realtime.core.conversation.tool_calls import ToolTimes
 
 
@@ -19,7 +19,7 @@ class Moment:
     """A moment of the user's: ``ms`` of the audio written, and when that was ``told``, or the latter alone."""
 
     told: float
-    written: Written | None = None
+    written: InputBuffer | None = None
     ms: float | None = None
 
     @property
@@ -38,12 +38,12 @@ class Speech:
     answered: bool = False
 
 
-class Turns:
+class UserTurns:
     """Who is answered: the user's latest speech, until something was said or shown in answer to it."""
 
     def __init__(self) -> None:
         self.tools = ToolTimes()
-        self._written = Written()
+        self._written = InputBuffer()
         self._speaking: Moment | None = None
         self._said: Speech | None = None
         self._before_commit: Speech | None = None
@@ -69,7 +69,7 @@ class Turns:
 
     def reconnected(self, t: float) -> None:
         """A new server session counts its input from 0."""
-        self._written = Written(t)
+        self._written = InputBuffer(t)
         self._speaking = self._said = None
 
     def speech_started(self, t: float, start_ms: float | None) -> None:

@@ -26,7 +26,7 @@ _INPUT_KEYS = (
 )
 
 
-class Setup:
+class SessionConfig:
     """The session's configuration as far as it is known."""
 
     def __init__(self, model: str | None = None) -> None:

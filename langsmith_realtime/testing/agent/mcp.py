@@ -11,13 +11,13 @@ from typing import Any
 from langsmith_realtime.testing.script.script import Event, McpServer
 from langsmith_realtime.testing.state.agenda import Process
 from langsmith_realtime.testing.state.conversation import Entry
-from langsmith_realtime.testing.state.shared import World
+from langsmith_realtime.testing.state.shared import SharedState
 
 
 class McpServers:
     """The MCP servers of one session. Each is asked for its tools once, when a session first names it."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SharedState) -> None:
         self._world = world
         self._reachable = {server.label: server for server in world.script.mcp_servers}
         self._asked: set[str] = set()

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from langsmith_realtime.testing.script.script import Event
 from langsmith_realtime.testing.state.conversation import Entry
-from langsmith_realtime.testing.state.shared import World
+from langsmith_realtime.testing.state.shared import SharedState
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Output:
 class Outputs:
     """The items of the response `response_id` in order."""
 
-    def __init__(self, world: World, response_id: str, *, in_conversation: bool) -> None:
+    def __init__(self, world: SharedState, response_id: str, *, in_conversation: bool) -> None:
         self.all: list[Output] = []
         self._world = world
         self._agenda = world.agenda

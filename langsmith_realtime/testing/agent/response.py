@@ -14,7 +14,7 @@ from langsmith_realtime.testing.script.script import Call, Event, Fail, Incomple
 from langsmith_realtime.testing.signals import speech_like
 from langsmith_realtime.testing.state.agenda import Process
 from langsmith_realtime.testing.state.formats import AudioFormat, audio_format
-from langsmith_realtime.testing.state.shared import TOKEN_LIMIT, World
+from langsmith_realtime.testing.state.shared import TOKEN_LIMIT, SharedState
 from langsmith_realtime.testing.state.usage import Tokens, item_tokens, prompt_tokens, response_usage
 
 WORDS_PER_SECOND = 5
@@ -29,7 +29,7 @@ class Response:
 
     def __init__(
         self,
-        world: World,
+        world: SharedState,
         turn: Turn,
         session: Event,
         request: Mapping[str, Any],

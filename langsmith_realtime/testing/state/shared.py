@@ -14,7 +14,7 @@ TOKEN_LIMIT = 15_000_000
 
 
 @dataclass
-class World:
+class SharedState:
     """One session's script, time, ids and conversation, and what is counted over all its responses.
 
     `sideband` is a connection beside a call, which has no audio; `playing` is what that call is hearing.

@@ -8,7 +8,7 @@ from langsmith_realtime.testing.agent.response import Response
 from langsmith_realtime.testing.script.script import Event, UserTranscript
 from langsmith_realtime.testing.state.conversation import Entry
 from langsmith_realtime.testing.state.formats import audio_format
-from langsmith_realtime.testing.state.shared import World
+from langsmith_realtime.testing.state.shared import SharedState
 from langsmith_realtime.testing.state.wire import ClientError
 from langsmith_realtime.testing.user.input_audio import Heard, InputAudio, SpeechStarted, SpeechStopped, TimedOut
 from langsmith_realtime.testing.user.transcription import Transcription
@@ -31,7 +31,7 @@ class Listener:
 
     def __init__(
         self,
-        world: World,
+        world: SharedState,
         config: Event,
         *,
         interrupt: Callable[[], None],

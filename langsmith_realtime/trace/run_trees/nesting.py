@@ -19,19 +19,19 @@ from langsmith.run_trees import RunTree
 
 from langsmith_realtime.core.payloads.json_values import sayable
 from langsmith_realtime.core.protocol.events import ANNOUNCING, Call, FrameError, announced_calls, parse
-from langsmith_realtime.delivery.tail_sampling import Holding
+from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import THREAD_KEYS
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, time_of, uuid7
-from langsmith_realtime.trace.run_trees.run_limits import Census, Weight, weight_of
+from langsmith_realtime.trace.run_trees.run_limits import RunCount, Weight, weight_of
 
 
 class ParentRun(RunTree):
     """A run of the conversation as a parent for the caller's own work."""
 
     @property
-    def family(self) -> Family:
-        family: Family = self.__dict__["family"]
+    def family(self) -> ConversationRuns:
+        family: ConversationRuns = self.__dict__["family"]
         return family
 
     @property
@@ -115,7 +115,7 @@ class Stamp:
 
     __slots__ = ("_fields", "_id", "family", "frame", "microseconds", "name")
 
-    def __init__(self, family: Family, name: str, microseconds: int, frame: object) -> None:
+    def __init__(self, family: ConversationRuns, name: str, microseconds: int, frame: object) -> None:
         self.family = family
         self.name = name
         self.microseconds = microseconds
@@ -197,7 +197,7 @@ def unmade(stamp: Stamp) -> ParentRun:
     return run
 
 
-def adopt(run: RunTree, family: Family, *, ours: bool = True, at_work: bool = False) -> ParentRun:
+def adopt(run: RunTree, family: ConversationRuns, *, ours: bool = True, at_work: bool = False) -> ParentRun:
     """Make a run tree of LangSmith's one whose children are seen; ``ours`` or the user's own."""
     run.__class__ = ParentRun
     run.__dict__.update(family=family, ours=ours, at_work=at_work)
@@ -215,7 +215,7 @@ def derive(parent: ParentRun, name: str, run_type: str, start: datetime, run_id:
 
 def _fields_below(parent: ParentRun, name: str, run_type: str, start: datetime, run_id: UUID) -> dict[str, Any]:
     fields = parent.__dict__.copy()
-    family: Family = fields["family"]
+    family: ConversationRuns = fields["family"]
     fields["parent_run_id"] = fields["id"]
     fields["dotted_order"] = f"{fields['dotted_order']}.{segment(start, run_id)}"
     fields["id"] = run_id
@@ -258,7 +258,7 @@ _PRIVATE = {name: attribute.get_default() for name, attribute in RunTree.__priva
 REMEMBERED = 64
 
 
-class Family:
+class ConversationRuns:
     """What all runs of one conversation share, and which calls the user's own runs have taken."""
 
     def __init__(
@@ -279,11 +279,11 @@ class Family:
         self.metadata = metadata
         self.tags = tags
         self.root = adopt(root, self)
-        self.census = Census()
+        self.census = RunCount()
         #: Sends the run of an event after all, which was left out and has a child now.
         self.bring_back: Callable[[ParentRun], None] | None = None
         #: Where runs wait while it is not decided whether the conversation is kept.
-        self.holding: Holding | None = None
+        self.holding: HeldConversation | None = None
         #: What the context held when the conversation's block began.
         self.before: RunTree | None = None
         self.ended = False

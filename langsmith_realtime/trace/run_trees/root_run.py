@@ -15,7 +15,7 @@ from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
 from langsmith_realtime.options.tracing import THREAD_KEYS, Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees import context
-from langsmith_realtime.trace.run_trees.nesting import Family, ParentRun
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of, time_of, uuid7
 
 try:
@@ -25,13 +25,13 @@ except PackageNotFoundError:  # run from a source tree that was never installed
     __version__ = "0"
 
 
-def begin(options: Options, guard: Guard) -> Family:
+def begin(options: Options, guard: Guard) -> ConversationRuns:
     """The family of a conversation that opens now, in this context."""
     outer = _outer(options)
     surroundings = run_helpers.get_tracing_context()
     root, metadata = _root(options, outer, surroundings)
     tags = tuple(root.tags or ())
-    return Family(root, outer=outer, metadata=metadata, tags=tags, guard=guard, surroundings=surroundings)
+    return ConversationRuns(root, outer=outer, metadata=metadata, tags=tags, guard=guard, surroundings=surroundings)
 
 
 def _outer(options: Options) -> RunTree | None:

@@ -10,7 +10,7 @@ import enum
 from uuid import UUID
 
 from langsmith_realtime.core.protocol.events import BETA_NAMES
-from langsmith_realtime.delivery.operations import Lack
+from langsmith_realtime.delivery.operations import Shortage
 
 #: Runs in one trace, as LangSmith allows them.
 RUNS = 25_000
@@ -45,7 +45,7 @@ def weight_of(name: str, *, failed: bool = False) -> Weight:
     return Weight.STRUCTURE
 
 
-class Census:
+class RunCount:
     """The runs of one trace, as far as they are seen, and which of them were left out.
 
     The caller's threads tell of children, others ask for runs. Whichever comes second finds that a run that
@@ -56,8 +56,8 @@ class Census:
         #: The root is one.
         self.count = 1
         self._parents: dict[UUID, None] = {}
-        self._left_out: dict[UUID, Lack] = {}
-        self._lacks = dict.fromkeys(Lack, 0)
+        self._left_out: dict[UUID, Shortage] = {}
+        self._lacks = dict.fromkeys(Shortage, 0)
 
     def lacks(self) -> dict[str, int]:
         """How many runs the trace lacks, and why."""
@@ -66,9 +66,9 @@ class Census:
     def admits(self, run_id: UUID, weight: Weight) -> bool:
         """Whether the run is to be sent; it is left out otherwise."""
         self.count += 1
-        return self.count <= _until(weight) or not self.leave_out(run_id, Lack.LIMIT)
+        return self.count <= _until(weight) or not self.leave_out(run_id, Shortage.LIMIT)
 
-    def leave_out(self, run_id: UUID, why: Lack) -> bool:
+    def leave_out(self, run_id: UUID, why: Shortage) -> bool:
         """Leave out a run; False when it has children that need it."""
         self._left_out[run_id] = why  # first, or a child born in between would not know
         self._lacks[why] += 1
@@ -80,7 +80,7 @@ class Census:
 
     def refused(self) -> None:
         """The server refused a run for good."""
-        self._lacks[Lack.REFUSED] += 1
+        self._lacks[Shortage.REFUSED] += 1
 
     def child_below(self, parent_id: UUID) -> bool:
         """A run is there that needs that one; whether it was left out. The child itself is not counted here."""

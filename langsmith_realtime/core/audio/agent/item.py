@@ -15,7 +15,7 @@ from langsmith_realtime.core.protocol.audio_formats import Samples
 class Piece:
     """Some of an item's frames, that play without a break."""
 
-    speech: Speech
+    speech: SpokenItem
     offset: int  # of its first frame
     arrived: int  # position
     start: int  # position
@@ -28,7 +28,7 @@ class Piece:
 
 
 @dataclass(slots=True, eq=False)
-class Speech:
+class SpokenItem:
     """What is known of one item's speech.
 
     What barge-ins cut and what truncations say is kept apart: a truncation is exact, so it counts while

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from langsmith_realtime.core.audio.agent.item import Piece, Speech
-from langsmith_realtime.core.audio.agent.playback_queue import Layout
+from langsmith_realtime.core.audio.agent.item import Piece, SpokenItem
+from langsmith_realtime.core.audio.agent.playback_queue import PlaybackQueue
 from langsmith_realtime.core.audio.writes import Write
 from langsmith_realtime.core.protocol.audio_formats import Samples
 
@@ -41,10 +41,10 @@ class Playback:
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._layout = Layout(rate)
-        self._items: dict[str, Speech] = {}
-        self._past: dict[str, Speech] = {}  # numbers alone
-        self._anchored: Speech | None = None  # whose place was confirmed last
+        self._layout = PlaybackQueue(rate)
+        self._items: dict[str, SpokenItem] = {}
+        self._past: dict[str, SpokenItem] = {}  # numbers alone
+        self._anchored: SpokenItem | None = None  # whose place was confirmed last
         self._anchored_at = 0
         self._tidied = 0.0
 
@@ -178,7 +178,7 @@ class Playback:
         item = self._known(item_id)
         return item.end / self._rate if item is not None and item.audible else None
 
-    def _anchor(self, item: Speech, offset: int, position: int, *, begins: bool = False) -> list[Cut] | None:
+    def _anchor(self, item: SpokenItem, offset: int, position: int, *, begins: bool = False) -> list[Cut] | None:
         """The frames before ``offset`` ended at ``position``; if the item ``begins`` there, its first one began."""
         latest = self._anchored
         overtaken = latest not in (None, item) and item.position(offset) <= latest.position(latest.anchored)
@@ -214,19 +214,19 @@ class Playback:
 
     # Remembering
 
-    def _cut(self, item: Speech) -> Cut:
+    def _cut(self, item: SpokenItem) -> Cut:
         return Cut(item.item_id, self._ms(item.audible))
 
     def _ms(self, frames: int) -> float:
         return frames * 1000 / self._rate
 
-    def _known(self, item_id: str) -> Speech | None:
+    def _known(self, item_id: str) -> SpokenItem | None:
         return self._items.get(item_id) or self._past.get(item_id)
 
-    def _item(self, t: float, item_id: str) -> Speech:
+    def _item(self, t: float, item_id: str) -> SpokenItem:
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = self._known(item_id) or Speech(item_id)
+            item = self._items[item_id] = self._known(item_id) or SpokenItem(item_id)
             self._past.pop(item_id, None)
             item.known_since = round(t * self._rate)
         return item

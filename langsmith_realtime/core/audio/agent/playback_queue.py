@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from langsmith_realtime.core.audio.agent.item import Piece, Speech
+from langsmith_realtime.core.audio.agent.item import Piece, SpokenItem
 from langsmith_realtime.core.audio.writes import Write, silence
 from langsmith_realtime.core.protocol.audio_formats import Samples
 
@@ -27,7 +27,7 @@ class Plan:
     starts: list[int] = field(default_factory=list)
 
 
-class Layout:
+class PlaybackQueue:
     """Pieces in the order in which they play, in real time. What is heard of them never overlaps."""
 
     def __init__(self, rate: int) -> None:
@@ -40,7 +40,7 @@ class Layout:
         self.written_until = 0
         self.writes: list[Write] = []
 
-    def append(self, item: Speech, arrived: int, samples: Samples) -> None:
+    def append(self, item: SpokenItem, arrived: int, samples: Samples) -> None:
         """Samples of an item arrived."""
         piece = Piece(item, item.frames, arrived, 0, samples)
         piece.start = self._earliest(piece, self._end())
@@ -63,7 +63,7 @@ class Layout:
             self._played_until = max(self._played_until, piece.start + piece.heard if piece.heard else 0)
         self._queue = [piece for piece in self._queue if piece.offset >= piece.speech.forgotten]
 
-    def plan(self, item: Speech, offset: int, position: int, *, begins: bool) -> Plan | None:
+    def plan(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
         """How the queue is laid out so that the item's frames before ``offset`` end at ``position``.
 
         None when they could not have been played by then.
@@ -75,7 +75,7 @@ class Layout:
             return self._later(item, offset, position, shift)
         return self._earlier(item, offset, position, begins=begins)
 
-    def _later(self, item: Speech, offset: int, position: int, shift: int) -> Plan:
+    def _later(self, item: SpokenItem, offset: int, position: int, shift: int) -> Plan:
         """A pause before what was played since the item's last anchor; all that follows comes later."""
         anchored = max(min(item.anchored, item.audible, offset), item.forgotten)
         if anchored == item.frames:
@@ -85,7 +85,7 @@ class Layout:
             return self._replan(first, [position])
         return self._replan(first, [piece.start + shift for piece in self._queue[first : self._split(item, offset)]])
 
-    def _earlier(self, item: Speech, offset: int, position: int, *, begins: bool) -> Plan | None:
+    def _earlier(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
         """What had to be played before comes earlier as well, as far as it had arrived: its anchors came late."""
         if not offset and not begins:
             return Plan()  # it begins later, that is all
@@ -112,7 +112,9 @@ class Layout:
     def _replan(self, first: int, wanted: Sequence[int]) -> Plan:
         """Where the queue plays in real time from its piece ``first`` on, the first of them not before ``wanted``."""
         queued = self._heard_until(first)
-        said: dict[Speech, tuple[int, bool]] = {}  # where what came before of an item ends, and whether all is heard
+        said: dict[
+            SpokenItem, tuple[int, bool]
+        ] = {}  # where what came before of an item ends, and whether all is heard
         starts = []
         for index, piece in enumerate(self._queue[first:]):
             item = piece.speech
@@ -155,7 +157,7 @@ class Layout:
             self._heard_end = self._heard_until(len(self._queue))
         return self._heard_end
 
-    def _split(self, item: Speech, offset: int) -> int:
+    def _split(self, item: SpokenItem, offset: int) -> int:
         """The queue's index of the piece that begins at ``offset``; or that after the item's last."""
         index = item.index(offset)
         if index < len(item.pieces) and item.pieces[index].offset == offset:
@@ -173,7 +175,7 @@ class Layout:
 
     # Writing
 
-    def settle(self, items: Iterable[Speech]) -> None:
+    def settle(self, items: Iterable[SpokenItem]) -> None:
         """What is heard of these items may have changed: silence it, or write it, and make room for it."""
         pieces: list[Piece] = []
         for item in items:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import deque
 
 
-class Written:
+class InputBuffer:
     """The input buffer of one server session, which began at ``opened``.
 
     A chunk ended when it was handed over, or earlier: scheduling holds chunks up and releases them in
