@@ -25,17 +25,17 @@ from bench.passing import ConversationTime
 from langsmith_realtime import flush, wrap_realtime
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from tests.audio_kit import RATE, laid_out, wire
-from tests.talking import tracing_to
-from tests.test_latency import Line
-from tests.test_long_conversation import misplaced
+from tests.support.audio.long_conversation import misplaced
+from tests.support.audio.sounds import RATE, laid_out, wire
+from tests.support.conversations import tracing_to
+from tests.support.timed_turns import TimedTurns
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from langsmith_realtime.collector import Collector
     from langsmith_realtime.core.protocol.audio_formats import Samples
-    from tests.test_ground_truth import Truth
+    from tests.support.audio.ground_truth import Truth
 
 BLOCK_S = 0.02  # what the client hands its speaker at a time
 BARGE_INS = 200
@@ -76,7 +76,7 @@ def _cut_error(source: str, randomness: random.Random) -> float:
     return float((np.flatnonzero(heard)[-1] + 1) / RATE - begins - blocks * BLOCK_S) * 1000
 
 
-class LateLine(Line):
+class LateLine(TimedTurns):
     """A microphone whose chunks are handed over up to 150 ms late."""
 
     def __init__(self) -> None:
@@ -189,8 +189,8 @@ def on_devices(minutes: float, *, known_from: Collection[str] = KNOWN_FROM) -> N
     One for each way in which it is known what was played, one after the other.
     """
     from langsmith_realtime.collector import Collector  # noqa: PLC0415
-    from tests.pulseaudio import ROOM, go_first, pulseaudio  # noqa: PLC0415
-    from tests.test_ground_truth import measure  # noqa: PLC0415  needs the PortAudio library
+    from tests.support.audio.ground_truth import measure  # noqa: PLC0415  needs the PortAudio library
+    from tests.support.audio.pulseaudio import ROOM, go_first, pulseaudio  # noqa: PLC0415
 
     go_first(0)
     for way in known_from:

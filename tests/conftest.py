@@ -13,7 +13,7 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import guard
-from tests.talking import tracing_to
+from tests.support.conversations import tracing_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

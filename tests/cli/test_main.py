@@ -1,0 +1,184 @@
+"""The command line, in a process of its own where signals matter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from websockets.sync.client import connect
+
+from langsmith_realtime.cli import main
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.testing import RealtimeServer
+from tests.support.collector_requests import ask, root
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(("stop", "kept"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
+    options = ["--directory", str(tmp_path / "kept")] if kept else []
+    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "collector", "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
+        url = lines[0].removeprefix("Collecting at ")
+        assert ask("POST", f"{url}/runs", json=root()).status_code == 202
+        process.send_signal(stop)
+        _, errors = process.communicate(timeout=10)
+
+    assert (process.returncode, errors) == (0, "")
+    settings = (f"LANGSMITH_ENDPOINT={url}", "LANGSMITH_TRACING=true", "LANGSMITH_API_KEY=local")
+    assert lines[-3:] == [f"export {setting}" for setting in settings]
+    assert (tmp_path / "kept" / "runs.sqlite3").exists() == kept
+    assert ("until exit" in lines[1]) != kept
+
+
+def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    answers = []
+
+    def stop_when_it_answers() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
+            answers.append(client.get(f"http://127.0.0.1:{port}/sessions").status_code)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = threading.Thread(target=stop_when_it_answers)
+    stopping.start()
+
+    status = main.main(["collector", "--port", str(port), "--api-key", "secret"])
+
+    stopping.join()
+    assert (status, answers) == (0, [401])
+    output = capsys.readouterr().out
+    assert "secret" not in output
+    assert "LANGSMITH_API_KEY=<your key>" in output
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_taken_port_is_one_sentence(collector: Collector, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main.main(["collector", "--port", collector.url.rpartition(":")[2]])
+
+    assert status == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "in use" in output.err
+    assert output.err.endswith("Choose another --port or --directory.\n")
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "zstandard"])
+def test_a_missing_package_is_one_sentence_with_the_remedy(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name.startswith("langsmith_realtime.collector")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+
+    assert main.main(["collector"]) == 1
+    assert capsys.readouterr().err == (f"The collector needs {missing}: pip install 'langsmith-realtime[collector]'\n")
+
+
+def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langsmith_realtime.collector", None)
+
+    with pytest.raises(ModuleNotFoundError):
+        main.main(["collector"])
+
+
+# serve-agent
+
+GREETING = '{"turns": ["Hello."], "on_connect": [{"emit": {"type": "news"}}]}'
+
+
+@pytest.mark.parametrize(
+    ("sent", "options", "status"),
+    [('{"type": "response.create"}', ["--strict"], 0), ("nonsense", ["--strict"], 1), ("nonsense", [], 0)],
+)
+def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
+    tmp_path: Path, sent: str, options: list[str], status: int
+) -> None:
+    script = tmp_path / "agent.json"
+    script.write_text(GREETING, "utf-8")
+    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "serve-agent", str(script), "--port", "0", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
+        url = lines[0].removeprefix(f"Serving {script} at ")
+        with connect(url.replace("http:", "ws:") + "/realtime") as client:
+            assert [json.loads(client.recv(timeout=5))["type"] for _ in range(2)] == ["session.created", "news"]
+            client.send(sent)
+            assert json.loads(client.recv(timeout=5))["type"] in ("response.created", "error")
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+
+    assert lines[1:] == ["To talk to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
+    assert process.returncode == status
+    assert errors == ("the client sent wrong frames:\nconnection 0, a frame: not valid JSON\n" if status else "")
+
+
+def test_the_format_of_scripts_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["serve-agent", "--help"])
+
+    assert ended.value.code == 0
+    output = capsys.readouterr().out
+    assert '{"call": NAME, "arguments"' in output
+    assert "--port" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "The script cannot be read: "),
+        ("{", "The script is wrong: agent.json cannot be parsed: "),
+        ('{"turn": []}', "The script is wrong: script.turn: unknown"),
+        ('{"session": {"voice": "alloy"}}', "The script is wrong: Unknown parameter: 'session.voice'."),
+    ],
+)
+def test_a_script_that_cannot_be_served_is_one_sentence(
+    tmp_path: Path, text: str | None, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "agent.json"
+    if text is not None:
+        path.write_text(text, "utf-8")
+
+    assert main.main(["serve-agent", str(path)]) == 1
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(sentence)
+    assert output.err.count("\n") == 1
+
+
+def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text("{}", "utf-8")
+    with RealtimeServer() as server:
+        assert main.main(["serve-agent", str(path), "--port", str(server.port)]) == 1
+
+    assert capsys.readouterr().err.endswith("Choose another --port.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nonsense"], ["collector", "--port", "70000"], ["collector", "--port", "x"], ["serve-agent"]],
+)
+def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(arguments)
+
+    assert caught.value.code == 2
+    assert "usage: langsmith-realtime" in capsys.readouterr().err

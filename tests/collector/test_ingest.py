@@ -1,0 +1,415 @@
+"""Write requests: what is stored, what is refused, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+import zstandard
+
+from langsmith_realtime.collector import Collector, Limits
+from langsmith_realtime.collector.ingest import parts as ingest
+from tests.support.collector_requests import ask, body, child, create, part, root, send, send_body, update
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def files(collector: Collector) -> list[Path]:
+    return [path for path in (collector.directory / "attachments").rglob("*") if path.is_file()]
+
+
+def test_a_run_arrives_with_its_fields_and_attachment(collector: Collector) -> None:
+    run = root(session_name="calls", tags=["a"], extra={"metadata": {"thread_id": "t1"}})
+
+    answer = send(
+        collector,
+        part(f"post.{run['id']}", run),
+        part(f"post.{run['id']}.inputs", {"question": "Ärger?"}),
+        part(f"post.{run['id']}.events", [{"name": "new_token"}]),
+        part(f"attachment.{run['id']}.conversation", b"RIFF\r\n--cut", Content_Type="audio/wav"),
+    )
+
+    assert answer.status_code == 202
+    (stored,) = collector.runs()
+    assert stored.id == stored.trace_id == run["id"]
+    assert (stored.name, stored.run_type, stored.project, stored.status) == ("session", "chain", "calls", "pending")
+    assert (stored.inputs, stored.outputs) == ({"question": "Ärger?"}, None)
+    assert (stored.tags, stored.events) == (["a"], [{"name": "new_token"}])
+    assert (stored.metadata, stored.thread_id) == ({"thread_id": "t1"}, "t1")
+    assert (stored.creates, stored.updates) == (1, 0)
+    mime_type, path = collector.attachment(run["id"], "conversation")
+    assert (mime_type, path.read_bytes()) == ("audio/wav", b"RIFF\r\n--cut")
+    assert collector.violations == []
+    assert (collector.requests[-1].operations, collector.requests[-1].status) == (1, 202)
+
+
+def test_what_is_stored_is_for_its_owner_only(collector: Collector) -> None:
+    run = root()
+    send(
+        collector,
+        part(f"post.{run['id']}", run),
+        part(f"attachment.{run['id']}.conversation", b"x", Content_Type="audio/wav"),
+    )
+
+    for path in [collector.directory, *collector.directory.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.parametrize("update_first", [False, True])
+def test_an_update_wins_whatever_the_order(collector: Collector, update_first: bool) -> None:
+    run = root(inputs={"from": "create"}, tags=["create"], error="create", session_name="calls")
+    later = update(run, inputs={"from": "update"}, tags=None, end_time=run["start_time"], outputs={"is": "done"})
+    requests = [part(f"post.{run['id']}", run), part(f"patch.{run['id']}", later)]
+
+    for request in reversed(requests) if update_first else requests:
+        assert send(collector, request).status_code == 202
+
+    (stored,) = collector.runs()
+    assert (stored.inputs, stored.outputs, stored.tags) == ({"from": "update"}, {"is": "done"}, ["create"])
+    assert (stored.error, stored.status, stored.project) == ("create", "error", "calls")
+    assert (stored.creates, stored.updates) == (1, 1)
+
+
+def test_an_update_alone_is_kept_for_its_create(collector: Collector) -> None:
+    run = root()
+
+    send(collector, part(f"patch.{run['id']}", update(run, end_time=run["start_time"])))
+
+    (stored,) = collector.runs()
+    assert (stored.creates, stored.updates, stored.name, stored.status) == (0, 1, "", "success")
+    assert stored.start_time.isoformat() == run["start_time"]
+
+
+@pytest.mark.parametrize("kind", ["post", "patch"])
+def test_a_second_create_or_update_conflicts_and_is_lost(collector: Collector, kind: str) -> None:
+    run = root()
+    other = child(run)
+    send(collector, part(f"{kind}.{run['id']}", {**run, "name": "first"}))
+
+    answer = send(collector, part(f"post.{other['id']}", other), part(f"{kind}.{run['id']}", {**run, "name": "second"}))
+
+    assert answer.status_code == 409
+    assert answer.json() == {"error": "Conflict: payload already received: payloads already received"}
+    assert [stored.name for stored in collector.runs()] == ["first"]
+    (violation,) = collector.violations
+    assert (violation.rule, violation.run_id, violation.status) == ("conflict", run["id"], 409)
+
+
+def test_a_request_that_holds_a_create_twice_conflicts(collector: Collector) -> None:
+    run = root()
+
+    assert send(collector, *[part(f"post.{run['id']}", run)] * 2).status_code == 409
+    answer = ask("POST", f"{collector.url}/runs/batch", json={"post": [run, run]})
+    assert answer.status_code == 409
+    assert collector.runs() == []
+
+
+def test_one_bad_run_fails_its_whole_request(collector: Collector) -> None:
+    good, bad = root(), root(run_type="agent")
+
+    answer = send(
+        collector,
+        part(f"post.{good['id']}", good),
+        part(f"attachment.{good['id']}.conversation", b"x", Content_Type="audio/wav"),
+        part(f"post.{bad['id']}", bad),
+    )
+
+    assert answer.status_code == 422
+    assert "run_type: 'agent' is not one of" in answer.json()["error"]
+    assert collector.runs() == []
+    assert files(collector) == []
+    (violation,) = collector.violations
+    assert (violation.rule, violation.run_id) == ("run-type", bad["id"])
+
+
+def test_an_attachment_with_a_period_in_its_name_is_lost(collector: Collector) -> None:
+    run = root()
+
+    answer = send(
+        collector,
+        part(f"post.{run['id']}", run),
+        part(f"attachment.{run['id']}.talk.wav", b"x", Content_Type="audio/wav"),
+    )
+
+    assert answer.status_code == 202
+    assert collector.runs()[0].attachments == {}
+    assert files(collector) == []
+    assert [violation.rule for violation in collector.violations] == ["attachment-name"]
+
+
+def test_the_length_may_stand_in_the_content_type(collector: Collector) -> None:
+    run = root()
+    attachment = part(
+        f"attachment.{run['id']}.conversation", b"1234", Content_Type="audio/wav; length=4", Content_Length=None
+    )
+
+    assert send(collector, attachment, part(f"post.{run['id']}", run)).status_code == 202
+    assert collector.attachment(run["id"], "conversation")[0] == "audio/wav"
+
+
+ID = str(uuid4())
+
+
+@pytest.mark.parametrize(
+    ("parts", "rule"),
+    [
+        ([part(f"post.{ID}", {}, Content_Type=None)], "part-content-type"),
+        ([part(f"post.{ID}", {}, Content_Type="text/plain")], "part-content-type"),
+        ([part(f"attachment.{ID}.a", b"", Content_Type="audio/ü")], "part-content-type"),
+        ([part(f"post.{ID}", {}, Content_Length=None)], "part-length"),
+        ([part(f"post.{ID}", {}, Content_Length="3")], "part-length"),
+        ([part(f"post.{ID}", {}, Content_Length="-2")], "part-length"),
+        (
+            [part(f"attachment.{ID}.a", b"12345", Content_Type="audio/wav; length=4", Content_Length=None)],
+            "part-length",
+        ),
+        ([part(f"attachment.{ID}.a", b"1", Content_Type="audio/wav", Content_Length="9" * 5000)], "part-length"),
+        ([part(f"post.{ID}", {}, Content_Encoding="gzip")], "part-encoding"),
+        ([part("", {}, Content_Disposition=None)], "part-name"),
+        ([part("post", {})], "part-name"),
+        ([part(f"put.{ID}", {})], "part-name"),
+        ([part(f"attachment.{ID}", b"")], "part-name"),
+        ([part(f"post.{ID}", root(id=ID)), part(f"post.{ID}.name", "x")], "part-name"),
+        ([part(f"feedback.{ID}.key", "x")], "part-name"),
+        ([part(f"post.{ID}.inputs", {})], "part-alone"),
+        ([part(f"patch.{ID}", root(id=ID)), part(f"post.{ID}.inputs", {})], "part-alone"),
+        ([part(f"attachment.{ID}.a", b"", Content_Type="audio/wav")], "part-alone"),
+        ([part(f"post.{ID}", b"{")], "body"),
+        ([part(f"post.{ID}", b'{"a": NaN}')], "body"),
+        ([part(f"post.{ID}", b"[" * 100_000)], "body"),
+        ([part(f"post.{ID}", [])], "body"),
+        ([part("post.x", {})], "id"),
+        ([part("feedback.x", {"key": "a"})], "id"),
+        ([part(f"feedback.{ID}", {})], "field"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_a_part_that_breaks_a_rule_fails_the_request(collector: Collector, parts: list[bytes], rule: str) -> None:
+    # The part with a file of its own comes first: nothing of it may stay.
+    run = root()
+    before = [
+        part(f"attachment.{run['id']}.conversation", b"x", Content_Type="audio/wav"),
+        part(f"post.{run['id']}", run),
+    ]
+
+    answer = send(collector, *before, *parts)
+
+    assert answer.status_code == 422
+    assert [violation.rule for violation in collector.violations] == [rule]
+    assert collector.violations[0].message == answer.json()["error"]
+    assert collector.runs() == []
+    assert files(collector) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "headers"),
+    [
+        (b"--cut-here\r\nbroken", {}),
+        (b"{}", {"Content_Type": "application/json"}),
+        (b"--x--", {"Content_Type": "multipart/form-data"}),
+        (b"no zstd at all", {"Content_Encoding": "zstd"}),
+        (zstandard.compress(body([part("post.x", {})]))[:-20], {"Content_Encoding": "zstd"}),
+    ],
+    ids=["broken", "json", "no boundary", "no zstd", "cut short"],
+)
+def test_a_body_of_another_kind_is_refused(collector: Collector, content: bytes, headers: dict[str, str]) -> None:
+    answer = send_body(collector, content, **headers)
+
+    assert answer.status_code == 422
+    assert [violation.rule for violation in collector.violations] == ["body"]
+
+
+def test_an_unknown_encoding_is_refused(collector: Collector) -> None:
+    assert send_body(collector, bytes(1 << 20), Content_Encoding="br").status_code == 415
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+def test_a_whole_body_may_be_compressed(collector: Collector, encoding: str) -> None:
+    run = root()
+    plain = body([part(f"post.{run['id']}", run)])
+    compressed = gzip.compress(plain) if encoding == "gzip" else zstandard.compress(plain)
+
+    assert send_body(collector, compressed, Content_Encoding=encoding).status_code == 202
+    assert [stored.id for stored in collector.runs()] == [run["id"]]
+    assert collector.requests[-1].bytes == len(compressed)
+
+
+def test_a_body_without_parts_is_accepted_and_noted(collector: Collector) -> None:
+    assert send(collector).status_code == 202
+    assert [violation.rule for violation in collector.violations] == ["body-empty"]
+
+
+class TestLimits:
+    @pytest.fixture
+    def collector(self) -> Iterator[Collector]:
+        with Collector(limits=Limits(run_bytes=4000, body_bytes=100_000, trace_runs=3)) as running:
+            yield running
+
+    def test_a_run_above_the_limit_is_refused(self, collector: Collector) -> None:
+        run = root()
+
+        answer = send(collector, part(f"post.{run['id']}", run), part(f"post.{run['id']}.inputs", {"text": "x" * 4000}))
+
+        assert answer.status_code == 413
+        assert answer.json()["error"].startswith("Payload too large")
+        assert [violation.rule for violation in collector.violations] == ["body-size"]
+
+    def test_attachments_and_other_runs_do_not_count(self, collector: Collector) -> None:
+        first = root(inputs={"text": "x" * 3000})
+        second = child(first, inputs={"text": "x" * 3000})
+        attachment = part(f"attachment.{first['id']}.conversation", bytes(50_000), Content_Type="audio/wav")
+
+        answer = send(collector, part(f"post.{first['id']}", first), attachment, part(f"post.{second['id']}", second))
+
+        assert answer.status_code == 202
+
+    def test_a_body_above_the_limit_on_the_wire_is_refused_and_read_to_its_end(self, collector: Collector) -> None:
+        run = root()
+        attachment = part(f"attachment.{run['id']}.conversation", bytes(8 << 20), Content_Type="audio/wav")
+
+        answer = send(collector, part(f"post.{run['id']}", run), attachment)
+
+        assert answer.status_code == 413
+        assert collector.requests[-1].bytes > 8 << 20
+        assert files(collector) == []
+
+    def test_a_json_body_above_the_limit_is_refused(self, collector: Collector) -> None:
+        answer = ask("POST", f"{collector.url}/runs", json=root(inputs={"text": "x" * 5000}))
+
+        assert answer.status_code == 413
+        assert "detail" in answer.json()
+
+    def test_a_trace_holds_so_many_runs_and_no_more(self, collector: Collector) -> None:
+        first = root()
+        create(collector, first, child(first), child(first))
+        late = child(first)
+
+        answer = send(collector, part(f"post.{late['id']}", late))
+
+        assert answer.status_code == 422
+        assert [violation.rule for violation in collector.violations] == ["trace-size"]
+        finished = part(f"patch.{first['id']}", update(first, end_time=first["start_time"]))
+        assert send(collector, finished).status_code == 202
+
+    def test_a_request_may_not_fill_the_memory(self, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ingest, "MEMORY_LIMIT", 5000)
+        runs = [root(inputs={"text": "x" * 2000}) for _ in range(3)]
+
+        answer = send(collector, *(part(f"post.{run['id']}", run) for run in runs))
+
+        assert answer.status_code == 413
+        assert collector.runs() == []
+
+
+def test_a_batch_stores_creates_and_updates(collector: Collector) -> None:
+    run = root()
+    content = {"post": [run], "patch": [update(run, outputs={"a": 1})]}
+
+    answer = ask("POST", f"{collector.url}/api/v1/runs/batch", json=content)
+
+    assert answer.status_code == 202
+    assert collector.runs()[0].outputs == {"a": 1}
+    assert collector.requests[-1].operations == 2
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"post": {}}', '{"post": [1]}'])
+def test_a_batch_that_is_none_is_refused(collector: Collector, content: str) -> None:
+    answer = ask("POST", f"{collector.url}/runs/batch", content=content)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == collector.violations[0].message
+
+
+def test_a_single_root_may_leave_its_place_out(collector: Collector) -> None:
+    run = root()
+    first = {key: value for key, value in run.items() if key not in {"trace_id", "dotted_order"}}
+
+    assert ask("POST", f"{collector.url}/runs", json=first).status_code == 202
+    finished = ask("PATCH", f"{collector.url}/runs/{run['id']}", json={"outputs": {"a": 1}})
+    assert finished.status_code == 202
+    (stored,) = collector.runs()
+    assert (stored.dotted_order, stored.outputs) == (run["dotted_order"], {"a": 1})
+
+
+def test_a_single_child_is_updated_where_it_stands(collector: Collector) -> None:
+    run = root()
+    below = child(run)
+    create(collector, run)
+
+    assert ask("POST", f"{collector.url}/runs", json=below).status_code == 202
+    assert ask("PATCH", f"{collector.url}/runs/{below['id']}", json={"error": "lost"}).status_code == 202
+    assert [stored.status for stored in collector.runs()] == ["pending", "error"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_single_run_without_a_place_is_refused(collector: Collector, method: str) -> None:
+    fields = {"id": ID, "name": "x", "run_type": "chain"}
+    path = "/runs" if method == "POST" else f"/runs/{ID}"
+
+    assert ask(method, collector.url + path, json=fields).status_code == 422
+
+
+def test_feedback_is_stored_by_either_way(collector: Collector) -> None:
+    first, second = (str(uuid4()) for _ in range(2))
+
+    assert send(collector, part(f"feedback.{first}", {"key": "kind", "run_id": ID, "score": 1})).status_code == 202
+    answer = ask("POST", f"{collector.url}/feedback", json={"id": second, "key": "fast", "run_id": None})
+
+    assert answer.status_code == 202
+    assert [feedback["key"] for feedback in collector.feedback()] == ["kind", "fast"]
+    assert [feedback["id"] for feedback in collector.feedback(ID)] == [first]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_project_may_be_named_by_its_id(collector: Collector, known: bool) -> None:
+    create(collector, root(session_name="calls"))
+    (project,) = ask("GET", f"{collector.url}/sessions").json()
+    run = root(session_id=project["id"] if known else ID)
+
+    create(collector, run)
+
+    assert {stored.id: stored.project for stored in collector.runs()}[run["id"]] == ("calls" if known else "default")
+
+
+def test_a_directory_is_continued(tmp_path: Path) -> None:
+    run = root()
+    left_over = tmp_path / "kept" / "attachments" / "incoming-1"
+    with Collector(tmp_path / "kept") as first:
+        create(first, run)
+    left_over.write_bytes(b"of a request that was cut short")
+
+    with Collector(tmp_path / "kept") as second:
+        assert [stored.id for stored in second.runs()] == [run["id"]]
+        assert second.wait_for(len)[0].name == "session"
+        assert send(second, part(f"post.{run['id']}", run)).status_code == 409
+
+    assert not left_over.exists()
+    assert (tmp_path / "kept" / "runs.sqlite3").exists()
+
+
+def test_no_key_is_stored(collector: Collector) -> None:
+    secret = "lsv2_secret"  # not a key
+    run = root()
+    send_body(collector, body([part(f"post.{run['id']}", run)]), x_api_key=secret)
+
+    with sqlite3.connect(collector.directory / "runs.sqlite3") as database:
+        assert secret not in "".join(database.iterdump())
+    database.close()
+    assert secret not in json.dumps([vars(request) for request in collector.requests])
+
+
+def test_types_of_answers(collector: Collector) -> None:
+    """The half of the API that has multipart says ``error``, the other ``detail``."""
+    answers: list[dict[str, Any]] = [
+        send(collector, part("post.x", {})).json(),
+        ask("POST", f"{collector.url}/runs", json={"id": "x"}).json(),
+    ]
+
+    assert [list(answer) for answer in answers] == [["error"], ["detail"]]

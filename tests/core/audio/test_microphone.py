@@ -1,0 +1,396 @@
+"""The microphone: chunks of which only the hand-over is known are put where they were spoken."""
+
+from __future__ import annotations
+
+import random
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langsmith_realtime.core.audio.rates import Timed
+from langsmith_realtime.core.audio.user.microphone import Microphone
+from langsmith_realtime.core.audio.writes import Write
+from tests.support.audio.sounds import RATE, laid_out, near, numbered, properties, stretches, tone
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.newest
+
+CHUNK = 480  # 20 ms
+FRAME = 1 / RATE
+
+
+class Speaker:
+    """Speaks into a microphone in chunks; ``late`` says how long after its end a chunk is handed over."""
+
+    def __init__(self, late: Callable[[float], float] = lambda _end: 0.0) -> None:
+        self.microphone = Microphone(RATE)
+        self._late = late
+        self._now = 0.0
+        self._spoken = 0
+        self.began: list[tuple[float, int]] = []  # of each chunk: when, and after how many frames
+        self._writes: list[Write] = []
+
+    def speak(self, at: float, seconds: float, frames: int = CHUNK) -> float:
+        """A stretch from ``at`` on; returns its end."""
+        for index in range(round(seconds * RATE) // frames):
+            begin = at + index * frames * FRAME
+            end = begin + frames * FRAME
+            self._now = max(self._now, end + self._late(end))
+            self.began.append((begin, self._spoken))
+            self.microphone.chunk(self._now, numbered(frames, self._spoken + 1))
+            self._spoken += frames
+        return at + seconds
+
+    def heard(self) -> list[Write]:
+        self.microphone.close()
+        self._writes += self.microphone.take_writes()
+        return self._writes
+
+    def errors_ms(self) -> list[float]:
+        """How much later than spoken each chunk lies."""
+        places = np.concatenate([np.arange(w.start, w.start + len(w.samples)) for w in self.heard()]).tolist()
+        assert len(places) == self._spoken, "no frame more or less"
+        return [(places[frame] * FRAME - begin) * 1000 for begin, frame in self.began]
+
+    def gaps(self) -> list[float]:
+        """Seconds between two chunks that do not join, the overlaps negative."""
+        writes = self.heard()
+        between = [b.start - a.start - len(a.samples) for a, b in pairwise(writes)]
+        return [gap * FRAME for gap in between if gap]
+
+
+def placed(microphone: Microphone) -> list[tuple[int, int]]:
+    """Where sound lies without a gap: the first frame, and how many."""
+    joined: list[tuple[int, int]] = []
+    for write in microphone.take_writes():
+        if joined and sum(joined[-1]) == write.start:
+            joined[-1] = (joined[-1][0], joined[-1][1] + len(write.samples))
+        else:
+            joined.append((write.start, len(write.samples)))
+    return joined
+
+
+def test_chunks_handed_over_when_they_ended_lie_where_they_were_spoken() -> None:
+    speaker = Speaker()
+    speaker.speak(0.5, 5)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) < 0.1
+
+
+def test_a_tone_is_heard_when_it_was_spoken_whatever_the_size_of_the_chunks() -> None:
+    for frames in (1, 77, 479, 2400, 24_000):
+        microphone = Microphone(RATE)
+        sound = np.concatenate((np.zeros(36_000, np.int16), tone(0.1), np.zeros(12_000, np.int16)))
+        for begin in range(0, len(sound), frames):
+            chunk = sound[begin : begin + frames]
+            microphone.chunk(0.25 + (begin + len(chunk)) * FRAME, chunk)
+        microphone.close()
+        [(start, end)] = stretches(laid_out(microphone.take_writes()))
+        assert (start, end) == (near(1.75, 0.001), near(1.85, 0.001))
+
+
+@properties
+@given(seed=st.integers(0, 10_000), frames=st.sampled_from([240, 480, 960, 2400]), pause=st.floats(0.3, 3))
+def test_now_and_then_late_by_up_to_200_ms_tears_nothing_and_moves_nothing(
+    seed: int, frames: int, pause: float
+) -> None:
+    dice = random.Random(seed)
+    speaker = Speaker(lambda _end: dice.uniform(0, 0.2) if dice.random() < 0.2 else dice.uniform(0, 0.002))
+    end = speaker.speak(1.0, 3, frames)
+    speaker.speak(end + pause, 3, frames)
+    [gap] = speaker.gaps()
+    assert gap == near(pause, 0.04)
+    assert max(map(abs, speaker.errors_ms())) < 40
+
+
+@properties
+@given(seed=st.integers(0, 10_000), frames=st.sampled_from([480, 960, 2400]))
+def test_every_chunk_late_by_up_to_200_ms_tears_nothing(seed: int, frames: int) -> None:
+    dice = random.Random(seed)
+    speaker = Speaker(lambda _end: dice.uniform(0, 0.2))
+    speaker.speak(0.3, 8, frames)
+    assert speaker.gaps() == []
+    # The earliest hand-over tells most; how late that one was, nothing tells.
+    assert -0.1 < min(speaker.errors_ms()) <= max(speaker.errors_ms()) < 120
+
+
+@properties
+@given(before=st.floats(0, 3), stall=st.floats(0.05, 30), after=st.floats(0.1, 3))
+def test_a_stall_ends_in_a_burst_and_the_stream_stays_whole(before: float, stall: float, after: float) -> None:
+    begin, end = 0.2 + before, 0.2 + before + stall
+    speaker = Speaker(lambda handed: max(0.0, end - handed) if handed >= begin else 0.0)
+    speaker.speak(0.2, before + stall + after, 960)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) < 40.1  # where the stream ends within the burst: a chunk's length
+
+
+def test_a_stall_while_time_goes_on_elsewhere_leaves_the_stream_whole() -> None:
+    speaker = Speaker(lambda end: max(0.0, 9.0 - end) if end > 2 else 0.0)
+    speaker.speak(0.0, 2)
+    for tenths in range(20, 90):
+        speaker.microphone.advance(tenths / 10)  # the server's events
+    speaker.speak(2.0, 10)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) < 0.1
+
+
+@properties
+@given(pauses=st.lists(st.floats(0.21, 40), min_size=1, max_size=6), talk=st.floats(0.1, 2))
+def test_push_to_talk_pauses_stay_pauses(pauses: list[float], talk: float) -> None:
+    speaker = Speaker()
+    at = speaker.speak(0.5, talk)
+    for pause in pauses:
+        at = speaker.speak(at + pause, talk)
+    assert len(speaker.gaps()) == len(pauses)
+    assert max(map(abs, speaker.errors_ms())) < 0.1
+
+
+def test_a_short_pause_in_a_steady_stream_is_a_pause() -> None:
+    speaker = Speaker()
+    end = speaker.speak(0.0, 2)
+    speaker.speak(end + 0.06, 2)  # a few chunks were never sent
+    assert speaker.gaps() == [near(0.06, 0.001)]
+
+
+def test_a_short_pause_before_the_last_word_cannot_be_told_from_a_late_hand_over() -> None:
+    speaker = Speaker()
+    end = speaker.speak(0.0, 2)
+    speaker.speak(end + 0.06, 0.1)
+    assert speaker.gaps() == []
+    assert max(map(abs, speaker.errors_ms())) == near(60, 0.1)
+
+
+@properties
+@given(seed=st.integers(0, 1000))
+def test_delays_that_last_are_late_hand_overs_where_they_have_been_late_before(seed: int) -> None:
+    dice = random.Random(seed)
+    speaker = Speaker(lambda end: 0.15 if 1 < end < 1.3 else dice.uniform(0.1, 0.17) if 2 < end < 5 else 0.0)
+    speaker.speak(0.0, 8)
+    assert speaker.gaps() == []
+
+
+@properties
+@given(seed=st.integers(0, 10_000), dropout=st.floats(0.1, 0.15), calm=st.integers(0, 5))
+def test_a_dropout_after_a_few_late_hand_overs_is_a_pause(seed: int, dropout: float, calm: int) -> None:
+    dice = random.Random(seed)
+    late = {dice.uniform(2, 4.7): dice.uniform(0.1, 0.2) for _ in range(3)}
+    speaker = Speaker(
+        lambda end: max((by for at, by in late.items() if at <= end < at + 0.02), default=dice.uniform(0, 0.004))
+    )
+    end = speaker.speak(0.0, 5 + calm)
+    speaker.speak(end + dropout, 4)
+    assert speaker.gaps() == [near(dropout, 0.01)]
+    assert max(map(abs, speaker.errors_ms())) < 10
+
+
+def test_a_file_pushed_at_once_is_heard_from_the_end_of_what_was_before() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk(0.1, numbered(CHUNK))
+    for _ in range(500):
+        microphone.chunk(3.0, numbered(CHUNK))
+    microphone.close()
+    assert placed(microphone) == [(round(0.08 * RATE), 501 * CHUNK)]
+
+
+def test_a_file_pushed_as_the_first_thing_begins_with_the_recording() -> None:
+    microphone = Microphone(RATE)
+    for _ in range(100):
+        microphone.chunk(0.5, numbered(CHUNK))
+    microphone.chunk(10.0, numbered(CHUNK))
+    microphone.close()
+    assert placed(microphone) == [(0, 100 * CHUNK), (round(9.98 * RATE), CHUNK)]
+
+
+def test_what_is_placed_is_never_held_longer_than_the_look_ahead() -> None:
+    speaker = Speaker()
+    longest = 0
+    written = 0
+    for second in range(600):
+        speaker.speak(second, 1, 4800)
+        speaker.microphone.advance(second + 1)
+        written += sum(len(write.samples) for write in speaker.microphone.take_writes())
+        longest = max(longest, (second + 1) * RATE - written)
+    assert longest <= (Microphone.LOOK_AHEAD + Microphone.GROUP + 0.2) * RATE
+
+
+def test_no_samples_are_no_chunk() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk(1.0, numbered(0))
+    microphone.chunk_at(1.0, numbered(0))
+    microphone.close()
+    assert microphone.take_writes() == []
+
+
+def test_started_again_everything_is_taken_back() -> None:
+    speaker = Speaker()
+    speaker.speak(0.0, 5)
+    speaker.microphone.restart()
+    speaker.microphone.chunk(2.0, numbered(RATE))
+    channel = laid_out(speaker.heard())
+    assert np.array_equal(channel[RATE : 2 * RATE], numbered(RATE))
+    assert not channel[:RATE].any()
+    assert not channel[2 * RATE :].any()
+
+
+def test_started_again_before_anything_was_placed_there_is_nothing_to_take_back() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk(1.0, numbered(CHUNK))
+    microphone.restart()
+    microphone.close()
+    assert microphone.take_writes() == []
+
+
+# Clocks that drift
+
+
+def late_hand_overs(kind: str, ends: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Seconds by which chunks that ended then are handed over late."""
+    dice = np.random.default_rng(seed)
+    if kind == "independent":
+        return dice.uniform(0, 0.2, len(ends))
+    if kind == "now and then":
+        return dice.uniform(0, np.where(dice.random(len(ends)) < 0.2, 0.2, 0.002))
+    if kind == "bursts":
+        bursts = np.cumsum(dice.uniform(0.02, 0.2, len(ends) * 2))
+        return np.asarray(bursts[np.searchsorted(bursts, ends)] - ends)
+    late = dice.uniform(0, 0.01, len(ends))
+    for minute in np.arange(0.3, ends[-1] / 60):  # stalls
+        until = minute * 60 + dice.uniform(0.1, 10)
+        stalled = (ends > minute * 60) & (ends < until)
+        late[stalled] = until - ends[stalled]
+    return late
+
+
+#: Few frames make an hour quick; a frame is a millisecond.
+COARSE = 1000
+
+
+def an_hour(kind: str, ppm: float, *, seconds: int = 3600, seed: int = 1, frames: int = 100) -> npt.NDArray[np.float64]:
+    """By how many milliseconds each chunk of a drifting microphone ends later than it was spoken."""
+    ends = np.arange(1, seconds * COARSE // frames + 1) * frames / COARSE / (1 + ppm * 1e-6)
+    handed = 1.0 + np.maximum.accumulate(ends + late_hand_overs(kind, ends, seed))
+    microphone, writes = Microphone(COARSE), []
+    turns = [np.full(frames, level, np.int16) for level in (1000, 2000)]
+    for index, t in enumerate(handed.tolist()):
+        microphone.chunk(t, turns[index % 2])
+        writes += microphone.take_writes()
+    microphone.close()
+    writes += microphone.take_writes()
+    assert all(a.start + len(a.samples) == b.start for a, b in pairwise(writes)), "continuous"
+    channel = laid_out(writes)[writes[0].start :]
+    found = np.flatnonzero(np.diff(channel > 1500)) + 1
+    assert len(found) == len(ends) - 1, "every chunk is there"
+    return writes[0].start + found - (1.0 + ends[:-1]) * COARSE
+
+
+@pytest.mark.unmeasured
+@pytest.mark.parametrize(
+    ("kind", "ppm"), [("independent", 300), ("independent", -100), ("bursts", -300), ("stalls", 300), ("stalls", -300)]
+)
+def test_an_hour_of_a_drifting_microphone_stays_within_20_ms_of_the_truth(kind: str, ppm: float) -> None:
+    assert np.max(np.abs(an_hour(kind, ppm))) < 20
+
+
+@pytest.mark.parametrize("ppm", [-100, 0, 100])
+def test_where_every_short_chunk_is_late_on_its_own_what_is_known_grows_with_time(ppm: float) -> None:
+    # One chunk in 2,700 is less than 20 ms late, as none overtakes another: one in a minute.
+    errors = np.abs(an_hour("independent", ppm, seconds=300, seed=5, frames=20))
+    a_minute = 60 * COARSE // 20
+    assert np.max(errors) < 90
+    assert np.max(errors[a_minute:]) < 40
+    assert np.max(errors[3 * a_minute :]) < 28
+    assert np.median(errors[3 * a_minute :]) < 20
+
+
+@pytest.mark.parametrize("kind", ["now and then", "bursts", "stalls"])
+def test_where_no_clock_drifts_not_a_frame_is_changed(kind: str) -> None:
+    errors = an_hour(kind, 0, seconds=1200)
+    assert np.ptp(errors) < 1e-6
+    assert abs(errors[0]) < 10
+
+
+@properties
+@given(
+    seed=st.integers(0, 1000),
+    kind=st.sampled_from(["independent", "now and then", "bursts", "stalls"]),
+    ppm=st.floats(-300, 300),
+)
+def test_any_jitter_and_any_drift_leave_the_stream_whole(seed: int, kind: str, ppm: float) -> None:
+    assert np.max(np.abs(an_hour(kind, ppm, seconds=40, seed=seed))) < 100
+
+
+def test_a_file_pushed_faster_than_it_was_spoken_is_not_changed() -> None:
+    for speed in (1.02, 1.3, 1e9):
+        microphone, sound = Microphone(RATE), numbered(60 * RATE)
+        for begin in range(0, len(sound), 4800):
+            microphone.chunk(1.0 + begin / RATE / speed, sound[begin : begin + 4800])
+        microphone.close()
+        channel = laid_out(microphone.take_writes())
+        assert np.array_equal(channel[-len(sound) :], sound)
+
+
+# Chunks that came with their time
+
+
+@properties
+@given(seed=st.integers(0, 1000))
+def test_the_jitter_of_a_sound_cards_clock_gives_no_clicks(seed: int) -> None:
+    dice, timed = random.Random(seed), Timed(RATE)
+    writes = [timed.place(2 + k * 0.02 + dice.uniform(-0.0009, 0.0009), numbered(CHUNK)) for k in range(200)]
+    assert all(b.start - a.start == CHUNK for a, b in pairwise(writes))
+    assert writes[0].start == pytest.approx(2 * RATE, abs=0.001 * RATE)
+
+
+def test_a_chunk_with_its_time_goes_there_and_stays_as_it_is() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk_at(1.0, tone(0.5))
+    microphone.chunk_at(1.506, tone(0.5))
+    microphone.chunk_at(0.25, tone(0.1))
+    writes = microphone.take_writes()
+    assert [write.start for write in writes] == [24_000, 36_144, 6_000]
+    assert stretches(laid_out(writes), gap=0.005) == [(0.25, 0.35), (1.0, 1.5), (1.506, 2.006)]
+
+
+@pytest.mark.parametrize("ppm", [-300, 300])
+def test_sound_follows_the_times_of_a_card_whose_clock_drifts_without_holes(ppm: float) -> None:
+    dice, timed = random.Random(ppm), Timed(RATE)
+    ats = [2 + k * 0.02 * (1 + ppm * 1e-6) for k in range(15_000)]  # five minutes
+    writes = [timed.place(at + dice.uniform(-0.0009, 0.0009), numbered(CHUNK)) for at in ats]
+    assert all(a.start + len(a.samples) == b.start for a, b in pairwise(writes))
+    assert max(abs(write.start * FRAME - at) for write, at in zip(writes, ats, strict=True)) < 0.004
+    assert {len(write.samples) for write in writes} == {CHUNK, CHUNK + (1 if ppm > 0 else -1)}
+
+
+def test_chunks_with_their_times_are_handed_out_together_as_far_as_they_join() -> None:
+    microphone = Microphone(RATE)
+    for index in range(12):
+        microphone.chunk_at(1 + index * 0.02, numbered(CHUNK))
+    writes = microphone.take_writes()
+    assert [len(write.samples) for write in writes] == [5 * CHUNK] * 2
+    microphone.chunk_at(3.0, numbered(CHUNK))
+    microphone.close()
+    assert placed(microphone) == [(RATE + 10 * CHUNK, 2 * CHUNK), (3 * RATE, CHUNK)]
+
+
+def test_the_last_words_with_their_times_are_not_waited_for_to_be_followed() -> None:
+    microphone = Microphone(RATE)
+    microphone.chunk_at(1.0, numbered(CHUNK))
+    microphone.advance(1.1)
+    assert microphone.take_writes() == []
+    microphone.advance(1.13)
+    assert placed(microphone) == [(RATE, CHUNK)]
+
+
+def test_the_chunks_of_a_tenth_of_a_second_are_one_write() -> None:
+    speaker = Speaker()
+    speaker.speak(0.0, 10)
+    lengths = [len(write.samples) for write in speaker.heard()]
+    assert sum(lengths) == 10 * RATE
+    assert len(lengths) <= 101

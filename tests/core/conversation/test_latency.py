@@ -1,0 +1,407 @@
+"""The numbers of each response: what they mean in every kind of turn, and how near the truth they are."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.audio.sounds import RATE, tone, wire
+from tests.support.driven_conversation import DrivenConversation
+from tests.support.timed_turns import MESSAGE, VAD, TimedTurns
+
+pytestmark = pytest.mark.newest
+
+CALL = {"id": "item_c", "type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
+LATENCIES = {"latency_to_first_audio_ms", "voice_to_voice_ms"}
+
+
+def ms(value: float, within: float = 12) -> Any:
+    return pytest.approx(value, abs=within)
+
+
+def test_a_turn_has_all_its_numbers() -> None:
+    line = TimedTurns()
+    assert line.speech(2.0, 3.0) == 3.5
+    line.begins("resp_1")
+    line.answers("resp_1", at=3.9, hears=0.1)
+    line.done("resp_1")
+    line.close(at=12.0)
+    assert line.numbers("resp_1") == {
+        "time_to_first_token_ms": ms(390),
+        "latency_to_first_audio_ms": ms(400),
+        "voice_to_voice_ms": ms(1000),
+        "spoken_ms": 1100,
+        "heard_ms": 1100,
+        "heard_share": 1.0,
+    }
+    assert line.conversation.response_numbers == [line.numbers("resp_1")]
+    assert "heard" not in line.model("resp_1").message
+
+
+def test_numbers_wait_for_the_microphone_and_no_longer() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.answers("resp_1", at=3.6, seconds=0.2)
+    line.done("resp_1")
+    line.server("rate_limits.updated", at=7.5)
+    assert line.models == []
+    line.server("rate_limits.updated", at=7.7)
+    assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(600)
+
+
+def test_time_counts_from_what_was_written_not_from_when_the_event_arrived() -> None:
+    line = TimedTurns()
+    for turn in range(3):
+        begin = 2.0 + turn * 13.0  # the microphone is muted between the turns
+        line.speech(begin, begin + 1.0)
+        line.t += 0.3
+        line.answers(f"resp_{turn}", at=line.t + 0.2)
+        line.done(f"resp_{turn}")
+    line.close(at=50)
+    for turn in range(3):
+        numbers = line.numbers(f"resp_{turn}")
+        assert (numbers["latency_to_first_audio_ms"], numbers["voice_to_voice_ms"]) == (ms(500), ms(1000))
+
+
+def test_the_event_arrived_late_and_the_audio_it_tells_of_was_long_captured() -> None:
+    line = TimedTurns()
+    line.server("input_audio_buffer.speech_started", at=0.5, audio_start_ms=0)
+    line.mic(0.5, 3.5, (1.0, 2.0))
+    line.server("input_audio_buffer.speech_stopped", at=3.4, audio_end_ms=2000)
+    line.answers("resp_1", at=3.6)
+    line.close(at=9)
+    assert line.numbers("resp_1")["latency_to_first_audio_ms"] == ms(1100)
+    assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(1600)
+
+
+def test_a_greeting_answers_nobody() -> None:
+    line = TimedTurns()
+    line.answers("resp_1", at=0.5)
+    line.done("resp_1")
+    line.speech(3.0, 4.0)
+    line.answers("resp_2", at=5.0)
+    line.close(at=12)
+    assert not LATENCIES & line.numbers("resp_1").keys()
+    assert line.numbers("resp_2").keys() >= LATENCIES
+
+
+def test_with_push_to_talk_speech_ends_with_what_was_written() -> None:
+    line = TimedTurns(vad=None)
+    line.mic(1.0, 3.0, (1.2, 2.8))
+    line.client("input_audio_buffer.commit", at=3.2)
+    line.server("input_audio_buffer.committed", item_id="spoken")
+    line.answers("resp_1", at=3.6)
+    line.close(at=9)
+    assert line.numbers("resp_1")["latency_to_first_audio_ms"] == ms(600)
+    assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(800)
+
+
+def test_a_commit_that_is_refused_ended_nothing() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.client("input_audio_buffer.commit", at=3.6)
+    line.server("error", error={"code": "input_audio_buffer_commit_empty", "message": "empty"})
+    line.answers("resp_1", at=3.9)
+    line.close(at=9)
+    assert line.numbers("resp_1")["latency_to_first_audio_ms"] == ms(400)
+
+
+def test_another_clients_push_to_talk_ends_when_the_server_says_so() -> None:
+    line = TimedTurns(vad=None)
+    for turn in range(2):
+        line.server("input_audio_buffer.committed", at=3.0 + turn * 9, item_id=f"spoken_{turn}")
+        line.answers(f"resp_{turn + 1}", at=3.4 + turn * 9)
+    line.close(at=20)
+    for response_id in ("resp_1", "resp_2"):
+        assert line.numbers(response_id)["latency_to_first_audio_ms"] == 400
+    assert "voice_to_voice_ms" not in line.numbers("resp_1"), "nobody recorded the user"
+
+
+def test_typed_input_is_no_speech() -> None:
+    line = TimedTurns()
+    line.typed("Hi")
+    line.answers("resp_1", at=1.0)
+    line.close(at=9)
+    assert not LATENCIES & line.numbers("resp_1").keys()
+
+
+def test_an_idle_timeout_answers_nobody() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.server("input_audio_buffer.timeout_triggered", at=9.0, item_id="idle", audio_start_ms=0, audio_end_ms=900)
+    line.server("input_audio_buffer.committed", item_id="idle")
+    line.answers("resp_1", at=9.5)
+    line.close(at=15)
+    assert not LATENCIES & line.numbers("resp_1").keys()
+
+
+def test_a_response_without_audio_has_no_latency_and_in_text_is_the_answer_all_the_same() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.begins("resp_1")
+    line.server("response.output_text.delta", response_id="resp_1", item_id="item_resp_1", delta="Hm.")
+    line.done("resp_1")
+    line.answers("resp_2", at=9.5)
+    line.close(at=15)
+    assert line.numbers("resp_1").keys() == {"time_to_first_token_ms"}
+    assert not LATENCIES & line.numbers("resp_2").keys()
+
+
+def test_of_several_responses_in_a_turn_the_first_with_audio_has_the_latencies() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.begins("resp_1")
+    line.begins("resp_2")
+    line.begins("resp_x", conversation_id=None)
+    where = {"response_id": "resp_x", "item_id": "x"}
+    line.server("response.output_audio.delta", **where, delta=wire(tone(0.1)))  # type: ignore[arg-type]
+    line.answers("resp_2", at=3.9)
+    line.answers("resp_1", at=4.0)
+    line.done("resp_1")
+    line.server("rate_limits.updated", at=9.0)
+    assert len(line.models) == 1
+    line.close(at=15)
+    assert line.numbers("resp_2").keys() >= LATENCIES
+    assert not LATENCIES & line.numbers("resp_1").keys()
+    assert line.numbers("resp_x").keys() == {"time_to_first_token_ms"}
+
+
+def test_speech_that_came_after_a_response_was_made_is_not_answered_by_it() -> None:
+    line = TimedTurns(vad={**VAD, "interrupt_response": False})
+    line.begins("resp_1")
+    line.speech(2.0, 3.0)
+    line.answers("resp_1", at=3.9)
+    line.close(at=15)
+    assert not LATENCIES & line.numbers("resp_1").keys()
+
+
+def test_after_a_tool_round_the_answer_has_the_latencies_and_the_tools_time() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.begins("resp_1")
+    line.server("response.function_call_arguments.done", at=3.6, call_id="call_1", arguments="{}")
+    line.output("resp_1", CALL, done=True)
+    line.done("resp_1", CALL, {**CALL, "id": "item_d", "call_id": "call_2"})
+    line.client("conversation.item.create", at=4.6, item={"type": "function_call_output", "call_id": "call_1"})
+    line.item("out", type="function_call_output", call_id="call_2", output="ok")
+    line.answers("resp_2", at=5.0)
+    line.close(at=15)
+    assert not LATENCIES & line.numbers("resp_1").keys()
+    assert line.numbers("resp_2")["latency_to_first_audio_ms"] == ms(1500)
+    assert line.numbers("resp_2")["tool_time_ms"] == ms(1010)
+    assert line.numbers("resp_2")["voice_to_voice_ms"] == ms(2000)
+
+
+def test_a_response_that_calls_and_speaks_is_the_answer_itself() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.begins("resp_1")
+    line.output("resp_1", CALL, done=True)
+    line.answers("resp_1", at=4.0)
+    line.done("resp_1", CALL, {"id": "item_resp_1", **MESSAGE})
+    line.client("conversation.item.create", at=6.0, item={"type": "function_call_output", "call_id": "call_1"})
+    line.answers("resp_2", at=6.5)
+    line.close(at=15)
+    assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(1000)
+    assert line.numbers("resp_1")["tool_time_ms"] == ms(480)
+    assert not LATENCIES & line.numbers("resp_2").keys()
+
+
+def test_mcp_calls_are_tools_as_well() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.begins("resp_1")
+    line.server("response.mcp_call.in_progress", at=3.6, item_id="mcp_1")
+    line.server("response.mcp_call.completed", at=3.8, item_id="mcp_1")
+    line.done("resp_1", {"id": "mcp_1", "type": "mcp_call"})
+    line.answers("resp_2", at=5.0)
+    line.close(at=15)
+    assert line.numbers("resp_2")["tool_time_ms"] == 200
+
+
+def test_a_user_who_goes_on_speaking_or_a_loud_room_has_no_voice_to_voice_latency() -> None:
+    line = TimedTurns()
+    line.server("input_audio_buffer.speech_started", at=0.5, audio_start_ms=0)
+    line.mic(0.5, 5.0, (1.0, 5.0))
+    line.server("input_audio_buffer.speech_stopped", at=5.1, audio_end_ms=4000)
+    line.answers("resp_1", at=5.2)
+    line.close(at=9)
+    assert "voice_to_voice_ms" not in line.numbers("resp_1")
+    assert "latency_to_first_audio_ms" in line.numbers("resp_1")
+
+
+def test_an_answer_that_is_silent_has_no_voice() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.answers("resp_1", at=3.9, hears=1.0, seconds=0)
+    line.close(at=9)
+    assert "voice_to_voice_ms" not in line.numbers("resp_1")
+
+
+@pytest.mark.parametrize("cancelled_first", [True, False])
+def test_a_barge_in_has_its_reaction_and_the_answer_after_it_its_latencies(cancelled_first: bool) -> None:
+    line = TimedTurns()
+    line.answers("resp_1", at=1.0, seconds=5.0, words="One two three four five six seven eight nine ten.")
+    line.mic(2.5, 3.4, (3.0, 3.4))
+    cut = {"id": "item_resp_1", **MESSAGE, "status": "incomplete"}
+    tell: list[Callable[[], object]] = [
+        lambda: line.cancelled("resp_1", cut),
+        lambda: line.server("input_audio_buffer.speech_started", at=3.5, audio_start_ms=200),
+    ]
+    for teller in tell if cancelled_first else reversed(tell):
+        teller()
+    line.mic(3.5, 4.5, (3.5, 4.0))
+    line.stopped()
+    line.answers("resp_2", at=5.0)
+    line.close(at=15)
+    first, second = line.numbers("resp_1"), line.numbers("resp_2")
+    assert first["barge_in_reaction_ms"] == ms(500)
+    assert (first["spoken_ms"], first["heard_ms"], first["heard_share"]) == (5000, ms(2500), 0.5)
+    message = line.model("resp_1").message
+    assert message["content"] == "One two three four five six seven eight nine ten."
+    assert message["heard"] == "One two three four five"
+    assert not LATENCIES & first.keys()
+    assert second["voice_to_voice_ms"] == ms(1000)
+    assert "barge_in_reaction_ms" not in second
+    assert "heard" not in line.model("resp_2").message
+    assert "One" not in repr(line.model("resp_1").metadata)
+
+
+def test_an_agent_that_was_silent_before_the_user_began_did_not_react() -> None:
+    line = TimedTurns()
+    line.answers("resp_1", at=1.0, seconds=1.0)
+    line.client("conversation.item.truncate", at=4.0, item_id="item_resp_1", content_index=0, audio_end_ms=500)
+    line.answers("resp_2", at=5.0, hears=4.0)
+    line.server("input_audio_buffer.speech_started", at=6.0)
+    line.server("input_audio_buffer.speech_started", at=6.1)
+    line.close(at=15)
+    for response_id in ("resp_1", "resp_2"):
+        assert "barge_in_reaction_ms" not in line.numbers(response_id)
+        assert line.model(response_id).metadata["was_interrupted"]
+
+
+def test_a_reaction_counts_to_where_the_application_says_it_stopped() -> None:
+    line = TimedTurns(vad={**VAD, "interrupt_response": False})
+    line.answers("resp_1", at=1.0, seconds=5.0)
+    line.server("input_audio_buffer.speech_started", at=3.0, audio_start_ms=None)
+    line.client("conversation.item.truncate", at=3.4, item_id="item_resp_1", content_index=0, audio_end_ms=2250)
+    line.close(at=15)
+    assert line.numbers("resp_1")["barge_in_reaction_ms"] == ms(250)
+
+
+def test_what_the_application_plays_itself_is_what_was_heard() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    tracks = line.conversation.tracks
+    tracks.agent_fed(3.5, bytes(960), at=3.48)
+    line.answers("resp_1", at=3.9, seconds=5.0)
+    for index in range(100):  # 200 ms later than a client could, and until 100 ms after the barge-in
+        tracks.agent_fed(4.1 + index * 0.02, tone(0.02).tobytes(), at=4.1 + index * 0.02)
+    line.server("input_audio_buffer.speech_started", at=6.0)
+    line.close(at=15)
+    assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(1100)
+    assert line.numbers("resp_1")["barge_in_reaction_ms"] == ms(100)
+
+
+def test_on_a_sideband_the_server_says_when_it_played() -> None:
+    line = TimedTurns()
+    line.server("input_audio_buffer.speech_started", at=2.0, audio_start_ms=1000)
+    line.server("input_audio_buffer.speech_stopped", at=3.0, audio_end_ms=2500)
+    line.begins("resp_1")
+    line.says("resp_1", "A long story.", "story")
+    line.server("output_audio_buffer.started", at=3.5, response_id="resp_1")
+    line.server("input_audio_buffer.speech_started", at=5.0, audio_start_ms=4000)
+    line.server("output_audio_buffer.cleared", at=5.2, response_id="resp_1")
+    line.close(at=9)
+    numbers = line.numbers("resp_1")
+    assert numbers.pop("time_to_first_token_ms") > 0
+    assert numbers == {
+        "latency_to_first_audio_ms": 500,
+        "voice_to_voice_ms": 500,
+        "barge_in_reaction_ms": 200,
+        "heard_ms": 1700,
+    }
+
+
+def test_a_reconnection_counts_from_nought_and_forgets_who_spoke() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.server("session.created", at=20.0, session={"id": "sess_2"})
+    line.answers("resp_1", at=20.5)
+    line.written = 0.0
+    line.speech(25.0, 26.0)
+    line.answers("resp_2", at=27.0)
+    line.close(at=35)
+    assert not LATENCIES & line.numbers("resp_1").keys()
+    assert line.numbers("resp_2")["latency_to_first_audio_ms"] == ms(500)
+
+
+def test_turn_detection_without_a_padding_of_its_own_adds_none() -> None:
+    for vad, padding in (({"type": "semantic_vad"}, 0), ({"type": "server_vad"}, 300), (None, 0), (VAD, 300)):
+        assert DrivenConversation(vad=vad).conversation._padding_ms() == padding
+
+
+# Twenty turns
+
+
+def test_twenty_turns_are_within_30_ms_of_the_truth() -> None:
+    dice, line = random.Random(7), TimedTurns()
+    plan: list[tuple[float, int, Callable[[], object]]] = []
+    voice, reaction = {}, {}
+    written, handed_over, clock = 0.0, 0.0, 1.0
+
+    def at(t: float, do: Callable[[], object]) -> None:
+        plan.append((t, len(plan), do))
+
+    for turn in range(20):
+        begin = clock + 0.6
+        end = begin + dice.uniform(0.6, 2.0)
+        closes = end + 1.2  # the microphone; it is muted until the next turn
+        sound = np.asarray(np.random.default_rng(turn).normal(0, 30, round((closes - clock) * RATE)), dtype=np.int16)
+        sound[round((begin - clock) * RATE) : round((end - clock) * RATE)] += tone(end - begin)[
+            : round((end - begin) * RATE)
+        ]
+        for index in range(0, len(sound), 480):
+            chunk = sound[index : index + 480]
+            late = dice.uniform(0, 0.008) if dice.random() < 0.93 else dice.uniform(0, 0.2)
+            handed_over = max(handed_over, clock + (index + len(chunk)) / RATE + late)
+            at(handed_over, lambda t=handed_over, chunk=chunk: line.append(t, chunk))  # type: ignore[misc]
+        start_ms, end_ms = (written + begin - clock - 0.3) * 1000, (written + end + 0.5 - clock) * 1000
+        written += len(sound) / RATE
+        told, stopped = begin + dice.uniform(0.3, 0.5), end + 0.5 + dice.uniform(0.3, 0.7)
+        at(
+            told,
+            lambda t=told, ms=start_ms: line.server(  # type: ignore[misc]
+                "input_audio_buffer.speech_started", at=t, audio_start_ms=ms
+            ),
+        )
+        at(
+            stopped,
+            lambda t=stopped, ms=end_ms: line.server(  # type: ignore[misc]
+                "input_audio_buffer.speech_stopped", at=t, audio_end_ms=ms
+            ),
+        )
+        if turn % 2:
+            reaction[f"resp_{turn - 1}"] = told - begin
+        arrives, hears = stopped + dice.uniform(0.2, 0.9), dice.uniform(0.0, 0.2)
+        seconds = 6.0 if turn % 2 == 0 else 1.0  # every other answer is interrupted
+        at(
+            arrives,
+            lambda t=arrives, turn=turn, seconds=seconds, hears=hears: line.answers(  # type: ignore[misc]
+                f"resp_{turn}", t, seconds=seconds, hears=hears
+            ),
+        )
+        voice[f"resp_{turn}"] = arrives + hears - end
+        clock = arrives + (2.0 if turn % 2 == 0 else 10.0)
+    for _, _, do in sorted(plan, key=lambda step: step[:2]):
+        do()
+    line.close(at=clock + 10)
+    errors = [line.numbers(key)["voice_to_voice_ms"] - truth * 1000 for key, truth in voice.items()]
+    reactions = [line.numbers(key)["barge_in_reaction_ms"] - truth * 1000 for key, truth in reaction.items()]
+    assert (len(errors), len(reactions)) == (20, 10)
+    assert max(map(abs, errors)) < 30
+    assert max(map(abs, reactions)) < 30

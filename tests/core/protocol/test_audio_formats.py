@@ -1,0 +1,100 @@
+"""Bytes of a channel become samples: which format is meant, how it is decoded, and at which rate."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langsmith_realtime.core.protocol.audio_formats import PCM16, Decoder, Format, Sound, named
+from tests.support.audio.sounds import pieces, properties
+
+pytestmark = pytest.mark.newest
+
+SIZES = st.lists(st.integers(1, 700), min_size=1, max_size=8)
+
+
+def decoded(decoder: Decoder, chunks: list[bytes]) -> list[int]:
+    return np.concatenate([decoder.decode(chunk) for chunk in chunks]).tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"type": "audio/pcm", "rate": 24000}, PCM16),
+        ({"type": "audio/pcm", "rate": 16000}, Format("pcm16", 16_000)),
+        ({"type": "audio/pcm"}, PCM16),
+        ({"type": "audio/pcm", "rate": 7}, PCM16),
+        ({"type": "audio/pcm", "rate": "fast"}, PCM16),
+        ({"type": "audio/pcmu"}, Format("ulaw", 8_000)),
+        ({"type": "audio/pcma"}, Format("alaw", 8_000)),
+        ("pcm16", PCM16),
+        ("g711_ulaw", Format("ulaw", 8_000)),
+        ("g711_alaw", Format("alaw", 8_000)),
+        ("mp3", None),
+        ({"type": ["audio/pcm"]}, None),
+        (None, None),
+        (24000, None),
+    ],
+)
+def test_a_format_is_known_by_its_ga_object_or_its_beta_name(said: object, meant: Format | None) -> None:
+    assert named(said) == meant
+
+
+def test_a_frame_is_two_bytes_of_pcm_or_one_of_g711() -> None:
+    assert [Format(encoding, 8_000).bytes_per_frame for encoding in ("pcm16", "ulaw", "alaw")] == [2, 1, 1]
+
+
+@properties
+@given(data=st.binary(max_size=3000), sizes=SIZES)
+def test_any_chunking_of_pcm_gives_the_same_samples(data: bytes, sizes: list[int]) -> None:
+    whole = np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").tolist()
+    assert decoded(Decoder(PCM16), [b"", *pieces(data, sizes)]) == whole
+
+
+# ITU-T G.711, the ends of some segments, in 16 bits.
+ULAW = {0x00: -32124, 0x0F: -16764, 0x10: -15996, 0x6F: -132, 0x7E: -8, 0x7F: 0, 0x80: 32124, 0x9F: 8316, 0xFF: 0}
+ALAW = {0x55: -8, 0x54: -24, 0xD5: 8, 0xD4: 24, 0x2A: -32256, 0xAA: 32256, 0xA5: 16896, 0x45: -264}
+
+
+@pytest.mark.parametrize(("encoding", "codes"), [("ulaw", ULAW), ("alaw", ALAW)])
+def test_telephone_codes_have_the_levels_of_the_standard(encoding: str, codes: dict[int, int]) -> None:
+    decoder = Decoder(Format(encoding, 8_000))
+    assert decoder.decode(bytes(codes)).tolist() == list(codes.values())
+
+
+@pytest.mark.parametrize("encoding", ["ulaw", "alaw"])
+def test_telephone_codes_are_symmetric_and_all_levels_differ(encoding: str) -> None:
+    levels = Decoder(Format(encoding, 8_000)).decode(bytes(range(256)))
+    assert levels[:128].tolist() == (-levels[128:]).tolist()
+    assert len(set(levels.tolist())) == (255 if encoding == "ulaw" else 256)  # µ-law has two zeros
+
+
+def test_a_wire_payload_is_base64() -> None:
+    decoder = Decoder(PCM16)
+    assert decoder.decode_base64(base64.b64encode(b"\x01\x02\x03").decode()).tolist() == [0x0201]
+    assert decoder.decode_base64(base64.b64encode(b"\x04").decode()).tolist() == [0x0403]
+    assert decoder.decode_base64("").tolist() == []
+
+
+def test_what_it_stands_for_is_as_good_as_the_payload() -> None:
+    decoder = Decoder(PCM16)
+    assert decoder.decode_base64(Sound(b"\x01\x02\x03")).tolist() == [0x0201]
+    assert decoder.decode_base64(Sound(b"\x04")).tolist() == [0x0403]
+    assert str(Sound(b"\x01\x02\x03")) == "<3 bytes>"
+
+
+@pytest.mark.parametrize("payload", ["AAA", "no base64!", "ÄÖÜ=", None, b"AAAA", 7])
+def test_a_payload_that_is_no_base64_is_refused(payload: object) -> None:
+    with pytest.raises(ValueError, match=r"base64|ASCII|no text"):
+        Decoder(PCM16).decode_base64(payload)
+
+
+@properties
+@given(data=st.binary(max_size=500), sizes=SIZES, encoding=st.sampled_from(["ulaw", "alaw"]))
+def test_any_chunking_of_telephone_audio_gives_the_same_samples(data: bytes, sizes: list[int], encoding: str) -> None:
+    whole = Decoder(Format(encoding, 8_000)).decode(data).tolist()
+    assert decoded(Decoder(Format(encoding, 8_000)), [b"", *pieces(data, sizes)]) == whole

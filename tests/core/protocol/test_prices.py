@@ -1,0 +1,233 @@
+"""What a conversation cost, as far as its models' prices are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langsmith_realtime import Price
+from langsmith_realtime.core.protocol.prices import PRICES, estimated_cost, price_of, table
+from langsmith_realtime.core.protocol.usage import charges_of_response, charges_of_transcription
+from langsmith_realtime.options.tracing import Options
+from tests.support.driven_conversation import DrivenConversation
+
+pytestmark = pytest.mark.newest
+
+
+@pytest.mark.parametrize(
+    ("model", "row"),
+    [
+        ("gpt-realtime", "gpt-realtime"),
+        ("gpt-realtime-2025-08-28", "gpt-realtime"),
+        ("gpt-realtime-mini-2025-12-15", "gpt-realtime-mini"),
+        ("gpt-realtime-2", "gpt-realtime-2"),
+        ("gpt-realtime-2.1-mini", "gpt-realtime-2.1-mini"),
+        ("gpt-4o-realtime-preview-2025-06-03", "gpt-4o-realtime-preview"),
+        ("gpt-4o-mini-realtime-preview-2024-12-17", "gpt-4o-mini-realtime-preview"),
+        ("gpt-4o-mini-transcribe-2025-12-15", "gpt-4o-mini-transcribe"),
+        ("whisper-1", "whisper-1"),
+    ],
+)
+def test_a_model_and_its_dated_snapshots_have_the_same_price(model: str, row: str) -> None:
+    assert price_of(model, PRICES) is PRICES[row]
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-realtime-3", "gpt-realtime-translate", "gpt-realtime-2025", "my-deployment", ""]
+)
+def test_a_model_that_only_begins_like_a_known_one_has_no_price(model: str) -> None:
+    assert price_of(model, PRICES) is None
+
+
+def test_a_snapshot_may_have_a_row_of_its_own() -> None:
+    own = Price(text_input=1)
+    prices = table({"gpt-realtime-2025-08-28": own})
+    assert price_of("gpt-realtime-2025-08-28", prices) is own
+    assert price_of("gpt-realtime-2026-01-01", prices) is PRICES["gpt-realtime"]
+
+
+def test_every_realtime_model_of_the_table_has_what_a_conversation_needs() -> None:
+    for model, price in PRICES.items():
+        if "realtime" in model and price.per_minute is None:
+            kinds = ("text_input", "audio_input", "cached_text_input", "cached_audio_input", "text_output")
+            assert all(price.of(kind, 1) for kind in (*kinds, "audio_output")), model
+            assert (price.cached_text_input or 0) < (price.text_input or 0), model
+            assert (price.cached_audio_input or 0) < (price.audio_input or 0), model
+
+
+def test_the_default_table_cannot_be_changed_by_accident() -> None:
+    with pytest.raises(TypeError):
+        PRICES["gpt-realtime"] = Price()  # type: ignore[index]
+    table({"gpt-realtime": Price()})
+    assert PRICES["gpt-realtime"].text_input == 4.0
+
+
+def test_cached_input_is_charged_at_its_own_price() -> None:
+    usage = {
+        "input_tokens": 1_000_000,
+        "output_tokens": 0,
+        "input_token_details": {
+            "text_tokens": 500_000,
+            "audio_tokens": 400_000,
+            "image_tokens": 100_000,
+            "cached_tokens": 600_000,
+            "cached_tokens_details": {"text_tokens": 300_000, "audio_tokens": 250_000, "image_tokens": 50_000},
+        },
+    }
+    expected = 0.2 * 4 + 0.3 * 0.4 + 0.15 * 32 + 0.25 * 0.4 + 0.05 * 5 + 0.05 * 0.5
+    assert estimated_cost({"gpt-realtime": charges_of_response(usage)}, PRICES) == {
+        "estimated_cost_usd": round(expected, 6)
+    }
+
+
+def test_transcription_is_charged_by_the_minute_or_by_the_token() -> None:
+    charges = {
+        "whisper-1": charges_of_transcription({"type": "duration", "seconds": 90}),
+        "gpt-4o-transcribe": charges_of_transcription(
+            {"type": "tokens", "input_tokens": 300, "output_tokens": 40, "input_token_details": {"text_tokens": 100}}
+        ),
+    }
+    expected = 1.5 * 0.006 + (300 * 2.5 + 40 * 10) / 1e6
+    assert estimated_cost(charges, PRICES) == {"estimated_cost_usd": round(expected, 6)}
+
+
+def test_what_has_no_price_makes_the_estimate_incomplete_and_the_rest_is_summed() -> None:
+    charges = {
+        "gpt-realtime": {"text_output": 1_000.0},
+        "somebody-elses": {"text_output": 1_000.0},
+        "whisper-1": {"text_input": 10.0},  # it has a price by the minute alone
+    }
+    assert estimated_cost(charges, PRICES) == {
+        "estimated_cost_usd": 0.016,
+        "estimated_cost_incomplete": ["somebody-elses", "whisper-1"],
+    }
+    assert estimated_cost({"somebody-elses": {"text_output": 1.0}}, PRICES) == {
+        "estimated_cost_incomplete": ["somebody-elses"]
+    }
+
+
+def test_what_used_nothing_has_no_cost() -> None:
+    assert estimated_cost({}, PRICES) == {}
+    assert estimated_cost({"somebody-elses": {"text_output": 0}}, PRICES) == {}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["text", "audio", "image"]), st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1
+    )
+)
+def test_caching_only_ever_makes_it_cheaper(parts: dict[str, tuple[int, int]]) -> None:
+    def cost(*, cached: bool) -> float:
+        details: dict[str, Any] = {f"{name}_tokens": count for name, (count, _) in parts.items()}
+        if cached:
+            details["cached_tokens_details"] = {f"{name}_tokens": count for name, (_, count) in parts.items()}
+        total = sum(count for count, _ in parts.values())
+        charges: Any = charges_of_response({"input_tokens": total, "input_token_details": details})
+        return float(estimated_cost({"gpt-realtime": charges}, PRICES).get("estimated_cost_usd", 0))
+
+    assert 0 <= cost(cached=True) <= cost(cached=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "says"),
+    [
+        ({"text_input": "4"}, TypeError, "Price.text_input is a number of USD, not str"),
+        ({"text_input": True}, TypeError, "Price.text_input is a number of USD, not bool"),
+        ({"per_minute": -0.01}, ValueError, "Price.per_minute is a price in USD, not -0.01"),
+        ({"audio_output": float("nan")}, ValueError, "not nan"),
+        ({"audio_output": float("inf")}, ValueError, "not inf"),
+        ({"text": 4}, TypeError, "unexpected keyword"),
+    ],
+)
+def test_a_wrong_price_is_refused_at_once(given: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        Price(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (7, "prices is a mapping of model names to Price, not int"),
+        ([Price()], "not list"),
+        ({7: Price()}, "not of int"),
+        ({"my-model": {"text_input": 1}}, r"prices\['my-model'\] is a Price, not dict"),
+    ],
+)
+def test_a_wrong_table_is_refused_at_once(given: Any, says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        Options.of(prices=given)
+
+
+def test_prices_of_ones_own_replace_and_extend_the_default_ones() -> None:
+    own = {"my-deployment": Price(text_output=10), "gpt-realtime": Price(text_output=1)}
+    checked = Options.of(prices=own)
+    assert checked.prices["my-deployment"].text_output == 10
+    assert checked.prices["gpt-realtime"] == Price(text_output=1)
+    assert checked.prices["whisper-1"] == PRICES["whisper-1"]
+    assert Options.of(prices=None).prices == Options.of().prices == PRICES
+
+
+# In a conversation
+
+USAGE = {
+    "input_tokens": 150,
+    "output_tokens": 60,
+    "total_tokens": 210,
+    "input_token_details": {
+        "text_tokens": 100,
+        "audio_tokens": 50,
+        "cached_tokens": 64,
+        "cached_tokens_details": {"text_tokens": 64, "audio_tokens": 0},
+    },
+    "output_token_details": {"text_tokens": 20, "audio_tokens": 40},
+}
+
+
+def test_a_conversation_says_what_it_cost_transcription_included() -> None:
+    driven = DrivenConversation(transcribes=True)  # by whisper-1
+    for response in ("resp_1", "resp_2"):
+        driven.begins(response)
+        driven.ends(response, usage=USAGE)
+    driven.server(
+        "conversation.item.input_audio_transcription.completed",
+        item_id="spoken",
+        transcript="Hello",
+        usage={"type": "duration", "seconds": 3},
+    )
+    per_response = (36 * 4 + 64 * 0.4 + 50 * 32 + 20 * 16 + 40 * 64) / 1e6
+    numbers = driven.conversation.numbers()
+    assert numbers["estimated_cost_usd"] == round(2 * per_response + 0.05 * 0.006, 6)
+    assert "estimated_cost_incomplete" not in numbers
+    assert numbers["transcription_seconds"] == 3
+    assert numbers["total_tokens"] == 420
+
+
+def test_a_transcription_that_reports_no_usage_leaves_the_estimate_incomplete() -> None:
+    driven = DrivenConversation(transcribes=True)
+    driven.transcribed("Hello")
+    assert driven.conversation.numbers()["estimated_cost_incomplete"] == ["whisper-1"]
+    assert "estimated_cost_usd" not in driven.conversation.numbers()
+
+
+def test_a_model_that_was_never_named_is_unknown() -> None:
+    driven = DrivenConversation(set_up=False)
+    driven.begins("resp_1")
+    driven.ends("resp_1", usage=USAGE)
+    assert driven.conversation.numbers()["estimated_cost_incomplete"] == ["unknown"]
+
+
+def test_a_model_that_changed_is_charged_for_its_own_responses() -> None:
+    driven = DrivenConversation()
+    driven.ends("resp_1", usage={"output_tokens": 100, "output_token_details": {"text_tokens": 100}})
+    driven.server("session.created", session={"id": "sess_2", "model": "gpt-realtime-mini-2025-10-06"})
+    driven.ends("resp_2", usage={"output_tokens": 100, "output_token_details": {"text_tokens": 100}})
+    assert driven.conversation.numbers()["estimated_cost_usd"] == round(100 * (16 + 2.4) / 1e6, 6)
+
+
+def test_a_failed_transcription_costs_nothing() -> None:
+    driven = DrivenConversation(transcribes=True)
+    driven.server("conversation.item.input_audio_transcription.failed", item_id="spoken", error={"message": "no"})
+    assert not [name for name in driven.conversation.numbers() if "cost" in name or "transcription" in name]

@@ -1,0 +1,403 @@
+"""The demo, run for real as its own process: with the bundled user, through PulseAudio, and when things go wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import soundfile
+
+from demo.speech import line
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.testing import Drop, RealtimeServer, Say, Script, Turn
+from tests import ROOT
+from tests.support.audio.machine_stalls import Take, best_take
+from tests.support.audio.pulseaudio import PulseAudio, go_first, pulseaudio, read_pcm
+from tests.support.audio.sound_comparison import (
+    AUDIBLE,
+    RATE,
+    Sound,
+    audible_s,
+    correlation,
+    disagreement,
+    find,
+    rms,
+    shifted,
+    window_correlations,
+)
+
+pytestmark = pytest.mark.newest  # the demo in real time, once is enough
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+WITHIN_S = 90.0
+USER_LINES = ["user-paris", "user-london", "user-goodbye"]
+AGENT_LINES = ["agent-greeting", "agent-london", "agent-goodbye"]  # those that nobody interrupts
+#: By how much what was recorded may differ from what was said, as a correlation does.
+UNLIKE = 0.001
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run of the demo."""
+
+    exit_code: int
+    out: str
+    err: str
+    folder: Path
+
+    def channel(self, number: int) -> Sound:
+        """One side of the recording: 0 the user, 1 the agent."""
+        samples, rate = soundfile.read(self.folder / "conversation.wav", always_2d=True)
+        assert (rate, samples.shape[1]) == (RATE, 2)
+        side: Sound = samples[:, number]
+        return side
+
+
+@contextmanager
+def started(folder: Path, *options: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo, running; killed when the test leaves it behind."""
+    hidden = ("OPENAI_", "LANGSMITH_", "LANGCHAIN_", "PULSE_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "demo", "--output", str(folder), *options],
+        cwd=ROOT,
+        env={**inherited, "LANGSMITH_REALTIME_DIR": f"{folder}-state", "PYTHONUNBUFFERED": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    go_first(process.pid)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def finished(process: subprocess.Popen[str], folder: Path) -> Run:
+    out, err = process.communicate(timeout=WITHIN_S)
+    return Run(process.returncode, out, err, folder)
+
+
+def demo(folder: Path, *options: str, **environment: str) -> Run:
+    with started(folder, *options, **environment) as process:
+        return finished(process, folder)
+
+
+def samples(name: str) -> Sound:
+    """A bundled line, as parts of full scale."""
+    heard: Sound = np.frombuffer(line(name).pcm, "<i2") / 32768
+    return heard
+
+
+def agreement(said: Sound, side: Sound) -> float:
+    """How well what was said agrees with where it is found."""
+    at = find(said, side)
+    return correlation(said, side[at : at + len(said)])
+
+
+# With the bundled user
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The whole bundled conversation, held once for the tests below; the agent runs dry where the machine does."""
+    return best_take(lambda: demo(tmp_path_factory.mktemp("spoken") / "output", "--speak"), _ran_dry).held
+
+
+def _ran_dry(run: Run) -> float:
+    if run.exit_code:
+        return 0.0  # that is another matter
+    right = run.channel(1)
+    return max((1 - agreement(samples(name), right)) / UNLIKE for name in AGENT_LINES)
+
+
+def test_holds_the_whole_conversation_without_a_key_or_a_sound_card(spoken: Run) -> None:
+    assert (spoken.exit_code, spoken.err) == (0, "")
+    for said in ("You: Sorry, wait, I meant London.", "Agent: You're welcome. Goodbye!", "interrupted after"):
+        assert said in spoken.out
+    assert f"{spoken.folder}/conversation.wav" in spoken.out
+
+
+def test_leaves_what_only_its_owner_can_read(spoken: Run) -> None:
+    assert {path.name for path in spoken.folder.iterdir()} == {"conversation.wav", "trace.txt", "traces"}
+    for path in [spoken.folder, *spoken.folder.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+
+
+def test_leaves_one_trace_with_the_tools_under_their_response_and_the_recording_on_the_root(spoken: Run) -> None:
+    with Collector(spoken.folder / "traces") as collector:
+        runs = collector.runs()
+        (root,) = collector.roots()
+    by_id = {run.id: run for run in runs}
+    tools = [run for run in runs if run.run_type == "tool"]
+    assert [(tool.name, by_id[str(tool.parent_run_id)].name) for tool in tools] == [
+        ("lookup_weather", "response.done"),
+        ("lookup_weather", "response.done"),
+        ("hang_up", "response.done"),
+    ]
+    assert root.attachments["conversation"].path.read_bytes() == (spoken.folder / "conversation.wav").read_bytes()
+    tree = (spoken.folder / "trace.txt").read_text(encoding="utf-8")
+    assert len(tree.splitlines()) == len(runs)
+    assert tree in spoken.out + "\n"
+
+
+def test_records_the_user_on_the_left_exactly_as_spoken(spoken: Run) -> None:
+    left = spoken.channel(0)
+    for name in USER_LINES:
+        assert 1 - agreement(samples(name), left) < UNLIKE
+
+
+def test_records_the_agent_on_the_right_as_heard_cut_by_the_barge_in(spoken: Run) -> None:
+    right = spoken.channel(1)
+    for name in AGENT_LINES:
+        assert 1 - agreement(samples(name), right) < UNLIKE
+    barged_in = find(samples("user-london"), spoken.channel(0))
+    reply = samples("agent-paris")
+    began = find(reply[: 4 * RATE], right)
+    heard = right[began : began + len(reply)]
+    cut = int(np.flatnonzero(heard[: 7 * RATE])[-1]) + 1
+    assert 1 - correlation(reply[:cut], heard[:cut]) < UNLIKE
+    assert 0 < began + cut - barged_in < 0.5 * RATE  # as long as it takes to notice that somebody speaks
+
+
+# Through real devices
+
+
+class Listening:
+    """Follows what the speaker plays, in its monitor's file, as somebody who wants to speak does."""
+
+    def __init__(self, monitor: Path, process: subprocess.Popen[str]) -> None:
+        self._monitor = monitor
+        self._process = process
+        self._blocks = 0
+        self.heard_s = 0.0  # since the last time it was reset
+        self._quiet_s = 0.0
+
+    def until(self, *, heard_s: float, quiet_s: float = 0.0) -> None:
+        """Waits until the agent was heard for so long since the last call, and then was quiet for so long."""
+        self.heard_s = self._quiet_s = 0.0
+        deadline = time.monotonic() + 30
+        while self.heard_s < heard_s or self._quiet_s < quiet_s:
+            assert time.monotonic() < deadline, f"heard {self.heard_s} s of {heard_s} s, then {self._quiet_s} s quiet"
+            assert self._process.poll() is None, "the demo has ended"
+            if not self._listen():
+                time.sleep(0.02)
+
+    def _listen(self) -> bool:
+        block = RATE // 50
+        new = read_pcm(self._monitor)[self._blocks * block :] / 32768
+        for start in range(0, len(new) - block + 1, block):
+            self._blocks += 1
+            loud = rms(new[start : start + block]) > AUDIBLE
+            self.heard_s += 0.02 * loud
+            self._quiet_s = 0.0 if loud else self._quiet_s + 0.02
+        return len(new) >= block
+
+
+@dataclass(frozen=True)
+class Call:
+    """A conversation through the devices, and what went in and came out there."""
+
+    run: Run
+    monitor: Sound
+
+    @property
+    def wrong(self) -> float:
+        """By how much the recording is not what was said and played; above 1 it is."""
+        left = self.run.channel(0)
+        said = [unlike(sound, left) for sound in map(samples, USER_LINES)]
+        return max([unlike(self.run.channel(1), self.monitor), *said])
+
+
+def unlike(sound: Sound, heard: Sound, *, starved: bool = False) -> float:
+    """By how much the sound is not what was heard; above 1 it is. Devices of a starved machine tell wrong times."""
+    windows = window_correlations(sound, shifted(heard, find(sound, heard)))
+    assert len(windows) >= 20
+    return disagreement(windows) / (3 if starved else 1)
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Take[Call]:
+    """The conversation held by real speech through PulseAudio, once for the tests below."""
+    return best_take(lambda: _hold(tmp_path_factory.mktemp("devices")), lambda held: held.wrong)
+
+
+def _hold(folder: Path) -> Call:
+    monitor = folder / "monitor.raw"
+    with (
+        pulseaudio() as devices,
+        devices.record_monitor(monitor),
+        started(folder / "output", **_using(devices)) as process,
+    ):
+        agent = Listening(monitor, process)
+        agent.until(heard_s=1, quiet_s=0.8)
+        _say(devices, folder, "user-paris")
+        agent.until(heard_s=4)
+        _say(devices, folder, "user-london")
+        agent.until(heard_s=2, quiet_s=0.8)
+        _say(devices, folder, "user-goodbye")
+        run = finished(process, folder / "output")
+    return Call(run, read_pcm(monitor) / 32768)
+
+
+def _using(devices: PulseAudio) -> Mapping[str, str]:
+    return {"PULSE_SERVER": devices.environment["PULSE_SERVER"], "HOME": str(devices.folder)}
+
+
+def _say(devices: PulseAudio, folder: Path, name: str) -> None:
+    path = folder / f"{name}.wav"
+    soundfile.write(path, np.frombuffer(line(name).pcm, "<i2"), RATE)
+    assert devices.speak(path).wait(30) == 0
+
+
+@pytest.mark.devices
+def test_a_real_microphone_and_speaker_hold_the_same_conversation(call: Take[Call]) -> None:
+    run = call.held.run
+    assert (run.exit_code, run.err) == (0, "")
+    assert "Use headphones" in run.out
+    assert "Agent: You're welcome. Goodbye!" in run.out
+    assert "interrupted after" in run.out
+
+
+@pytest.mark.devices
+@pytest.mark.parametrize("name", USER_LINES)
+def test_the_left_channel_is_what_was_spoken(call: Take[Call], name: str) -> None:
+    assert unlike(samples(name), call.held.run.channel(0), starved=call.starved) <= 1, call
+
+
+@pytest.mark.devices
+def test_the_right_channel_is_what_the_speaker_was_heard_to_play(call: Take[Call]) -> None:
+    right, monitor = call.held.run.channel(1), call.held.monitor
+    assert unlike(right, monitor, starved=call.starved) <= 1, call
+    assert audible_s(monitor) == pytest.approx(audible_s(right), abs=0.3)  # nothing more was heard
+
+
+@pytest.mark.devices
+@pytest.mark.parametrize("wrong", ["200 ms silent", "200 ms missing", "100 ms late", "cut speech kept"])
+def test_a_recording_that_is_wrong_would_be_noticed_on_a_starved_machine_too(call: Take[Call], wrong: str) -> None:
+    right, reply = call.held.run.channel(1), samples("agent-paris")
+    # What starved devices played differs by errors of their own, which may make up for one.
+    heard = right.copy() if call.starved else call.held.monitor
+    began = find(reply[: 4 * RATE], right)
+    loud = [min(map(rms, np.split(reply[start:][:4800], 4))) for start in range(RATE, 4 * RATE, 480)]
+    at = began + RATE + 480 * int(np.argmax(loud))  # in the midst of the agent's speech
+    if wrong == "200 ms silent":
+        right[at : at + RATE // 5] = 0
+    elif wrong == "200 ms missing":
+        right = np.delete(right, slice(at, at + RATE // 5))
+    elif wrong == "100 ms late":
+        right = np.insert(right, at, np.zeros(RATE // 10))
+    else:
+        right[at : began + len(reply)] = reply[at - began :][: len(right) - at]
+    assert unlike(right, heard, starved=True) > 1
+
+
+@pytest.mark.devices
+def test_the_barge_in_cuts_the_agent_in_the_recording_where_it_was_cut_in_the_room(call: Take[Call]) -> None:
+    said = samples("user-london")
+    barged_in = find(said, call.held.run.channel(0)) / RATE
+    right = call.held.run.channel(1)
+    from_then_on = right[round(barged_in * RATE) :][: round(1.5 * RATE)]
+    assert 0.02 < audible_s(from_then_on) < (0.9 if call.starved else 0.6)
+    assert rms(from_then_on[-RATE // 2 :]) < AUDIBLE
+
+
+@pytest.mark.devices
+def test_a_device_lost_while_the_agent_talks_is_told_and_what_was_recorded_is_kept(tmp_path: Path) -> None:
+    folder, monitor = tmp_path / "output", tmp_path / "monitor.raw"
+    with pulseaudio() as devices, devices.record_monitor(monitor), started(folder, **_using(devices)) as process:
+        Listening(monitor, process).until(heard_s=1)
+        devices.kill()
+        run = finished(process, folder)
+    assert run.exit_code == 1
+    assert run.err in [
+        f"The {device} was lost: reconnect it and start again.\n" for device in ("speaker", "microphone")
+    ]
+    greeting, right = samples("agent-greeting"), run.channel(1)
+    kept = window_correlations(greeting[:RATE], shifted(right, find(greeting[:RATE], right)))
+    assert sum(fit > 0.9 for fit in kept) > len(kept) / 2, kept  # the device may have run dry in this one second
+    with Collector(folder / "traces") as collector:
+        (root,) = collector.roots()
+    assert "speaker" in str(root.error) or "microphone" in str(root.error)
+
+
+# When things go wrong
+
+
+def test_a_refused_key_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with RealtimeServer(refuse=401) as server:
+        run = demo(tmp_path, "--speak", OPENAI_API_KEY="wrong", OPENAI_BASE_URL=server.base_url)
+    assert run.exit_code == 1
+    assert run.err == (
+        "OpenAI refused the API key (401): set OPENAI_API_KEY to a key with access to the Realtime API, "
+        "or unset it to talk to the bundled model.\n"
+    )
+
+
+def test_a_lost_connection_is_told_with_the_remedy_and_what_was_recorded_is_kept(tmp_path: Path) -> None:
+    script = Script(turns=[Turn(Say("Hello.", seconds=1), Drop())], speed=1)
+    with RealtimeServer(script) as server:
+        run = demo(tmp_path, "--speak", OPENAI_API_KEY="any", OPENAI_BASE_URL=server.base_url)
+    assert run.exit_code == 1
+    assert "The connection to the model was lost" in run.err
+    assert "start again" in run.err
+    assert audible_s(run.channel(1)) > 0.3
+
+
+def test_traces_go_to_langsmith_when_there_is_a_key(tmp_path: Path) -> None:
+    # LangSmith is a collector here, so what would go there arrives.
+    with Collector() as langsmith:
+        run = demo(tmp_path, "--speak", "--seconds", "1", LANGSMITH_API_KEY="key", LANGSMITH_ENDPOINT=langsmith.url)
+        (root,) = langsmith.roots()
+    assert run.exit_code == 0
+    assert "the trace goes to LangSmith" in run.out
+    assert root.name == "realtime_session"
+    assert root.status == "success"
+    assert not (tmp_path / "traces").exists()
+
+
+def test_a_langsmith_key_that_is_refused_is_told_with_the_remedy_and_the_recording_kept(tmp_path: Path) -> None:
+    with Collector(api_key="another") as langsmith:
+        run = demo(tmp_path, "--speak", "--seconds", "1", LANGSMITH_API_KEY="key", LANGSMITH_ENDPOINT=langsmith.url)
+    assert run.exit_code == 1
+    assert run.err == (
+        "LangSmith refused the API key: set LANGSMITH_API_KEY to a valid one, "
+        "or unset it to keep the trace on this machine.\n"
+    )
+    assert "ingest" not in run.out
+    assert len(list((tmp_path / "recording").glob("*.wav"))) == 1
+
+
+def test_ctrl_c_is_an_ordinary_end(tmp_path: Path) -> None:
+    with started(tmp_path, "--speak") as process:
+        assert process.stdout is not None
+        for said in process.stdout:
+            if said.startswith("Agent:"):
+                break
+        process.send_signal(signal.SIGINT)
+        run = finished(process, tmp_path)
+    assert (run.exit_code, run.err) == (0, "")
+    assert "Recording" in run.out
+    with Collector(tmp_path / "traces") as collector:
+        assert [root.error for root in collector.roots()] == [None]
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    run = demo(tmp_path / "file" / "output", "--speak")
+    assert run.exit_code == 1
+    assert "choose another folder with --output" in run.err

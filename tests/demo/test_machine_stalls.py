@@ -1,0 +1,83 @@
+"""When a device test is held again: only where it was wrong and the machine is known to have starved."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.audio import machine_stalls
+from tests.support.audio.machine_stalls import Watch, best_take, watched
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.newest
+
+IN_TIME, LATE = 0.005, 0.3
+
+
+@pytest.fixture
+def stalled(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Tells how long the machine stalls in every take from now on."""
+
+    def set_to(seconds: float) -> None:
+        @contextlib.contextmanager
+        def known() -> Iterator[Watch]:
+            watch = Watch()
+            watch.longest_s = seconds
+            yield watch
+
+        monkeypatch.setattr(machine_stalls, "watched", known)
+
+    return set_to
+
+
+def told(*takes: float | Exception) -> Callable[[], float]:
+    """Holds these, one after the other."""
+    remaining = iter(takes)
+
+    def hold() -> float:
+        take = next(remaining)
+        if isinstance(take, Exception):
+            raise take
+        return take
+
+    return hold
+
+
+def test_what_is_wrong_though_the_machine_kept_time_is_not_held_again(stalled: Callable[[float], None]) -> None:
+    stalled(IN_TIME)
+    take = best_take(told(1.2, 0.0), float)
+    assert (take.held, take.starved) == (1.2, False)
+    with pytest.raises(ValueError, match="broken"):
+        best_take(told(ValueError("broken"), 0.0), float)
+
+
+def test_what_is_right_though_the_machine_starved_is_not_held_again(stalled: Callable[[float], None]) -> None:
+    stalled(LATE)
+    assert best_take(told(0.9, 0.0), float).held == 0.9
+
+
+def test_what_a_starved_machine_held_wrong_is_held_again_and_the_least_wrong_counts(
+    stalled: Callable[[float], None],
+) -> None:
+    stalled(LATE)
+    assert best_take(told(5.0, ValueError("broken"), 0.5), float).held == 0.5
+    take = best_take(told(5.0, 2.0, ValueError("broken")), float)
+    assert (take.held, take.starved) == (2.0, True)
+    with pytest.raises(ValueError, match="always"):
+        best_take(told(*[ValueError("always")] * machine_stalls.TAKES), float)
+
+
+def test_watchers_wake_late_when_they_are_kept_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    with watched() as watch:
+        pass
+    assert 0 <= watch.longest_s < 5
+    monkeypatch.setattr(
+        machine_stalls, "WATCH", machine_stalls.WATCH.replace("    ended =", "    time.sleep(0.1)\n    ended =")
+    )
+    with watched() as watch:
+        pass
+    assert watch.longest_s > machine_stalls.STALL_S

@@ -1,1 +1,0 @@
-"""Frames that no honest peer sends, and a fuzzer that looks for worse ones."""

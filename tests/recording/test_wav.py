@@ -1,0 +1,216 @@
+"""The WAV on disk: every sample where it belongs, private, sparse, and finished with a true header."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langsmith_realtime.core.audio.writes import ChannelWrite, Write, silence
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.options.recording import Recording
+from langsmith_realtime.recording.wav import HEADER_BYTES, Wav, private_directory
+from tests.support.audio.sounds import numbered, properties, read_wav
+
+
+def put(wav: Wav, channel: int, start: int, frames: int, first: int = 1) -> None:
+    wav.write(ChannelWrite(channel, Write(start, numbered(frames, first))))
+
+
+def test_each_channel_is_where_it_was_put_and_the_rest_is_silent(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 24_000)
+    put(wav, AGENT, 300, 200)
+    put(wav, USER, 100, 300)
+    put(wav, AGENT, 600, 50)
+    put(wav, AGENT, 550, 0)
+    wav.close(1000)
+    rate, (left, right) = read_wav(tmp_path / "a.wav")
+    assert (rate, len(left)) == (24_000, 1000)
+    assert np.flatnonzero(left).tolist() == list(range(100, 400))
+    assert np.array_equal(left[100:400], numbered(300))
+    assert np.flatnonzero(right).tolist() == [*range(300, 500), *range(600, 650)]
+
+
+writes = st.lists(st.tuples(st.sampled_from([USER, AGENT]), st.integers(-500, 2000), st.integers(0, 700)), max_size=12)
+
+
+@properties
+@given(puts=writes, limit=st.one_of(st.none(), st.integers(0, 2500)))
+def test_later_writes_win_and_neither_channel_touches_the_other(
+    tmp_path_factory: pytest.TempPathFactory, puts: list[tuple[int, int, int]], limit: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("wav") / "a.wav"
+    wav, wanted = Wav(path, 8_000, limit), np.zeros((2, 500 + 3000), np.int16)
+    for channel, start, frames in puts:
+        put(wav, channel, start, frames)
+        wanted[channel, 500 + start : 500 + start + frames] = numbered(frames)
+    wav.close(1000)
+    ends = [max(0, start + frames) for channel, start, frames in puts if channel == USER and frames]
+    length = max([1000, *ends])
+    _, channels = read_wav(path)
+    kept = length if limit is None else min(length, limit)
+    assert wav.frames_beyond_limit == length - kept
+    assert len(channels[0]) == kept
+    assert np.array_equal(np.stack(channels), wanted[:, 500 : 500 + kept])
+
+
+def test_what_the_agent_had_still_to_say_is_cut_off_and_what_the_user_said_is_not(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 8_000)
+    put(wav, AGENT, 0, 5000)
+    wav.close(1000)
+    assert len(read_wav(tmp_path / "a.wav")[1][AGENT]) == 1000
+    wav = Wav(tmp_path / "b.wav", 8_000)
+    put(wav, USER, 0, 5000)
+    wav.close(1000)
+    assert np.array_equal(read_wav(tmp_path / "b.wav")[1][USER], numbered(5000))
+
+
+def test_a_write_longer_than_a_page_is_whole(tmp_path: Path) -> None:
+    wav, frames = Wav(tmp_path / "a.wav", 24_000), 200_017
+    put(wav, USER, 5, frames)
+    put(wav, AGENT, 0, 10)
+    wav.write(ChannelWrite(AGENT, Write(0, silence(frames))))
+    wav.close(0)
+    _, (left, right) = read_wav(tmp_path / "a.wav")
+    assert np.array_equal(left[5:], numbered(frames))
+    assert not right.any()
+
+
+def test_other_readers_read_it(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 16_000)
+    put(wav, AGENT, 0, 100)
+    wav.close(16_000)
+    info = soundfile.info(tmp_path / "a.wav")
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (16_000, 2, 16_000, "PCM_16")
+
+
+def test_an_unfinished_recording_can_be_told_and_has_all_that_was_written(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 24_000)
+    for chunk in range(50):
+        put(wav, USER, chunk * 480, 480, chunk * 480)
+        put(wav, AGENT, 60_000 + chunk * 480, 480)
+    data = (tmp_path / "a.wav").read_bytes()
+    assert struct.unpack_from("<I", data, 4) == struct.unpack_from("<I", data, 40) == (0xFFFFFFFF,)
+    wav.sync()
+    data = (tmp_path / "a.wav").read_bytes()
+    assert np.array_equal(np.frombuffer(data, "<i2", offset=HEADER_BYTES)[::2][:24_000], numbered(24_000, 0))
+    wav.close(90_000)
+    data = (tmp_path / "a.wav").read_bytes()
+    assert struct.unpack_from("<I", data, 4) == (len(data) - 8,)
+    assert struct.unpack_from("<I", data, 40) == (90_000 * 4,)
+    assert len(data) == HEADER_BYTES + 90_000 * 4
+
+
+def test_an_hour_of_silence_takes_no_disk(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 24_000)
+    put(wav, USER, 0, 100)
+    put(wav, USER, 3600 * 24_000, 100)
+    wav.close(0)
+    taken = (tmp_path / "a.wav").stat()
+    assert taken.st_size > 345_000_000
+    assert taken.st_blocks * 512 < 100_000
+
+
+def test_a_microphone_that_hears_nothing_takes_no_disk_either(tmp_path: Path) -> None:
+    wav, quiet = Wav(tmp_path / "a.wav", 24_000), np.zeros(24_000, np.int16)
+    put(wav, AGENT, 0, 100)
+    for second in range(600):
+        wav.write(ChannelWrite(USER, Write(second * 24_000, quiet)))
+    wav.write(ChannelWrite(AGENT, Write(0, silence(60))))
+    wav.close(0)
+    taken = (tmp_path / "a.wav").stat()
+    assert taken.st_size == HEADER_BYTES + 600 * 24_000 * 4
+    assert taken.st_blocks * 512 < 20_000
+    _, (left, right) = read_wav(tmp_path / "a.wav")
+    assert np.flatnonzero(right).tolist() == list(range(60, 100))
+    assert not left.any()
+
+
+def test_only_its_owner_reads_it_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Wav(tmp_path / "a.wav", 24_000).close(0)
+        folder = private_directory(tmp_path / "deep" / "er")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.wav").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert private_directory(str(folder)) == folder
+    with pytest.raises(FileExistsError):
+        Wav(tmp_path / "a.wav", 24_000)
+
+
+def test_by_default_a_recording_has_a_private_folder_of_its_own() -> None:
+    first, second = private_directory(None), private_directory(None)
+    try:
+        assert first != second
+        assert stat.S_IMODE(first.stat().st_mode) == 0o700
+    finally:
+        first.rmdir()
+        second.rmdir()
+
+
+def test_a_full_disk_is_said_and_what_fitted_stays(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 8_000)
+    put(wav, USER, 0, 100)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER_BYTES + 4 * 250, limits[1]))
+    try:
+        put(wav, USER, 100, 500)
+        with pytest.raises(OSError, match="File too large"):
+            wav.sync()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    wav.close(250)
+    _, (left, _) = read_wav(tmp_path / "a.wav")
+    assert np.array_equal(left, np.r_[numbered(100), numbered(150), np.zeros(350)])
+
+
+def test_what_is_written_behind_its_end_goes_into_no_other_file(tmp_path: Path) -> None:
+    wav = Wav(tmp_path / "a.wav", 8_000)
+    wav.close(0)
+    with (tmp_path / "another").open("w+b") as other:  # has the number that the file had
+        put(wav, USER, 0, 100)
+        with pytest.raises(OSError, match="Bad file"):
+            wav.sync()
+        assert not other.read()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "says"),
+    [
+        ({"directory": 3}, TypeError, "directory is a path, not int"),
+        ({"keep": "yes"}, TypeError, "keep is a bool, not str"),
+        ({"format": 3}, TypeError, "format is a str, not int"),
+        ({"format": "mp3"}, ValueError, "format is one of wav, flac, opus, not 'mp3'"),
+        ({"sample_rate": 16_000.0}, TypeError, "sample_rate is an int, not float"),
+        ({"sample_rate": True}, TypeError, "sample_rate is an int, not bool"),
+        ({"sample_rate": 7_999}, ValueError, "between 8000 and 192000, not 7999"),
+        ({"max_attachment_bytes": "20 MB"}, TypeError, "max_attachment_bytes is an int, not str"),
+        ({"max_attachment_bytes": 0}, ValueError, "max_attachment_bytes is positive, not 0"),
+        ({"directory": "nowhere://x"}, ValueError, "cannot be put at nowhere://"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_recorded(
+    wrong: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        Recording(**wrong)
+
+
+def test_right_options_are_kept() -> None:
+    wanted = Recording("flac", 16_000, Path("x"), True, 1)
+    assert (
+        Recording(format="flac", sample_rate=16_000, directory=Path("x"), keep=True, max_attachment_bytes=1) == wanted
+    )
+    assert Recording().max_attachment_bytes == 20_000_000
+    assert (Recording(directory="a/b").url, Recording(directory="memory://a").url) == (None, "memory://a")

@@ -1,0 +1,103 @@
+"""Every snippet of the guide to testing one's own voice agent runs as it stands."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from langsmith_realtime import testing
+from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, load_script
+from langsmith_realtime.testing.pytest_plugin import realtime_server as the_fixture
+from tests import ROOT
+
+pytestmark = pytest.mark.unmeasured
+
+GUIDE = (ROOT / "docs" / "testing.md").read_text("utf-8")
+OLD_CLIENT = int(openai.__version__.partition(".")[0]) < 2
+
+
+def snippets(language: str) -> list[str]:
+    found = re.findall(rf"```{language}\n(.*?)```", GUIDE, flags=re.DOTALL)
+    if OLD_CLIENT:  # as the guide says
+        both = "base_url=server.base_url, websocket_base_url=server.websocket_base_url"
+        found = [snippet.replace("base_url=server.base_url", both) for snippet in found]
+    return found
+
+
+AGENT, TEST, CONFTEST, TEST_WITH_FIXTURE, BARGE_IN, RECONNECT = snippets("python")
+(FILE,) = snippets("json")
+
+
+def test_the_tests_in_the_guide_pass(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
+    (tmp_path / "test_weather.py").write_text(AGENT + TEST, "utf-8")
+    (tmp_path / "test_greeting.py").write_text(AGENT + TEST_WITH_FIXTURE, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
+
+
+def test_the_fixture_stops_its_servers_with_the_test() -> None:
+    function: Any = the_fixture
+    # What pytest keeps of the function under the fixture; its name depends on the version.
+    fixture = getattr(function, "_get_wrapped_function", lambda: function.__wrapped__)()
+    running = fixture()
+    start = next(running)
+    first, second = start(), start(Script(), strict=True)
+    assert first.port != second.port
+    assert list(running) == []
+    with RealtimeServer(port=second.port):
+        pass
+
+
+def test_the_interruption_interrupts() -> None:
+    names: dict[str, Any] = {}
+    exec(BARGE_IN, names)
+    types = [frame.type for frame in names["server"].sent]
+    assert types.index("input_audio_buffer.speech_started") < types.index("response.output_item.added")
+    assert types.count("input_audio_buffer.speech_started") == 2
+
+
+def test_the_client_comes_back() -> None:
+    names: dict[str, Any] = {}
+    exec(RECONNECT, names)
+    assert names["heard"] == "Back again."
+    created = [frame.connection for frame in names["server"].sent if frame.type == "session.created"]
+    assert created == [0, 1]
+
+
+def test_the_file_is_a_script(tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text(FILE, "utf-8")
+    assert load_script(path) == Script(
+        [Turn(Call("lookup_weather", {"city": "Paris"})), Turn(Say("Mild."), think=0.5)],
+        user_transcripts=["What is the weather in Paris?"],
+    )
+
+
+def test_the_table_names_what_there_is() -> None:
+    table = GUIDE[GUIDE.index("| step | what happens |") :].split("\n\n", 1)[0]
+    for code in re.findall(r"`([^`|]+)`", table):
+        name = re.split(r"\W", code, maxsplit=1)[0]
+        assert name in testing.__all__
+        eval(code.replace("…", ""), {name: getattr(testing, name)})
+
+
+def test_the_options_in_the_prose_exist() -> None:
+    assert "`Script(session_seconds=60)`" in GUIDE
+    assert Script(session_seconds=60, dialect="beta").afterwards.steps
+    assert RealtimeServer(refuse=401, strict=True).problems == []
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_every_public_name_says_what_it_is(name: str) -> None:
+    public = getattr(testing, name)
+    assert public is not None
+    if callable(public):
+        assert public.__doc__

@@ -1,0 +1,510 @@
+"""Work the caller does while handling an event nests under that event's run, wherever it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langsmith import RunTree, get_current_run_tree, traceable, tracing_context
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
+
+from langsmith_realtime import SessionTracer, wrap_realtime
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, uuid7
+from tests.support.conversations import Node, async_client, sync_client, the_tree, trees
+
+
+@traceable(run_type="tool")
+def lookup_weather(city: str) -> str:
+    """A user's own traced tool."""
+    return f"{city}: {look_outside(city)}"
+
+
+@traceable
+def look_outside(city: str) -> str:
+    return f"sunny in {city}"
+
+
+WEATHER = Script(
+    [Turn(Call("lookup_weather", {"city": "Paris"}, call_id="call_weather")), Turn(Say("Sunny."))], speed=0
+)
+
+Handle = Callable[[], Awaitable[object]]
+
+
+def run_conversation(
+    server: RealtimeServer,
+    handle: Handle,
+    *,
+    on: str = "response.done",
+    receive: Callable[[AsyncRealtimeConnection], Awaitable[Any]] | None = None,
+) -> None:
+    """One conversation in which ``handle`` is the user's code for the event that announces the call."""
+
+    async def talk() -> None:
+        async with (
+            async_client(server).realtime.connect(model="gpt-realtime") as raw,
+            wrap_realtime(raw, thread_id="t-1", tags=["shop"], metadata={"shop": "7"}) as connection,
+        ):
+            await connection.response.create()
+            while True:
+                event = await (receive(connection) if receive else connection.recv())
+                if event.type == on:
+                    gc.collect()  # LangSmith holds a context's parent by weak reference
+                    await handle()
+                if event.type == "response.done":
+                    break
+            await connection.conversation.item.create(
+                item={"type": "function_call_output", "call_id": "call_weather", "output": "sunny"}
+            )
+
+    asyncio.run(talk())
+
+
+async def inline() -> None:
+    lookup_weather("Paris")
+
+
+async def in_a_task() -> None:
+    async def work() -> None:
+        lookup_weather("Paris")
+
+    await asyncio.create_task(work())
+
+
+async def in_a_thread() -> None:
+    await asyncio.to_thread(lookup_weather, "Paris")
+
+
+async def in_an_executor() -> None:
+    copied = contextvars.copy_context()
+    with ThreadPoolExecutor(1) as pool:
+        await asyncio.get_running_loop().run_in_executor(pool, copied.run, lookup_weather, "Paris")
+
+
+async def in_a_thread_of_ones_own() -> None:
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(lookup_weather, "Paris"))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+
+
+async def wait_for(connection: AsyncRealtimeConnection) -> Any:
+    return await asyncio.wait_for(connection.recv(), 10)
+
+
+async def task(connection: AsyncRealtimeConnection) -> Any:
+    return await asyncio.create_task(connection.recv())
+
+
+async def two_steps(connection: AsyncRealtimeConnection) -> Any:
+    return connection.parse_event(await connection.recv_bytes())
+
+
+@pytest.mark.parametrize("handle", [inline, in_a_task, in_a_thread, in_an_executor, in_a_thread_of_ones_own])
+@pytest.mark.parametrize("on", ["response.done", "response.output_item.done", "response.function_call_arguments.done"])
+def test_a_traced_tool_lands_under_the_event_it_was_called_on(tracing: Collector, handle: Handle, on: str) -> None:
+    with RealtimeServer(WEATHER) as server:
+        run_conversation(server, handle, on=on)
+    root = the_tree(tracing)
+    assert root[on].shape() == (on, [("lookup_weather", ["look_outside"])])
+    assert_users_run(root[on])
+    assert len(list(root.find("lookup_weather"))) == 1  # not doubled by ours
+
+
+@pytest.mark.parametrize("receive", [wait_for, task, two_steps])
+def test_it_does_so_however_the_event_is_received(
+    tracing: Collector, receive: Callable[[AsyncRealtimeConnection], Awaitable[Any]]
+) -> None:
+    with RealtimeServer(WEATHER) as server:
+        run_conversation(server, inline, receive=receive)
+    assert the_tree(tracing)["response.done"].names() == ["lookup_weather"]
+
+
+def assert_users_run(parent: Node) -> None:
+    """The user's own run has what every run of the conversation has, and its call's id from its birth."""
+    tool = parent["lookup_weather"].run
+    deeper = parent["look_outside"].run
+    for run in (tool, deeper):
+        assert run.metadata["thread_id"] == "t-1"
+        assert run.metadata["shop"] == "7"
+        assert "ls_modality" not in run.metadata
+        assert run.tags == ["shop"]
+    assert tool.metadata["tool_call_id"] == "call_weather"
+    assert "tool_call_id" not in deeper.metadata
+    assert (tool.outputs or {})["output"] == "Paris: sunny in Paris"
+
+
+def test_a_synchronous_connection_does_the_same(tracing: Collector) -> None:
+    with (
+        RealtimeServer(WEATHER) as server,
+        sync_client(server).realtime.connect(model="gpt-realtime") as raw,
+        wrap_realtime(raw) as connection,
+    ):
+        connection.response.create()
+        for event in connection:
+            if event.type == "response.done":
+                lookup_weather("Paris")
+                break
+    assert the_tree(tracing)["response.done"].names() == ["lookup_weather"]
+
+
+def test_a_task_started_on_an_earlier_event_stays_there(tracing: Collector) -> None:
+    """The parent is pinned: it lives as long as any context that captured it."""
+
+    async def talk(server: RealtimeServer) -> None:
+        async with (
+            async_client(server).realtime.connect(model="gpt-realtime") as raw,
+            wrap_realtime(raw) as connection,
+        ):
+            started, finish = [], asyncio.Event()
+
+            async def work() -> None:
+                await finish.wait()
+                lookup_weather("Paris")
+
+            await connection.response.create()
+            async for event in connection:
+                if event.type == "response.created":
+                    started.append(asyncio.create_task(work()))
+                if event.type == "response.done":
+                    break
+            gc.collect()
+            finish.set()
+            await asyncio.gather(*started)
+
+    with RealtimeServer(WEATHER) as server:
+        asyncio.run(talk(server))
+    assert "lookup_weather" in the_tree(tracing)["response.created"].names()
+
+
+def test_work_during_deltas_stays_under_the_last_event_that_has_a_run(tracing: Collector) -> None:
+    async def talk(server: RealtimeServer) -> None:
+        async with (
+            async_client(server).realtime.connect(model="gpt-realtime") as raw,
+            wrap_realtime(raw) as connection,
+        ):
+            await connection.response.create()
+            async for event in connection:
+                if event.type == "response.output_audio.delta":
+                    look_outside("Paris")
+                    break
+
+    with RealtimeServer(Script([Turn(Say("Hello."))], speed=0)) as server:
+        asyncio.run(talk(server))
+    assert the_tree(tracing)["response.content_part.added"].names() == ["look_outside"]
+
+
+def test_a_task_started_on_a_delta_stays_under_what_was_there_then(tracing: Collector) -> None:
+    under: Counter[str] = Counter()
+
+    async def talk(server: RealtimeServer) -> None:
+        async with (
+            async_client(server).realtime.connect(model="gpt-realtime") as raw,
+            wrap_realtime(raw) as connection,
+        ):
+            latest, started = "", []
+            finish = asyncio.Event()
+
+            async def work() -> None:
+                await finish.wait()
+                look_outside("Paris")
+
+            await connection.response.create()
+            async for event in connection:
+                if event.type.endswith(".delta"):
+                    under[latest] += 1
+                    started.append(asyncio.create_task(work()))
+                else:
+                    latest = event.type
+                if event.type == "response.done":
+                    break
+            finish.set()
+            await asyncio.gather(*started)
+
+    with RealtimeServer(Script([Turn(Say("Hello, how are you?"))], speed=0)) as server:
+        asyncio.run(talk(server))
+    assert under
+    assert Counter(node.run.name for node in the_tree(tracing).children for _ in node.find("look_outside")) == under
+
+
+def test_two_conversations_taking_turns_in_one_task_never_mix(tracing: Collector) -> None:
+    async def talk(server: RealtimeServer) -> None:
+        client = async_client(server)
+        async with (
+            client.realtime.connect(model="gpt-realtime") as raw_a,
+            client.realtime.connect(model="gpt-realtime") as raw_b,
+            wrap_realtime(raw_a, thread_id="a") as a,
+            wrap_realtime(raw_b, thread_id="b") as b,
+        ):
+            await a.response.create()
+            await b.response.create()
+            open_ones = {"a": a, "b": b}
+            while open_ones:
+                for name, connection in list(open_ones.items()):
+                    event = await connection.recv()
+                    if event.type == "response.created":
+                        look_outside(name)
+                    if event.type == "response.done":
+                        del open_ones[name]
+
+    with RealtimeServer(Script([Turn(Say("Hello."))], speed=0)) as server:
+        asyncio.run(talk(server))
+    roots = trees(tracing)
+    assert {root.metadata["thread_id"] for root in roots} == {"a", "b"}
+    for root in roots:
+        assert root.run.attachments or root.metadata["event_count"]
+        outside = root["response.created"]["look_outside"].run
+        assert outside.inputs == {"city": root.metadata["thread_id"]}
+        assert outside.metadata["thread_id"] == root.metadata["thread_id"]
+
+
+def test_tool_is_exact_where_context_cannot_follow(tracing: Collector) -> None:
+    """Two conversations raced by one task: the block names the call, whatever arrived last."""
+
+    async def talk(server: RealtimeServer) -> None:
+        client = async_client(server)
+        async with (
+            client.realtime.connect(model="gpt-realtime") as raw_a,
+            client.realtime.connect(model="gpt-realtime") as raw_b,
+            wrap_realtime(raw_a, thread_id="a") as a,
+            wrap_realtime(raw_b, thread_id="b") as b,
+        ):
+            await a.response.create()
+            async for event in a:
+                if event.type == "response.done":
+                    break
+            await b.recv()
+            before = get_current_run_tree()
+            with a.tool("call_weather"):
+                look_outside("Paris")
+            assert get_current_run_tree() is before
+            await a.conversation.item.create(
+                item={"type": "function_call_output", "call_id": "call_weather", "output": "sunny"}
+            )
+
+    with RealtimeServer(WEATHER) as server:
+        asyncio.run(talk(server))
+    (root,) = [root for root in trees(tracing) if root.metadata["thread_id"] == "a"]
+    assert root["response.done"].shape() == ("response.done", [("lookup_weather", ["look_outside"])])
+    tool = root["lookup_weather"].run
+    assert tool.inputs == {"city": "Paris"}
+    assert (tool.outputs or {})["content"] == "sunny"
+
+
+def test_a_tool_block_around_the_users_own_traced_run_makes_it_the_parent(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event(announcement("call_1", "lookup_weather"))
+        lookup_weather("Paris")
+        with tracer.tool("call_1"):
+            look_outside("London")
+        tracer.client_event(answer("call_1"))
+    root = the_tree(tracing)
+    assert root.shape() == (
+        "realtime_session",
+        [("response.done", ["model", ("lookup_weather", ["look_outside", "look_outside"])])],
+    )
+
+
+def test_a_tool_block_that_fails_shows_it_on_the_calls_run(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event(announcement("call_1", "lookup_weather"))
+        with pytest.raises(ValueError, match="no such city"), tracer.tool("call_1"):
+            raise ValueError("no such city")
+        with tracer.tool("call_unheard_of"):
+            look_outside("Atlantis")
+    root = the_tree(tracing)
+    tool = root["lookup_weather"].run
+    assert tool.error == "ValueError: no such city"
+    assert tool.metadata["answered"] is False
+    assert root["tool"].names() == ["look_outside"]
+
+
+def announcement(*calls: str, event: str = "event_1") -> dict[str, Any]:
+    """A response.done that announces calls, given as id and name by turns."""
+    pairs = zip(calls[::2], calls[1::2], strict=True)
+    output = [
+        {"type": "function_call", "id": f"item_{call_id}", "call_id": call_id, "name": name, "arguments": "{}"}
+        for call_id, name in pairs
+    ]
+    response = {"id": f"resp_{event}", "status": "completed", "output": output}
+    return {"type": "response.done", "event_id": event, "response": response}
+
+
+def answer(call_id: str) -> dict[str, Any]:
+    item = {"type": "function_call_output", "call_id": call_id, "output": "done"}
+    return {"type": "conversation.item.create", "item": item}
+
+
+def test_several_calls_of_one_function_are_matched_in_their_order(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event(announcement("call_1", "lookup_weather", "call_2", "other", "call_3", "lookup_weather"))
+        lookup_weather("Paris")
+        lookup_weather("London")
+        lookup_weather("a third time, of the user's own accord")
+        for call_id in ("call_1", "call_2", "call_3"):
+            tracer.client_event(answer(call_id))
+    done = the_tree(tracing)["response.done"]
+    tools = [node.run for node in done.children if node.run.run_type == "tool"]
+    by_city = {run.inputs.get("city"): run.metadata.get("tool_call_id") for run in tools}
+    assert by_city == {
+        "Paris": "call_1",
+        "London": "call_3",
+        "a third time, of the user's own accord": None,
+        None: "call_2",
+    }
+
+
+def test_a_tool_called_on_a_later_event_still_takes_its_call(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event(announcement("call_1", "lookup_weather"))
+        tracer.server_event({"type": "rate_limits.updated", "event_id": "event_2"})
+        lookup_weather("Paris")
+        tracer.client_event(answer("call_1"))
+    root = the_tree(tracing)
+    assert root["rate_limits.updated"]["lookup_weather"].run.metadata["tool_call_id"] == "call_1"
+    assert root["response.done"].names() == ["model"]
+
+
+def test_a_call_whose_event_does_not_name_the_function_is_taken_on_that_event(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        arguments = {"type": "response.function_call_arguments.done", "event_id": "event_1", "call_id": "call_1"}
+        tracer.server_event(arguments)
+        lookup_weather("Paris")
+        tracer.server_event(announcement("call_1", "lookup_weather", event="event_2"))
+        tracer.client_event(answer("call_1"))
+    root = the_tree(tracing)
+    assert root[arguments["type"]]["lookup_weather"].metadata["tool_call_id"] == "call_1"
+    assert len(list(root.find("lookup_weather"))) == 1
+
+
+def test_inside_a_traced_function_the_conversation_nests_there(tracing: Collector) -> None:
+    @traceable(metadata={"session_id": "outer-thread"})
+    def handle_call() -> None:
+        with SessionTracer() as tracer:
+            tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+        look_outside("afterwards")
+
+    handle_call()
+    root = the_tree(tracing)
+    assert root.shape() == (
+        "handle_call",
+        [("realtime_session", ["session.created"]), "look_outside"],
+    )
+    session = root["realtime_session"].run
+    assert session.metadata["thread_id"] == "outer-thread"
+    assert "session_id" not in session.metadata
+    assert "session_id" not in root["session.created"].run.metadata
+    assert "ls_agent_type" not in session.metadata
+    assert session.trace_id == root.run.id
+
+
+def test_a_conversation_opened_on_anothers_event_is_its_own_trace(tracing: Collector) -> None:
+    with SessionTracer(thread_id="first") as first:
+        first.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+        with SessionTracer(thread_id="second") as second:
+            second.server_event({"type": "session.created", "event_id": "event_2", "session": {}})
+    roots = trees(tracing)
+    assert sorted(root.metadata["thread_id"] for root in roots) == ["first", "second"]
+    assert all(root.names() == ["session.created"] for root in roots)
+
+
+def test_a_conversation_opened_by_a_traced_tool_nests_under_the_tool(tracing: Collector) -> None:
+    @traceable(run_type="tool")
+    def transfer() -> None:
+        with SessionTracer(thread_id="second") as second:
+            second.server_event({"type": "session.created", "event_id": "event_2", "session": {}})
+
+    with SessionTracer(thread_id="first") as first:
+        first.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+        transfer()
+    root = the_tree(tracing)
+    assert root["transfer"].shape() == ("transfer", [("realtime_session", ["session.created"])])
+    assert root["transfer"]["realtime_session"].metadata["thread_id"] == "second"
+
+
+def test_a_parent_may_be_given_as_headers(tracing: Collector) -> None:
+    with tracing_context(enabled=True):
+        caller = RunTree(name="gateway", run_type="chain", extra={"metadata": {"conversation_id": "c-9"}})
+        caller.post()
+    with SessionTracer(parent=caller.to_headers()) as tracer:
+        tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+    caller.end()
+    caller.patch()
+    root = the_tree(tracing)
+    assert root.shape() == ("gateway", [("realtime_session", ["session.created"])])
+    assert root["realtime_session"].metadata["thread_id"] == "c-9"
+    for bad in ({}, {"langsmith-trace": "yesterday"}):
+        with pytest.raises(ValueError, match="langsmith-trace"):
+            SessionTracer(parent=bad)
+
+
+def test_leaving_the_block_in_another_task_restores_nothing_and_breaks_nothing(tracing: Collector) -> None:
+    async def main() -> None:
+        tracer = SessionTracer()
+        await asyncio.create_task(enter(tracer))
+        tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+        await asyncio.create_task(leave(tracer))
+
+    async def enter(tracer: SessionTracer) -> None:
+        await tracer.__aenter__()
+
+    async def leave(tracer: SessionTracer) -> None:
+        await tracer.__aexit__(None, None, None)
+
+    asyncio.run(main())
+    assert the_tree(tracing).names() == ["session.created"]
+
+
+def test_after_the_block_the_callers_own_parent_is_back(tracing: Collector) -> None:
+    @traceable
+    def outer() -> None:
+        mine = get_current_run_tree()
+        with SessionTracer() as tracer:
+            tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+            assert get_current_run_tree() is not mine
+        assert get_current_run_tree() is mine
+
+    outer()
+    with SessionTracer():
+        pass
+    assert get_current_run_tree() is None
+    assert len(trees(tracing)) == 2
+
+
+def test_what_was_set_around_the_conversation_is_not_inherited_below_it(tracing: Collector) -> None:
+    @traceable(metadata={"request_cost_ms": 99}, tags=["outer"])
+    def handle_call() -> None:
+        with SessionTracer(metadata={"shop": 7}) as tracer:
+            tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+            look_outside("Paris")
+            with tracing_context(metadata={"mine": True}, tags=["inner"]):
+                lookup_weather("Paris")
+
+    handle_call()
+    root = the_tree(tracing)
+    plain, own = root["look_outside"].run, root["lookup_weather"].run
+    assert "request_cost_ms" not in {**plain.metadata, **own.metadata}
+    assert plain.tags == []
+    assert (own.metadata["mine"], own.tags) == (True, ["inner"])
+    assert plain.metadata["shop"] == own.metadata["shop"] == 7
+
+
+def test_a_run_whose_id_was_made_before_it_began_starts_when_its_id_says(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+        parent = get_current_run_tree()
+        assert parent is not None
+        later = microseconds_of(parent.start_time) + 20_000
+        child = parent.create_child("theirs", run_id=uuid7(later))
+        child.end()
+        child.post()
+    started = the_tree(tracing)["theirs"].run.start_time  # no rule was broken: the collector compares it with the id
+    assert microseconds_of(started) // 1000 == later // 1000

@@ -1,0 +1,313 @@
+"""LangSmith takes 25,000 runs in a trace: what is left out, what never is, and what the root says."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from langsmith import Client, traceable
+
+from langsmith_realtime import SessionTracer, flush
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.delivery.feedback import FeedbackSender
+from langsmith_realtime.delivery.operations import Operation, Shortage
+from langsmith_realtime.delivery.sender import Sender
+from langsmith_realtime.live.process import process
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.trace.run_trees import run_limits
+from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
+from langsmith_realtime.trace.run_trees.run_limits import RunCount, Weight, weight_of
+from langsmith_realtime.trace.session import assemble
+from tests.support.conversations import the_tree, trees
+
+
+@traceable
+def look_up() -> str:
+    return "found"
+
+
+@traceable(name="weather", run_type="tool")
+def weather() -> str:
+    return "rain"
+
+
+def item(number: int) -> dict[str, Any]:
+    """An event that only says that it arrived."""
+    return {"type": "conversation.item.done", "event_id": f"item_{number}", "item": {"id": f"item_{number}"}}
+
+
+def response(number: int, *output: dict[str, Any]) -> list[dict[str, Any]]:
+    body = {"id": f"resp_{number}", "conversation_id": "conv_1"}
+    return [
+        {"type": "response.created", "event_id": f"created_{number}", "response": {**body, "status": "in_progress"}},
+        {
+            "type": "response.done",
+            "event_id": f"done_{number}",
+            "response": {**body, "status": "completed", "output": list(output)},
+        },
+    ]
+
+
+def call(number: int) -> dict[str, Any]:
+    return {
+        "id": f"call_item_{number}",
+        "type": "function_call",
+        "status": "completed",
+        "call_id": f"call_{number}",
+        "name": "weather",
+        "arguments": "{}",
+    }
+
+
+def failed(number: int) -> dict[str, Any]:
+    return {"type": "error", "event_id": f"error_{number}", "error": {"message": "no"}}
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that a test reaches."""
+    monkeypatch.setattr(run_limits, "STRUCTURE_UNTIL", 10)
+    monkeypatch.setattr(run_limits, "EVENTS_UNTIL", 14)
+    monkeypatch.setattr(run_limits, "RUNS", 40)
+
+
+@contextmanager
+def paused() -> Iterator[None]:
+    """While nobody works on what is recorded."""
+    goes_on = threading.Event()
+
+    def wait() -> None:
+        goes_on.wait(10)
+
+    process().worker.inbox(Guard()).put(wait)
+    yield
+    goes_on.set()
+
+
+# The rule
+
+
+@pytest.mark.newest
+@pytest.mark.parametrize(
+    ("name", "weight"),
+    [
+        ("conversation.item.done", Weight.STRUCTURE),
+        ("response.output_item.done", Weight.STRUCTURE),
+        ("rate_limits.updated", Weight.STRUCTURE),
+        ("an.event.of.tomorrow", Weight.STRUCTURE),
+        ("session.created", Weight.EVENT),
+        ("error", Weight.EVENT),
+        ("malformed_frame", Weight.EVENT),
+        ("response.created", Weight.CORE),
+        ("response.done", Weight.CORE),
+    ],
+)
+def test_what_an_event_weighs(name: str, weight: Weight) -> None:
+    assert weight_of(name) is weight
+
+
+@pytest.mark.newest
+def test_an_event_that_says_what_failed_weighs_more() -> None:
+    assert weight_of("conversation.item.input_audio_transcription.failed", failed=True) is Weight.EVENT
+
+
+@pytest.mark.newest
+def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> None:
+    census, parent = RunCount(), uuid4()
+    while census.admits(uuid4(), Weight.CORE):
+        pass
+    assert census.count == run_limits.RUNS
+    assert not census.admits(parent, Weight.STRUCTURE)
+    assert census.child_below(parent)
+    assert not census.bring_back(parent)
+    assert census.lacks() == {"left_out_runs": 2}
+
+
+@pytest.mark.newest
+def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: None) -> None:
+    class Between(RunCount):
+        """The child is born right after the run was left out."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.brought_back = 0
+            self._left_out = _Noticing(self)
+
+    class _Noticing(dict[Any, Shortage]):
+        def __init__(self, census: Between) -> None:
+            self._census = census
+
+        def __setitem__(self, run_id: Any, why: Shortage) -> None:
+            super().__setitem__(run_id, why)
+            assert self._census.child_below(run_id)
+            self._census.brought_back += self._census.bring_back(run_id)
+
+    census, run_id = Between(), uuid4()
+    assert census.leave_out(run_id, Shortage.OVERLOAD)
+    assert census.brought_back == 1
+    assert census.lacks() == {}
+    assert not census.bring_back(run_id)
+
+
+@pytest.mark.newest
+def test_what_has_children_is_remembered_while_it_may_matter(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_limits, "REMEMBERED", 3)
+    census, parents = RunCount(), [uuid4() for _ in range(5)]
+    for parent in parents:
+        assert not census.child_below(parent)
+    assert [census.leave_out(parent, Shortage.OVERLOAD) for parent in parents] == [True, True, False, False, False]
+    assert census.lacks() == {"dropped_runs": 2}
+
+
+# Whole conversations
+
+
+@pytest.mark.usefixtures("small")
+def test_events_are_left_out_responses_tools_and_the_close_never(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    with tracer:
+        tracer.server_event({"type": "session.created", "event_id": "created", "session": {"id": "sess_1"}})
+        for number in range(20):
+            tracer.server_event(item(number))
+        for number in range(6):
+            tracer.server_event(failed(number))
+        assert flush(10)
+        for number in range(4):
+            for each in response(number, call(number)):
+                tracer.server_event(each)
+            weather()
+            tracer.client_event(
+                {
+                    "type": "conversation.item.create",
+                    "item": {"type": "function_call_output", "call_id": f"call_{number}", "output": "rain"},
+                }
+            )
+    root = the_tree(tracing)
+    assert Counter(root.names()) == {
+        "session.created": 1,
+        "conversation.item.done": 8,
+        "error": 4,
+        "response.created": 4,
+        "response.done": 4,
+    }
+    assert [done.names() for done in root.find("response.done")] == [["weather"]] * 4
+    assert [created.names() for created in root.find("response.created")] == [["model"]] * 4
+    assert root.metadata["left_out_runs"] == 14
+    assert root.metadata["event_count"] == 35
+    assert root.run.end_time is not None
+
+
+@pytest.mark.usefixtures("small")
+def test_an_event_with_work_of_the_callers_below_it_is_never_left_out(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    contexts = []
+    with tracer:
+        for number in range(19):
+            tracer.server_event(item(number))
+            contexts.append(contextvars.copy_context())
+        assert flush(10)
+        with paused():
+            tracer.server_event(item(19))
+            look_up()
+        assert flush(10)
+        contexts[12].run(look_up)  # long after its event was left out
+        contexts[12].run(look_up)
+    root = the_tree(tracing)
+    said = {child.run.inputs["event"].get("item", {}).get("id", "?"): child for child in root.children}
+    assert said["item_19"].names() == ["look_up"]
+    assert said["?"].names() == ["look_up", "look_up"]
+    assert said["?"].run.inputs == {"event": {"type": "conversation.item.done"}}
+    assert said["?"].metadata["payload_left_out"] is True
+    assert said["?"].metadata["thread_id"] == tracer.thread_id
+    assert len(root.children) == 11
+    assert root.metadata["left_out_runs"] == 9
+
+
+@pytest.mark.usefixtures("small")
+def test_a_tool_block_below_an_event_that_was_left_out_brings_it_back(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    with tracer:
+        for number in range(15):
+            tracer.server_event(item(number))
+        assert flush(10)
+        with tracer.tool("call_1"):
+            pass
+    root = the_tree(tracing)
+    assert root.children[-1].names() == ["tool"]
+    assert root.metadata["left_out_runs"] == 5
+
+
+@pytest.mark.usefixtures("small")
+def test_the_callers_own_runs_count_too(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    with tracer:
+        for _ in range(8):
+            look_up()
+        for number in range(5):
+            tracer.server_event(item(number))
+    (root,) = trees(tracing)
+    assert root.names().count("conversation.item.done") == 1
+    assert root.metadata["left_out_runs"] == 4
+
+
+@pytest.mark.newest
+def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("STRUCTURE_UNTIL", "EVENTS_UNTIL", "RUNS"):
+        monkeypatch.setattr(
+            run_limits, limit, getattr(run_limits, limit) // 10
+        )  # a tenth of all takes a tenth of the time
+
+    class Kept(Sender):
+        def __init__(self) -> None:
+            super().__init__()
+            self.operations: list[Operation] = []
+
+        def put(self, operation: Operation) -> None:
+            self.operations.append(operation)
+
+        def aside(self, work: Callable[[], None]) -> None:
+            work()
+
+    options = Options.of(client=Client(api_url=collector.url, api_key="k"), recording=False, enabled=True)
+    guard, sender = Guard(), Kept()
+    family = begin(options, guard)
+    session = assemble(options, family, sender, FeedbackSender(), guard).session
+    start, t = microseconds_of(family.root.start_time), 0.0
+
+    def arrives(event: dict[str, Any]) -> None:
+        nonlocal t
+        t += 0.1
+        ref = family.event(event["type"], start + round(t * 1_000_000), None, "")
+        session.server_frame(event, t, ref, None)
+
+    session.opened()
+    for number in range(2_450):
+        arrives(item(number))
+        if number % 60 == 0:
+            for each in response(number, call(number)):
+                arrives(each)
+    for number in range(450):
+        arrives(failed(number))
+    for each in response(99_999, call(99_999)):
+        arrives(each)
+    session.closed(t, None, {})
+    creates = [operation.run for operation in sender.operations if not operation.update]
+    names = Counter(run.name for run in creates)
+    assert len({run.id for run in creates}) == len(creates) <= run_limits.RUNS
+    assert len(creates) > run_limits.EVENTS_UNTIL
+    assert names["model"] == names["weather"] == names["response.created"] == names["response.done"] == 42
+    assert names["error"] > 300
+    assert {run.parent_run_id for run in creates} <= {run.id for run in creates} | {None}
+    last = sender.operations[-1]
+    assert last.update
+    metadata = last.run.extra["metadata"]
+    assert metadata["left_out_runs"] == 2_450 + 450 - names["conversation.item.done"] - names["error"]
+    assert guard.count == 0

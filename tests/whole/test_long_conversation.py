@@ -1,0 +1,44 @@
+"""Conversations of many minutes, on simulated time: where everything lies at the end, and what holding them takes."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+
+if TYPE_CHECKING:
+    pass
+from tests.support.audio.long_conversation import hold, misplaced
+
+pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]
+
+WITHIN_MS = 20.0
+MOST_MB = 20.0
+
+
+def test_ten_minutes_with_a_microphone_that_drifts_stay_aligned_throughout(tmp_path: Path) -> None:
+    errors = misplaced(600, tmp_path / "conversation.wav")
+    assert (len(errors[USER]), len(errors[AGENT])) == (600, 60)
+    assert max(map(abs, errors[USER])) <= WITHIN_MS
+    assert max(map(abs, errors[AGENT])) <= WITHIN_MS
+
+
+def test_three_hours_add_less_than_20_mb_of_memory(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from tests.whole.test_long_conversation import report; report()", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert float(done.stdout) <= MOST_MB
+
+
+def report() -> None:
+    """Prints how many MB the process takes more for one conversation of three hours than for a short one."""
+    folder = Path(sys.argv[1])
+    hold(1 / 30, folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    hold(3, folder)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)

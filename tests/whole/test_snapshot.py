@@ -1,0 +1,111 @@
+"""A whole trace in one look: everything LangSmith is told of a short conversation, but for ids and times.
+
+``UPDATE_SNAPSHOTS=1 pytest tests/whole/test_snapshot.py`` writes it anew; read the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from langsmith import traceable
+
+from langsmith_realtime import wrap_realtime
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
+from tests.support.conversations import Node, async_client, the_tree
+
+SNAPSHOT = Path(__file__).parent / "snapshots" / "conversation.json"
+SCRIPT = Script(
+    [
+        Turn(
+            Call("lookup_weather", {"city": "Paris"}, call_id="call_1"), Call("remember", "not JSON", call_id="call_2")
+        ),
+        Turn(Say("It is sunny in Paris.", audio=tone(440, 0.2))),
+    ],
+    speed=0,
+    seed=7,
+)
+
+
+@traceable(run_type="tool")
+def lookup_weather(city: str) -> str:
+    return f"sunny in {city}"
+
+
+async def talk(server: RealtimeServer) -> None:
+    async with (
+        async_client(server).realtime.connect(model="gpt-realtime") as raw,
+        wrap_realtime(raw, thread_id="thread-1", tags=["shop"], metadata={"shop": 7}) as connection,
+    ):
+        tool = {"type": "function", "name": "lookup_weather", "parameters": {"type": "object"}}
+        session: Any = {"type": "realtime", "instructions": "Be brief.", "tools": [tool]}
+        await connection.session.update(session=session)
+        user: Any = {
+            "type": "message",
+            "role": "user",
+            "content": [{"type": "input_text", "text": "Weather in Paris?"}],
+        }
+        await connection.conversation.item.create(item=user)
+        await connection.response.create()
+        async for event in connection:
+            if event.type == "rate_limits.updated" and not answered(connection):
+                break
+            if event.type == "response.done" and event.response.output and event.response.output[0].type != "message":
+                for call_id, output in (("call_1", lookup_weather("Paris")), ("call_2", "remembered")):
+                    result: Any = {"type": "function_call_output", "call_id": call_id, "output": output}
+                    await connection.conversation.item.create(item=result)
+                await connection.response.create()
+                connection.__dict__["answers_due"] = 2
+
+
+def answered(connection: Any) -> int:
+    """How many responses are still to come; the rate limits follow each."""
+    connection.__dict__["answers_due"] = connection.__dict__.get("answers_due", 1) - 1
+    due: int = connection.__dict__["answers_due"]
+    return due
+
+
+def test_a_whole_trace(tracing: Collector) -> None:
+    with RealtimeServer(SCRIPT) as server:
+        asyncio.run(talk(server))
+    told = json.dumps(normalised(the_tree(tracing)), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        SNAPSHOT.parent.mkdir(exist_ok=True)
+        SNAPSHOT.write_text(told, "utf-8")
+    assert told == SNAPSHOT.read_text("utf-8")
+
+
+def normalised(root: Node) -> Any:
+    """The tree without what differs from run to run; ids become their order of appearance."""
+    names: dict[str, str] = {}
+
+    def name(found: re.Match[str]) -> str:
+        return names.setdefault(found[0], f"<{found[1]} {len(names) + 1}>")
+
+    told = re.sub(
+        r"\b(event|item|resp|conv|sess)_[A-Za-z0-9]{8,}", name, json.dumps(describe(root), ensure_ascii=False)
+    )
+    return json.loads(re.sub(r'"expires_at": \d+', '"expires_at": 0', told))
+
+
+def describe(node: Node) -> dict[str, Any]:
+    run = node.run
+    volatile = re.compile(r".*_m?s|heard_share|ls_integration_version|revision_id|ls_run_depth|[^a-z]*")
+    told: dict[str, Any] = {
+        "name": run.name,
+        "run_type": run.run_type,
+        "inputs": run.inputs,
+        "outputs": run.outputs,
+        "error": run.error,
+        "tags": run.tags,
+        "metadata": {key: value for key, value in run.metadata.items() if not volatile.fullmatch(key)},
+        "events": [event["name"] for event in run.events if event["name"] not in ("start", "end")],
+        "attachments": sorted(run.attachments),
+        "children": [describe(child) for child in node.children],
+    }
+    return {key: value for key, value in told.items() if value}
