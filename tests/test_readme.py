@@ -1,159 +1,95 @@
-"""Every snippet of the README runs, and what it says of the package is so."""
+"""Every snippet of the README runs as it stands, and what it says of the package is so."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import inspect
 import re
-import textwrap
-import time
-import warnings
-import wave
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 import langsmith_realtime
 from langsmith_realtime import SessionTracer, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.options import Options, TracingOptions
+from langsmith_realtime.options import TracingOptions
 from langsmith_realtime.testing import Close, RealtimeServer, Say, Script, Turn
 from langsmith_realtime.wrap import _ADDED
+from tests.snippets import ROOT, run, snippet, text_of
 from tests.talking import async_client, sync_client, trees
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text("utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-
-
-def snippets(*words: str) -> list[str]:
-    return [snippet for snippet in SNIPPETS if all(word in snippet for word in words)]
-
-
-def run(snippet: str, **names: Any) -> None:
-    """Run a snippet as it stands, inside an async function where it awaits."""
-    source = snippet.replace("        ...\n", "        seen.append(event.type)\n")
-    if "async " in source:
-        source = "async def main():\n" + textwrap.indent(source, "    ")
-        exec(source, names)
-        asyncio.run(names["main"]())
-    else:
-        exec(source, names)
-
-
+README = text_of("README.md")
 SERVER = Script([Turn(Say("Hello."))], on_connect=[Close(1000)])
 
 
-def test_there_is_a_test_for_every_snippet() -> None:
-    tested = snippets("async with") + snippets("with client.realtime", "    for event") + snippets("connection.tool")
-    tested += snippets("record_user_audio") + snippets("SessionTracer") + snippets("flush")
-    tested += snippets("list_runs") + snippets("RealtimeServer") + snippets("connection.silence")
-    assert sorted(tested) == sorted(SNIPPETS)
-
-
 def test_the_five_lines(tracing: Collector) -> None:
-    (snippet,) = snippets("async with")
-    seen: list[str] = []
     with RealtimeServer(SERVER) as server:
-        client = async_client(server)
-        run(snippet, client=client, call_id="call-1", seen=seen)
-    assert seen == ["session.created"]
+        run(snippet("README.md", "async with"), client=async_client(server), call_id="call-1")
     (root,) = trees(tracing)
     assert root.names() == ["session.created"]
     assert root.metadata["thread_id"] == "call-1"
 
 
-def test_the_synchronous_lines(tracing: Collector) -> None:
-    (snippet,) = snippets("with client.realtime", "    for event")
-    seen: list[str] = []
-    with RealtimeServer(SERVER) as server:
-        run(snippet, client=sync_client(server), wrap_realtime=wrap_realtime, seen=seen)
-    assert seen == ["session.created"]
-
-
 def test_the_lines_for_tools_and_sound(tracing: Collector) -> None:
-    (tool,), (sound,) = snippets("connection.tool"), snippets("record_user_audio")
+    tool, sound = snippet("README.md", "connection.tool"), snippet("README.md", "record_user_audio")
     with (
         RealtimeServer(Script()) as server,
         sync_client(server).realtime.connect(model="gpt-realtime") as raw,
         wrap_realtime(raw) as connection,
     ):
-        run(tool, connection=connection, call_id="call_1", look_up=str.upper, city="Paris")
+        names = run(tool, connection=connection, call_id="call_1", look_up=str.upper, city="Paris")
         run(sound, connection=connection, pcm=b"\1\0" * 480, captured_at=0.0, played_at=0.0)
+    assert names["output"] == "PARIS"
     (root,) = trees(tracing)
     assert root.names() == ["tool"]
+    assert root.metadata["recording_source"] == root.metadata["recording_source_user"] == "timed_tap"
 
 
-def test_the_lines_for_a_card_number(tracing: Collector) -> None:
-    (snippet,) = snippets("connection.silence")
-    with (
-        RealtimeServer(Script()) as server,
-        sync_client(server).realtime.connect(model="gpt-realtime") as raw,
-        wrap_realtime(raw) as connection,
-    ):
-        connection.record_user_audio(b"\1\0" * 48_000, at=time.monotonic())
-        run(snippet, connection=connection, item_id="item_1", time=time)
-    (root,) = trees(tracing)
-    with wave.open(str(tracing.attachment(root.run.id, "conversation")[1])) as recording:
-        left = sum(map(bool, recording.readframes(recording.getnframes())))
-    assert left < 4_800  # of what was spoken between two of the lines
-
-
-def test_the_lines_for_a_socket_of_ones_own(tracing: Collector) -> None:
-    (snippet,) = snippets("SessionTracer")
-    received, sent = {"type": "session.created", "event_id": "event_1"}, '{"type": "response.create"}'
-    run(snippet, call_id="call-1", received=received, sent=sent)
-    (root,) = trees(tracing)
-    assert root.names() == ["session.created"]
-
-
-@pytest.mark.newest
 def test_the_lines_that_read_the_collector(tracing: Collector, capsys: pytest.CaptureFixture[str]) -> None:
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "event_id": "event_1"})
     trees(tracing)
-    (snippet,) = snippets("list_runs")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer langsmith versions announce the end of this call
-        run(snippet)
-    assert capsys.readouterr().out == "realtime_session success []\n"
+    run(snippet("README.md", "read_project"))
+    assert capsys.readouterr().out == "realtime_session SUCCESS []\n"
 
 
-@pytest.mark.newest
 def test_the_lines_for_the_server(capsys: pytest.CaptureFixture[str]) -> None:
-    (snippet,) = snippets("RealtimeServer")
-    run(snippet)
+    run(snippet("README.md", "RealtimeServer"))
     assert "response.created" in capsys.readouterr().out
 
 
 def test_the_line_for_flushing() -> None:
-    (snippet,) = snippets("flush")
-    run(snippet)
-
-
-def test_the_options_are_those_there_are() -> None:
-    table = README[README.index("| option | meaning |") :].split("\n\n", 1)[0]
-    named = set(re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.splitlines()[2:])))
-    assert named == set(TracingOptions.__annotations__) == set(Options.__dataclass_fields__)
+    run(snippet("README.md", "flush"))
 
 
 def test_the_first_screen_is_complete() -> None:
-    top = README.splitlines()[:26]
-    assert "docs/trace.svg" in "\n".join(top)
+    top = "\n".join(README.splitlines()[:26])
+    assert "docs/trace.svg" in top
     assert (ROOT / "docs" / "trace.svg").is_file()
     for needed in ("pip install langsmith-realtime", "make demo", "make test", "wrap_realtime"):
-        assert needed in "\n".join(top)
+        assert needed in top
 
 
 def test_the_supported_versions_are_those_in_the_projects_file() -> None:
-    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    project = text_of("pyproject.toml")
     assert '"langsmith>=0.8"' in project
     assert "langsmith 0.8 and newer" in README
     assert '"openai[realtime]>=1.107"' in project
     assert "openai 1.107 up to 3.x" in README
-    assert 'requires-python = ">=3.10"' in project
+    assert "Python 3.11 and newer" in README
+    required = re.search(r'requires-python = ">=3\.(\d+)"', project)
+    assert required is not None
+    assert int(required[1]) <= 11  # pip installs it wherever README says that it runs
+
+
+def test_the_figures_of_the_cost_are_those_of_the_table() -> None:
+    rows = {
+        row[1].strip(): row for row in (line.split("|") for line in text_of("docs/cost.md").splitlines()) if row[2:]
+    }
+    loop, ours, theirs = rows["not traced"], rows["ours, with its recording"], rows["LangSmith's `wrap_realtime`"]
+    assert f"{float(ours[5]) / float(loop[5]):.1%}".replace("%", " %") in README
+    assert f"{float(theirs[5]) / float(loop[5]):.1%}".replace("%", " %") in README
+    assert f"{float(ours[7]):.0f} ms" in README
+    assert f"{float(theirs[7]) / 1000:.1f} s" in README
 
 
 def test_the_public_names() -> None:
