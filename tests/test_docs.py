@@ -78,6 +78,17 @@ def test_the_log_messages_of_the_troubleshooting_page_are_those_of_the_code() ->
             assert piece.strip(" ;:") in said, f"no code says {piece!r} any more: correct docs/troubleshooting.md"
 
 
+@pytest.mark.skipif(not (ROOT / "langsmith_realtime" / "core").is_dir(), reason="the page shows the packages to come")
+def test_the_architecture_page_names_modules_that_exist() -> None:
+    page = text_of("docs/architecture.md")
+    tree = page[page.index("langsmith_realtime/\n") : page.index("demo/ ")]
+    places = re.findall(r"`([\w/]+/[\w/.]*)`", page) + re.findall(r"^  ([\w.]+/?) ", tree, flags=re.MULTILINE)
+    assert len(places) > 40
+    for place in places:
+        path = ROOT / "langsmith_realtime" / place
+        assert path.exists() or path.with_suffix(".py").exists() or (ROOT / place).exists(), place
+
+
 def _texts(package: Path) -> list[str]:
     nodes = (node for path in package.rglob("*.py") for node in ast.walk(ast.parse(path.read_text("utf-8"))))
     return [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
