@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import threading
 import time
 import wave
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from openai.resources.realtime.realtime import RealtimeConnection
 
 from langsmith_realtime import SessionTracer, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.testing import Call, Close, Fail, Pause, RealtimeServer, Say, Script, Turn, silence, speech_like
+from langsmith_realtime.testing import Call, Close, Fail, RealtimeServer, Say, Script, Turn, silence, speech_like
 from tests.snippets import run, snippet, text_of
 from tests.talking import Node, async_client, sync_client, the_tree, trees
 
@@ -114,7 +115,7 @@ def test_the_lines_for_a_sound_card(tracing: Collector) -> None:
 def test_the_marks_of_a_phone_move_the_recording(tracing: Collector) -> None:
     with SessionTracer() as connection:
         names = run(snippet("docs/telephony.md", "def on_mark"), connection=connection, stream_sid="stream_1")
-        sound = base64.b64encode(b"\1\1" * 24_000).decode()
+        sound = base64.b64encode(b"\1\1" * 240_000).decode()
         delta = {"type": "response.output_audio.delta", "response_id": "resp_1", "item_id": "item_1"}
         connection.server_event({**delta, "content_index": 0, "output_index": 0, "delta": sound})
         mark = names["mark_after"]("item_1", 50)
@@ -167,15 +168,22 @@ def test_the_lines_for_a_card_number(tracing: Collector) -> None:
 
 
 def test_a_tool_that_is_named_nests_under_its_call(tracing: Collector) -> None:
-    script = Script([Turn(Call("look_up", {"city": "Paris"}), then=[Pause(0.5), Close(1000)])])
     source = snippet("docs/trace.md", "connection.tool")
+
+    def end_after_the_result() -> None:
+        server.wait_for(lambda frame: frame.type == "conversation.item.create", timeout=30)
+        server.stop()
+
     with (
-        RealtimeServer(script) as server,
+        RealtimeServer(Script([Turn(Call("look_up", {"city": "Paris"}))])) as server,
         sync_client(server).realtime.connect(model="gpt-realtime") as raw,
         wrap_realtime(raw) as connection,
     ):
+        ending = threading.Thread(target=end_after_the_result)
+        ending.start()
         connection.response.create()
         run(source, connection=connection)
+        ending.join()
     tool = the_tree(tracing)["look_up"]
     assert outputs(tool)["content"] == "18 degrees in Paris"
     assert tool.shape() == ("look_up", ["look_up"])  # the call's run, and the application's own below it
