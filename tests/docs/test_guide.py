@@ -8,30 +8,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 
 from langsmith_realtime import testing
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, load_script
 from langsmith_realtime.testing.pytest_plugin import realtime_server as the_fixture
-from tests import ROOT
+from tests.support.snippets import run, snippet, snippets, text_of
 
 pytestmark = pytest.mark.unmeasured
 
-GUIDE = (ROOT / "docs" / "testing.md").read_text("utf-8")
-OLD_CLIENT = int(openai.__version__.partition(".")[0]) < 2
-
-
-def snippets(language: str) -> list[str]:
-    found = re.findall(rf"```{language}\n(.*?)```", GUIDE, flags=re.DOTALL)
-    if OLD_CLIENT:  # as the guide says
-        both = "base_url=server.base_url, websocket_base_url=server.websocket_base_url"
-        found = [snippet.replace("base_url=server.base_url", both) for snippet in found]
-    return found
-
-
-AGENT, TEST, CONFTEST, TEST_WITH_FIXTURE, BARGE_IN, RECONNECT = snippets("python")
-(FILE,) = snippets("json")
+GUIDE = text_of("docs/testing.md")
+AGENT = snippet("docs/testing.md", "async def ask")
+TEST = snippet("docs/testing.md", "def test_the_weather_is_looked_up")
+CONFTEST = snippet("docs/testing.md", "pytest_plugins")
+TEST_WITH_FIXTURE = snippet("docs/testing.md", "realtime_server(")
+(FILE,) = snippets("docs/testing.md", "json")
 
 
 def test_the_tests_in_the_guide_pass(tmp_path: Path) -> None:
@@ -57,16 +48,14 @@ def test_the_fixture_stops_its_servers_with_the_test() -> None:
 
 
 def test_the_interruption_interrupts() -> None:
-    names: dict[str, Any] = {}
-    exec(BARGE_IN, names)
+    names = run(snippet("docs/testing.md", "speech_like"))
     types = [frame.type for frame in names["server"].sent]
     assert types.index("input_audio_buffer.speech_started") < types.index("response.output_item.added")
     assert types.count("input_audio_buffer.speech_started") == 2
 
 
 def test_the_client_comes_back() -> None:
-    names: dict[str, Any] = {}
-    exec(RECONNECT, names)
+    names = run(snippet("docs/testing.md", "ConnectionClosed"))
     assert names["heard"] == "Back again."
     created = [frame.connection for frame in names["server"].sent if frame.type == "session.created"]
     assert created == [0, 1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -22,17 +21,14 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import sender
 from tests import ROOT
 from tests.support.conversations import stored_trees
+from tests.support.snippets import snippet
 
 pytestmark = pytest.mark.unmeasured
 
-RECIPES: list[str] = re.findall(
-    r"```python\n(.*?)```", (ROOT / "docs" / "deploying.md").read_text("utf-8"), flags=re.DOTALL
-)
-
-
-def recipe(word: str) -> str:
-    (found,) = [snippet for snippet in RECIPES if word in snippet]
-    return found
+HANDLER = snippet("docs/deploying.md", "def handler")
+LIFESPAN = snippet("docs/deploying.md", "def lifespan")
+CELERY = snippet("docs/deploying.md", "celery")
+SIGTERM = snippet("docs/deploying.md", "signal.SIGTERM")
 
 
 def talk() -> None:
@@ -54,14 +50,9 @@ def patient(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> Collector:
     return tracing
 
 
-def test_there_is_a_test_for_every_recipe() -> None:
-    words = ["def handler", "def lifespan", "celery", "signal.SIGTERM"]
-    assert sorted(map(recipe, words)) == sorted(RECIPES)
-
-
 def test_a_function_that_freezes_has_delivered_when_it_returns(patient: Collector) -> None:
     names: dict[str, Any] = {"answer": lambda _: talk()}
-    exec(recipe("def handler"), names)
+    exec(HANDLER, names)
     names["handler"]({}, None)
     assert_delivered(patient)
 
@@ -72,7 +63,7 @@ def test_a_server_has_delivered_when_its_lifespan_ends(patient: Collector) -> No
         "asyncio": asyncio,
         "langsmith_realtime": langsmith_realtime,
     }
-    exec(recipe("def lifespan"), names)
+    exec(LIFESPAN, names)
 
     async def serve() -> None:
         async with names["lifespan"](None):
@@ -90,7 +81,7 @@ def test_a_celery_worker_has_delivered_when_its_process_shuts_down(
     signals = types.SimpleNamespace(worker_process_shutdown=types.SimpleNamespace(connect=receivers.append))
     for name, module in (("celery", types.ModuleType("celery")), ("celery.signals", signals)):
         monkeypatch.setitem(sys.modules, name, module)
-    exec(recipe("celery"), {"langsmith_realtime": langsmith_realtime})
+    exec(CELERY, {"langsmith_realtime": langsmith_realtime})
     talk()
     (deliver,) = receivers
     deliver(sender=None, signal=signals.worker_process_shutdown, pid=os.getpid(), exitcode=0)
@@ -115,7 +106,11 @@ def talk(number=0):
 @contextmanager
 def process(code: str) -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-W", "error", "-c", PRELUDE + code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as running:
         try:
             yield running
@@ -125,7 +120,7 @@ def process(code: str) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_signal_that_is_made_an_exit_delivers(tracing: Collector) -> None:
     # A signal that arrives just before a sleep does not end it: many short ones.
-    code = recipe("signal.SIGTERM") + "talk()\nprint('talked', flush=True)\nwhile True: time.sleep(0.05)"
+    code = SIGTERM + "talk()\nprint('talked', flush=True)\nwhile True: time.sleep(0.05)"
     with process(code) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "talked\n"
@@ -158,7 +153,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-{recipe("def lifespan")}
+{LIFESPAN}
 def call(_):
     talk()
     return PlainTextResponse("talked")
