@@ -10,8 +10,7 @@ import os
 import subprocess
 import sys
 from types import TracebackType
-
-from typing_extensions import Self
+from typing import Self
 
 _WORK = "import os\nos.nice(19)\nwhile True: pass"
 

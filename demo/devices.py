@@ -9,8 +9,7 @@ from demo.playback import Cut, Part, PlayQueue
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
 BLOCK_FRAMES = 480  # 20 ms
 

@@ -19,9 +19,9 @@ from demo.transcript import WHO, Entry, Transcript
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from rich.console import RenderableType
-    from typing_extensions import Self
 
 QUIETEST_DB = -60.0
 FALL_PER_PICTURE = 0.15  # how fast a level bar falls back, as a part of its length

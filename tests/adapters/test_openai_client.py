@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -385,12 +385,12 @@ def test_an_event_without_an_id_that_is_parsed_twice_counts_once(tracing: Collec
 def test_an_event_is_not_later_than_the_moment_it_was_seen(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "session": {}})
-        seen = datetime.now(timezone.utc)
+        seen = datetime.now(UTC)
     assert the_tree(tracing)["session.created"].run.start_time <= seen
 
 
 def test_the_callers_run_is_not_older_than_its_event_though_the_clocks_differ(tracing: Collector) -> None:
-    ahead = datetime.now(timezone.utc) + timedelta(minutes=1)
+    ahead = datetime.now(UTC) + timedelta(minutes=1)
     outer = RunTree(name="another machine", start_time=ahead, id=uuid7_from_datetime(ahead))
 
     @traceable

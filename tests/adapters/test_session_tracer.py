@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import gc
 import json
 import os
@@ -531,9 +530,7 @@ def test_events_told_by_many_threads_all_arrive(tracing: Collector) -> None:
     assert len(starts) == len(set(starts)) == root.metadata["event_count"] == 2400
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 has no exception groups")
 def test_a_group_of_cancellations_is_an_ordinary_end(tracing: Collector) -> None:
-    group = getattr(builtins, "BaseExceptionGroup")  # noqa: B009 - not there in Python 3.10
-    SessionTracer().close(group("tasks", [asyncio.CancelledError()]))
-    SessionTracer().close(group("tasks", [asyncio.CancelledError(), ValueError("no")]))
+    SessionTracer().close(BaseExceptionGroup("tasks", [asyncio.CancelledError()]))
+    SessionTracer().close(BaseExceptionGroup("tasks", [asyncio.CancelledError(), ValueError("no")]))
     assert sorted(str(root.run.error)[:18] for root in trees(tracing)) == ["BaseExceptionGroup", "None"]

@@ -330,7 +330,7 @@ def without_the_bad_one(stage: Stage, traced: Conversed) -> None:
 
 def in_its_own_time(stage: Stage, traced: Conversed) -> None:
     whole(stage, traced)
-    now, root = datetime.datetime.now(datetime.timezone.utc), stage.trace()
+    now, root = datetime.datetime.now(datetime.UTC), stage.trace()
     for node in (root, *root.children):
         assert abs(node.run.start_time - now) < datetime.timedelta(minutes=5)
 

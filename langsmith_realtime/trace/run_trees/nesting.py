@@ -11,7 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -83,7 +83,7 @@ class ParentRun(RunTree):
         Its id may have been made some time ago. LangSmith refuses a child that is older than its parent, and the
         wall clock may be set back.
         """
-        start = microseconds_of(datetime.now(timezone.utc))
+        start = microseconds_of(datetime.now(UTC))
         if isinstance(run_id, UUID) and run_id.version == 7:
             begin = (run_id.int >> 80) * 1000
             start = min(max(start, begin), begin + 999)
