@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from langsmith.run_trees import RunTree
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.operations import FREE_METADATA, LEFT_OUT, Operation
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import ANYTHING, logger, unquoted
 
 #: What a client masks with.
@@ -248,4 +248,4 @@ def _connect_anew() -> None:
             adapter.__setstate__(adapter.__getstate__())
 
 
-os.register_at_fork(after_in_child=_connect_anew)
+at_fork(after_in_child=_connect_anew)

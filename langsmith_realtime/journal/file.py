@@ -7,11 +7,12 @@ completes it. ``docs/journal.md`` describes the lines.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from weakref import WeakSet
 import orjson
 
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
+from langsmith_realtime.runtime.files import create_private, open_private, read_at, retry_while_open, try_lock
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import logger
 
 LINES, SOUND = "journal.jsonl", "audio.raw"
@@ -51,6 +54,8 @@ def state_directory() -> Path:
             return Path(given).expanduser().absolute()
         if sys.platform == "darwin":
             base = Path.home() / "Library" / "Application Support"
+        elif sys.platform == "win32":
+            base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
         else:
             named = os.environ.get("XDG_STATE_HOME", "")
             # The specification says to ignore one that is relative.
@@ -97,20 +102,15 @@ class Journal:
 
     @classmethod
     def _begin(cls, folder: Path, header: dict[str, Any], *, keep: bool) -> Journal:
-        new = folder / f"{LINES}.new"
-        lines = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        # Until it has a header, `take` leaves it alone.
+        lines = open_private(folder / LINES, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
         try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_new(lines)
+            create_private(folder / SOUND)
             _write(lines, _line(header))
-            os.close(os.open(folder / SOUND, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            # Whoever sees the journal finds it whole, and locked.
-            new.rename(folder / LINES)
         except BaseException:
             os.close(lines)
-            new.unlink(missing_ok=True)
-            (folder / SOUND).unlink(missing_ok=True)
-            with suppress(OSError):
-                folder.rmdir()
+            _remove(folder)
             raise
         return cls(folder, lines, keep=keep)
 
@@ -126,20 +126,17 @@ class Journal:
 
     @classmethod
     def _take(cls, folder: Path) -> Journal | None:
-        lines = os.open(folder / LINES, os.O_RDWR | os.O_APPEND)
+        lines = open_private(folder / LINES, os.O_RDWR | os.O_APPEND)
+        journal = None
         try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It may have been completed, and removed, while we opened it.
-            if os.fstat(lines).st_nlink == 0:
-                raise BlockingIOError  # noqa: TRY301 - the same as if it were locked
-            _cut_half_line(lines)
-            os.close(os.open(folder / SOUND, os.O_WRONLY | os.O_CREAT, 0o600))
-        except BaseException as error:
-            os.close(lines)
-            if isinstance(error, BlockingIOError):
-                return None
-            raise
-        return cls(folder, lines, keep=False)
+            if try_lock(lines) and not _is_new_or_removed(lines):
+                _cut_half_line(lines)
+                os.close(open_private(folder / SOUND, os.O_WRONLY | os.O_CREAT))
+                journal = cls(folder, lines, keep=False)
+        finally:
+            if journal is None:
+                os.close(lines)
+        return journal
 
     @property
     def is_open(self) -> bool:
@@ -232,7 +229,6 @@ class Journal:
         """Nobody wants the conversation: nothing of it stays."""
         with self._lock:
             self._remove()
-            self._close()
 
     def keep(self, *, keep: bool) -> None:
         """Whether it stays when all is delivered."""
@@ -257,12 +253,11 @@ class Journal:
             warn_once("the journal cannot be written, tracing goes on without it", error)
             # Half a journal would recover half a conversation beside the whole one.
             self._remove()
-            self._close()
 
     def _append(self, sound: bytes) -> None:
         file = self._sound_file
         if file is None:
-            file = os.open(self._sound, os.O_WRONLY | os.O_APPEND)
+            file = open_private(self._sound, os.O_WRONLY | os.O_APPEND)
             if len(_sounding) < OPEN_SOUNDS:
                 self._sound_file = file
                 _sounding.add(self)
@@ -277,38 +272,50 @@ class Journal:
             return
         if self._is_for_another:
             self._flush()
+            self._close()
         elif self._keep:
             self._flush()
-            with suppress(OSError):
-                (self.folder / LINES).rename(self.folder / KEPT)
+            self._change_and_close(lambda: (self.folder / LINES).rename(self.folder / KEPT))
         else:
             self._remove()
-        self._close()
 
     def _remove(self) -> None:
+        self._change_and_close(lambda: _remove(self.folder), empty=True)
+
+    def _change_and_close(self, change: Callable[[], object], *, empty: bool = False) -> None:
+        """Rename or remove the journal while it is locked, so that no other process takes it in between."""
+        self._close_sound()
         with suppress(OSError):
-            for name in (LINES, SOUND):
-                (self.folder / name).unlink(missing_ok=True)
-            self.folder.rmdir()  # unless a recording is kept in it
+            try:
+                change()
+            except PermissionError:  # Windows does neither to an open file
+                if empty and self._file is not None:
+                    os.ftruncate(self._file, 0)  # `take` leaves an empty journal alone
+                self._close()
+                retry_while_open(change)
+        self._close()
 
     def _close(self) -> None:
-        files = self._file, self._sound_file
-        self._file = self._sound_file = None
+        self._close_sound()
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def _close_sound(self) -> None:
+        file, self._sound_file = self._sound_file, None
         _sounding.discard(self)
-        for file in files:
-            if file is not None:
-                os.close(file)
+        if file is not None:
+            os.close(file)
 
 
 def is_free(folder: Path) -> bool:
     """Whether nobody alive has the folder's journal, or there is none in it."""
     try:
-        lines = os.open(folder / LINES, os.O_RDONLY)
+        lines = open_private(folder / LINES, os.O_RDWR)
     except OSError:
         return True
     try:
-        fcntl.flock(lines, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return True
+        return try_lock(lines)
     except OSError:
         return False
     finally:
@@ -337,6 +344,28 @@ def _write(file: int, data: bytes) -> None:
         data = data[os.write(file, data) :]
 
 
+def _lock_new(lines: int) -> None:
+    """Lock a journal that was just made; other processes that look at it let go of it at once."""
+    for _ in range(100):
+        if try_lock(lines):
+            return
+        time.sleep(0.001)
+    raise BlockingIOError("another process has locked the journal")
+
+
+def _is_new_or_removed(lines: int) -> bool:
+    """Whether the process that made the journal has not locked it yet, or the one that completed it removed it."""
+    status = os.fstat(lines)
+    return status.st_size == 0 or status.st_nlink == 0
+
+
+def _remove(folder: Path) -> None:
+    for name in (LINES, SOUND):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # a recording is kept in it
+        folder.rmdir()
+
+
 def _cut_half_line(lines: int) -> None:
     """What is written next must not continue a line that was cut off."""
     size = os.fstat(lines).st_size
@@ -344,7 +373,7 @@ def _cut_half_line(lines: int) -> None:
     while position and b"\n" not in tail:
         step = min(position, 1 << 16)
         position -= step
-        tail = os.pread(lines, step, position)
+        tail = read_at(lines, step, position)
     os.ftruncate(lines, position + tail.rfind(b"\n") + 1)
 
 
@@ -354,4 +383,4 @@ def _forget() -> None:
     _opening.release()
 
 
-os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_forget)
+at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_forget)

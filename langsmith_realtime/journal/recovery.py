@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +26,7 @@ from langsmith_realtime.journal.lines import family_anew, family_of, is_meant_fo
 from langsmith_realtime.journal.replay import JournalReader, ReplayEnd, replay
 from langsmith_realtime.journal.retention import folders, tidy
 from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.session import Assembled, assemble
 
@@ -227,4 +227,4 @@ def _forget() -> None:
     _begun.clear()
 
 
-os.register_at_fork(after_in_child=_forget)
+at_fork(after_in_child=_forget)

@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import UUID
 
 from langsmith_realtime.journal.file import NAMES, is_free
+from langsmith_realtime.runtime.files import bytes_on_disk
 from langsmith_realtime.runtime.guard import logger
 
 #: Days and bytes, and the environment variables that say otherwise.
@@ -70,7 +71,7 @@ def _measured(directory: Path) -> Iterator[_Folder]:
         with suppress(OSError):  # completed, and gone, in the meantime
             found = [each.stat() for each in path.iterdir()] or [path.stat()]
             # Recordings are sparse: what counts is what they take.
-            yield _Folder(path, max(each.st_mtime for each in found), sum(each.st_blocks * 512 for each in found))
+            yield _Folder(path, max(each.st_mtime for each in found), sum(map(bytes_on_disk, found)))
 
 
 def _is_ours(path: Path) -> bool:

@@ -6,7 +6,6 @@ say: who waits for these is nobody else.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import Protocol
@@ -15,6 +14,7 @@ from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
 
 #: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
 EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
@@ -118,7 +118,7 @@ def _at_exit() -> None:
     _process.finish()
 
 
-os.register_at_fork(after_in_child=_begin_again)
+at_fork(after_in_child=_begin_again)
 # An ordinary atexit handler runs after LangSmith's own threads have ended, and what is handed over then is
 # never sent. This one runs before; concurrent.futures ends its threads in the same way.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # noqa: SLF001

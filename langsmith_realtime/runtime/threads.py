@@ -5,7 +5,6 @@ to be done before it.
 from __future__ import annotations
 
 import math
-import os
 import queue
 import sys
 import threading
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import logger
 
 #: Whether a thread has to be there in time.
@@ -76,7 +76,7 @@ def _begin_again() -> None:
     _spare = _Spare()
 
 
-os.register_at_fork(after_in_child=_begin_again)
+at_fork(after_in_child=_begin_again)
 
 
 #: How long work goes on without a pause, and how long that is, in seconds.
@@ -129,4 +129,4 @@ def is_progressing() -> bool:
 
 
 # The child does not have the threads that do it.
-os.register_at_fork(after_in_child=_under_way.clear)
+at_fork(after_in_child=_under_way.clear)

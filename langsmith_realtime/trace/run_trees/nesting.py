@@ -7,7 +7,6 @@ for every event and hardly any is looked at; the run itself is sent by the worke
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from langsmith_realtime.core.payloads.json_values import sayable
 from langsmith_realtime.core.protocol.events import ANNOUNCING, Call, FrameError, announced_calls, parse
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import THREAD_KEYS
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, time_of, uuid7
 from langsmith_realtime.trace.run_trees.run_limits import RunCount, Weight, weight_of
@@ -176,7 +176,7 @@ def _look_again() -> None:
     _looking = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_look_again)
+at_fork(after_in_child=_look_again)
 
 
 def _make(run: ParentRun) -> None:

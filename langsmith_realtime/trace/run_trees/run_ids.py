@@ -6,18 +6,18 @@ Pure but for randomness where no seed is given. Times are whole microseconds sin
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
+from langsmith_realtime.runtime.forks import at_fork
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Our own, because the application may seed the shared one; ids are told apart by it, and are no secrets.
 _random = random.Random()  # noqa: S311
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
+at_fork(after_in_child=_random.seed)
 
 
 def uuid7(microseconds: int, seed: str | None = None) -> UUID:
