@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from langsmith_realtime.core.conversation import metrics
+from langsmith_realtime.core.conversation import metric_names
 from langsmith_realtime.core.protocol.events import number
 
 #: From what the root's metadata would say, and ``trace_id`` and (where there is one) ``error``.
@@ -34,8 +34,8 @@ class Keep:
 
     def __init__(self, *, share: float = 0.0, **above: float) -> None:
         for name, value in {"share": share, **above}.items():
-            if name != "share" and name not in metrics.NAMES:
-                raise ValueError(f"keep has no number {name!r}; there are {', '.join(metrics.NAMES)}")
+            if name != "share" and name not in metric_names.NAMES:
+                raise ValueError(f"keep has no number {name!r}; there are {', '.join(metric_names.NAMES)}")
             if not isinstance(value, (int, float)):
                 raise TypeError(f"{name} is a number, not {type(value).__name__}")
         if not 0 <= share <= 1:

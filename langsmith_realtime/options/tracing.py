@@ -13,7 +13,7 @@ from langsmith import Client, utils
 from langsmith.run_trees import RunTree
 from typing_extensions import TypedDict, Unpack
 
-from langsmith_realtime.core.conversation import metrics
+from langsmith_realtime.core.conversation import metric_names
 from langsmith_realtime.core.payloads.json_values import Redact
 from langsmith_realtime.core.protocol.audio_formats import NAMES, Format, named
 from langsmith_realtime.core.protocol.prices import PRICES, Price
@@ -83,7 +83,7 @@ class Options:
         agent_format: how the agent's audio is encoded, likewise.
         prices: what models cost, by name; added to the default table, and in place of its rows of the same name.
         feedback: which of the conversation's numbers also become feedback scores of its root run. True for
-            those of :data:`~langsmith_realtime.core.conversation.metrics.SCORES`, else names out of its ``NAMES``.
+            those of :data:`~langsmith_realtime.core.conversation.metric_names.SCORES`, else names out of its ``NAMES``.
         journal: whether what is needed to complete the trace is kept on disk until LangSmith has it all, so
             that it survives the process and an endpoint that is down; ``"keep"`` to have it stay afterwards.
         redact: ``redact(payload) -> dict`` sees every payload before it is written or sent: an event's, inputs
@@ -251,10 +251,10 @@ def _check_with_langsmith(name: str, **fields: Any) -> None:
 
 def _feedback(values: Mapping[str, Any]) -> frozenset[str]:
     given = values.get("feedback") or ()
-    wanted = metrics.SCORES if given is True else given
+    wanted = metric_names.SCORES if given is True else given
     for name in wanted:
-        if name not in metrics.NAMES:
-            raise ValueError(f"feedback has no number {name!r}; there are {', '.join(metrics.NAMES)}")
+        if name not in metric_names.NAMES:
+            raise ValueError(f"feedback has no number {name!r}; there are {', '.join(metric_names.NAMES)}")
     if wanted and values.get("replicas"):
         raise ValueError("feedback is for one run, and replicas make several of it; leave one of them out")
     return frozenset(wanted)
