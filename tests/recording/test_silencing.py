@@ -319,7 +319,7 @@ def test_what_cannot_be_silenced_is_refused(given: dict[str, Any], error: type[E
 def test_a_wrong_call_is_logged_and_never_raised(tracing: Collector, caplog: pytest.LogCaptureFixture) -> None:
     with SessionTracer() as tracer:
         tracer.silence()
-        assert "silence takes seconds, or item_id, or since and until" in caplog.text
+        assert "silence() needs seconds, or item_id, or since and/or until" in caplog.text
         tracer.silence(item_id="nobody's")
     tracer.silence(seconds=1)
     assert "nothing more of its recording is silenced" in caplog.text
