@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from langsmith_realtime.collector import Collector
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
     from tests.support.audio.ground_truth import Truth
 
 BLOCK_S = 0.02  # what the client hands its speaker at a time
