@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -75,9 +76,10 @@ async def _talk(path: Path, passing: ConversationTime) -> None:
 
 def _cpu() -> dict[str, float]:
     """Seconds that our threads took so far; of those that are there."""
-    spent = {}
+    spent: dict[str, float] = {}
     for thread in threading.enumerate():
-        if thread.name in THREADS and thread.ident is not None:
+        # Elsewhere no thread has a clock that others can read.
+        if sys.platform == "linux" and thread.name in THREADS and thread.ident is not None:
             spent[THREADS[thread.name]] = time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
     return spent
 

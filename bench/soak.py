@@ -102,8 +102,11 @@ class Footprint:
 def memory_mb() -> float:
     """What of the process is in memory now; 0 where that is not known."""
     statm = Path("/proc/self/statm")
-    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    pages = int(statm.read_text("utf-8").split()[1]) if statm.exists() else 0
+    if sys.platform == "win32":
+        return 0.0
+    else:  # noqa: RET505 - types of both platforms are checked
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class _Malloc(ctypes.Structure):

@@ -6,11 +6,9 @@ import asyncio
 import gc
 import json
 import os
-import signal
 import sys
 import threading
 import time
-import warnings
 import weakref
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from tests.support.conversations import the_tree, trees
+from tests.support.processes import exit_code, fork, unix_only
 
 CREATED = {
     "type": "session.created",
@@ -266,6 +265,7 @@ def loud(channel: Any, rate: int) -> list[tuple[float, float]]:
     return [(piece[0] / rate, (piece[-1] + 1) / rate) for piece in pieces if len(piece)]
 
 
+@unix_only
 def test_the_recording_is_kept_where_it_is_wanted(tracing: Collector, tmp_path: Path) -> None:
     folder = tmp_path / "recordings"
     with SessionTracer(recording=Recording(directory=folder, keep=True)) as tracer:
@@ -390,14 +390,12 @@ def test_a_hundred_conversations_at_once(tracing: Collector) -> None:
 def test_a_forked_child_leaves_its_parents_conversation_alone(tracing: Collector) -> None:
     tracer = SessionTracer()
     tracer.server_event(CREATED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
-        child = os.fork()
+    child = fork()
     if child == 0:
         tracer.server_event({"type": "session.updated", "event_id": "event_1"})
         tracer.close()
         os._exit(0)
-    os.waitpid(child, 0)
+    assert exit_code(child) == 0
     tracer.close()
     assert the_tree(tracing).names() == ["session.created"]
 
@@ -423,22 +421,19 @@ def test_a_child_does_not_wait_for_a_thread_that_it_does_not_have(tracing: Colle
         assert tracer.live is not None
         with tracer.live._stamping:
             locked.set()
-            goes_on.wait(20)
+            goes_on.wait(60)
 
     other = threading.Thread(target=amid_an_event)
     other.start()
     locked.wait(10)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        child = os.fork()
+    child = fork()
     if child == 0:
-        signal.alarm(10)
         tracer.close()
         os._exit(0)
-    _, status = os.waitpid(child, 0)
+    code = exit_code(child)
     goes_on.set()
     other.join()
-    assert os.waitstatus_to_exitcode(status) == 0
+    assert code == 0
     tracer.close()
     the_tree(tracing)
 

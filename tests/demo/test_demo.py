@@ -35,6 +35,7 @@ from tests.support.audio.sound_comparison import (
     shifted,
     window_correlations,
 )
+from tests.support.processes import unix_only
 
 pytestmark = pytest.mark.newest  # the demo in real time, once is enough
 
@@ -132,6 +133,7 @@ def test_holds_the_whole_conversation_without_a_key_or_a_sound_card(spoken: Run)
     assert f"{spoken.folder}/conversation.wav" in spoken.out
 
 
+@unix_only
 def test_leaves_what_only_its_owner_can_read(spoken: Run) -> None:
     assert {path.name for path in spoken.folder.iterdir()} == {"conversation.wav", "trace.txt", "traces"}
     for path in [spoken.folder, *spoken.folder.rglob("*")]:

@@ -34,6 +34,7 @@ from langsmith_realtime.testing import tone
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.session import Session
 from tests.support.conversations import the_tree
+from tests.support.processes import exit_code, fork, open_files, unix_only
 
 pytestmark = pytest.mark.newest
 
@@ -59,10 +60,6 @@ def test_lines_and_sound_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert story.sound({"offset": 4, "bytes": 4}) == b"\5\0\0\0"
 
 
-def open_files() -> int:
-    return len(list(Path("/dev/fd").iterdir()))
-
-
 def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langsmith_realtime.journal.file.OPEN_SOUNDS", 2)
     before = open_files()
@@ -79,6 +76,7 @@ def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: py
     assert open_files() == before
 
 
+@unix_only
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (journal.folder.parent, journal.folder)]
@@ -179,11 +177,11 @@ def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path, content: str) -> 
 def test_a_child_process_has_no_part_in_it(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     journal.write({"t": 1})
-    child = os.fork()
+    child = fork()
     if child == 0:
         journal.flush()  # what was gathered is the parent's to write
         os._exit(journal.is_open)
-    assert os.waitpid(child, 0)[1] == 0
+    assert exit_code(child) == 0
     assert Journal.take(journal.folder) is None  # the child took no lock along
     journal.flush()
     assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -32,6 +31,7 @@ from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests import ROOT
 from tests.support.conversations import Node, async_client, stored_trees, the_tree, trees
+from tests.support.processes import unix_only
 
 #: Of what was under way when a process was killed nobody knows whether it arrived: it is sent again.
 UNKNOWN = ("conflict",)
@@ -279,7 +279,7 @@ def kill(running: subprocess.Popen[str]) -> float:
     assert "talking\n" in iter(running.stdout.readline, "")
     time.sleep(0.15)
     killed = time.time()
-    running.send_signal(signal.SIGKILL)
+    running.kill()
     running.wait()
     return killed
 
@@ -370,6 +370,7 @@ def test_an_endpoint_that_is_down_costs_five_seconds_and_nothing_is_lost(collect
     assert len(root.children) == 20
 
 
+@unix_only
 def test_a_process_that_makes_sigterm_an_exit_loses_nothing_and_leaves_nothing(collector: Collector) -> None:
     code = """
 import signal
@@ -537,6 +538,7 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
 # Forks, disks, commands
 
 
+@unix_only
 def test_a_child_leaves_its_parents_journal_alone(collector: Collector) -> None:
     # A thread that imports while its process forks leaves the child a lock that nobody opens: Python's, not ours.
     code = """
@@ -562,6 +564,7 @@ time.sleep(60)
     assert roots["child"].run.error is None
 
 
+@unix_only
 def test_a_disk_that_takes_no_more_costs_the_journal_once_and_not_the_trace(collector: Collector) -> None:
     code = """
 import resource

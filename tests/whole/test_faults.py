@@ -13,7 +13,6 @@ import os
 import socket
 import threading
 import time
-import warnings
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -36,6 +35,7 @@ from langsmith_realtime.journal import file as journal
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, Say, Script, Turn, tone
 from langsmith_realtime.trace.run_trees import nesting, root_run
+from tests.support import processes
 from tests.support.behaviours import (
     ASK,
     DONE,
@@ -257,18 +257,16 @@ def fork(stage: Stage) -> Iterator[None]:
             tracer.server_event({"type": "session.created", "event_id": "event_0"})
 
     children: list[int] = []
-    stage.amid = lambda: children.append(forked(talk))
+    stage.amid = lambda: children.append(start_child(talk))
     stage.comes_up()
     yield
     (process,) = children
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert processes.exit_code(process) == 0
 
 
-def forked(work: Callable[[], None]) -> int:
+def start_child(work: Callable[[], None]) -> int:
     """A child that does it, has it delivered, and exits with 0 if all went well."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
-        process = os.fork()
+    process = processes.fork()
     if process == 0:
         done = False
         try:
@@ -462,9 +460,9 @@ def test_processes_that_were_forked_while_sending_do_not_share_a_connection(stag
 
     talk("before", 1)
     deliver(stage)  # its connection is kept
-    children = [forked(partial(talk, f"child {number}", 100)) for number in range(2)]
+    children = [start_child(partial(talk, f"child {number}", 100)) for number in range(2)]
     talk("parent", 100)
     deliver(stage)
-    assert [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in children] == [0, 0]
+    assert [processes.exit_code(child) for child in children] == [0, 0]
     traces = {tree.run.thread_id: len(tree.children) for tree in stored_trees(stage.collector)}
     assert traces == {"before": 1, "parent": 100, "child 0": 100, "child 1": 100}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from tests.support.processes import peak_memory
 
 if TYPE_CHECKING:
     pass
@@ -39,6 +39,6 @@ def report() -> None:
     """Prints how many MB the process takes more for one conversation of three hours than for a short one."""
     folder = Path(sys.argv[1])
     hold(1 / 30, folder)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     hold(3, folder)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((peak_memory() - before) / 1024)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import time
 from dataclasses import dataclass
 from itertools import chain
@@ -24,6 +23,7 @@ from langsmith_realtime.testing import RealtimeServer, Say, Script, Turn
 from tests.support.audio.pulseaudio import go_first, read_pcm
 from tests.support.audio.sound_comparison import RATE, Sound, rms
 from tests.support.conversations import async_client
+from tests.support.processes import priority, set_priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -369,7 +369,7 @@ def _heard(reply: Sound, there: Sound) -> int:
 @pytest.fixture
 def _first() -> Iterator[None]:
     """The program under test is this process."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
+    before = priority()
     go_first(0)
     yield
-    os.setpriority(os.PRIO_PROCESS, 0, before)
+    set_priority(0, before)
