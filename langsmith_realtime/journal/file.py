@@ -284,7 +284,6 @@ class Journal:
 
     def _change_and_close(self, change: Callable[[], object], *, empty: bool = False) -> None:
         """Rename or remove the journal while it is locked, so that no other process takes it in between."""
-        self._close_sound()
         with suppress(OSError):
             try:
                 change()
@@ -296,16 +295,12 @@ class Journal:
         self._close()
 
     def _close(self) -> None:
-        self._close_sound()
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
-
-    def _close_sound(self) -> None:
-        file, self._sound_file = self._sound_file, None
+        files = self._file, self._sound_file
+        self._file = self._sound_file = None
         _sounding.discard(self)
-        if file is not None:
-            os.close(file)
+        for file in files:
+            if file is not None:
+                os.close(file)
 
 
 def is_free(folder: Path) -> bool:

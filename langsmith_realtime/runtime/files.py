@@ -22,7 +22,8 @@ except ImportError:
     import msvcrt
 
     #: The byte whose lock stands for the file's. Windows lets no other open file read a locked byte, so it lies behind
-    #: the end of any journal; the C runtime takes no position beyond 2 GiB.
+    #: the end of any journal; the C runtime takes no position beyond 2 GiB. Libraries for locks take the first bytes,
+    #: so each conversation would need a second open file that is only locked.
     _LOCKED_BYTE = 2**31 - 2
 
     def _lock(file: int) -> None:

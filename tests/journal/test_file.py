@@ -29,6 +29,7 @@ from langsmith_realtime.journal.replay import JournalError, JournalReader
 from langsmith_realtime.journal.retention import BYTES_VARIABLE, DAYS_VARIABLE, folders, tidy
 from langsmith_realtime.journal.silenced_audio import SilencedAudio
 from langsmith_realtime.journal.writer import JournaledSession
+from langsmith_realtime.runtime.files import try_lock
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 from langsmith_realtime.trace.privacy import Privacy
@@ -145,6 +146,39 @@ def test_one_that_is_completed_while_it_is_taken_is_not(tmp_path: Path, monkeypa
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
         Journal.take(journal.folder)
+
+
+def test_a_journal_without_its_header_is_left_to_the_process_that_makes_it(tmp_path: Path) -> None:
+    folder = tmp_path / NAME
+    folder.mkdir()
+    (folder / LINES).touch()
+    assert Journal.take(folder) is None
+    assert (folder / LINES).exists()
+
+
+def test_a_new_journal_is_locked_although_another_process_looks_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def looked_at_twice(file: int) -> bool:
+        tries.append(file)
+        return len(tries) > 2 and try_lock(file)
+
+    monkeypatch.setattr("langsmith_realtime.journal.file.try_lock", looked_at_twice)
+    journal = begun(tmp_path)
+    monkeypatch.undo()
+    assert not is_free(journal.folder)
+    journal.discard()
+
+
+def test_a_new_journal_that_another_process_keeps_locked_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langsmith_realtime.journal.file.try_lock", lambda file: False)
+    with pytest.raises(BlockingIOError, match="another process"):
+        begun(tmp_path)
+    assert list((tmp_path / "state").iterdir()) == []
 
 
 @pytest.mark.parametrize("end", [b'{"t":2,"dir":"ser', b"\xff\xfe\n", b"[]\n", b"\0" * 100_000])
@@ -388,6 +422,11 @@ def test_where_journals_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert state_directory() == Path("/home/ann/.local/state/langsmith-realtime")
     monkeypatch.setattr("sys.platform", "darwin")
     assert state_directory() == Path("/home/ann/Library/Application Support/langsmith-realtime")
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
+    assert state_directory() == tmp_path / "Local" / "langsmith-realtime"
+    monkeypatch.delenv("LOCALAPPDATA")
+    assert state_directory() == Path("/home/ann/AppData/Local/langsmith-realtime")
 
 
 # What is silenced
