@@ -24,9 +24,10 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import retry_queue
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
-from langsmith_realtime.journal.file import KEPT, LINES, SOUND, state_directory
+from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
 from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.replay import JournalReader
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests import ROOT
@@ -92,12 +93,12 @@ def recovery_ended() -> None:
 def died_before(folder: Path, collector: Collector) -> None:
     """Make a kept journal one of a process that died, and of a conversation that was meant for that collector."""
     recovery_ended()  # or it would find it, too
-    told_lines = [line for line in (folder / KEPT).read_text().splitlines(keepends=True) if '{"ack"' not in line]
+    told_lines = [line for line in (folder / DELIVERED).read_text().splitlines(keepends=True) if '{"ack"' not in line]
     header = json.loads(told_lines[0])
     header["destination"]["endpoint"] = collector.url
     header["keep"] = False
     (folder / LINES).write_text(json.dumps(header) + "\n" + "".join(told_lines[1:]))
-    (folder / KEPT).unlink()
+    (folder / DELIVERED).unlink()
 
 
 def client_of(collector: Collector) -> Client:
@@ -135,7 +136,7 @@ def test_a_replayed_journal_gives_the_identical_trace(tracing: Collector) -> Non
     live = the_tree(tracing)
     own = {run.id for run in tracing.runs() if run.name == "lookup_weather"}
     (folder,) = folders()
-    assert sorted(path.name for path in folder.iterdir()) == [SOUND, KEPT]
+    assert sorted(path.name for path in folder.iterdir()) == [AUDIO, DELIVERED]
     with Collector() as other:
         died_before(folder, other)
         (found,) = recover(client_of(other))
@@ -526,7 +527,7 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
         tracer.server_event({"type": "response.done", "event_id": "event_2", "response": {"id": "resp_1"}})
     live = the_tree(collector)
     (folder,) = folders()
-    assert "Ann" not in (folder / KEPT).read_text()
+    assert "Ann" not in (folder / DELIVERED).read_text()
     with Collector() as other:
         died_before(folder, other)
         client = Client(api_url=other.url, api_key=KEY, hide_inputs=True, hide_outputs=True, info={})
@@ -625,7 +626,7 @@ def test_the_command_traces_a_kept_conversation_once_more(
     assert again.run.id != live.run.id
     assert again.names() == live.names()
     assert sound(tracing, again) == sound(tracing, live)
-    assert (folder / KEPT).exists()
+    assert (folder / DELIVERED).exists()
     assert main(["replay", str(tmp_path)]) == 1
     assert "cannot be replayed" in capsys.readouterr().err
 

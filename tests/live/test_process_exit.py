@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal import file as journal
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import threads
 from tests import ROOT
 from tests.support.conversations import stored_trees
@@ -209,5 +209,5 @@ def test_a_store_that_hangs_does_not_hold_the_process(collector: Collector, tmp_
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 60\n{STORE}")
     assert done.returncode == 0, done.stderr
     assert took < 3
-    (folder,) = journal.state_directory().iterdir()
+    (folder,) = state_directory().iterdir()
     assert {path.suffix for path in folder.iterdir()} == {".jsonl", ".raw", ".wav"}

@@ -31,7 +31,8 @@ from langsmith_realtime.collector import Collector, Request
 from langsmith_realtime.delivery import langsmith_client as delivery_client
 from langsmith_realtime.delivery import retry_queue, sender
 from langsmith_realtime.delivery.operations import Operation
-from langsmith_realtime.journal import file as journal
+from langsmith_realtime.journal import folder
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, Say, Script, Turn, tone
 from langsmith_realtime.trace.run_trees import nesting, root_run
@@ -217,7 +218,7 @@ def full_disk(stage: Stage) -> Iterator[None]:
         refused.append(data)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    stage.amid = lambda: stage.patch.setattr(journal, "_write", write)
+    stage.amid = lambda: stage.patch.setattr(folder, "_write", write)
     stage.comes_up()
     yield
     deliver(stage)
@@ -358,7 +359,7 @@ def nothing_unmasked(stage: Stage, traced: Conversed) -> None:
 
 
 def kept_files() -> list[Path]:
-    return [path for path in journal.state_directory().rglob("*") if path.is_file()]
+    return [path for path in state_directory().rglob("*") if path.is_file()]
 
 
 @dataclass(frozen=True)

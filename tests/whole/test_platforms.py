@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal.file import KEPT, LINES, SOUND, state_directory
+from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
 from langsmith_realtime.journal.recovery import DIED
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.testing import tone
 from tests import ROOT
 from tests.support.audio.sounds import read_wav
@@ -90,7 +91,7 @@ def journaled_folder(running: subprocess.Popen[str]) -> Path:
     until = time.monotonic() + 30
     while time.monotonic() < until and running.poll() is None:
         for folder in state_directory().iterdir() if state_directory().exists() else ():
-            sound = folder / SOUND
+            sound = folder / AUDIO
             if sound.exists() and sound.stat().st_size == len(tone(1000, 0.5)):
                 return folder
         time.sleep(0.02)
@@ -135,7 +136,7 @@ def test_a_killed_process_frees_its_journal_and_another_completes_the_conversati
 def test_a_kept_journal_is_renamed_after_delivery(collector: Collector) -> None:
     output(conversation(ENDS, journal="keep"), collector)
     (folder,) = state_directory().iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == [SOUND, KEPT]
+    assert sorted(path.name for path in folder.iterdir()) == [AUDIO, DELIVERED]
     assert not (folder / LINES).exists()
 
 
