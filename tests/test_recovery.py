@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from langsmith_realtime import Price, Recording, SessionTracer, flush, journal, 
 from langsmith_realtime.cli import main
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import KEPT, LINES, SOUND, Story, state_directory
+from langsmith_realtime.process import EXIT_LIMIT
 from langsmith_realtime.recovery import DIED, Fate, recover
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests.talking import Node, async_client, stored_trees, the_tree, trees
@@ -279,6 +281,15 @@ def kill(running: subprocess.Popen[str]) -> float:
     return killed
 
 
+def late(times: list[float]) -> float:
+    """How many seconds late the machine may have woken a process that should have done something at these times.
+
+    The process acts every few milliseconds, so its longest pause of late says how busy the machine is. The thread that
+    writes the journal may have paused as long twice: before it began to write, and while it wrote.
+    """
+    return 0.05 + 2 * max(later - earlier for earlier, later in pairwise(times[-40:]))
+
+
 def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         killed = kill(running)
@@ -293,7 +304,7 @@ def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collecto
     assert [node.run.inputs["event"]["event_id"] for node in root.children] == [
         f"event_{number}" for number in range(len(sent))
     ]
-    assert killed - sent[-1] < 0.1 + 0.05  # what time the machine takes to send and kill
+    assert killed - sent[-1] < 0.1 + late(sent)
     assert len(root.children) >= len(before) - 1
     assert root.run.metadata["event_count"] == len(sent)
     frames = (len(sound(collector, root)) - 44) // 4
@@ -319,8 +330,8 @@ def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tr
     items = [child.run.inputs["event"]["item"] for child in root.children if child.run.name.endswith("item.added")]
     assert [int(item["content"][0]["text"]) for item in items] == list(range(len(items)))
     lost = [float(at) for number, at in arrived if int(number) >= len(items)]
-    assert killed - min(lost, default=killed) < 0.1 + 0.05  # what time the machine takes to kill
     assert arrived
+    assert killed - min(lost, default=killed) < 0.1 + late([float(at) for _, at in arrived])
     assert len(sound(tracing, root)) > 44
     assert folders() == []
 
@@ -348,9 +359,10 @@ def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector:
     assert folders() == []
 
 
-def test_an_endpoint_that_is_down_costs_five_seconds_and_nothing_is_lost(collector: Collector) -> None:
-    said, took = ends("[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
-    assert took < 10  # 5 s of patience, and a slow machine
+def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost(collector: Collector) -> None:
+    code = "from langsmith_realtime import process; process.EXIT_PATIENCE = 0.5\n"
+    said, took = ends(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
+    assert took < EXIT_LIMIT / 3  # far more than a busy machine adds to the patience
     assert KEY not in said
     (folder,) = folders()
     header = json.loads((folder / LINES).read_text().splitlines()[0])
@@ -693,8 +705,7 @@ def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_proce
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):
                     tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
-        while not flush(10):
-            pass
+        assert any(flush(10) for _ in range(20))
     assert len(folders()) == 3
     assert {found.fate for found in recover(client)} == {Fate.COMPLETED}
     assert flush(10)
