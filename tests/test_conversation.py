@@ -633,7 +633,7 @@ def played(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) ->
     return driven
 
 
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 @settings(max_examples=80, deadline=None)
 @given(FRAMES)
 def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> None:
@@ -649,7 +649,7 @@ def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> Non
     assert driven.conversation.setup.inputs() is not None
 
 
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 @settings(max_examples=30, deadline=None)
 @given(FRAMES)
 def test_the_same_frames_at_the_same_times_are_the_same_runs(frames: list[Any]) -> None:
@@ -704,7 +704,7 @@ def test_responses_at_once_are_two_right_runs_however_their_events_interleave(tu
     assert driven.transcript() == ["user: Hi", "assistant: I am inside."]
 
 
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 def test_an_hour_with_thousands_of_turns_costs_no_more_per_turn_than_a_minute() -> None:
     def talk(conversation: Conversation, begin: int, end: int) -> float:
         driven = Driven()

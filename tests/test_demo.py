@@ -112,6 +112,10 @@ def agreement(said: Sound, side: Sound) -> float:
 # With the bundled user
 
 
+#: The tests that share a conversation stay together, or it would be held several times.
+in_one_process = pytest.mark.xdist_group("spoken")
+
+
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The whole bundled conversation, held once for the tests below; the agent runs dry where the machine does."""
@@ -125,6 +129,7 @@ def _ran_dry(run: Run) -> float:
     return max((1 - agreement(samples(name), right)) / UNLIKE for name in AGENT_LINES)
 
 
+@in_one_process
 def test_holds_the_whole_conversation_without_a_key_or_a_sound_card(spoken: Run) -> None:
     assert (spoken.exit_code, spoken.err) == (0, "")
     for said in ("You: Sorry, wait, I meant London.", "Agent: You're welcome. Goodbye!", "interrupted after"):
@@ -132,12 +137,14 @@ def test_holds_the_whole_conversation_without_a_key_or_a_sound_card(spoken: Run)
     assert f"{spoken.folder}/conversation.wav" in spoken.out
 
 
+@in_one_process
 def test_leaves_what_only_its_owner_can_read(spoken: Run) -> None:
     assert {path.name for path in spoken.folder.iterdir()} == {"conversation.wav", "trace.txt", "traces"}
     for path in [spoken.folder, *spoken.folder.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+@in_one_process
 def test_leaves_one_trace_with_the_tools_under_their_response_and_the_recording_on_the_root(spoken: Run) -> None:
     with Collector(spoken.folder / "traces") as collector:
         runs = collector.runs()
@@ -155,12 +162,14 @@ def test_leaves_one_trace_with_the_tools_under_their_response_and_the_recording_
     assert tree in spoken.out + "\n"
 
 
+@in_one_process
 def test_records_the_user_on_the_left_exactly_as_spoken(spoken: Run) -> None:
     left = spoken.channel(0)
     for name in USER_LINES:
         assert 1 - agreement(samples(name), left) < UNLIKE
 
 
+@in_one_process
 def test_records_the_agent_on_the_right_as_heard_cut_by_the_barge_in(spoken: Run) -> None:
     right = spoken.channel(1)
     for name in AGENT_LINES:

@@ -22,7 +22,7 @@ from langsmith_realtime import SessionTracer, sender
 from langsmith_realtime.collector import Collector
 from tests.talking import stored_trees
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 ROOT = Path(__file__).parents[1]
 RECIPES: list[str] = re.findall(

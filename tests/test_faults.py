@@ -45,7 +45,7 @@ from tests.test_matrix import (
     result,
 )
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 TALK = Behaviour(
     "talk",

@@ -327,7 +327,7 @@ def test_masking_that_takes_its_time_holds_up_neither_callers_nor_others(collect
 
     def masks(data: Any) -> Any:
         threads.add(threading.current_thread())
-        time.sleep(0.05)
+        time.sleep(0.02)
         return data
 
     if setting == "anonymizer":
@@ -342,7 +342,9 @@ def test_masking_that_takes_its_time_holds_up_neither_callers_nor_others(collect
     stuck.close()
     well.server_event(item(0))
     well.close()
-    collector.wait_for(lambda runs: any(run.metadata.get("thread_id") == "well" and run.end_time for run in runs), timeout=30)
+    collector.wait_for(
+        lambda runs: any(run.metadata.get("thread_id") == "well" and run.end_time for run in runs), timeout=30
+    )
     assert not any(run.metadata.get("thread_id") == "stuck" and run.end_time for run in collector.roots())
     assert flush(20)
     assert len(collector.roots()) == 2

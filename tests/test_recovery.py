@@ -19,8 +19,20 @@ from typing import Any
 
 import pytest
 from langsmith import Client, traceable
+from urllib3.util.retry import Retry
 
-from langsmith_realtime import Price, Recording, SessionTracer, flush, journal, lane, recovery, threads, wrap_realtime
+from langsmith_realtime import (
+    Price,
+    Recording,
+    SessionTracer,
+    flush,
+    journal,
+    lane,
+    recovery,
+    sender,
+    threads,
+    wrap_realtime,
+)
 from langsmith_realtime.cli import main
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import KEPT, LINES, SOUND, Story, state_directory
@@ -97,8 +109,8 @@ def died_before(folder: Path, collector: Collector) -> None:
     (folder / KEPT).unlink()
 
 
-def client_of(collector: Collector) -> Client:
-    return Client(api_url=collector.url, api_key=KEY, info={})
+def client_of(collector: Collector, **options: Any) -> Client:
+    return Client(api_url=collector.url, api_key=KEY, info={}, **options)
 
 
 async def talk(server: RealtimeServer) -> None:
@@ -353,7 +365,17 @@ def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
 def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         kill(running)
-    ends("tracer.close()\nfrom langsmith_realtime import flush; flush(10); time.sleep(1)", collector.url)
+    code = """
+from langsmith_realtime import flush
+from langsmith_realtime.journal import state_directory
+tracer.close()
+flush(10)
+for _ in range(1000):
+    if not any(state_directory().iterdir()):
+        break
+    time.sleep(0.02)
+"""
+    ends(code, collector.url)
     roots = stored_trees(collector, broken=UNKNOWN)
     assert [root.run.error for root in roots] == [DIED, None]
     assert folders() == []
@@ -396,10 +418,14 @@ os.kill(os.getpid(), signal.SIGTERM)
 # Servers in trouble
 
 
-def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(tracing: Collector) -> None:
+def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(sender, "LINGER", 0.05)
     for status in (429, 500, 503, 0):
         tracing.respond_with(status)
-    with SessionTracer(client=client_of(tracing)) as tracer:
+    with SessionTracer(client=client_of(tracing, retry_config=Retry(0))) as tracer:
         for number in range(5):
             tracer.server_event({"type": "session.updated", "event_id": f"event_{number}"})
     tracing.wait_for(lambda runs: len(runs) == 6 and runs[0].end_time is not None, timeout=20)
@@ -694,7 +720,7 @@ def test_a_journal_that_is_damaged_inside_stands_in_nobodys_way(collector: Colle
 def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_process(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = client_of(collector)
+    client = client_of(collector, retry_config=Retry(0))
     recovery.begin_in_background(client)
     recovery_ended()  # nobody looks for a while
     collector.respond_with(503, times=6)

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 import soundfile
 from langsmith import Client
+from urllib3.util.retry import Retry
 
-from langsmith_realtime import Recording, SessionTracer, flush, sender, threads
+from langsmith_realtime import Recording, SessionTracer, flush, lane, sender, threads
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.guard import Guard
 from langsmith_realtime.journal import state_directory
@@ -106,8 +107,8 @@ def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, m
 
 def test_of_several_endpoints_all_must_have_taken_it(collector: Collector) -> None:
     with Collector() as other:
-        client = Client(api_urls={collector.url: "one", other.url: "another"}, info={})
-        collector.respond_with(503, times=6)
+        client = Client(api_urls={collector.url: "one", other.url: "another"}, info={}, retry_config=Retry(0))
+        collector.respond_with(503, times=4)
         talk(SessionTracer(client=client, enabled=True, recording=False))
         for _ in range(6):
             if flush(20):
@@ -203,7 +204,8 @@ def test_a_recording_that_is_too_large_for_the_server_is_offered_in_smaller_form
 
 
 def test_flush_says_when_something_was_not_delivered(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
-    client = Client(api_url="http://127.0.0.1:9", api_key="lsv2_pt_0123456789abcdef", info={})
+    # LangSmith's client would try again for 18 s.
+    client = Client(api_url="http://127.0.0.1:9", api_key="lsv2_pt_0123456789abcdef", info={}, retry_config=Retry(0))
     tracer = SessionTracer(client=client, enabled=True)
     tracer.close()
     assert not flush(timeout=0.05)  # nobody answers, and the time is up
@@ -321,7 +323,11 @@ def test_what_nobody_took_is_tried_again_until_somebody_does(tracing: Collector)
     assert len(the_tree(tracing).children) == 3
 
 
-def test_a_destination_in_trouble_is_tried_again_without_being_asked(tracing: Collector) -> None:
+def test_a_destination_in_trouble_is_tried_again_without_being_asked(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(sender, "LINGER", 0.05)
     tracing.respond_with(403)
     talk(SessionTracer())
     runs = tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=30)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import bench.soak
 from bench.soak import Footprint, soak
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
@@ -19,7 +20,11 @@ from langsmith_realtime.process import process
 from langsmith_realtime.testing import tone
 from tests.talking import trees
 
-pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]  # openai's send_raw
+pytestmark = [
+    pytest.mark.newest,  # openai's send_raw
+    pytest.mark.nocover,
+    pytest.mark.xdist_group("soak"),  # groups come first: other tests leave threads and files for a while
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -41,20 +46,27 @@ def allocations() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("allocations")
-def test_after_many_conversations_nothing_is_left_of_them(tracing: Collector, tmp_path: Path) -> None:
-    before, after, talked = soak(tmp_path, conversations=12, turns=1)
+@pytest.mark.parametrize(
+    ("count", "real_time"), [(bench.soak.THREADS, False), pytest.param(12, True, marks=pytest.mark.soak)]
+)
+def test_after_many_conversations_nothing_is_left_of_them(
+    tracing: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, real_time: bool
+) -> None:
+    if not real_time:  # one in each thread, and none in the event loop, which keeps time by itself
+        monkeypatch.setattr(bench.soak, "_until", lambda _: None)
+    before, after, talked = soak(tmp_path, conversations=count, turns=1)
     assert before.grown_to(after) == []
     assert list(state_directory().iterdir()) == []
 
     roots = trees(tracing)
-    assert len(roots) == 2 * 12  # half of them warmed up
+    assert len(roots) == 2 * count  # half of them warmed up
     for root in roots:
         assert root.run.end_time is not None
         assert "conversation" in root.run.attachments
         assert "dropped_events" not in root.metadata
         assert "dropped_audio_chunks" not in root.metadata
     assert talked.late_s > 0
-    assert sum(root.metadata["event_count"] for root in roots[12:]) < talked.events  # the deltas are no runs
+    assert sum(root.metadata["event_count"] for root in roots[count:]) < talked.events  # the deltas are no runs
 
 
 @pytest.mark.usefixtures("allocations")

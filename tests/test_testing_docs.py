@@ -15,7 +15,7 @@ from langsmith_realtime import testing
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, load_script
 from langsmith_realtime.testing.pytest_plugin import realtime_server as the_fixture
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 GUIDE = (Path(__file__).parents[1] / "docs" / "testing.md").read_text("utf-8")
 OLD_CLIENT = int(openai.__version__.partition(".")[0]) < 2
