@@ -8,9 +8,10 @@ BESIDE := .venv-beside
 # The versions of Python that pyproject.toml promises.
 PYTHONS := 3.11 3.12 3.13
 
-# Many tests wait: there is room for one more process than there are processors. Tests that share something costly are a
-# group, and stay in one process; the others go where there is nothing to do.
-PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist loadgroup
+# Many tests wait: there is room for one more process than there are processors. Tests go where there is nothing to do,
+# or where their file's tests share a conversation that is held in real time.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
+BY_FILE := $(patsubst worksteal,loadfile,$(PARALLEL)) --no-loadscope-reorder
 # What `make test` does in the environment that has everything, but for the devices.
 EVERYWHERE := not soak and not beside and not devices
 
@@ -35,7 +36,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(PARALLEL) -m "$(EVERYWHERE) and not nocover"
+	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "$(EVERYWHERE) and not nocover"
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and nocover"
 	$(BIN)/python -m coverage run -m pytest -m devices
 	$(BIN)/python -m coverage combine --quiet

@@ -47,7 +47,9 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]
             process.kill()
 
 
-@pytest.mark.parametrize(("stop", "kept"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+@pytest.mark.parametrize(
+    ("stop", "kept"), [(signal.SIGINT, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.nocover)]
+)
 def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
     options = ["--directory", str(tmp_path / "kept")] if kept else []
     with running("collector", "--port", "0", *options) as (process, lines):
@@ -120,6 +122,7 @@ def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPat
         cli.main(["collector"])
 
 
+@pytest.mark.nocover
 def test_a_command_that_ends_before_it_serves_fails_its_test_at_once(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="The script cannot be read"), running("serve-agent", str(tmp_path / "no")):
         pass
@@ -132,7 +135,11 @@ GREETING = '{"turns": ["Hello."], "on_connect": [{"emit": {"type": "news"}}]}'
 
 @pytest.mark.parametrize(
     ("sent", "options", "status"),
-    [('{"type": "response.create"}', ["--strict"], 0), ("nonsense", ["--strict"], 1), ("nonsense", [], 0)],
+    [
+        pytest.param('{"type": "response.create"}', ["--strict"], 0, marks=pytest.mark.nocover),
+        ("nonsense", ["--strict"], 1),
+        pytest.param("nonsense", [], 0, marks=pytest.mark.nocover),
+    ],
 )
 def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
     tmp_path: Path, sent: str, options: list[str], status: int

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from demo.devices import DeviceError
     from tests.pulseaudio import PulseAudio
 
-pytestmark = [pytest.mark.newest, pytest.mark.devices]  # in real time, once is enough
+pytestmark = [pytest.mark.newest, pytest.mark.devices, pytest.mark.timeout(400)]  # in real time, once is enough
 
 WITHIN_MS = 20.0
 BUFFER_MS = BLOCK_FRAMES / RATE * 1000

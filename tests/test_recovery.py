@@ -302,6 +302,8 @@ def late(times: list[float]) -> float:
     return 0.05 + 2 * max(later - earlier for earlier, later in pairwise(times[-40:]))
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         killed = kill(running)
@@ -324,6 +326,7 @@ def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collecto
     assert folders() == []
 
 
+@pytest.mark.nocover
 def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tracing: Collector) -> None:
     with (
         RealtimeServer(Script()) as server,
@@ -348,6 +351,8 @@ def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tr
     assert folders() == []
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         collector.wait_for(lambda runs: len(runs) > 60, timeout=20)
@@ -362,6 +367,8 @@ def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
     assert again <= len(root.children) + 1 - before + 1 + 60
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         kill(running)
@@ -381,6 +388,7 @@ for _ in range(1000):
     assert folders() == []
 
 
+@pytest.mark.nocover
 def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost(collector: Collector) -> None:
     code = "from langsmith_realtime import process; process.EXIT_PATIENCE = 0.5\n"
     said, took = ends(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
@@ -399,6 +407,7 @@ def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost
     assert len(root.children) == 20
 
 
+@pytest.mark.nocover
 def test_a_process_that_makes_sigterm_an_exit_loses_nothing_and_leaves_nothing(collector: Collector) -> None:
     code = """
 import signal
@@ -507,6 +516,8 @@ def test_what_somebody_alive_has_is_left_alone(tracing: Collector) -> None:
     assert the_tree(tracing).run.error is None
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_of_two_that_recover_only_one_does(collector: Collector) -> None:
     with Collector() as first:
         folder = undelivered(first, *({**CREATED, "event_id": f"event_{number}"} for number in range(300)))
@@ -570,6 +581,8 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
 # Forks, disks, commands
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_a_child_leaves_its_parents_journal_alone(collector: Collector) -> None:
     # A thread that imports while its process forks leaves the child a lock that nobody opens: Python's, not ours.
     code = """
@@ -595,6 +608,8 @@ time.sleep(60)
     assert roots["child"].run.error is None
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_a_disk_that_takes_no_more_costs_the_journal_once_and_not_the_trace(collector: Collector) -> None:
     code = """
 import resource
