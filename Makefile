@@ -24,10 +24,10 @@ NOT_QUICK := $(patsubst %,tests/test_%.py,cli demo demo_agent keep overload reco
 # What the versions of other packages can change: tests that go through LangSmith's client, openai's connections, the
 # audio libraries, the collector's HTTP server, or pydantic's errors. The core is the same on all of them.
 ON_FLOORS := $(patsubst %,tests/test_%.py, \
-	agent cli collector_client collector_decoding collector_ingest collector_server compressed context demo_agent \
-	demo_screen demo_soundcard deploying events exit faults feedback hostile ingest keep limits many matrix options \
-	overload parents privacy process readme recorder recording recovery sampling sender snapshot storage testing_docs \
-	testing_ends testing_script_file testing_server testing_strict tracer usage wrap)
+	agent collector_client collector_decoding collector_ingest collector_server compressed context demo_agent demo_screen \
+	demo_soundcard events exit faults feedback hostile ingest keep limits many matrix options parents privacy process \
+	readme recorder recording recovery sampling sender snapshot storage testing_docs testing_ends testing_script_file \
+	testing_server testing_strict tracer usage wrap)
 
 .PHONY: demo test quick soak floors beside check lint pythons environments bench clean
 

@@ -12,10 +12,9 @@ import pytest
 from bench import report
 from bench.__main__ import Bench
 
-pytestmark = [pytest.mark.newest, pytest.mark.nocover]  # LangSmith's integration
+pytestmark = [pytest.mark.newest, pytest.mark.nocover, pytest.mark.soak]  # LangSmith's integration
 
 
-@pytest.mark.soak
 def test_every_way_handles_the_same_conversation_beside_one_that_is_not_traced(tmp_path: Path) -> None:
     results = Bench(tmp_path, busy=0.5).compared(["langsmith", "ours"], turns=2, repeat=1)
     theirs, ours = results["langsmith"], results["ours"]

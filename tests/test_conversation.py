@@ -634,9 +634,12 @@ def played(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) ->
 
 
 @pytest.mark.nocover
-@settings(max_examples=80, deadline=None)
-@given(FRAMES)
-def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> None:
+@pytest.mark.parametrize("examples", [20, pytest.param(200, marks=pytest.mark.soak)])
+def test_nothing_a_peer_sends_raises_or_costs_an_event(examples: int) -> None:
+    settings(max_examples=examples, deadline=None)(given(FRAMES)(assert_nothing_raises_or_is_lost))()
+
+
+def assert_nothing_raises_or_is_lost(frames: list[Any]) -> None:
     driven = played(frames)
     names = [name for (side, name), _, _ in frames if side == "server" and not name.endswith(".delta")]
     assert sorted(run.ref for run in driven.events) == list(range(1, len(names) + 1))

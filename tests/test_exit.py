@@ -159,6 +159,7 @@ def talk():
     assert done.returncode == 0
 
 
+@pytest.mark.newest
 def test_a_daemon_thread_still_talking_at_the_end_loses_nothing_before_it(collector: Collector) -> None:
     talking = """
 import threading, time
@@ -192,6 +193,7 @@ def test_the_end_of_the_process_waits_five_seconds_for_an_endpoint() -> None:
     assert EXIT_PATIENCE == 5.0  # as docs/deploying.md says
 
 
+@pytest.mark.newest
 def test_a_slow_endpoint_is_waited_for(collector: Collector) -> None:
     collector.respond_with(202, times=2, delay=0.6, stored=True)
     run("tracer.close()", collector.url)
@@ -199,6 +201,7 @@ def test_a_slow_endpoint_is_waited_for(collector: Collector) -> None:
     assert root.run.end_time is not None
 
 
+@pytest.mark.newest
 def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Collector, tmp_path: Path) -> None:
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 0.2\n{STORE}")
     (root,) = stored_trees(collector)
@@ -208,6 +211,7 @@ def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Coll
     assert took > 0.8  # several times the patience with who does nothing
 
 
+@pytest.mark.newest
 def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
     assert not progress.comes_on()
     with progress.under_way(step_s=0.0) as step:
@@ -218,6 +222,7 @@ def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
     assert not progress.comes_on()
 
 
+@pytest.mark.newest
 def test_a_store_that_hangs_does_not_hold_the_process(collector: Collector, tmp_path: Path) -> None:
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 60\n{STORE}")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import tracemalloc
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bench.soak
-from bench.soak import Footprint, soak
+from bench.soak import Footprint, open_files, soak
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import state_directory
@@ -36,13 +37,14 @@ def _nobody_else_sends() -> None:
 
 def settled() -> Footprint:
     """What the process has once nothing comes and goes of what other tests left behind."""
-    has = Footprint.now()
+    has = None
     for _ in range(20):
-        time.sleep(0.2)
-        had, has = has, Footprint.now()
-        if (had.threads, had.files) == (has.threads, has.files):
+        gc.collect()
+        had, has = has, (threading.active_count(), open_files())
+        if had == has:
             break
-    return has
+        time.sleep(0.2)
+    return Footprint.now()
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ AGENT, TEST, CONFTEST, TEST_WITH_FIXTURE, BARGE_IN, RECONNECT = snippets("python
 (FILE,) = snippets("json")
 
 
+@pytest.mark.newest  # its snippets below show what versions change
 def test_the_tests_in_the_guide_pass(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
     (tmp_path / "test_weather.py").write_text(AGENT + TEST, "utf-8")
