@@ -11,18 +11,18 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 
 from demo import weather
-from demo.agent import Conversation
-from demo.devices import DeviceError
-from demo.screen import Screen
+from demo.conversation import Conversation
+from demo.devices.interface import DeviceError
+from demo.devices.virtual import Cue, VirtualDevices
+from demo.display.screen import Screen
+from demo.display.transcript import Transcript
 from demo.speech import Line
-from demo.transcript import Transcript
-from demo.virtual import Cue, VirtualDevices
 from langsmith_realtime import wrap_realtime
 from langsmith_realtime.testing import Call, Drop, Emit, Fail, RealtimeServer, Say, Script, Turn, speech_like
 from tests.support.conversations import async_client
 
 if TYPE_CHECKING:
-    from demo.devices import Listener
+    from demo.devices.interface import Listener
 
 HI = Line("hi", "user", "Hi.", speech_like("Hi.", 0.3))
 
@@ -49,7 +49,7 @@ class Lines(Screen):
         super().__init__(transcript)
         self.lines: list[str] = []
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         self.lines.append(text)
 
 
@@ -109,7 +109,7 @@ def test_what_the_model_gets_wrong_is_told_to_the_model() -> None:
 
 
 def test_a_tool_that_breaks_ends_the_conversation_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weather, "_ELSEWHERE", None)
+    monkeypatch.setattr(weather, "_OTHER_CITIES", None)
     with pytest.raises(TypeError):
         talk(Script(turns=[Turn(Call("lookup_weather", {"city": "Oslo"}))]))
 
@@ -122,18 +122,18 @@ def test_a_barge_in_silences_the_speaker_and_truncates_what_was_not_heard() -> N
     left = talk(script, VirtualDevices([Cue(HI, into_reply_ms=200)]))
     (truncate,) = [f.event for f in left.server.received if f.type == "conversation.item.truncate"]
     assert 200 <= truncate["audio_end_ms"] < 1_000
-    assert left.transcript.entries[0].heard_ms == truncate["audio_end_ms"]
-    assert [entry.text for entry in left.transcript.entries] == ["A very long answer.", "Wait!", "Oh."]
+    assert left.transcript.messages[0].played_ms == truncate["audio_end_ms"]
+    assert [message.text for message in left.transcript.messages] == ["A very long answer.", "Wait!", "Oh."]
     assert any(line.startswith("  interrupted") for line in left.lines)
-    assert any(line.startswith("  answer heard after") for line in left.lines)
+    assert any(line.startswith("  reply played") for line in left.lines)
 
 
 def test_a_failed_response_and_an_error_are_shown_and_the_user_has_the_floor() -> None:
     error = {"type": "error", "error": {"type": "server_error", "message": "Something odd.", "code": None}}
     script = Script(turns=[Turn(Fail(code="overloaded"), then=[Emit(error)])])
     left = talk(script)  # ends because the virtual user, who has nothing to say, leaves
-    assert "  the model failed to answer (overloaded)" in left.lines
-    assert "  the server reports: Something odd." in left.lines
+    assert "  the response failed: overloaded" in left.lines
+    assert "  error from the server: Something odd." in left.lines
 
 
 def test_a_user_who_says_nothing_understandable_leaves_no_line() -> None:
@@ -157,7 +157,7 @@ class Unplugged(VirtualDevices):
     def start(self, listener: Listener) -> None:
         super().start(listener)
         for device in ("microphone", "speaker"):
-            listener.lost(DeviceError(f"The {device} was lost."))
+            listener.device_lost(DeviceError(f"The {device} was lost."))
 
 
 def test_a_lost_device_ends_it_with_its_error() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo.playback import Cut, Part, PlayQueue
+from demo.devices.playback_queue import ContentPart, PlaybackQueue, Truncation
 
-FIRST, SECOND = Part("item_1", 0), Part("item_2", 0)
+FIRST, SECOND = ContentPart("item_1", 0), ContentPart("item_2", 0)
 ONE_SECOND = bytes(48_000)
 
 
 def test_plays_what_it_is_given_in_order() -> None:
-    queue = PlayQueue()
+    queue = PlaybackQueue()
     queue.put(FIRST, b"aabb")
     queue.put(SECOND, b"cc")
     assert queue.take(2) == b"aabb"
@@ -23,7 +23,7 @@ def test_plays_what_it_is_given_in_order() -> None:
 
 @given(st.lists(st.integers(0, 7)), st.integers(1, 5))
 def test_any_chunking_plays_the_same_bytes(sizes: list[int], frames: int) -> None:
-    queue = PlayQueue()
+    queue = PlaybackQueue()
     audio = bytes(range(sum(sizes) // 2 * 2))
     sent = 0
     for size in sizes:
@@ -36,23 +36,23 @@ def test_any_chunking_plays_the_same_bytes(sizes: list[int], frames: int) -> Non
 
 
 def test_a_barge_in_tells_how_much_of_the_reply_was_heard_and_drops_the_rest() -> None:
-    queue = PlayQueue()
+    queue = PlaybackQueue()
     queue.put(FIRST, ONE_SECOND)
     queue.take(6_000)
-    assert queue.flush() == [Cut(FIRST, 250)]
+    assert queue.flush() == [Truncation(FIRST, 250)]
     assert queue.take(480) == b""
 
 
 def test_a_part_that_was_not_begun_was_heard_for_nothing() -> None:
-    queue = PlayQueue()
+    queue = PlaybackQueue()
     queue.put(FIRST, ONE_SECOND)
     queue.put(SECOND, ONE_SECOND)
     queue.take(24_001)
-    assert queue.flush() == [Cut(SECOND, 0)]
+    assert queue.flush() == [Truncation(SECOND, 0)]
 
 
 def test_what_was_played_to_its_end_is_not_cut() -> None:
-    queue = PlayQueue()
+    queue = PlaybackQueue()
     queue.put(FIRST, ONE_SECOND)
     queue.take(24_000)
     assert queue.flush() == []
@@ -60,7 +60,7 @@ def test_what_was_played_to_its_end_is_not_cut() -> None:
 
 
 def test_audio_of_an_interrupted_part_that_still_arrives_is_not_played() -> None:
-    queue = PlayQueue()
+    queue = PlaybackQueue()
     queue.put(FIRST, b"aab")
     queue.flush()
     queue.put(FIRST, ONE_SECOND)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from demo.choice import choose
-from demo.devices import DeviceError
-from demo.playback import Part
-from demo.soundcard import NoSoundCardError, SoundCard
+from demo.devices.choice import choose_devices
+from demo.devices.interface import DeviceError
+from demo.devices.playback_queue import ContentPart
+from demo.devices.sound_card import NoSoundCardError, SoundCard
+from demo.devices.stream_clock import SPEAKER_SETTLED_AFTER_BLOCKS, SpeakerClock
+from demo.devices.virtual import VirtualDevices
 from demo.speech import line
-from demo.streamclock import SPEAKER_SETTLED_AFTER_BLOCKS, SpeakerClock
-from demo.virtual import VirtualDevices
 from tests.support.audio.pulseaudio import PulseAudio, pulseaudio
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ class Ears:
         self.errors: list[str] = []
         self.something = threading.Condition()
 
-    def microphone(self, pcm: bytes, at: float) -> None:
+    def microphone_audio(self, pcm: bytes, at: float) -> None:
         self._keep(self.said, (pcm, at))
 
-    def speaker(self, pcm: bytes, at: float) -> None:
+    def speaker_audio(self, pcm: bytes, at: float) -> None:
         self._keep(self.heard, (pcm, at))
 
-    def lost(self, error: DeviceError) -> None:
+    def device_lost(self, error: DeviceError) -> None:
         self._keep(self.errors, str(error))
 
     def _keep(self, where: list[Any], what: Any) -> None:
@@ -75,12 +75,12 @@ def test_hears_the_microphone_and_plays_to_the_speaker(daemon: PulseAudio) -> No
     began = time.monotonic()
     with SoundCard() as card:
         card.start(ears)
-        card.play(Part("item", 0), reply)
+        card.play(ContentPart("item", 0), reply)
         ears.wait(ears.heard, 50)
         ears.wait(ears.said, 50)
         cut = card.flush()
     assert b"".join(pcm for pcm, _ in ears.heard) == reply[: sum(len(p) for p, _ in ears.heard)]
-    assert [c.heard_ms for c in cut] == [20 * len(ears.heard)]
+    assert [c.played_ms for c in cut] == [20 * len(ears.heard)]
     assert {len(pcm) for pcm, _ in ears.said} == {960}
     for reported in (ears.said, ears.heard):
         times = [at for _, at in reported]
@@ -114,17 +114,17 @@ def test_a_sound_card_that_went_before_it_was_opened_is_told_with_the_remedy(dae
 def test_without_a_sound_card_the_recorded_user_talks(no_devices: None) -> None:
     with pytest.raises(NoSoundCardError, match="connect one"):
         SoundCard()
-    devices = choose(speak=False)
+    devices = choose_devices(speak=False)
     assert isinstance(devices, VirtualDevices)
-    assert "No microphone and speaker here" in str(devices.notice)
+    assert "the bundled user speaks instead" in str(devices.notice)
 
 
 @pytest.mark.devices
 def test_a_sound_card_is_used_where_there_is_one(daemon: PulseAudio) -> None:
-    devices = choose(speak=False)
+    devices = choose_devices(speak=False)
     assert isinstance(devices, SoundCard)
     assert "headphones" in str(devices.notice)
-    assert isinstance(choose(speak=True), VirtualDevices)
+    assert isinstance(choose_devices(speak=True), VirtualDevices)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_where_there_is_sound_a_missing_library_is_told_with_the_remedy(
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setenv("PULSE_SERVER", "unix:/somewhere")
     with pytest.raises(DeviceError, match=remedy):
-        choose(speak=False)
+        choose_devices(speak=False)
 
 
 def times(*, adc: float = 0.0, dac: float = 0.0, now: float) -> SimpleNamespace:
@@ -156,10 +156,10 @@ def test_the_speaker_reports_only_what_it_played_and_fills_up_with_silence(daemo
     card._listener = ears
     ears.said.clear()
     block = bytearray(b"x" * 8)
-    card._played = SpeakerClock()
-    speak, hear = card._speak(), card._hear()
+    card._speaker_clock = SpeakerClock()
+    speak, hear = card._output_callback(), card._input_callback()
     fine = SimpleNamespace(output_underflow=False)
-    card.play(Part("item", 0), b"abcd")
+    card.play(ContentPart("item", 0), b"abcd")
     before = time.monotonic()
     speak(block, 4, times(dac=100.5, now=100.0), fine)
     assert block == b"abcd\0\0\0\0"
@@ -174,5 +174,5 @@ def test_the_speaker_reports_only_what_it_played_and_fills_up_with_silence(daemo
     card._listener = None
     speak(block, 4, times(dac=100.5, now=100.0), fine)
     hear(b"wxyz", 2, times(adc=99.9, now=100.0), None)
-    card._ended("speaker")
+    card._stream_ended("speaker")
     assert len(ears.said) == len(ears.heard) == 1

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from demo.streamclock import (
+from demo.devices.stream_clock import (
     MICROPHONE_SETTLED_AFTER_BLOCKS,
     SPEAKER_SETTLED_AFTER_BLOCKS,
     MicrophoneClock,
@@ -34,7 +34,7 @@ class Microphone(Device):
         self.clock = MicrophoneClock(self.monotonic)
 
     def block(self, *, delay: float = 0.05, knows: bool = True) -> float:
-        at = self.clock.time_of(self.now - delay if knows else 0.0, self.now, 480)
+        at = self.clock.block_time(self.now - delay if knows else 0.0, self.now, 480)
         self.now += BLOCK_S
         return at
 
@@ -54,12 +54,12 @@ class Speaker(Device):
     def blocks(self, count: int, *, delay: float = 0.05, knows: bool = True, ran_dry: bool = False) -> None:
         for _ in range(count):
             device_time = self.now + delay if knows else 0.0
-            known = self.clock.played(b"sound", 480, device_time, self.now, ran_dry=ran_dry)
+            known = self.clock.add_block(b"sound", 480, device_time, self.now, underflow=ran_dry)
             self.heard += [at for _, at in known]
             self.now += BLOCK_S
 
     def end(self) -> None:
-        self.heard += [at for _, at in self.clock.rest()]
+        self.heard += [at for _, at in self.clock.flush()]
 
 
 # The microphone

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.playback import Part
+from demo.devices.playback_queue import ContentPart
+from demo.devices.virtual import BLOCK_BYTES, SILENCE, Cue, VirtualDevices, VirtualUser, bundled_cues
 from demo.speech import Line, line
-from demo.virtual import BLOCK_BYTES, SILENCE, Cue, VirtualDevices, VirtualUser, bundled_cues
 
 if TYPE_CHECKING:
-    from demo.devices import DeviceError
+    from demo.devices.interface import DeviceError
 
 HELLO = Line("hello", "user", "Hello.", b"h" * (BLOCK_BYTES + 2))  # one block and a bit
 WAIT = Line("wait", "user", "Wait!", b"w" * BLOCK_BYTES)
@@ -31,18 +31,18 @@ class Agent:
         heard = b""
         for _ in range(blocks):
             self.played_ms += 20
-            heard += self.user.next_block(speaker_quiet=False, played_ms=self.played_ms)
+            heard += self.user.next_block(speaker_idle=False, played_ms=self.played_ms)
         return heard
 
     def listens(self, blocks: int) -> bytes:
-        return b"".join(self.user.next_block(speaker_quiet=True, played_ms=self.played_ms) for _ in range(blocks))
+        return b"".join(self.user.next_block(speaker_idle=True, played_ms=self.played_ms) for _ in range(blocks))
 
 
 def test_waits_until_the_agent_has_finished_and_been_heard_and_a_pause_has_passed() -> None:
     user = VirtualUser([Cue(HELLO, pause_ms=60)])
     agent = Agent(user)
     assert agent.listens(10) == SILENCE * 10  # the agent has not said anything yet
-    user.turn_over()
+    user.agent_finished()
     assert agent.talks(5) == SILENCE * 5  # its answer is complete, but still being played
     assert agent.listens(2) == SILENCE * 2
     assert agent.listens(2) == HELLO.pcm.ljust(2 * BLOCK_BYTES, b"\0")
@@ -53,7 +53,7 @@ def test_barges_in_when_so_much_of_the_reply_was_heard() -> None:
     user = VirtualUser([Cue(HELLO, pause_ms=20), Cue(WAIT, into_reply_ms=60)])
     agent = Agent(user)
     agent.talks(10)  # a greeting, which is no reply
-    user.turn_over()
+    user.agent_finished()
     assert agent.listens(2) == HELLO.pcm.ljust(2 * BLOCK_BYTES, b"\0")
     assert agent.listens(50) == SILENCE * 50  # the agent is thinking
     assert agent.talks(2) == SILENCE * 2
@@ -64,7 +64,7 @@ def test_a_reply_too_short_to_interrupt_is_answered_when_it_is_over() -> None:
     user = VirtualUser([Cue(WAIT, pause_ms=40, into_reply_ms=5_000)])
     agent = Agent(user)
     agent.talks(3)
-    user.turn_over()
+    user.agent_finished()
     assert agent.listens(1) == SILENCE
     assert agent.listens(1) == WAIT.pcm
 
@@ -72,15 +72,15 @@ def test_a_reply_too_short_to_interrupt_is_answered_when_it_is_over() -> None:
 def test_leaves_when_everything_is_said_and_answered() -> None:
     user = VirtualUser([Cue(WAIT, pause_ms=20)])
     agent = Agent(user)
-    user.turn_over()
+    user.agent_finished()
     agent.listens(1)
     agent.listens(200)
-    assert not user.finished  # no answer yet
-    user.turn_over()
+    assert not user.left  # no answer yet
+    user.agent_finished()
     agent.listens(99)
-    assert not user.finished
+    assert not user.left
     agent.listens(1)
-    assert user.finished
+    assert user.left
 
 
 class Ears:
@@ -92,15 +92,15 @@ class Ears:
         self.done = threading.Event()
         self._enough = enough
 
-    def microphone(self, pcm: bytes, at: float) -> None:
+    def microphone_audio(self, pcm: bytes, at: float) -> None:
         self.said.append((pcm, at))
         if len(self.said) == self._enough:
             self.done.set()
 
-    def speaker(self, pcm: bytes, at: float) -> None:
+    def speaker_audio(self, pcm: bytes, at: float) -> None:
         self.heard.append((pcm, at))
 
-    def lost(self, error: DeviceError) -> None:
+    def device_lost(self, error: DeviceError) -> None:
         raise error
 
 
@@ -108,12 +108,12 @@ def test_the_devices_keep_real_time_and_say_when_everything_was_heard() -> None:
     ears = Ears(enough=25)
     began = time.monotonic()
     with VirtualDevices([Cue(WAIT, pause_ms=20)]) as devices:
-        devices.play(Part("item", 0), b"ab" * 720)  # 30 ms
-        devices.turn_over()
+        devices.play(ContentPart("item", 0), b"ab" * 720)  # 30 ms
+        devices.agent_finished()
         devices.start(ears)
         assert ears.done.wait(5)
-        assert devices.quiet
-        assert not devices.finished
+        assert devices.speaker_idle
+        assert not devices.user_left
     took = time.monotonic() - began
     assert [pcm for pcm, _ in ears.heard] == [b"ab" * 480, b"ab" * 240]
     assert b"".join(pcm for pcm, _ in ears.said).strip(b"\0") == WAIT.pcm
