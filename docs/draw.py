@@ -13,17 +13,25 @@ import soundfile
 WIDTH, LINE, WAVEFORM, MARGIN = 860, 18, 56, 24
 COLOURS = {"chain": "#8b949e", "llm": "#d2a8ff", "tool": "#7ee787", "error": "#ffa657"}
 
-#: Runs of the barge-in's turn that are shown.
-SHOWN_RUNS = ("speech_started", "speech_stopped", "transcription", "response.created", "response.done", "truncated", "│")
+#: Parts of the names of the runs that are shown, and the mark of a nested run.
+RUN_NAMES = (
+    "speech_started",
+    "speech_stopped",
+    "transcription",
+    "response.created",
+    "response.done",
+    "truncated",
+    "│",
+)
 
 
 def shorten_tree(lines: list[str]) -> list[str]:
-    """Keeps the root and the turn of the barge-in, and replaces each run of other lines by one line with an ellipsis."""
+    """Keeps the root and the turn of the barge-in, and replaces each group of other lines by an ellipsis."""
     begin = next(i for i, line in enumerate(lines) if "lookup_weather" in line) - 1
     end = next(i for i, line in enumerate(lines) if i > begin + 2 and "lookup_weather" in line)
     shortened = [lines[0]]
     for i, line in enumerate(lines[1:], 1):
-        if begin <= i <= end and any(name in line for name in SHOWN_RUNS):
+        if begin <= i <= end and any(name in line for name in RUN_NAMES):
             shortened.append(line)
         elif shortened[-1] != "├─ …":
             shortened.append("├─ …")

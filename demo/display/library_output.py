@@ -49,7 +49,7 @@ def langsmith_log_captured() -> Iterator[LangSmithLog]:
 
 @contextmanager
 def native_stderr_discarded() -> Iterator[None]:
-    """Discards the output of C libraries (ALSA, PortAudio) to file descriptor 2; `sys.stderr` still reaches the terminal."""
+    """Discards output of C libraries (ALSA, PortAudio) to file descriptor 2. `sys.stderr` still reaches the user."""
     sys.stderr.flush()
     before, original = sys.stderr, os.dup(2)
     with open(os.devnull, "wb") as null:  # noqa: PTH123  os.devnull is a name, not a path, on Windows
