@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]  # LangSmith's integra
 
 
 def test_every_way_handles_the_same_conversation_beside_one_that_is_not_traced(tmp_path: Path) -> None:
-    results = Bench(tmp_path, busy=0.5).compared(["langsmith", "ours"], turns=2, repeat=1)
+    results = Bench(tmp_path, busy=0.5).compare(["langsmith", "ours"], turns=2, repeat=1)
     theirs, ours = results["langsmith"], results["ours"]
     assert len({(way[f"{by}deltas"], way[f"{by}others"]) for way in (theirs, ours) for by in ("", "plain_")}) == 1
     assert ours["runs"] == ours["others"] + 1 + 2  # the root, and two responses of the model
@@ -27,12 +27,12 @@ def test_every_way_handles_the_same_conversation_beside_one_that_is_not_traced(t
     assert ours["sent_bytes"] > sound
     assert theirs["sent_bytes"] > 0.1 * sound  # the recording is there, compressed
     assert "CPU added to the process" in report.comparison(results, turns=2, repeat=1)
-    assert "kB sent per turn" in report.growth_with_turns({2: results})
+    assert "kB sent per turn" in report.cost_by_turns({2: results})
 
 
 def test_what_goes_on_beside_a_loop_is_measured_alone() -> None:
-    command = [sys.executable, "-m", "bench.alone", "--turns", "1", "--rounds", "1"]
+    command = [sys.executable, "-m", "bench.background_cpu", "--turns", "1", "--rounds", "1"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    spent = dict(re.findall(r"(?m)^(worker|sender|encoder|in all) +([0-9.]+) s", said))
-    assert set(spent) == {"worker", "sender", "in all"}  # a short recording needs no encoder
+    spent = dict(re.findall(r"(?m)^(worker|sender|encoder|total) +([0-9.]+) s", said))
+    assert set(spent) == {"worker", "sender", "total"}  # a short recording needs no encoder
     assert all(float(seconds) > 0 for seconds in spent.values())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.soak import Footprint, soak
+from bench.soak import ResourceUsage, soak
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal.file import state_directory
@@ -42,8 +42,8 @@ def allocations() -> Iterator[None]:
 
 @pytest.mark.usefixtures("allocations")
 def test_after_many_conversations_nothing_is_left_of_them(tracing: Collector, tmp_path: Path) -> None:
-    before, after, talked = soak(tmp_path, conversations=12, turns=1)
-    assert before.grown_to(after) == []
+    before, after, stats = soak(tmp_path, conversations=12, turns=1)
+    assert before.growth_to(after) == []
     assert list(state_directory().iterdir()) == []
 
     roots = trees(tracing)
@@ -53,39 +53,39 @@ def test_after_many_conversations_nothing_is_left_of_them(tracing: Collector, tm
         assert "conversation" in root.run.attachments
         assert "dropped_events" not in root.metadata
         assert "dropped_audio_chunks" not in root.metadata
-    assert talked.late_s > 0
-    assert sum(root.metadata["event_count"] for root in roots[12:]) < talked.events  # the deltas are no runs
+    assert stats.largest_delay_s > 0
+    assert sum(root.metadata["event_count"] for root in roots[12:]) < stats.events  # the deltas are no runs
 
 
 @pytest.mark.usefixtures("allocations")
 def test_a_conversation_that_goes_on_would_be_seen(tracing: Collector) -> None:
-    before, chunk = Footprint.now(), tone(440, 0.01)
+    before, chunk = ResourceUsage.now(), tone(440, 0.01)
     tracer = SessionTracer()
     for number in range(300):
         tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {"number": number}})
         tracer.record_user_audio(chunk)
     assert flush(10)
-    more = before.grown_to(Footprint.now())
+    more = before.growth_to(ResourceUsage.now())
     assert "1 SessionTracer" in more
     assert any(each.endswith("open files") for each in more)  # its journal, its recording
-    assert any(each.endswith("kB in our modules") for each in more)
+    assert any(each.endswith("kB allocated by this package") for each in more)
     tracer.close()
 
 
 def test_what_there_is_less_of_is_not_left() -> None:
-    more = Footprint(memory_mb=100, allocated_kb=100, threads=5, files=5, objects=Counter(Session=3))
-    less = Footprint(memory_mb=90, allocated_kb=90, threads=4, files=4, objects=Counter(Session=2))
-    assert more.grown_to(less) == []
-    assert less.grown_to(more) == ["1 Session", "1 threads", "1 open files"]
+    more = ResourceUsage(memory_mb=100, allocated_kb=100, threads=5, files=5, objects=Counter(Session=3))
+    less = ResourceUsage(memory_mb=90, allocated_kb=90, threads=4, files=4, objects=Counter(Session=2))
+    assert more.growth_to(less) == []
+    assert less.growth_to(more) == ["1 Session", "1 threads", "1 open files"]
 
 
 def test_memory_that_is_in_use_is_known() -> None:
-    before = Footprint.now()
+    before = ResourceUsage.now()
     large, small = bytearray(50_000_000), [object() for _ in range(200_000)]
     known = {"MB", "blocks of memory"} if before.memory_mb else {"blocks of memory"}  # not everywhere
-    assert _memory(before.grown_to(Footprint.now())) == known
+    assert _memory(before.growth_to(ResourceUsage.now())) == known
     del large, small
-    assert _memory(before.grown_to(Footprint.now())) == set()
+    assert _memory(before.growth_to(ResourceUsage.now())) == set()
 
 
 def _memory(more: list[str]) -> set[str]:
