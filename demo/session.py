@@ -58,15 +58,17 @@ class Outcome:
         sent = flush(timeout=FLUSH_TIMEOUT_S)
         self._run_tree = render_run_tree(store.runs(self._tracer.trace_id))
         if self._run_tree:
-            _write_private(self.directory / "trace.txt", self._run_tree + "\n")
+            path = self.directory / "trace.txt"
+            _write_private(path, self._run_tree + "\n")
+            self._locations.append(f"Run tree: {path}")
         if sent:
             self._locations.append(f"Trace: {store.location(self._tracer)}")
         elif self.error is None:
             self.error = incomplete_trace_message(key_refused=log.key_refused)
         for recording in sorted(self.recordings.glob(f"{self._tracer.run_id}.wav")):
             # A recording that was not sent stays in place, because a later attempt reads it from there.
-            path = recording.replace(self.directory / "conversation.wav") if sent else recording
-            self._locations.append(f"Recording (left channel: you, right channel: the agent): {path}")
+            recording_path = recording.replace(self.directory / "conversation.wav") if sent else recording
+            self._locations.append(f"Recording (left channel: you, right channel: the agent): {recording_path}")
         if sent and self.recordings.is_dir() and not any(self.recordings.iterdir()):
             self.recordings.rmdir()
 
