@@ -86,7 +86,11 @@ def test_the_figures_of_the_cost_are_those_of_the_table() -> None:
     rows = {
         row[1].strip(): row for row in (line.split("|") for line in text_of("docs/cost.md").splitlines()) if row[2:]
     }
-    loop, ours, theirs = rows["not traced"], rows["ours, with its recording"], rows["LangSmith's `wrap_realtime`"]
+    loop, ours, theirs = (
+        rows["not traced"],
+        rows["this package, with its recording"],
+        rows["LangSmith's `wrap_realtime`"],
+    )
     assert f"{float(ours[5]) / float(loop[5]):.1%}".replace("%", " %") in README
     assert f"{float(theirs[5]) / float(loop[5]):.1%}".replace("%", " %") in README
     assert f"{float(ours[7]):.0f} ms" in README

@@ -1,4 +1,4 @@
-"""A scripted server's session without a socket: client events in, server events with their times out."""
+"""A session of the scripted server without a socket: it takes client events and returns server events with times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPOKEN = silence(0.5) + speech_like("Hello?", 1.0) + silence(0.4)
 
 
 class Talk:
-    """A conversation with a session: what was said so far, and the time."""
+    """A conversation with a session, on simulated time. ``said`` has the server's events so far."""
 
     def __init__(self, script: Script, **options: Any) -> None:
         self.session = Session(script, **options)
@@ -28,7 +28,7 @@ class Talk:
         self.said: list[Outgoing] = self.session.open(0.0)
 
     def send(self, type_: str, **fields: Any) -> list[Event]:
-        """Send an event; what is said at once."""
+        """Sends an event and returns the server's immediate events."""
         return self.note(self.session.receive({"type": type_, **fields}, self.now))
 
     def raw(self, frame: str | bytes) -> list[Event]:
@@ -38,7 +38,7 @@ class Talk:
         return self.send("input_audio_buffer.append", audio=base64.b64encode(audio).decode())
 
     def wait(self, seconds: float = math.inf) -> list[Event]:
-        """What is said within so many seconds; by default until nothing more comes."""
+        """Lets time pass and returns the server's events; by default until no more follow."""
         out = self.note(self.session.advance(self.now + seconds))
         if math.isfinite(seconds):
             self.now += seconds
@@ -66,7 +66,7 @@ class Talk:
 
 
 def types(events: Sequence[Event]) -> list[str]:
-    """The types, with repeated deltas written once."""
+    """Returns the types of the events, with one entry for consecutive deltas of one type."""
     found: list[str] = []
     for event in events:
         if not (found and event["type"].endswith(".delta") and found[-1] == event["type"]):

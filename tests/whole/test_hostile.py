@@ -33,26 +33,26 @@ from tests.support.hostile_conversations import (
     CORE,
     FRAMES,
     OLD_CLIENT,
+    SETTINGS,
     TAPPED,
-    Frames,
+    SessionFedByHand,
     check_core,
-    conversation,
-    slowly,
+    conversations,
 )
 from tests.support.hostile_frames import (
     CLIENT_TYPES,
     SERVER_TYPES,
-    Endless,
-    Shut,
-    Treacherous,
-    Undumped,
-    Unspeakable,
-    Word,
+    EndlessMapping,
+    RaisingDict,
+    RaisingStr,
+    UndumpableModel,
+    Unprintable,
+    UnreadableMapping,
     as_text,
-    laughing,
+    exponential,
     nested,
     oddities,
-    selfish,
+    self_referencing,
     server_events,
 )
 
@@ -97,8 +97,8 @@ def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
 def test_a_tracer_takes_anything_and_the_collector_has_it(tracing: Collector) -> None:
     told: dict[str, int] = {}
 
-    @settings(slowly, max_examples=COLLECTED)
-    @given(conversation)
+    @settings(SETTINGS, max_examples=COLLECTED)
+    @given(conversations)
     def check(frames: list[tuple[str, Any]]) -> None:
         with SessionTracer(recording=False) as tracer:
             for side, frame in frames:
@@ -145,7 +145,7 @@ def test_a_connection_that_receives_anything_is_traced_and_behaves_as_before(tra
             async with async_client(server).realtime.connect(model="gpt-realtime") as raw:
                 untapped = raw.parse_event
 
-                @settings(slowly, max_examples=TAPPED)
+                @settings(SETTINGS, max_examples=TAPPED)
                 @given(st.lists(raw_frames, min_size=FRAMES, max_size=FRAMES))
                 def check(frames: list[Any]) -> None:
                     block = cast("Any", wrap_realtime(raw, recording=False))
@@ -196,13 +196,13 @@ def lone(tracing: Collector, event: object) -> Node:
         (b"\xff\xff", "<2 bytes>"),
         ({1}, [1]),
         ((1, 2), [1, 2]),
-        (Unspeakable(), "<unreadable Unspeakable>"),
-        (Undumped(), "<unreadable Undumped>"),
-        (Shut(), "<unreadable Shut>"),
-        (Treacherous({Word("a"): Word("b")}), {"a": "b"}),
+        (Unprintable(), "<unreadable Unprintable>"),
+        (UndumpableModel(), "<unreadable UndumpableModel>"),
+        (UnreadableMapping(), "<unreadable UnreadableMapping>"),
+        (RaisingDict({RaisingStr("a"): RaisingStr("b")}), {"a": "b"}),
         ({1: 2, None: 3, (4, 5): 6}, {"1": 2, "None": 3, "(4, 5)": 6}),
-        ({Unspeakable(): 1, "\udc00": 2}, {"<unreadable Unspeakable>": 1, "\ufffd": 2}),
-        (selfish(), {"me": [AGAIN, AGAIN]}),
+        ({Unprintable(): 1, "\udc00": 2}, {"<unreadable Unprintable>": 1, "\ufffd": 2}),
+        (self_referencing(), {"me": [AGAIN, AGAIN]}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -225,10 +225,10 @@ class ConversationItemMessage(BaseModel):
 
 def test_what_multiplies_or_has_no_end_is_cut(tracing: Collector) -> None:
     assert TOO_DEEP in json.dumps(plain(nested(1000)))
-    laughs = json.dumps(plain(laughing()))
+    laughs = json.dumps(plain(exponential()))
     assert TOO_MANY in laughs
     assert laughs.count("ha") <= MAX_MEMBERS
-    run = lone(tracing, {"type": "x", "value": Endless()})
+    run = lone(tracing, {"type": "x", "value": EndlessMapping()})
     assert run.run.inputs["event"]["value"]["…"] == TOO_MANY
 
 
@@ -286,7 +286,7 @@ def test_what_is_no_time_and_no_call_is_let_be(tracing: Collector) -> None:
         tracer.server_event({"type": "before"})
         for at in (math.nan, math.inf, "soon", 10**400):
             tracer.record_user_audio(b"\0\0", at=cast("Any", at))
-        call_ids: list[Any] = [None, [], {}, Unspeakable()]
+        call_ids: list[Any] = [None, [], {}, Unprintable()]
         for call_id in call_ids:
             with tracer.tool(call_id):
                 pass
@@ -371,7 +371,7 @@ def test_calls_that_are_never_answered_do_not_hold_their_events_for_ever() -> No
 @pytest.mark.parametrize(("distinct", "limit"), [(False, 100), (True, 2000)], ids=["the same ids", "ever new ids"])
 def test_memory_grows_with_what_was_said_and_with_nothing_else(distinct: bool, limit: int) -> None:
     """In bytes an event: near nothing for the same things again, a little for each new item or call."""
-    fed = Frames()
+    fed = SessionFedByHand()
     frames = itertools.count()
 
     def feed(rounds: int) -> int:
