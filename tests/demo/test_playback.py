@@ -1,4 +1,4 @@
-"""The play queue: what a barge-in cuts, and how much of it was heard."""
+"""The playback queue: order, truncations, and how much was played."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FIRST, SECOND = ContentPart("item_1", 0), ContentPart("item_2", 0)
 ONE_SECOND = bytes(48_000)
 
 
-def test_plays_what_it_is_given_in_order() -> None:
+def test_audio_is_played_in_order() -> None:
     queue = PlaybackQueue()
     queue.put(FIRST, b"aabb")
     queue.put(SECOND, b"cc")
@@ -22,7 +22,7 @@ def test_plays_what_it_is_given_in_order() -> None:
 
 
 @given(st.lists(st.integers(0, 7)), st.integers(1, 5))
-def test_any_chunking_plays_the_same_bytes(sizes: list[int], frames: int) -> None:
+def test_any_chunking_plays_equal_bytes(sizes: list[int], frames: int) -> None:
     queue = PlaybackQueue()
     audio = bytes(range(sum(sizes) // 2 * 2))
     sent = 0
@@ -35,7 +35,7 @@ def test_any_chunking_plays_the_same_bytes(sizes: list[int], frames: int) -> Non
     assert played == audio
 
 
-def test_a_barge_in_tells_how_much_of_the_reply_was_heard_and_drops_the_rest() -> None:
+def test_flush_returns_how_much_of_the_reply_was_played_and_drops_the_rest() -> None:
     queue = PlaybackQueue()
     queue.put(FIRST, ONE_SECOND)
     queue.take(6_000)
@@ -43,7 +43,7 @@ def test_a_barge_in_tells_how_much_of_the_reply_was_heard_and_drops_the_rest() -
     assert queue.take(480) == b""
 
 
-def test_a_part_that_was_not_begun_was_heard_for_nothing() -> None:
+def test_a_part_that_was_not_started_is_truncated_at_zero() -> None:
     queue = PlaybackQueue()
     queue.put(FIRST, ONE_SECOND)
     queue.put(SECOND, ONE_SECOND)
@@ -51,7 +51,7 @@ def test_a_part_that_was_not_begun_was_heard_for_nothing() -> None:
     assert queue.flush() == [Truncation(SECOND, 0)]
 
 
-def test_what_was_played_to_its_end_is_not_cut() -> None:
+def test_a_part_played_to_its_end_is_not_truncated() -> None:
     queue = PlaybackQueue()
     queue.put(FIRST, ONE_SECOND)
     queue.take(24_000)
@@ -59,7 +59,7 @@ def test_what_was_played_to_its_end_is_not_cut() -> None:
     assert queue.played_ms == 1_000
 
 
-def test_audio_of_an_interrupted_part_that_still_arrives_is_not_played() -> None:
+def test_later_audio_of_an_interrupted_part_is_not_played() -> None:
     queue = PlaybackQueue()
     queue.put(FIRST, b"aab")
     queue.flush()

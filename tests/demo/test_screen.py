@@ -1,4 +1,4 @@
-"""What the demo shows: transcript, live picture, plain lines, trace tree and error sentences."""
+"""The demo's output: transcript, live screen, plain lines, run tree and error messages."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from langsmith_realtime.collector import Attachment, StoredRun
 
 
 def tone(dbfs: float) -> bytes:
-    """20 ms of 1 kHz whose RMS is so many dB below full scale."""
+    """Returns 20 ms of a 1 kHz tone with an RMS level in dBFS."""
     wave = np.sin(2 * np.pi * 1_000 * np.arange(480) / 24_000) * math.sqrt(2) * 10 ** (dbfs / 20)
     return (wave * 32767).astype("<i2").tobytes()
 
 
 def conversation() -> Transcript:
     transcript = Transcript()
-    transcript.message("u1", "user")  # spoken first, understood last
+    transcript.message("u1", "user")  # its transcript arrives last
     transcript.message("a1", "agent").text += "In Paris "
     transcript.message("a1", "agent").text += "it's [sunny]."
     transcript.message("a1", "agent").played_ms = 5_120
@@ -40,11 +40,11 @@ def conversation() -> Transcript:
     return transcript
 
 
-def test_a_late_transcript_stands_before_its_answer_and_silent_items_are_left_out() -> None:
+def test_a_late_transcript_stands_before_its_reply_and_items_without_text_are_left_out() -> None:
     assert str(conversation()) == "You: Paris?\nAgent: In Paris it's [sunny].  [interrupted after 5.1 s]"
 
 
-def test_plain_lines_where_output_goes_to_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_to_a_file_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     transcript = conversation()
     with create_screen(transcript) as shown:
         assert type(shown) is Screen
@@ -61,7 +61,7 @@ def test_plain_lines_where_output_goes_to_a_file(capsys: pytest.CaptureFixture[s
     ]
 
 
-def test_a_terminal_shows_levels_transcript_tools_and_latencies_and_is_left_clean(
+def test_a_terminal_shows_levels_transcript_tools_and_latencies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, write=lambda _: 0, flush=lambda: None))
@@ -88,7 +88,7 @@ def test_a_terminal_shows_levels_transcript_tools_and_latencies_and_is_left_clea
     assert "interrupted after 5.1 s of the reply" in text
 
 
-def test_levels_are_measured_in_decibels() -> None:
+def test_audio_levels_are_logarithmic() -> None:
     assert audio_level(b"") == audio_level(bytes(960)) == audio_level(tone(-70)) == 0
     assert audio_level(tone(-30)) == pytest.approx(0.5, abs=0.01)
     assert audio_level(tone(-3)) == pytest.approx(0.95, abs=0.01)
@@ -128,7 +128,7 @@ def run(
     )
 
 
-def test_the_trace_is_drawn_as_a_tree_in_the_order_things_happened() -> None:
+def test_the_run_tree_is_in_order_of_start_times() -> None:
     root = run("realtime_session", took=27.5, attachments={"conversation": Attachment("audio/wav", Path("x"))})
     done = run("response.done", root, began=7.4)
     tool = run("lookup_weather", done, began=7.41, took=0.2, run_type="tool", error="Boom\nTraceback …")
@@ -145,12 +145,12 @@ def test_the_trace_is_drawn_as_a_tree_in_the_order_things_happened() -> None:
     assert render_run_tree([]) == ""
 
 
-class StrangeError(Exception):
-    """Stands for nothing the demo knows."""
+class UnknownError(Exception):
+    """An error that the demo has no message for."""
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (DeviceError("The speaker was lost."), "The speaker was lost."),
         (InvalidStatus(SimpleNamespace(status_code=401)), "refused the API key (401): set OPENAI_API_KEY"),  # type: ignore[arg-type]
@@ -162,13 +162,13 @@ class StrangeError(Exception):
         (InvalidHandshake("no websocket"), "cannot be reached (no websocket)"),
         (PermissionError(13, "Permission denied", "/x"), "/x cannot be written (Permission denied): choose another"),
         (ConnectionRefusedError(), "cannot be reached (ConnectionRefusedError)"),
-        (StrangeError(), None),
+        (UnknownError(), None),
     ],
 )
-def test_what_goes_wrong_outside_is_told_in_a_sentence_with_the_remedy(error: Exception, told: str | None) -> None:
-    said = user_message(error)
-    if told is None:
-        assert said is None
+def test_errors_that_the_user_can_fix_have_a_message_with_the_remedy(error: Exception, expected: str | None) -> None:
+    message = user_message(error)
+    if expected is None:
+        assert message is None
     else:
-        assert told in str(said)
-        assert str(said).endswith(".")
+        assert expected in str(message)
+        assert str(message).endswith(".")

@@ -1,7 +1,7 @@
-"""Every behaviour of a server over every surface: the same right trace, and the same bytes on the wire.
+"""Every behaviour of a server over every surface: the trace is correct, and tracing changes no byte on the wire.
 
-One row of `BEHAVIOURS` is one behaviour: what the server does, what the client does, and what is to be seen of it
-in the trace. What holds for every trace is asserted for every row, with the server's own log as the truth.
+One row of `BEHAVIOURS` has the server's script, the client's part, and the expected trace. The properties of every
+trace are asserted for each row, too, against the server's log.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from tests.support.behaviours import (
 from tests.support.conversations import Node, tracing_to
 from tests.support.surfaces import SURFACES, After, Frame, Part, Surface
 
-# What clients say.
+# Frames of the client.
 
 CANCEL = {"type": "response.cancel"}
 COMMIT = {"type": "input_audio_buffer.commit"}
@@ -72,7 +72,7 @@ def telephone(law: str) -> Frame:
 
 
 def truncate(milliseconds: int) -> Callable[[list[Frame]], list[Frame]]:
-    """Cut the agent's last message off there."""
+    """Returns frames that truncate the agent's last message."""
 
     def frames(heard: list[Frame]) -> list[Frame]:
         messages = [
@@ -98,14 +98,14 @@ def configured(**audio_in: Any) -> dict[str, Any]:
 TRANSCRIBES = configured(transcription={"model": "whisper-1"})
 PUSH_TO_TALK = configured(turn_detection=None, transcription={"model": "whisper-1"})
 
-# A reply that goes on until it is stopped: four words and a piece of its sound come at once, the rest long after.
+# A reply that lasts until it is stopped: four words and a chunk of its audio arrive at once, the rest seconds later.
 STORY = Say("Once upon a time there.", audio=tone(220, 6.0))
 STORY_TURN = Turn(STORY)
 STORY_PACE: dict[str, Any] = {"speed": 1, "chunk_ms": (5000, 5000)}
 SORRY = Turn(Say("Sorry.", seconds=0.05))
 
 
-# What is to be seen.
+# The behaviours.
 
 
 def spoken(*, until: tuple[str, int] = (LIMITS, 1)) -> Part:
@@ -121,12 +121,12 @@ WEATHER = Call("lookup_weather", {"city": "Paris"}, call_id="call_weather")
 TIME = Call("lookup_time", {"city": "Paris"}, call_id="call_time")
 TRANSCRIPT = "What is the weather?"
 SUNNY = Turn(Say("Sunny."))
-HEARD_AND_ANSWERED = [f"user: {TRANSCRIPT}", "assistant: Sunny."]
+TRANSCRIBED_AND_ANSWERED = [f"user: {TRANSCRIPT}", "assistant: Sunny."]
 
 
 def transcribing(name: str, transcript: UserTranscript, until: tuple[str, int], **expected: Any) -> Behaviour:
     script = Script([SUNNY], user_transcripts=[transcript], session=TRANSCRIBES, speed=0, seed=1)
-    return Behaviour(name, script, spoken(until=until), **{"says": HEARD_AND_ANSWERED, **expected})
+    return Behaviour(name, script, spoken(until=until), **{"says": TRANSCRIBED_AND_ANSWERED, **expected})
 
 
 def mcp(kind: str, **fields: Any) -> Emit:
@@ -162,7 +162,7 @@ BEHAVIOURS = [
         "speech_and_its_answer",
         Script([SUNNY], session=TRANSCRIBES, user_transcripts=[TRANSCRIPT], speed=0, seed=1),
         spoken(),
-        says=HEARD_AND_ANSWERED,
+        says=TRANSCRIBED_AND_ANSWERED,
     ),
     Behaviour(
         "tool_call",
@@ -348,7 +348,7 @@ BEHAVIOURS = [
                 opening=[telephone(law), append(SPEECH, law), append(SILENCE, law)],
                 until=(LIMITS, 1),
             ),
-            says=HEARD_AND_ANSWERED,
+            says=TRANSCRIBED_AND_ANSWERED,
             sound=8_000,
         )
         for law in ("audio/pcmu", "audio/pcma")
@@ -383,7 +383,7 @@ BEHAVIOURS = [
         "push_to_talk",
         Script([SUNNY], session=PUSH_TO_TALK, user_transcripts=[TRANSCRIPT], speed=0, seed=1),
         Part(opening=[append(SPEECH), COMMIT], replies=[After(TRANSCRIBED, [ASK])], until=(LIMITS, 1)),
-        says=HEARD_AND_ANSWERED,
+        says=TRANSCRIBED_AND_ANSWERED,
     ),
     Behaviour(
         "reconnect",
@@ -439,7 +439,7 @@ BEHAVIOURS = [
         asked(),
         says=["user: Hello?", "assistant: Hello there."],
     ),
-    # Below, what the server is told to emit word for word.
+    # In the following rows the script has the server's events.
     Behaviour(
         "mcp_call",
         Script(
@@ -526,7 +526,7 @@ def cells() -> list[Any]:
         pytest.param(
             behaviour,
             surface,
-            # openai reconnects since 2.32; a tracer of one's own does not depend on it.
+            # openai reconnects since 2.32; surfaces of SessionTracer do not depend on it.
             marks=marked[surface.newest or (behaviour.part.reconnects and not surface.name.startswith("tracer"))],
             id=f"{behaviour.name}-{surface.name}",
         )
@@ -553,8 +553,8 @@ def test_every_behaviour_over_every_surface(tracing_shared: Collector, behaviour
 
 
 def tree_of(project: str, collector: Collector) -> Node:
-    """The only trace of that project. Nothing in the collector broke a rule."""
-    assert flush(timeout=20), "not everything was delivered"
+    """Flushes all traces and returns the only one of a project. Fails if a run broke a rule of the collector."""
+    assert flush(timeout=20), "the traces were not sent within 20 s"
     assert collector.violations == []
     nodes: dict[str | None, Node] = {}
     for run in collector.runs(project=project):  # parents before children
