@@ -19,12 +19,11 @@ from demo.devices.sound_card import NoSoundCardError, SoundCard
 from demo.devices.stream_clock import SPEAKER_SETTLED_AFTER_BLOCKS, SpeakerClock
 from demo.devices.virtual import VirtualDevices
 from demo.speech import line
-from tests.support.audio.pulseaudio import PulseAudio, pulseaudio
+from tests.support.audio.pulseaudio import PulseAudio, look_for_devices_again, pulseaudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-from tests.support.audio.pulseaudio import look_for_devices_again
 
 
 @pytest.fixture

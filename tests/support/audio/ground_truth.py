@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import time
 from dataclasses import dataclass
 from itertools import chain
@@ -13,7 +12,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 import soundfile
 
 from demo.devices.interface import BLOCK_FRAMES
@@ -21,12 +19,11 @@ from demo.devices.playback_queue import ContentPart
 from demo.devices.sound_card import SoundCard
 from langsmith_realtime import Recording, flush, wrap_realtime
 from langsmith_realtime.testing import RealtimeServer, Say, Script, Turn
-from tests.support.audio.pulseaudio import go_first, read_pcm
+from tests.support.audio.pulseaudio import read_pcm
 from tests.support.audio.sound_comparison import RATE, Sound, rms
 from tests.support.conversations import async_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from demo.devices.interface import DeviceError
@@ -364,12 +361,3 @@ def _heard(reply: Sound, there: Sound) -> int:
     loud = [rms(there[n * block : (n + 1) * block]) > 0.03 for n in range(min(len(there), len(reply) + RATE) // block)]
     quiet = next((n for n in range(len(loud)) if not any(loud[n : n + 100])), len(loud))
     return quiet * block
-
-
-@pytest.fixture
-def _first() -> Iterator[None]:
-    """The program under test is this process."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    go_first(0)
-    yield
-    os.setpriority(os.PRIO_PROCESS, 0, before)
