@@ -56,7 +56,8 @@ IDLE_CPU_S = 0.05
 def cut_errors(source: str) -> list[float]:
     """Returns for each of `BARGE_INS` barge-ins by how many ms the recording's cut is late; negative if it is early.
 
-    `source` is where the played audio is known from: ``model``, ``positions`` or ``tap``.
+    `source` is the recording's source of playback times: ``model`` (the playback model), ``positions`` (reported
+    playback positions) or ``tap`` (the played audio with its times).
     """
     randomness = random.Random(7)
     return [_cut_error(source, randomness) for _ in range(BARGE_INS)]
@@ -104,7 +105,7 @@ def voice_to_voice_errors() -> list[float]:
         ends = starts + randomness.uniform(0.6, 2.0)
         timed_turns.speech(starts, ends)
         arrives, silence = timed_turns.t + randomness.uniform(0.2, 0.9), randomness.uniform(0.0, 0.2)
-        timed_turns.answers(f"resp_{turn}", arrives, hears=silence)
+        timed_turns.answers(f"resp_{turn}", arrives, silence=silence)
         timed_turns.done(f"resp_{turn}")
         truth[f"resp_{turn}"] = (arrives + silence - ends) * 1000
         starts = arrives + 5

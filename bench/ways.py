@@ -26,7 +26,7 @@ class HandWrittenTracing:
         self._open_run: RunTree | None = None
 
     def observe(self, event: Any) -> None:
-        """Ends the previous event's run and posts this event's run."""
+        """Ends the previous event's run and posts this event's run. Deltas have no run."""
         if event.type.endswith(".delta"):
             return
         self.end_event()

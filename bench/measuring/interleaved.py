@@ -179,7 +179,10 @@ def _interquartile_mean(values: list[int]) -> float:
 
 
 def measure(way: str, path: Path, busy: float) -> dict[str, float]:
-    """Measures one way, after a warm-up. Adds the CPU time of the other threads and the peak memory."""
+    """Measures one way, after a warm-up.
+
+    To the result of `run_pair` it adds ``background_s``, the CPU time of the other threads, and ``memory_mb``.
+    """
     run_trees.get_cached_client()  # created once for each process, so its cost is left out
     if way == "langsmith":
         importlib.import_module("langsmith.integrations.openai_realtime")  # it binds time.monotonic when imported

@@ -84,7 +84,10 @@ async def run_conversation(way: str, path: Path, began: float) -> tuple[int, flo
 
 
 async def run_conversations(way: str, path: Path, count: int) -> dict[str, float]:
-    """Runs `count` conversations at once, started one after another within a second."""
+    """Runs `count` conversations at once, started one after another within a second.
+
+    ``loop_s`` is CPU time of the loop's thread, ``wall_s`` the duration, ``late_ms`` the largest delay of an event.
+    """
     stalls = Stalls()
     watching = asyncio.create_task(stalls.watch(0.001))
     await asyncio.sleep(0)
@@ -103,7 +106,10 @@ async def run_conversations(way: str, path: Path, count: int) -> dict[str, float
 
 
 def measure(way: str, path: Path, count: int) -> dict[str, float]:
-    """Measures one way, after a warm-up. Adds the CPU time of the process and the peak memory."""
+    """Measures one way, after a warm-up.
+
+    To the result of `run_conversations` it adds ``process_s``, the CPU time of all threads, and ``memory_mb``.
+    """
     run_trees.get_cached_client()
     asyncio.run(run_conversations(way, path.with_name("warm-up"), 1))
     flush_all()

@@ -99,14 +99,14 @@ def demo(folder: Path, *options: str, **environment: str) -> Run:
 
 def samples(name: str) -> Sound:
     """Returns the samples of a bundled line; full scale is 1."""
-    heard: Sound = np.frombuffer(line(name).pcm, "<i2") / 32768
-    return heard
+    speech: Sound = np.frombuffer(line(name).pcm, "<i2") / 32768
+    return speech
 
 
-def agreement(said: Sound, side: Sound) -> float:
+def agreement(speech: Sound, channel: Sound) -> float:
     """Returns the correlation of a line with the place in a channel where it is found."""
-    at = find(said, side)
-    return correlation(said, side[at : at + len(said)])
+    at = find(speech, channel)
+    return correlation(speech, channel[at : at + len(speech)])
 
 
 # With the bundled user
@@ -168,9 +168,9 @@ def test_the_right_channel_is_the_agents_speech_as_played_and_ends_at_the_barge_
     barged_in = find(samples("user-london"), spoken.channel(0))
     reply = samples("agent-paris")
     began = find(reply[: 4 * RATE], right)
-    heard = right[began : began + len(reply)]
-    cut = int(np.flatnonzero(heard[: 7 * RATE])[-1]) + 1
-    assert 1 - correlation(reply[:cut], heard[:cut]) < MAX_DISAGREEMENT
+    played = right[began : began + len(reply)]
+    cut = int(np.flatnonzero(played[: 7 * RATE])[-1]) + 1
+    assert 1 - correlation(reply[:cut], played[:cut]) < MAX_DISAGREEMENT
     assert 0 < began + cut - barged_in < 0.5 * RATE  # the time that voice activity detection takes
 
 
@@ -219,13 +219,13 @@ class DeviceConversation:
     def wrong(self) -> float:
         """How far the recording differs from the speech and the monitor; above 1 it is wrong."""
         left = self.run.channel(0)
-        said = [difference(sound, left) for sound in map(samples, USER_LINES)]
-        return max([difference(self.run.channel(1), self.monitor), *said])
+        user = [difference(speech, left) for speech in map(samples, USER_LINES)]
+        return max([difference(self.run.channel(1), self.monitor), *user])
 
 
-def difference(sound: Sound, heard: Sound, *, starved: bool = False) -> float:
-    """Returns how far a sound differs from the heard one; above 1 it is another. Starved devices may differ more."""
-    windows = window_correlations(sound, shifted(heard, find(sound, heard)))
+def difference(sound: Sound, reference: Sound, *, starved: bool = False) -> float:
+    """Returns how far a sound differs from a reference; above 1 they disagree. Starved devices may differ more."""
+    windows = window_correlations(sound, shifted(reference, find(sound, reference)))
     assert len(windows) >= 20
     return disagreement(windows) / (3 if starved else 1)
 
@@ -293,7 +293,7 @@ def test_the_right_channel_is_the_speakers_output(call: Take[DeviceConversation]
 def test_a_wrong_recording_is_detected_even_on_a_starved_machine(call: Take[DeviceConversation], wrong: str) -> None:
     right, reply = call.held.run.channel(1), samples("agent-paris")
     # A starved device has errors of its own, which may cancel the error made here.
-    heard = right.copy() if call.starved else call.held.monitor
+    reference = right.copy() if call.starved else call.held.monitor
     began = find(reply[: 4 * RATE], right)
     loud = [min(map(rms, np.split(reply[start:][:4800], 4))) for start in range(RATE, 4 * RATE, 480)]
     at = began + RATE + 480 * int(np.argmax(loud))  # in the middle of the agent's speech
@@ -305,15 +305,15 @@ def test_a_wrong_recording_is_detected_even_on_a_starved_machine(call: Take[Devi
         right = np.insert(right, at, np.zeros(RATE // 10))
     else:
         right[at : began + len(reply)] = reply[at - began :][: len(right) - at]
-    assert difference(right, heard, starved=True) > 1
+    assert difference(right, reference, starved=True) > 1
 
 
 @pytest.mark.devices
 def test_the_barge_in_ends_the_agent_in_the_recording_where_the_speaker_fell_silent(
     call: Take[DeviceConversation],
 ) -> None:
-    said = samples("user-london")
-    barged_in = find(said, call.held.run.channel(0)) / RATE
+    speech = samples("user-london")
+    barged_in = find(speech, call.held.run.channel(0)) / RATE
     right = call.held.run.channel(1)
     from_then_on = right[round(barged_in * RATE) :][: round(1.5 * RATE)]
     assert 0.02 < audible_s(from_then_on) < (0.9 if call.starved else 0.6)

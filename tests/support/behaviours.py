@@ -43,23 +43,23 @@ class Behaviour:
     """A server's script, a client's part, and the expected end and trace.
 
     `ends` is the end for the application: ``clean``, a close code, or ``dropped``. The other fields are of the trace:
-    `says` is the transcript, with ``(cut)`` after an interrupted message; `models` are the statuses of the responses;
+    `transcript` has the messages, with ``(cut)`` after an interrupted one; `models` are the statuses of the responses;
     `tools` are the tool runs, as parent's name, name and output; `errors` are the events whose error is no
     interruption, with a part of its text; `interrupted` are the events that were interrupted; `barge_ins` is their
-    number; `sound` is the rate of the recording in Hz, or None for no recording.
+    number; `recording_hz` is the rate of the recording in Hz, or None for no recording.
     """
 
     name: str
     script: Script | Sequence[Script]
     part: Part
     ends: str = "clean"
-    says: Sequence[str] = ()
+    transcript: Sequence[str] = ()
     models: Sequence[str] = ("completed",)
     tools: Sequence[tuple[str, str, str | None]] = ()
     errors: Sequence[tuple[str, str]] = ()
     interrupted: Sequence[str] = ()
     barge_ins: int = 0
-    sound: int | None = 24_000
+    recording_hz: int | None = 24_000
     metadata: Mapping[str, Any] | None = None
 
 
@@ -128,7 +128,7 @@ def assert_expected(root: Node, behaviour: Behaviour, collector: Collector) -> N
     """Asserts that a trace is as the behaviour expects."""
     error = str(root.run.error)
     assert {"clean": "None", "dropped": "ConnectionClosedError"}.get(behaviour.ends, behaviour.ends) in error
-    assert [line(message) for message in (root.run.outputs or {})["messages"]] == list(behaviour.says)
+    assert [line(message) for message in (root.run.outputs or {})["messages"]] == list(behaviour.transcript)
 
     models = list(root.find("model"))
     assert sorted(choice_of(node)["finish_reason"] for node in models) == sorted(behaviour.models)
@@ -152,11 +152,11 @@ def assert_expected(root: Node, behaviour: Behaviour, collector: Collector) -> N
     assert root.metadata["interruptions"] == behaviour.barge_ins
     assert (behaviour.metadata or {}).items() <= root.metadata.items()
 
-    if behaviour.sound is None:
+    if behaviour.recording_hz is None:
         assert root.run.attachments == {}
     else:
         recorded = soundfile.info(collector.attachment(root.run.id, "conversation")[1])
-        assert (recorded.samplerate, recorded.channels) == (behaviour.sound, 2)
+        assert (recorded.samplerate, recorded.channels) == (behaviour.recording_hz, 2)
 
 
 def line(message: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ def sound(seconds: float) -> str:
 class DrivenConversation:
     """A conversation and all runs it returned, in ``happened``. The ref of an event is its number, from 1.
 
-    Every method that passes in an event returns the runs that the event completed. Without `at`, an event comes 10 ms
+    Most methods pass in one event and return the runs that it completed. Without `at`, in seconds, an event comes 10 ms
     after the previous one.
     """
 

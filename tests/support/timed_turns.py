@@ -23,13 +23,13 @@ class TimedTurns(DrivenConversation):
         super().__init__(vad=vad)
         self.written = 0.0
 
-    def mic(self, begin: float, end: float, *said: tuple[float, float]) -> None:
-        """Sends the microphone from ``begin`` to ``end``, in seconds; the user speaks in the spans ``said``."""
-        sound = np.zeros(round((end - begin) * RATE), dtype=np.int16)
-        for start, stop in said:
-            sound[round((start - begin) * RATE) : round((stop - begin) * RATE)] = tone(stop - start)
-        for index in range(0, len(sound), 480):
-            self.append(begin + (index + 480) / RATE, sound[index : index + 480])
+    def mic(self, begin: float, end: float, *speech: tuple[float, float]) -> None:
+        """Sends the microphone from ``begin`` to ``end``, in seconds; the user speaks in the spans ``speech``."""
+        audio = np.zeros(round((end - begin) * RATE), dtype=np.int16)
+        for start, stop in speech:
+            audio[round((start - begin) * RATE) : round((stop - begin) * RATE)] = tone(stop - start)
+        for index in range(0, len(audio), 480):
+            self.append(begin + (index + 480) / RATE, audio[index : index + 480])
 
     def append(self, at: float, sound: Samples) -> None:
         self.written += len(sound) / RATE
@@ -48,15 +48,15 @@ class TimedTurns(DrivenConversation):
         self.server("input_audio_buffer.speech_stopped", at=self.t, audio_end_ms=self.written * 1000)
 
     def answers(
-        self, response_id: str, at: float, *, seconds: float = 1.0, hears: float = 0.0, words: str = "One two."
+        self, response_id: str, at: float, *, seconds: float = 1.0, silence: float = 0.0, words: str = "One two."
     ) -> None:
-        """The response's audio arrives at ``at``, all at once. Its first ``hears`` seconds are silent."""
+        """The response's audio arrives at ``at``, all at once. Its first ``silence`` seconds are silent."""
         item_id = f"item_{response_id}"
         self.begins(response_id)
         self.output(response_id, {"id": item_id, **MESSAGE})
         where: dict[str, Any] = {"response_id": response_id, "item_id": item_id, "content_index": 0}
-        sound = np.r_[np.zeros(round(hears * RATE), np.int16), tone(seconds)]
-        self.server("response.output_audio.delta", at=at, **where, delta=wire(sound))
+        audio = np.r_[np.zeros(round(silence * RATE), np.int16), tone(seconds)]
+        self.server("response.output_audio.delta", at=at, **where, delta=wire(audio))
         self.server("response.output_audio_transcript.delta", **where, delta=words)
 
     def done(self, response_id: str, *items: dict[str, Any], **fields: Any) -> None:

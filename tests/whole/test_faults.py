@@ -57,7 +57,7 @@ TALK = Behaviour(
     "talk",
     Script([Turn(Call("lookup", {}, call_id="call_1")), Turn(Say("Sunny.", audio=tone(220, 1.0)))], speed=0, seed=1),
     asked(until=(LIMITS, 2), replies=[After(DONE, [result("call_1", "21 degrees"), ASK])]),
-    says=["user: Hello?", "assistant: ", "tool: 21 degrees", "assistant: Sunny."],
+    transcript=["user: Hello?", "assistant: ", "tool: 21 degrees", "assistant: Sunny."],
     models=["completed", "completed"],
     tools=[(DONE, "lookup", "21 degrees")],
 )
