@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from langsmith_realtime.collector import Collector
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
     from tests.support.audio.ground_truth import Truth
 
 #: Seconds of audio that the application passes to its speaker at a time.

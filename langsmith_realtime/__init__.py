@@ -11,12 +11,40 @@
 
 from __future__ import annotations
 
-from langsmith_realtime.adapters.openai_client import wrap_realtime
-from langsmith_realtime.adapters.session_tracer import SessionTracer
-from langsmith_realtime.core.protocol.prices import Price
-from langsmith_realtime.live.process import flush
-from langsmith_realtime.options.keep import Keep
-from langsmith_realtime.options.recording import Recording
-from langsmith_realtime.trace.run_trees.root_run import __version__
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from langsmith_realtime.adapters.openai_client import wrap_realtime
+    from langsmith_realtime.adapters.session_tracer import SessionTracer
+    from langsmith_realtime.core.protocol.prices import Price
+    from langsmith_realtime.live.process import flush
+    from langsmith_realtime.options.keep import Keep
+    from langsmith_realtime.options.recording import Recording
+    from langsmith_realtime.trace.run_trees.root_run import __version__
 
 __all__ = ["Keep", "Price", "Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]
+
+#: The module of each public name. A module is imported when one of its names is first used, so that the command's help
+#: and the test server need neither langsmith nor openai.
+_MODULES = {
+    "Keep": "options.keep",
+    "Price": "core.protocol.prices",
+    "Recording": "options.recording",
+    "SessionTracer": "adapters.session_tracer",
+    "__version__": "trace.run_trees.root_run",
+    "flush": "live.process",
+    "wrap_realtime": "adapters.openai_client",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The ``langsmith-realtime`` command. A subcommand is one function that adds its parser and one that runs it."""
+"""The ``langsmith-realtime`` command: its parser, and which subcommands there are."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 from langsmith_realtime.cli.journals import add_recover, add_replay
 from langsmith_realtime.cli.servers import add_collector, add_serve_agent
+from langsmith_realtime.cli.terminal import Parser
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="langsmith-realtime", description="Tools for voice conversations traced in LangSmith."
     )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     add_collector(commands)
     add_serve_agent(commands)
     add_recover(commands)

@@ -1,4 +1,4 @@
-"""What every subcommand uses of the terminal: output, failures, ports and signals."""
+"""What the subcommands share: parsers, output, exit statuses, ports and signals."""
 
 from __future__ import annotations
 
@@ -7,13 +7,31 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+class Parser(argparse.ArgumentParser):
+    """The parser of a subcommand."""
+
+    #: The module whose docstring ends the help. It is imported when that help is shown, and no sooner.
+    epilog_module: str | None = None
+
+    def format_help(self) -> str:
+        if self.epilog_module is not None:
+            self.epilog = import_module(self.epilog_module).__doc__
+        return super().format_help()
+
+
+#: Where a subcommand adds its parser.
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001 - argparse has no public name for it
+
+
 def wait_for(stopped: threading.Event) -> None:
+    """Block until the event is set."""
     # In slices, because Windows delivers Ctrl-C only between waits.
     while not stopped.wait(1.0):
         pass
@@ -32,6 +50,7 @@ def until_signalled() -> Iterator[threading.Event]:
 
 
 def port_number(text: str) -> int:
+    """Parse a port from the command line; for ``type=`` of an argument."""
     port = int(text)
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("must be between 0 and 65535")
@@ -39,9 +58,11 @@ def port_number(text: str) -> int:
 
 
 def say(*lines: str) -> None:
+    """Print lines on stdout at once, also into a pipe."""
     print(*lines, sep="\n", flush=True)  # noqa: T201 - a command speaks to its terminal
 
 
 def fail(sentence: str) -> int:
+    """Print a sentence on stderr; return the exit status 1."""
     print(sentence, file=sys.stderr)  # noqa: T201 - a command speaks to its terminal
     return 1

@@ -11,8 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from numbers import Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from langsmith.run_trees import RunTree
 
@@ -22,19 +23,22 @@ from langsmith_realtime.core.protocol.audio_formats import USER
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.delivery import sampling
 from langsmith_realtime.delivery.langsmith_client import asks_the_application
-from langsmith_realtime.journal.recovery import begin_in_background
+from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.live.bounded_queue import Intake
 from langsmith_realtime.live.duplicates import RecentFrames
-from langsmith_realtime.live.pipeline import build_pipeline
-from langsmith_realtime.live.process import process
+from langsmith_realtime.live.process import Process, process
+from langsmith_realtime.live.worker import LazySession, Worker
+from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
-from langsmith_realtime.recording.silencing import asked
-from langsmith_realtime.runtime.guard import logger
+from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.run_trees import context
 from langsmith_realtime.trace.run_trees.context import Pin, current_pin, set_pin
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.run_trees.run_limits import Weight, weight_of
+
+if TYPE_CHECKING:
+    from langsmith_realtime.live.coalescing import Coalescing
 
 #: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
 _APPENDS = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
@@ -79,13 +83,14 @@ class LiveConversation:
         self._process.open[id(self)] = self
         asks = options.redact is not None or asks_the_application(family.root.client)
         worker = self._process.apart if asks else self._process.worker
-        self._session = build_pipeline(options, family, self._process, worker, self.guard)
+        if options.keep is not None:
+            family.holding = HeldConversation(self._process.sender, options.keep, self.guard)
+        make = partial(_pipeline, options, family, self._process, worker, self.guard)
+        self._session = cast("Coalescing", LazySession(make))
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
         self._intake = Intake(worker.inbox(self.guard, self._session.chunks), self._session, self.guard)
         self._gaps = self._intake.gaps
         self._intake.insist(self._session.opened)
-        if options.journal:
-            begin_in_background(family.root.client)
 
     # From the caller's threads
 
@@ -210,7 +215,7 @@ class LiveConversation:
 
     def silence(self, seconds: object, item_id: object, since: object, until: object) -> None:
         now = time.monotonic()
-        begin, end, item = asked(now, seconds=seconds, item_id=item_id, since=since, until=until)
+        begin, end, item = checked_silence(now, seconds=seconds, item_id=item_id, since=since, until=until)
         if self._closed:
             if self.is_sampled:
                 logger.warning("the conversation has ended: nothing more of its recording is silenced")
@@ -332,6 +337,13 @@ class LiveConversation:
         except Exception as error:
             self.guard.report("is_agent_speaking", error)
             return None
+
+
+def _pipeline(options: Options, family: ConversationRuns, process: Process, worker: Worker, guard: Guard) -> Coalescing:
+    """Import the pipeline and make it; on the worker's thread, as the imports take a fifth of a second."""
+    from langsmith_realtime.live.pipeline import build_pipeline  # noqa: PLC0415
+
+    return build_pipeline(options, family, process, worker, guard)
 
 
 def _still_open(run: RunTree | None) -> RunTree | None:

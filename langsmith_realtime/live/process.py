@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from langsmith_realtime.delivery.feedback import FeedbackSender
-from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.runtime import threads
+
+if TYPE_CHECKING:
+    from langsmith_realtime.delivery.feedback import FeedbackSender
+    from langsmith_realtime.delivery.sender import Sender
 
 #: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
 EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
@@ -31,12 +33,32 @@ class Process:
     """What all conversations of a process share. Its threads begin when something is given to them."""
 
     def __init__(self) -> None:
-        self.sender = Sender()
-        self.feedback = FeedbackSender()
+        self._making = threading.Lock()
+        self._senders: tuple[Sender, FeedbackSender] | None = None
         self.open: dict[int, Closable] = {}
         self.worker = Worker()
         #: For whoever may keep it waiting.
         self.apart = Worker()
+
+    @property
+    def sender(self) -> Sender:
+        """Sends runs."""
+        return self._made_senders()[0]
+
+    @property
+    def feedback(self) -> FeedbackSender:
+        """Sends feedback scores."""
+        return self._made_senders()[1]
+
+    def _made_senders(self) -> tuple[Sender, FeedbackSender]:
+        # Imported here: the first to ask is the worker's thread, so that no caller's loop waits for the imports.
+        from langsmith_realtime.delivery.feedback import FeedbackSender  # noqa: PLC0415
+        from langsmith_realtime.delivery.sender import Sender  # noqa: PLC0415
+
+        with self._making:
+            if self._senders is None:
+                self._senders = Sender(), FeedbackSender()
+            return self._senders
 
     def flush(self, timeout: float | None) -> bool:
         """Wait until everything put so far was done and sent; False when it was not, or time ran out."""

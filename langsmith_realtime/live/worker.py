@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
 from langsmith_realtime.live.bounded_queue import BoundedQueue, QueueLoad, TakeChunks, no_chunks
 from langsmith_realtime.runtime import threads
@@ -112,3 +113,30 @@ def _guarded(work: Callable[[], None]) -> None:
         work()
     except BaseException as error:  # whatever it is: others wait for this thread
         Guard().report("journal", error)
+
+
+S = TypeVar("S")
+
+
+class LazySession(Generic[S]):
+    """A session that is made on the worker's thread, by the first call of one of its methods.
+
+    The caller's thread looks methods up before the session exists. So numpy, the audio code, the journal and the
+    delivery are imported on the worker's thread, and the caller's loop does not wait for them.
+
+    Args:
+        make: makes the session.
+    """
+
+    def __init__(self, make: Callable[[], S]) -> None:
+        self._make = make
+        self._session: S | None = None
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            if self._session is None:
+                self._session = self._make()
+            return getattr(self._session, name)(*arguments, **keywords)
+
+        call.__name__ = name
+        return call

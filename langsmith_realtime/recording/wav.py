@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import ChannelWrite
-from langsmith_realtime.core.protocol.audio_formats import USER, Samples
+from langsmith_realtime.core.protocol.audio_formats import USER
 
 HEADER_BYTES = 44
 FRAME_BYTES = 4

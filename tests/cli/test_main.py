@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -31,7 +32,7 @@ def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signa
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
-        url = lines[0].removeprefix("Collecting at ")
+        url = lines[0].removeprefix("Collector is running at ")
         assert ask("POST", f"{url}/runs", json=root()).status_code == 202
         process.send_signal(stop)
         _, errors = process.communicate(timeout=10)
@@ -88,7 +89,9 @@ def test_a_missing_package_is_one_sentence_with_the_remedy(
     monkeypatch.setitem(sys.modules, missing, None)
 
     assert main.main(["collector"]) == 1
-    assert capsys.readouterr().err == (f"The collector needs {missing}: pip install 'langsmith-realtime[collector]'\n")
+    assert capsys.readouterr().err == (
+        f"The collector needs {missing}. Install it with: pip install 'langsmith-realtime[collector]'\n"
+    )
 
 
 def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +127,7 @@ def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=10)
 
-    assert lines[1:] == ["To talk to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
+    assert lines[1:] == ["To connect to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
     assert process.returncode == status
     assert errors == ("the client sent wrong frames:\nconnection 0, a frame: not valid JSON\n" if status else "")
 
@@ -182,3 +185,31 @@ def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.Capt
 
     assert caught.value.code == 2
     assert "usage: langsmith-realtime" in capsys.readouterr().err
+
+
+# What is imported
+
+
+def imported_by(code: str) -> set[str]:
+    """The top-level packages that a fresh process has imported after the code."""
+    program = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}}, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return set(done.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["--help", "collector --help", "recover --help", "replay --help"])
+def test_help_imports_no_library_that_takes_long(command: str) -> None:
+    code = f"from langsmith_realtime.cli.main import main\ntry: main({command.split()!r})\nexcept SystemExit: pass"
+    libraries = {"httpx", "langsmith", "numpy", "openai", "pydantic", "soundfile", "starlette", "uvicorn", "websockets"}
+    assert not libraries & imported_by(code)
+
+
+def test_importing_wrap_realtime_imports_nothing_that_only_the_worker_needs() -> None:
+    assert not {"fsspec", "numpy", "soundfile", "soxr"} & imported_by("from langsmith_realtime import wrap_realtime")
+
+
+def test_the_public_names_are_listed_before_they_are_imported() -> None:
+    code = "import langsmith_realtime\nassert 'flush' in dir(langsmith_realtime)\nlangsmith_realtime.Keep"
+    assert not {"langsmith", "numpy", "openai"} & imported_by(code)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        getattr(importlib.import_module("langsmith_realtime"), "nothing")  # noqa: B009 - mypy refuses the attribute

@@ -13,7 +13,7 @@ from langsmith import Client, RunTree
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.core.conversation.metrics import SCORES
+from langsmith_realtime.core.conversation.metric_names import SCORES
 from langsmith_realtime.delivery.feedback import Feedback, FeedbackSender
 from langsmith_realtime.options.tracing import Options
 from tests.support.conversations import stored_trees, the_tree
@@ -279,10 +279,10 @@ def test_replicas_that_were_inherited_have_no_scores_and_the_root_says_so(tracin
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({"feedback": "turns"}, TypeError, "feedback is a bool or list or tuple or set or frozenset, not str"),
-        ({"feedback": ["latency"]}, ValueError, "feedback has no number 'latency'; there are duration_s, turns,"),
-        ({"feedback": [["turns"]]}, ValueError, "feedback has no number"),
-        ({"feedback": True, "replicas": [{"project_name": "one"}]}, ValueError, "leave one of them out"),
+        ({"feedback": "turns"}, TypeError, "feedback must be of type bool or list or tuple or set or frozenset, got str"),
+        ({"feedback": ["latency"]}, ValueError, "feedback: 'latency' is not a metric; choose from duration_s, turns,"),
+        ({"feedback": [["turns"]]}, ValueError, "is not a metric"),
+        ({"feedback": True, "replicas": [{"project_name": "one"}]}, ValueError, "exclude each other"),
     ],
 )
 def test_wrong_feedback_is_refused_at_once(given: dict[str, Any], error: type[Exception], says: str) -> None:

@@ -81,13 +81,13 @@ def test_a_share_of_the_rest_is_kept_the_same_everywhere() -> None:
 @pytest.mark.newest
 def test_a_rule_says_what_it_is_and_refuses_what_is_none() -> None:
     assert repr(Keep(errors=True, turns=3, share=0.25)) == "Keep(errors=0, turns=3, share=0.25)"
-    with pytest.raises(ValueError, match="no number 'erors'"):
+    with pytest.raises(ValueError, match="'erors' is not a metric"):
         Keep(erors=True)
     with pytest.raises(ValueError, match="between 0 and 1"):
         Keep(share=10)
-    with pytest.raises(TypeError, match="turns is a number, not str"):
+    with pytest.raises(TypeError, match="turns must be a number, got str"):
         Keep(turns="3")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="keep is a Keep, or a function"):
+    with pytest.raises(TypeError, match="keep must be a Keep, or a function"):
         SessionTracer(keep=0.1)  # type: ignore[arg-type]
 
 

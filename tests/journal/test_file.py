@@ -375,7 +375,7 @@ def test_a_journal_may_be_switched_off_and_asked_for_where_the_client_sends_on_i
 
 @pytest.mark.parametrize("wrong", ["yes", 1, 3])
 def test_the_option_is_checked(wrong: Any) -> None:
-    with pytest.raises((TypeError, ValueError), match="journal is"):
+    with pytest.raises((TypeError, ValueError), match="journal must be"):
         SessionTracer(journal=wrong)
 
 

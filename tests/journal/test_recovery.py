@@ -601,7 +601,7 @@ def test_the_command_says_where_it_would_have_to_look(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["recover", "--dir", str(tmp_path / "mistyped")]) == 1
-    assert "There is no folder" in capsys.readouterr().err
+    assert "does not exist" in capsys.readouterr().err
     monkeypatch.setenv("LANGSMITH_REALTIME_DIR", "~nobody-has-that-name/journals")
     assert main(["recover"]) == 1
     assert "Set LANGSMITH_REALTIME_DIR, or use --dir" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from tests.support.audio.sounds import numbered
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
 
 RATE = 24_000
 INFINITE = float("inf")

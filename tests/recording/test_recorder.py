@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langsmith_realtime.collector import Collector
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
 
 RATE = 8_000
 SPEECH = np.frombuffer(speech_like("It is sunny in Paris today.", 2.0), dtype="<i2").astype(np.int16)

@@ -19,9 +19,10 @@ from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.user_turns import MARGIN, Moment, Utterances
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.recorder import Recorded, Recorder
-from langsmith_realtime.recording.silencing import SilencedSpans, asked
+from langsmith_realtime.recording.silencing import SilencedSpans
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langsmith_realtime.collector import Collector
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
     from langsmith_realtime.delivery.operations import Operation
 
 pytestmark = pytest.mark.newest
@@ -91,7 +92,7 @@ class Call:
         self.server("response.output_audio.delta", t, delta=delta, **where)
 
     def silence(self, t: float, **how: Any) -> None:
-        self.session.silence(t, *asked(t, **how))
+        self.session.silence(t, *checked_silence(t, **how))
 
     def on_disk(self) -> Samples:
         """The WAV as it is now."""
@@ -312,13 +313,13 @@ def _until(true: Callable[[], object]) -> None:
 )
 def test_what_cannot_be_silenced_is_refused(given: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
-        asked(100.0, **given)
+        checked_silence(100.0, **given)
 
 
 def test_a_wrong_call_is_logged_and_never_raised(tracing: Collector, caplog: pytest.LogCaptureFixture) -> None:
     with SessionTracer() as tracer:
         tracer.silence()
-        assert "silence takes seconds, or item_id, or since and until" in caplog.text
+        assert "silence() needs seconds, or item_id, or since and/or until" in caplog.text
         tracer.silence(item_id="nobody's")
     tracer.silence(seconds=1)
     assert "nothing more of its recording is silenced" in caplog.text

@@ -61,13 +61,15 @@ def test_on_this_machines_disk_only_its_owner_reads_it(tmp_path: Path) -> None:
 
 def test_a_url_without_fsspec_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(ValueError, match=r"s3:// needs fsspec: pip install 'langsmith-realtime\[storage\]'"):
+    with pytest.raises(
+        ValueError, match=r"s3:// needs fsspec; install it with: pip install 'langsmith-realtime\[storage\]'"
+    ):
         Recording(directory="s3://key:secret@bucket")
     assert Recording(directory="folder").directory == "folder"
 
 
 def test_a_store_nobody_knows_is_refused_without_its_secrets() -> None:
-    with pytest.raises(ValueError, match="cannot be put at nowhere://") as refused:
+    with pytest.raises(ValueError, match="cannot be at nowhere://") as refused:
         Recording(directory="nowhere://key:secret@bucket")
     assert "secret" not in str(refused.value)
 

@@ -188,16 +188,16 @@ def test_what_is_written_behind_its_end_goes_into_no_other_file(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
-        ({"directory": 3}, TypeError, "directory is a path, not int"),
-        ({"keep": "yes"}, TypeError, "keep is a bool, not str"),
-        ({"format": 3}, TypeError, "format is a str, not int"),
-        ({"format": "mp3"}, ValueError, "format is one of wav, flac, opus, not 'mp3'"),
-        ({"sample_rate": 16_000.0}, TypeError, "sample_rate is an int, not float"),
-        ({"sample_rate": True}, TypeError, "sample_rate is an int, not bool"),
-        ({"sample_rate": 7_999}, ValueError, "between 8000 and 192000, not 7999"),
-        ({"max_attachment_bytes": "20 MB"}, TypeError, "max_attachment_bytes is an int, not str"),
-        ({"max_attachment_bytes": 0}, ValueError, "max_attachment_bytes is positive, not 0"),
-        ({"directory": "nowhere://x"}, ValueError, "cannot be put at nowhere://"),
+        ({"directory": 3}, TypeError, "directory must be a path or a URL, got int"),
+        ({"keep": "yes"}, TypeError, "keep must be a bool, got str"),
+        ({"format": 3}, TypeError, "format must be a str, got int"),
+        ({"format": "mp3"}, ValueError, "format must be one of wav, flac, opus, got 'mp3'"),
+        ({"sample_rate": 16_000.0}, TypeError, "sample_rate must be an int, got float"),
+        ({"sample_rate": True}, TypeError, "sample_rate must be an int, got bool"),
+        ({"sample_rate": 7_999}, ValueError, "between 8000 and 192000 Hz, got 7999"),
+        ({"max_attachment_bytes": "20 MB"}, TypeError, "max_attachment_bytes must be an int, got str"),
+        ({"max_attachment_bytes": 0}, ValueError, "max_attachment_bytes must be positive, got 0"),
+        ({"directory": "nowhere://x"}, ValueError, "cannot be at nowhere://"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_recorded(

@@ -12,10 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.core.payloads.scrubbing import scrub
-from langsmith_realtime.testing import (
-    RealtimeServer,
-    Script,
-)
+from langsmith_realtime.testing import RealtimeServer, Script
 from tests.support.conversations import Node, spanned
 from tests.support.surfaces import After, Client, Frame, Part, Surface, end_of
 

@@ -7,14 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from langsmith_realtime.testing import (
-    Event,
-    Outgoing,
-    Script,
-    Session,
-    silence,
-    speech_like,
-)
+from langsmith_realtime.testing import Event, Outgoing, Script, Session, silence, speech_like
 
 SPOKEN = silence(0.5) + speech_like("Hello?", 1.0) + silence(0.4)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from langsmith_realtime.core.protocol.audio_formats import Samples
+from langsmith_realtime.core.audio.decoding import Samples
 from tests.support.audio.sounds import RATE, tone, wire
 from tests.support.driven_conversation import DrivenConversation
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import Joined, Write
-from langsmith_realtime.core.protocol.audio_formats import Samples
 
 BLOCK_S = 0.005
 #: What is closer than this, in seconds, is one sound: the periods of a low voice.

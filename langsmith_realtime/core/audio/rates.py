@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
+from langsmith_realtime.core.audio.decoding import NO_SAMPLES, Samples
 from langsmith_realtime.core.audio.writes import Write
-from langsmith_realtime.core.protocol.audio_formats import NO_SAMPLES, Samples
 
 #: Faster clocks are no sound card's.
 MAX_DRIFT = 500e-6

@@ -15,10 +15,11 @@ import numpy as np
 from langsmith_realtime.core.audio.activity import Activity
 from langsmith_realtime.core.audio.agent.channel import AgentChannel
 from langsmith_realtime.core.audio.agent.playback import Cut
+from langsmith_realtime.core.audio.decoding import Decoder, Samples
 from langsmith_realtime.core.audio.rates import DelayLine
 from langsmith_realtime.core.audio.user.microphone import Microphone
 from langsmith_realtime.core.audio.writes import ChannelWrite
-from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Decoder, Format, Samples
+from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format
 
 #: Deltas of a cut reply that are remembered as they came, to know them again when the application feeds them.
 MUTED_DELTAS = 100

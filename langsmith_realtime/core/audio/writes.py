@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from langsmith_realtime.core.protocol.audio_formats import Samples
+from langsmith_realtime.core.audio.decoding import Samples
 
 
 @dataclass(slots=True)  # not frozen: that takes four times as long to make, and there are many

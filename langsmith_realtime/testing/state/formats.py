@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from langsmith_realtime.core.protocol.audio_formats import Decoder, Samples, named
+from langsmith_realtime.core.audio.decoding import Decoder, Samples
+from langsmith_realtime.core.protocol.audio_formats import named
 from langsmith_realtime.testing.signals import RATE
 from langsmith_realtime.testing.state.wire import ClientError
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.activity import BLOCK_S, JOIN_S, PAUSE_S, Activity, Talk, talk
+from langsmith_realtime.core.audio.decoding import NO_SAMPLES, Samples
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.audio.writes import silence
-from langsmith_realtime.core.protocol.audio_formats import NO_SAMPLES, Samples
 from tests.support.audio.sounds import RATE, near, properties, tone, wire
 
 pytestmark = pytest.mark.newest

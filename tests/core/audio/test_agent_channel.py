@@ -24,8 +24,8 @@ from tests.support.driven_conversation import DrivenConversation
 
 if TYPE_CHECKING:
     from langsmith_realtime.collector import Collector
+    from langsmith_realtime.core.audio.decoding import Samples
     from langsmith_realtime.core.audio.writes import Write
-    from langsmith_realtime.core.protocol.audio_formats import Samples
 
 
 class Channel:

@@ -16,7 +16,7 @@ from langsmith_realtime.core.audio.agent.playback_queue import SLACK
 from tests.support.audio.sounds import RATE, laid_out, near, numbered, properties, stretches, tone
 
 if TYPE_CHECKING:
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
 
 pytestmark = pytest.mark.newest
 DELTA = 4800  # 200 ms

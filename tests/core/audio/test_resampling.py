@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langsmith_realtime.core.audio.decoding import Decoder, Samples
 from langsmith_realtime.core.audio.rates import DelayLine
-from langsmith_realtime.core.protocol.audio_formats import PCM16, Decoder, Format, Samples
+from langsmith_realtime.core.protocol.audio_formats import PCM16, Format
 from tests.support.audio.sounds import numbered, pieces, properties, tone
 
 pytestmark = pytest.mark.newest

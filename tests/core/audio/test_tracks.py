@@ -18,7 +18,7 @@ from tests.support.audio.sounds import RATE, Take, near, numbered, pieces, prope
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
 
 MULAW = Format("ulaw", 8_000)
 LOUD = b"\x80"  # µ-law's loudest

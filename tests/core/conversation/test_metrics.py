@@ -13,15 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.activity import Activity
-from langsmith_realtime.core.conversation.metrics import (
-    LATENCIES,
-    NAMES,
-    SCORES,
-    of_responses,
-    of_talk,
-    percentile,
-    scores,
-)
+from langsmith_realtime.core.conversation.metric_names import LATENCIES, NAMES, SCORES
+from langsmith_realtime.core.conversation.metrics import of_responses, of_talk, percentile, scores
 from langsmith_realtime.core.protocol.usage import MODALITIES, Usage
 from langsmith_realtime.delivery.operations import Shortage
 from tests import ROOT

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.core.protocol.audio_formats import PCM16, Decoder, Format, Sound, named
+from langsmith_realtime.core.audio.decoding import Decoder
+from langsmith_realtime.core.protocol.audio_formats import PCM16, Format, Sound, named
 from tests.support.audio.sounds import pieces, properties
 
 pytestmark = pytest.mark.newest

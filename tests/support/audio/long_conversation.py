@@ -19,7 +19,7 @@ from langsmith_realtime.runtime.guard import Guard
 from tests.support.audio.sounds import RATE, Take, wire
 
 if TYPE_CHECKING:
-    from langsmith_realtime.core.protocol.audio_formats import Samples
+    from langsmith_realtime.core.audio.decoding import Samples
 
 
 CHUNK = RATE // 10  # frames of the microphone in one append

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from langsmith_realtime.core.audio.decoding import NO_SAMPLES, Samples
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.protocol.audio_formats import AGENT, NO_SAMPLES, USER, Samples
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.recording.wav import Wav
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy as np
 
 from langsmith_realtime.core.audio.agent.playback import PAST, PAST_ITEMS, Cut, Playback
 from langsmith_realtime.core.audio.agent.playback_queue import SLACK
+from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.rates import Timed
 from langsmith_realtime.core.audio.writes import Write, silence
-from langsmith_realtime.core.protocol.audio_formats import Samples
 
 #: Where the agent's channel was taken from, the best first.
 AgentSource: TypeAlias = Literal["timed_tap", "tap", "played_positions", "server_events", "playback_model"]

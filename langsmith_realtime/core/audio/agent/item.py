@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from langsmith_realtime.core.protocol.audio_formats import Samples
+from langsmith_realtime.core.audio.decoding import Samples
 
 
 @dataclass(slots=True, eq=False)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from langsmith_realtime.core.audio.agent.item import Piece, SpokenItem
 from langsmith_realtime.core.audio.agent.playback_queue import PlaybackQueue
+from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import Write
-from langsmith_realtime.core.protocol.audio_formats import Samples
 
 #: Items of which numbers are remembered when their sound is not any more, and for how many seconds.
 PAST_ITEMS, PAST = 1000, 600.0

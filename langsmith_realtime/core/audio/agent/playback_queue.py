@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from langsmith_realtime.core.audio.agent.item import Piece, SpokenItem
+from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import Write, silence
-from langsmith_realtime.core.protocol.audio_formats import Samples
 
 #: Seconds by which a piece may be late, or elsewhere than was said, and stays where it is.
 SLACK = 0.02

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.rates import Origin, Pace, Timed
 from langsmith_realtime.core.audio.writes import Joined, Write, silence
-from langsmith_realtime.core.protocol.audio_formats import Samples
 
 
 class Microphone:
