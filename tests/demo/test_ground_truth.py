@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = [pytest.mark.newest, pytest.mark.devices]  # in real time, so the newest versions only
+from tests.support.audio.ground_truth import STARVED, Truth, measure
+
+pytestmark = [pytest.mark.newest, pytest.mark.devices, pytest.mark.timeout(400)]  # in real time, once is enough
 
 
 @pytest.fixture

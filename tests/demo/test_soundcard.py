@@ -168,11 +168,12 @@ def test_the_speaker_reports_played_audio_only_and_fills_up_with_silence(daemon:
     for _ in range(SPEAKER_SETTLED_AFTER_BLOCKS):
         output_callback(block, 4, times(dac=100.5, now=100.0), no_underflow)
         assert block == bytes(8)
-    input_callback(b"wxyz", 2, times(adc=99.9, now=100.0), None)
-    assert [pcm for pcm, _ in listener.played] == [b"abcd"]
-    assert listener.played[0][1] == pytest.approx(before + 0.5, abs=0.1)
-    assert [pcm for pcm, _ in listener.captured] == [b"wxyz"]
-    assert listener.captured[0][1] == pytest.approx(before - 0.1, abs=0.1)
+    hear(b"wxyz", 2, times(adc=99.9, now=100.0), None)
+    after = time.monotonic()
+    assert [pcm for pcm, _ in ears.heard] == [b"abcd"]
+    assert before + 0.5 <= ears.heard[0][1] <= after + 0.5
+    assert [pcm for pcm, _ in ears.said] == [b"wxyz"]
+    assert before - 0.1 - 1e-6 <= ears.said[0][1] <= after - 0.1
     card._listener = None
     output_callback(block, 4, times(dac=100.5, now=100.0), no_underflow)
     input_callback(b"wxyz", 2, times(adc=99.9, now=100.0), None)

@@ -24,7 +24,7 @@ from langsmith_realtime.testing import Call, Pause, RealtimeServer, Say, Script,
 from tests import ROOT
 from tests.support.conversations import Node, async_client, stored_trees, sync_client, the_tree, trees
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 DONE = "response.done"
 ASK: Any = {"type": "response.create"}
@@ -164,7 +164,7 @@ def assert_ended(root: Node) -> None:
     assert [run.error for run in runs if run.error] == []
 
 
-# At once.
+# Many at once.
 
 
 def assert_separate(collector: Collector, records: list[ConversationRecord]) -> None:
@@ -175,9 +175,13 @@ def assert_separate(collector: Collector, records: list[ConversationRecord]) -> 
         assert_trace_of(roots[record.name], record)
 
 
-@pytest.mark.newest  # the other tests cover the differences between versions
-def test_conversations_in_tasks_have_one_correct_trace_each(tracing: Collector) -> None:
-    records = [ConversationRecord(f"task {number}") for number in range(100)]
+at_once = pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.soak)])
+
+
+@pytest.mark.newest  # its other tests show what versions change
+@at_once
+def test_conversations_in_tasks_give_as_many_right_traces(tracing: Collector, count: int) -> None:
+    talks = [Talk(f"task {number}") for number in range(count)]
 
     async def talk_at_once(client: AsyncOpenAI) -> None:
         waiting, all_open = itertools.count(1), asyncio.Event()
@@ -189,16 +193,17 @@ def test_conversations_in_tasks_have_one_correct_trace_each(tracing: Collector) 
 
         await asyncio.gather(*(converse(client, record, opened=opened) for record in records))
 
-    with RealtimeServer(scripts(100)) as server:
+    with RealtimeServer(scripts(count)) as server:
         asyncio.run(talk_at_once(async_client(server)))
     assert_separate(tracing, records)
 
 
 @pytest.mark.newest
-def test_conversations_in_threads_have_one_correct_trace_each(tracing: Collector) -> None:
-    records = [ConversationRecord(f"thread {number}") for number in range(100)]
-    all_open = threading.Barrier(100, timeout=30)
-    with RealtimeServer(scripts(100)) as server, ThreadPoolExecutor(100) as pool:
+@at_once
+def test_conversations_in_threads_give_as_many_right_traces(tracing: Collector, count: int) -> None:
+    talks = [Talk(f"thread {number}") for number in range(count)]
+    all_open = threading.Barrier(count, timeout=60)
+    with RealtimeServer(scripts(count)) as server, ThreadPoolExecutor(count) as pool:
         client = sync_client(server)
         for done in [pool.submit(converse_sync, client, record, all_open.wait) for record in records]:
             done.result()
@@ -446,8 +451,8 @@ async def in_tasks(connection: Any) -> None:
 
 
 async def in_threads(connection: Any) -> None:
-    """Runs the tools at once, each in a thread with a copy of the context."""
-    all_begun = threading.Barrier(len(CITIES), timeout=10)
+    """All are at work at the same time, each in a thread."""
+    all_begun = threading.Barrier(len(CITIES), timeout=60)
 
     def run_tool(city: str) -> None:
         with connection.tool(f"call {city}"):
