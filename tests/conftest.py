@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# A busy machine is no fault of the example that is drawn.
+# A busy machine must not fail an example because of its duration.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
@@ -28,7 +28,7 @@ _tests = itertools.count()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the conversations in real time first: the other tests fill the time in which they wait."""
+    """Runs the demo's conversations in real time first, so that other tests run while they wait."""
     items.sort(key=lambda item: item.path.name != "test_demo.py")
 
 

@@ -119,13 +119,13 @@ def test_a_barge_in_silences_the_speaker_and_truncates_the_item_where_it_was_cut
         turns=[Turn(Say("A very long answer.", seconds=5)), Turn(Say("Oh.", seconds=0.1), Call("hang_up"))],
         user_transcripts=["Wait!"],
     )
-    left = talk(script, VirtualDevices([Cue(HI, into_reply_ms=200)]))
-    (truncate,) = [f.event for f in left.server.received if f.type == "conversation.item.truncate"]
+    outcome = converse(script, VirtualDevices([Cue(HI, into_reply_ms=200)]))
+    (truncate,) = [f.event for f in outcome.server.received if f.type == "conversation.item.truncate"]
     assert 200 <= truncate["audio_end_ms"] < 2_500  # half of the answer
-    assert left.transcript.entries[0].heard_ms == truncate["audio_end_ms"]
-    assert [entry.text for entry in left.transcript.entries] == ["A very long answer.", "Wait!", "Oh."]
-    assert any(line.startswith("  interrupted") for line in left.lines)
-    assert any(line.startswith("  answer heard after") for line in left.lines)
+    assert outcome.transcript.messages[0].played_ms == truncate["audio_end_ms"]
+    assert [message.text for message in outcome.transcript.messages] == ["A very long answer.", "Wait!", "Oh."]
+    assert any(line.startswith("  interrupted") for line in outcome.lines)
+    assert any(line.startswith("  reply played") for line in outcome.lines)
 
 
 def test_a_failed_response_and_an_error_are_shown_and_the_turn_goes_to_the_user() -> None:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-from tests.support.audio.ground_truth import STARVED, Truth, measure
 
-pytestmark = [pytest.mark.newest, pytest.mark.devices, pytest.mark.timeout(400)]  # in real time, once is enough
+pytestmark = [
+    pytest.mark.newest,
+    pytest.mark.devices,
+    pytest.mark.timeout(400),
+]  # in real time
 
 
 @pytest.fixture

@@ -70,10 +70,8 @@ class StoringListener:
 
 @pytest.mark.devices
 def test_the_sound_card_captures_the_microphone_and_plays_to_the_speaker(daemon: PulseAudio) -> None:
-    listener, reply = (
-        StoringListener(),
-        line("agent-paris").pcm,
-    )  # longer than the test waits, so that some of it is cut
+    listener = StoringListener()
+    reply = line("agent-paris").pcm  # longer than the test waits, so that some of it is cut
     began = time.monotonic()
     with SoundCard() as card:
         card.start(listener)
@@ -168,12 +166,12 @@ def test_the_speaker_reports_played_audio_only_and_fills_up_with_silence(daemon:
     for _ in range(SPEAKER_SETTLED_AFTER_BLOCKS):
         output_callback(block, 4, times(dac=100.5, now=100.0), no_underflow)
         assert block == bytes(8)
-    hear(b"wxyz", 2, times(adc=99.9, now=100.0), None)
+    input_callback(b"wxyz", 2, times(adc=99.9, now=100.0), None)
     after = time.monotonic()
-    assert [pcm for pcm, _ in ears.heard] == [b"abcd"]
-    assert before + 0.5 <= ears.heard[0][1] <= after + 0.5
-    assert [pcm for pcm, _ in ears.said] == [b"wxyz"]
-    assert before - 0.1 - 1e-6 <= ears.said[0][1] <= after - 0.1
+    assert [pcm for pcm, _ in listener.played] == [b"abcd"]
+    assert before + 0.5 <= listener.played[0][1] <= after + 0.5
+    assert [pcm for pcm, _ in listener.captured] == [b"wxyz"]
+    assert before - 0.1 - 1e-6 <= listener.captured[0][1] <= after - 0.1
     card._listener = None
     output_callback(block, 4, times(dac=100.5, now=100.0), no_underflow)
     input_callback(b"wxyz", 2, times(adc=99.9, now=100.0), None)

@@ -108,18 +108,18 @@ def test_virtual_devices_run_in_real_time_and_report_an_idle_speaker() -> None:
     listener = StoringListener(enough=25)
     began = time.monotonic()
     with VirtualDevices([Cue(WAIT, pause_ms=20)]) as devices:
-        devices.play(Part("item", 0), b"ab" * 720)  # 30 ms
-        devices.turn_over()
-        devices.start(ears)
-        assert ears.done.wait(20)
-        assert devices.quiet
-        assert not devices.finished
+        devices.play(ContentPart("item", 0), b"ab" * 720)  # 30 ms
+        devices.agent_finished()
+        devices.start(listener)
+        assert listener.done.wait(20)
+        assert devices.speaker_idle
+        assert not devices.user_left
     took = time.monotonic() - began
-    assert [pcm for pcm, _ in ears.heard] == [b"ab" * 480, b"ab" * 240]
-    assert b"".join(pcm for pcm, _ in ears.said).strip(b"\0") == WAIT.pcm
-    assert took >= 0.5  # 25 blocks of 20 ms, each handed over when it was complete
-    times = [at for _, at in ears.said]
-    assert began <= times[0] == ears.heard[0][1]
+    assert [pcm for pcm, _ in listener.played] == [b"ab" * 480, b"ab" * 240]
+    assert b"".join(pcm for pcm, _ in listener.captured).strip(b"\0") == WAIT.pcm
+    assert took >= 0.5  # 25 blocks of 20 ms, each delivered when it was complete
+    times = [at for _, at in listener.captured]
+    assert began <= times[0] == listener.played[0][1]
     assert all(later - earlier == pytest.approx(0.02, abs=1e-6) for earlier, later in pairwise(times))
 
 

@@ -522,12 +522,12 @@ def can_take(surface: Surface, behaviour: Behaviour) -> bool:
     return surface.reconnects or not behaviour.part.reconnects
 
 
-#: Surfaces that wait a second for the session to expire; how the end reaches the others, closed connections show.
+#: Surfaces that run the expiry of a session, which takes a second. Closed connections cover this end on the others.
 EXPIRING = ("iterate", "iterate_sync", "tracer_as_dict")
 
 
 def marks_of(behaviour: Behaviour, surface: Surface) -> Iterator[pytest.MarkDecorator]:
-    # openai reconnects since 2.32; a tracer of one's own does not depend on it.
+    # openai reconnects since 2.32; surfaces of SessionTracer do not depend on it.
     if surface.newest or (behaviour.part.reconnects and not surface.name.startswith("tracer")):
         yield pytest.mark.newest
     if behaviour.name == "expiry" and surface.name not in EXPIRING:

@@ -32,11 +32,11 @@ from tests.support.hostile_conversations import (
     COLLECTED,
     CORE,
     FRAMES,
+    SETTINGS,
     TAPPED,
-    Frames,
+    SessionFedByHand,
     assert_every_frame_is_a_run,
-    conversation,
-    slowly,
+    conversations,
 )
 from tests.support.hostile_frames import (
     CLIENT_TYPES,
@@ -63,11 +63,11 @@ def examples(all_of_them: int) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("examples", [20, pytest.param(all_of_them, marks=pytest.mark.soak)])
 
 
-@pytest.mark.newest  # the core alone, which no version changes
+@pytest.mark.newest  # the core does not depend on the versions of other packages
 @pytest.mark.nocover
 @examples(CORE)
 def test_every_frame_becomes_a_run_that_can_be_sent(examples: int) -> None:
-    settings(slowly, max_examples=examples)(given(conversation)(assert_every_frame_is_a_run))()
+    settings(SETTINGS, max_examples=examples)(given(conversations)(assert_every_frame_is_a_run))()
 
 
 def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
@@ -100,11 +100,11 @@ def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
 
 @pytest.mark.nocover
 @examples(COLLECTED)
-def test_a_tracer_takes_anything_and_the_collector_has_it(tracing: Collector, examples: int) -> None:
-    told: dict[str, int] = {}
+def test_a_tracer_accepts_any_object_and_the_collector_receives_its_run(tracing: Collector, examples: int) -> None:
+    expected_runs: dict[str, int] = {}
 
-    @settings(slowly, max_examples=examples)
-    @given(conversation)
+    @settings(SETTINGS, max_examples=examples)
+    @given(conversations)
     def check(frames: list[tuple[str, Any]]) -> None:
         with SessionTracer(recording=False) as tracer:
             for side, frame in frames:
@@ -140,8 +140,10 @@ raw_frames = st.one_of(
 
 @pytest.mark.nocover
 @examples(TAPPED)
-def test_a_connection_that_receives_anything_is_traced_and_behaves_as_before(tracing: Collector, examples: int) -> None:
-    told: dict[str, int] = {}
+def test_a_connection_that_receives_any_frame_behaves_as_if_untraced_and_is_traced(
+    tracing: Collector, examples: int
+) -> None:
+    expected_runs: dict[str, int] = {}
 
     def outcome(parse_event: Any, frame: Any) -> Any:
         try:
@@ -154,7 +156,7 @@ def test_a_connection_that_receives_anything_is_traced_and_behaves_as_before(tra
             async with async_client(server).realtime.connect(model="gpt-realtime") as raw:
                 untraced = raw.parse_event
 
-                @settings(slowly, max_examples=examples)
+                @settings(SETTINGS, max_examples=examples)
                 @given(st.lists(raw_frames, min_size=FRAMES, max_size=FRAMES))
                 def check(frames: list[Any]) -> None:
                     block = cast("Any", wrap_realtime(raw, recording=False))
@@ -234,8 +236,8 @@ class ConversationItemMessage(BaseModel):
     audio: str
 
 
-@pytest.mark.newest  # of what is cut, no version matters
-def test_what_multiplies_or_has_no_end_is_cut(tracing: Collector) -> None:
+@pytest.mark.newest  # limits do not depend on the versions of other packages
+def test_exponential_and_endless_values_are_cut(tracing: Collector) -> None:
     assert TOO_DEEP in json.dumps(plain(nested(1000)))
     laughs = json.dumps(plain(exponential()))
     assert TOO_MANY in laughs
@@ -244,7 +246,7 @@ def test_what_multiplies_or_has_no_end_is_cut(tracing: Collector) -> None:
     assert run.run.inputs["event"]["value"]["…"] == TOO_MANY
 
 
-@pytest.mark.newest  # of what is cut, no version matters
+@pytest.mark.newest  # limits do not depend on the versions of other packages
 @pytest.mark.parametrize("encoded", [False, True], ids=["dict", "text"])
 def test_an_event_of_many_megabytes_is_one_run_that_the_server_accepts(tracing: Collector, encoded: bool) -> None:
     event = {"type": "x", "long": "word " * 5_000_000, "short": "whole", "item_id": "item_1"}
@@ -255,7 +257,7 @@ def test_an_event_of_many_megabytes_is_one_run_that_the_server_accepts(tracing: 
     assert shown["long"].endswith("… <24000000 more characters>")
 
 
-@pytest.mark.newest  # of what is cut, no version matters
+@pytest.mark.newest  # limits do not depend on the versions of other packages
 def test_many_large_events_in_a_row_all_arrive(tracing: Collector) -> None:
     with SessionTracer(recording=False) as tracer:
         for number in range(12):
@@ -263,8 +265,8 @@ def test_many_large_events_in_a_row_all_arrive(tracing: Collector) -> None:
     assert the_tree(tracing).names() == [f"x.{number}" for number in range(12)]
 
 
-@pytest.mark.newest  # of what is cut, no version matters
-def test_a_conversation_whose_words_are_more_than_a_run_may_have_still_closes(tracing: Collector) -> None:
+@pytest.mark.newest  # limits do not depend on the versions of other packages
+def test_a_conversation_whose_text_exceeds_the_limit_of_a_run_still_closes(tracing: Collector) -> None:
     with SessionTracer(recording=False) as tracer:
         tracer.server_event({"type": "session.created", "session": {"instructions": "rule " * 2_000_000}})
         for number in range(20):
@@ -381,12 +383,12 @@ def test_unanswered_tool_calls_release_their_events_beyond_a_limit() -> None:
     assert left == list(range(10, HELD + 10))
 
 
-@pytest.mark.newest  # the core alone
+@pytest.mark.newest  # the core does not depend on the versions of other packages
 @pytest.mark.nocover
-@pytest.mark.parametrize(("distinct", "limit"), [(False, 100), (True, 2000)], ids=["the same ids", "ever new ids"])
-def test_memory_grows_with_what_was_said_and_with_nothing_else(distinct: bool, limit: int) -> None:
-    """In bytes an event: near nothing for the same things again, a little for each new item or call."""
-    fed = Frames()
+@pytest.mark.parametrize(("distinct", "limit"), [(False, 100), (True, 2000)], ids=["repeated ids", "new ids"])
+def test_memory_grows_with_new_items_only(distinct: bool, limit: int) -> None:
+    """``limit`` is in bytes for each event: near zero for repeated ids, some for each new item or call."""
+    driven = SessionFedByHand()
     frames = itertools.count()
 
     def feed(rounds: int) -> int:
@@ -403,9 +405,9 @@ def test_memory_grows_with_what_was_said_and_with_nothing_else(distinct: bool, l
     feed(20)
     tracemalloc.start()
     try:
-        before, fed_before = feed(5), next(frames)
+        before, frames_before = feed(5), next(frames)
         grown = feed(10) - before
-        assert grown / (next(frames) - fed_before) < limit
+        assert grown / (next(frames) - frames_before) < limit
     finally:
         tracemalloc.stop()
     assert driven.guard.count == 0

@@ -30,11 +30,11 @@ def test_hours_add_less_than_20_mb_of_memory(tmp_path: Path, hours: float) -> No
     code = f"from tests.whole.test_long_conversation import report; report({hours})"
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
-    assert float(done.stdout) <= MOST_MB
+    assert float(done.stdout) <= MAX_ADDED_MB
 
 
 def report(hours: float) -> None:
-    """Print how many MB more the process takes for a conversation of so many hours than for a short one."""
+    """Prints by how many MB a conversation of `hours` hours exceeds the peak memory of a short one."""
     folder = Path(sys.argv[1])
     hold(1 / 30, folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -164,7 +164,7 @@ def assert_ended(root: Node) -> None:
     assert [run.error for run in runs if run.error] == []
 
 
-# Many at once.
+# At once.
 
 
 def assert_separate(collector: Collector, records: list[ConversationRecord]) -> None:
@@ -178,12 +178,12 @@ def assert_separate(collector: Collector, records: list[ConversationRecord]) -> 
 at_once = pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.soak)])
 
 
-@pytest.mark.newest  # its other tests show what versions change
+@pytest.mark.newest  # the other tests cover the differences between versions
 @at_once
-def test_conversations_in_tasks_give_as_many_right_traces(tracing: Collector, count: int) -> None:
-    talks = [Talk(f"task {number}") for number in range(count)]
+def test_conversations_in_tasks_have_one_correct_trace_each(tracing: Collector, count: int) -> None:
+    records = [ConversationRecord(f"task {number}") for number in range(count)]
 
-    async def talk_at_once(client: AsyncOpenAI) -> None:
+    async def converse_at_once(client: AsyncOpenAI) -> None:
         waiting, all_open = itertools.count(1), asyncio.Event()
 
         async def opened() -> None:
@@ -194,14 +194,14 @@ def test_conversations_in_tasks_give_as_many_right_traces(tracing: Collector, co
         await asyncio.gather(*(converse(client, record, opened=opened) for record in records))
 
     with RealtimeServer(scripts(count)) as server:
-        asyncio.run(talk_at_once(async_client(server)))
+        asyncio.run(converse_at_once(async_client(server)))
     assert_separate(tracing, records)
 
 
 @pytest.mark.newest
 @at_once
-def test_conversations_in_threads_give_as_many_right_traces(tracing: Collector, count: int) -> None:
-    talks = [Talk(f"thread {number}") for number in range(count)]
+def test_conversations_in_threads_have_one_correct_trace_each(tracing: Collector, count: int) -> None:
+    records = [ConversationRecord(f"thread {number}") for number in range(count)]
     all_open = threading.Barrier(count, timeout=60)
     with RealtimeServer(scripts(count)) as server, ThreadPoolExecutor(count) as pool:
         client = sync_client(server)
@@ -216,11 +216,11 @@ def test_conversations_in_tasks_and_threads_at_once_have_separate_traces(tracing
         client = sync_client(server)
         threads = [pool.submit(converse_sync, client, record, int) for record in records[1::2]]
 
-        async def talk_at_once() -> None:
+        async def converse_at_once() -> None:
             tasks = async_client(server)
             await asyncio.gather(*(converse(tasks, record) for record in records[::2]))
 
-        asyncio.run(talk_at_once())
+        asyncio.run(converse_at_once())
         for done in threads:
             done.result()
     assert_separate(tracing, records)
@@ -451,7 +451,7 @@ async def in_tasks(connection: Any) -> None:
 
 
 async def in_threads(connection: Any) -> None:
-    """All are at work at the same time, each in a thread."""
+    """Runs the tools at once, each in a thread with a copy of the context."""
     all_begun = threading.Barrier(len(CITIES), timeout=60)
 
     def run_tool(city: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import bench.soak
-from bench.soak import Footprint, open_files, soak
+from bench.soak import ResourceUsage, open_files, soak
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal.file import state_directory
@@ -35,16 +35,16 @@ def _earlier_senders_stopped() -> None:
                 thread.join(max(0.0, until - time.monotonic()))
 
 
-def settled() -> Footprint:
-    """What the process has once nothing comes and goes of what other tests left behind."""
-    has: tuple[int, int] | None = None
+def settled() -> ResourceUsage:
+    """Measures the resources once the threads and files of earlier tests are closed."""
+    counts: tuple[int, int] | None = None
     for _ in range(20):
         gc.collect()
-        had, has = has, (threading.active_count(), open_files())
-        if had == has:
+        previous, counts = counts, (threading.active_count(), open_files())
+        if previous == counts:
             break
         time.sleep(0.2)
-    return Footprint.now()
+    return ResourceUsage.now()
 
 
 @pytest.fixture
@@ -58,28 +58,28 @@ def allocations() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("count", "real_time"), [(bench.soak.THREADS, False), pytest.param(12, True, marks=pytest.mark.soak)]
 )
-def test_after_many_conversations_nothing_is_left_of_them(
+def test_many_conversations_leak_no_resources(
     tracing: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, real_time: bool
 ) -> None:
-    if not real_time:  # one in each thread, and none in the event loop, which keeps time by itself
-        monkeypatch.setattr(bench.soak, "_until", lambda _: None)
-    before, after, talked = soak(tmp_path, conversations=count, turns=1)
-    assert before.grown_to(after) == []
+    if not real_time:  # one in each thread, none in the event loop, which runs at real speed
+        monkeypatch.setattr(bench.soak, "_sleep_until", lambda _: None)
+    before, after, stats = soak(tmp_path, conversations=count, turns=1)
+    assert before.growth_to(after) == []
     assert list(state_directory().iterdir()) == []
 
     roots = trees(tracing)
-    assert len(roots) == 2 * count  # half of them warmed up
+    assert len(roots) == 2 * count  # half of them are the warm-up
     for root in roots:
         assert root.run.end_time is not None
         assert "conversation" in root.run.attachments
         assert "dropped_events" not in root.metadata
         assert "dropped_audio_chunks" not in root.metadata
-    assert talked.late_s > 0
-    assert sum(root.metadata["event_count"] for root in roots[count:]) < talked.events  # the deltas are no runs
+    assert stats.largest_delay_s > 0
+    assert sum(root.metadata["event_count"] for root in roots[count:]) < stats.events  # deltas are not runs
 
 
 @pytest.mark.usefixtures("allocations")
-def test_a_conversation_that_goes_on_would_be_seen(tracing: Collector) -> None:
+def test_the_resources_of_an_open_conversation_are_reported(tracing: Collector) -> None:
     before, chunk = settled(), tone(440, 0.01)
     tracer = SessionTracer()
     for number in range(300):
