@@ -1,4 +1,4 @@
-"""How much memory a piece of work took at most."""
+"""Measures the peak memory of the process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """The most that was in memory since it was made, over what was then, in MB.
+    """Measures by how many MB the peak memory exceeds the memory in use when the object was created.
 
-    Linux can forget an earlier peak; elsewhere only what exceeds that one is seen. Windows says nothing: it is 0.
+    Linux can reset the peak. Other systems cannot, so there only memory above an earlier peak is seen. Windows has no
+    figure: the result is 0.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class PeakMemory:
         self._before = _peak_mb()
 
     def added_mb(self) -> float:
+        """Returns the added peak memory, in MB."""
         return _peak_mb() - self._before
 
 
