@@ -57,7 +57,7 @@ def _round(path: Path) -> dict[str, float]:
     def wait() -> None:
         goes_on.wait()
 
-    process().worker.inbox(Guard()).insist(wait)  # for all that comes now
+    process().worker.open_queue(Guard()).put_always(wait)  # for all that comes now
     with ConversationTime(1) as passing:
         asyncio.run(_talk(path, passing))
     before = _cpu()

@@ -192,19 +192,19 @@ def test_what_cannot_be_wrapped_is_refused_at_once(tracing: Collector) -> None:
         manager = async_client(server).realtime.connect(model="gpt-realtime")
         with pytest.raises(TypeError, match="manager yields"):
             wrap_realtime(manager)  # type: ignore[call-overload]
-        with pytest.raises(TypeError, match="not str"):
+        with pytest.raises(TypeError, match="got str"):
             wrap_realtime("connection")  # type: ignore[call-overload]
         async with manager as raw:
-            with pytest.raises(TypeError, match="'thread' is no tracing option"):
+            with pytest.raises(TypeError, match="'thread' is not a tracing option"):
                 wrap_realtime(raw, thread="t")  # type: ignore[call-overload]
             with pytest.raises(ValueError, match="sample_rate"):
                 wrap_realtime(raw, sample_rate=0)
             async with wrap_realtime(raw):
-                with pytest.raises(ValueError, match="traced already"):
+                with pytest.raises(ValueError, match="must not be traced already"):
                     wrap_realtime(raw)
             block = wrap_realtime(raw)
             async with wrap_realtime(raw):
-                with pytest.raises(ValueError, match="traced already"):
+                with pytest.raises(ValueError, match="must not be traced already"):
                     await block.__aenter__()
 
     with RealtimeServer(Script()) as server:

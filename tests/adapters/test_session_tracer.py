@@ -422,7 +422,7 @@ def test_a_child_does_not_wait_for_a_thread_that_it_does_not_have(tracing: Colle
 
     def amid_an_event() -> None:
         assert tracer.live is not None
-        with tracer.live._stamping:
+        with tracer.live._lock:
             locked.set()
             goes_on.wait(20)
 

@@ -93,7 +93,7 @@ def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, m
         begun.append(name)
         return None if len(begun) == 1 else threads_begin(work, name)
 
-    process().worker.inbox(Guard())  # its own thread is there
+    process().worker.open_queue(Guard())  # its own thread is there
     assert flush(10)
     threads_begin = threads.start_thread
     monkeypatch.setattr(threads, "start_thread", begin)

@@ -30,7 +30,7 @@ class Conversation:
     def waiting(self) -> tuple[int, int]:
         """Entries, and bytes of sound."""
         load = self.inbox.load
-        return load.put - load.done, load.sound - load.sound_done
+        return load.entries_put - load.entries_taken, load.bytes_put - load.bytes_taken
 
     def chunk(self, sent: str, *, is_text: bool = False) -> bool:
         return self.inbox.put_chunk(sent, 0.02, is_text)
@@ -39,7 +39,7 @@ class Conversation:
         self.done.append(what)
 
     def empty(self) -> None:
-        self.inbox.empty(self._pause)
+        self.inbox.drain(self._pause)
 
     def _chunks(self, chunks: Iterator[Chunk]) -> None:
         for chunk in chunks:
@@ -53,7 +53,7 @@ class Conversation:
 
 def test_chunks_keep_their_place_among_what_happens() -> None:
     one = Conversation()
-    one.inbox.insist(one.note, "opened")
+    one.inbox.put_always(one.note, "opened")
     assert one.chunk("AAAA")
     assert one.chunk("{}", is_text=True)
     assert one.inbox.put(one.note, "spoke")
@@ -70,7 +70,7 @@ def test_who_puts_says_so_once_until_the_worker_comes() -> None:
     one.empty()
     one.chunk("third")
     assert one.due == [one.inbox] * 2
-    one.inbox.insist(one.note, "closed")
+    one.inbox.put_always(one.note, "closed")
     assert one.due == [one.inbox] * 3
 
 
@@ -91,15 +91,15 @@ def test_what_is_put_meanwhile_is_for_the_next_time() -> None:
 def test_many_chunks_are_as_much_work_as_anything_else() -> None:
     one = Conversation()
     one.inbox.put(one.note, "spoke")
-    for _ in range(2 * bounded_queue.CHUNKS + 1):
+    for _ in range(2 * bounded_queue.BATCH_CHUNKS + 1):
         one.chunk("chunk")
     one.empty()
-    assert len(one.done) == 2 * bounded_queue.CHUNKS + 2
+    assert len(one.done) == 2 * bounded_queue.BATCH_CHUNKS + 2
     assert one.pauses == 4
 
 
 def test_large_chunks_are_not_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_queue, "CHUNKS_BYTES", 8)
+    monkeypatch.setattr(bounded_queue, "BATCH_BYTES", 8)
     one = Conversation()
     for _ in range(5):
         one.chunk("AAAA")
@@ -129,7 +129,7 @@ def test_a_chunk_that_nobody_takes_is_reported() -> None:
     box = BoundedQueue(QueueLoad(), due.append, kept)
     box.put_chunk("AAAA", 0.02, False)
     box.put_chunk("AAAA", 0.04, False)
-    box.empty(lambda: None)
+    box.drain(lambda: None)
     assert kept.count == 2
     guard.failures.clear()
 
@@ -154,16 +154,16 @@ def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) 
     load = QueueLoad()
     one, other = Conversation(load), Conversation(load)
     monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 2)
-    monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 3)
+    monkeypatch.setattr(bounded_queue, "LIGHT_LIMIT", 3)
     monkeypatch.setattr(bounded_queue, "LIMIT", 3)
     assert one.chunk("chunk")
     assert other.inbox.put_audio(6_400, other.note, "sound")
     assert not one.chunk("chunk")
     assert not other.inbox.put_audio(6_400, other.note, "sound")
     assert other.inbox.put(other.note, "event")
-    assert load.is_crowded
+    assert load.is_nearly_full
     assert not one.inbox.put(one.note, "event")
-    assert one.inbox.insist(one.note, "closed")
+    assert one.inbox.put_always(one.note, "closed")
     one.empty()
     assert one.done == [("chunk", 0.02, False), "closed"]
     other.empty()
@@ -172,7 +172,7 @@ def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) 
 
 def test_bytes_of_sound_that_wait_are_counted_until_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Conversation()
-    monkeypatch.setattr(bounded_queue, "AUDIO_BYTES", 10)
+    monkeypatch.setattr(bounded_queue, "AUDIO_BYTES_LIMIT", 10)
     assert one.chunk("0123456789")
     assert not one.chunk("0")
     assert not one.inbox.put_audio(1, one.note, "sound")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.protocol.audio_formats import PCM16, Format, Sound
-from langsmith_realtime.live.coalescing import Coalescing
+from langsmith_realtime.core.protocol.audio_formats import PCM16, AudioBytes, Format
+from langsmith_realtime.live.coalescing import Coalescer
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -38,8 +38,8 @@ class Session:
     def client_frame(self, frame: Any, t: float) -> None:
         self.heard.append(("sent", t, frame))
 
-    def microphone(self, sound: Sound, t: float) -> None:
-        assert isinstance(sound, Sound)
+    def microphone(self, sound: AudioBytes, t: float) -> None:
+        assert isinstance(sound, AudioBytes)
         self.heard.append(("sent", t, FRAME | {"audio": sound}))
 
     def server_frame(self, frame: Any, t: float, _ref: object, _speaking: object) -> None:
@@ -55,7 +55,7 @@ class Session:
         return [(t, len(frame["audio"])) for what, t, frame in self.heard if what == "sent" and "audio" in frame]
 
     @property
-    def speech(self) -> list[tuple[float, Sound]]:
+    def speech(self) -> list[tuple[float, AudioBytes]]:
         """When the agent's was, and what."""
         return [(t, frame["delta"]) for what, t, frame in self.heard if what == "received" and "delta" in frame]
 
@@ -69,9 +69,9 @@ def delta(code: bytes, ms: int = 40, item: str = "item_1", kind: str = "output_a
     return {"type": f"response.{kind}.delta", "response_id": "resp_1", "item_id": item, "delta": sound}
 
 
-def gathering(form: Format = PCM16, later: Any = None) -> tuple[Session, Coalescing]:
+def gathering(form: Format = PCM16, later: Any = None) -> tuple[Session, Coalescer]:
     session = Session(form)
-    return session, Coalescing(session, later)
+    return session, Coalescer(session, later)
 
 
 def test_chunks_that_go_on_from_one_another_become_one() -> None:
@@ -86,7 +86,7 @@ def assert_same(frames: Sequence[object], chunks: Sequence[str], *, is_text: boo
     (one, by_event), (other, by_chunk) = gathering(), gathering()
     for index, frame in enumerate(frames):
         by_event.client_frame(frame, index * 0.02)
-    by_chunk.chunks((sent, index * 0.02, is_text) for index, sent in enumerate(chunks))
+    by_chunk.microphone_chunks((sent, index * 0.02, is_text) for index, sent in enumerate(chunks))
     for gather in (by_event, by_chunk):
         gather.closed(1.0)
     assert other.heard == one.heard
@@ -166,7 +166,7 @@ def test_one_chunk_that_is_no_base64_does_not_spoil_the_others() -> None:
 def test_chunks_last_as_long_as_their_sound_whatever_its_padding(size: int) -> None:
     session, gather = gathering(ULAW)
     sent = base64.b64encode(bytes(size)).decode()
-    gather.chunks((sent, 1.0 + 0.021 * index, False) for index in range(10))
+    gather.microphone_chunks((sent, 1.0 + 0.021 * index, False) for index in range(10))
     gather.closed(1.2)
     assert session.sounds == [(pytest.approx(1.0 + 9 * size / ULAW.rate), 10 * size)]
 
@@ -188,7 +188,7 @@ def test_deltas_that_are_played_one_after_the_other_become_one() -> None:
     for index in range(4):
         gather.server_frame(delta(bytes([index])), 1.0 + index * 0.02, None, None)
     gather.closed(2.0)
-    assert session.speech == [(1.0, Sound(b"".join(bytes([index]) * (48 * 40) for index in range(4))))]
+    assert session.speech == [(1.0, AudioBytes(b"".join(bytes([index]) * (48 * 40) for index in range(4))))]
 
 
 def test_a_delta_after_the_one_before_it_was_played_begins_anew() -> None:
@@ -207,9 +207,9 @@ def test_each_item_speaks_for_itself_and_words_stay_words() -> None:
         gather.server_frame(frame, 1.0, None, None)
     gather.server_frame({"type": "response.done"}, 1.0, "a run", None)
     assert [frame.get("delta") for _, _, frame in session.heard] == [
-        Sound(b"\1" * 1920 + b"\2" * 1920),
+        AudioBytes(b"\1" * 1920 + b"\2" * 1920),
         "Hi",
-        Sound(b"\3" * 1920),
+        AudioBytes(b"\3" * 1920),
         None,
         None,
     ]
@@ -261,7 +261,7 @@ def test_an_event_overtakes_the_microphone_unless_it_speaks_of_it() -> None:
 
 
 def test_what_is_overtaken_is_waited_for() -> None:
-    assert Coalescing.SPAN < Coalescing.LONGEST < Tracks.LATE
+    assert Coalescer.JOINED_S < Coalescer.MAX_DELAY_S < Tracks.LATE
 
 
 def test_what_is_no_event_is_handed_on_at_its_place() -> None:

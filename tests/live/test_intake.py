@@ -35,8 +35,8 @@ class Told:
 
     def work(self) -> list[Any]:
         """What it hears now."""
-        self.inbox.empty(lambda: None)
-        self.load.nothing_waits()
+        self.inbox.drain(lambda: None)
+        self.load.reset()
         heard, self.heard = self.heard, []
         return heard
 
@@ -71,14 +71,14 @@ def told() -> Told:
 def test_events_there_is_no_room_for_are_counted_and_what_insists_is_taken(
     told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 1)
+    monkeypatch.setattr(bounded_queue, "LIGHT_LIMIT", 1)
     monkeypatch.setattr(bounded_queue, "LIMIT", 2)
-    told.intake.event(told.note, "first", light=True)
-    assert told.intake.is_crowded
-    told.intake.event(told.note, "light", light=True)
-    told.intake.event(told.note, "second")
-    told.intake.event(told.note, "third")
-    told.intake.insist(told.note, "end")
+    told.intake.put_event(told.note, "first", light=True)
+    assert told.intake.is_nearly_full
+    told.intake.put_event(told.note, "light", light=True)
+    told.intake.put_event(told.note, "second")
+    told.intake.put_event(told.note, "third")
+    told.intake.put_always(told.note, "end")
     assert told.work() == [("first",), ("second",), ("end",)]
     assert told.intake.dropped == {"dropped_audio_chunks": 0, "dropped_events": 2}
 
@@ -89,9 +89,9 @@ def test_a_chunk_that_is_dropped_is_silent_before_whatever_comes_next(
 ) -> None:
     chunk = TEXT if is_text else LOUD
     monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 1)
-    told.intake.chunk(told.client_frame, chunk, 1.0, is_text)
-    told.intake.chunk(told.client_frame, chunk, 1.02, is_text)
-    told.intake.event(told.note, "next")
+    told.intake.put_chunk(told.client_frame, chunk, 1.0, is_text)
+    told.intake.put_chunk(told.client_frame, chunk, 1.02, is_text)
+    told.intake.put_event(told.note, "next")
     silence = ("sent", {"type": APPEND, "audio": SILENT}, 1.02)
     assert told.work() == [("chunk", chunk, 1.0, is_text), silence, ("next",)]
     assert told.intake.dropped == {"dropped_audio_chunks": 1, "dropped_events": 0}
@@ -99,11 +99,11 @@ def test_a_chunk_that_is_dropped_is_silent_before_whatever_comes_next(
 
 def test_the_next_chunk_brings_the_silence_along(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 1)
-    told.intake.chunk(told.client_frame, LOUD, 1.0, False)
-    told.intake.chunk(told.client_frame, LOUD, 1.02, False)
+    told.intake.put_chunk(told.client_frame, LOUD, 1.0, False)
+    told.intake.put_chunk(told.client_frame, LOUD, 1.02, False)
     assert told.work() == [("chunk", LOUD, 1.0, False)]
-    told.intake.chunk(told.client_frame, LOUD, 1.04, False)
-    told.intake.chunk(told.client_frame, TEXT, 1.06, True)
+    told.intake.put_chunk(told.client_frame, LOUD, 1.04, False)
+    told.intake.put_chunk(told.client_frame, TEXT, 1.06, True)
     assert told.work() == [
         ("sent", {"type": APPEND, "audio": SILENT}, 1.02),
         ("sent", {"type": APPEND, "audio": LOUD}, 1.04),
@@ -116,7 +116,7 @@ def test_who_cannot_tell_what_is_lost_costs_nobody_anything(told: Told, monkeypa
         raise ZeroDivisionError
 
     monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 0)
-    told.intake.audio(960, fails, told.note, "sound")
+    told.intake.put_audio(960, fails, told.note, "sound")
     assert told.work() == []
     assert told.intake.dropped["dropped_audio_chunks"] == 1
     assert told.kept.count == 1

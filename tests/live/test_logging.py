@@ -46,7 +46,7 @@ def test_work_that_fails_is_not_the_last(refused: list[str]) -> None:
     def fails() -> None:
         raise UnwrittenError
 
-    given = worker.inbox(kept)
+    given = worker.open_queue(kept)
     given.put(fails)
     given.put(done.set)
     assert worker.catch_up().wait(5)

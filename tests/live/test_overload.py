@@ -26,7 +26,7 @@ from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.masking import TimeBudget
 from langsmith_realtime.live import bounded_queue
-from langsmith_realtime.live.dropped_audio import DroppedAudio, fill_before
+from langsmith_realtime.live.dropped_audio import DroppedAudio, call_after_silence
 from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
@@ -67,7 +67,7 @@ def paused() -> Iterator[None]:
         busy.set()
         goes_on.wait(20)
 
-    process().worker.inbox(Guard()).put(wait)
+    process().worker.open_queue(Guard()).put(wait)
     assert busy.wait(10)
     try:
         yield
@@ -92,11 +92,11 @@ class Noting(Sender):
 
 #: Who is told of what was dropped.
 LOST = {
-    "client_frame": "sent",
-    "server_frame": "received",
-    "user_audio": "user_fed",
-    "agent_audio": "agent_fed",
-    "agent_played": "played",
+    "client_frame": "add_append",
+    "server_frame": "add_delta",
+    "user_audio": "add_user_audio",
+    "agent_audio": "add_agent_audio",
+    "agent_played": "ignore_playback",
 }
 
 
@@ -116,8 +116,8 @@ class Recorded:
     def happens(self, how: str, *arguments: Any, dropped: bool = False) -> None:
         if dropped:
             getattr(self._gaps, LOST[how])(*arguments)
-        elif self._gaps.waiting:
-            fill_before(self._gaps.take(), self.session, getattr(self.session, how), arguments)
+        elif self._gaps.gaps:
+            call_after_silence(self._gaps.take(), self.session, getattr(self.session, how), arguments)
         else:
             getattr(self.session, how)(*arguments)
 
@@ -206,7 +206,7 @@ def test_sound_that_came_with_its_time_needs_no_silence(tmp_path: Path) -> None:
         at = 1.0 + number * 0.1
         recorded.happens("user_audio", b"\1\1" * (RATE // 10), at + 0.1, at, dropped=number == 5)
     recorded.happens("agent_played", "item_1", 100.0, 2.0, 2.0, dropped=True)
-    assert recorded._gaps.waiting == []
+    assert recorded._gaps.gaps == []
     user = recorded.close(3.0)[:, 0]
     assert not user[round(1.5 * RATE) : round(1.6 * RATE)].any()
     assert user[round(1.61 * RATE)] != 0
@@ -215,24 +215,24 @@ def test_sound_that_came_with_its_time_needs_no_silence(tmp_path: Path) -> None:
 @pytest.mark.newest
 def test_what_is_no_sound_leaves_no_silence_and_lengths_are_all_that_is_remembered() -> None:
     gaps = DroppedAudio()
-    gaps.sent({"type": "input_audio_buffer.append", "audio": 7}, 1.0)
-    gaps.sent('{"type":"input_audio_buffer.append", and no more', 1.0)
-    assert gaps.waiting == []
+    gaps.add_append({"type": "input_audio_buffer.append", "audio": 7}, 1.0)
+    gaps.add_append('{"type":"input_audio_buffer.append", and no more', 1.0)
+    assert gaps.gaps == []
     for number in range(10_000):  # 200 s
-        gaps.sent(append(b"\0" * 960), number * 0.02)
-        gaps.received(delta(b"\0" * 4800), number * 0.02)
+        gaps.add_append(append(b"\0" * 960), number * 0.02)
+        gaps.add_delta(delta(b"\0" * 4800), number * 0.02)
     taken = gaps.take()
     assert len(taken) < 1000
     assert sum(gap.size for gap in taken) == 10_000 * (960 + 4800)
-    assert gaps.waiting == []
-    gaps.give_back(taken)
+    assert gaps.gaps == []
+    gaps.put_back(taken)
     assert gaps.take() == taken
 
 
 # What is dropped first
 
 
-@pytest.mark.parametrize(("limit", "value"), [("AUDIO_LIMIT", 3), ("AUDIO_BYTES", 3 * 6_400)])
+@pytest.mark.parametrize(("limit", "value"), [("AUDIO_LIMIT", 3), ("AUDIO_BYTES_LIMIT", 3 * 6_400)])
 def test_the_agents_sound_goes_before_events_and_its_length_is_known(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:
@@ -258,7 +258,7 @@ def test_what_only_says_that_it_arrived_goes_before_responses_and_the_end_is_nev
 ) -> None:
     tracer = SessionTracer()
     words = {"type": "response.output_audio_transcript.delta", "response_id": "resp_1", "item_id": "item_1"}
-    monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 5)
+    monkeypatch.setattr(bounded_queue, "LIGHT_LIMIT", 5)
     monkeypatch.setattr(bounded_queue, "LIMIT", 20)
     with paused():
         for number in range(10):

@@ -20,7 +20,7 @@ def test_flush_gives_up_when_its_time_is_up() -> None:
     def work() -> None:
         go_on.wait()
 
-    mine.worker.inbox(Guard()).put(work)
+    mine.worker.open_queue(Guard()).put(work)
     began = time.monotonic()
     assert not mine.flush(0.05)
     assert time.monotonic() - began < 2
@@ -34,8 +34,8 @@ def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it(monkeypatch
     def work() -> None:
         go_on.wait(20)
 
-    mine.apart.inbox(Guard()).put(work)
-    mine.worker.inbox(Guard()).put(done.set)
+    mine.callback_worker.open_queue(Guard()).put(work)
+    mine.worker.open_queue(Guard()).put(done.set)
     assert done.wait(5)
     flushed: list[float | None] = []
 

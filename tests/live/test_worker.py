@@ -19,7 +19,7 @@ from langsmith_realtime.testing import tone
 
 def test_work_is_done_in_the_order_it_was_given() -> None:
     mine, done = Worker(), list[int]()
-    given = mine.inbox(Guard())
+    given = mine.open_queue(Guard())
     for number in range(1000):
         assert given.put(done.append, number)
     assert mine.catch_up().wait(5)
@@ -33,9 +33,9 @@ def test_work_that_fails_is_counted_and_the_next_is_done(error: type[BaseExcepti
     def fails() -> None:
         raise error("out of order")
 
-    given = mine.inbox(kept)
+    given = mine.open_queue(kept)
     given.put(fails)
-    given.put(mine.later, fails)
+    given.put(mine.call_at_tick, fails)
     assert mine.catch_up().wait(5)
     given.put(done.set)
     assert mine.catch_up().wait(5)
@@ -58,7 +58,7 @@ def test_when_the_queue_is_full_audio_goes_first_and_the_root_says_how_much(
         busy.set()
         go_on.wait()
 
-    process().worker.inbox(Guard()).put(work)
+    process().worker.open_queue(Guard()).put(work)
     assert busy.wait(5)
     for number in range(6):
         tracer.record_user_audio(tone(1000, 0.02))
