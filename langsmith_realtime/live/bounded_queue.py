@@ -15,8 +15,8 @@ from langsmith_realtime.core.protocol.events import APPEND
 from langsmith_realtime.live.dropped_audio import DroppedAudio, Session, call_after_silence
 from langsmith_realtime.runtime.guard import Guard
 
-#: Number of waiting entries from which audio is dropped. 500 conversations with chunks of 20 ms in
-#: both directions reach it in about a second.
+#: Number of waiting entries from which audio is dropped. 500 conversations with chunks of 20 ms in both directions
+#: reach it in about a second.
 AUDIO_LIMIT = 50_000
 #: Bytes of waiting audio, as sent or received, from which audio is dropped: 2 s of both sides of 500 conversations.
 AUDIO_BYTES_LIMIT = 128_000_000
@@ -103,9 +103,9 @@ class BoundedQueue:
         self._is_notified = False
 
     def put_always(self, function: Callable[..., None], *arguments: Any) -> bool:
-        """Have the worker call ``function(*arguments)``, also when the queue is full. Returns True.
+        """Have the worker call ``function(*arguments)``, also when the queue is full; return True.
 
-        For calls that a conversation makes a few times, such as its opening and its closing.
+        Only for the few calls that must not be dropped, for example those that open and close the conversation.
         """
         self._put(function, arguments, 0)
         self._notify(self)  # wakes the worker even if an earlier notification failed

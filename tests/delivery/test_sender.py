@@ -217,11 +217,11 @@ def test_flush_says_when_something_was_not_delivered(collector: Collector, caplo
 def test_flush_with_nothing_to_do_is_true_and_checks_its_argument() -> None:
     assert flush()
     assert flush(timeout=5)
-    with pytest.raises(TypeError, match="not str"):
+    with pytest.raises(TypeError, match="got str"):
         flush(timeout="5")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="not bool"):
+    with pytest.raises(TypeError, match="got bool"):
         flush(timeout=True)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="must not be negative"):
         flush(timeout=-1)
 
 
