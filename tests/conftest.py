@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from langsmith import utils
 
 from langsmith_realtime.collector import Collector
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# A busy machine is no fault of the example that is drawn.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 _tests = itertools.count()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the conversations in real time first: the other tests fill the time in which they wait."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
 
 
 @pytest.fixture(autouse=True)

@@ -121,7 +121,7 @@ def test_a_barge_in_silences_the_speaker_and_truncates_what_was_not_heard() -> N
     )
     left = talk(script, VirtualDevices([Cue(HI, into_reply_ms=200)]))
     (truncate,) = [f.event for f in left.server.received if f.type == "conversation.item.truncate"]
-    assert 200 <= truncate["audio_end_ms"] < 1_000
+    assert 200 <= truncate["audio_end_ms"] < 2_500  # half of the answer
     assert left.transcript.entries[0].heard_ms == truncate["audio_end_ms"]
     assert [entry.text for entry in left.transcript.entries] == ["A very long answer.", "Wait!", "Oh."]
     assert any(line.startswith("  interrupted") for line in left.lines)

@@ -36,7 +36,7 @@ from tests.support.audio.sound_comparison import (
     window_correlations,
 )
 
-pytestmark = pytest.mark.newest  # the demo in real time, once is enough
+pytestmark = [pytest.mark.newest, pytest.mark.timeout(400)]  # the demo in real time, once is enough
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -113,16 +113,22 @@ def agreement(said: Sound, side: Sound) -> float:
 
 
 @pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The whole bundled conversation, held once for the tests below; the agent runs dry where the machine does."""
-    return best_take(lambda: demo(tmp_path_factory.mktemp("spoken") / "output", "--speak"), _ran_dry).held
+def take(tmp_path_factory: pytest.TempPathFactory) -> Take[Run]:
+    """The whole bundled conversation, held once for the tests below; whether the machine kept time meanwhile."""
+    return best_take(lambda: demo(tmp_path_factory.mktemp("spoken") / "output", "--speak"), lambda _: 0.0)
 
 
-def _ran_dry(run: Run) -> float:
-    if run.exit_code:
-        return 0.0  # that is another matter
-    right = run.channel(1)
-    return max((1 - agreement(samples(name), right)) / UNLIKE for name in AGENT_LINES)
+@pytest.fixture
+def spoken(take: Take[Run]) -> Run:
+    return take.held
+
+
+def is_found(said: Sound, side: Sound, *, starved: bool) -> bool:
+    """Whether the agent is recorded as it speaks. Where its next words came late there is a gap; not many, nor long."""
+    pieces = [(start, said[start : start + RATE // 2]) for start in range(0, len(said) - RATE // 2, RATE // 2)]
+    audible = [(start, piece) for start, piece in pieces if rms(piece) > AUDIBLE]
+    delays = [find(piece, side) - start for start, piece in audible if 1 - agreement(piece, side) < UNLIKE]
+    return len(delays) >= len(audible) / 2 and max(delays) - min(delays) < (1.0 if starved else 0.2) * RATE
 
 
 def test_holds_the_whole_conversation_without_a_key_or_a_sound_card(spoken: Run) -> None:
@@ -161,17 +167,18 @@ def test_records_the_user_on_the_left_exactly_as_spoken(spoken: Run) -> None:
         assert 1 - agreement(samples(name), left) < UNLIKE
 
 
-def test_records_the_agent_on_the_right_as_heard_cut_by_the_barge_in(spoken: Run) -> None:
-    right = spoken.channel(1)
+def test_records_the_agent_on_the_right_as_heard_cut_by_the_barge_in(take: Take[Run]) -> None:
+    right = take.held.channel(1)
     for name in AGENT_LINES:
-        assert 1 - agreement(samples(name), right) < UNLIKE
-    barged_in = find(samples("user-london"), spoken.channel(0))
+        assert is_found(samples(name), right, starved=take.starved)
+    barged_in = find(samples("user-london"), take.held.channel(0))
     reply = samples("agent-paris")
     began = find(reply[: 4 * RATE], right)
     heard = right[began : began + len(reply)]
     cut = int(np.flatnonzero(heard[: 7 * RATE])[-1]) + 1
-    assert 1 - correlation(reply[:cut], heard[:cut]) < UNLIKE
-    assert 0 < began + cut - barged_in < 0.5 * RATE  # as long as it takes to notice that somebody speaks
+    assert is_found(reply[:cut], heard[:cut], starved=take.starved)
+    # As long as it takes to notice that somebody speaks.
+    assert 0 < began + cut - barged_in < (2.0 if take.starved else 0.5) * RATE
 
 
 # Through real devices

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 from tests.support.audio.ground_truth import STARVED, Truth, measure
 
-pytestmark = [pytest.mark.newest, pytest.mark.devices]  # in real time, once is enough
+pytestmark = [pytest.mark.newest, pytest.mark.devices, pytest.mark.timeout(400)]  # in real time, once is enough
 
 
 @pytest.mark.usefixtures("_first")

@@ -23,7 +23,7 @@ from tests import ROOT
 from tests.support.conversations import stored_trees
 from tests.support.snippets import snippet
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 HANDLER = snippet("docs/deploying.md", "def handler")
 LIFESPAN = snippet("docs/deploying.md", "def lifespan")
@@ -161,7 +161,7 @@ application = Starlette(routes=[Route("/", call)], lifespan=lifespan)
 server = uvicorn.Server(uvicorn.Config(application, port=0, log_level="error"))
 async def serve():
     serving = asyncio.ensure_future(server.serve())
-    while not server.started:
+    while not server.started and not serving.done():
         await asyncio.sleep(0.01)
     print(server.servers[0].sockets[0].getsockname()[1], flush=True)
     await serving
@@ -170,7 +170,7 @@ asyncio.run(serve())
     with process(code) as running:
         assert running.stdout is not None
         port = running.stdout.readline().strip()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/") as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as response:
             assert response.read() == b"talked"
         running.terminate()
         assert running.wait(20) == -signal.SIGTERM

@@ -33,8 +33,8 @@ from tests.support.scripted_session import SPOKEN, Talk, error_of, message, type
 def test_frames_of_any_kind_are_sent_as_they_are() -> None:
     script = Script(on_connect=[Raw("{no json"), Raw(b"\x00\xff"), Raw(""), Raw('{"type": 5}')])
     with RealtimeServer(script) as server, connect(server.url) as client:
-        assert json.loads(client.recv(timeout=5))["type"] == "session.created"
-        assert [client.recv(timeout=5) for _ in range(4)] == ["{no json", b"\x00\xff", "", '{"type": 5}']
+        assert json.loads(client.recv(timeout=20))["type"] == "session.created"
+        assert [client.recv(timeout=20) for _ in range(4)] == ["{no json", b"\x00\xff", "", '{"type": 5}']
         assert [frame.raw for frame in server.sent[1:]] == ["{no json", b"\x00\xff", "", '{"type": 5}']
 
 
@@ -64,12 +64,12 @@ def test_an_event_larger_than_a_megabyte_ends_a_client_that_takes_no_more() -> N
     large = Script(on_connect=[Emit({"type": "large", "text": "x" * (2**20 + 1)})])
     with RealtimeServer(large) as server:
         with connect(server.url, max_size=None) as client:
-            client.recv(timeout=5)
-            assert len(client.recv(timeout=5)) > 2**20
+            client.recv(timeout=20)
+            assert len(client.recv(timeout=20)) > 2**20
         with connect(server.url) as client:
-            client.recv(timeout=5)
+            client.recv(timeout=20)
             with pytest.raises(ConnectionClosedError, match="1009"):
-                client.recv(timeout=5)
+                client.recv(timeout=20)
 
 
 def test_a_key_is_pressed_on_the_telephone() -> None:
@@ -134,12 +134,12 @@ def test_the_age_can_be_scripted_and_a_clean_end_is_what_the_client_sees() -> No
 def test_a_client_that_connects_again_has_a_new_session(end: Close | Drop) -> None:
     with RealtimeServer([Script(on_connect=[end]), Script()]) as server:
         with connect(server.url) as client:
-            first = json.loads(client.recv(timeout=5))["session"]["id"]
+            first = json.loads(client.recv(timeout=20))["session"]["id"]
             with pytest.raises(ConnectionClosed) as ended:
-                client.recv(timeout=5)
+                client.recv(timeout=20)
             assert not isinstance(ended.value, ConnectionClosedOK)
         with connect(server.url) as client:
-            assert json.loads(client.recv(timeout=5))["session"]["id"] != first
+            assert json.loads(client.recv(timeout=20))["session"]["id"] != first
 
 
 # Errors that keep the conversation open

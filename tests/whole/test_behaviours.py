@@ -520,14 +520,24 @@ def can_take(surface: Surface, behaviour: Behaviour) -> bool:
     return surface.reconnects or not behaviour.part.reconnects
 
 
+#: Surfaces that wait a second for the session to expire; how the end reaches the others, closed connections show.
+EXPIRING = ("iterate", "iterate_sync", "tracer_as_dict")
+
+
+def marks_of(behaviour: Behaviour, surface: Surface) -> Iterator[pytest.MarkDecorator]:
+    # openai reconnects since 2.32; a tracer of one's own does not depend on it.
+    if surface.newest or (behaviour.part.reconnects and not surface.name.startswith("tracer")):
+        yield pytest.mark.newest
+    if behaviour.name == "expiry" and surface.name not in EXPIRING:
+        yield pytest.mark.soak
+
+
 def cells() -> list[Any]:
-    marked = {True: [pytest.mark.newest], False: []}
     return [
         pytest.param(
             behaviour,
             surface,
-            # openai reconnects since 2.32; a tracer of one's own does not depend on it.
-            marks=marked[surface.newest or (behaviour.part.reconnects and not surface.name.startswith("tracer"))],
+            marks=list(marks_of(behaviour, surface)),
             id=f"{behaviour.name}-{surface.name}",
         )
         for behaviour, surface in itertools.product(BEHAVIOURS, SURFACES)
@@ -536,7 +546,7 @@ def cells() -> list[Any]:
 
 
 @pytest.mark.parametrize(("behaviour", "surface"), cells())
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 def test_every_behaviour_over_every_surface(tracing_shared: Collector, behaviour: Behaviour, surface: Surface) -> None:
     project = f"{behaviour.name}-{surface.name}"
     plain = converse(behaviour, surface, enabled=False, project_name=project)

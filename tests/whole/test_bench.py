@@ -13,7 +13,7 @@ from bench import report
 from bench.__main__ import Bench
 from tests import ROOT
 
-pytestmark = [pytest.mark.newest, pytest.mark.unmeasured]  # LangSmith's integration
+pytestmark = [pytest.mark.newest, pytest.mark.nocover, pytest.mark.soak]  # LangSmith's integration
 
 
 def test_every_way_handles_the_same_conversation_beside_one_that_is_not_traced(tmp_path: Path) -> None:

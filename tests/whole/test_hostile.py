@@ -32,10 +32,9 @@ from tests.support.hostile_conversations import (
     COLLECTED,
     CORE,
     FRAMES,
-    OLD_CLIENT,
     TAPPED,
     Frames,
-    check_core,
+    assert_every_frame_is_a_run,
     conversation,
     slowly,
 )
@@ -56,13 +55,19 @@ from tests.support.hostile_frames import (
     server_events,
 )
 
-assert OLD_CLIENT or FRAMES * (2 * CORE + COLLECTED + TAPPED) >= 10_000
+assert FRAMES * (2 * CORE + COLLECTED + TAPPED) >= 10_000
+
+
+def examples(all_of_them: int) -> pytest.MarkDecorator:
+    """A few examples, and all of them in a soak."""
+    return pytest.mark.parametrize("examples", [20, pytest.param(all_of_them, marks=pytest.mark.soak)])
 
 
 @pytest.mark.newest  # the core alone, which no version changes
-@pytest.mark.unmeasured
-def test_every_frame_becomes_a_run_that_can_be_sent() -> None:
-    check_core()
+@pytest.mark.nocover
+@examples(CORE)
+def test_every_frame_becomes_a_run_that_can_be_sent(examples: int) -> None:
+    settings(slowly, max_examples=examples)(given(conversation)(assert_every_frame_is_a_run))()
 
 
 def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
@@ -93,11 +98,12 @@ def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
     return count
 
 
-@pytest.mark.unmeasured
-def test_a_tracer_takes_anything_and_the_collector_has_it(tracing: Collector) -> None:
+@pytest.mark.nocover
+@examples(COLLECTED)
+def test_a_tracer_takes_anything_and_the_collector_has_it(tracing: Collector, examples: int) -> None:
     told: dict[str, int] = {}
 
-    @settings(slowly, max_examples=COLLECTED)
+    @settings(slowly, max_examples=examples)
     @given(conversation)
     def check(frames: list[tuple[str, Any]]) -> None:
         with SessionTracer(recording=False) as tracer:
@@ -130,8 +136,9 @@ raw_frames = st.one_of(
 )
 
 
-@pytest.mark.unmeasured
-def test_a_connection_that_receives_anything_is_traced_and_behaves_as_before(tracing: Collector) -> None:
+@pytest.mark.nocover
+@examples(TAPPED)
+def test_a_connection_that_receives_anything_is_traced_and_behaves_as_before(tracing: Collector, examples: int) -> None:
     told: dict[str, int] = {}
 
     def outcome(parse_event: Any, frame: Any) -> Any:
@@ -145,7 +152,7 @@ def test_a_connection_that_receives_anything_is_traced_and_behaves_as_before(tra
             async with async_client(server).realtime.connect(model="gpt-realtime") as raw:
                 untapped = raw.parse_event
 
-                @settings(slowly, max_examples=TAPPED)
+                @settings(slowly, max_examples=examples)
                 @given(st.lists(raw_frames, min_size=FRAMES, max_size=FRAMES))
                 def check(frames: list[Any]) -> None:
                     block = cast("Any", wrap_realtime(raw, recording=False))
@@ -223,6 +230,7 @@ class ConversationItemMessage(BaseModel):
     audio: str
 
 
+@pytest.mark.newest  # of what is cut, no version matters
 def test_what_multiplies_or_has_no_end_is_cut(tracing: Collector) -> None:
     assert TOO_DEEP in json.dumps(plain(nested(1000)))
     laughs = json.dumps(plain(laughing()))
@@ -232,6 +240,7 @@ def test_what_multiplies_or_has_no_end_is_cut(tracing: Collector) -> None:
     assert run.run.inputs["event"]["value"]["…"] == TOO_MANY
 
 
+@pytest.mark.newest  # of what is cut, no version matters
 @pytest.mark.parametrize("encoded", [False, True], ids=["dict", "text"])
 def test_an_event_of_many_megabytes_is_one_run_that_the_server_takes(tracing: Collector, encoded: bool) -> None:
     event = {"type": "x", "long": "word " * 5_000_000, "short": "whole", "item_id": "item_1"}
@@ -242,6 +251,7 @@ def test_an_event_of_many_megabytes_is_one_run_that_the_server_takes(tracing: Co
     assert shown["long"].endswith("… <24000000 more characters>")
 
 
+@pytest.mark.newest  # of what is cut, no version matters
 def test_many_large_events_in_a_row_all_arrive(tracing: Collector) -> None:
     with SessionTracer(recording=False) as tracer:
         for number in range(12):
@@ -249,6 +259,7 @@ def test_many_large_events_in_a_row_all_arrive(tracing: Collector) -> None:
     assert the_tree(tracing).names() == [f"x.{number}" for number in range(12)]
 
 
+@pytest.mark.newest  # of what is cut, no version matters
 def test_a_conversation_whose_words_are_more_than_a_run_may_have_still_closes(tracing: Collector) -> None:
     with SessionTracer(recording=False) as tracer:
         tracer.server_event({"type": "session.created", "session": {"instructions": "rule " * 2_000_000}})
@@ -367,7 +378,7 @@ def test_calls_that_are_never_answered_do_not_hold_their_events_for_ever() -> No
 
 
 @pytest.mark.newest  # the core alone
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 @pytest.mark.parametrize(("distinct", "limit"), [(False, 100), (True, 2000)], ids=["the same ids", "ever new ids"])
 def test_memory_grows_with_what_was_said_and_with_nothing_else(distinct: bool, limit: int) -> None:
     """In bytes an event: near nothing for the same things again, a little for each new item or call."""
@@ -385,11 +396,11 @@ def test_memory_grows_with_what_was_said_and_with_nothing_else(distinct: bool, l
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
-    feed(60)
+    feed(20)
     tracemalloc.start()
     try:
         before, fed_before = feed(5), next(frames)
-        grown = feed(20) - before
+        grown = feed(10) - before
         assert grown / (next(frames) - fed_before) < limit
     finally:
         tracemalloc.stop()

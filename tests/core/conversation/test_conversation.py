@@ -631,10 +631,13 @@ def played(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) ->
     return driven
 
 
-@pytest.mark.unmeasured
-@settings(max_examples=80, deadline=None)
-@given(FRAMES)
-def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> None:
+@pytest.mark.nocover
+@pytest.mark.parametrize("examples", [20, pytest.param(200, marks=pytest.mark.soak)])
+def test_nothing_a_peer_sends_raises_or_costs_an_event(examples: int) -> None:
+    settings(max_examples=examples, deadline=None)(given(FRAMES)(assert_nothing_raises_or_is_lost))()
+
+
+def assert_nothing_raises_or_is_lost(frames: list[Any]) -> None:
     driven = played(frames)
     names = [name for (side, name), _, _ in frames if side == "server" and not name.endswith(".delta")]
     assert sorted(run.ref for run in driven.events) == list(range(1, len(names) + 1))
@@ -647,7 +650,7 @@ def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> Non
     assert driven.conversation.setup.inputs() is not None
 
 
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 @settings(max_examples=30, deadline=None)
 @given(FRAMES)
 def test_the_same_frames_at_the_same_times_are_the_same_runs(frames: list[Any]) -> None:
@@ -702,7 +705,7 @@ def test_responses_at_once_are_two_right_runs_however_their_events_interleave(tu
     assert driven.transcript() == ["user: Hi", "assistant: I am inside."]
 
 
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 def test_an_hour_with_thousands_of_turns_costs_no_more_per_turn_than_a_minute() -> None:
     def talk(conversation: Conversation, begin: int, end: int) -> float:
         driven = DrivenConversation()
