@@ -185,7 +185,7 @@ time.sleep(0.3)
 
 def test_a_dead_endpoint_does_not_hold_the_process() -> None:
     # A tenth of the patience: the bound is far above what a busy machine adds to it, and below the limit.
-    impatient = "from langsmith_realtime import process\nprocess.EXIT_PATIENCE = 0.5\n"
+    impatient = "from langsmith_realtime.live import process\nprocess.EXIT_PATIENCE = 0.5\n"
     done, took = run("tracer.close()", "http://127.0.0.1:9", talk=impatient + TALK)
     assert done.returncode == 0
     assert took < EXIT_LIMIT / 3
