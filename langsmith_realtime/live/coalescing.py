@@ -93,9 +93,9 @@ class Coalescer:
             else:
                 self.client_frame(sent if is_text else {"type": APPEND, "audio": sent}, t)
 
-    def microphone(self, sound: AudioBytes, t: float) -> None:
+    def microphone(self, audio: AudioBytes, t: float) -> None:
         """Process microphone audio that is decoded and was sent until ``t``."""
-        self._add_chunk(sound, len(sound), t)
+        self._add_chunk(audio, len(audio), t)
 
     def client_frame(self, frame: object, t: float) -> None:
         """Process an event that the application sent at ``t``."""

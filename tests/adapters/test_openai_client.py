@@ -427,10 +427,10 @@ def test_a_conversation_with_audio_has_a_recording(tracing: Collector) -> None:
         asyncio.run(talk(server))
     root = the_tree(tracing)
     mime, path = tracing.attachment(root.run.id, "conversation")
-    sound, rate = soundfile.read(path)
-    assert (mime, rate, sound.shape[1]) == ("audio/wav", 24_000, 2)
-    assert abs(sound[:, 0]).max() == 0
-    assert abs(sound[:, 1]).max() > 0.05
+    audio, rate = soundfile.read(path)
+    assert (mime, rate, audio.shape[1]) == ("audio/wav", 24_000, 2)
+    assert abs(audio[:, 0]).max() == 0
+    assert abs(audio[:, 1]).max() > 0.05
     assert root.metadata["thread_id"] == "call-7"
 
 

@@ -38,9 +38,9 @@ class Session:
     def client_frame(self, frame: Any, t: float) -> None:
         self.calls.append(("sent", t, frame))
 
-    def microphone(self, sound: AudioBytes, t: float) -> None:
-        assert isinstance(sound, AudioBytes)
-        self.calls.append(("sent", t, FRAME | {"audio": sound}))
+    def microphone(self, audio: AudioBytes, t: float) -> None:
+        assert isinstance(audio, AudioBytes)
+        self.calls.append(("sent", t, FRAME | {"audio": audio}))
 
     def server_frame(self, frame: Any, t: float, _ref: object, _speaking: object) -> None:
         self.calls.append(("received", t, frame))

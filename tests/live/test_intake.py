@@ -118,7 +118,7 @@ def test_a_dropped_chunk_that_cannot_be_measured_is_counted_and_reported(
         raise ZeroDivisionError
 
     monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 0)
-    worker.intake.put_audio(960, fails, worker.note, "sound")
+    worker.intake.put_audio(960, fails, worker.note, "audio")
     assert worker.process() == []
     assert worker.intake.dropped["dropped_audio_chunks"] == 1
     assert worker.guard.count == 1
