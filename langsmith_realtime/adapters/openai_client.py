@@ -322,8 +322,8 @@ def _without_proxies(connection: Any) -> Any:
 def _method_owner(connection: Any, name: str) -> Any:
     """Return an object whose attribute ``name`` is the original method, to be called with the connection first.
 
-    It is the connection's class, so that a tap finds a method that another instrumentation patches later. If the
-    instance has an attribute of that name already, it is an object with that attribute.
+    Usually the connection's class, so that a tap finds a method that another instrumentation patches later. If another
+    instrumentation has set the attribute on the instance, an object that holds a wrapper of that attribute.
     """
     if name not in connection.__dict__ and hasattr(type(connection), name):
         return type(connection)

@@ -301,7 +301,7 @@ class LiveConversation(ParentContext):
     # Details
 
     def _since_opening(self, at: float, now: float) -> float:
-        """Return a time that the application gave in seconds since the conversation opened.
+        """Convert a time of ``time.monotonic()`` that the application gave to seconds since the conversation opened.
 
         Raises:
             ValueError: the time is not finite, or too far in the future.

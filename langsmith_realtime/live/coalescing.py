@@ -84,7 +84,7 @@ class Coalescer:
         return spans
 
     def microphone_chunks(self, chunks: Iterator[Chunk]) -> None:
-        """Process consecutive microphone chunks. After an exception, call it again with the rest of the iterator."""
+        """Join microphone chunks to those before them. After an exception, call it again with the rest of the iterator."""
         for sent, t, is_text in chunks:
             audio = _audio_in_text(sent) if is_text else sent
             size = _decoded_size(audio) if audio else 0
@@ -94,11 +94,11 @@ class Coalescer:
                 self.client_frame(sent if is_text else {"type": APPEND, "audio": sent}, t)
 
     def microphone(self, audio: AudioBytes, t: float) -> None:
-        """Process microphone audio that is decoded and was sent until ``t``."""
+        """Join decoded microphone audio, whose last chunk was sent at ``t``, to the chunks before it."""
         self._add_chunk(audio, len(audio), t)
 
     def client_frame(self, frame: object, t: float) -> None:
-        """Process an event that the application sent at ``t``."""
+        """Join a microphone chunk to those before it, or pass on another event; the frame was sent at ``t``."""
         chunk = _chunk_audio(frame)
         size = 0 if chunk is None else _decoded_size(chunk)
         if chunk is None or not size:
@@ -108,7 +108,7 @@ class Coalescer:
             self._add_chunk(chunk, size, t)
 
     def server_frame(self, frame: object, t: float, ref: Any, agent_speaking: bool | None) -> None:
-        """Process an event that arrived at ``t``."""
+        """Join a delta to those before it, or pass on another event; the frame arrived at ``t``."""
         try:
             event = parse(frame)
         except FrameError:
@@ -291,7 +291,7 @@ def _decoded_size(chunk: str | AudioBytes) -> int:
 
 
 def _decode_joined(chunks: Sequence[object]) -> bytes | None:
-    """Return the decoded and joined audio of chunks; None if one is neither valid base64 nor :class:`AudioBytes`."""
+    """Decode chunks from base64 and join them; return None if a chunk cannot be decoded."""
     try:
         if set(map(type, chunks)) == {str} and not any(length % 4 for length in set(map(len, chunks))):  # type: ignore[arg-type]
             text = "".join(chunks)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Keeps the parent of traced work in the callers' contexts: the conversation, its latest event, or a tool run.
+"""Sets the parent of traced work in the callers' contexts: the conversation's root run, then its latest event.
 
 LangSmith reads the parent of a new run from a context variable. Each asyncio task and each thread has its own value.
 """
