@@ -11,7 +11,7 @@ from typing import Any
 
 from langsmith_realtime.core.payloads.json_values import plain_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound, silence_for
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format, silence_for
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, mapping, parse, text
 from langsmith_realtime.delivery.langsmith_client import sends_on_its_own
 from langsmith_realtime.journal.file import Journal, state_directory, warn_once
@@ -108,7 +108,7 @@ class JournaledSession:
         self._write(lambda journal: self._event(journal, event, t, CLIENT))
         self._session.client_frame(event.body, t)
 
-    def microphone(self, sound: Sound, t: float) -> None:
+    def microphone(self, sound: AudioBytes, t: float) -> None:
         """There is much of it, and nothing to remove."""
 
         def line(journal: Journal) -> dict[str, Any]:
