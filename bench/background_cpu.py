@@ -58,7 +58,8 @@ def _run_round(path: Path) -> dict[str, float]:
     def wait() -> None:
         may_work.wait()
 
-    process().worker.inbox(Guard()).insist(wait)  # blocks the worker, so the conversation's input waits behind it
+    # Blocks the worker, so that the conversation's input waits behind it
+    process().worker.open_queue(Guard()).put_always(wait)
     with SimulatedTime(1) as clock:
         asyncio.run(_run_traced(path, clock))
     before = _cpu_s()

@@ -15,7 +15,7 @@ import pybase64
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub
-from langsmith_realtime.core.protocol.audio_formats import Sound
+from langsmith_realtime.core.protocol.audio_formats import AudioBytes
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event
 from langsmith_realtime.delivery.langsmith_client import asks_the_application
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, logger
@@ -153,10 +153,10 @@ def take_audio(event: Event) -> tuple[Event, str | None, bytes | None]:
     """
     field = AUDIO_FIELDS.get(event.kind)
     payload = event.body.get(field) if field is not None else None
-    if field is None or not isinstance(payload, (str, Sound)):
+    if field is None or not isinstance(payload, (str, AudioBytes)):
         return event, None, None
     try:
-        audio = payload.data if isinstance(payload, Sound) else pybase64.b64decode(payload, validate=True)
+        audio = payload.data if isinstance(payload, AudioBytes) else pybase64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         return event, None, None
     return Event(event.kind, event.name, {key: event.body[key] for key in event.body if key != field}), field, audio

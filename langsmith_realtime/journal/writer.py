@@ -11,7 +11,7 @@ from typing import Any
 
 from langsmith_realtime.core.payloads.json_values import plain_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, parse, text
 from langsmith_realtime.delivery.langsmith_client import sends_on_its_own
 from langsmith_realtime.journal.file import Journal, warn_once
@@ -112,7 +112,7 @@ class JournaledSession:
         self._write(lambda journal: self._event(journal, event, t, CLIENT))
         self._session.client_frame(event.body, t)
 
-    def microphone(self, sound: Sound, t: float) -> None:
+    def microphone(self, sound: AudioBytes, t: float) -> None:
         """Like :meth:`client_frame` for an append event, but faster: these are frequent and need no masking."""
 
         def line(journal: Journal) -> dict[str, Any]:

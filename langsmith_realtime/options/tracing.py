@@ -14,7 +14,7 @@ from langsmith.run_trees import RunTree
 
 from langsmith_realtime.core.conversation import metric_names
 from langsmith_realtime.core.payloads.json_values import Redact
-from langsmith_realtime.core.protocol.audio_formats import NAMES, Format, named
+from langsmith_realtime.core.protocol.audio_formats import FORMATS_BY_NAME, Format, parse_format
 from langsmith_realtime.core.protocol.prices import PRICES, Price
 from langsmith_realtime.core.protocol.prices import table as price_table
 from langsmith_realtime.options.keep import KeepRule
@@ -216,9 +216,9 @@ def _check_function(values: Mapping[str, Any], option: str, kind: str) -> None:
 
 
 def _format(option: str, given: str | Mapping[str, Any]) -> Format:
-    known = named(given if isinstance(given, str) else dict(given))
+    known = parse_format(given if isinstance(given, str) else dict(given))
     if known is None:
-        raise ValueError(f"{option} must be one of {', '.join(NAMES)}, got {given!r}")
+        raise ValueError(f"{option} must be one of {', '.join(FORMATS_BY_NAME)}, got {given!r}")
     rate = known.rate if isinstance(given, str) else given.get("rate", known.rate)
     if rate != known.rate:
         raise ValueError(f"{option}: rate must be between 1000 and 192000 Hz, got {rate!r}")

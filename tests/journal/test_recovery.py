@@ -369,7 +369,7 @@ def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector:
         kill(running)
     code = """
 from langsmith_realtime import flush
-from langsmith_realtime.journal import state_directory
+from langsmith_realtime.journal.file import state_directory
 tracer.close()
 flush(10)
 for _ in range(1000):
@@ -385,7 +385,7 @@ for _ in range(1000):
 
 @pytest.mark.nocover
 def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost(collector: Collector) -> None:
-    code = "from langsmith_realtime import process; process.EXIT_PATIENCE = 0.5\n"
+    code = "from langsmith_realtime.live import process; process.EXIT_PATIENCE = 0.5\n"
     said, took = ends(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
     assert took < EXIT_LIMIT / 3  # far more than a busy machine adds to the patience
     assert KEY not in said
@@ -698,8 +698,8 @@ def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: 
         monkeypatch.setattr(recovery, "EVERY_S", 0.0)
         with SessionTracer(client=client_of(other), enabled=True, recording=False):
             pass
+        assert flush(10)  # the worker's thread has begun the recovery
         recovery_ended()
-        assert flush(10)
         assert len(other.roots()) == 2
     assert folders() == []
 
