@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import FrameType, SimpleNamespace, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 from openai.resources.realtime.realtime import (
     AsyncRealtimeConnection,
@@ -23,7 +23,6 @@ from openai.resources.realtime.realtime import (
     RealtimeConnection,
     RealtimeConnectionManager,
 )
-from typing_extensions import Unpack
 from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime.adapters.session_tracer import SessionTracer

@@ -6,13 +6,13 @@ masking functions of the LangSmith client), so that a slow function delays no ot
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
 
 if TYPE_CHECKING:
     from langsmith_realtime.delivery.feedback import FeedbackSender
@@ -158,7 +158,7 @@ def _at_exit() -> None:
     _process.finish()
 
 
-os.register_at_fork(after_in_child=_start_anew_in_child)
+at_fork(after_in_child=_start_anew_in_child)
 # An atexit handler would run after LangSmith's threads have ended, and they would never send the runs. This private
 # hook runs before; concurrent.futures uses it for its threads, too.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # noqa: SLF001
