@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
 
@@ -36,17 +37,19 @@ class Process:
     """Workers, senders and open conversations of a process. A thread starts when it gets its first work.
 
     Attributes:
+        limits: limits of memory, time and size; the tests change them.
         open: open conversations by ``id()``.
         worker: worker of all conversations that call no function of the application.
         callback_worker: worker of the other conversations.
     """
 
     def __init__(self) -> None:
+        self.limits = Limits()
         self._senders_lock = threading.Lock()
         self._senders: tuple[Sender, FeedbackSender] | None = None
         self.open: dict[int, Closable] = {}
-        self.worker = Worker()
-        self.callback_worker = Worker()
+        self.worker = Worker(self.limits)
+        self.callback_worker = Worker(self.limits)
 
     @property
     def sender(self) -> Sender:

@@ -369,7 +369,7 @@ def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector:
         kill(running)
     code = """
 from langsmith_realtime import flush
-from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.state_directory import state_directory
 tracer.close()
 flush(10)
 for _ in range(1000):
