@@ -19,7 +19,7 @@ from langsmith_realtime.delivery.operations import FEEDBACK, LEFT_OUT, ROOT_CREA
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import Target
 from langsmith_realtime.journal.file import Journal
-from langsmith_realtime.recording.recorder import Recorded
+from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, derive
@@ -94,7 +94,7 @@ class LangSmithRuns:
         messages: list[dict[str, Any]],
         metadata: dict[str, Any],
         error: str | None,
-        recorded: Recorded,
+        recorded: FinishedRecording,
         scores: Mapping[str, float] | None = None,
     ) -> None:
         """Send the root's one update, with everything that is known only now, and then its feedback scores."""
@@ -126,7 +126,7 @@ class LangSmithRuns:
         else:
             sent()
 
-    def _closing(self, run: ParentRun, recorded: Recorded, size: int, sent: Callable[[], None]) -> Operation:
+    def _closing(self, run: ParentRun, recorded: FinishedRecording, size: int, sent: Callable[[], None]) -> Operation:
         """The root's update with what became of the recording; refused, it can still be another one."""
         said, refused = run.extra["metadata"], recorded.refused
         run.extra = {"metadata": {**said, **scrub(recorded.metadata)}}

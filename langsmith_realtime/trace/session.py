@@ -23,7 +23,8 @@ from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.options.tracing import Options
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.recording.silencing import SilencedSpans, Span
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
@@ -117,9 +118,9 @@ class Session:
         """Silence an item's sound, or a time; see :meth:`Silences.between`."""
         self._emit(self._conversation.advance(t))
         if item_id is not None:
-            self._silences.item(item_id)
+            self._silences.add_item(item_id)
         else:
-            self._silences.between(since, until)
+            self._silences.add_span(since, until)
         self._record(t)
         if self._recorder is not None:
             self._recorder.sync()
@@ -156,7 +157,7 @@ class Session:
             metadata["tracing_failures"] = self._guard.count
         wanted = scores(metadata, self._feedback)
 
-        def end(recorded: Recorded) -> None:
+        def end(recorded: FinishedRecording) -> None:
             self._runs.close(
                 t,
                 inputs=inputs,
@@ -174,7 +175,7 @@ class Session:
             if self._holding is not None and self._holding.is_too_large:
                 metadata["keep_skipped"] = "too large to be held"
             if self._recorder is None:
-                end(Recorded())
+                end(FinishedRecording())
             else:
                 self._recorder.finish(t, end)
 
@@ -207,7 +208,7 @@ class Session:
         self._silences.locate(self._conversation.sound_of)
         writes = self._tracks.take_writes()
         if self._recorder is not None and self._tracks.rate is not None:
-            self._recorder.write(self._silences.applied(writes, self._tracks.rate, t), self._tracks.rate, t)
+            self._recorder.write(self._silences.apply(writes, self._tracks.rate, t), self._tracks.rate, t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ def assemble(options: Options, family: ConversationRuns, sender: Sender, feedbac
             limit_s=options.max_audio_seconds,
             hidden=hidden,
             guard=guard,
-            aside=sender.aside,
+            run_in_thread=sender.aside,
         )
         sounds = frozenset({USER, AGENT} - hidden)
     tracks = Tracks(

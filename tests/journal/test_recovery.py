@@ -458,7 +458,7 @@ def test_a_recording_that_is_too_large_leaves_no_journal(tracing: Collector) -> 
     tracer.record_user_audio(tone(1000, 0.5))
     tracer.close()
     root = the_tree(tracing)
-    assert "larger than" in root.metadata["recording_error"]
+    assert "exceeds the limit" in root.metadata["recording_error"]
     (folder,) = folders()
     assert [path.suffix for path in folder.iterdir()] == [".wav"]
 

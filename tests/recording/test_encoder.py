@@ -17,7 +17,7 @@ from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.recording import background_encoding
 from langsmith_realtime.recording.background_encoding import BackgroundEncoder
-from langsmith_realtime.recording.encoder import FLAC, FORMS, OPUS, SMALL_OPUS, WAV, Encoder, FileFormat
+from langsmith_realtime.recording.encoder import FILE_FORMATS, FLAC, OPUS, SMALL_OPUS, WAV, Encoder, FileFormat
 from langsmith_realtime.recording.wav import Wav
 from langsmith_realtime.testing import speech_like
 from tests.support.audio.sound_comparison import correlation
@@ -68,7 +68,7 @@ def followers() -> Iterator[Callable[..., BackgroundEncoder]]:
 
 
 @pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])
-@pytest.mark.parametrize("form", FORMS[1:], ids=lambda form: form.label)
+@pytest.mark.parametrize("form", FILE_FORMATS[1:], ids=lambda form: form.label)
 def test_a_form_is_as_long_and_private_and_sounds_alike(tmp_path: Path, form: FileFormat, rate: int) -> None:
     wav, said = Wav(tmp_path / "a.wav", rate), speech(2.0)
     put(wav, AGENT, 100, said)
@@ -95,7 +95,7 @@ def test_whatever_was_encoded_before_the_rest_was_there_comes_out_whole(
     follower, said = followers(wav, FLAC), numbered(12 * RATE + 7)
     for second in range(12):
         put(wav, USER, second * RATE, said[second * RATE : (second + 1) * RATE])
-        follower.settled(max(0, second - 1) * RATE)
+        follower.encode_until(max(0, second - 1) * RATE)
     put(wav, USER, 12 * RATE, said[12 * RATE :])
     put(wav, AGENT, 14 * RATE, said[:1_000])
     wav.close(15 * RATE)
@@ -107,7 +107,7 @@ def test_whatever_was_encoded_before_the_rest_was_there_comes_out_whole(
 def test_encoding_goes_on_while_the_recording_does(wav: Wav, followers: Callable[..., BackgroundEncoder]) -> None:
     follower = followers(wav, FLAC)
     put(wav, USER, 0, speech(20))
-    follower.settled(18 * RATE)
+    follower.encode_until(18 * RATE)
     until(lambda: (encoder := follower._encoders.get(FLAC)) is not None and encoder.frames == 18 * RATE)
     wav.close(0)
 
@@ -117,11 +117,11 @@ def test_what_changed_after_all_is_encoded_as_it_is_now(wav: Wav, followers: Cal
     for number in range(5):  # the last times it is left for the end
         put(wav, USER, 0, numbered(3 * RATE, first=1 + number))
         if number:
-            follower.start_over()
-        follower.settled((3 + number) * RATE)
+            follower.restart()
+        follower.encode_until((3 + number) * RATE)
         if number < 2:
-            until(lambda: follower._done == follower._settled)
-    assert follower._done == 0
+            until(lambda: follower._encoded_frames == follower._final_frames)
+    assert follower._encoded_frames == 0
     wav.close(0)
     path = follower.finish(FLAC, wav.frames)
     assert path is not None
@@ -134,12 +134,12 @@ def test_a_smaller_form_begins_when_the_larger_is_nearly_too_large_and_what_is_t
     follower = followers(wav, FLAC, OPUS, SMALL_OPUS, limit=40_000)
     said = speech(8)
     put(wav, USER, 0, said[:RATE])
-    follower.settled(RATE)
-    until(lambda: follower._done == RATE)
+    follower.encode_until(RATE)
+    until(lambda: follower._encoded_frames == RATE)
     assert set(follower._encoders) == {FLAC}
     put(wav, USER, RATE, said[RATE:])
-    follower.settled(len(said))
-    until(lambda: follower._done == len(said))
+    follower.encode_until(len(said))
+    until(lambda: follower._encoded_frames == len(said))
     assert follower._encoders[FLAC] is None
     assert follower._encoders[OPUS] is not None
     assert not wav.path.with_suffix(FLAC.suffix).exists()
@@ -158,7 +158,7 @@ def test_what_could_not_be_encoded_meanwhile_is_tried_again_in_the_end(
     follower, in_the_way = followers(wav, FLAC), wav.path.with_suffix(FLAC.suffix)
     in_the_way.touch()
     put(wav, USER, 0, numbered(RATE))
-    follower.settled(RATE // 2)
+    follower.encode_until(RATE // 2)
     until(lambda: "could not be encoded while it was made" in caplog.text)
     wav.close(0)
     with pytest.raises(FileExistsError):
@@ -179,7 +179,7 @@ def test_nothing_is_begun_when_the_recording_ended_before(
     follower = followers(wav, FLAC)
     put(wav, USER, 0, numbered(RATE))
     follower.stop()
-    follower.settled(RATE)
+    follower.encode_until(RATE)
     assert follower._encoders == {}
     wav.close(0)
     assert follower.finish(FLAC, wav.frames) is not None
@@ -201,9 +201,9 @@ def test_one_thread_encodes_all_recordings(tmp_path: Path, followers: Callable[.
     for _ in range(3):
         for number, (wav, follower) in enumerate(zip(wavs, behind, strict=True)):
             put(wav, USER, 0, numbered(12 * RATE, first=number))
-            follower.settled(12 * RATE)
+            follower.encode_until(12 * RATE)
             assert encoders() <= 1
-    until(lambda: all(follower._done == 12 * RATE for follower in behind))
+    until(lambda: all(follower._encoded_frames == 12 * RATE for follower in behind))
     for number, (wav, follower) in enumerate(zip(wavs, behind, strict=True)):
         wav.close(0)
         path = follower.finish(FLAC, wav.frames)
@@ -214,12 +214,12 @@ def test_one_thread_encodes_all_recordings(tmp_path: Path, followers: Callable[.
 def test_the_thread_ends_when_nothing_is_left_to_encode_and_begins_again(
     wav: Wav, followers: Callable[..., BackgroundEncoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(background_encoding, "IDLE", 0.01)
-    monkeypatch.setattr(background_encoding, "_encoding", background_encoding._Encoding())
+    monkeypatch.setattr(background_encoding, "IDLE_S", 0.01)
+    monkeypatch.setattr(background_encoding, "_thread", background_encoding._EncodingThread())
     follower = followers(wav, FLAC)
     put(wav, USER, 0, numbered(12 * RATE))
     for seconds in (4, 8, 12):
-        follower.settled(seconds * RATE)
-        until(lambda: follower._done == follower._settled)
-        until(lambda: not background_encoding._encoding._is_running)
+        follower.encode_until(seconds * RATE)
+        until(lambda: follower._encoded_frames == follower._final_frames)
+        until(lambda: not background_encoding._thread._is_running)
     wav.close(0)

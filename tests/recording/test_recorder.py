@@ -20,7 +20,8 @@ from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.recording.encoder import PIECE_S
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import speech_like, tone
 from tests.support.audio.sound_comparison import correlation
@@ -43,10 +44,10 @@ class Take:
 
     def __init__(self, directory: str | Path, *, limit_s: float | None = None, **how: Any) -> None:
         self.asides = 0
-        self._ended: list[Recorded] = []
+        self._ended: list[FinishedRecording] = []
         recording = Recording(directory=directory, **how)
         self.recorder = Recorder(
-            recording, name="take", limit_s=limit_s, hidden=set(), guard=Guard(), aside=self._do_aside
+            recording, name="take", limit_s=limit_s, hidden=set(), guard=Guard(), run_in_thread=self._do_aside
         )
 
     def _do_aside(self, work: Callable[[], None]) -> None:
@@ -61,7 +62,7 @@ class Take:
         for second in range(first, first + seconds):
             self.write(second * RATE, np.resize(SPEECH, RATE), second + 1.0)
 
-    def end(self, t: float) -> Recorded:
+    def end(self, t: float) -> FinishedRecording:
         self.recorder.finish(t, self._ended.append)
         (recorded,) = self._ended
         return recorded
@@ -71,12 +72,12 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def attached(recorded: Recorded) -> tuple[str, Path]:
+def attached(recorded: FinishedRecording) -> tuple[str, Path]:
     assert recorded.attachment is not None
     return recorded.attachment
 
 
-def deliver(recorded: Recorded, delivered: bool = True) -> None:
+def deliver(recorded: FinishedRecording, delivered: bool = True) -> None:
     assert recorded.done is not None
     recorded.done(delivered)
 
@@ -92,16 +93,18 @@ def test_a_wav_that_fits_is_attached_as_it_is_and_at_once(tmp_path: Path) -> Non
     assert names(tmp_path) == []
 
 
+def exceeded(size: str, limit: str, *others: str) -> str:
+    """The reason why the WAV of that size, and the other forms, are not attached."""
+    first = f"the WAV of {size} exceeds the limit of {limit} for attachments"
+    return "; ".join([first, *(f"the {other} exceeds the limit, too" for other in others)])
+
+
 @pytest.mark.parametrize(
     ("limit", "mime", "reduced"),
     [
-        (60_000, "audio/flac", "the WAV of 112.0 kB is larger than the 60.0 kB an attachment may have"),
-        (20_000, "audio/ogg", "the WAV of 112.0 kB is larger than the 20.0 kB an attachment may have; so is the FLAC"),
-        (
-            8_000,
-            "audio/ogg",
-            "the WAV of 112.0 kB is larger than the 8.0 kB an attachment may have; so is the FLAC; so is the Opus",
-        ),
+        (60_000, "audio/flac", exceeded("112.0 kB", "60.0 kB")),
+        (20_000, "audio/ogg", exceeded("112.0 kB", "20.0 kB", "FLAC")),
+        (8_000, "audio/ogg", exceeded("112.0 kB", "8.0 kB", "FLAC", "Opus")),
     ],
 )
 def test_beyond_the_limit_the_same_sound_is_attached_in_a_smaller_form(
@@ -130,8 +133,8 @@ def test_what_is_too_large_in_every_form_stays_here_and_the_trace_says_so(
     recorded = take.end(3.0)
     assert recorded.attachment is None
     assert recorded.metadata == {
-        "recording_error": "the WAV of 96.0 kB is larger than the 1.0 kB an attachment may have; so is the FLAC; "
-        "so is the Opus; so is the smallest Opus; it is kept where it was recorded"
+        "recording_error": exceeded("96.0 kB", "1.0 kB", "FLAC", "Opus", "smallest Opus")
+        + "; it is kept where it was recorded"
     }
     assert names(tmp_path) == ["take.wav"]
     assert str(tmp_path / "take.wav") in caplog.text
@@ -143,7 +146,7 @@ def test_most_of_a_smaller_form_is_made_before_the_end(tmp_path: Path) -> None:
     assert names(tmp_path) == ["take.wav"]
     take.talk(50, first=10)
     deadline = time.monotonic() + 30
-    while take.recorder._follower is None or take.recorder._follower._done < (60 - 35 - 2 - PIECE_S) * RATE:
+    while take.recorder._encoder is None or take.recorder._encoder._encoded_frames < (60 - 35 - 2 - PIECE_S) * RATE:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     assert names(tmp_path) == ["take.flac", "take.wav"]
@@ -182,7 +185,7 @@ def test_a_form_that_was_asked_for_is_taken_or_none(tmp_path: Path) -> None:
     take.talk(2)
     recorded = take.end(2.0)
     assert recorded.attachment is None
-    assert "the WAV of 64.0 kB is larger" in recorded.metadata["recording_error"]
+    assert exceeded("64.0 kB", "10.0 kB") in recorded.metadata["recording_error"]
     assert names(tmp_path) == ["take.wav"]
 
 
@@ -215,14 +218,14 @@ def test_a_folder_that_is_none_costs_the_recording(tmp_path: Path, caplog: pytes
     (tmp_path / "file").touch()
     take = Take(tmp_path / "file")
     take.talk(2)
-    assert take.end(2.0) == Recorded({"recording_error": "FileExistsError: File exists"})
+    assert take.end(2.0) == FinishedRecording({"recording_error": "FileExistsError: File exists"})
     assert caplog.text.count("the recording stopped") == 1
 
 
 def test_a_conversation_without_sound_has_no_recording(tmp_path: Path) -> None:
     take = Take(tmp_path)
     take.recorder.write([], RATE, 1.0)
-    assert take.end(2.0) == Recorded()
+    assert take.end(2.0) == FinishedRecording()
     assert names(tmp_path) == []
 
 
@@ -361,7 +364,7 @@ def test_a_conversation_above_the_limit_arrives_as_flac(tracing: Collector, tmp_
     assert (info.format, info.channels, info.samplerate) == ("FLAC", 2, 24_000)
     assert 5.0 <= info.duration <= 5.0 + (began - before) + 0.01
     assert root.metadata["recording_format"] == "flac"
-    assert root.metadata["recording_reduced"].endswith("is larger than the 100.0 kB an attachment may have")
+    assert root.metadata["recording_reduced"].endswith("exceeds the limit of 100.0 kB for attachments")
     assert names(tmp_path) == []
 
 

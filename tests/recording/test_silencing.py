@@ -21,7 +21,8 @@ from langsmith_realtime.core.conversation.user_turns import MARGIN, Moment, Utte
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.recording.silencing import SilencedSpans
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
@@ -59,14 +60,14 @@ class Call:
 
     folder: Path
     how: dict[str, Any] = field(default_factory=dict)
-    ended: list[Recorded] = field(default_factory=list)
+    ended: list[FinishedRecording] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         client = Client(api_url="http://127.0.0.1:9", api_key="k", auto_batch_tracing=False)
         sent = Sent()
         recording = Recording(directory=self.folder, **{"keep": True, **self.how})
         self.recorder = Recorder(
-            recording, name="call", limit_s=None, hidden=set(), guard=Guard(), aside=lambda work: work()
+            recording, name="call", limit_s=None, hidden=set(), guard=Guard(), run_in_thread=lambda work: work()
         )
         tracks = Tracks()
         self.family = begin(Options(client=client), Guard())
@@ -352,9 +353,9 @@ def test_a_card_number_is_in_no_file_and_no_attachment(tracing: Collector, tmp_p
 def test_writes_that_nobody_silenced_are_left_alone() -> None:
     silences = SilencedSpans()
     write = ChannelWrite(USER, Write(0, numbered(100)))
-    assert silences.applied([write], RATE, 1.0)[0] is write
-    silences.between(10.0, 11.0)
-    assert silences.applied([write], RATE, 1.0) == [write]
+    assert silences.apply([write], RATE, 1.0)[0] is write
+    silences.add_span(10.0, 11.0)
+    assert silences.apply([write], RATE, 1.0) == [write]
     assert silences
 
 
