@@ -105,7 +105,7 @@ class BackgroundEncoder:
             _thread.put(self)
 
     def _has_work(self) -> bool:
-        # Files of changed audio may have what was silenced, so they are removed even if nothing is encoded after that.
+        # Files with outdated audio may have silenced audio, so they are removed even if no encoding follows.
         can_encode = self._encoded_frames < self._final_frames and self._restarts < MAX_RESTARTS
         return not self._is_stopped and (self._is_stale or can_encode)
 

@@ -46,7 +46,7 @@ class Finisher:
         recording: The options of the recording.
         wav: The file, which must be closed before :meth:`finish`.
         encoder: Encodes the smaller forms.
-        guard: Is told of failures.
+        guard: Counts and logs failures.
     """
 
     def __init__(self, recording: Recording, wav: Wav, encoder: BackgroundEncoder, guard: Guard) -> None:

@@ -35,7 +35,7 @@ class Recorder:
         name: The file's name without its suffix.
         limit_s: The longest recording, in seconds; None for no limit.
         hidden: The channels that stay silent.
-        guard: Is told of failures.
+        guard: Counts and logs failures.
         run_in_thread: Runs a function in another thread.
     """
 
@@ -61,7 +61,7 @@ class Recorder:
         self._encoder: BackgroundEncoder | None = None
         self._finisher: Finisher | None = None
         self._pending: list[ChannelWrite] = []
-        self._final_frames = 0  # that the encoder was told of
+        self._final_frames = 0  # encoded so far, or about to be
         self._written_at = 0.0
         self._error: str | None = None
 

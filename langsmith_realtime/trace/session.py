@@ -115,7 +115,7 @@ class Session:
         self._record(t)
 
     def silence(self, t: float, since: float | None, until: float | None, item_id: str | None) -> None:
-        """Silence an item's sound, or a time; see :meth:`Silences.between`."""
+        """Silence an item's sound, or a time; see :meth:`SilencedSpans.add_span`."""
         self._emit(self._conversation.advance(t))
         if item_id is not None:
             self._silences.add_item(item_id)
