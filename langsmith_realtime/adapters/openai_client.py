@@ -346,7 +346,7 @@ def _tap_parse(connection: Any, live: LiveConversation) -> Callable[[Any], Any]:
             if isinstance(name, str) and name:
                 live.frame(data, name, getattr(event, "event_id", None), arrived)
             else:
-                live.malformed(data, "the frame has no type", arrived)
+                live.malformed(data, "the frame must have a type", arrived)
         except Exception as error:
             live.guard.report("frame", error)
         return event

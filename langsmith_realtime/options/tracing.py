@@ -16,8 +16,7 @@ from typing_extensions import TypedDict, Unpack
 from langsmith_realtime.core.conversation import metric_names
 from langsmith_realtime.core.payloads.json_values import Redact
 from langsmith_realtime.core.protocol.audio_formats import NAMES, Format, named
-from langsmith_realtime.core.protocol.prices import PRICES, Price
-from langsmith_realtime.core.protocol.prices import table as price_table
+from langsmith_realtime.core.protocol.prices import PRICES, Price, price_table
 from langsmith_realtime.options.keep import KeepRule
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.runtime.guard import logger

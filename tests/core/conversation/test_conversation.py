@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langsmith_realtime.core.conversation.conversation import HANDLERS, Conversation
+from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
+from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.protocol.events import BETA_NAMES, parse
 from tests.support.driven_conversation import RATE, DrivenConversation, sound, told
 
@@ -647,7 +648,7 @@ def assert_nothing_raises_or_is_lost(frames: list[Any]) -> None:
     driven.conversation.messages()
     numbers = driven.conversation.numbers()
     assert all(number >= 0 for name, number in numbers.items() if name != "estimated_cost_incomplete")
-    assert driven.conversation.setup.inputs() is not None
+    assert driven.conversation.config.inputs() is not None
 
 
 @pytest.mark.nocover

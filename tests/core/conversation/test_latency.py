@@ -38,7 +38,7 @@ def test_a_turn_has_all_its_numbers() -> None:
         "heard_ms": 1100,
         "heard_share": 1.0,
     }
-    assert line.conversation.response_numbers == [line.numbers("resp_1")]
+    assert line.conversation._state.response_numbers == [line.numbers("resp_1")]
     assert "heard" not in line.model("resp_1").message
 
 
@@ -342,7 +342,7 @@ def test_a_reconnection_counts_from_nought_and_forgets_who_spoke() -> None:
 
 def test_turn_detection_without_a_padding_of_its_own_adds_none() -> None:
     for vad, padding in (({"type": "semantic_vad"}, 0), ({"type": "server_vad"}, 300), (None, 0), (VAD, 300)):
-        assert DrivenConversation(vad=vad).conversation._padding_ms() == padding
+        assert DrivenConversation(vad=vad).conversation._state.speech_padding_ms() == padding
 
 
 # Twenty turns

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.activity import Activity
 from langsmith_realtime.core.conversation.metric_names import LATENCIES, NAMES, SCORES
-from langsmith_realtime.core.conversation.metrics import of_responses, of_talk, percentile, scores
+from langsmith_realtime.core.conversation.metrics import percentile, response_metrics, scores, talk_metrics
 from langsmith_realtime.core.protocol.usage import MODALITIES, Usage
 from langsmith_realtime.delivery.operations import Shortage
 from tests import ROOT
@@ -48,7 +48,7 @@ def test_a_percentile_is_the_value_of_its_rank(values: list[float], percent: flo
 
 
 def test_no_values_have_no_percentile() -> None:
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match="must not be empty"):
         percentile([], 50)
 
 
@@ -69,7 +69,7 @@ def test_each_latency_is_summed_up_over_the_responses_that_have_it() -> None:
         {"response_id": "of no audio"},
         {"latency_to_first_audio_ms": 500},
     ]
-    assert of_responses(responses) == {
+    assert response_metrics(responses) == {
         "latency_to_first_audio_p50_ms": 500,
         "latency_to_first_audio_p95_ms": 900,
         "latency_to_first_audio_max_ms": 900,
@@ -86,8 +86,8 @@ def test_each_latency_is_summed_up_over_the_responses_that_have_it() -> None:
 
 
 def test_no_responses_have_no_numbers() -> None:
-    assert of_responses([]) == {}
-    assert of_responses([{"latency_to_first_audio_ms": None, "spoken_ms": 0, "heard_ms": 0}]) == {}
+    assert response_metrics([]) == {}
+    assert response_metrics([{"latency_to_first_audio_ms": None, "spoken_ms": 0, "heard_ms": 0}]) == {}
 
 
 def test_the_heard_share_is_of_all_speech_and_not_the_mean_of_shares() -> None:
@@ -96,8 +96,8 @@ def test_the_heard_share_is_of_all_speech_and_not_the_mean_of_shares() -> None:
         {"spoken_ms": 1000, "heard_ms": 0},
         {"spoken_ms": 5000},  # nobody can tell how much of it was heard
     ]
-    assert of_responses(responses) == {"heard_share": 0.9}
-    assert of_responses([{"spoken_ms": 1000, "heard_ms": 1003}]) == {"heard_share": 1.0}
+    assert response_metrics(responses) == {"heard_share": 0.9}
+    assert response_metrics([{"spoken_ms": 1000, "heard_ms": 1003}]) == {"heard_share": 1.0}
 
 
 # Talk
@@ -113,7 +113,7 @@ def audible(*spans: tuple[float, float]) -> Activity:
 
 def test_who_talked_how_long() -> None:
     user, agent = audible((1.0, 3.0), (8.0, 9.0)), audible((2.5, 6.0))
-    assert of_talk(user, agent, 10.0) == {
+    assert talk_metrics(user, agent, 10.0) == {
         "user_talk_s": 3.0,
         "agent_talk_s": 3.5,
         "overlap_s": 0.5,
@@ -123,19 +123,27 @@ def test_who_talked_how_long() -> None:
 
 
 def test_a_short_pause_is_speech_and_a_longer_one_is_not() -> None:
-    numbers = of_talk(audible((0.0, 1.0), (1.25, 2.0)), audible((4.0, 5.0), (5.5, 6.0)), 6.0)
+    numbers = talk_metrics(audible((0.0, 1.0), (1.25, 2.0)), audible((4.0, 5.0), (5.5, 6.0)), 6.0)
     assert (numbers["user_talk_s"], numbers["agent_talk_s"]) == (2.0, 1.5)
     assert (numbers["silence_s"], numbers["longest_silence_s"]) == (2.5, 2.0)
 
 
 def test_a_side_that_was_not_recorded_has_no_number() -> None:
-    assert of_talk(None, audible((1.0, 2.0)), 4.0) == {"agent_talk_s": 1.0, "silence_s": 3.0, "longest_silence_s": 2.0}
-    assert of_talk(audible((1.0, 2.0)), None, 2.0) == {"user_talk_s": 1.0, "silence_s": 1.0, "longest_silence_s": 1.0}
-    assert of_talk(None, None, 4.0) == {}
+    assert talk_metrics(None, audible((1.0, 2.0)), 4.0) == {
+        "agent_talk_s": 1.0,
+        "silence_s": 3.0,
+        "longest_silence_s": 2.0,
+    }
+    assert talk_metrics(audible((1.0, 2.0)), None, 2.0) == {
+        "user_talk_s": 1.0,
+        "silence_s": 1.0,
+        "longest_silence_s": 1.0,
+    }
+    assert talk_metrics(None, None, 4.0) == {}
 
 
 def test_who_was_recorded_and_said_nothing_talked_no_time() -> None:
-    assert of_talk(audible(), audible((0.0, 2.0)), 2.0) == {
+    assert talk_metrics(audible(), audible((0.0, 2.0)), 2.0) == {
         "user_talk_s": 0,
         "agent_talk_s": 2.0,
         "overlap_s": 0,
@@ -153,7 +161,7 @@ def test_the_parts_of_a_conversation_add_up(
 ) -> None:
     sides = [audible(*((begin / 10, (begin + length) / 10) for begin, length in side)) for side in (user, agent)]
     duration = deciseconds / 10
-    numbers = of_talk(sides[0], sides[1], duration)
+    numbers = talk_metrics(sides[0], sides[1], duration)
     somebody = numbers["user_talk_s"] + numbers["agent_talk_s"] - numbers["overlap_s"]
     assert somebody + numbers["silence_s"] == pytest.approx(duration, abs=0.01)
     assert 0 <= numbers["longest_silence_s"] <= numbers["silence_s"] + 0.001
@@ -187,10 +195,10 @@ def test_every_sum_of_tokens_can_be_asked_for_as_a_score() -> None:
     given = {**kinds, "cached_tokens": 3, "cached_tokens_details": kinds}
     made = {**kinds, "reasoning_tokens": 1}
     counts = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
-    usage.responded("gpt-realtime", {**counts, "input_token_details": given, "output_token_details": made})
-    usage.transcribed("whisper-1", {"seconds": 1})
-    usage.transcribed("gpt-4o-transcribe", {"input_tokens": 1, "output_tokens": 1})
-    assert set(usage.numbers()) == {*(name for name in NAMES if name.endswith("_tokens")), "transcription_seconds"}
+    usage.add_response("gpt-realtime", {**counts, "input_token_details": given, "output_token_details": made})
+    usage.add_transcription("whisper-1", {"seconds": 1})
+    usage.add_transcription("gpt-4o-transcribe", {"input_tokens": 1, "output_tokens": 1})
+    assert set(usage.totals()) == {*(name for name in NAMES if name.endswith("_tokens")), "transcription_seconds"}
 
 
 # In a conversation
@@ -206,7 +214,7 @@ def test_a_conversation_says_at_its_end_how_it_went() -> None:
     driven.ends("resp_1")
     driven.close(at=6.0)
     numbers = driven.conversation.numbers()
-    (response,) = driven.conversation.response_numbers
+    (response,) = driven.conversation._state.response_numbers
     for name in LATENCIES[:3]:
         assert [numbers[f"{name}_{which}_ms"] for which in ("p50", "p95", "max")] == [response[f"{name}_ms"]] * 3
     assert "barge_in_reaction_p50_ms" not in numbers
@@ -232,7 +240,7 @@ def test_a_conversation_in_writing_has_no_talk() -> None:
 
 # Their documentation
 
-PUT = re.compile(r"""\b(?:metadata|said|counts|estimate)\["(\w+)"\] = |metadata=\{"(\w+)":""")
+PUT = re.compile(r"""\b(?:metadata|said|numbers|estimate)\["(\w+)"\] = |metadata=\{"(\w+)":""")
 
 
 def _in_the_snapshot(node: dict[str, Any]) -> set[str]:

@@ -57,8 +57,8 @@ def test_a_run_tells_of_a_response_all_that_is_known() -> None:
     items.update({"id": "d", "type": "mcp_call", "name": "buy", "arguments": "{}", "output": "bought"})
     response = Response("resp_1", "parent", 1.0)
     for item_id in ("m", "c", "n", "d", "m"):
-        response.take(items.know(item_id))
-    response.input_items = [items.know("user")]
+        response.add_item(items.get_or_create(item_id))
+    response.input_items = [items.get_or_create("user")]
     response.first_token, response.done_at = 1.25, 2.0
     response.body = {
         "status": "completed",
@@ -141,8 +141,8 @@ def test_words_that_were_heard_of_several_messages_stand_together() -> None:
 
 def test_only_the_first_sound_after_the_users_speech_answers_it() -> None:
     speech = Speech(None, Moment(1.0))
-    first, second, muted = (Response(name, None, 1.0, answers=speech) for name in ("a", "b", "c"))
+    first, second, muted = (Response(name, None, 1.0, user_speech=speech) for name in ("a", "b", "c"))
     muted.muted = True
     for response in (muted, first, second, first):
-        response.sounds(2.0)
-    assert (first.answers, second.answers, muted.first_audio) == (speech, None, None)
+        response.audio_started(2.0)
+    assert (first.user_speech, second.user_speech, muted.first_audio) == (speech, None, None)

@@ -100,8 +100,8 @@ def test_a_call_cut_off_while_the_model_wrote_it_is_not_waited_for() -> None:
 def test_the_application_shows_its_own_work_on_a_call() -> None:
     calls = ToolCalls()
     calls.response_done(done(), [LOOK])
-    calls.entered("call_1", 12)
-    calls.left("call_1", 2.5, "KeyError: 'city'")
+    calls.block_entered("call_1", 12)
+    calls.block_left("call_1", 2.5, "KeyError: 'city'")
     (run, *_) = calls.close()
     assert isinstance(run, ToolRun)
     assert (run.parent, run.end, run.answered, run.error) == (9, 2.5, False, "KeyError: 'city'")
@@ -109,8 +109,8 @@ def test_the_application_shows_its_own_work_on_a_call() -> None:
 
 def test_work_on_a_call_nobody_announced_is_a_run_all_the_same() -> None:
     calls = ToolCalls()
-    calls.entered("call_7", 12)
-    calls.left("call_7", 2.5, None)
+    calls.block_entered("call_7", 12)
+    calls.block_left("call_7", 2.5, None)
     (run,) = calls.close()
     assert run == ToolRun(
         parent=12, call_id="call_7", name="tool", arguments=None, output=None, end=2.5, answered=False
@@ -120,11 +120,11 @@ def test_work_on_a_call_nobody_announced_is_a_run_all_the_same() -> None:
 def test_work_that_goes_on_after_the_result_was_sent_changes_nothing() -> None:
     calls = ToolCalls()
     calls.response_done(done(), [LOOK])
-    calls.entered("call_1", 12)
+    calls.block_entered("call_1", 12)
     calls.answered(output("call_1"), 2.0)
-    calls.entered("call_1", 13)
-    calls.left("call_1", 2.5, None)
-    calls.named("call_1", "look")
+    calls.block_entered("call_1", 13)
+    calls.block_left("call_1", 2.5, None)
+    calls.set_name("call_1", "look")
     calls.announced([LOOK], 14)
     assert calls.response_done(done(15), [LOOK]) == [done(15)]
     assert calls.close() == []
@@ -132,9 +132,9 @@ def test_work_that_goes_on_after_the_result_was_sent_changes_nothing() -> None:
 
 def test_a_name_told_only_at_the_beginning_is_remembered() -> None:
     calls = ToolCalls()
-    calls.named("call_1", "look")
-    calls.named(None, "look")
-    calls.named("call_2", ["no name"])
+    calls.set_name("call_1", "look")
+    calls.set_name(None, "look")
+    calls.set_name("call_2", ["no name"])
     calls.announced([Call("call_1", None, "{}")], 5)
     (run,) = calls.answered(output("call_1"), 3.0)
     assert isinstance(run, ToolRun)

@@ -70,23 +70,23 @@ def test_a_model_that_is_no_json_is_no_frame() -> None:
         type: str
         content: bytes
 
-    with pytest.raises(FrameError, match="the model is no JSON: UnicodeDecodeError"):
+    with pytest.raises(FrameError, match="the model cannot be converted to JSON: UnicodeDecodeError"):
         parse(Odd(type="odd", content=b"\xff"))
 
 
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        ("{", "no JSON: JSONDecodeError"),
-        (b"\xff\xfe\xfd", "no JSON: UnicodeDecodeError"),
-        ("[" * 100_000, "no JSON: RecursionError"),
-        ("[1]", "a JSON list, not an object"),
-        ("null", "a JSON NoneType, not an object"),
-        ({}, "has no type"),
-        ({"type": ""}, "has no type"),
-        ({"type": ["session.created"]}, "has no type"),
-        (7, "a int is no frame"),
-        (None, "a NoneType is no frame"),
+        ("{", "must be JSON, got JSONDecodeError"),
+        (b"\xff\xfe\xfd", "must be JSON, got UnicodeDecodeError"),
+        ("[" * 100_000, "must be JSON, got RecursionError"),
+        ("[1]", "must be a JSON object, got list"),
+        ("null", "must be a JSON object, got NoneType"),
+        ({}, "must have a type"),
+        ({"type": ""}, "must have a type"),
+        ({"type": ["session.created"]}, "must have a type"),
+        (7, "got int"),
+        (None, "got NoneType"),
     ],
 )
 def test_what_is_no_event_is_refused_with_the_reason(frame: object, reason: str) -> None:

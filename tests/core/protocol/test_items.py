@@ -8,11 +8,11 @@ from langsmith_realtime.core.protocol.items import TRANSCRIPTION_FAILED, UNTRANS
 
 
 def ids(items: Items) -> list[str]:
-    return [item.item_id for item in items.ordered()]
+    return [item.item_id for item in items.in_order()]
 
 
 def told(items: Items) -> list[dict[str, Any]]:
-    return [message for item in items.ordered() for message in messages_of(item)]
+    return [message for item in items.in_order() for message in messages_of(item)]
 
 
 def message(items: Items, item_id: str, role: str, *content: dict[str, Any]) -> None:
@@ -40,7 +40,7 @@ def test_the_first_word_on_an_items_place_stands() -> None:
 
 def test_an_item_known_only_by_its_words_comes_last() -> None:
     items = Items()
-    items.add_words("early", 0, "Hi", kind="audio")
+    items.add_delta("early", 0, "Hi", kind="audio")
     items.place("a", None)
     assert ids(items) == ["a", "early"]
     items.place("early", "root")
@@ -49,7 +49,7 @@ def test_an_item_known_only_by_its_words_comes_last() -> None:
 
 def test_a_previous_item_that_has_no_place_itself_is_no_place() -> None:
     items = Items()
-    items.know("floating")
+    items.get_or_create("floating")
     items.place("a", None)
     items.place("b", "floating")
     items.place("c", ["no", "id"])
@@ -59,7 +59,7 @@ def test_a_previous_item_that_has_no_place_itself_is_no_place() -> None:
 def test_what_an_out_of_band_response_said_is_no_part_of_the_conversation() -> None:
     items = Items()
     items.place("a", None)
-    items.know("verdict").out_of_band = True
+    items.get_or_create("verdict").out_of_band = True
     assert ids(items) == ["a"]
 
 
@@ -67,32 +67,32 @@ def test_fresh_is_what_no_response_produced() -> None:
     items = Items()
     items.place("user", None)
     items.place("agent", "user")
-    items.produced("agent", "resp_1")
-    assert [item.item_id for item in items.fresh()] == ["user"]
-    assert [item.item_id for item in items.take_fresh()] == ["user"]
-    assert items.take_fresh() == []
+    items.assign_response("agent", "resp_1")
+    assert [item.item_id for item in items.new_items()] == ["user"]
+    assert [item.item_id for item in items.take_new_items()] == ["user"]
+    assert items.take_new_items() == []
 
 
 def test_who_produced_an_item_is_learnt_once() -> None:
     items = Items()
-    items.produced("a", "")
-    items.produced("a", "resp_1")
-    items.produced("a", "resp_2")
-    assert items.know("a").response_id == "resp_1"
+    items.assign_response("a", "")
+    items.assign_response("a", "resp_1")
+    items.assign_response("a", "resp_2")
+    assert items.get_or_create("a").response_id == "resp_1"
 
 
 def test_a_transcript_in_pieces_is_replaced_by_the_whole() -> None:
     items = Items()
-    items.know("a").role = "user"
-    items.add_words("a", 0, "Hel", kind="audio")
-    items.add_words("a", 0, None, kind="audio")
-    items.add_words("a", 0, "lo", kind="audio")
+    items.get_or_create("a").role = "user"
+    items.add_delta("a", 0, "Hel", kind="audio")
+    items.add_delta("a", 0, None, kind="audio")
+    items.add_delta("a", 0, "lo", kind="audio")
     assert told(items) == [{"role": "user", "content": "Hello"}]
-    assert items.know("a").lacks_words
-    items.set_words("a", 0, ["no text"], kind="audio")
-    items.set_words("a", 0, "Hello.", kind="audio")
+    assert items.get_or_create("a").awaits_transcript
+    items.set_text("a", 0, ["no text"], kind="audio")
+    items.set_text("a", 0, "Hello.", kind="audio")
     assert told(items) == [{"role": "user", "content": "Hello."}]
-    assert not items.know("a").lacks_words
+    assert not items.get_or_create("a").awaits_transcript
 
 
 def test_what_was_known_is_never_taken_back() -> None:
@@ -109,27 +109,27 @@ def test_speech_without_a_transcript_says_so() -> None:
     items = Items()
     message(items, "quiet", "user", {"type": "input_audio", "transcript": None})
     message(items, "failed", "user", {"type": "input_audio"})
-    items.know("failed").transcription_failed = True
+    items.get_or_create("failed").transcription_failed = True
     assert [each["content"] for each in told(items)] == [UNTRANSCRIBED, TRANSCRIPTION_FAILED]
-    assert items.know("quiet").lacks_words
-    assert not items.know("failed").lacks_words
+    assert items.get_or_create("quiet").awaits_transcript
+    assert not items.get_or_create("failed").awaits_transcript
 
 
 def test_a_transcript_of_silence_says_nothing() -> None:
     items = Items()
     message(items, "a", "user", {"type": "input_audio"})
-    items.set_words("a", 0, "", kind="audio")
+    items.set_text("a", 0, "", kind="audio")
     assert told(items) == []
-    assert not items.know("a").lacks_words, "nobody has to wait for it"
+    assert not items.get_or_create("a").awaits_transcript, "nobody has to wait for it"
 
 
 def test_an_idle_timeout_is_no_turn_and_says_nothing() -> None:
     items = Items()
     message(items, "idle", "user", {"type": "input_audio"})
-    assert items.know("idle").is_turn
-    items.know("idle").idle = True
-    assert not items.know("idle").is_turn
-    assert not items.know("idle").lacks_words
+    assert items.get_or_create("idle").is_user_turn
+    items.get_or_create("idle").from_idle_timeout = True
+    assert not items.get_or_create("idle").is_user_turn
+    assert not items.get_or_create("idle").awaits_transcript
     assert told(items) == []
 
 
@@ -190,15 +190,15 @@ def test_other_items_are_no_messages() -> None:
 def test_an_interrupted_message_says_how_much_was_heard() -> None:
     items = Items()
     message(items, "a", "assistant", {"type": "output_audio", "transcript": "A long story."})
-    items.know("a").interrupted = True
+    items.get_or_create("a").interrupted = True
     assert told(items) == [{"role": "assistant", "content": "A long story.", "interrupted": True}]
-    items.know("a").heard_ms = 1499.7
+    items.get_or_create("a").heard_ms = 1499.7
     assert told(items) == [{"role": "assistant", "content": "A long story.", "interrupted": True, "heard_ms": 1500}]
 
 
 def test_an_item_nothing_is_known_of_is_no_message() -> None:
     items = Items()
-    items.know("a").interrupted = True
+    items.get_or_create("a").interrupted = True
     assert told(items) == []
-    items.produced("a", "resp_1")
+    items.assign_response("a", "resp_1")
     assert told(items) == [{"role": "assistant", "content": "", "interrupted": True}]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime import Price
-from langsmith_realtime.core.protocol.prices import PRICES, estimated_cost, price_of, table
+from langsmith_realtime.core.protocol.prices import PRICES, estimated_cost, price_of, price_table
 from langsmith_realtime.core.protocol.usage import charges_of_response, charges_of_transcription
 from langsmith_realtime.options.tracing import Options
 from tests.support.driven_conversation import DrivenConversation
@@ -44,7 +44,7 @@ def test_a_model_that_only_begins_like_a_known_one_has_no_price(model: str) -> N
 
 def test_a_snapshot_may_have_a_row_of_its_own() -> None:
     own = Price(text_input=1)
-    prices = table({"gpt-realtime-2025-08-28": own})
+    prices = price_table({"gpt-realtime-2025-08-28": own})
     assert price_of("gpt-realtime-2025-08-28", prices) is own
     assert price_of("gpt-realtime-2026-01-01", prices) is PRICES["gpt-realtime"]
 
@@ -61,7 +61,7 @@ def test_every_realtime_model_of_the_table_has_what_a_conversation_needs() -> No
 def test_the_default_table_cannot_be_changed_by_accident() -> None:
     with pytest.raises(TypeError):
         PRICES["gpt-realtime"] = Price()  # type: ignore[index]
-    table({"gpt-realtime": Price()})
+    price_table({"gpt-realtime": Price()})
     assert PRICES["gpt-realtime"].text_input == 4.0
 
 
@@ -134,11 +134,11 @@ def test_caching_only_ever_makes_it_cheaper(parts: dict[str, tuple[int, int]]) -
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({"text_input": "4"}, TypeError, "Price.text_input is a number of USD, not str"),
-        ({"text_input": True}, TypeError, "Price.text_input is a number of USD, not bool"),
-        ({"per_minute": -0.01}, ValueError, "Price.per_minute is a price in USD, not -0.01"),
-        ({"audio_output": float("nan")}, ValueError, "not nan"),
-        ({"audio_output": float("inf")}, ValueError, "not inf"),
+        ({"text_input": "4"}, TypeError, "Price.text_input must be a number of USD, got str"),
+        ({"text_input": True}, TypeError, "Price.text_input must be a number of USD, got bool"),
+        ({"per_minute": -0.01}, ValueError, "Price.per_minute must be finite and non-negative, got -0.01"),
+        ({"audio_output": float("nan")}, ValueError, "got nan"),
+        ({"audio_output": float("inf")}, ValueError, "got inf"),
         ({"text": 4}, TypeError, "unexpected keyword"),
     ],
 )
@@ -150,10 +150,10 @@ def test_a_wrong_price_is_refused_at_once(given: dict[str, Any], error: type[Exc
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (7, "prices is a mapping of model names to Price, not int"),
-        ([Price()], "not list"),
-        ({7: Price()}, "not of int"),
-        ({"my-model": {"text_input": 1}}, r"prices\['my-model'\] is a Price, not dict"),
+        (7, "prices must be a mapping of model names to Price, got int"),
+        ([Price()], "got list"),
+        ({7: Price()}, r"the keys of prices must be model names \(str\), got int"),
+        ({"my-model": {"text_input": 1}}, r"prices\['my-model'\] must be a Price, got dict"),
     ],
 )
 def test_a_wrong_table_is_refused_at_once(given: Any, says: str) -> None:

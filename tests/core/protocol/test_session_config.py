@@ -51,7 +51,7 @@ def test_a_ga_session_is_understood() -> None:
     assert (setup.session_id, setup.model, setup.voice) == ("sess_1", "gpt-realtime", "marin")
     assert (setup.user_format, setup.agent_format) == (Format("ulaw", 8000), Format("pcm16", 24000))
     assert setup.transcribes
-    assert setup.interrupts
+    assert setup.interrupts_response
     assert setup.inputs() == {
         "instructions": "Be brief.",
         "tools": [{"type": "function", "name": "look"}],
@@ -71,7 +71,7 @@ def test_a_beta_session_is_understood_alike() -> None:
     assert (setup.session_id, setup.model, setup.voice) == ("sess_2", "gpt-4o-realtime", "alloy")
     assert (setup.user_format, setup.agent_format) == (Format("alaw", 8000), Format("pcm16", 24000))
     assert setup.transcribes
-    assert setup.interrupts
+    assert setup.interrupts_response
     assert setup.inputs() == {
         "instructions": "Be brief.",
         "model": "gpt-4o-realtime",
@@ -108,7 +108,7 @@ def test_the_latest_word_wins_and_silence_changes_nothing() -> None:
     ],
 )
 def test_a_session_interrupts_unless_it_says_otherwise(session: dict[str, Any], interrupts: bool) -> None:
-    assert set_up(session).interrupts is interrupts
+    assert set_up(session).interrupts_response is interrupts
 
 
 @pytest.mark.parametrize("voice", [{"id": "voice_1"}, {"name": "voice_1", "id": "other"}, "voice_1"])

@@ -150,10 +150,10 @@ def test_a_transcription_is_charged_by_tokens_or_by_time(usage: object, charges:
 
 def test_a_conversation_sums_up_what_its_responses_reported() -> None:
     usage = Usage()
-    usage.responded("gpt-realtime", USAGE)
-    usage.responded("gpt-realtime", None)  # it failed
-    usage.responded("gpt-realtime", USAGE)
-    assert usage.numbers() == {
+    usage.add_response("gpt-realtime", USAGE)
+    usage.add_response("gpt-realtime", None)  # it failed
+    usage.add_response("gpt-realtime", USAGE)
+    assert usage.totals() == {
         "input_tokens": 264,
         "output_tokens": 242,
         "total_tokens": 506,
@@ -173,11 +173,11 @@ def test_a_conversation_sums_up_what_its_responses_reported() -> None:
 
 def test_transcription_stands_apart() -> None:
     usage = Usage()
-    usage.transcribed("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 26, "output_tokens": 9})
-    usage.transcribed("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 4, "output_tokens": 1})
-    usage.transcribed("whisper-1", {"type": "duration", "seconds": 2.5})
-    usage.transcribed(None, None)
-    assert usage.numbers() == {
+    usage.add_transcription("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 26, "output_tokens": 9})
+    usage.add_transcription("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 4, "output_tokens": 1})
+    usage.add_transcription("whisper-1", {"type": "duration", "seconds": 2.5})
+    usage.add_transcription(None, None)
+    assert usage.totals() == {
         "transcription_input_tokens": 30,
         "transcription_output_tokens": 10,
         "transcription_seconds": 2.5,
@@ -187,14 +187,14 @@ def test_transcription_stands_apart() -> None:
 
 def test_a_conversation_without_usage_has_no_numbers() -> None:
     usage = Usage()
-    usage.responded("gpt-realtime", {})
-    assert usage.numbers() == {}
+    usage.add_response("gpt-realtime", {})
+    assert usage.totals() == {}
     assert usage.charges == {}
 
 
 @pytest.mark.parametrize("junk", [[], "many", {"seconds": "3"}, {"input_tokens": [], "output_tokens": {}}, 7])
 def test_junk_is_no_usage(junk: object) -> None:
     usage = Usage()
-    usage.responded("gpt-realtime", junk)
-    usage.transcribed("whisper-1", junk)
-    assert usage.numbers() == {}
+    usage.add_response("gpt-realtime", junk)
+    usage.add_transcription("whisper-1", junk)
+    assert usage.totals() == {}
