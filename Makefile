@@ -1,26 +1,26 @@
-# `make demo` shows it, `make test` proves it, `make quick` is for in between. Each makes the virtual environment it needs.
+# `make demo` runs the demo, `make test` all tests, `make quick` the tests to run after a change. Each target creates the
+# virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
-# The versions of Python that pyproject.toml promises.
+# The supported versions of Python, as in pyproject.toml.
 PYTHONS := 3.11 3.12 3.13
 
-# Many tests wait: there is room for one more process than there are processors. Tests go where there is nothing to do,
-# or where their file's tests share a conversation that is held in real time.
+# One process more than there are processors, because many tests wait. With worksteal a test runs in any idle process.
+# BY_FILE keeps the tests of a file in one process: they may share a conversation in real time.
 PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
 BY_FILE := $(patsubst worksteal,loadfile,$(PARALLEL)) --no-loadscope-reorder
-# What `make test` does in the environment that has everything, but for the devices.
+# Selects the tests that run in the main environment, without those that use audio devices.
 EVERYWHERE := not soak and not beside and not devices
 
-# Compiled once, our modules and the tests' asserts are not compiled again in each of the hundreds of processes that
-# the tests start.
+# Lets Python write bytecode, so that the hundreds of subprocesses of the tests do not compile the modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# What the versions of other packages can change: tests that go through LangSmith's client, openai's connections, the
-# audio libraries, the collector's HTTP server or pydantic. The core is the same on all of them.
+# Tests that depend on the versions of other packages: they use LangSmith's client, openai's connections, the audio
+# libraries, the collector's HTTP server or pydantic. The rest of the core depends on none of them.
 ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
 	core/protocol/test_usage.py testing/test_server.py testing/test_connection_ends.py docs/test_readme.py)
 
@@ -37,35 +37,36 @@ test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-# After a change: the core, and the shells around it in one process. tests/quick.txt leaves out conversations in processes
-# of their own; the workflow in .github reads it too, because not every Windows has make.
+# The tests to run after a change. tests/quick.txt selects them; the workflow in .github reads it, too, because not every
+# Windows has make.
 quick: lint
 	$(BIN)/python -m pytest $(PARALLEL) @tests/quick.txt
 
-# What takes long for what it finds.
+# Tests that take minutes and seldom find an error.
 soak: $(VENV)/.installed
 	$(BIN)/python -m pytest $(PARALLEL) -m soak --timeout 900
 
-# On the oldest supported versions of what we stand on.
+# The tests that depend on other packages, on the oldest supported versions of these.
 floors: $(FLOORS)/.installed
 	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and not newest" $(ON_FLOORS)
 
-# Beside other instrumentation of openai's client in the same process, which is too much for everybody's environment.
+# The tests beside other instrumentation of openai's client, in an environment of their own: it has many dependencies.
 beside: $(BESIDE)/.installed
 	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py
 
 check: lint
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# The quick tests on every supported Python that there is, on the PATH or of pyenv.
+# The quick tests on every supported Python that is found on the PATH or in pyenv.
 pythons: $(addprefix python-,$(PYTHONS))
 
-# A name on the PATH may be pyenv's placeholder for a version that is not chosen: it counts if it runs.
+# Runs each candidate first, because pyenv puts a placeholder on the PATH for a version that is not selected.
 python-%:
 	@for python in python$* $(HOME)/.pyenv/versions/$*.*/bin/python$*; do \
 		if $$python -c "" 2>/dev/null; then \
@@ -73,17 +74,17 @@ python-%:
 			exec $(MAKE) quick PYTHON=$$python VENV=.venv-py$(subst .,,$*); \
 		fi; \
 	done; \
-	echo "Python $* is not on this machine: nothing was run with it"; test -z "$$CI"
+	echo "Python $* was not found: its tests did not run"; test -z "$$CI"
 
-# The sdist and the wheel, tried as a user gets them: installed into an empty environment, outside the checkout.
+# Builds the sdist and the wheel, installs the wheel into an empty environment, and tests it outside the checkout.
 build: $(VENV)/.release
 	$(BIN)/python -m tests.shipped
 
-# The workflows in .github, which run on other platforms than this one.
+# Checks the workflows in .github, which run the tests on other platforms.
 workflows: $(VENV)/.release
 	$(BIN)/python .ci/actionlint
 
-# All that is installed, for who wants it at once (`make -j3 environments`).
+# Creates all environments, at once with `make -j3 environments`.
 environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed
 
 bench: $(VENV)/.installed

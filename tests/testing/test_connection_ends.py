@@ -42,7 +42,7 @@ def test_they_come_in_the_middle_of_an_answer_too() -> None:
     talk = Talk(Script([Turn(Say("One."), Raw("nonsense"), Say("Two."))]))
     talk.send("response.create")
     talk.wait()
-    whats = [out.what for out in talk.said]
+    whats = [out.what for out in talk.sent]
     assert 0 < whats.index(Raw("nonsense")) < len(whats) - 1
     assert talk.one("response.done")["response"]["status"] == "completed"
 
@@ -50,13 +50,13 @@ def test_they_come_in_the_middle_of_an_answer_too() -> None:
 def test_nothing_is_sent_after_the_end() -> None:
     talk = Talk(Script([Turn(Close(4000), Raw("late"), Emit({"type": "late"}), Drop())], on_connect=[]))
     talk.send("response.create")
-    assert talk.said[-1].what == Close(4000)
+    assert talk.sent[-1].what == Close(4000)
     ended = Talk(Script(on_connect=[Close(1000), Raw("late")]))
-    assert ended.said[-1].what == Close(1000)
+    assert ended.sent[-1].what == Close(1000)
     listing = Talk(Script([Turn(McpCall("m", outlives_response=True), Say("x"), Close(4000), Say("never"))]))
     listing.send("response.create")
     listing.wait()
-    assert listing.said[-1].what == Close(4000)
+    assert listing.sent[-1].what == Close(4000)
     assert ended.session.next_at is None
 
 
@@ -163,7 +163,7 @@ def test_an_error_names_the_event_and_the_conversation_goes_on(event: dict[str, 
     talk = Talk(Script([Turn(Say("Long.", seconds=5))], speed=1))
     talk.send("response.create")
     talk.wait(2)
-    error = error_of(talk.note(talk.session.receive({**event, "event_id": "event_mine"}, talk.now)))
+    error = error_of(talk.store(talk.session.receive({**event, "event_id": "event_mine"}, talk.now)))
     assert (error["code"], error["event_id"]) == (code, "event_mine")
     talk.wait()
     assert talk.one("response.done")["response"]["status"] == "completed"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing_extensions import Self
+from typing import Self
 
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 
@@ -40,8 +40,7 @@ def describe(error: BaseException | str | None) -> str | None:
         return error
     if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY_ENDS:
         return None
-    members = getattr(error, "exceptions", None)  # of an exception group
-    if isinstance(members, tuple) and all(isinstance(e, BaseException) and describe(e) is None for e in members):
+    if isinstance(error, BaseExceptionGroup) and all(describe(each) is None for each in error.exceptions):
         return None
     try:
         return Failure(scrub_message(f"{type(error).__name__}: {error}"), type(error).__name__)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langsmith_realtime.core.protocol.audio_formats import Format, named
+from langsmith_realtime.core.protocol.audio_formats import Format, parse_format
 from langsmith_realtime.core.protocol.events import mapping, text
 
 #: The fields of the session that become inputs of the root run as they are.
@@ -50,12 +50,12 @@ class SessionConfig:
     @property
     def user_format(self) -> Format | None:
         """The format of the audio that the client sends; None if it is not known."""
-        return named(self._input.get("format", self._session.get("input_audio_format")))
+        return parse_format(self._input.get("format", self._session.get("input_audio_format")))
 
     @property
     def agent_format(self) -> Format | None:
         """The format of the audio that the server sends; None if it is not known."""
-        return named(self._output.get("format", self._session.get("output_audio_format")))
+        return parse_format(self._output.get("format", self._session.get("output_audio_format")))
 
     @property
     def transcribes(self) -> bool:
