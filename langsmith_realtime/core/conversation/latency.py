@@ -43,7 +43,7 @@ from langsmith_realtime.core.conversation.tool_calls import ToolTimes
 from langsmith_realtime.core.conversation.user_turns import Moment
 
 #: How long after a moment, in seconds, the user's channel is known up to there: chunks are held up, then placed late.
-USER_PATIENCE = Microphone.LOOK_AHEAD + Tracks.LATE + 0.8
+USER_PATIENCE = Microphone.LOOK_AHEAD_S + Tracks.LATE + 0.8
 #: How far the user's onset in the recording lies from where turn detection heard it, at most, in seconds.
 ONSET_S = 0.3
 #: How much later than the model of playback has it the application may play what it says it plays, in seconds.
