@@ -74,7 +74,7 @@ class JournalMasking:
         self._spent_s = 0.0
 
     def event(self, event: Event, t: float) -> dict[str, Any]:
-        """Mask an event; deltas and events with audio keep only their type, ids, indices and, if harmless, their text."""
+        """Mask an event; deltas and audio events keep only their type, ids, indices and, if harmless, their text."""
         if event.is_delta or event.kind in AUDIO_FIELDS:
             return _references(event.body) | (self._delta(event) if event.kind in _TEXT_DELTAS else {})
         return self._masked(self._privacy.shown(event.body, redaction.of_event), t)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from langsmith_realtime.core.audio.agent.playback import Playback
-from langsmith_realtime.core.audio.writes import ChannelWrite, Joined
+from langsmith_realtime.core.audio.writes import ChannelWrite, WriteJoiner
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.recording.background_encoding import NEXT_FORMAT_AT, BackgroundEncoder
@@ -20,7 +20,7 @@ from langsmith_realtime.recording.wav import FRAME_BYTES, Wav, private_directory
 from langsmith_realtime.runtime.guard import Guard, logger
 
 #: Audio that is this many seconds old hardly changes any more, so it is encoded: truncations correct younger audio.
-FINAL_AFTER_S = Playback.MEMORY + 5
+FINAL_AFTER_S = Playback.MEMORY_S + 5
 #: How often audio is written to the file, in seconds of the conversation: the cost is per write, not per byte.
 WRITE_EVERY_S = 2.0
 
@@ -172,7 +172,7 @@ class Recorder:
 
 def _joined(channel: int, writes: Iterable[ChannelWrite]) -> list[ChannelWrite]:
     """The channel's writes in order; adjacent ones are joined, because the cost is per write."""
-    joined = Joined()
+    joined = WriteJoiner()
     for item in writes:
         if item.channel == channel:
             # Written silence has the memory of one sample, and joining it would allocate all of them.

@@ -224,7 +224,7 @@ def test_what_was_played_is_not_remembered_for_ever() -> None:
         tap.plays(minute * 60.0, tone(0.02))
     agent = tracks._channels.agent if tracks._channels else None
     assert agent is not None
-    assert len(agent._played._chunks) <= 11
+    assert len(agent._timed_audio._chunks) <= 11
 
 
 # Through the conversation
@@ -267,7 +267,7 @@ def test_what_the_transcript_says_was_heard_is_what_was_played() -> None:
     driven.ends("resp_1", {"id": "story", "type": "message", "role": "assistant", "status": "incomplete"})
     driven.close(at=8.0)
     assert driven.conversation.messages()[0]["heard_ms"] == 1300
-    assert driven.conversation.response_numbers[0]["heard_ms"] == 1300
+    assert driven.conversation._state.response_numbers[0]["heard_ms"] == 1300
 
 
 def test_a_story_that_was_thought_to_be_over_was_interrupted_all_the_same() -> None:
@@ -300,7 +300,7 @@ def test_words_about_nothing_known_change_nothing() -> None:
 
 def test_when_the_server_played_a_response_is_known() -> None:
     driven = telling()
-    response = driven.conversation._responses["resp_1"]
+    response = driven.conversation._state.active_responses["resp_1"]
     assert (response.play_started, response.play_ended) == (None, None)
     driven.server("output_audio_buffer.started", at=1.5, response_id="resp_1")
     driven.server("output_audio_buffer.started", at=1.6, response_id="resp_1")
@@ -314,7 +314,7 @@ def test_when_the_server_cleared_a_response_is_known() -> None:
     driven = DrivenConversation(vad=VAD)
     driven.begins("resp_1")
     driven.says("resp_1", "A long story.", "story")  # a sideband connection: no audio comes here
-    response = driven.conversation._responses["resp_1"]
+    response = driven.conversation._state.active_responses["resp_1"]
     driven.server("output_audio_buffer.started", at=1.5, response_id="resp_1")
     driven.server("output_audio_buffer.cleared", at=2.5, response_id="resp_1")
     assert (response.play_started, response.play_ended) == (1.5, 2.5)
