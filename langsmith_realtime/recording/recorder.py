@@ -179,7 +179,7 @@ def _joined(channel: int, writes: Iterable[ChannelWrite]) -> list[ChannelWrite]:
             is_silence = not item.write.samples.strides[0]
             if is_silence:
                 joined.flush()
-            joined.put(item.write)
+            joined.add(item.write)
             if is_silence:
                 joined.flush()
     joined.flush()
