@@ -56,6 +56,7 @@ beside: $(BESIDE)/.installed
 
 check: lint
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 lint: $(VENV)/.installed

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import FrameType, SimpleNamespace, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 from openai.resources.realtime.realtime import (
     AsyncRealtimeConnection,
@@ -23,7 +23,6 @@ from openai.resources.realtime.realtime import (
     RealtimeConnection,
     RealtimeConnectionManager,
 )
-from typing_extensions import Unpack
 from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime.adapters.session_tracer import SessionTracer
@@ -368,7 +367,7 @@ def _tap_parse(connection: Any, live: LiveConversation) -> Callable[[Any], Any]:
             if isinstance(name, str) and name:
                 live.parsed_frame(data, name, getattr(event, "event_id", None), arrived)
             else:
-                live.malformed_frame(data, "the frame has no type", arrived)
+                live.malformed_frame(data, "the frame must have a type", arrived)
         except Exception as error:
             live.guard.report("parsed_frame", error)
         return event

@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, Unpack
 
 from pydantic import BaseModel
-from typing_extensions import Self, Unpack
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.sampling import lets_through

@@ -13,19 +13,8 @@ from typing import Any, TypeAlias
 
 from langsmith_realtime.core.protocol.events import APPEND
 from langsmith_realtime.live.dropped_audio import DroppedAudio, Session, call_after_silence
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime.guard import Guard
-
-#: Number of waiting entries from which audio is dropped. 500 conversations with chunks of 20 ms in both directions
-#: reach it in about a second.
-AUDIO_LIMIT = 50_000
-#: Bytes of waiting audio, as sent or received, from which audio is dropped: 2 s of both sides of 500 conversations.
-AUDIO_BYTES_LIMIT = 128_000_000
-#: Number of waiting entries from which light events are dropped; see :meth:`Intake.put_event`.
-LIGHT_LIMIT = 150_000
-#: Number of waiting entries from which everything but the opening, silencing and closing of conversations is dropped.
-LIMIT = 200_000
-#: Largest number of consecutive microphone chunks, and of their bytes, that are processed in one call.
-BATCH_CHUNKS, BATCH_BYTES = 100, 1_000_000
 
 #: A microphone chunk: base64 audio or the JSON text of its event; seconds since the conversation opened; whether it is
 #: JSON text.
@@ -47,6 +36,9 @@ class QueueLoad:
 
     There is no lock. Two threads that put at once may be counted as one entry, an error that :meth:`reset` removes.
 
+    Args:
+        limits: how much may wait.
+
     Attributes:
         entries_put: entries that callers put.
         entries_taken: entries that the worker took.
@@ -54,22 +46,23 @@ class QueueLoad:
         bytes_taken: bytes of audio that the worker took.
     """
 
-    __slots__ = ("bytes_put", "bytes_taken", "entries_put", "entries_taken")
+    __slots__ = ("bytes_put", "bytes_taken", "entries_put", "entries_taken", "limits")
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.entries_put = self.entries_taken = self.bytes_put = self.bytes_taken = 0
 
     @property
     def has_room_for_audio(self) -> bool:
         return (
-            self.entries_put - self.entries_taken < AUDIO_LIMIT
-            and self.bytes_put - self.bytes_taken < AUDIO_BYTES_LIMIT
+            self.entries_put - self.entries_taken < self.limits.queue_audio_entries
+            and self.bytes_put - self.bytes_taken < self.limits.queue_audio_bytes
         )
 
     @property
     def is_nearly_full(self) -> bool:
         """Whether light events are dropped."""
-        return self.entries_put - self.entries_taken >= LIGHT_LIMIT
+        return self.entries_put - self.entries_taken >= self.limits.queue_light_entries
 
     def reset(self) -> None:
         """Set the counts to zero, when all queues are empty."""
@@ -113,7 +106,7 @@ class BoundedQueue:
 
     def put(self, function: Callable[..., None], *arguments: Any) -> bool:
         """Have the worker call ``function(*arguments)``; return False if the queue is full and the call is dropped."""
-        if self.load.entries_put - self.load.entries_taken >= LIMIT:
+        if self.load.entries_put - self.load.entries_taken >= self.load.limits.queue_entries:
             return False
         self._put(function, arguments, 0)
         return True
@@ -157,7 +150,7 @@ class BoundedQueue:
             function, arguments, size = self._entries.popleft()
             count = 1
             if function is None:
-                chunks, size = self._pop_chunks(arguments, size, min(left, BATCH_CHUNKS))
+                chunks, size = self._pop_chunks(arguments, size, min(left, self.load.limits.batch_chunks))
                 function, arguments, count = self._process_chunks, (chunks,), len(chunks)
             left -= count
             self.load.entries_taken += count
@@ -171,7 +164,7 @@ class BoundedQueue:
     def _pop_chunks(self, first: Chunk, size: int, limit: int) -> tuple[list[Chunk], int]:
         """Return ``first`` and the chunks directly behind it, up to ``limit`` in all, and their bytes."""
         chunks, entries = [first], self._entries
-        while len(chunks) < limit and size < BATCH_BYTES and entries[0][0] is None:
+        while len(chunks) < limit and size < self.load.limits.batch_bytes and entries[0][0] is None:
             _, chunk, chunk_size = entries.popleft()
             chunks.append(chunk)
             size += chunk_size

@@ -30,6 +30,7 @@ from langsmith_realtime.live.worker import LazySession, Worker
 from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard, logger
+from langsmith_realtime.runtime.threads import load_library
 from langsmith_realtime.trace.run_trees import context
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
@@ -334,6 +335,7 @@ def _build_pipeline(
     options: Options, runs: ConversationRuns, process: Process, worker: Worker, guard: Guard
 ) -> Coalescer:
     """Import and build the pipeline; on the worker thread, because the imports take a fifth of a second."""
+    load_library("numpy", "_core/_multiarray_umath*.so")
     from langsmith_realtime.live.pipeline import build_pipeline  # noqa: PLC0415
 
     return build_pipeline(options, runs, process, worker, guard)

@@ -84,7 +84,7 @@ class Coalescer:
         return spans
 
     def microphone_chunks(self, chunks: Iterator[Chunk]) -> None:
-        """Join microphone chunks to those before them. After an exception, call it again with the rest of the iterator."""
+        """Join microphone chunks to the earlier ones. After an exception, call it again with the rest of them."""
         for sent, t, is_text in chunks:
             audio = _audio_in_text(sent) if is_text else sent
             size = _decoded_size(audio) if audio else 0

@@ -6,13 +6,14 @@ masking functions of the LangSmith client), so that a slow function delays no ot
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
 
 if TYPE_CHECKING:
     from langsmith_realtime.delivery.feedback import FeedbackSender
@@ -36,17 +37,19 @@ class Process:
     """Workers, senders and open conversations of a process. A thread starts when it gets its first work.
 
     Attributes:
+        limits: limits of memory, time and size; the tests change them.
         open: open conversations by ``id()``.
         worker: worker of all conversations that call no function of the application.
         callback_worker: worker of the other conversations.
     """
 
     def __init__(self) -> None:
+        self.limits = Limits()
         self._senders_lock = threading.Lock()
         self._senders: tuple[Sender, FeedbackSender] | None = None
         self.open: dict[int, Closable] = {}
-        self.worker = Worker()
-        self.callback_worker = Worker()
+        self.worker = Worker(self.limits)
+        self.callback_worker = Worker(self.limits)
 
     @property
     def sender(self) -> Sender:
@@ -158,7 +161,7 @@ def _at_exit() -> None:
     _process.finish()
 
 
-os.register_at_fork(after_in_child=_start_anew_in_child)
+at_fork(after_in_child=_start_anew_in_child)
 # An atexit handler would run after LangSmith's threads have ended, and they would never send the runs. This private
 # hook runs before; concurrent.futures uses it for its threads, too.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # noqa: SLF001

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from langsmith_realtime.live.bounded_queue import BoundedQueue, QueueLoad, TakeChunks, refuse_chunks
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.runtime.threads import Pauses
@@ -20,11 +21,15 @@ TICK, LATEST_TICK = 0.08, 1.0
 
 
 class Worker:
-    """A background thread that processes queues. It starts with the first queue."""
+    """A background thread that processes queues. It starts with the first queue.
 
-    def __init__(self) -> None:
+    Args:
+        limits: how much may wait in the queues.
+    """
+
+    def __init__(self, limits: Limits) -> None:
         self._notified: queue.SimpleQueue[BoundedQueue] = queue.SimpleQueue()  # queues that have entries
-        self._load = QueueLoad()
+        self._load = QueueLoad(limits)
         self._wake = threading.Event()
         self._start_lock = threading.Lock()
         #: Whether the thread was started.

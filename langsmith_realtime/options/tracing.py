@@ -6,18 +6,16 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 from uuid import UUID
 
 from langsmith import Client, utils
 from langsmith.run_trees import RunTree
-from typing_extensions import TypedDict, Unpack
 
 from langsmith_realtime.core.conversation import metric_names
 from langsmith_realtime.core.payloads.json_values import Redact
 from langsmith_realtime.core.protocol.audio_formats import FORMATS_BY_NAME, Format, parse_format
-from langsmith_realtime.core.protocol.prices import PRICES, Price
-from langsmith_realtime.core.protocol.prices import table as price_table
+from langsmith_realtime.core.protocol.prices import PRICES, Price, price_table
 from langsmith_realtime.options.keep import KeepRule
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.runtime.guard import logger

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -387,12 +387,12 @@ def test_an_event_without_an_id_that_is_parsed_twice_is_one_run(tracing: Collect
 def test_an_event_does_not_start_after_it_was_recorded(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "session": {}})
-        seen = datetime.now(timezone.utc)
+        seen = datetime.now(UTC)
     assert the_tree(tracing)["session.created"].run.start_time <= seen
 
 
 def test_a_nested_run_does_not_start_before_its_event_if_the_clocks_differ(tracing: Collector) -> None:
-    ahead = datetime.now(timezone.utc) + timedelta(minutes=1)
+    ahead = datetime.now(UTC) + timedelta(minutes=1)
     outer = RunTree(name="another machine", start_time=ahead, id=uuid7_from_datetime(ahead))
 
     @traceable

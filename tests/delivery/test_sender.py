@@ -24,7 +24,7 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import langsmith_client, retry_queue, sender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
-from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import Guard

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.live import bounded_queue
 from langsmith_realtime.live.bounded_queue import BoundedQueue, Chunk, QueueLoad
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 
@@ -24,7 +24,7 @@ class Conversation:
         self.done: list[Any] = []
         self.pauses = 0
         self.guard = Guard()
-        self.queue = BoundedQueue(load or QueueLoad(), self.notified.append, self.guard, self._chunks)
+        self.queue = BoundedQueue(load or QueueLoad(Limits()), self.notified.append, self.guard, self._chunks)
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -91,16 +91,15 @@ def test_an_entry_that_is_put_while_the_queue_is_drained_waits_for_the_next_roun
 def test_chunks_are_processed_in_batches_with_a_pause_after_each() -> None:
     one = Conversation()
     one.queue.put(one.note, "spoke")
-    for _ in range(2 * bounded_queue.BATCH_CHUNKS + 1):
+    for _ in range(2 * Limits().batch_chunks + 1):
         one.chunk("chunk")
     one.drain()
-    assert len(one.done) == 2 * bounded_queue.BATCH_CHUNKS + 2
+    assert len(one.done) == 2 * Limits().batch_chunks + 2
     assert one.pauses == 4
 
 
-def test_large_chunks_make_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_queue, "BATCH_BYTES", 8)
-    one = Conversation()
+def test_large_chunks_make_smaller_batches() -> None:
+    one = Conversation(QueueLoad(Limits(batch_bytes=8)))
     for _ in range(5):
         one.chunk("AAAA")
     one.drain()
@@ -126,7 +125,7 @@ def test_waiting_entries_and_bytes_are_counted_until_they_are_taken() -> None:
 def test_a_chunk_in_a_queue_without_take_chunks_is_reported() -> None:
     failures = Guard()
     notified: list[BoundedQueue] = []
-    queue = BoundedQueue(QueueLoad(), notified.append, failures)
+    queue = BoundedQueue(QueueLoad(Limits()), notified.append, failures)
     queue.put_chunk("AAAA", 0.02, False)
     queue.put_chunk("AAAA", 0.04, False)
     queue.drain(lambda: None)
@@ -150,12 +149,9 @@ def test_an_entry_that_fails_does_not_affect_the_others() -> None:
     guard.failures.clear()
 
 
-def test_the_limits_hold_for_all_conversations_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = QueueLoad()
+def test_the_limits_hold_for_all_conversations_together() -> None:
+    load = QueueLoad(Limits(queue_audio_entries=2, queue_light_entries=3, queue_entries=3))
     one, other = Conversation(load), Conversation(load)
-    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 2)
-    monkeypatch.setattr(bounded_queue, "LIGHT_LIMIT", 3)
-    monkeypatch.setattr(bounded_queue, "LIMIT", 3)
     assert one.chunk("chunk")
     assert other.queue.put_audio(6_400, other.note, "audio")
     assert not one.chunk("chunk")
@@ -170,9 +166,8 @@ def test_the_limits_hold_for_all_conversations_together(monkeypatch: pytest.Monk
     assert one.chunk("chunk")
 
 
-def test_audio_is_dropped_while_too_many_bytes_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Conversation()
-    monkeypatch.setattr(bounded_queue, "AUDIO_BYTES_LIMIT", 10)
+def test_audio_is_dropped_while_too_many_bytes_wait() -> None:
+    one = Conversation(QueueLoad(Limits(queue_audio_bytes=10)))
     assert one.chunk("0123456789")
     assert not one.chunk("0")
     assert not one.queue.put_audio(1, one.note, "audio")

@@ -10,8 +10,8 @@ import pytest
 
 from langsmith_realtime.core.protocol.audio_formats import PCM16, Format
 from langsmith_realtime.core.protocol.events import APPEND
-from langsmith_realtime.live import bounded_queue
 from langsmith_realtime.live.bounded_queue import BoundedQueue, Chunk, Intake, QueueLoad
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.nesting import ParentRun
@@ -26,9 +26,9 @@ TEXT = f'{{"type": "{APPEND}", "audio": "{AUDIO}"}}'
 class RecordedCalls:
     """A session on the worker's side of an intake that records its calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.calls: list[Any] = []
-        self.load = QueueLoad()
+        self.load = QueueLoad(limits)
         self.guard = Guard()
         self.queue = BoundedQueue(self.load, lambda _: None, self.guard, self._chunks)
         self.intake = Intake(self.queue, self, self.guard)
@@ -64,15 +64,13 @@ class RecordedCalls:
 
 
 @pytest.fixture
-def worker() -> RecordedCalls:
-    return RecordedCalls()
+def worker(limits: Limits) -> RecordedCalls:
+    return RecordedCalls(limits)
 
 
-def test_dropped_events_are_counted_and_put_always_drops_none(
-    worker: RecordedCalls, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bounded_queue, "LIGHT_LIMIT", 1)
-    monkeypatch.setattr(bounded_queue, "LIMIT", 2)
+def test_dropped_events_are_counted_and_put_always_drops_none(worker: RecordedCalls, limits: Limits) -> None:
+    limits.queue_light_entries = 1
+    limits.queue_entries = 2
     worker.intake.put_event(worker.note, "first", light=True)
     assert worker.intake.is_nearly_full
     worker.intake.put_event(worker.note, "light", light=True)
@@ -85,10 +83,10 @@ def test_dropped_events_are_counted_and_put_always_drops_none(
 
 @pytest.mark.parametrize("is_text", [False, True])
 def test_silence_takes_the_place_of_a_dropped_chunk_before_the_next_entry(
-    worker: RecordedCalls, monkeypatch: pytest.MonkeyPatch, is_text: bool
+    worker: RecordedCalls, limits: Limits, is_text: bool
 ) -> None:
     chunk = TEXT if is_text else AUDIO
-    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 1)
+    limits.queue_audio_entries = 1
     worker.intake.put_chunk(worker.client_frame, chunk, 1.0, is_text)
     worker.intake.put_chunk(worker.client_frame, chunk, 1.02, is_text)
     worker.intake.put_event(worker.note, "next")
@@ -97,8 +95,8 @@ def test_silence_takes_the_place_of_a_dropped_chunk_before_the_next_entry(
     assert worker.intake.dropped == {"dropped_audio_chunks": 1, "dropped_events": 0}
 
 
-def test_the_next_chunk_comes_after_the_silence(worker: RecordedCalls, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 1)
+def test_the_next_chunk_comes_after_the_silence(worker: RecordedCalls, limits: Limits) -> None:
+    limits.queue_audio_entries = 1
     worker.intake.put_chunk(worker.client_frame, AUDIO, 1.0, False)
     worker.intake.put_chunk(worker.client_frame, AUDIO, 1.02, False)
     assert worker.process() == [("chunk", AUDIO, 1.0, False)]
@@ -111,13 +109,11 @@ def test_the_next_chunk_comes_after_the_silence(worker: RecordedCalls, monkeypat
     assert worker.intake.dropped["dropped_audio_chunks"] == 2
 
 
-def test_a_dropped_chunk_that_cannot_be_measured_is_counted_and_reported(
-    worker: RecordedCalls, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dropped_chunk_that_cannot_be_measured_is_counted_and_reported(worker: RecordedCalls, limits: Limits) -> None:
     def fails(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 0)
+    limits.queue_audio_entries = 0
     worker.intake.put_audio(960, fails, worker.note, "audio")
     assert worker.process() == []
     assert worker.intake.dropped["dropped_audio_chunks"] == 1

@@ -13,6 +13,7 @@ from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import langsmith_client
 from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from tests.support.conversations import the_tree
@@ -41,7 +42,7 @@ def messages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_worker_goes_on_after_a_failure_that_cannot_be_logged(messages: list[str]) -> None:
-    worker, failures, done = Worker(), Guard(), threading.Event()
+    worker, failures, done = Worker(Limits()), Guard(), threading.Event()
 
     def fails() -> None:
         raise FilterError

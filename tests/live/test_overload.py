@@ -25,9 +25,9 @@ from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.masking import TimeBudget
-from langsmith_realtime.live import bounded_queue
 from langsmith_realtime.live.dropped_audio import DroppedAudio, call_after_silence
 from langsmith_realtime.live.process import process
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
@@ -240,16 +240,16 @@ def test_malformed_chunks_leave_no_gap_and_gaps_are_joined() -> None:
 # The order of dropping
 
 
-@pytest.mark.parametrize(("limit", "value"), [("AUDIO_LIMIT", 3), ("AUDIO_BYTES_LIMIT", 3 * 6_400)])
+@pytest.mark.parametrize(("limit", "value"), [("queue_audio_entries", 3), ("queue_audio_bytes", 3 * 6_400)])
 def test_the_agents_audio_is_dropped_before_events_and_its_length_is_counted(
-    tracing: Collector, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+    tracing: Collector, limits: Limits, limit: str, value: int
 ) -> None:
     tracer = SessionTracer()
     begins, ends = response(1)
     with tracer:
         tracer.server_event(begins)
         assert flush(10)
-        monkeypatch.setattr(bounded_queue, limit, value)
+        setattr(limits, limit, value)
         with blocked_worker():
             for _ in range(10):
                 tracer.server_event(delta(b"\1\1" * (RATE // 10)))
@@ -262,12 +262,11 @@ def test_the_agents_audio_is_dropped_before_events_and_its_length_is_counted(
 
 
 def test_light_events_are_dropped_before_responses_and_the_end_is_never_dropped(
-    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+    tracing: Collector, limits: Limits
 ) -> None:
     tracer = SessionTracer()
     words = {"type": "response.output_audio_transcript.delta", "response_id": "resp_1", "item_id": "item_1"}
-    monkeypatch.setattr(bounded_queue, "LIGHT_LIMIT", 5)
-    monkeypatch.setattr(bounded_queue, "LIMIT", 20)
+    limits.queue_light_entries, limits.queue_entries = 5, 20
     with blocked_worker():
         for number in range(10):
             tracer.server_event(item(number))
@@ -278,7 +277,7 @@ def test_light_events_are_dropped_before_responses_and_the_end_is_never_dropped(
         for number in range(10):
             tracer.server_event({"type": "error", "event_id": f"error_{number}", "error": {"message": "no"}})
         tracer.close()
-        monkeypatch.undo()
+        limits.queue_light_entries, limits.queue_entries = 100, 100
     names = Counter(the_tree(tracing).names())
     assert names["response.created"] == names["response.done"] == 5
     assert 0 < names["conversation.item.done"] <= 5
@@ -288,15 +287,15 @@ def test_light_events_are_dropped_before_responses_and_the_end_is_never_dropped(
     assert root.metadata["dropped_events"] == 21 - names["conversation.item.done"] - names["error"]
 
 
-def test_silencing_is_never_dropped(tracing: Collector, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_silencing_is_never_dropped(tracing: Collector, limits: Limits, tmp_path: Path) -> None:
     recording = Recording(directory=tmp_path, keep=True)
     with SessionTracer(recording=recording) as tracer:
         tracer.record_user_audio(tone(440, 0.5), at=time.monotonic())
         assert flush(10)
         with blocked_worker():
-            monkeypatch.setattr(bounded_queue, "LIMIT", 0)
+            limits.queue_entries = 0
             tracer.silence(since=time.monotonic() - 10, until=time.monotonic() + 10)
-        monkeypatch.undo()
+        limits.queue_entries = Limits().queue_entries
     the_tree(tracing)
     (path,) = tmp_path.glob("*.wav")
     assert not soundfile.read(path)[0].any()

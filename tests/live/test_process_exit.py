@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal import file as journal
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import EXIT_LIMIT, EXIT_PATIENCE
 from langsmith_realtime.runtime import threads
 from tests import ROOT
@@ -233,5 +233,5 @@ def test_a_store_that_hangs_does_not_block_the_exit(collector: Collector, tmp_pa
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 60\n{STORE}")
     assert done.returncode == 0, done.stderr
     assert took < 30  # the store would take 60 s for each piece
-    (folder,) = journal.state_directory().iterdir()
+    (folder,) = state_directory().iterdir()
     assert {path.suffix for path in folder.iterdir()} == {".jsonl", ".raw", ".wav"}

@@ -9,16 +9,16 @@ import pytest
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.live import bounded_queue
 from langsmith_realtime.live.process import process
 from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 
 
 def test_entries_are_processed_in_order() -> None:
-    worker, done = Worker(), list[int]()
+    worker, done = Worker(Limits()), list[int]()
     queue = worker.open_queue(Guard())
     for number in range(1000):
         assert queue.put(done.append, number)
@@ -28,7 +28,7 @@ def test_entries_are_processed_in_order() -> None:
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, asyncio.CancelledError, GeneratorExit])
 def test_a_failure_is_counted_and_the_next_entry_is_processed(error: type[BaseException]) -> None:
-    worker, failures, done = Worker(), Guard(), threading.Event()
+    worker, failures, done = Worker(Limits()), Guard(), threading.Event()
 
     def fails() -> None:
         raise error("out of order")
@@ -45,13 +45,10 @@ def test_a_failure_is_counted_and_the_next_entry_is_processed(error: type[BaseEx
     guard.failures.clear()
 
 
-def test_a_full_queue_drops_audio_first_and_the_root_counts_it(
-    tracing: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_queue_drops_audio_first_and_the_root_counts_it(tracing: Collector, limits: Limits) -> None:
     tracer = SessionTracer()
     assert flush(10)
-    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 2)
-    monkeypatch.setattr(bounded_queue, "LIMIT", 4)
+    limits.queue_audio_entries, limits.queue_entries = 2, 4
     busy, go_on = threading.Event(), threading.Event()
 
     def block() -> None:
@@ -63,7 +60,7 @@ def test_a_full_queue_drops_audio_first_and_the_root_counts_it(
     for number in range(6):
         tracer.record_user_audio(tone(1000, 0.02))
         tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
-    monkeypatch.undo()
+    limits.queue_entries = Limits().queue_entries
     go_on.set()
     tracer.close()
     assert flush(10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -270,7 +270,7 @@ def test_heard_ms_of_messages_and_responses_is_the_audio_that_was_fed() -> None:
     driven.ends("resp_1", {"id": "story", "type": "message", "role": "assistant", "status": "incomplete"})
     driven.close(at=8.0)
     assert driven.conversation.messages()[0]["heard_ms"] == 1300
-    assert driven.conversation.response_numbers[0]["heard_ms"] == 1300
+    assert driven.conversation._state.response_numbers[0]["heard_ms"] == 1300
 
 
 def test_a_position_shows_that_an_item_was_interrupted() -> None:
@@ -303,7 +303,7 @@ def test_positions_of_unknown_items_or_in_the_future_change_nothing() -> None:
 
 def test_output_audio_buffer_started_and_stopped_give_the_playback_times_of_a_response() -> None:
     driven = conversation_with_story()
-    response = driven.conversation._responses["resp_1"]
+    response = driven.conversation._state.active_responses["resp_1"]
     assert (response.play_started, response.play_ended) == (None, None)
     driven.server("output_audio_buffer.started", at=1.5, response_id="resp_1")
     driven.server("output_audio_buffer.started", at=1.6, response_id="resp_1")
@@ -317,7 +317,7 @@ def test_output_audio_buffer_cleared_gives_the_end_of_playback() -> None:
     driven = DrivenConversation(vad=VAD)
     driven.begins("resp_1")
     driven.says("resp_1", "A long story.", "story")  # as with a sideband connection, which carries no deltas
-    response = driven.conversation._responses["resp_1"]
+    response = driven.conversation._state.active_responses["resp_1"]
     driven.server("output_audio_buffer.started", at=1.5, response_id="resp_1")
     driven.server("output_audio_buffer.cleared", at=2.5, response_id="resp_1")
     assert (response.play_started, response.play_ended) == (1.5, 2.5)
@@ -334,7 +334,7 @@ def begin_of(root: Node, collector: Collector) -> float:
     audio, rate = soundfile.read(path)
     first = int(np.flatnonzero(np.abs(audio[:, 1]) > 0.01)[0])
     assert root.run.start_time is not None
-    return float(root.run.start_time.replace(tzinfo=timezone.utc).timestamp() + first / rate)
+    return float(root.run.start_time.replace(tzinfo=UTC).timestamp() + first / rate)
 
 
 def test_positions_move_audio_in_the_recording_of_an_asynchronous_connection(tracing: Collector) -> None:
