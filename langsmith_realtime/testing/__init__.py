@@ -34,7 +34,7 @@ from langsmith_realtime.testing.script.script_file import ScriptFileError, load_
 from langsmith_realtime.testing.server import RealtimeServer
 from langsmith_realtime.testing.session import Session
 from langsmith_realtime.testing.signals import RATE, silence, speech_like, tone
-from langsmith_realtime.testing.state.agenda import Outgoing
+from langsmith_realtime.testing.state.scheduler import Outgoing
 
 __all__ = [
     "RATE",

@@ -23,7 +23,7 @@ from langsmith_realtime.testing.frame_log import FrameLog, LoggedFrame, Problem,
 from langsmith_realtime.testing.script.replay import Replay
 from langsmith_realtime.testing.script.script import Close, Drop, Raw, Script
 from langsmith_realtime.testing.session import ReplaySession, Session
-from langsmith_realtime.testing.state.agenda import Outgoing
+from langsmith_realtime.testing.state.scheduler import Outgoing
 
 HOST = "127.0.0.1"
 PATH = "/v1/realtime"

@@ -16,10 +16,10 @@ from langsmith_realtime.testing.agent.mcp import McpServers
 from langsmith_realtime.testing.agent.response import Response
 from langsmith_realtime.testing.script.replay import Replay
 from langsmith_realtime.testing.script.script import Action, Close, Event, Pause, Script
-from langsmith_realtime.testing.state.agenda import Agenda, Outgoing, Process
+from langsmith_realtime.testing.state.scheduler import Scheduler, Outgoing, Process
 from langsmith_realtime.testing.state.config import default_session, modalities, updated_session
 from langsmith_realtime.testing.state.conversation import Conversation, Entry, new_item
-from langsmith_realtime.testing.state.dialect import BetaSpeech, beta_defaults, response_request, session_change
+from langsmith_realtime.testing.state.dialect import BetaTranslator, beta_defaults, response_request, session_change
 from langsmith_realtime.testing.state.shared import SharedState
 from langsmith_realtime.testing.state.wire import ClientError, Ids, missing, wrong_type
 from langsmith_realtime.testing.user.listener import Listener
@@ -46,7 +46,7 @@ class Session:
         self._script = script
         self._beta = script.dialect == "beta"
         self._ids = Ids(script.seed if seed is None else seed)
-        self._agenda = Agenda(self._ids, now, BetaSpeech() if self._beta else None)
+        self._scheduler = Scheduler(self._ids, now, BetaTranslator() if self._beta else None)
         self._conversation = Conversation(self._ids.new("conv"))
         self._expires = now + script.session_seconds
         defaults = default_session(self._ids.new("sess"), model, int(epoch + script.session_seconds))
@@ -55,14 +55,14 @@ class Session:
             session_change(script.session) if self._beta else {"type": "realtime", **script.session},
             has_spoken=False,
         )
-        self._world = SharedState(
-            script, self._agenda, self._ids, self._conversation, sideband=sideband, unix_zero=epoch - now
+        self._shared = SharedState(
+            script, self._scheduler, self._ids, self._conversation, sideband=sideband, unix_zero=epoch - now
         )
-        self._mcp = McpServers(self._world)
+        self._mcp = McpServers(self._shared)
         self._turns = iter(script.turns)
         self._responses: dict[str, Response] = {}
         self._listener = Listener(
-            self._world, self._session["audio"]["input"], interrupt=self._interrupt, respond=self._respond_to_speech
+            self._shared, self._session["audio"]["input"], interrupt=self._interrupt, respond=self._respond_to_speech
         )
         self._handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._session_update,
@@ -80,18 +80,18 @@ class Session:
 
     def open(self, now: float) -> list[Outgoing]:
         """The client has connected."""
-        self._agenda.run(now)
-        if self._script.session_created and not self._world.sideband:
-            self._agenda.send("session.created", session=self._session)
+        self._scheduler.run(now)
+        if self._script.session_created and not self._shared.sideband:
+            self._scheduler.send("session.created", session=self._session)
         self._mcp.configure(self._session["tools"])
-        self._agenda.start(self._perform(self._script.on_connect))
+        self._scheduler.start(self._perform(self._script.on_connect))
         return self.advance(now)
 
     def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:
         """The client has sent this event, as JSON text or as an object. Nothing it may hold raises."""
         self._run(now)
-        if self._agenda.ended:
-            return self._agenda.take()
+        if self._scheduler.ended:
+            return self._scheduler.take()
         event_id: str | None = None
         try:
             event = _parsed(frame)
@@ -109,27 +109,27 @@ class Session:
         Infinity gives all that happens if the client is silent, but for the end of the session at its greatest age.
         """
         self._run(now)
-        return self._agenda.take()
+        return self._scheduler.take()
 
     @property
     def next_at(self) -> float | None:
         """When `advance` has something to do next; None if the connection has ended."""
-        if self._agenda.ended:
+        if self._scheduler.ended:
             return None
-        due = self._agenda.next_at
+        due = self._scheduler.next_at
         return self._expires if due is None else min(due, self._expires)
 
     def _run(self, now: float) -> None:
-        self._agenda.run(now if math.isinf(now) else min(now, self._expires))
+        self._scheduler.run(now if math.isinf(now) else min(now, self._expires))
         if self._expires <= now < math.inf:
             self._expire()
-            self._agenda.run(now)
+            self._scheduler.run(now)
 
     def _expire(self) -> None:
         minutes = f"{self._script.session_seconds / 60:g} minutes"
         message = f"Your session hit the maximum duration of {minutes}."
         self._send_error(ClientError("session_expired", message), None)
-        self._agenda.end(Close(1001, message))
+        self._scheduler.end(Close(1001, message))
 
     # Client events.
 
@@ -148,7 +148,7 @@ class Session:
             change = session_change(change)
         self._session = updated_session(self._session, change, has_spoken=self._conversation.has_spoken)
         self._listener.configure(self._session["audio"]["input"])
-        self._agenda.send("session.updated", session=self._session)
+        self._scheduler.send("session.updated", session=self._session)
         self._mcp.configure(self._session["tools"])
 
     def _append(self, event: Event) -> None:
@@ -168,11 +168,11 @@ class Session:
     def _item_create(self, event: Event) -> None:
         item = new_item(event.get("item"), self._ids)
         before = self._conversation.add(Entry(item), event.get("previous_item_id"))
-        self._world.announce(item, before)
+        self._shared.announce(item, before)
 
     def _item_retrieve(self, event: Event) -> None:
         entry = self._conversation.find(event.get("item_id"), "retrieve")
-        self._agenda.send("conversation.item.retrieved", item=entry.item)
+        self._scheduler.send("conversation.item.retrieved", item=entry.item)
 
     def _item_truncate(self, event: Event) -> None:
         entry = self._conversation.find(event.get("item_id"), "truncate")
@@ -188,13 +188,13 @@ class Session:
             )
         entry.audio_ms = end_ms
         entry.item["content"] = [{"type": "output_audio", "transcript": None} for _ in content]
-        self._agenda.send(
+        self._scheduler.send(
             "conversation.item.truncated", item_id=entry.item["id"], content_index=index, audio_end_ms=end_ms
         )
 
     def _item_delete(self, event: Event) -> None:
         self._conversation.remove(event.get("item_id"))
-        self._agenda.send("conversation.item.deleted", item_id=event["item_id"])
+        self._scheduler.send("conversation.item.deleted", item_id=event["item_id"])
 
     def _response_create(self, event: Event) -> None:
         request = event.get("response") or {}
@@ -216,9 +216,9 @@ class Session:
         active.cancel("client_cancelled")
 
     def _output_clear(self, _: Event) -> None:
-        if not self._world.sideband:
+        if not self._shared.sideband:
             raise ClientError("invalid_value", "Only calls (WebRTC, SIP) have an output audio buffer.", "type")
-        self._world.stop_playing()
+        self._shared.stop_playing()
 
     # The agent answers.
 
@@ -235,7 +235,7 @@ class Session:
                 f"The conversation already has an active response: {active.id}. Wait until it is done.",
             )
         turn = next(self._turns, self._script.afterwards)
-        response = Response(self._world, turn, self._session, request, self._response_done)
+        response = Response(self._shared, turn, self._session, request, self._response_done)
         self._responses[response.id] = response
         if response.in_conversation:
             self._listener.response_begun()
@@ -245,12 +245,12 @@ class Session:
         del self._responses[response.id]
         if response.in_conversation:
             self._listener.response_done(response.playing_seconds)
-        self._agenda.start(self._perform(response.turn.then))
+        self._scheduler.start(self._perform(response.turn.then))
 
     def _interrupt(self) -> None:
         if self._active is not None:
             self._active.cancel("turn_detected")
-        self._world.stop_playing()
+        self._shared.stop_playing()
 
     def _respond_to_speech(self) -> Response | None:
         try:
@@ -268,7 +268,7 @@ class Session:
             if isinstance(action, Pause):
                 yield action.seconds
             else:
-                self._world.act(action)
+                self._shared.act(action)
 
     def _send_error(self, wrong: ClientError, event_id: str | None) -> None:
         error = {
@@ -278,7 +278,7 @@ class Session:
             "param": wrong.param,
             "event_id": event_id,
         }
-        self._agenda.send("error", error=error)
+        self._scheduler.send("error", error=error)
 
 
 def _parsed(frame: str | bytes | Mapping[str, Any]) -> Event:

@@ -31,10 +31,10 @@ class Output:
 class Outputs:
     """The items of the response `response_id` in order."""
 
-    def __init__(self, world: SharedState, response_id: str, *, in_conversation: bool) -> None:
+    def __init__(self, shared: SharedState, response_id: str, *, in_conversation: bool) -> None:
         self.all: list[Output] = []
-        self._world = world
-        self._agenda = world.agenda
+        self._shared = shared
+        self._scheduler = shared.scheduler
         self._response_id = response_id
         self._in_conversation = in_conversation
 
@@ -42,11 +42,11 @@ class Outputs:
         """Begin another item."""
         entry = Entry(item)
         index = len(self.all)
-        before = self._world.conversation.last_id
-        self._agenda.send("response.output_item.added", response_id=self._response_id, output_index=index, item=item)
+        before = self._shared.conversation.last_id
+        self._scheduler.send("response.output_item.added", response_id=self._response_id, output_index=index, item=item)
         if self._in_conversation:
-            before = self._world.conversation.add(entry)
-            self._agenda.send("conversation.item.added", previous_item_id=before, item=item)
+            before = self._shared.conversation.add(entry)
+            self._scheduler.send("conversation.item.added", previous_item_id=before, item=item)
         output = Output(index, entry, part, before)
         self.all.append(output)
         return output
@@ -60,7 +60,7 @@ class Outputs:
         }
         if output.part is not None:
             place["content_index"] = 0
-        self._agenda.send(type_, **place, **fields)
+        self._scheduler.send(type_, **place, **fields)
 
     def close_all(self, *, cut: bool = False) -> None:
         """End the items that are not closed yet; `cut` ones stay as far as they got."""
@@ -89,14 +89,14 @@ class Outputs:
                 call = {"call_id": item["call_id"], "name": item["name"], "arguments": output.text}
                 self.send_part("response.function_call_arguments.done", output, **call)
         if self._in_conversation:
-            self._agenda.send("conversation.item.done", previous_item_id=self._done_after(output.before), item=item)
-        self._agenda.send(
+            self._scheduler.send("conversation.item.done", previous_item_id=self._done_after(output.before), item=item)
+        self._scheduler.send(
             "response.output_item.done", response_id=self._response_id, output_index=output.index, item=item
         )
 
     def _done_after(self, before: str | None) -> str | None:
         """The ``previous_item_id`` of an item that is done: recorded sessions give null after a user's message."""
-        for entry in self._world.conversation.entries:
+        for entry in self._shared.conversation.entries:
             if entry.item["id"] == before:
                 return None if entry.item.get("role") == "user" else before
         return None

@@ -91,7 +91,7 @@ def response_request(request: Mapping[str, Any]) -> Event:
     return changed
 
 
-class BetaSpeech:
+class BetaTranslator:
     """Says GA events in the beta dialect. It must see ``session.*`` before the responses of that session."""
 
     def __init__(self) -> None:

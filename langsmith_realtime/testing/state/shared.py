@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from langsmith_realtime.testing.script.script import Close, Drop, Dtmf, Emit, Event, Raw, Script
-from langsmith_realtime.testing.state.agenda import Agenda, Process
+from langsmith_realtime.testing.state.scheduler import Scheduler, Process
 from langsmith_realtime.testing.state.conversation import Conversation
 from langsmith_realtime.testing.state.usage import Tokens
 from langsmith_realtime.testing.state.wire import Ids
@@ -22,7 +22,7 @@ class SharedState:
     """
 
     script: Script
-    agenda: Agenda
+    scheduler: Scheduler
     ids: Ids
     conversation: Conversation
     sideband: bool = False
@@ -33,25 +33,25 @@ class SharedState:
 
     def announce(self, item: Event, before: str | None) -> None:
         """Tell of an item that was put into the conversation whole."""
-        self.agenda.send("conversation.item.added", previous_item_id=before, item=item)
-        self.agenda.send("conversation.item.done", previous_item_id=before, item=item)
+        self.scheduler.send("conversation.item.added", previous_item_id=before, item=item)
+        self.scheduler.send("conversation.item.done", previous_item_id=before, item=item)
 
     def act(self, action: Emit | Raw | Dtmf | Close | Drop) -> None:
         """Do what a script says, where that takes no time."""
         if isinstance(action, Emit):
-            self.agenda.emit(action.event)
+            self.scheduler.emit(action.event)
         elif isinstance(action, Raw):
-            self.agenda.emit_raw(action)
+            self.scheduler.emit_raw(action)
         elif isinstance(action, Dtmf):
-            pressed = {"event": action.key, "received_at": int(self.unix_zero + self.agenda.now)}
+            pressed = {"event": action.key, "received_at": int(self.unix_zero + self.scheduler.now)}
             # The only event of the API that has no event_id.
-            self.agenda.emit({"type": "input_audio_buffer.dtmf_event_received", "event_id": None, **pressed})
+            self.scheduler.emit({"type": "input_audio_buffer.dtmf_event_received", "event_id": None, **pressed})
         else:
-            self.agenda.end(action)
+            self.scheduler.end(action)
 
     def stop_playing(self) -> None:
         """Stop what the call is hearing."""
         stopped, self.playing = self.playing, {}
         for response_id, process in stopped.items():
-            self.agenda.stop(process)
-            self.agenda.send("output_audio_buffer.cleared", response_id=response_id)
+            self.scheduler.stop(process)
+            self.scheduler.send("output_audio_buffer.cleared", response_id=response_id)

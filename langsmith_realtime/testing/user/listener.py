@@ -31,18 +31,18 @@ class Listener:
 
     def __init__(
         self,
-        world: SharedState,
+        shared: SharedState,
         config: Event,
         *,
         interrupt: Callable[[], None],
         respond: Callable[[], Response | None],
     ) -> None:
-        self._world = world
+        self._shared = shared
         self._config = config
         self._interrupt = interrupt
         self._respond = respond
         self._input = InputAudio(audio_format(config["format"]), config["turn_detection"])
-        self._transcripts: Iterator[str | UserTranscript] = iter(world.script.user_transcripts)
+        self._transcripts: Iterator[str | UserTranscript] = iter(shared.script.user_transcripts)
         self._speech_item: str | None = None
         self._transcription: Transcription | None = None
         self._late: list[tuple[Transcription, Entry]] = []
@@ -71,7 +71,7 @@ class Listener:
         """The client threw the buffer away, and speech that was going on in it."""
         self._input.clear()
         self._speech_item = self._transcription = None
-        self._world.agenda.send("input_audio_buffer.cleared")
+        self._shared.scheduler.send("input_audio_buffer.cleared")
 
     def response_begun(self) -> None:
         """A response of the conversation has begun: nobody waits for the user."""
@@ -85,7 +85,7 @@ class Listener:
         self._input.expect_speech(playing_seconds * 1000)
         late, self._late = self._late, []
         for transcription, entry in late:
-            self._world.agenda.start(transcription.run(entry, 0.0))
+            self._shared.scheduler.start(transcription.run(entry, 0.0))
 
     def _hear(self, heard: Heard) -> None:
         if isinstance(heard, SpeechStarted):
@@ -98,13 +98,13 @@ class Listener:
             self._transcription.hear(heard.milliseconds)
 
     def _speech_started(self, speech: SpeechStarted) -> None:
-        self._speech_item = self._world.ids.new("item")
+        self._speech_item = self._shared.ids.new("item")
         self._transcription = self._new_transcription(self._speech_item)
         interrupts = self._config["turn_detection"]["interrupt_response"]
-        announces_first = self._world.script.speech_started_first
+        announces_first = self._shared.script.speech_started_first
         if interrupts and not announces_first:
             self._interrupt()
-        self._world.agenda.send(
+        self._shared.scheduler.send(
             "input_audio_buffer.speech_started", audio_start_ms=speech.start_ms, item_id=self._speech_item
         )
         if interrupts and announces_first:
@@ -113,7 +113,7 @@ class Listener:
     def _speech_stopped(self, speech: SpeechStopped) -> None:
         if self._transcription is not None:
             self._transcription.end_of_speech()
-        self._world.agenda.send(
+        self._shared.scheduler.send(
             "input_audio_buffer.speech_stopped", audio_end_ms=speech.end_ms, item_id=self._speech_item
         )
         self._commit(speech.audio, respond=self._config["turn_detection"]["create_response"])
@@ -121,11 +121,11 @@ class Listener:
     def _timed_out(self, idle: TimedOut) -> None:
         """Nobody spoke: the model is told so, and is to say something. Silence has no transcription."""
         content = [{"type": "input_text", "text": IDLE_NOTE}]
-        note_id = self._world.ids.new("item")
+        note_id = self._shared.ids.new("item")
         note = {"id": note_id, "type": "message", "status": "completed", "role": "system", "content": content}
-        self._world.announce(note, self._world.conversation.add(Entry(note)))
-        self._speech_item = self._world.ids.new("item")
-        self._world.agenda.send(
+        self._shared.announce(note, self._shared.conversation.add(Entry(note)))
+        self._speech_item = self._shared.ids.new("item")
+        self._shared.scheduler.send(
             "input_audio_buffer.timeout_triggered",
             audio_start_ms=idle.start_ms,
             audio_end_ms=idle.end_ms,
@@ -134,15 +134,15 @@ class Listener:
         self._commit(idle.audio, respond=True, transcribe=False)
 
     def _commit(self, audio: bytes, *, respond: bool, transcribe: bool = True) -> None:
-        item_id = self._speech_item or self._world.ids.new("item")
+        item_id = self._speech_item or self._shared.ids.new("item")
         transcription = (self._transcription or self._new_transcription(item_id)) if transcribe else None
         self._speech_item = self._transcription = None
         content = [{"type": "input_audio", "transcript": None}]
         item = {"id": item_id, "type": "message", "status": "completed", "role": "user", "content": content}
         entry = Entry(item, self._input.audio_format.milliseconds(len(audio)))
-        before = self._world.conversation.add(entry)
-        self._world.agenda.send("input_audio_buffer.committed", previous_item_id=before, item_id=item_id)
-        self._world.announce(item, before)
+        before = self._shared.conversation.add(entry)
+        self._shared.scheduler.send("input_audio_buffer.committed", previous_item_id=before, item_id=item_id)
+        self._shared.announce(item, before)
         if transcription is not None and transcription.transcript.when == "early":
             transcription.complete(entry)
             transcription = None
@@ -156,9 +156,9 @@ class Listener:
         if transcription.transcript.when == "after":
             self._late.append((transcription, entry))
         else:
-            alone = self._world.script.pace(TRANSCRIPTION_SECONDS)
+            alone = self._shared.script.pace(TRANSCRIPTION_SECONDS)
             seconds = alone if response is None else response.generation_seconds * DURING
-            self._world.agenda.start(transcription.run(entry, seconds))
+            self._shared.scheduler.start(transcription.run(entry, seconds))
 
     def _new_transcription(self, item_id: str) -> Transcription | None:
         if self._config["transcription"] is None:
@@ -166,4 +166,4 @@ class Listener:
         transcript = next(self._transcripts, "")
         if isinstance(transcript, str):
             transcript = UserTranscript(transcript)
-        return Transcription(self._world.agenda, transcript, item_id)
+        return Transcription(self._shared.scheduler, transcript, item_id)

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from langsmith_realtime.testing.script.script import UserTranscript
-from langsmith_realtime.testing.state.agenda import Agenda, Process
+from langsmith_realtime.testing.state.scheduler import Scheduler, Process
 from langsmith_realtime.testing.state.conversation import Entry
 from langsmith_realtime.testing.state.usage import transcription_usage
 
@@ -18,9 +18,9 @@ WORDS_PER_SECOND = 3
 class Transcription:
     """The transcription of one piece of user audio, whose item will be `item_id`."""
 
-    def __init__(self, agenda: Agenda, transcript: UserTranscript, item_id: str) -> None:
+    def __init__(self, scheduler: Scheduler, transcript: UserTranscript, item_id: str) -> None:
         self.transcript = transcript
-        self._agenda = agenda
+        self._scheduler = scheduler
         self._item_id = item_id
         self._heard_ms = 0.0
         streamed = transcript.streamed and transcript.error is None
@@ -70,4 +70,4 @@ class Transcription:
         self._send("completed", transcript=text, **usage)
 
     def _send(self, kind: str, **fields: Any) -> None:
-        self._agenda.send(f"{_PREFIX}.{kind}", item_id=self._item_id, content_index=0, **fields)
+        self._scheduler.send(f"{_PREFIX}.{kind}", item_id=self._item_id, content_index=0, **fields)

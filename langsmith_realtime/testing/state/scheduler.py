@@ -34,7 +34,7 @@ class Outgoing:
         return self.what if isinstance(self.what, dict) else {}
 
 
-class Agenda:
+class Scheduler:
     """The processes of one connection and what they have sent. `now` is the time of whatever runs at the moment.
 
     `translate` turns an event into what the client's dialect has for it; None is not sent.
