@@ -195,7 +195,7 @@ def test_what_cannot_be_wrapped_is_refused_at_once(tracing: Collector) -> None:
         with pytest.raises(TypeError, match="not str"):
             wrap_realtime("connection")  # type: ignore[call-overload]
         async with manager as raw:
-            with pytest.raises(TypeError, match="'thread' is no tracing option"):
+            with pytest.raises(TypeError, match="'thread' is not a tracing option"):
                 wrap_realtime(raw, thread="t")  # type: ignore[call-overload]
             with pytest.raises(ValueError, match="sample_rate"):
                 wrap_realtime(raw, sample_rate=0)

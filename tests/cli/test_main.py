@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -22,20 +23,41 @@ from langsmith_realtime.testing import RealtimeServer
 from tests.support.collector_requests import ask, root
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.mark.parametrize(("stop", "kept"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The command in a process of its own, with the lines it prints before it serves. Killed at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "langsmith_realtime.cli.main", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines: list[str] = []
+            # An empty line is the end of the output: the command ended early.
+            while (line := process.stdout.readline()) != "Stop with Ctrl-C.\n":
+                assert line, f"the command ended after {lines}:\n{process.communicate(timeout=10)[1]}"
+                lines.append(line.strip())
+            yield process, lines
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("stop", "kept"), [(signal.SIGINT, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.nocover)]
+)
 def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
     options = ["--directory", str(tmp_path / "kept")] if kept else []
-    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "collector", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
+    with running("collector", "--port", "0", *options) as (process, lines):
         url = lines[0].removeprefix("Collector is running at ")
         assert ask("POST", f"{url}/runs", json=root()).status_code == 202
         process.send_signal(stop)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
 
     assert (process.returncode, errors) == (0, "")
     settings = (f"LANGSMITH_ENDPOINT={url}", "LANGSMITH_TRACING=true", "LANGSMITH_API_KEY=local")
@@ -51,9 +73,11 @@ def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     answers = []
 
     def stop_when_it_answers() -> None:
-        with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
-            answers.append(client.get(f"http://127.0.0.1:{port}/sessions").status_code)
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client:  # 15 s with the waits between
+                answers.append(client.get(f"http://127.0.0.1:{port}/sessions").status_code)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     stopping = threading.Thread(target=stop_when_it_answers)
     stopping.start()
@@ -101,6 +125,12 @@ def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPat
         main.main(["collector"])
 
 
+@pytest.mark.nocover
+def test_a_command_that_ends_before_it_serves_fails_its_test_at_once(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="The script cannot be read"), running("serve-agent", str(tmp_path / "no")):
+        pass
+
+
 # serve-agent
 
 GREETING = '{"turns": ["Hello."], "on_connect": [{"emit": {"type": "news"}}]}'
@@ -108,24 +138,25 @@ GREETING = '{"turns": ["Hello."], "on_connect": [{"emit": {"type": "news"}}]}'
 
 @pytest.mark.parametrize(
     ("sent", "options", "status"),
-    [('{"type": "response.create"}', ["--strict"], 0), ("nonsense", ["--strict"], 1), ("nonsense", [], 0)],
+    [
+        pytest.param('{"type": "response.create"}', ["--strict"], 0, marks=pytest.mark.nocover),
+        ("nonsense", ["--strict"], 1),
+        pytest.param("nonsense", [], 0, marks=pytest.mark.nocover),
+    ],
 )
 def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
     tmp_path: Path, sent: str, options: list[str], status: int
 ) -> None:
     script = tmp_path / "agent.json"
     script.write_text(GREETING, "utf-8")
-    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "serve-agent", str(script), "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
+    with running("serve-agent", str(script), "--port", "0", *options) as (process, lines):
         url = lines[0].removeprefix(f"Serving {script} at ")
         with connect(url.replace("http:", "ws:") + "/realtime") as client:
-            assert [json.loads(client.recv(timeout=5))["type"] for _ in range(2)] == ["session.created", "news"]
+            assert [json.loads(client.recv(timeout=20))["type"] for _ in range(2)] == ["session.created", "news"]
             client.send(sent)
-            assert json.loads(client.recv(timeout=5))["type"] in ("response.created", "error")
+            assert json.loads(client.recv(timeout=20))["type"] in ("response.created", "error")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
 
     assert lines[1:] == ["To connect to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
     assert process.returncode == status

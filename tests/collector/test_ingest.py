@@ -389,7 +389,7 @@ def test_a_directory_is_continued(tmp_path: Path) -> None:
 
     with Collector(tmp_path / "kept") as second:
         assert [stored.id for stored in second.runs()] == [run["id"]]
-        assert second.wait_for(len)[0].name == "session"
+        assert second.wait_for(len, timeout=30)[0].name == "session"
         assert send(second, part(f"post.{run['id']}", run)).status_code == 409
 
     assert not left_over.exists()

@@ -77,7 +77,7 @@ def test_a_run_is_created_and_updated(collector: Collector, client: Client, tmp_
     )
     client.flush()
 
-    (stored,) = collector.wait_for(lambda runs: runs and finished(runs[0]))
+    (stored,) = collector.wait_for(lambda runs: runs and finished(runs[0]), timeout=30)
     assert (stored.inputs, stored.outputs) == ({"question": "Ärger?"}, {"answer": 42})
     assert (stored.project, stored.thread_id) == ("calls", "t1")
     assert (stored.creates, stored.updates) == (1, 1)
@@ -151,7 +151,7 @@ def test_traced_functions_nest(collector: Collector, client: Client) -> None:
         answer("Oslo")
     client.flush()
 
-    runs = collector.wait_for(lambda runs: len(runs) == 3 and all(map(finished, runs)))
+    runs = collector.wait_for(lambda runs: len(runs) == 3 and all(map(finished, runs)), timeout=30)
     assert [(run.name, run.run_type, run.status) for run in runs] == [
         ("answer", "chain", "success"),
         ("fail", "chain", "error"),
@@ -285,7 +285,7 @@ def test_feedback_is_given_and_listed(collector: Collector, client: Client, call
     client.create_feedback(run_id=run_id, trace_id=run_id, key="kind", score=1)
     client.create_feedback(run_id=run_id, key="fast", score=0, comment="slow")
     client.flush()
-    collector.wait_for(lambda _: len(collector.feedback(run_id)) == 2)
+    collector.wait_for(lambda _: len(collector.feedback(run_id)) == 2, timeout=30)
 
     assert {each.key: each.score for each in client.list_feedback(run_ids=[run_id])} == {"kind": 1, "fast": 0}
     assert [each.comment for each in client.list_feedback(feedback_key=["fast"])] == ["slow"]

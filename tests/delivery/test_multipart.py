@@ -71,7 +71,7 @@ def test_what_asks_for_more_goes_the_clients_way(collector: Collector, tmp_path:
     first, second = run(), run(attachments={"conversation": ("audio/wav", recording)})
     multipart_ingest(client, [first], [{**first, "end_time": first["start_time"]}])  # two rows of one run
     multipart_ingest(client, [second], [])
-    one, other = collector.wait_for(lambda runs: len(runs) == 2)
+    one, other = collector.wait_for(lambda runs: len(runs) == 2, timeout=30)
     assert one.end_time is not None
     assert other.attachments["conversation"].path.read_bytes() == b"sound"
 

@@ -119,7 +119,7 @@ def test_a_connection_whose_trace_is_sampled_out_works_and_its_tasks_traced_work
             async with manager as raw, wrap_realtime(raw, client=client, enabled=True) as connection:
                 created = await connection.recv()
                 await connection.session.update(session={"type": "realtime"})
-                updated = await asyncio.wait_for(connection.recv(), 5)
+                updated = await asyncio.wait_for(connection.recv(), 20)
                 with tracing_context(enabled=True):
                     await asyncio.to_thread(look_up)
                 connection.record_user_audio(b"\0\0")

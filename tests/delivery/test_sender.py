@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 import soundfile
 from langsmith import Client
+from urllib3.util.retry import Retry
 
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import langsmith_client, sender
+from langsmith_realtime.delivery import langsmith_client, retry_queue, sender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import state_directory
@@ -48,7 +49,7 @@ def test_many_runs_share_a_request_and_each_is_one_operation(tracing: Collector)
 
 def test_the_root_is_there_while_the_conversation_goes_on(tracing: Collector) -> None:
     tracer = SessionTracer()
-    (root,) = tracing.wait_for(lambda runs: len(runs) == 1)
+    (root,) = tracing.wait_for(lambda runs: len(runs) == 1, timeout=30)
     assert root.id == tracer.run_id
     assert root.status == "pending"
     tracer.close()
@@ -109,8 +110,8 @@ def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, m
 
 def test_of_several_endpoints_all_must_have_taken_it(collector: Collector) -> None:
     with Collector() as other:
-        client = Client(api_urls={collector.url: "one", other.url: "another"}, info={})
-        collector.respond_with(503, times=6)
+        client = Client(api_urls={collector.url: "one", other.url: "another"}, info={}, retry_config=Retry(0))
+        collector.respond_with(503, times=4)
         talk(SessionTracer(client=client, enabled=True, recording=False))
         for _ in range(6):
             if flush(20):
@@ -206,7 +207,8 @@ def test_a_recording_that_is_too_large_for_the_server_is_offered_in_smaller_form
 
 
 def test_flush_says_when_something_was_not_delivered(collector: Collector, caplog: pytest.LogCaptureFixture) -> None:
-    client = Client(api_url="http://127.0.0.1:9", api_key="lsv2_pt_0123456789abcdef", info={})
+    # LangSmith's client would try again for 18 s.
+    client = Client(api_url="http://127.0.0.1:9", api_key="lsv2_pt_0123456789abcdef", info={}, retry_config=Retry(0))
     tracer = SessionTracer(client=client, enabled=True)
     tracer.close()
     assert not flush(timeout=0.05)  # nobody answers, and the time is up
@@ -256,7 +258,7 @@ def test_a_client_that_buffers_its_runs_itself_is_let_do_so(collector: Collector
     client = Client(api_url=collector.url, api_key="k", process_buffered_run_ops=process, run_ops_buffer_size=1)
     talk(SessionTracer(client=client, enabled=True))
     assert flush(10)
-    collector.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None)
+    collector.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=30)
     assert len(stored_trees(collector)) == 1
     assert processed
 
@@ -292,9 +294,8 @@ def test_a_failure_while_sending_is_logged_and_sending_goes_on(
 
 def test_leaving_does_not_wait_for_the_upload(tracing: Collector) -> None:
     tracing.respond_with(202, delay=1.0, stored=True)
-    began = time.monotonic()
     talk(SessionTracer())
-    assert time.monotonic() - began < 0.5
+    assert [request for request in tracing.requests if request.method == "POST"] == []  # nothing was answered yet
     assert flush(10)
 
 
@@ -325,10 +326,14 @@ def test_what_nobody_took_is_tried_again_until_somebody_does(tracing: Collector)
     assert len(the_tree(tracing).children) == 3
 
 
-def test_a_destination_in_trouble_is_tried_again_without_being_asked(tracing: Collector) -> None:
+def test_a_destination_in_trouble_is_tried_again_without_being_asked(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(sender, "LINGER", 0.05)
     tracing.respond_with(403)
     talk(SessionTracer())
-    runs = tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=10)
+    runs = tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=30)
     assert next(request.status for request in tracing.requests if request.path == "/runs/multipart") == 403
     assert len(runs) == 4
 
@@ -338,14 +343,14 @@ def test_a_destination_that_hangs_holds_up_no_other(tracing: Collector) -> None:
         client = Client(api_url=f"http://127.0.0.1:{hangs.getsockname()[1]}", api_key="k", info={})
         talk(SessionTracer(client=client, enabled=True))
         talk(SessionTracer())
-        tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=5)
+        tracing.wait_for(lambda runs: len(runs) == 4 and runs[0].end_time is not None, timeout=30)
         process().sender.give_up()
 
 
 def test_flush_tells_what_was_refused_before_it_was_called_and_tells_it_once(tracing: Collector) -> None:
     tracing.respond_with(422, times=50)
     talk(SessionTracer())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while process().sender.failed == 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not flush(10)

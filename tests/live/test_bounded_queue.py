@@ -186,12 +186,14 @@ def test_nothing_is_lost_between_threads() -> None:
     wanted, ended = set(range(many)), threading.Event()
 
     def put() -> None:
-        for number in range(many):
-            if number % 3:
-                one.inbox.put_chunk(str(number), 0.0, False)
-            else:
-                one.inbox.put(one.done.append, (str(number), 0.0, False))
-        ended.set()
+        try:
+            for number in range(many):
+                if number % 3:
+                    one.inbox.put_chunk(str(number), 0.0, False)
+                else:
+                    one.inbox.put(one.done.append, (str(number), 0.0, False))
+        finally:
+            ended.set()
 
     threading.Thread(target=put).start()
     while not ended.is_set() or one.due:

@@ -49,7 +49,7 @@ def test_work_that_fails_is_not_the_last(refused: list[str]) -> None:
     given = worker.inbox(kept)
     given.put(fails)
     given.put(done.set)
-    assert worker.catch_up().wait(5)
+    assert worker.catch_up().wait(20)
     assert done.is_set()
     assert kept.count == 1
     assert len(refused) == 1

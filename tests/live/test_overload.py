@@ -315,8 +315,8 @@ def test_an_endpoint_that_hangs_holds_up_neither_callers_nor_others(collector: C
                 tracer.server_event(item(number))
                 longest = max(longest, time.perf_counter() - began)
             tracer.close()
-        collector.wait_for(lambda runs: len(runs) == 51 and runs[0].end_time is not None)
-        assert longest < 0.1
+        collector.wait_for(lambda runs: len(runs) == 51 and runs[0].end_time is not None, timeout=30)
+        assert longest < 0.5  # half of what the endpoint takes for each of its answers
         assert not [run for run in hanging.runs() if run.end_time]
         assert flush(20)
         (root,) = stored_trees(hanging)
@@ -329,7 +329,7 @@ def test_masking_that_takes_its_time_holds_up_neither_callers_nor_others(collect
 
     def masks(data: Any) -> Any:
         threads.add(threading.current_thread())
-        time.sleep(0.05)
+        time.sleep(0.02)
         return data
 
     if setting == "anonymizer":
@@ -344,7 +344,9 @@ def test_masking_that_takes_its_time_holds_up_neither_callers_nor_others(collect
     stuck.close()
     well.server_event(item(0))
     well.close()
-    collector.wait_for(lambda runs: any(run.metadata.get("thread_id") == "well" and run.end_time for run in runs))
+    collector.wait_for(
+        lambda runs: any(run.metadata.get("thread_id") == "well" and run.end_time for run in runs), timeout=30
+    )
     assert not any(run.metadata.get("thread_id") == "stuck" and run.end_time for run in collector.roots())
     assert flush(20)
     assert len(collector.roots()) == 2

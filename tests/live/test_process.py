@@ -18,25 +18,25 @@ def test_flush_gives_up_when_its_time_is_up() -> None:
     mine, go_on = Process(), threading.Event()
 
     def work() -> None:
-        go_on.wait()
+        go_on.wait(60)
 
     mine.worker.inbox(Guard()).put(work)
     began = time.monotonic()
     assert not mine.flush(0.05)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30  # the work would take 60
     go_on.set()
-    assert mine.flush(5)
+    assert mine.flush(20)
 
 
 def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, go_on, done = Process(), threading.Event(), threading.Event()
 
     def work() -> None:
-        go_on.wait(20)
+        go_on.wait(60)
 
     mine.apart.inbox(Guard()).put(work)
     mine.worker.inbox(Guard()).put(done.set)
-    assert done.wait(5)
+    assert done.wait(20)
     flushed: list[float | None] = []
 
     def sent(timeout: float | None) -> bool:
@@ -47,13 +47,14 @@ def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it(monkeypatch
     assert not mine.flush(0.05)
     assert len(flushed) == 1  # who does not hang is sent
     go_on.set()
-    assert mine.flush(5)
+    assert mine.flush(20)
 
 
 def test_a_process_that_traced_nothing_ends_at_once() -> None:
-    began = time.monotonic()
-    Process().finish()
-    assert time.monotonic() - began < 0.1
+    ends, waited = Process(), list[float | None]()
+    ends.flush = waited.append  # type: ignore[method-assign, assignment]
+    ends.finish()
+    assert waited == []
 
 
 def test_a_conversation_left_open_is_closed_at_the_end(tracing: Collector) -> None:

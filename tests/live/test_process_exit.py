@@ -13,11 +13,12 @@ import pytest
 
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import file as journal
+from langsmith_realtime.live.process import EXIT_LIMIT, EXIT_PATIENCE
 from langsmith_realtime.runtime import threads
 from tests import ROOT
 from tests.support.conversations import stored_trees
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 TALK = """
 from langsmith_realtime import SessionTracer
@@ -121,8 +122,17 @@ threading._register_atexit(lambda: setattr(threading, "_start_joinable_thread", 
 
 
 @pytest.mark.newest  # the interpreter matters, not LangSmith's client
-@pytest.mark.parametrize("options", ["", "redact=lambda payload: payload", "recording=Recording(format='flac')"])
-@pytest.mark.parametrize("ending", ["tracer.close()", "pass"])
+# What is closed before the end has less left to do there, whatever its options.
+@pytest.mark.parametrize(
+    ("options", "ending"),
+    [
+        ("", "tracer.close()"),
+        ("", "pass"),
+        ("redact=lambda payload: payload", "pass"),
+        ("recording=Recording(format='flac')", "pass"),
+        ("recording=Recording(format='flac')", "tracer.close()"),
+    ],
+)
 def test_nothing_is_lost_where_no_thread_begins_at_the_end(collector: Collector, options: str, ending: str) -> None:
     talk = TALK.replace("SessionTracer()", f"SessionTracer({options})").replace(
         "import SessionTracer", "import Recording, SessionTracer"
@@ -133,7 +143,7 @@ def test_nothing_is_lost_where_no_thread_begins_at_the_end(collector: Collector,
     assert root.run.end_time is not None
     assert "conversation" in root.run.attachments
     assert not said_of_ours(done)
-    assert took < 10
+    assert took < EXIT_LIMIT / 3
 
 
 @pytest.mark.newest
@@ -152,6 +162,7 @@ def talk():
     assert done.returncode == 0
 
 
+@pytest.mark.newest
 def test_a_daemon_thread_still_talking_at_the_end_loses_nothing_before_it(collector: Collector) -> None:
     talking = """
 import threading, time
@@ -168,24 +179,32 @@ time.sleep(0.3)
     (root,) = stored_trees(collector)
     assert len(root.children) > 50
     assert root.run.metadata["event_count"] == len(root.children)
-    assert took < 10
+    assert took < EXIT_LIMIT / 3
     assert done.returncode == 0
 
 
-def test_a_dead_endpoint_does_not_hold_the_process(tmp_path: Path) -> None:
-    done, took = run("tracer.close()", "http://127.0.0.1:9")
+def test_a_dead_endpoint_does_not_hold_the_process() -> None:
+    # A tenth of the patience: the bound is far above what a busy machine adds to it, and below the limit.
+    impatient = "from langsmith_realtime import process\nprocess.EXIT_PATIENCE = 0.5\n"
+    done, took = run("tracer.close()", "http://127.0.0.1:9", talk=impatient + TALK)
     assert done.returncode == 0
-    assert took < 8  # 5 s of patience, and a slow machine
+    assert took < EXIT_LIMIT / 3
     assert "0123456789abcdef" not in done.stdout + done.stderr
 
 
+def test_the_end_of_the_process_waits_five_seconds_for_an_endpoint() -> None:
+    assert EXIT_PATIENCE == 5.0  # as docs/deploying.md says
+
+
+@pytest.mark.newest
 def test_a_slow_endpoint_is_waited_for(collector: Collector) -> None:
-    collector.respond_with(202, times=2, delay=1.5, stored=True)
+    collector.respond_with(202, times=2, delay=0.6, stored=True)
     run("tracer.close()", collector.url)
     (root,) = stored_trees(collector)
     assert root.run.end_time is not None
 
 
+@pytest.mark.newest
 def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Collector, tmp_path: Path) -> None:
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 0.2\n{STORE}")
     (root,) = stored_trees(collector)
@@ -195,6 +214,7 @@ def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Coll
     assert took > 0.8  # several times the patience with who does nothing
 
 
+@pytest.mark.newest
 def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
     assert not threads.is_progressing()
     with threads.work_in_progress(step_s=0.0) as step:
@@ -205,9 +225,10 @@ def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
     assert not threads.is_progressing()
 
 
+@pytest.mark.newest
 def test_a_store_that_hangs_does_not_hold_the_process(collector: Collector, tmp_path: Path) -> None:
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 60\n{STORE}")
     assert done.returncode == 0, done.stderr
-    assert took < 3
+    assert took < 30  # the store would take 60 s for each piece
     (folder,) = journal.state_directory().iterdir()
     assert {path.suffix for path in folder.iterdir()} == {".jsonl", ".raw", ".wav"}

@@ -97,7 +97,7 @@ async def in_a_thread_of_ones_own() -> None:
 
 
 async def wait_for(connection: AsyncRealtimeConnection) -> Any:
-    return await asyncio.wait_for(connection.recv(), 10)
+    return await asyncio.wait_for(connection.recv(), 20)
 
 
 async def task(connection: AsyncRealtimeConnection) -> Any:

@@ -290,7 +290,7 @@ def an_hour(kind: str, ppm: float, *, seconds: int = 3600, seed: int = 1, frames
     return writes[0].start + found - (1.0 + ends[:-1]) * COARSE
 
 
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 @pytest.mark.parametrize(
     ("kind", "ppm"), [("independent", 300), ("independent", -100), ("bursts", -300), ("stalls", 300), ("stalls", -300)]
 )

@@ -27,7 +27,7 @@ def test_a_turn_has_all_its_numbers() -> None:
     line = TimedTurns()
     assert line.speech(2.0, 3.0) == 3.5
     line.begins("resp_1")
-    line.answers("resp_1", at=3.9, hears=0.1)
+    line.answers("resp_1", at=3.9, silence=0.1)
     line.done("resp_1")
     line.close(at=12.0)
     assert line.numbers("resp_1") == {
@@ -237,7 +237,7 @@ def test_a_user_who_goes_on_speaking_or_a_loud_room_has_no_voice_to_voice_latenc
 def test_an_answer_that_is_silent_has_no_voice() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
-    line.answers("resp_1", at=3.9, hears=1.0, seconds=0)
+    line.answers("resp_1", at=3.9, silence=1.0, seconds=0)
     line.close(at=9)
     assert "voice_to_voice_ms" not in line.numbers("resp_1")
 
@@ -275,7 +275,7 @@ def test_an_agent_that_was_silent_before_the_user_began_did_not_react() -> None:
     line = TimedTurns()
     line.answers("resp_1", at=1.0, seconds=1.0)
     line.client("conversation.item.truncate", at=4.0, item_id="item_resp_1", content_index=0, audio_end_ms=500)
-    line.answers("resp_2", at=5.0, hears=4.0)
+    line.answers("resp_2", at=5.0, silence=4.0)
     line.server("input_audio_buffer.speech_started", at=6.0)
     line.server("input_audio_buffer.speech_started", at=6.1)
     line.close(at=15)
@@ -392,7 +392,7 @@ def test_twenty_turns_are_within_30_ms_of_the_truth() -> None:
         at(
             arrives,
             lambda t=arrives, turn=turn, seconds=seconds, hears=hears: line.answers(  # type: ignore[misc]
-                f"resp_{turn}", t, seconds=seconds, hears=hears
+                f"resp_{turn}", t, seconds=seconds, silence=hears
             ),
         )
         voice[f"resp_{turn}"] = arrives + hears - end

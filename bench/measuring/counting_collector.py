@@ -1,6 +1,7 @@
-"""A collector in a process of its own, which counts what reaches it: what it does must not count as the caller's.
+"""A collector in a subprocess that counts what it receives, so that its CPU time does not count as the tracing's.
 
-``python -m bench.collecting`` prints its URL, and for every line it is sent what arrived since the one before.
+``python -m bench.measuring.counting_collector`` prints its URL. For each line on stdin it prints the counts since the
+previous line, as JSON.
 """
 
 from __future__ import annotations
@@ -15,31 +16,34 @@ from typing_extensions import Self
 from langsmith_realtime.collector import Collector
 
 
-class Counting:
-    """Such a process, as a context manager; ``url`` is where it listens."""
+class CountingCollector:
+    """Starts the subprocess and stops it when the context is left. ``url`` is the collector's address."""
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.collecting"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.url = self._line().strip()
+        self.url = self._read_line().strip()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._process:
-            pass  # it ends when it is told no more
+            pass  # closing its stdin ends the subprocess
 
-    def counted(self) -> dict[str, float]:
-        """``runs``, ``operations``, ``requests`` and ``sent_bytes`` since the last call, and ``refused`` requests."""
+    def take_counts(self) -> dict[str, float]:
+        """Returns ``runs``, ``operations``, ``requests``, ``sent_bytes`` and ``refused`` since the previous call.
+
+        ``requests`` are POST and PATCH requests, and ``refused`` are those with a status of 300 or more.
+        """
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        counts: dict[str, float] = json.loads(self._line())
+        counts: dict[str, float] = json.loads(self._read_line())
         return counts
 
-    def _line(self) -> str:
+    def _read_line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline()
 
@@ -47,12 +51,12 @@ class Counting:
 def main() -> None:
     with Collector() as collector:
         print(collector.url, flush=True)
-        seen = stored = 0
+        counted_requests = counted_runs = 0
         for _ in sys.stdin:
             requests = collector.requests
-            writes = [request for request in requests[seen:] if request.method in {"POST", "PATCH"}]
-            seen = len(requests)
-            runs, stored = len(collector.runs()) - stored, len(collector.runs())
+            writes = [request for request in requests[counted_requests:] if request.method in {"POST", "PATCH"}]
+            counted_requests = len(requests)
+            runs, counted_runs = len(collector.runs()) - counted_runs, len(collector.runs())
             counts = {
                 "runs": runs,
                 "requests": len(writes),

