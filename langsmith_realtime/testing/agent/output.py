@@ -75,7 +75,7 @@ class Outputs:
         self._scheduler.send(type_, **place, **fields)
 
     def close_all(self, *, cancelled: bool = False) -> None:
-        """Close every open item. `cancelled` says whether the response was cancelled."""
+        """Close every open item of a response that has ended, or was `cancelled`."""
         for output in self.all:
             if not output.closed:
                 self.close(output, cancelled=cancelled)

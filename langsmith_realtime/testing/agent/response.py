@@ -67,7 +67,7 @@ class Response:
 
     @property
     def generation_seconds(self) -> float:
-        """Seconds that the whole response takes to generate."""
+        """Seconds that the turn's thinking, messages and pauses take if nothing interrupts the response."""
         pauses = sum(step.seconds for step in self.turn.steps if isinstance(step, Pause))
         says = [step for step in self.turn.steps if isinstance(step, Say)]
         return self.turn.think + pauses + sum(self._shared.script.pace(self._say_seconds(say)) for say in says)

@@ -77,7 +77,7 @@ class InputAudio:
         self._loud_windows = 0  # number of successive loud windows
         self._speech_start = 0
         self._loud_end = 0  # end of the last loud window
-        self._idle_start: int | None = None  # start of the idle timeout; None while the agent is to speak
+        self._idle_start: int | None = None  # start of the idle timeout; None while no timeout runs
 
     def configure(self, audio_format: AudioFormat, turn_detection: Mapping[str, Any] | None) -> None:
         """Apply a ``session.update``. Another format or no turn detection ends the current speech without an event."""
