@@ -37,8 +37,8 @@ test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-# The tests to run after a change. tests/quick.txt leaves out soak, audio devices and conversations in subprocesses. The
-# workflow in .github reads the file, too, because not every Windows has make.
+# The tests to run after a change. tests/quick.txt selects them; the workflow in .github reads it, too, because not every
+# Windows has make.
 quick: lint
 	$(BIN)/python -m pytest $(PARALLEL) @tests/quick.txt
 
@@ -56,6 +56,7 @@ beside: $(BESIDE)/.installed
 
 check: lint
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
 lint: $(VENV)/.installed
@@ -75,11 +76,11 @@ python-%:
 	done; \
 	echo "Python $* was not found: its tests did not run"; test -z "$$CI"
 
-# The sdist and the wheel, tried as a user gets them: installed into an empty environment, outside the checkout.
+# Builds the sdist and the wheel, installs the wheel into an empty environment, and tests it outside the checkout.
 build: $(VENV)/.release
 	$(BIN)/python -m tests.shipped
 
-# The workflows in .github, which run on other platforms than this one.
+# Checks the workflows in .github, which run the tests on other platforms.
 workflows: $(VENV)/.release
 	$(BIN)/python .ci/actionlint
 

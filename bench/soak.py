@@ -102,8 +102,11 @@ class ResourceUsage:
 def memory_mb() -> float:
     """Returns the resident memory of the process in MB, or 0 where the system does not tell."""
     statm = Path("/proc/self/statm")
-    pages = int(statm.read_text().split()[1]) if statm.exists() else 0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    pages = int(statm.read_text("utf-8").split()[1]) if statm.exists() else 0
+    if sys.platform == "win32":
+        return 0.0
+    else:  # noqa: RET505 - types of both platforms are checked
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 class _MallocInfo(ctypes.Structure):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from langsmith import utils
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.live.process import process
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
 from tests.support.conversations import tracing_to
 
@@ -50,6 +52,16 @@ def _clear_cached_settings() -> None:
     """Makes LangSmith read the environment again: it caches what it has read."""
     for read in (utils.get_env_var, utils.get_tracer_project):
         getattr(read, "cache_clear")()  # noqa: B009 - the overloads' type hides the cache
+
+
+@pytest.fixture
+def limits() -> Iterator[Limits]:
+    """The limits of the process, to be changed. They are restored after the test."""
+    changed = process().limits
+    before = replace(changed)
+    yield changed
+    for each in fields(Limits):
+        setattr(changed, each.name, getattr(before, each.name))
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import os
 import subprocess
 import sys
 from types import TracebackType
-
-from typing_extensions import Self
+from typing import Self
 
 _ENDLESS_LOOP = "import os\nos.nice(19)\nwhile True: pass"
 

@@ -10,8 +10,7 @@ import json
 import subprocess
 import sys
 from types import TracebackType
-
-from typing_extensions import Self
+from typing import Self
 
 from langsmith_realtime.collector import Collector
 

@@ -7,8 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-
-from typing_extensions import Self
+from typing import Self
 
 #: How long a loop works before it pauses, in seconds.
 WORK_S = 0.02

@@ -9,8 +9,7 @@ from demo.devices.playback_queue import ContentPart, PlaybackQueue, Truncation
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
 #: Frames that a device reads or plays at a time; 20 ms at 24 kHz.
 BLOCK_FRAMES = 480

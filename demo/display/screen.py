@@ -19,9 +19,9 @@ from demo.display.transcript import SPEAKER_NAMES, Message, Transcript
 
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Self
 
     from rich.console import RenderableType
-    from typing_extensions import Self
 
 #: dBFS at which a level bar is empty.
 QUIETEST_DB = -60.0

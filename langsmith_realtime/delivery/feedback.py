@@ -32,7 +32,7 @@ from langsmith_realtime.delivery.langsmith_client import answers
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sampling import is_left_out
 from langsmith_realtime.delivery.sender import Sender
-from langsmith_realtime.runtime.guard import ANYTHING, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, logger
 
 #: How often a score is sent at once, while nobody answers or the run is not stored yet.
 ATTEMPTS = 3
@@ -70,7 +70,7 @@ class FeedbackSender(Sender):
                 with answers(operation.run.client) as statuses:
                     _post_all(operation.run, operation.scores)
                 delivered = True
-            except ANYTHING as error:
+            except CALLBACK_ERRORS as error:
                 if isinstance(error, TROUBLE) or max(statuses.values(), default=0) >= 500:
                     logger.debug("feedback is tried again: %s", type(error).__name__)
                     return batch[place:]

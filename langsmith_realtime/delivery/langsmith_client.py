@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,8 @@ from langsmith.run_trees import RunTree
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.operations import FREE_METADATA, LEFT_OUT, Operation
-from langsmith_realtime.runtime.guard import ANYTHING, logger, unquoted
+from langsmith_realtime.runtime.forks import at_fork
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, format_without_message, logger
 
 #: What a client masks with.
 _MASKS = ("_anonymizer", "_hide_inputs", "_hide_outputs", "_hide_metadata")
@@ -40,7 +40,7 @@ def tell_of_failed_masking(client: Client, error: BaseException) -> None:
     if client not in _told:
         _told.add(client)
         said = "what you mask runs with failed; such runs are sent without inputs, outputs and errors, and say %s\n%s"
-        logger.warning(said, LEFT_OUT, unquoted(error))
+        logger.warning(said, LEFT_OUT, format_without_message(error))
 
 
 def without_payload(client: Client, row: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def without_payload(client: Client, row: Mapping[str, Any], given: Collection[st
     metadata = row["extra"]["metadata"]
     try:
         shown: object = client._hide_run_metadata(dict(metadata))  # noqa: SLF001
-    except ANYTHING:
+    except CALLBACK_ERRORS:
         shown = None
     if not isinstance(shown, dict):
         ours = {key: value for key, value in metadata.items() if key not in given and key != FREE_METADATA}
@@ -114,7 +114,7 @@ def _hides(client: Client, setting: str) -> bool:
         return False
     try:
         return _PROBE not in str(hides({"event": {"text": _PROBE}, "messages": [{"role": "user", "content": _PROBE}]}))
-    except ANYTHING:
+    except CALLBACK_ERRORS:
         return True  # better silent than said
 
 
@@ -210,7 +210,7 @@ def sends_on_its_own(client: Client, run: RunTree) -> bool:
 def hand_over(operation: Operation) -> None:
     try:
         _give(operation.run, operation)
-    except ANYTHING as error:
+    except CALLBACK_ERRORS as error:
         run = copy.copy(operation.run)
         bare = without_payload(run.client, row(operation), list(given_fields(run)))
         run.inputs, run.outputs, run.error, run.extra = {}, {}, bare.get("error"), bare["extra"]
@@ -248,4 +248,4 @@ def _connect_anew() -> None:
             adapter.__setstate__(adapter.__getstate__())
 
 
-os.register_at_fork(after_in_child=_connect_anew)
+at_fork(after_in_child=_connect_anew)

@@ -14,7 +14,7 @@ from typing import Any
 from langsmith import Client, utils
 
 from langsmith_realtime.delivery.langsmith_client import tell_of_failed_masking, unmasking, without_payload
-from langsmith_realtime.runtime.guard import ANYTHING
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS
 from langsmith_realtime.runtime.threads import Pauses
 
 try:
@@ -69,7 +69,7 @@ def _masked(client: Client, row: dict[str, Any], given: Collection[str], *, upda
     try:
         written = client._run_transform(written, update=update)  # noqa: SLF001
         client._insert_runtime_env([written])  # noqa: SLF001
-    except ANYTHING as error:
+    except CALLBACK_ERRORS as error:
         written = unmasking(client)._run_transform(without_payload(client, row, given), update=update)  # noqa: SLF001
         tell_of_failed_masking(client, error)
     return written

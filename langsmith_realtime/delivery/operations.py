@@ -13,7 +13,7 @@ from langsmith.run_trees import RunTree
 ROOT_CREATE, ROOT_UPDATE, FEEDBACK = "root", "root-update", "feedback"
 
 
-class Shortage(str, enum.Enum):
+class Shortage(enum.StrEnum):
     """Why a trace lacks runs, as its root says."""
 
     #: The trace would have had too many, or more than could be held until its end.

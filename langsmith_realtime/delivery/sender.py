@@ -30,7 +30,7 @@ from langsmith_realtime.delivery.operations import Operation, Shortage
 from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.delivery.sampling import decided, is_left_out
 from langsmith_realtime.runtime import threads
-from langsmith_realtime.runtime.guard import ANYTHING, logger, unquoted
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, format_without_message, logger
 
 #: How long the first run of a batch waits for company, in seconds: a request costs as much as 15 runs.
 LINGER = 1.0
@@ -160,7 +160,7 @@ class Sender:
             try:
                 again = self._send(batch)
             except BaseException as error:  # whatever it is: others wait for this thread
-                logger.warning("sending %d runs to LangSmith failed\n%s", len(batch), unquoted(error))
+                logger.warning("sending %d runs to LangSmith failed\n%s", len(batch), format_without_message(error))
                 self._verdict(batch, delivered=False)
             finally:
                 with self._changed:
@@ -197,11 +197,11 @@ class Sender:
             return []
         try:
             status = _ingest(client, batch)
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             if len(batch) == 1:
                 raise
             # One run could not even be written down, as what the user masks it with failed.
-            logger.debug("%d runs could not be sent together\n%s", len(batch), unquoted(error))
+            logger.debug("%d runs could not be sent together\n%s", len(batch), format_without_message(error))
             return self._send_parts(batch, 1)
         if status is not None and (200 <= status < 300 or (status == CONFLICT and len(batch) == 1)):
             self._verdict(batch, delivered=True)
@@ -226,8 +226,8 @@ class Sender:
             part = batch[first : first + size]
             try:
                 again = self._send(part)
-            except ANYTHING as error:
-                logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
+            except CALLBACK_ERRORS as error:
+                logger.warning("sending a run to LangSmith failed\n%s", format_without_message(error))
                 self._verdict(part, delivered=False)
                 continue
             if again:  # the rest would fare no better
@@ -237,8 +237,8 @@ class Sender:
     def _hand_over(self, operation: Operation) -> None:
         try:
             hand_over(operation)
-        except ANYTHING as error:
-            logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
+        except CALLBACK_ERRORS as error:
+            logger.warning("sending a run to LangSmith failed\n%s", format_without_message(error))
             self._verdict([operation], delivered=False)
         else:
             self._verdict([operation], delivered=True)

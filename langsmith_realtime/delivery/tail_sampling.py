@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from langsmith_realtime.delivery.operations import Operation, Shortage
 from langsmith_realtime.options.keep import KeepRule
-from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 
 #: Bytes of runs that one conversation holds; what a post or a patch of the caller's own runs counts for.
 HELD_BYTES, CALL_BYTES = 50_000_000, 4_000
@@ -96,7 +96,7 @@ class HeldConversation:
     def _is_wanted(self, known: dict[str, Any]) -> bool:
         try:
             return bool(self._rule(known))
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             self._guard.report("keep", error)
             return True
 

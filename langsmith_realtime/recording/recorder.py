@@ -21,7 +21,7 @@ from langsmith_realtime.recording import storage
 from langsmith_realtime.recording.background_encoding import NEARLY, BackgroundEncoder
 from langsmith_realtime.recording.encoder import FORMS, PIECE_S, WAV, FileFormat
 from langsmith_realtime.recording.wav import FRAME_BYTES, Wav, private_directory
-from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 from langsmith_realtime.runtime.threads import work_in_progress
 
 #: What lies that many seconds back hardly changes any more: so long truncations may correct what was cut.
@@ -187,7 +187,7 @@ class Recorder:
         """What was made of the recording; whatever fails in that costs the attachment, and not the root's update."""
         try:
             return make()
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             self._guard.report("recording", error)
             return self._without((f"the recording could not be prepared ({type(error).__name__})",))
 
@@ -222,7 +222,7 @@ class Recorder:
         assert path is not None  # nothing limits its size
         try:
             address = storage.upload(path, url)
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             # What a store says may quote the URL with all its secrets.
             reason = f"the recording could not be stored at {public_url(url)} ({type(error).__name__})"
             return self._without((reason,), keep=path)

@@ -180,11 +180,11 @@ class LangSmithRuns:
             if why is Shortage.LIMIT:
                 journal.settle(name, refused=True)
             else:
-                journal.drop(name)
+                journal.give_up(name)
             return True
 
         # What is left, or dropped, is in the journal, for a later recovery.
-        operation.done, operation.noted, operation.left = done, journal.flush, lambda: journal.drop(name)
+        operation.done, operation.noted, operation.left = done, journal.flush, lambda: journal.give_up(name)
         operation.spare = None if spare is None else left_out
         return operation
 

@@ -20,7 +20,7 @@ from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub, scrub_me
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client import SETTINGS, asks_the_application, hidden_sides
 from langsmith_realtime.delivery.operations import FREE_METADATA
-from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 
 #: A payload without the words of some sides: a function of :mod:`langsmith_realtime.words`.
 Without: TypeAlias = Callable[[dict[str, Any], frozenset[int]], dict[str, Any]]
@@ -58,7 +58,7 @@ class Privacy:
         self.quotes = quotes and not hidden
         self._anonymizer = anonymizer
         self._guard = guard or Guard()
-        self._guard.quotes = self.quotes and redact is None and anonymizer is None
+        self._guard.logs_messages = self.quotes and redact is None and anonymizer is None
         self._latest: tuple[object, object, dict[str, Any], bool] = (None, None, {}, False)
         self._left_out = False
 
@@ -73,7 +73,7 @@ class Privacy:
             anonymizer=None if hasattr(client, "_hide_run_error") else getattr(client, "_anonymizer", None),
             guard=guard,
         )
-        guard.quotes = guard.quotes and not asks_the_application(client)
+        guard.logs_messages = guard.logs_messages and not asks_the_application(client)
         return made
 
     def shown(self, payload: dict[str, Any], without: Without) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class Privacy:
         began = time.monotonic()
         try:
             shown: object = self.redact(payload)
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             return self._failed(f"redact raised {type(error).__name__}", error)
         finally:
             tell_if_slow("redact", time.monotonic() - began)
@@ -140,7 +140,7 @@ class Privacy:
             return payload
         try:
             shown = self._anonymizer(payload)
-        except ANYTHING:
+        except CALLBACK_ERRORS:
             return {}
         return shown if isinstance(shown, dict) else {}
 

@@ -16,7 +16,7 @@ from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.metrics import scores
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import FrameError, parse
 from langsmith_realtime.delivery.langsmith_client import hidden_sides
 from langsmith_realtime.delivery.sender import Sender
@@ -94,7 +94,7 @@ class Session:
         self._emit(self._conversation.client_event(event, t))
         self._record(t)
 
-    def microphone(self, sound: Sound, t: float) -> None:
+    def microphone(self, sound: AudioBytes, t: float) -> None:
         """The user's sound was sent, until then."""
         self._emit(self._conversation.microphone(sound, t))
         self._record(t)

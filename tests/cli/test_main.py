@@ -1,4 +1,4 @@
-"""The command line, in a process of its own where signals matter."""
+"""The command langsmith-realtime; in a subprocess where signals matter."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """The command in a process of its own, with the lines it prints before it serves. Killed at the end."""
+    """Run the command in a subprocess; yield it with the lines that it prints before it serves. Kill it at the end."""
     with subprocess.Popen(
         [sys.executable, "-m", "langsmith_realtime.cli.main", *arguments],
         stdout=subprocess.PIPE,
@@ -39,7 +39,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]
         try:
             assert process.stdout is not None
             lines: list[str] = []
-            # An empty line is the end of the output: the command ended early.
+            # An empty string is the end of the output: the command ended early.
             while (line := process.stdout.readline()) != "Stop with Ctrl-C.\n":
                 assert line, f"the command ended after {lines}:\n{process.communicate(timeout=10)[1]}"
                 lines.append(line.strip())
@@ -51,7 +51,7 @@ def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]
 @pytest.mark.parametrize(
     ("stop", "kept"), [(signal.SIGINT, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.nocover)]
 )
-def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
+def test_the_collector_runs_until_a_signal(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
     options = ["--directory", str(tmp_path / "kept")] if kept else []
     with running("collector", "--port", "0", *options) as (process, lines):
         url = lines[0].removeprefix("Collector is running at ")
@@ -66,7 +66,7 @@ def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signa
     assert ("until exit" in lines[1]) != kept
 
 
-def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_api_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
@@ -92,7 +92,7 @@ def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_taken_port_is_one_sentence(collector: Collector, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(collector: Collector, capsys: pytest.CaptureFixture[str]) -> None:
     status = main.main(["collector", "--port", collector.url.rpartition(":")[2]])
 
     assert status == 1
@@ -103,7 +103,7 @@ def test_a_taken_port_is_one_sentence(collector: Collector, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "zstandard"])
-def test_a_missing_package_is_one_sentence_with_the_remedy(
+def test_a_missing_package_is_reported_in_one_sentence_with_the_remedy(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
@@ -118,7 +118,7 @@ def test_a_missing_package_is_one_sentence_with_the_remedy(
     )
 
 
-def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_of_the_package_itself_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "langsmith_realtime.collector", None)
 
     with pytest.raises(ModuleNotFoundError):
@@ -144,9 +144,7 @@ GREETING = '{"turns": ["Hello."], "on_connect": [{"emit": {"type": "news"}}]}'
         pytest.param("nonsense", [], 0, marks=pytest.mark.nocover),
     ],
 )
-def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
-    tmp_path: Path, sent: str, options: list[str], status: int
-) -> None:
+def test_a_scripted_agent_is_served_until_a_signal(tmp_path: Path, sent: str, options: list[str], status: int) -> None:
     script = tmp_path / "agent.json"
     script.write_text(GREETING, "utf-8")
     with running("serve-agent", str(script), "--port", "0", *options) as (process, lines):
@@ -166,7 +164,7 @@ def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
     assert errors == (problems if status else "")
 
 
-def test_the_format_of_scripts_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_describes_the_format_of_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main.main(["serve-agent", "--help"])
 
@@ -185,7 +183,7 @@ def test_the_format_of_scripts_is_in_the_help(capsys: pytest.CaptureFixture[str]
         ('{"session": {"voice": "alloy"}}', "The script is wrong: Unknown parameter: 'session.voice'."),
     ],
 )
-def test_a_script_that_cannot_be_served_is_one_sentence(
+def test_a_script_that_cannot_be_served_is_reported_in_one_sentence(
     tmp_path: Path, text: str | None, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "agent.json"
@@ -200,7 +198,7 @@ def test_a_script_that_cannot_be_served_is_one_sentence(
     assert output.err.count("\n") == 1
 
 
-def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_of_an_agent_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "agent.json"
     path.write_text("{}", "utf-8")
     with RealtimeServer() as server:
@@ -213,7 +211,7 @@ def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixtu
     "arguments",
     [[], ["nonsense"], ["collector", "--port", "70000"], ["collector", "--port", "x"], ["serve-agent"]],
 )
-def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_print_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
 
@@ -221,28 +219,28 @@ def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.Capt
     assert "usage: langsmith-realtime" in capsys.readouterr().err
 
 
-# What is imported
+# Imports
 
 
 def imported_by(code: str) -> set[str]:
-    """The top-level packages that a fresh process has imported after the code."""
+    """The top-level packages that a new process has imported after running the code."""
     program = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}}, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     return set(done.stderr.split())
 
 
 @pytest.mark.parametrize("command", ["--help", "collector --help", "recover --help", "replay --help"])
-def test_help_imports_no_library_that_takes_long(command: str) -> None:
+def test_help_imports_no_slow_library(command: str) -> None:
     code = f"from langsmith_realtime.cli.main import main\ntry: main({command.split()!r})\nexcept SystemExit: pass"
     libraries = {"httpx", "langsmith", "numpy", "openai", "pydantic", "soundfile", "starlette", "uvicorn", "websockets"}
     assert not libraries & imported_by(code)
 
 
-def test_importing_wrap_realtime_imports_nothing_that_only_the_worker_needs() -> None:
+def test_importing_wrap_realtime_does_not_import_libraries_of_the_worker() -> None:
     assert not {"fsspec", "numpy", "soundfile", "soxr"} & imported_by("from langsmith_realtime import wrap_realtime")
 
 
-def test_the_public_names_are_listed_before_they_are_imported() -> None:
+def test_the_public_names_are_listed_without_importing_their_modules() -> None:
     code = "import langsmith_realtime\nassert 'flush' in dir(langsmith_realtime)\nlangsmith_realtime.Keep"
     assert not {"langsmith", "numpy", "openai"} & imported_by(code)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

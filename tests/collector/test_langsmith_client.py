@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -188,7 +188,7 @@ def test_without_batching_runs_go_one_by_one(collector: Collector) -> None:
 @pytest.fixture
 def calls(collector: Collector, client: Client) -> list[dict[str, Any]]:
     """Two traces of one thread in project "calls", one in another, started now."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
 
     def started(seconds: float, name: str, thread: str, **fields: Any) -> dict[str, Any]:
         run_id = str(uuid4())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
 
 
 def run(**more: Any) -> dict[str, Any]:
-    now = int(datetime.now(timezone.utc).timestamp() * 1_000_000)
+    now = int(datetime.now(UTC).timestamp() * 1_000_000)
     run_id = uuid7(now)
     return {
         "id": run_id,

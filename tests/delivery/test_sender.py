@@ -24,7 +24,7 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import langsmith_client, retry_queue, sender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
-from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import Guard
@@ -94,7 +94,7 @@ def test_what_waits_for_a_thread_is_sent_once_there_is_one(tracing: Collector, m
         begun.append(name)
         return None if len(begun) == 1 else threads_begin(work, name)
 
-    process().worker.inbox(Guard())  # its own thread is there
+    process().worker.open_queue(Guard())  # its own thread is there
     assert flush(10)
     threads_begin = threads.start_thread
     monkeypatch.setattr(threads, "start_thread", begin)
@@ -219,11 +219,11 @@ def test_flush_says_when_something_was_not_delivered(collector: Collector, caplo
 def test_flush_with_nothing_to_do_is_true_and_checks_its_argument() -> None:
     assert flush()
     assert flush(timeout=5)
-    with pytest.raises(TypeError, match="not str"):
+    with pytest.raises(TypeError, match="got str"):
         flush(timeout="5")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="not bool"):
+    with pytest.raises(TypeError, match="got bool"):
         flush(timeout=True)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(ValueError, match="must not be negative"):
         flush(timeout=-1)
 
 

@@ -17,8 +17,8 @@ from langsmith import Client, get_current_run_tree, run_trees, traceable
 from langsmith_realtime import Keep, Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import tail_sampling
-from langsmith_realtime.journal.file import state_directory
 from langsmith_realtime.journal.recovery import Fate, recover
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from tests.support.conversations import stored_trees, the_tree, trees
@@ -175,7 +175,7 @@ DIES = """
 import os, sys
 from langsmith import Client
 from langsmith_realtime import Keep, SessionTracer, flush
-from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.state_directory import state_directory
 tracer = SessionTracer(client=Client(api_url=sys.argv[1], api_key="k"), enabled=True, keep=Keep())
 tracer.server_event({"type": "error", "event_id": "event_0", "error": {"message": "no"}})
 flush(10)

@@ -35,6 +35,7 @@ from tests.support.audio.sound_comparison import (
     shifted,
     window_correlations,
 )
+from tests.support.processes import unix_only
 
 pytestmark = [pytest.mark.newest, pytest.mark.timeout(400)]  # in real time, so the newest versions only
 
@@ -140,6 +141,7 @@ def test_the_demo_needs_no_key_and_no_sound_card(spoken: Run) -> None:
     assert f"{spoken.folder}/conversation.wav" in spoken.out
 
 
+@unix_only
 def test_the_output_is_readable_by_its_owner_only(spoken: Run) -> None:
     assert {path.name for path in spoken.folder.iterdir()} == {"conversation.wav", "trace.txt", "traces"}
     for path in [spoken.folder, *spoken.folder.rglob("*")]:

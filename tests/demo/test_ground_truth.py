@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from tests.support.audio.ground_truth import STARVED, Truth, measure
 from tests.support.audio.machine_stalls import best_take
 from tests.support.audio.pulseaudio import ROOM, go_first, look_for_devices_again, pulseaudio
 from tests.support.conversations import tracing_to
+from tests.support.processes import priority, set_priority
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,10 @@ pytestmark = [
 @pytest.fixture
 def high_priority() -> Iterator[None]:
     """Raises the priority of this process, which is the program under test."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
+    before = priority()
     go_first(0)
     yield
-    os.setpriority(os.PRIO_PROCESS, 0, before)
+    set_priority(0, before)
 
 
 @pytest.mark.usefixtures("high_priority")

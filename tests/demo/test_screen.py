@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -94,7 +94,7 @@ def test_audio_levels_are_logarithmic() -> None:
     assert audio_level(tone(-3)) == pytest.approx(0.95, abs=0.01)
 
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def run(

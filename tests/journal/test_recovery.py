@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -27,14 +26,16 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import retry_queue, sender
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
-from langsmith_realtime.journal.file import KEPT, LINES, SOUND, state_directory
+from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
 from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.replay import JournalReader
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import EXIT_LIMIT
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests import ROOT
 from tests.support.conversations import Node, async_client, stored_trees, the_tree, trees
+from tests.support.processes import unix_only
 
 #: Of what was under way when a process was killed nobody knows whether it arrived: it is sent again.
 UNKNOWN = ("conflict",)
@@ -95,12 +96,12 @@ def recovery_ended() -> None:
 def died_before(folder: Path, collector: Collector) -> None:
     """Make a kept journal one of a process that died, and of a conversation that was meant for that collector."""
     recovery_ended()  # or it would find it, too
-    told_lines = [line for line in (folder / KEPT).read_text().splitlines(keepends=True) if '{"ack"' not in line]
+    told_lines = [line for line in (folder / DELIVERED).read_text().splitlines(keepends=True) if '{"ack"' not in line]
     header = json.loads(told_lines[0])
     header["destination"]["endpoint"] = collector.url
     header["keep"] = False
     (folder / LINES).write_text(json.dumps(header) + "\n" + "".join(told_lines[1:]))
-    (folder / KEPT).unlink()
+    (folder / DELIVERED).unlink()
 
 
 def client_of(collector: Collector, **options: Any) -> Client:
@@ -138,7 +139,7 @@ def test_a_replayed_journal_gives_the_identical_trace(tracing: Collector) -> Non
     live = the_tree(tracing)
     own = {run.id for run in tracing.runs() if run.name == "lookup_weather"}
     (folder,) = folders()
-    assert sorted(path.name for path in folder.iterdir()) == [SOUND, KEPT]
+    assert sorted(path.name for path in folder.iterdir()) == [AUDIO, DELIVERED]
     with Collector() as other:
         died_before(folder, other)
         (found,) = recover(client_of(other))
@@ -282,7 +283,7 @@ def kill(running: subprocess.Popen[str]) -> float:
     assert "talking\n" in iter(running.stdout.readline, "")
     time.sleep(0.15)
     killed = time.time()
-    running.send_signal(signal.SIGKILL)
+    running.kill()
     running.wait()
     return killed
 
@@ -368,7 +369,7 @@ def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector:
         kill(running)
     code = """
 from langsmith_realtime import flush
-from langsmith_realtime.journal import state_directory
+from langsmith_realtime.journal.state_directory import state_directory
 tracer.close()
 flush(10)
 for _ in range(1000):
@@ -384,7 +385,7 @@ for _ in range(1000):
 
 @pytest.mark.nocover
 def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost(collector: Collector) -> None:
-    code = "from langsmith_realtime import process; process.EXIT_PATIENCE = 0.5\n"
+    code = "from langsmith_realtime.live import process; process.EXIT_PATIENCE = 0.5\n"
     said, took = ends(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
     assert took < EXIT_LIMIT / 3  # far more than a busy machine adds to the patience
     assert KEY not in said
@@ -401,6 +402,7 @@ def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost
     assert len(root.children) == 20
 
 
+@unix_only
 @pytest.mark.nocover
 def test_a_process_that_makes_sigterm_an_exit_loses_nothing_and_leaves_nothing(collector: Collector) -> None:
     code = """
@@ -563,7 +565,7 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
         tracer.server_event({"type": "response.done", "event_id": "event_2", "response": {"id": "resp_1"}})
     live = the_tree(collector)
     (folder,) = folders()
-    assert "Ann" not in (folder / KEPT).read_text()
+    assert "Ann" not in (folder / DELIVERED).read_text()
     with Collector() as other:
         died_before(folder, other)
         client = Client(api_url=other.url, api_key=KEY, hide_inputs=True, hide_outputs=True, info={})
@@ -575,6 +577,7 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
 # Forks, disks, commands
 
 
+@unix_only
 @pytest.mark.newest  # the journal matters, not what it is sent with
 @pytest.mark.nocover
 def test_a_child_leaves_its_parents_journal_alone(collector: Collector) -> None:
@@ -602,6 +605,7 @@ time.sleep(60)
     assert roots["child"].run.error is None
 
 
+@unix_only
 @pytest.mark.newest  # the journal matters, not what it is sent with
 @pytest.mark.nocover
 def test_a_disk_that_takes_no_more_costs_the_journal_once_and_not_the_trace(collector: Collector) -> None:
@@ -664,7 +668,7 @@ def test_the_command_traces_a_kept_conversation_once_more(
     assert again.run.id != live.run.id
     assert again.names() == live.names()
     assert sound(tracing, again) == sound(tracing, live)
-    assert (folder / KEPT).exists()
+    assert (folder / DELIVERED).exists()
     assert main(["replay", str(tmp_path)]) == 1
     assert "cannot be replayed" in capsys.readouterr().err
 
@@ -694,8 +698,8 @@ def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: 
         monkeypatch.setattr(recovery, "EVERY_S", 0.0)
         with SessionTracer(client=client_of(other), enabled=True, recording=False):
             pass
+        assert flush(10)  # the worker's thread has begun the recovery
         recovery_ended()
-        assert flush(10)
         assert len(other.roots()) == 2
     assert folders() == []
 

@@ -7,13 +7,12 @@ report the ones that nothing needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, assert_type
 
 from langsmith.run_trees import RunTree
 from openai import AsyncOpenAI, OpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection, RealtimeConnection
 from openai.types.realtime import RealtimeServerEvent
-from typing_extensions import assert_type
 
 import langsmith_realtime
 from langsmith_realtime import Keep, Price, Recording, SessionTracer, flush, wrap_realtime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from langsmith_realtime.collector import Collector
 
-START = datetime(2026, 3, 14, 15, 9, 26, 535897, tzinfo=timezone.utc)
+START = datetime(2026, 3, 14, 15, 9, 26, 535897, tzinfo=UTC)
 BOUNDARY = "cut-here"
 # Created once: reading the certificate store takes longer than a request.
 _TLS = ssl.create_default_context()

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import os
-import signal
 import threading
-import warnings
 import weakref
 from collections.abc import Callable
 
@@ -20,6 +18,7 @@ from langsmith_realtime.trace.run_trees import nesting
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, Unmade
 from langsmith_realtime.trace.run_trees.root_run import begin
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of
+from tests.support.processes import exit_code, fork
 
 pytestmark = pytest.mark.usefixtures("tracing")
 
@@ -87,13 +86,11 @@ def test_two_who_look_at_once_see_the_same(family: ConversationRuns) -> None:
 
 def test_a_child_process_may_look_whoever_looked_when_it_was_forked(family: ConversationRuns) -> None:
     run = an_event(family)
-    with nesting._looking, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
-        child = os.fork()
+    with nesting._looking:
+        child = fork()
         if not child:
-            signal.alarm(10)  # ends it where it waits for ever
             os._exit(0 if run.tags == ["shop"] else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    assert exit_code(child) == 0
     assert run.tags == ["shop"]
 
 

@@ -20,8 +20,8 @@ from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client import hidden_sides
 from langsmith_realtime.journal import masking
-from langsmith_realtime.journal.file import state_directory
 from langsmith_realtime.journal.masking import JournalMasking, TimeBudget
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from langsmith_realtime.trace import privacy

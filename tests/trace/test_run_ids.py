@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
@@ -34,7 +34,7 @@ def test_ids_of_one_moment_differ() -> None:
 @given(MOMENTS)
 def test_times_are_whole_microseconds_there_and_back(moment: int) -> None:
     time = time_of(moment)
-    assert time.tzinfo is timezone.utc
+    assert time.tzinfo is UTC
     assert microseconds_of(time) == moment
     assert microseconds_of(time.replace(tzinfo=None)) == moment, "LangSmith's own times may be naive, and are UTC"
     assert microseconds_of(time.astimezone(timezone(timedelta(hours=5)))) == moment
@@ -55,7 +55,7 @@ def test_what_is_no_dotted_order_is_refused() -> None:
 
 
 def test_a_segment_reads_as_langsmith_writes_it() -> None:
-    time = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=timezone.utc)
+    time = datetime(2026, 3, 4, 5, 6, 7, 89, tzinfo=UTC)
     run_id = UUID("019cb0f6-0000-7000-8000-000000000001")
     elsewhere = time.astimezone(timezone(timedelta(hours=2)))
     for known in (time, elsewhere):

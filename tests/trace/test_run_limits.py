@@ -87,7 +87,7 @@ def paused() -> Iterator[None]:
     def wait() -> None:
         goes_on.wait(10)
 
-    process().worker.inbox(Guard()).put(wait)
+    process().worker.open_queue(Guard()).put(wait)
     yield
     goes_on.set()
 

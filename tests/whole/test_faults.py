@@ -13,7 +13,6 @@ import os
 import socket
 import threading
 import time
-import warnings
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -32,10 +31,12 @@ from langsmith_realtime.collector import Collector, Request
 from langsmith_realtime.delivery import langsmith_client as delivery_client
 from langsmith_realtime.delivery import retry_queue, sender
 from langsmith_realtime.delivery.operations import Operation
-from langsmith_realtime.journal import file as journal
+from langsmith_realtime.journal import folder
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, Say, Script, Turn, tone
 from langsmith_realtime.trace.run_trees import nesting, root_run
+from tests.support import processes
 from tests.support.behaviours import (
     ASK,
     DONE,
@@ -223,7 +224,7 @@ def full_disk(environment: Environment) -> Iterator[None]:
         refused.append(data)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    environment.mid_conversation = lambda: environment.patch.setattr(journal, "_write", write)
+    environment.mid_conversation = lambda: environment.patch.setattr(folder, "_write", write)
     environment.start_collector()
     yield
     flush_all(environment)
@@ -263,18 +264,16 @@ def fork(environment: Environment) -> Iterator[None]:
             tracer.server_event({"type": "session.created", "event_id": "event_0"})
 
     children: list[int] = []
-    environment.mid_conversation = lambda: children.append(forked(talk))
+    environment.mid_conversation = lambda: children.append(start_child(talk))
     environment.start_collector()
     yield
     (process,) = children
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert processes.exit_code(process) == 0
 
 
-def forked(work: Callable[[], None]) -> int:
+def start_child(work: Callable[[], None]) -> int:
     """Forks a child that works, flushes, and exits with 0 on success. Returns its process id."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # newer Pythons warn about forks while threads run
-        process = os.fork()
+    process = processes.fork()
     if process == 0:
         done = False
         try:
@@ -336,7 +335,7 @@ def assert_without_invalid_run(environment: Environment, traced: Conversed) -> N
 
 def assert_times_unchanged(environment: Environment, traced: Conversed) -> None:
     assert_whole(environment, traced)
-    now, root = datetime.datetime.now(datetime.timezone.utc), environment.trace()
+    now, root = datetime.datetime.now(datetime.UTC), environment.trace()
     for node in (root, *root.children):
         assert abs(node.run.start_time - now) < datetime.timedelta(minutes=5)
 
@@ -366,7 +365,7 @@ def assert_nothing_unmasked(environment: Environment, traced: Conversed) -> None
 
 
 def state_files() -> list[Path]:
-    return [path for path in journal.state_directory().rglob("*") if path.is_file()]
+    return [path for path in state_directory().rglob("*") if path.is_file()]
 
 
 @dataclass(frozen=True)
@@ -475,9 +474,9 @@ def test_processes_that_were_forked_while_sending_do_not_share_a_connection(envi
 
     talk("before", 1)
     flush_all(environment)  # its connection stays open
-    children = [forked(partial(talk, f"child {number}", 100)) for number in range(2)]
+    children = [start_child(partial(talk, f"child {number}", 100)) for number in range(2)]
     talk("parent", 100)
     flush_all(environment)
-    assert [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in children] == [0, 0]
+    assert [processes.exit_code(process) for process in children] == [0, 0]
     traces = {tree.run.thread_id: len(tree.children) for tree in stored_trees(environment.collector)}
     assert traces == {"before": 1, "parent": 100, "child 0": 100, "child 1": 100}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from tests.support.audio.long_conversation import hold, misplaced
+from tests.support.processes import peak_memory
 
 pytestmark = [pytest.mark.newest, pytest.mark.nocover]
 
@@ -37,6 +37,6 @@ def report(hours: float) -> None:
     """Prints by how many MB a conversation of `hours` hours exceeds the peak memory of a short one."""
     folder = Path(sys.argv[1])
     hold(1 / 30, folder)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     hold(hours, folder)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print((peak_memory() - before) / 1024)

@@ -213,7 +213,7 @@ def test_a_proxy_that_claims_to_be_a_connection_is_traced_as_one(
                 assert (await connection.recv()).type == "session.created"
                 assert await converse(connection, frames) == received(frames)[1:]
                 for other in (proxy, raw):
-                    with pytest.raises(ValueError, match="traced already"):
+                    with pytest.raises(ValueError, match="must not be traced already"):
                         wrap_realtime(other)
             assert proxy.seen == received(frames)
             assert not {"recv", "send", "parse_event"} & vars(raw).keys()

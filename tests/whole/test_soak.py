@@ -16,7 +16,7 @@ import bench.soak
 from bench.soak import ResourceUsage, open_files, soak
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import tone
 from tests.support.conversations import trees

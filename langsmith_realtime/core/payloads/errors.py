@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing_extensions import Self
+from typing import Self
 
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 
@@ -32,8 +32,7 @@ def describe(error: BaseException | str | None) -> str | None:
         return error
     if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY:
         return None
-    together = getattr(error, "exceptions", None)  # a group of them, from Python 3.11 on
-    if isinstance(together, tuple) and all(isinstance(e, BaseException) and describe(e) is None for e in together):
+    if isinstance(error, BaseExceptionGroup) and all(describe(each) is None for each in error.exceptions):
         return None
     try:
         return Failure(scrub_message(f"{type(error).__name__}: {error}"), type(error).__name__)

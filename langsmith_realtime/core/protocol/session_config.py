@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from langsmith_realtime.core.protocol.audio_formats import Format, named
+from langsmith_realtime.core.protocol.audio_formats import Format, parse_format
 from langsmith_realtime.core.protocol.events import mapping, text
 
 #: What goes on the root as inputs, besides the audio formats.
@@ -48,11 +48,11 @@ class SessionConfig:
 
     @property
     def user_format(self) -> Format | None:
-        return named(self._input.get("format", self._session.get("input_audio_format")))
+        return parse_format(self._input.get("format", self._session.get("input_audio_format")))
 
     @property
     def agent_format(self) -> Format | None:
-        return named(self._output.get("format", self._session.get("output_audio_format")))
+        return parse_format(self._output.get("format", self._session.get("output_audio_format")))
 
     @property
     def transcribes(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from langsmith_realtime.core.audio.decoding import Decoder, Samples
-from langsmith_realtime.core.protocol.audio_formats import named
+from langsmith_realtime.core.protocol.audio_formats import parse_format
 from langsmith_realtime.testing.signals import RATE
 from langsmith_realtime.testing.state.wire import ClientError
 
@@ -60,7 +60,7 @@ def audio_format(config: Mapping[str, Any]) -> AudioFormat:
 
 
 def _g711(name: str) -> AudioFormat:
-    wire_format = named(name)
+    wire_format = parse_format(name)
     assert wire_format is not None
     table = Decoder(wire_format).decode(bytes(range(256)))
     codes = np.argsort(table, kind="stable")

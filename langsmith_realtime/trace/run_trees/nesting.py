@@ -7,11 +7,10 @@ for every event and hardly any is looked at; the run itself is sent by the worke
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from langsmith_realtime.core.payloads.json_values import sayable
 from langsmith_realtime.core.protocol.events import ANNOUNCING, Call, FrameError, announced_calls, parse
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import THREAD_KEYS
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, time_of, uuid7
 from langsmith_realtime.trace.run_trees.run_limits import RunCount, Weight, weight_of
@@ -83,7 +83,7 @@ class ParentRun(RunTree):
         Its id may have been made some time ago. LangSmith refuses a child that is older than its parent, and the
         wall clock may be set back.
         """
-        start = microseconds_of(datetime.now(timezone.utc))
+        start = microseconds_of(datetime.now(UTC))
         if isinstance(run_id, UUID) and run_id.version == 7:
             begin = (run_id.int >> 80) * 1000
             start = min(max(start, begin), begin + 999)
@@ -176,7 +176,7 @@ def _look_again() -> None:
     _looking = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_look_again)
+at_fork(after_in_child=_look_again)
 
 
 def _make(run: ParentRun) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -49,7 +49,7 @@ def _root(options: Options, outer: RunTree | None, surroundings: Mapping[str, An
     thread_id = options.thread_id or _thread(given) or _thread(inherited) or str(uuid.uuid4())
     metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
     metadata["thread_id"] = thread_id
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     fields: dict[str, Any] = {}
     if outer is not None:
         now = max(now, start_of(outer.dotted_order))

@@ -6,18 +6,18 @@ Pure but for randomness where no seed is given. Times are whole microseconds sin
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+from langsmith_realtime.runtime.forks import at_fork
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # Our own, because the application may seed the shared one; ids are told apart by it, and are no secrets.
 _random = random.Random()  # noqa: S311
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
+at_fork(after_in_child=_random.seed)
 
 
 def uuid7(microseconds: int, seed: str | None = None) -> UUID:
@@ -42,7 +42,7 @@ def time_of(microseconds: int) -> datetime:
 
 def microseconds_of(time: datetime) -> int:
     if time.tzinfo is None:
-        time = time.replace(tzinfo=timezone.utc)
+        time = time.replace(tzinfo=UTC)
     return (time - _EPOCH) // _MICROSECOND
 
 
@@ -65,4 +65,4 @@ def start_of(dotted_order: str) -> datetime:
         ValueError: it is no dotted order.
     """
     stamp = dotted_order.rsplit(".", 1)[-1].split("Z", maxsplit=1)[0]
-    return datetime.strptime(stamp, "%Y%m%dT%H%M%S%f").replace(tzinfo=timezone.utc)
+    return datetime.strptime(stamp, "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from datetime import timezone
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -331,7 +331,7 @@ def begin_of(root: Node, collector: Collector) -> float:
     sound, rate = soundfile.read(path)
     first = int(np.flatnonzero(np.abs(sound[:, 1]) > 0.01)[0])
     assert root.run.start_time is not None
-    return float(root.run.start_time.replace(tzinfo=timezone.utc).timestamp() + first / rate)
+    return float(root.run.start_time.replace(tzinfo=UTC).timestamp() + first / rate)
 
 
 def test_positions_change_the_recording_of_an_asynchronous_connection(tracing: Collector) -> None:
