@@ -224,7 +224,7 @@ def test_what_was_played_is_not_remembered_for_ever() -> None:
         tap.plays(minute * 60.0, tone(0.02))
     agent = tracks._channels.agent if tracks._channels else None
     assert agent is not None
-    assert len(agent._played._chunks) <= 11
+    assert len(agent._timed_audio._chunks) <= 11
 
 
 # Through the conversation
