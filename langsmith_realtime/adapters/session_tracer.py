@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from typing_extensions import Self, Unpack
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.delivery.sampling import lets_through
+from langsmith_realtime.delivery.langsmith_client.sampling import lets_through
 from langsmith_realtime.live.capture import LiveConversation, UnsampledConversation
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger

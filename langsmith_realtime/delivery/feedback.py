@@ -9,7 +9,7 @@ conversation must not do that.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
@@ -28,9 +28,10 @@ from langsmith.utils import (
     LangSmithRequestTimeout,
 )
 
-from langsmith_realtime.delivery.langsmith_client import answers
+from langsmith_realtime.delivery.langsmith_client.masking import shown_scores
+from langsmith_realtime.delivery.langsmith_client.sampling import is_left_out
+from langsmith_realtime.delivery.langsmith_client.transport import answers
 from langsmith_realtime.delivery.operations import Operation
-from langsmith_realtime.delivery.sampling import is_left_out
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.runtime.guard import ANYTHING, logger
 
@@ -86,7 +87,7 @@ def _post_all(run: RunTree, scores: Mapping[str, float]) -> None:
     sampled = getattr(client, "tracing_sample_rate", None) is not None
     if is_left_out(run):
         return
-    shown = _shown(client, scores)
+    shown = shown_scores(client, scores)
     where = _where(client, run) if shown else {}
     for key, score in shown.items():
         try:
@@ -118,15 +119,6 @@ def _body(run: RunTree, key: str, score: float, where: Mapping[str, Any]) -> dic
     )
     # Servers that do not know the last word ignore it.
     return {**feedback.model_dump(mode="json", exclude_none=True), "extend_trace_retention": False}
-
-
-def _shown(client: Client, scores: Mapping[str, float]) -> dict[str, float]:
-    """What the client's masking of metadata leaves of them: they are metadata too."""
-    hides: bool | Callable[[dict[str, Any]], object] | None = getattr(client, "_hide_metadata", None)
-    if callable(hides):
-        left = hides(dict(scores))
-        return {key: scores[key] for key in scores if isinstance(left, dict) and left.get(key) == scores[key]}
-    return {} if hides else dict(scores)
 
 
 def _where(client: Client, run: RunTree) -> dict[str, Any]:

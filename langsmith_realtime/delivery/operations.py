@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from langsmith.run_trees import RunTree
 
@@ -51,3 +52,34 @@ class Operation:
     left: Callable[[], None] | None = None
     refused: Callable[[int], Operation] | None = None
     spare: Callable[[Shortage], bool] | None = None
+
+
+def row(operation: Operation) -> dict[str, Any]:
+    """A run as LangSmith's ingestion takes it."""
+    run = operation.run
+    fields: dict[str, Any] = {
+        "id": run.id,
+        "trace_id": run.trace_id,
+        "parent_run_id": run.parent_run_id,
+        "dotted_order": run.dotted_order,
+        "name": run.name,
+        "run_type": run.run_type,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "inputs": run.inputs,
+        "outputs": run.outputs,
+        "error": run.error,
+        "extra": {**run.extra, "metadata": dict(run.extra["metadata"])},  # the client changes it
+        "tags": run.tags,
+        "events": run.events,
+        "session_name": run.session_name,
+        "session_id": run.session_id,
+        "address": getattr(run, "address", None),
+        "attachments": operation.attachments,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def given_fields(run: RunTree) -> Iterable[str]:
+    """The names of metadata that are the application's."""
+    return getattr(getattr(run, "family", None), "metadata", ())

@@ -16,19 +16,19 @@ from weakref import WeakSet
 from langsmith import Client
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime.delivery.langsmith_client import (
+from langsmith_realtime.delivery.langsmith_client.masking import asks_the_application
+from langsmith_realtime.delivery.langsmith_client.multipart import multipart_ingest
+from langsmith_realtime.delivery.langsmith_client.sampling import decided, is_left_out
+from langsmith_realtime.delivery.langsmith_client.transport import (
     answers,
+    endpoint_count,
     flush_client,
-    given_fields,
     hand_over,
-    row,
     sends_on_its_own,
     streaming_attachments,
 )
-from langsmith_realtime.delivery.multipart import multipart_ingest
-from langsmith_realtime.delivery.operations import Operation, Shortage
+from langsmith_realtime.delivery.operations import Operation, Shortage, given_fields, row
 from langsmith_realtime.delivery.retry_queue import RetryQueue
-from langsmith_realtime.delivery.sampling import decided, is_left_out
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import ANYTHING, logger, unquoted
 
@@ -272,8 +272,7 @@ def _destination(run: RunTree) -> object:
     A client that masks with the user's own code, or sends with a queue of its own, may take its time.
     """
     client = run.client
-    masks = [getattr(client, name, None) for name in ("_anonymizer", "_hide_inputs", "_hide_outputs", "_hide_metadata")]
-    alone = sends_on_its_own(client, run) or any(map(callable, masks))
+    alone = sends_on_its_own(client, run) or asks_the_application(client)
     workspace, key = getattr(client, "workspace_id", None), getattr(client, "api_key", None)
     return (client.api_url, workspace, key, id(client) if alone else None)
 
@@ -307,6 +306,6 @@ def _ingest(client: Client, batch: list[Operation]) -> int | None:
         )
     if not statuses and is_left_out(batch[0].run):
         return 202
-    if len(statuses) < len(getattr(client, "_write_api_urls", None) or [""]):
+    if len(statuses) < endpoint_count(client):
         return None
     return next((status for status in statuses.values() if not 200 <= status < 300), 202)

@@ -17,7 +17,7 @@ from langsmith import Client
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub
 from langsmith_realtime.core.protocol.audio_formats import Sound
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event
-from langsmith_realtime.delivery.langsmith_client import asks_the_application
+from langsmith_realtime.delivery.langsmith_client.masking import asks_the_application
 from langsmith_realtime.runtime.guard import ANYTHING, logger
 from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy, tell_if_slow

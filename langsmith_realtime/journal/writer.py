@@ -13,7 +13,7 @@ from langsmith_realtime.core.payloads.json_values import plain_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound, silence_for
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, mapping, parse, text
-from langsmith_realtime.delivery.langsmith_client import sends_on_its_own
+from langsmith_realtime.delivery.langsmith_client.transport import sends_on_its_own
 from langsmith_realtime.journal.file import Journal, state_directory, warn_once
 from langsmith_realtime.journal.lines import CHANNEL_NAMES, CHANNELS, CLIENT, SERVER, header, place_in, place_of
 from langsmith_realtime.journal.masking import JournalMasking, take_audio

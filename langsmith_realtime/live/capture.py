@@ -21,8 +21,9 @@ from langsmith_realtime.core.payloads.errors import describe
 from langsmith_realtime.core.payloads.json_values import plain, plain_frame
 from langsmith_realtime.core.protocol.audio_formats import USER
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
-from langsmith_realtime.delivery import sampling
-from langsmith_realtime.delivery.langsmith_client import asks_the_application
+from langsmith_realtime.delivery.langsmith_client import context, sampling
+from langsmith_realtime.delivery.langsmith_client.context import Pin, current_pin, set_pin
+from langsmith_realtime.delivery.langsmith_client.masking import asks_the_application
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.live.bounded_queue import Intake
 from langsmith_realtime.live.duplicates import RecentFrames
@@ -31,8 +32,6 @@ from langsmith_realtime.live.worker import LazySession, Worker
 from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.run_trees import context
-from langsmith_realtime.trace.run_trees.context import Pin, current_pin, set_pin
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.run_trees.run_limits import Weight, weight_of

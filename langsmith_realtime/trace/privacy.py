@@ -18,7 +18,12 @@ from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import Redact, plain
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub, scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.delivery.langsmith_client import SETTINGS, asks_the_application, hidden_sides
+from langsmith_realtime.delivery.langsmith_client.masking import (
+    anonymizer_of_errors,
+    asks_the_application,
+    hidden_sides,
+    hides_anything,
+)
 from langsmith_realtime.delivery.operations import FREE_METADATA
 from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
 
@@ -65,12 +70,11 @@ class Privacy:
     @classmethod
     def of(cls, client: Client, guard: Guard, *, redact: Redact | None = None, transcripts: bool = True) -> Privacy:
         """What the options and the client's own masking let through."""
-        masks = [getattr(client, side, False) for side in SETTINGS.values()]
         made = cls(
             redact,
             hidden=hidden_sides(client) if transcripts else frozenset({USER, AGENT}),
-            quotes=not any(masks),
-            anonymizer=None if hasattr(client, "_hide_run_error") else getattr(client, "_anonymizer", None),
+            quotes=not hides_anything(client),
+            anonymizer=anonymizer_of_errors(client),
             guard=guard,
         )
         guard.quotes = guard.quotes and not asks_the_application(client)

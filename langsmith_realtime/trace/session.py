@@ -18,7 +18,7 @@ from langsmith_realtime.core.conversation.metrics import scores
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound
 from langsmith_realtime.core.protocol.events import FrameError, parse
-from langsmith_realtime.delivery.langsmith_client import hidden_sides
+from langsmith_realtime.delivery.langsmith_client.masking import hidden_sides
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.journal.file import Journal

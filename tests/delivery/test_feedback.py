@@ -279,7 +279,11 @@ def test_replicas_that_were_inherited_have_no_scores_and_the_root_says_so(tracin
 @pytest.mark.parametrize(
     ("given", "error", "says"),
     [
-        ({"feedback": "turns"}, TypeError, "feedback must be of type bool or list or tuple or set or frozenset, got str"),
+        (
+            {"feedback": "turns"},
+            TypeError,
+            "feedback must be of type bool or list or tuple or set or frozenset, got str",
+        ),
         ({"feedback": ["latency"]}, ValueError, "feedback: 'latency' is not a metric; choose from duration_s, turns,"),
         ({"feedback": [["turns"]]}, ValueError, "is not a metric"),
         ({"feedback": True, "replicas": [{"project_name": "one"}]}, ValueError, "exclude each other"),

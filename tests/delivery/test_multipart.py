@@ -11,7 +11,7 @@ import pytest
 from langsmith import Client
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery.multipart import multipart_ingest
+from langsmith_realtime.delivery.langsmith_client.multipart import multipart_ingest
 from langsmith_realtime.trace.run_trees.run_ids import segment, time_of, uuid7
 
 

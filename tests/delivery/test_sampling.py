@@ -14,7 +14,7 @@ from langsmith.run_trees import RunTree
 
 from langsmith_realtime import Recording, SessionTracer, flush, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import sampling
+from langsmith_realtime.delivery.langsmith_client import sampling
 from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import RealtimeServer, tone
 from tests.support.conversations import async_client, stored_trees, tracing_to

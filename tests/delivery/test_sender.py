@@ -20,7 +20,7 @@ from langsmith import Client
 
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import langsmith_client, sender
+from langsmith_realtime.delivery import operations, sender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import state_directory
@@ -65,7 +65,7 @@ def test_one_bad_run_does_not_cost_the_others(tracing: Collector) -> None:
 def test_the_root_says_how_many_runs_the_server_refused(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, journal: bool
 ) -> None:
-    made = langsmith_client.row
+    made = operations.row
 
     def bad(operation: Operation) -> dict[str, Any]:
         fields = made(operation)

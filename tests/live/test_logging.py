@@ -11,7 +11,7 @@ import pytest
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import langsmith_client
+from langsmith_realtime.delivery import operations
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
@@ -62,7 +62,7 @@ def test_runs_after_some_that_could_not_be_sent_are_sent(
     def fails(_: object) -> dict[str, object]:
         raise UnwrittenError
 
-    made = langsmith_client.row
+    made = operations.row
     monkeypatch.setattr("langsmith_realtime.delivery.sender.row", fails)
     SessionTracer(journal=False).close()
     assert not flush(10)

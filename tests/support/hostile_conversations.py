@@ -14,8 +14,7 @@ from langsmith import Client
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.payloads.json_values import plain
 from langsmith_realtime.core.protocol.events import FrameError, parse
-from langsmith_realtime.delivery.langsmith_client import row
-from langsmith_realtime.delivery.operations import Operation
+from langsmith_realtime.delivery.operations import Operation, row
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard

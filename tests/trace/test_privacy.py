@@ -18,7 +18,7 @@ from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.delivery.langsmith_client import hidden_sides
+from langsmith_realtime.delivery.langsmith_client.masking import hidden_sides
 from langsmith_realtime.journal import masking
 from langsmith_realtime.journal.file import state_directory
 from langsmith_realtime.journal.masking import JournalMasking, TimeBudget

@@ -29,8 +29,7 @@ from urllib3.util.retry import Retry
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector, Request
-from langsmith_realtime.delivery import langsmith_client as delivery_client
-from langsmith_realtime.delivery import retry_queue, sender
+from langsmith_realtime.delivery import operations, retry_queue, sender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.runtime import guard
@@ -188,7 +187,7 @@ def recording_refused(stage: Stage) -> Iterator[None]:
 
 def one_bad_run(stage: Stage) -> Iterator[None]:
     """A run breaks a rule of the server, and with it the request it is in."""
-    row = delivery_client.row
+    row = operations.row
 
     def bad(operation: Operation) -> dict[str, Any]:
         fields = row(operation)

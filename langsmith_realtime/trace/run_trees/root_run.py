@@ -12,9 +12,9 @@ from langsmith import run_helpers
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
+from langsmith_realtime.delivery.langsmith_client import context
 from langsmith_realtime.options.tracing import THREAD_KEYS, Options
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees import context
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of, time_of, uuid7
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from langsmith import Client, utils
 
-from langsmith_realtime.delivery.langsmith_client import tell_of_failed_masking, unmasking, without_payload
+from langsmith_realtime.delivery.langsmith_client.masking import tell_of_failed_masking, unmasking, without_payload
 from langsmith_realtime.runtime.guard import ANYTHING
 from langsmith_realtime.runtime.threads import Pauses
 

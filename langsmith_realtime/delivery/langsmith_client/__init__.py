@@ -1,0 +1,1 @@
+"""Change here what depends on the inside of LangSmith's client: no other package uses its private names."""
