@@ -12,11 +12,11 @@ from pydantic import BaseModel
 from typing_extensions import Self, Unpack
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.delivery.langsmith_client.sampling import lets_through
+from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
 from langsmith_realtime.live.capture import LiveConversation, UnsampledConversation
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 
 
 class SessionTracer:
@@ -193,8 +193,8 @@ def _begin(options: Options) -> LiveConversation | None:
     if not options.is_on:
         return None
     try:
-        family = begin(options, Guard())
-        kind = LiveConversation if lets_through(family.root) else UnsampledConversation
+        family = start_conversation_runs(options, Guard())
+        kind = LiveConversation if is_sampled(family.root) else UnsampledConversation
         return kind(options, family)
     except Exception as error:
         Guard().report("opening the trace", error)

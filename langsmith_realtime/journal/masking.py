@@ -17,10 +17,10 @@ from langsmith import Client
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub
 from langsmith_realtime.core.protocol.audio_formats import Sound
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event
-from langsmith_realtime.delivery.langsmith_client.masking import asks_the_application
+from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.runtime.guard import ANYTHING, logger
 from langsmith_realtime.trace import redaction
-from langsmith_realtime.trace.privacy import Privacy, tell_if_slow
+from langsmith_realtime.trace.privacy import Privacy, warn_if_slow
 
 
 class TimeBudget:
@@ -63,7 +63,7 @@ class JournalMasking:
     def __init__(self, client: Client, privacy: Privacy) -> None:
         hides = getattr(client, "_hide_inputs", False)
         self._client = client
-        self._asks = asks_the_application(client)
+        self._asks = calls_application(client)
         self._privacy = privacy
         self._hidden = hides is True
         self._masked = not self._hidden and (callable(hides) or bool(getattr(client, "_anonymizer", None)))
@@ -73,15 +73,15 @@ class JournalMasking:
         """The event's payload as it may be kept, at ``t`` seconds of the conversation."""
         if event.is_delta or event.kind in AUDIO_FIELDS:
             return _pointers(event.body) | (self._words(event) if event.kind in _WORDS else {})
-        return self._left(self._privacy.shown(event.body, redaction.of_event), t)
+        return self._left(self._privacy.masked(event.body, redaction.of_event), t)
 
     def frame(self, frame: Any, t: float) -> dict[str, Any]:
         """A frame that is no event, likewise; ``{"frame": …}``, or without."""
-        return self._left(self._privacy.shown({"frame": frame}, redaction.of_event), t)
+        return self._left(self._privacy.masked({"frame": frame}, redaction.of_event), t)
 
     def error(self, message: str | None, t: float) -> str | None:
         """An error's message, likewise."""
-        shown = self._privacy.error(message)
+        shown = self._privacy.masked_error(message)
         if shown is None or not self._masked or not hasattr(self._client, "_hide_run_error"):
             return shown
         left = self._mask("_hide_run_error", shown, t)
@@ -97,20 +97,22 @@ class JournalMasking:
         if self._masked or self._privacy.redact is not None or not isinstance(event.body.get("delta"), str):
             return {}
         bare = {"type": event.name, "delta": event.body["delta"]}
-        shown = self._privacy.shown(bare, redaction.of_event)
+        shown = self._privacy.masked(bare, redaction.of_event)
         return {"delta": shown["delta"]} if "delta" in shown else {}
 
     def _left(self, payload: dict[str, Any], t: float) -> dict[str, Any]:
         if not self._masked:
             # The client hides the set-up, too, which nobody said.
-            shown: dict[str, Any] = redaction.structure(payload) if self._hidden and "session" in payload else payload
+            shown: dict[str, Any] = (
+                redaction.without_words(payload) if self._hidden and "session" in payload else payload
+            )
             return shown
         left = self._mask("_hide_run_inputs", {"event": payload}, t)
         kept = left.get("event") if isinstance(left, dict) else None
         # What cannot be told from what is hidden is hidden.
         if isinstance(kept, dict) and kept.get("type") == payload.get("type"):
             return kept
-        hidden: dict[str, Any] = redaction.structure(payload)
+        hidden: dict[str, Any] = redaction.without_words(payload)
         return hidden
 
     def _mask(self, how: str, value: Any, t: float) -> Any:
@@ -127,7 +129,7 @@ class JournalMasking:
                 spent = time.monotonic() - began
                 self._spent += spent
                 _all_masking.spend(spent)
-                tell_if_slow("masking", spent)
+                warn_if_slow("masking", spent)
 
 
 def _pointers(body: dict[str, Any]) -> dict[str, Any]:

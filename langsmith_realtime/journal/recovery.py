@@ -28,7 +28,7 @@ from langsmith_realtime.journal.replay import JournalReader, ReplayEnd, replay
 from langsmith_realtime.journal.retention import folders, tidy
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.session import Assembled, assemble
+from langsmith_realtime.trace.session import SessionParts, build_session
 
 #: What the root of a conversation says whose process did not live to close it.
 DIED = Failure("the process died during the conversation")
@@ -118,7 +118,7 @@ def replay_anew(folder: Path, client: Client, *, project: str | None = None, pat
     sender = _Paced(patience)
     family = family_anew(story.header, client, guard, project)
     options = options_of(story.header)
-    made = assemble(options, family, sender, FeedbackSender(), guard)
+    made = build_session(options, family, sender, FeedbackSender(), guard)
     made.session.opened()
     _close(made, replay(story, made.session, family, anew=True))
     return str(family.root.trace_id) if sender.delivered_all() else None
@@ -146,8 +146,8 @@ def _complete(journal: Journal, story: JournalReader, client: Client, patience: 
     family = family_of(story.header, client, guard)
     options = options_of(story.header)
     _remove_recording(journal.folder, options.recording, str(family.root.id))
-    made = assemble(options, family, sender, feedback, guard)
-    made.journal(journal)
+    made = build_session(options, family, sender, feedback, guard)
+    made.use_journal(journal)
     if journal.expect(ROOT_CREATE):
         made.session.opened()
     ending = replay(story, made.session, family)
@@ -161,7 +161,7 @@ def _complete(journal: Journal, story: JournalReader, client: Client, patience: 
     return True
 
 
-def _close(made: Assembled, ending: ReplayEnd) -> None:
+def _close(made: SessionParts, ending: ReplayEnd) -> None:
     error = ending.error if ending.closed else DIED
     made.session.closed(ending.t, error, ending.dropped)
 

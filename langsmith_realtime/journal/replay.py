@@ -132,7 +132,7 @@ class _Replay:
         elif "tool_left" in line:
             session.tool_left(line["tool_left"], t, failure_of(line.get("error")))
         elif "claimed" in line:
-            self._family.claimed.setdefault(line["claimed"], self._family.root)
+            self._family.application_tool_runs.setdefault(line["claimed"], self._family.root)
         elif "tool" in line:
             self._tool(line)
 
@@ -158,4 +158,4 @@ class _Replay:
         parent = self._ref(line["parent"])
         assert parent is not None
         run = derive(parent, line["name"], "tool", time_of(line["start"]), self._run_id(line))
-        self._family.tools.setdefault(line["tool"], run)
+        self._family.tool_runs.setdefault(line["tool"], run)

@@ -13,7 +13,7 @@ from langsmith_realtime.core.payloads.json_values import plain_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound, silence_for
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, mapping, parse, text
-from langsmith_realtime.delivery.langsmith_client.transport import sends_on_its_own
+from langsmith_realtime.delivery.langsmith_client.transport import needs_own_queue
 from langsmith_realtime.journal.file import Journal, state_directory, warn_once
 from langsmith_realtime.journal.lines import CHANNEL_NAMES, CHANNELS, CLIENT, SERVER, header, place_in, place_of
 from langsmith_realtime.journal.masking import JournalMasking, take_audio
@@ -24,7 +24,7 @@ from langsmith_realtime.recording.silencing import Span
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of
-from langsmith_realtime.trace.session import Assembled, Session
+from langsmith_realtime.trace.session import Session, SessionParts
 
 
 class JournaledSession:
@@ -68,9 +68,9 @@ class JournaledSession:
         """As the session's."""
         return self._session.format(channel, fed=fed)
 
-    def silent(self, channel: int) -> list[Span]:
+    def silenced_spans(self, channel: int) -> list[Span]:
         """As the session's."""
-        return self._session.silent(channel)
+        return self._session.silenced_spans(channel)
 
     def opened(self) -> None:
         try:
@@ -204,7 +204,7 @@ class JournaledSession:
 
     def _blank_more(self) -> None:
         """Blank what is silent and was not known to be: only later events tell when a user's item was spoken."""
-        silent = [(round(span.since, 1), round(span.until, 1)) for span in self._session.silent(USER)]
+        silent = [(round(span.since, 1), round(span.until, 1)) for span in self._session.silenced_spans(USER)]
         if silent == self._blanked or self._journal is None or not self._journal.is_open:
             return
         self._blanked = silent
@@ -215,7 +215,7 @@ class JournaledSession:
 
     def _silent(self, channel: int, fed: bool) -> list[Span]:
         """Where items are silent whose sound does not say whose it is; what is received does."""
-        return self._session.silent(channel) if channel == USER or fed else []
+        return self._session.silenced_spans(channel) if channel == USER or fed else []
 
     def _blank(self, journal: Journal) -> None:
         """Take what is silenced now out of what was written before."""
@@ -245,12 +245,12 @@ class JournaledSession:
     def _note_calls(self, journal: Journal) -> None:
         """Which calls have their runs by now, and where: the callers' threads decide that."""
         family = self._family
-        if len(family.claimed) > self._claims:
-            for call_id in list(family.claimed)[self._claims :]:
+        if len(family.application_tool_runs) > self._claims:
+            for call_id in list(family.application_tool_runs)[self._claims :]:
                 self._claims += 1
                 journal.write({"claimed": call_id})
-        if len(family.tools) > self._tools:
-            for call_id, run in list(family.tools.items())[self._tools :]:
+        if len(family.tool_runs) > self._tools:
+            for call_id, run in list(family.tool_runs.items())[self._tools :]:
                 self._tools += 1
                 start = start_of(run.dotted_order.rpartition(".")[0])
                 parent = {"id": str(run.parent_run_id), "start": microseconds_of(start)}
@@ -258,7 +258,7 @@ class JournaledSession:
 
 
 def journaled(
-    made: Assembled,
+    made: SessionParts,
     options: Options,
     family: ConversationRuns,
     guard: Guard,
@@ -269,7 +269,7 @@ def journaled(
     keeping = JournalMasking(root.client, made.privacy)
 
     def begin() -> Journal | None:
-        kept, own = options.journal == "keep", sends_on_its_own(root.client, root)
+        kept, own = options.journal == "keep", needs_own_queue(root.client, root)
         if own and not kept:
             return None  # nobody tells what arrived
         try:
@@ -278,9 +278,15 @@ def journaled(
         except OSError as error:
             warn_once("there is no journal of this conversation", error)
             return None
-        made.journal(journal)
+        made.use_journal(journal)
         return journal
 
     return JournaledSession(
-        made.session, family=family, keeping=keeping, sounds=made.sounds, begin=begin, behind=behind, guard=guard
+        made.session,
+        family=family,
+        keeping=keeping,
+        sounds=made.recorded_channels,
+        begin=begin,
+        behind=behind,
+        guard=guard,
     )

@@ -22,8 +22,12 @@ from langsmith_realtime.core.payloads.json_values import plain, plain_frame
 from langsmith_realtime.core.protocol.audio_formats import USER
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.delivery.langsmith_client import context, sampling
-from langsmith_realtime.delivery.langsmith_client.context import Pin, current_pin, set_pin
-from langsmith_realtime.delivery.langsmith_client.masking import asks_the_application
+from langsmith_realtime.delivery.langsmith_client.context import (
+    ParentReference,
+    current_parent_reference,
+    set_parent_reference,
+)
+from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.live.bounded_queue import Intake
 from langsmith_realtime.live.duplicates import RecentFrames
@@ -34,7 +38,7 @@ from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
-from langsmith_realtime.trace.run_trees.run_limits import Weight, weight_of
+from langsmith_realtime.trace.run_trees.run_limits import Priority, priority_of
 
 if TYPE_CHECKING:
     from langsmith_realtime.live.coalescing import Coalescing
@@ -52,7 +56,7 @@ class LiveConversation:
 
     Args:
         options: how it is traced.
-        family: its runs, as :func:`~langsmith_realtime.trace.run_trees.root_run.begin` makes them.
+        family: its runs, as :func:`~langsmith_realtime.trace.run_trees.root_run.start_conversation_runs` makes them.
     """
 
     #: False where LangSmith's sampling leaves it out.
@@ -69,7 +73,7 @@ class LiveConversation:
         self._last = self._start  # µs, of the latest event's run
         self._stamping = threading.RLock()
         self._latest: ParentRun = self.family.root
-        self._next: Pin | None = None  # for who waits for the next event
+        self._next: ParentReference | None = None  # for who waits for the next event
         self._seen: RecentFrames[ParentRun | None] = RecentFrames()
         self._closed = False
         #: What receiving failed with the last time, if it did.
@@ -80,10 +84,10 @@ class LiveConversation:
         options, family = self._options, self.family
         self._process = process()
         self._process.open[id(self)] = self
-        asks = options.redact is not None or asks_the_application(family.root.client)
+        asks = options.redact is not None or calls_application(family.root.client)
         worker = self._process.apart if asks else self._process.worker
         if options.keep is not None:
-            family.holding = HeldConversation(self._process.sender, options.keep, self.guard)
+            family.held_conversation = HeldConversation(self._process.sender, options.keep, self.guard)
         make = partial(_pipeline, options, family, self._process, worker, self.guard)
         self._session = cast("Coalescing", LazySession(make))
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
@@ -139,7 +143,7 @@ class LiveConversation:
             return None
         run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name))
         self.lost_with = None
-        light = self._intake.is_crowded and weight_of(name) is Weight.STRUCTURE
+        light = self._intake.is_crowded and priority_of(name) is Priority.LOW
         self._intake.event(self._server_frame, frame, t, run, speaking, light=light)
         return run
 
@@ -183,7 +187,7 @@ class LiveConversation:
         if parsed is not None and parsed.name == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
-                self.family.answered(call_id)
+                self.family.note_answer(call_id)
         self._intake.event(self._client_frame, parsed.body if parsed else None, t)
 
     def audio(self, channel: int, pcm: object, at: float | None) -> None:
@@ -257,8 +261,8 @@ class LiveConversation:
             return
         waiting = self._next
         if waiting is None:
-            waiting = self._next = Pin(self._latest)
-        set_pin(waiting)
+            waiting = self._next = ParentReference(self._latest)
+        set_parent_reference(waiting)
 
     def lost(self, error: BaseException) -> None:
         """Receiving failed: an error if the conversation ends with it, not if it reconnects."""
@@ -270,7 +274,7 @@ class LiveConversation:
 
     def enter(self) -> None:
         """The block begins: what is traced in it nests under the conversation."""
-        self.family.before = context.get_current_run_tree()
+        self.family.previous_parent = context.get_current_run_tree()
         context.set_parent(self.family.root)
 
     def leave(self, error: BaseException | None) -> None:
@@ -280,9 +284,9 @@ class LiveConversation:
     def close(self, error: BaseException | str | None = None) -> None:
         """The conversation ends; in this context, work nests where it did before."""
         current = context.get_current_run_tree()
-        self.family.before = _still_open(self.family.before)
-        if isinstance(current, ParentRun) and current.family is self.family and current.is_conversation:
-            context.set_parent(self.family.before)
+        self.family.previous_parent = _still_open(self.family.previous_parent)
+        if isinstance(current, ParentRun) and current.conversation_runs is self.family and current.is_root_or_event:
+            context.set_parent(self.family.previous_parent)
         with self._stamping:
             if self._closed:
                 return
@@ -316,7 +320,7 @@ class LiveConversation:
 
     def _become(self, run: ParentRun | None) -> None:
         """Traced work from here on nests under ``run``, or under what it did before the delta."""
-        waiting, pin = self._next, current_pin()
+        waiting, pin = self._next, current_parent_reference()
         if run is None:
             if pin is waiting:
                 self._next = None  # what has it now keeps what it stands for, whatever arrives later
@@ -347,8 +351,8 @@ def _pipeline(options: Options, family: ConversationRuns, process: Process, work
 
 def _still_open(run: RunTree | None) -> RunTree | None:
     """The run, or what stood before its conversation where that has ended: the one opened first may end first."""
-    while isinstance(run, ParentRun) and run.is_conversation and run.family.ended:
-        run = run.family.before
+    while isinstance(run, ParentRun) and run.is_root_or_event and run.conversation_runs.ended:
+        run = run.conversation_runs.previous_parent
     return run
 
 

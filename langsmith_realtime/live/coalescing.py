@@ -72,9 +72,9 @@ class Coalescing:
         form: Format = self._session.format(channel, fed=fed)
         return form
 
-    def silent(self, channel: int) -> list[Span]:
+    def silenced_spans(self, channel: int) -> list[Span]:
         """As the session's."""
-        spans: list[Span] = self._session.silent(channel)
+        spans: list[Span] = self._session.silenced_spans(channel)
         return spans
 
     def chunks(self, sent: Iterator[Chunk]) -> None:

@@ -17,14 +17,14 @@ from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns
-from langsmith_realtime.trace.session import Session, assemble
+from langsmith_realtime.trace.session import Session, build_session
 
 
 def build_pipeline(
     options: Options, family: ConversationRuns, process: Process, worker: Worker, guard: Guard
 ) -> Coalescing:
     """Make what takes a conversation's inputs on the worker's thread: coalescing, journal, coalescing, session."""
-    assembled = assemble(options, family, process.sender, process.feedback, guard)
+    assembled = build_session(options, family, process.sender, process.feedback, guard)
     into_session = Coalescing(assembled.session)
     if not options.journal:
         return into_session

@@ -172,9 +172,9 @@ class Dice(Client):
 def test_dice_are_thrown_once_for_a_conversation(throw: bool) -> None:
     client = Dice(throw)
     root = RunTree(name="realtime_session", ls_client=client, id=uuid4())
-    assert sampling.lets_through(root) == throw
+    assert sampling.is_sampled(root) == throw
     assert sampling.is_left_out(root) != throw
-    row = sampling.decided({"id": root.id, "trace_id": root.trace_id}, client)
+    row = sampling.without_new_draw({"id": root.id, "trace_id": root.trace_id}, client)
     if throw:
         assert client._filter_for_sampling([row])  # without another throw, of which there is none
     sampling.forget(root)

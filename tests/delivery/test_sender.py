@@ -20,7 +20,7 @@ from langsmith import Client
 
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import operations, sender
+from langsmith_realtime.delivery import batches, operations, sender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import state_directory
@@ -65,13 +65,13 @@ def test_one_bad_run_does_not_cost_the_others(tracing: Collector) -> None:
 def test_the_root_says_how_many_runs_the_server_refused(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, journal: bool
 ) -> None:
-    made = operations.row
+    made = operations.run_dict
 
     def bad(operation: Operation) -> dict[str, Any]:
         fields = made(operation)
         return {**fields, "run_type": "chair"} if fields["name"] == "rate_limits.updated" else fields
 
-    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", bad)
+    monkeypatch.setattr("langsmith_realtime.delivery.batches.run_dict", bad)
     with SessionTracer(journal=journal) as tracer:
         for number, name in enumerate(("session.created", "rate_limits.updated", "rate_limits.updated")):
             tracer.server_event({"type": name, "event_id": f"event_{number}"})
@@ -120,8 +120,9 @@ def test_of_several_endpoints_all_must_have_taken_it(collector: Collector) -> No
 
 
 def test_a_full_batch_waits_for_nobody(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sender, "LINGER", 600.0)
+    monkeypatch.setattr(sender, "BATCH_WAIT_S", 600.0)
     monkeypatch.setattr(sender, "BATCH_RUNS", 20)
+    monkeypatch.setattr(batches, "BATCH_RUNS", 20)
     with SessionTracer() as tracer:
         for number in range(19):  # and the root
             tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
@@ -143,7 +144,7 @@ def test_a_run_that_cannot_be_written_down_costs_itself_alone(
         return transform(self, run, *how, **more)
 
     monkeypatch.setattr(Client, "_run_transform", fails)
-    monkeypatch.setattr(sender, "LINGER", 10.0)  # all together
+    monkeypatch.setattr(sender, "BATCH_WAIT_S", 10.0)  # all together
     with SessionTracer(replicas=replicas) as tracer:
         for number, name in enumerate(("session.created", "rate_limits.updated", "session.updated")):
             tracer.server_event({"type": name, "event_id": f"event_{number}"})
@@ -359,7 +360,7 @@ def test_what_is_prepared_aside_is_waited_for_and_its_failure_is_told(caplog: py
         goes_on.wait(10)
         raise RuntimeError("out of order")
 
-    sender.aside(fails)
+    sender.run_apart(fails)
     assert not sender.flush(0.01)
     goes_on.set()
     assert not sender.flush(10)
@@ -374,7 +375,7 @@ def test_where_no_thread_can_begin_it_is_prepared_at_once(monkeypatch: pytest.Mo
     monkeypatch.setattr(threading.Thread, "start", start)
     done: list[str] = []
     sender = Sender()
-    sender.aside(lambda: done.append(threading.current_thread().name))
+    sender.run_apart(lambda: done.append(threading.current_thread().name))
     assert done == [threading.current_thread().name]
     assert sender.flush(0)
 

@@ -46,7 +46,7 @@ def assert_delivered(collector: Collector, count: int = 1) -> None:
 @pytest.fixture
 def patient(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> Collector:
     """Nothing is sent before somebody waits for it."""
-    monkeypatch.setattr(sender, "LINGER", 60.0)
+    monkeypatch.setattr(sender, "BATCH_WAIT_S", 60.0)
     return tracing
 
 
@@ -96,7 +96,7 @@ from contextlib import asynccontextmanager
 import langsmith_realtime
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.delivery import sender
-sender.LINGER = 60.0  # nothing is sent before somebody waits for it
+sender.BATCH_WAIT_S = 60.0  # nothing is sent before somebody waits for it
 def talk(number=0):
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "event_id": "event_0"})

@@ -693,7 +693,7 @@ def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_proce
     collector.respond_with(503, times=6)
     with monkeypatch.context() as narrow:
         narrow.setattr(retry_queue, "WAITING_LIMIT", 10)
-        narrow.setattr(retry_queue, "PATIENCE", 1)
+        narrow.setattr(retry_queue, "HEALTHY_FACTOR", 1)
         for _ in range(4):
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):

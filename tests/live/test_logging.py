@@ -62,12 +62,12 @@ def test_runs_after_some_that_could_not_be_sent_are_sent(
     def fails(_: object) -> dict[str, object]:
         raise UnwrittenError
 
-    made = operations.row
-    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", fails)
+    made = operations.run_dict
+    monkeypatch.setattr("langsmith_realtime.delivery.batches.run_dict", fails)
     SessionTracer(journal=False).close()
     assert not flush(10)
     assert [message for message in refused if message.startswith("sending")]
-    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", made)
+    monkeypatch.setattr("langsmith_realtime.delivery.batches.run_dict", made)
     SessionTracer(journal=False).close()
     assert flush(10)
     assert the_tree(tracing).run.status == "success"

@@ -31,8 +31,8 @@ from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
-from langsmith_realtime.trace.run_trees.root_run import begin
-from langsmith_realtime.trace.session import Session, assemble
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
+from langsmith_realtime.trace.session import Session, build_session
 from tests.support.audio.sounds import RATE, numbered
 from tests.support.conversations import stored_trees, the_tree
 
@@ -109,7 +109,9 @@ class Recorded:
         checked, guard = Options.of(client=client, enabled=True, recording=recording, **options), Guard()
         self.made: list[Operation] = []
         sender = Noting(self.made)
-        self.session: Session = assemble(checked, begin(checked, guard), sender, FeedbackSender(), guard).session
+        self.session: Session = build_session(
+            checked, start_conversation_runs(checked, guard), sender, FeedbackSender(), guard
+        ).session
         self.session.opened()
         self._gaps = DroppedAudio()
 
@@ -381,7 +383,7 @@ def test_what_waits_is_bounded_and_loses_only_what_a_trace_can_do_without(
     tracer.server_event(response(0)[0])
     # Until that is under way, all that follows would go with it.
     deadline = time.monotonic() + 5
-    while not any(known.flying for known in process().sender._lanes.values()) and time.monotonic() < deadline:
+    while not any(known.in_flight for known in process().sender._queues.values()) and time.monotonic() < deadline:
         time.sleep(0.005)
     for number in range(300):
         tracer.server_event(item(number))
@@ -404,19 +406,19 @@ def test_what_waits_is_bounded_and_loses_only_what_a_trace_can_do_without(
 def test_what_goes_is_the_oldest_and_counts_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 10)
     monkeypatch.setattr(retry_queue, "WAITING_BYTES", 1_000)
-    monkeypatch.setattr(retry_queue, "PATIENCE", 2)
+    monkeypatch.setattr(retry_queue, "HEALTHY_FACTOR", 2)
     waits = RetryQueue[int](abs)
     for size in (1, 2, 3):
         waits.put(size)
     waits.take(lambda waiting: (waiting[:1], waiting[1:]))
-    waits.landed([1], 0.0)  # in trouble: three are known to have failed
+    waits.finish_batch([1], 0.0)  # in trouble: three are known to have failed
     assert waits.make_room(lambda _: True) == []
     for size in range(4, 12):
         waits.put(-size)
     assert waits.is_full
     assert waits.make_room(lambda size: size > 0) == [1, 2]
     assert waits.waiting[0] == 3
-    assert waits.untold == 8
+    assert waits.unresolved == 8
     assert len(waits.waiting) == 9
     for _ in range(20):
         waits.put(-50)

@@ -17,8 +17,8 @@ from langsmith import RunTree
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees import nesting
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, Unmade
-from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, LazyEventRun, ParentRun
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of
 
 pytestmark = pytest.mark.usefixtures("tracing")
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("tracing")
 
 @pytest.fixture
 def family() -> ConversationRuns:
-    return begin(Options.of(thread_id="t-1", tags=["shop"]), Guard())
+    return start_conversation_runs(Options.of(thread_id="t-1", tags=["shop"]), Guard())
 
 
 def an_event(family: ConversationRuns, name: str = "session.updated") -> ParentRun:
@@ -40,7 +40,7 @@ def test_an_events_run_is_made_when_somebody_looks_at_it(family: ConversationRun
         microseconds_of(family.root.start_time) + 20_000,
     )
     known = run.id
-    assert type(run) is Unmade  # that is all that is asked of most of them
+    assert type(run) is LazyEventRun  # that is all that is asked of most of them
     assert isinstance(run, RunTree)
     assert run.tags == ["shop"]
     assert type(run) is ParentRun
@@ -87,7 +87,7 @@ def test_two_who_look_at_once_see_the_same(family: ConversationRuns) -> None:
 
 def test_a_child_process_may_look_whoever_looked_when_it_was_forked(family: ConversationRuns) -> None:
     run = an_event(family)
-    with nesting._looking, warnings.catch_warnings():
+    with nesting._building, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
         child = os.fork()
         if not child:

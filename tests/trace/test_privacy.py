@@ -18,7 +18,7 @@ from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.delivery.langsmith_client.masking import hidden_sides
+from langsmith_realtime.delivery.langsmith_client.masking import hidden_channels
 from langsmith_realtime.journal import masking
 from langsmith_realtime.journal.file import state_directory
 from langsmith_realtime.journal.masking import JournalMasking, TimeBudget
@@ -244,7 +244,7 @@ def test_where_an_anonymizer_masks_the_log_quotes_nobody(
 ) -> None:
     monkeypatch.setattr(guard, "_logged", set())
     mine = guard.Guard()
-    Privacy.of(client_of(collector, anonymizer=lambda payload: payload), mine)
+    Privacy.from_options(client_of(collector, anonymizer=lambda payload: payload), mine)
     mine.report("somewhere", ValueError(USERS))
     assert "ValueError" in caplog.text
     assert USERS not in caplog.text
@@ -314,7 +314,7 @@ def returns_none(_: dict[str, Any]) -> Any:
         (raises, "raised KeyError"),
         (exits, "raised SystemExit"),
         (is_cancelled, "raised CancelledError"),
-        (returns_none, "returned a NoneType"),
+        (returns_none, "must return a dict, got NoneType"),
     ],
 )
 def test_what_redact_fails_at_is_left_out_and_counted(
@@ -328,8 +328,8 @@ def test_what_redact_fails_at_is_left_out_and_counted(
     converse(client=client_of(collector), redact=redact)
     assert found(collector.directory) == set()
     root = the_tree(collector)
-    assert root.run.inputs == {"redacted": f"redact {reason}: nothing of this is kept"}
-    assert root.run.error == f"redact {reason}: nothing of this is kept"
+    assert root.run.inputs == {"redacted": f"redact {reason}; the payload is left out"}
+    assert root.run.error == f"redact {reason}; the payload is left out"
     assert next(root.find("error")).run.inputs == {"event": root.run.inputs}
     assert {run.metadata["payload_left_out"] for run in collector.runs()} == {True}
     assert root.metadata["tracing_failures"] >= 30
@@ -373,14 +373,14 @@ def test_a_function_that_hangs_keeps_no_other_conversation_waiting(tracing: Coll
 
 def test_what_redact_returns_is_made_of_jsons_own_types() -> None:
     gate = Privacy(lambda _: {"at": Path("x"), "of": {2}})
-    assert gate.shown({"type": "x"}, of_event) == {"at": "x", "of": [2]}
+    assert gate.masked({"type": "x"}, of_event) == {"at": "x", "of": [2]}
 
 
 def test_an_error_that_redact_makes_no_text_is_none() -> None:
-    assert Privacy(lambda _: {"error": 1}).error("it failed") == NOT_KEPT
-    assert Privacy(lambda _: {}).error("it failed") == NOT_KEPT
-    assert Privacy(lambda _: {"error": "x"}).error("it failed") == "x"
-    assert Privacy().error(None) is None
+    assert Privacy(lambda _: {"error": 1}).masked_error("it failed") == NOT_KEPT
+    assert Privacy(lambda _: {}).masked_error("it failed") == NOT_KEPT
+    assert Privacy(lambda _: {"error": "x"}).masked_error("it failed") == "x"
+    assert Privacy().masked_error(None) is None
 
 
 def test_an_anonymizer_that_fails_lets_nothing_through() -> None:
@@ -388,9 +388,9 @@ def test_an_anonymizer_that_fails_lets_nothing_through() -> None:
         raise KeyError(USERS)
 
     gate = Privacy(anonymizer=anonymizer)
-    assert gate.error(f"it failed: {USERS}") == NOT_KEPT
-    assert gate.metadata({"status": "x", "response_metadata": {"a": "b"}}) == {"status": "x"}
-    assert Privacy(anonymizer=lambda _: {}).error("it failed") == NOT_KEPT
+    assert gate.masked_error(f"it failed: {USERS}") == NOT_KEPT
+    assert gate.masked_metadata({"status": "x", "response_metadata": {"a": "b"}}) == {"status": "x"}
+    assert Privacy(anonymizer=lambda _: {}).masked_error("it failed") == NOT_KEPT
 
 
 # The client's masking, when it fails.
@@ -438,8 +438,8 @@ def test_what_cannot_be_masked_is_left_out_and_the_run_is_sent(
     if settings.get("hide_metadata") is not True:
         assert (root.metadata["turns"], root.metadata["interruptions"]) == (2, 1)
         assert root.metadata["ls_integration"] == "langsmith-realtime"
-    assert hidden_sides(client) == (frozenset() if settings.get("anonymizer") is fails else {USER, AGENT})
-    assert caplog.text.count("what you mask runs with failed") == 1
+    assert hidden_channels(client) == (frozenset() if settings.get("anonymizer") is fails else {USER, AGENT})
+    assert caplog.text.count("your masking failed") == 1
     assert not [word for word in words if word in caplog.text]
 
 
@@ -482,10 +482,10 @@ def test_a_function_of_the_applications_that_takes_long_is_told_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(privacy, "SLOW_S", 0.0)
-    monkeypatch.setattr(privacy, "_told_slow", set[str]())
+    monkeypatch.setattr(privacy, "_warned_slow", set[str]())
     gate = Privacy(lambda payload: payload)
     for number in range(2):
-        gate.shown({"type": "x", "number": number}, of_event)
+        gate.masked({"type": "x", "number": number}, of_event)
     assert caplog.text.count("your redact took 0.0 s for one payload") == 1
 
 
@@ -515,19 +515,19 @@ def test_time_that_masking_took_is_missed_by_nobody_without_masking(monkeypatch:
         ({"type": "something.new", "words": AGENTS}, set(), True),
     ],
 )
-def test_an_event_keeps_what_is_certainly_not_the_hidden_sides(
+def test_an_event_keeps_what_is_certainly_not_the_hidden_channels(
     body: dict[str, Any], hidden: set[int], kept: bool
 ) -> None:
-    shown = Privacy(hidden=frozenset(hidden)).shown(body, of_event)
+    shown = Privacy(hidden=frozenset(hidden)).masked(body, of_event)
     assert shown["type"] == body["type"]
     assert (shown == body) is kept
     assert kept or not [word for word in (*words, "65") if word in json.dumps(shown)]
 
 
 def test_only_a_failure_says_what_of_it_quotes_nobody() -> None:
-    gate = Privacy(quotes=False)
-    assert gate.error(Failure("bad_request: it said Ebony", "bad_request").of("failed")) == "failed: bad_request"
-    assert gate.error("it said Ebony") == NOT_KEPT
+    gate = Privacy(quotes_allowed=False)
+    assert gate.masked_error(Failure("bad_request: it said Ebony", "bad_request").of("failed")) == "failed: bad_request"
+    assert gate.masked_error("it said Ebony") == NOT_KEPT
 
 
 @pytest.mark.parametrize(
@@ -545,7 +545,7 @@ def test_only_a_failure_says_what_of_it_quotes_nobody() -> None:
 def test_a_side_is_hidden_when_nothing_of_it_is_left(hides: Any, entirely: bool) -> None:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", auto_batch_tracing=False)
     client._hide_inputs = hides
-    assert hidden_sides(client) == (frozenset({USER}) if entirely else frozenset())
+    assert hidden_channels(client) == (frozenset({USER}) if entirely else frozenset())
 
 
 def test_a_failure_of_our_own_quotes_nobody_where_words_are_not_kept(caplog: pytest.LogCaptureFixture) -> None:
@@ -554,7 +554,7 @@ def test_a_failure_of_our_own_quotes_nobody_where_words_are_not_kept(caplog: pyt
 
     for transcripts in (False, True):
         reporting = guard.Guard()
-        Privacy(quotes=transcripts, guard=reporting)
+        Privacy(quotes_allowed=transcripts, guard=reporting)
         try:
             fail()
         except ValueError as error:

@@ -16,16 +16,16 @@ from langsmith import Client, traceable
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery.feedback import FeedbackSender
-from langsmith_realtime.delivery.operations import Operation, Shortage
+from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees import run_limits
-from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
-from langsmith_realtime.trace.run_trees.run_limits import RunCount, Weight, weight_of
-from langsmith_realtime.trace.session import assemble
+from langsmith_realtime.trace.run_trees.run_limits import Priority, RunBudget, priority_of
+from langsmith_realtime.trace.session import build_session
 from tests.support.conversations import the_tree, trees
 
 
@@ -74,9 +74,9 @@ def failed(number: int) -> dict[str, Any]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that a test reaches."""
-    monkeypatch.setattr(run_limits, "STRUCTURE_UNTIL", 10)
-    monkeypatch.setattr(run_limits, "EVENTS_UNTIL", 14)
-    monkeypatch.setattr(run_limits, "RUNS", 40)
+    monkeypatch.setattr(run_limits, "LOW_PRIORITY_UNTIL", 10)
+    monkeypatch.setattr(run_limits, "MEDIUM_PRIORITY_UNTIL", 14)
+    monkeypatch.setattr(run_limits, "MAX_RUNS", 40)
 
 
 @contextmanager
@@ -99,41 +99,41 @@ def paused() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("name", "weight"),
     [
-        ("conversation.item.done", Weight.STRUCTURE),
-        ("response.output_item.done", Weight.STRUCTURE),
-        ("rate_limits.updated", Weight.STRUCTURE),
-        ("an.event.of.tomorrow", Weight.STRUCTURE),
-        ("session.created", Weight.EVENT),
-        ("error", Weight.EVENT),
-        ("malformed_frame", Weight.EVENT),
-        ("response.created", Weight.CORE),
-        ("response.done", Weight.CORE),
+        ("conversation.item.done", Priority.LOW),
+        ("response.output_item.done", Priority.LOW),
+        ("rate_limits.updated", Priority.LOW),
+        ("an.event.of.tomorrow", Priority.LOW),
+        ("session.created", Priority.MEDIUM),
+        ("error", Priority.MEDIUM),
+        ("malformed_frame", Priority.MEDIUM),
+        ("response.created", Priority.HIGH),
+        ("response.done", Priority.HIGH),
     ],
 )
-def test_what_an_event_weighs(name: str, weight: Weight) -> None:
-    assert weight_of(name) is weight
+def test_what_an_event_weighs(name: str, weight: Priority) -> None:
+    assert priority_of(name) is weight
 
 
 @pytest.mark.newest
 def test_an_event_that_says_what_failed_weighs_more() -> None:
-    assert weight_of("conversation.item.input_audio_transcription.failed", failed=True) is Weight.EVENT
+    assert priority_of("conversation.item.input_audio_transcription.failed", failed=True) is Priority.MEDIUM
 
 
 @pytest.mark.newest
 def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> None:
-    census, parent = RunCount(), uuid4()
-    while census.admits(uuid4(), Weight.CORE):
+    budget, parent = RunBudget(), uuid4()
+    while budget.admits(uuid4(), Priority.HIGH):
         pass
-    assert census.count == run_limits.RUNS
-    assert not census.admits(parent, Weight.STRUCTURE)
-    assert census.child_below(parent)
-    assert not census.bring_back(parent)
-    assert census.lacks() == {"left_out_runs": 2}
+    assert budget.count == run_limits.MAX_RUNS
+    assert not budget.admits(parent, Priority.LOW)
+    assert budget.note_child(parent)
+    assert not budget.readmit(parent)
+    assert budget.missing() == {"left_out_runs": 2}
 
 
 @pytest.mark.newest
 def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: None) -> None:
-    class Between(RunCount):
+    class Between(RunBudget):
         """The child is born right after the run was left out."""
 
         def __init__(self) -> None:
@@ -141,30 +141,30 @@ def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: Non
             self.brought_back = 0
             self._left_out = _Noticing(self)
 
-    class _Noticing(dict[Any, Shortage]):
-        def __init__(self, census: Between) -> None:
-            self._census = census
+    class _Noticing(dict[Any, MissingReason]):
+        def __init__(self, budget: Between) -> None:
+            self._census = budget
 
-        def __setitem__(self, run_id: Any, why: Shortage) -> None:
+        def __setitem__(self, run_id: Any, why: MissingReason) -> None:
             super().__setitem__(run_id, why)
-            assert self._census.child_below(run_id)
-            self._census.brought_back += self._census.bring_back(run_id)
+            assert self._census.note_child(run_id)
+            self._census.brought_back += self._census.readmit(run_id)
 
-    census, run_id = Between(), uuid4()
-    assert census.leave_out(run_id, Shortage.OVERLOAD)
-    assert census.brought_back == 1
-    assert census.lacks() == {}
-    assert not census.bring_back(run_id)
+    budget, run_id = Between(), uuid4()
+    assert budget.leave_out(run_id, MissingReason.OVERLOAD)
+    assert budget.brought_back == 1
+    assert budget.missing() == {}
+    assert not budget.readmit(run_id)
 
 
 @pytest.mark.newest
 def test_what_has_children_is_remembered_while_it_may_matter(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_limits, "REMEMBERED", 3)
-    census, parents = RunCount(), [uuid4() for _ in range(5)]
+    monkeypatch.setattr(run_limits, "MAX_REMEMBERED_PARENTS", 3)
+    budget, parents = RunBudget(), [uuid4() for _ in range(5)]
     for parent in parents:
-        assert not census.child_below(parent)
-    assert [census.leave_out(parent, Shortage.OVERLOAD) for parent in parents] == [True, True, False, False, False]
-    assert census.lacks() == {"dropped_runs": 2}
+        assert not budget.note_child(parent)
+    assert [budget.leave_out(parent, MissingReason.OVERLOAD) for parent in parents] == [True, True, False, False, False]
+    assert budget.missing() == {"dropped_runs": 2}
 
 
 # Whole conversations
@@ -260,7 +260,7 @@ def test_the_callers_own_runs_count_too(tracing: Collector) -> None:
 
 @pytest.mark.newest
 def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("STRUCTURE_UNTIL", "EVENTS_UNTIL", "RUNS"):
+    for limit in ("LOW_PRIORITY_UNTIL", "MEDIUM_PRIORITY_UNTIL", "MAX_RUNS"):
         monkeypatch.setattr(
             run_limits, limit, getattr(run_limits, limit) // 10
         )  # a tenth of all takes a tenth of the time
@@ -278,8 +278,8 @@ def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatc
 
     options = Options.of(client=Client(api_url=collector.url, api_key="k"), recording=False, enabled=True)
     guard, sender = Guard(), Kept()
-    family = begin(options, guard)
-    session = assemble(options, family, sender, FeedbackSender(), guard).session
+    family = start_conversation_runs(options, guard)
+    session = build_session(options, family, sender, FeedbackSender(), guard).session
     start, t = microseconds_of(family.root.start_time), 0.0
 
     def arrives(event: dict[str, Any]) -> None:
@@ -301,8 +301,8 @@ def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatc
     session.closed(t, None, {})
     creates = [operation.run for operation in sender.operations if not operation.update]
     names = Counter(run.name for run in creates)
-    assert len({run.id for run in creates}) == len(creates) <= run_limits.RUNS
-    assert len(creates) > run_limits.EVENTS_UNTIL
+    assert len({run.id for run in creates}) == len(creates) <= run_limits.MAX_RUNS
+    assert len(creates) > run_limits.MEDIUM_PRIORITY_UNTIL
     assert names["model"] == names["weather"] == names["response.created"] == names["response.done"] == 42
     assert names["error"] > 300
     assert {run.parent_run_id for run in creates} <= {run.id for run in creates} | {None}

@@ -138,7 +138,7 @@ def together(status: int, *, stored: bool = False) -> Strike:
 
 def _all_at_once(stage: Stage) -> None:
     """The runs wait until somebody waits for them, and go together."""
-    stage.patch.setattr(sender, "LINGER", 10.0)
+    stage.patch.setattr(sender, "BATCH_WAIT_S", 10.0)
 
 
 def _only_when_asked(stage: Stage) -> None:
@@ -187,13 +187,13 @@ def recording_refused(stage: Stage) -> Iterator[None]:
 
 def one_bad_run(stage: Stage) -> Iterator[None]:
     """A run breaks a rule of the server, and with it the request it is in."""
-    row = operations.row
+    row = operations.run_dict
 
     def bad(operation: Operation) -> dict[str, Any]:
         fields = row(operation)
         return {**fields, "run_type": "chair"} if fields["name"] == BAD else fields
 
-    stage.patch.setattr("langsmith_realtime.delivery.sender.row", bad)
+    stage.patch.setattr("langsmith_realtime.delivery.batches.run_dict", bad)
     stage.broken = ("run-type",)
     stage.comes_up()
     yield
@@ -397,7 +397,7 @@ FAULTS = [
 def stage(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Stage]:
     monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(retry_queue, "LONGEST_WAIT_S", 0.05)
-    monkeypatch.setattr(sender, "LINGER", 0.01)
+    monkeypatch.setattr(sender, "BATCH_WAIT_S", 0.01)
     with ExitStack() as opened, monkeypatch.context() as patch:
         yield Stage(patch, opened, caplog)
 

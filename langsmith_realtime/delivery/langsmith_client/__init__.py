@@ -1,1 +1,1 @@
-"""Change here what depends on the inside of LangSmith's client: no other package uses its private names."""
+"""Change here what depends on the internals of LangSmith's client; its private names are used nowhere else."""

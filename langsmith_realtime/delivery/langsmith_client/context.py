@@ -1,9 +1,11 @@
-"""The run that traced work of the caller nests under: LangSmith's own context variable, with a pin of ours in it.
+"""The run that the caller's traced work nests under, kept in LangSmith's own context variable.
 
-LangSmith holds a context's parent by weak reference, so a run that nobody else keeps would vanish under a task
-started while it was current. It only calls what its variable holds; ours keeps the run as long as a captured context
-lives, and can be given another one in every context that has it.
-Context is never restored by token: a block may be left in another task than it was entered in.
+LangSmith's variable holds a weak reference to the current run. A run that nothing else holds would disappear under a
+task that was started while the run was current. LangSmith only calls the value of the variable, so a
+:class:`ParentReference` can take its place: it holds the run as long as any captured context lives, and can be pointed
+at another run in all contexts that hold it.
+
+The variable is never reset with a token, because a block may be left in another task than the one that entered it.
 """
 
 from __future__ import annotations
@@ -17,11 +19,11 @@ from langsmith.run_trees import RunTree
 
 _PARENT: ContextVar[Any] = run_helpers._PARENT_RUN_TREE_REF  # noqa: SLF001
 
-__all__ = ["Pin", "current_pin", "get_current_run_tree", "set_parent", "set_pin"]
+__all__ = ["ParentReference", "current_parent_reference", "get_current_run_tree", "set_parent", "set_parent_reference"]
 
 
-class Pin:
-    """Stands for a run, as LangSmith's weak references do."""
+class ParentReference:
+    """A strong reference to a run, called like the weak reference that LangSmith uses."""
 
     __slots__ = ("run",)
 
@@ -33,16 +35,16 @@ class Pin:
 
 
 def set_parent(run: RunTree | None) -> None:
-    """Traced work in this context nests under ``run`` from now on."""
-    _PARENT.set(None if run is None else Pin(run))
+    """Make ``run`` the parent of traced work in the current context."""
+    _PARENT.set(None if run is None else ParentReference(run))
 
 
-def set_pin(pin: Pin) -> None:
-    """Traced work in this context nests under what the pin stands for."""
-    _PARENT.set(pin)
+def set_parent_reference(reference: ParentReference) -> None:
+    """Make the run of ``reference``, now and whenever it changes, the parent of traced work in the current context."""
+    _PARENT.set(reference)
 
 
-def current_pin() -> Pin | None:
-    """The pin in this context; None where there is none, or LangSmith has put something else there."""
-    pin = _PARENT.get()
-    return pin if type(pin) is Pin else None
+def current_parent_reference() -> ParentReference | None:
+    """The context's :class:`ParentReference`; None if the variable is unset or LangSmith has set it since."""
+    reference = _PARENT.get()
+    return reference if type(reference) is ParentReference else None

@@ -1,9 +1,8 @@
-"""Many runs in one request, without what it costs LangSmith's client to write that request.
+"""Sends many runs in one multipart request, built faster than LangSmith's client builds it.
 
-What is said of each run, how it is masked, where it goes and how often it is tried are the client's own doing. Only
-the multipart body is put together here: the client's library does it field by field, which takes 100 µs a run and
-keeps every other thread waiting meanwhile. And where masking fails at a run, that is sent without what was to be
-masked; the client would send none of the request.
+The client still decides what each run contains, masks it, picks the endpoint and retries. Only the multipart body is
+built here: the client's library encodes it field by field, which takes 100 µs a run, during which no other thread runs.
+If masking a run fails, that run is sent without its payload; the client alone would send nothing of the request.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 
 from langsmith import Client, utils
 
-from langsmith_realtime.delivery.langsmith_client.masking import tell_of_failed_masking, unmasking, without_payload
+from langsmith_realtime.delivery.langsmith_client.masking import unmasked_client, warn_masking_failed, without_payload
 from langsmith_realtime.runtime.guard import ANYTHING
 from langsmith_realtime.runtime.threads import Pauses
 
@@ -24,98 +23,113 @@ try:
         SerializedRunOperation,
         serialize_run_dict,
     )
-except ImportError:  # pragma: no cover - a version that does it in another way
+except ImportError:  # pragma: no cover - a version with other internals
     _BOUNDARY = ""
 
-#: What of a run is a part of its own, in the client's order, and what else it is made of.
-_FIELDS = ("inputs", "outputs", "events", "extra", "error", "serialized")
-_OTHERS = ("operation", "id", "trace_id", "_none", "attachments")
-#: What stands before a part: the end of the one before, its name, and how long it is.
-_HEAD = (
+#: Fields of a serialised run that become parts of their own, in the client's order, and its other fields.
+_PART_FIELDS = ("inputs", "outputs", "events", "extra", "error", "serialized")
+_OTHER_FIELDS = ("operation", "id", "trace_id", "_none", "attachments")
+#: The bytes between two parts: the boundary, and the headers of the next part with its name and length.
+_PART_HEAD = (
     f"\r\n--{_BOUNDARY}\r\n"
     'Content-Disposition: form-data; name="%b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n'
 ).encode()
-_OF_THE_CLIENT = ("_run_transform", "_insert_runtime_env", "_send_multipart_req", "_omit_traced_runtime_info")
+#: Members of the client without which the public ``multipart_ingest`` is used.
+_CLIENT_MEMBERS = ("_run_transform", "_insert_runtime_env", "_send_multipart_req", "_omit_traced_runtime_info")
 
 
 def multipart_ingest(
-    client: Client, create: Sequence[dict[str, Any]], update: Sequence[dict[str, Any]], given: Collection[str] = ()
+    client: Client,
+    create: Sequence[dict[str, Any]],
+    update: Sequence[dict[str, Any]],
+    application_keys: Collection[str] = (),
 ) -> None:
-    """:meth:`langsmith.Client.multipart_ingest`, faster where nothing stands against it.
+    """Mask and send runs in one request, as :meth:`langsmith.Client.multipart_ingest` does, but faster.
+
+    Requests with attachments, and versions of LangSmith with other internals, take the client's own method.
 
     Args:
         client: masks and sends.
-        create: runs that are new.
-        update: runs that are there.
-        given: the names of metadata that are the application's.
+        create: new runs.
+        update: updates of existing runs.
+        application_keys: the metadata keys that the application set.
     """
-    if not all(hasattr(client, name) for name in _OF_THE_CLIENT):  # pragma: no cover - as above
+    if not all(hasattr(client, name) for name in _CLIENT_MEMBERS):  # pragma: no cover - a version with other internals
         client.multipart_ingest(create=create, update=update, dangerously_allow_filesystem=True)
         return
-    breath = Pauses()
-    posts = [_masked(client, row, given) for row in _breathing(create, breath)]
-    patches = [_masked(client, row, given, update=True) for row in _breathing(update, breath)]
-    if _is_simple(client, posts, patches):
+    pauses = Pauses()
+    posts = [_masked(client, run, application_keys) for run in _with_pauses(create, pauses)]
+    patches = [_masked(client, run, application_keys, update=True) for run in _with_pauses(update, pauses)]
+    if _can_build_body(client, posts, patches):
         try:
-            client._send_multipart_req(_request(posts, patches, breath))  # noqa: SLF001
+            client._send_multipart_req(_request(posts, patches, pauses))  # noqa: SLF001
             return
         except utils.LangSmithNotFoundError:
-            pass  # an old server: the client knows what it takes instead
-    unmasking(client).multipart_ingest(create=posts, update=patches, dangerously_allow_filesystem=True)
+            pass  # an old server without this route: the client's own method falls back to another one
+    unmasked_client(client).multipart_ingest(create=posts, update=patches, dangerously_allow_filesystem=True)
 
 
-def _masked(client: Client, row: dict[str, Any], given: Collection[str], *, update: bool = False) -> dict[str, Any]:
-    written = {**row, "extra": {**row["extra"], "metadata": dict(row["extra"]["metadata"])}}
+def _masked(
+    client: Client, run: dict[str, Any], application_keys: Collection[str], *, update: bool = False
+) -> dict[str, Any]:
+    """The run as the client sends it; without its payload if the client's masking fails."""
+    masked = {**run, "extra": {**run["extra"], "metadata": dict(run["extra"]["metadata"])}}
     try:
-        written = client._run_transform(written, update=update)  # noqa: SLF001
-        client._insert_runtime_env([written])  # noqa: SLF001
+        masked = client._run_transform(masked, update=update)  # noqa: SLF001
+        client._insert_runtime_env([masked])  # noqa: SLF001
     except ANYTHING as error:
-        written = unmasking(client)._run_transform(without_payload(client, row, given), update=update)  # noqa: SLF001
-        tell_of_failed_masking(client, error)
-    return written
+        bare = without_payload(client, run, application_keys)
+        masked = unmasked_client(client)._run_transform(bare, update=update)  # noqa: SLF001
+        warn_masking_failed(client, error)
+    return masked
 
 
-def _is_simple(client: Client, create: Sequence[dict[str, Any]], update: Sequence[dict[str, Any]]) -> bool:
-    rows = [*create, *update]
+def _can_build_body(client: Client, create: Sequence[dict[str, Any]], update: Sequence[dict[str, Any]]) -> bool:
+    """Whether the body can be built here and equals the body that the client would build."""
+    runs = [*create, *update]
     return bool(
         _BOUNDARY
-        and {*_FIELDS, *_OTHERS} == {*SerializedRunOperation.__slots__}
+        and {*_PART_FIELDS, *_OTHER_FIELDS} == {*SerializedRunOperation.__slots__}
         and not getattr(client, "_multipart_disabled", False)
-        and not any(row.get("attachments") for row in rows)
-        and len({row["id"] for row in rows}) == len(rows)  # else the client makes one run of two rows
+        and not any(run.get("attachments") for run in runs)
+        and len({run["id"] for run in runs}) == len(runs)  # the client merges a create and an update of one run
     )
 
 
-def _breathing(rows: Sequence[dict[str, Any]], breath: Pauses) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        yield row
-        breath.take()
+def _with_pauses(runs: Sequence[dict[str, Any]], pauses: Pauses) -> Iterator[dict[str, Any]]:
+    """The runs, with short pauses in between so that other threads get the interpreter."""
+    for run in runs:
+        yield run
+        pauses.take()
 
 
-def _request(posts: list[dict[str, Any]], patches: list[dict[str, Any]], breath: Pauses) -> MultipartPartsAndContext:
+def _request(posts: list[dict[str, Any]], patches: list[dict[str, Any]], pauses: Pauses) -> MultipartPartsAndContext:
     parts: list[tuple[str, bytes]] = []
-    for operation, rows in (("post", posts), ("patch", patches)):
-        for row in _breathing(rows, breath):
-            parts += _parts(serialize_run_dict(operation, dict(row)))  # type: ignore[arg-type]
+    for operation, runs in (("post", posts), ("patch", patches)):
+        for run in _with_pauses(runs, pauses):
+            parts += _parts(serialize_run_dict(operation, dict(run)))  # type: ignore[arg-type]
     context = f"trace={posts[0]['trace_id'] if posts else patches[0]['trace_id']}, {len(posts) + len(patches)} runs"
-    return MultipartPartsAndContext([_as_one(parts)], context)
+    return MultipartPartsAndContext([_joined(parts)], context)
 
 
 def _parts(run: SerializedRunOperation) -> Iterator[tuple[str, bytes]]:
-    """The names and contents of a run's parts."""
+    """The name and the content of each part of a run."""
     name = f"{run.operation}.{run.id}"
     yield name, run._none  # noqa: SLF001
-    for field in _FIELDS:
+    for field in _PART_FIELDS:
         content = getattr(run, field)
         if content is not None:
             yield f"{name}.{field}", content
 
 
-def _as_one(parts: list[tuple[str, bytes]]) -> Any:
-    """All parts as the first, whose content goes on into the others: the body is the same, byte for byte."""
-    (name, data), *others = parts
-    written = [data]
+def _joined(parts: list[tuple[str, bytes]]) -> Any:
+    """All parts as one part whose content contains the other parts with their headers.
+
+    The client's library then encodes a single part, and the body it makes is byte for byte that of separate parts.
+    """
+    (name, first), *others = parts
+    body = [first]
     for other, content in others:
-        written.append(_HEAD % (other.encode(), len(content)))
-        written.append(content)
-    return name, (None, b"".join(written), "application/json", {"Content-Length": str(len(data))})
+        body.append(_PART_HEAD % (other.encode(), len(content)))
+        body.append(content)
+    return name, (None, b"".join(body), "application/json", {"Content-Length": str(len(first))})

@@ -1,7 +1,7 @@
-"""LangSmith's sampling, decided for a whole conversation when it opens, by its client's own rule.
+"""LangSmith's sampling (``LANGSMITH_TRACING_SAMPLING_RATE``), decided once for a whole conversation when it opens.
 
-Newer clients decide from the trace's id, again for every run. Older ones throw dice when the trace's root is
-posted, and remember only the traces that they leave out.
+The client's own rule decides. Newer clients derive the decision from the trace id, so that every run of the trace gets
+an equal one. Older clients draw a random number when the trace's root is posted, and remember the traces left out.
 """
 
 from __future__ import annotations
@@ -12,52 +12,52 @@ from langsmith import Client
 from langsmith.run_trees import RunTree
 
 
-def lets_through(run: RunTree) -> bool:
-    """Whether the conversation with that root is traced; asked once, as it opens.
+def is_sampled(root: RunTree) -> bool:
+    """Decide whether the conversation of ``root`` is traced; to be called once, when the conversation opens.
 
-    An older client remembers what it leaves out, so that the caller's own runs below it are left out too.
+    An older client remembers a trace that is left out, so that it leaves out the caller's own runs of that trace, too.
     """
-    client = run.client
+    client = root.client
     keep = getattr(client, "_filter_for_sampling", None)
     if getattr(client, "tracing_sample_rate", None) is None or keep is None:
         return True
-    if run.replicas or (_throws_dice(client) and _posts_itself(client)):
-        return True  # each replica is a trace of its own, and what posts the root decides
-    return bool(keep([{"id": run.id, "trace_id": run.trace_id}]))
+    if root.replicas or (_draws_at_random(client) and _has_own_queue(client)):
+        return True  # each replica is a trace of its own, and a client with its own queue draws when the root is posted
+    return bool(keep([{"id": root.id, "trace_id": root.trace_id}]))
 
 
 def is_left_out(run: RunTree) -> bool:
-    """Whether the client leaves out what it is given of the trace. Asks without deciding."""
+    """Whether the client's sampling leaves out the trace of ``run``; does not draw a new random number."""
     client = run.client
     rate = getattr(client, "tracing_sample_rate", None)
     if rate is None:
         return False
     try:
-        return not client._should_sample(run.trace_id)  # noqa: SLF001 - there is no other way to ask
-    except TypeError:  # an older one: it would throw dice
+        return not client._should_sample(run.trace_id)  # noqa: SLF001 - no public function answers this
+    except TypeError:  # an older client's method takes no trace id, and would draw
         return rate == 0 or run.trace_id in getattr(client, "_filtered_post_uuids", ())
 
 
-def forget(run: RunTree) -> None:
-    """The conversation that was left out has ended: an older client remembers it until its root's update."""
-    if _throws_dice(run.client):
-        run.client._filter_for_sampling([{"id": run.id, "trace_id": run.trace_id}], patch=True)  # type: ignore[call-arg]  # noqa: SLF001
+def forget(root: RunTree) -> None:
+    """Have an older client forget a trace that was left out; otherwise it remembers it until the root's update."""
+    if _draws_at_random(root.client):
+        root.client._filter_for_sampling([{"id": root.id, "trace_id": root.trace_id}], patch=True)  # type: ignore[call-arg]  # noqa: SLF001
 
 
-def decided(row: dict[str, Any], client: Client) -> dict[str, Any]:
-    """A root's create as a client takes it without throwing its dice for it: they have fallen.
+def without_new_draw(create: dict[str, Any], client: Client) -> dict[str, Any]:
+    """The create of a run in a form for which an older client draws no random number, because sampling is decided.
 
-    They fall where the run's id is the trace's, and a string is not equal to the id.
+    An older client draws where a run's id equals its trace id; a string never equals a UUID.
     """
-    if getattr(client, "tracing_sample_rate", None) is not None and _throws_dice(client):
-        return {**row, "trace_id": str(row["trace_id"])}
-    return row
+    if getattr(client, "tracing_sample_rate", None) is not None and _draws_at_random(client):
+        return {**create, "trace_id": str(create["trace_id"])}
+    return create
 
 
-def _throws_dice(client: Client) -> bool:
-    """Whether it is an older client."""
+def _draws_at_random(client: Client) -> bool:
+    """Whether this is an older client, whose sampling draws a random number for each root."""
     return hasattr(client, "_filtered_post_uuids")
 
 
-def _posts_itself(client: Client) -> bool:
+def _has_own_queue(client: Client) -> bool:
     return bool(getattr(client, "otel_exporter", None) or getattr(client, "_process_buffered_run_ops", None))

@@ -16,7 +16,7 @@ from langsmith_realtime.core.audio.activity import Activity
 from langsmith_realtime.core.conversation.metric_names import LATENCIES, NAMES, SCORES
 from langsmith_realtime.core.conversation.metrics import of_responses, of_talk, percentile, scores
 from langsmith_realtime.core.protocol.usage import MODALITIES, Usage
-from langsmith_realtime.delivery.operations import Shortage
+from langsmith_realtime.delivery.operations import MissingReason
 from tests import ROOT
 from tests.support.driven_conversation import DrivenConversation, sound
 
@@ -254,6 +254,6 @@ def test_every_key_of_the_metadata_is_documented() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in modules)
     put = {key for found in PUT.findall(sources) for key in found if key}
     assert {"reconnections", "audio_truncated", "malformed_frames", "server_label"} <= put
-    counted = {*NAMES, *(f"{name}_ms" for name in LATENCIES), *(lack.value for lack in Shortage)}
+    counted = {*NAMES, *(f"{name}_ms" for name in LATENCIES), *(lack.value for lack in MissingReason)}
     theirs = {"shop", "ls_method"}  # the application's, and that of `@traceable`
     assert put | counted | _in_the_snapshot(snapshot) <= documented | _families() | theirs
