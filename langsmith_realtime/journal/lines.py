@@ -146,7 +146,7 @@ def _make_runs(head: dict[str, Any], client: Client, guard: Guard, **place: Any)
         ls_client=client,
         **place,
     )
-    return ConversationRuns(root, outer=None, metadata=dict(run["metadata"]), tags=tuple(run["tags"]), guard=guard)
+    return ConversationRuns(root, outer_run=None, metadata=dict(run["metadata"]), tags=tuple(run["tags"]), guard=guard)
 
 
 def _destination(client: Client) -> dict[str, Any]:

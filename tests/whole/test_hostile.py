@@ -33,7 +33,7 @@ from langsmith_realtime.core.payloads.json_values import (
 from langsmith_realtime.core.protocol.events import Call, FrameError, parse
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import RealtimeServer, Script
-from langsmith_realtime.trace.langsmith_runs import PAYLOAD_BYTES
+from langsmith_realtime.trace.run_builder import PAYLOAD_BYTES
 from tests.support.conversations import Node, async_client, stored_trees, the_tree, trees
 from tests.support.hostile_conversations import (
     COLLECTED,
@@ -370,7 +370,7 @@ def test_a_run_whose_masking_raises_is_sent_without_its_payload(
         for name in ("before", "secret", "after"):
             tracer.server_event({"type": name})
     assert flush(20)
-    assert "what you mask runs with failed" in caplog.text
+    assert "your masking failed" in caplog.text
     root = stored_trees(tracing)[0]
     assert root.run.end_time is not None
     assert root.names() == ["before", "secret", "after"]
