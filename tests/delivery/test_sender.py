@@ -184,6 +184,7 @@ def test_a_refused_recording_stays_on_disk_and_the_trace_is_delivered(
 def test_a_recording_that_is_too_large_is_sent_in_a_smaller_format(
     tracing: Collector, tmp_path: Any, refusals: int, mime: str | None
 ) -> None:
+    before = time.monotonic()
     tracer = SessionTracer(recording=Recording(directory=tmp_path))
     began = time.monotonic()
     tracer.record_user_audio(tone(1000, 1.0), at=began)
@@ -200,7 +201,7 @@ def test_a_recording_that_is_too_large_is_sent_in_a_smaller_format(
     kind, path = tracing.attachment(root.run.id, "conversation")
     assert kind == mime
     sound, rate = soundfile.read(path)
-    assert len(sound) == pytest.approx(rate, abs=0.1 * rate)
+    assert 0.9 <= len(sound) / rate <= 1.0 + (began - before) + 0.1
     assert root.metadata["recording_format"] == {"audio/flac": "flac", "audio/ogg": "opus"}[mime]
     assert root.metadata["recording_reduced"].count("(HTTP 413)") == refusals
     assert "recording_error" not in root.metadata

@@ -383,7 +383,6 @@ for _ in range(1000):
     assert folders() == []
 
 
-@pytest.mark.nocover
 def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost(collector: Collector) -> None:
     code = "from langsmith_realtime.live import process; process.EXIT_PATIENCE = 0.5\n"
     said, took = ends(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
@@ -403,7 +402,6 @@ def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost
 
 
 @unix_only
-@pytest.mark.nocover
 def test_a_process_that_makes_sigterm_an_exit_loses_nothing_and_leaves_nothing(collector: Collector) -> None:
     code = """
 import signal

@@ -570,6 +570,7 @@ def test_speech_is_found_in_the_audio_and_answered() -> None:
     assert answer["previous_item_id"] == started["item_id"]
 
 
+@pytest.mark.nocover
 @given(st.lists(st.integers(min_value=1, max_value=9000), min_size=1, max_size=30))
 def test_speech_is_found_at_the_same_place_however_the_audio_is_cut(sizes: list[int]) -> None:
     talk = Talk(Script(speed=0))

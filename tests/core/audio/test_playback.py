@@ -525,6 +525,7 @@ STEP = st.tuples(
 )
 
 
+@pytest.mark.nocover
 @settings(properties, max_examples=300)
 @given(steps=st.lists(STEP, max_size=15))
 def test_in_any_order_of_calls_each_item_is_heard_from_its_first_frame_and_alone(
