@@ -74,11 +74,11 @@ def test_a_large_part_passes_in_pieces() -> None:
         (b"nothing of the kind", "before its closing boundary"),
         (b"--b\r\nA: 1\r\n\r\none", "before its closing boundary"),
         (b"--b\r\nA: 1\r\n\r\none\r\n--b", "before its closing boundary"),
-        (b"--bx\r\n", "not followed by a line break"),
-        (b"--b then", "not followed by a line break"),
-        (b"--b\r\nA\r\n\r\none\r\n--b--", "without a colon"),
-        (b"--b\r\nA: " + b"x" * 20_000, "too long"),
-        (b"--b\r\nA: " + b"x" * 20_000 + b"\r\n\r\none\r\n--b--", "too long"),
+        (b"--bx\r\n", "must be followed by a line break"),
+        (b"--b then", "must be followed by a line break"),
+        (b"--b\r\nA\r\n\r\none\r\n--b--", "must have a colon, got 'A'"),
+        (b"--b\r\nA: " + b"x" * 20_000, "at most 16384 bytes, got more"),
+        (b"--b\r\nA: " + b"x" * 20_000 + b"\r\n\r\none\r\n--b--", "at most 16384 bytes, got more"),
     ],
 )
 def test_what_is_no_multipart_body_is_refused(body: bytes, reason: str) -> None:

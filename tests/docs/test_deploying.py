@@ -46,7 +46,7 @@ def assert_sent(collector: Collector, count: int = 1) -> None:
 @pytest.fixture
 def sends_on_flush(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> Collector:
     """Delays sending for a minute, so that only a flush sends the traces."""
-    monkeypatch.setattr(sender, "LINGER", 60.0)
+    monkeypatch.setattr(sender, "BATCH_WAIT_S", 60.0)
     return tracing
 
 
@@ -96,7 +96,7 @@ from contextlib import asynccontextmanager
 import langsmith_realtime
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.delivery import sender
-sender.LINGER = 60.0  # so that only a flush sends the traces
+sender.BATCH_WAIT_S = 60.0  # so that only a flush sends the traces
 def talk(number=0):
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "event_id": "event_0"})

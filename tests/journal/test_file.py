@@ -284,7 +284,7 @@ def event(name: str, **body: Any) -> Any:
 
 def keeping(redact: Redact | None = None, **settings: Any) -> JournalMasking:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, **settings)
-    return JournalMasking(client, Privacy.of(client, Guard(), redact=redact))
+    return JournalMasking(client, Privacy.from_options(client, Guard(), redact=redact))
 
 
 def test_sound_is_taken_out_and_given_back() -> None:
@@ -566,36 +566,36 @@ def test_what_is_not_taken_waits_in_its_place_and_longer_each_time() -> None:
     waits = []
     for _ in range(10):
         assert mine.take(all_of) == [1, 2]
-        mine.landed([1, 2], 100.0)
-        assert mine.again_at is not None
-        waits.append(mine.again_at - 100)
+        mine.finish_batch([1, 2], 100.0)
+        assert mine.retry_at is not None
+        waits.append(mine.retry_at - 100)
     assert waits[:3] == [1, 2, 4]
     assert waits[-1] == LONGEST_WAIT_S
     mine.put(3)
     assert mine.take(all_of) == [1, 2, 3]
-    mine.landed([3], 200.0)
+    mine.finish_batch([3], 200.0)
     mine.take(all_of)
-    mine.landed([], 200.0)
-    assert not mine.in_trouble
+    mine.finish_batch([], 200.0)
+    assert not mine.is_retrying
 
 
 def test_what_failed_is_told_once() -> None:
     mine = lane(1, 2)
-    assert mine.untold == 2
+    assert mine.unresolved == 2
     mine.take(lambda waiting: (waiting[:1], waiting[1:]))
-    mine.landed([1], 0.0)
-    assert mine.untold == 0  # what waits behind it fares no better
+    mine.finish_batch([1], 0.0)
+    assert mine.unresolved == 0  # what waits behind it fares no better
     mine.put(3)
-    assert mine.untold == 1
+    assert mine.unresolved == 1
     mine.take(lambda waiting: (waiting[:1], waiting[1:]))
-    mine.landed([], 0.0)
-    assert (mine.told, mine.untold) == (1, 1)
+    mine.finish_batch([], 0.0)
+    assert (mine.known_failed, mine.unresolved) == (1, 1)
 
 
 def test_what_is_given_up_waits_no_more() -> None:
     mine = lane(1, 2, 3)
     mine.take(lambda waiting: (waiting[:1], waiting[1:]))
-    assert mine.empty() == [1, 2, 3]  # of the first nobody knows yet
+    assert mine.abandon() == [1, 2, 3]  # of the first nobody knows yet
     assert mine.waiting == []
-    mine.landed([], 0.0)
-    assert mine.untold == 0
+    mine.finish_batch([], 0.0)
+    assert mine.unresolved == 0

@@ -427,7 +427,7 @@ def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr(sender, "LINGER", 0.05)
+    monkeypatch.setattr(sender, "BATCH_WAIT_S", 0.05)
     for status in (429, 500, 503, 0):
         tracing.respond_with(status)
     with SessionTracer(client=client_of(tracing, retry_config=Retry(0))) as tracer:
@@ -739,7 +739,7 @@ def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_proce
     collector.respond_with(503, times=6)
     with monkeypatch.context() as narrow:
         narrow.setattr(retry_queue, "WAITING_LIMIT", 10)
-        narrow.setattr(retry_queue, "PATIENCE", 1)
+        narrow.setattr(retry_queue, "HEALTHY_FACTOR", 1)
         for _ in range(4):
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):

@@ -32,7 +32,7 @@ class Session:
         assert not fed
         return self._format
 
-    def silent(self, _channel: int) -> list[Any]:
+    def silenced_spans(self, _channel: int) -> list[Any]:
         return []
 
     def client_frame(self, frame: Any, t: float) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from langsmith_realtime.testing import RATE, Script, Turn, silence, speech_like, tone
-from langsmith_realtime.testing.agent.pacing import arguments_of, words_of
+from langsmith_realtime.testing.agent.pacing import split_arguments, split_words
 from langsmith_realtime.testing.state.formats import audio_format
 from langsmith_realtime.testing.state.wire import ClientError
-from langsmith_realtime.testing.user.input_audio import UNSPOKEN_MS, InputAudio, SpeechStarted
+from langsmith_realtime.testing.user.input_audio import MAX_SILENCE_MS, InputAudio, SpeechStarted
 
 
 def spectrum_peak(pcm: bytes, rate: int = RATE) -> float:
@@ -65,16 +65,16 @@ def test_pcm_passes_unchanged_and_an_odd_byte_is_no_sample() -> None:
 def test_a_day_of_silence_does_not_fill_the_memory() -> None:
     audio = InputAudio(audio_format({"type": "audio/pcmu"}), {"type": "server_vad"})
     for _ in range(5):
-        assert list(audio.append(b"\xff" * 8 * UNSPOKEN_MS)) == []
-    assert audio.buffered_ms == UNSPOKEN_MS
+        assert list(audio.append(b"\xff" * 8 * MAX_SILENCE_MS)) == []
+    assert audio.buffered_ms == MAX_SILENCE_MS
     (started, *_) = audio.append(b"\x00" * 800)
-    assert started == SpeechStarted(5 * UNSPOKEN_MS - 300)
+    assert started == SpeechStarted(5 * MAX_SILENCE_MS - 300)
 
 
 def test_words_and_arguments_are_cut_without_losing_anything() -> None:
-    assert words_of("Hello there, you. ") == ["Hello", " there,", " you. "]
-    assert words_of("") == []
-    assert "".join(arguments_of('{"city": "Paris"}')) == '{"city": "Paris"}'
+    assert split_words("Hello there, you. ") == ["Hello", " there,", " you. "]
+    assert split_words("") == []
+    assert "".join(split_arguments('{"city": "Paris"}')) == '{"city": "Paris"}'
 
 
 def test_a_script_that_cannot_be_is_refused() -> None:

@@ -128,7 +128,7 @@ def test_a_file_can_be_a_recording(tmp_path: Path) -> None:
     assert replay.frames == [("server", {"type": "session.created"})]
     for wrong in ('{"dir": "up"}', "[1]", "{"):
         path.write_text(wrong, "utf-8")
-        with pytest.raises(ScriptFileError, match="no recording"):
+        with pytest.raises(ScriptFileError, match="must be a recording"):
             load_script(path)
 
 
@@ -136,26 +136,37 @@ def test_a_file_can_be_a_recording(tmp_path: Path) -> None:
     ("data", "message"),
     [
         ([], "script: must be an object"),
-        ({"turn": []}, "script.turn: unknown; there are: turns, "),
+        ({"turn": []}, "script.json: script.turn: unknown field; use one of: turns, "),
         ({"turns": "Hello."}, "script.turns: must be an array"),
-        ({"turns": [{"step": []}]}, "script.turns[0].step: unknown; there are: steps, think, then, usage"),
+        ({"turns": [{"step": []}]}, "script.turns[0].step: unknown field; use one of: steps, think, then, usage"),
         ({"turns": [5]}, "script.turns[0]: must be an object"),
-        ({"turns": [[5]]}, "script.turns[0].steps[0]: a step is a sentence, or an object with one of: say, call"),
-        ({"turns": [[{"say": "a", "call": "b"}]]}, "script.turns[0].steps[0]: a step is"),
-        ({"turns": [[{"say": 5}]]}, "script.turns[0].steps[0].text: Input should be a valid string"),
-        ({"turns": [[{"say": "a", "tone": "b"}]]}, "script.turns[0].steps[0].tone: unknown"),
-        ({"turns": [[{"say": "a", "audio": "none.wav"}]]}, "steps[0].audio: none.wav cannot be read as WAV"),
-        ({"turns": [[{"say": "a", "audio": "slow.wav"}]]}, "steps[0].audio: slow.wav is not PCM16, 24000 Hz, mono"),
-        ({"turns": [[{"say": "a", "audio": 5}]]}, "steps[0].audio: Input should be a valid string"),
-        ({"turns": [[{"binary": "%"}]]}, "steps[0].data: "),
-        ({"turns": [{"then": ["Hello."]}]}, "script.turns[0].then[0]: a Say belongs into the steps of a turn"),
-        ({"turns": [{"think": "long"}]}, "script.turns[0].think: Input should be a valid number"),
-        ({"chunk_ms": [5]}, "script.chunk_ms: "),
+        ({"turns": [[5]]}, "steps[0]: a step must be a sentence, or an object with exactly one of: say, call"),
+        ({"turns": [[{"say": "a", "call": "b"}]]}, "script.turns[0].steps[0]: a step must be"),
+        ({"turns": [[{"say": 5}]]}, "script.turns[0].steps[0].say: must be a valid string, got 5"),
+        (
+            {"turns": [[{"say": "a", "tone": "b"}]]},
+            "steps[0].tone: unknown field; use one of: say, audio, seconds, phase",
+        ),
+        (
+            {"turns": [[{"say": "a", "audio": "none.wav"}]]},
+            "steps[0].audio: none.wav must be a WAV file in the script's folder",
+        ),
+        (
+            {"turns": [[{"say": "a", "audio": "slow.wav"}]]},
+            "steps[0].audio: slow.wav must be PCM16, 24000 Hz, mono, got PCM16, 8000 Hz",
+        ),
+        ({"turns": [[{"say": "a", "audio": 5}]]}, "steps[0].audio: must be a valid string, got 5"),
+        ({"turns": [[{"binary": "%"}]]}, 'steps[0].binary: must be base64, got "%"'),
+        ({"turns": [{"then": ["Hello."]}]}, "script.turns[0].then[0]: must be emit, raw, "),
+        ({"turns": [{"think": "long"}]}, 'script.turns[0].think: must be a valid number, got "long"'),
+        ({"chunk_ms": [5]}, "script.chunk_ms: must be an array with more elements, got [5]"),
+        ({"chunk_ms": [5, 6, 7]}, "script.chunk_ms: must be an array with fewer elements"),
         ({"chunk_ms": [5, 2]}, "script: chunk_ms must be (shortest, longest)"),
-        ({"user_transcripts": [{"when": "after"}]}, "script.user_transcripts[0]: "),
-        ({"dialect": "alpha"}, "script.dialect: Input should be 'ga' or 'beta'"),
+        ({"user_transcripts": [{"when": "after"}]}, "script.user_transcripts[0]: must have the field text"),
+        ({"dialect": "alpha"}, "script.dialect: must be 'ga' or 'beta', got \"alpha\""),
         ({"scripts": {}}, "scripts: must be an array"),
-        ({"scripts": [{}], "speed": 1}, "scripts: stands alone"),
+        ({"turns": "a" * 80}, f'script.turns: must be an array, got "{"a" * 59}…'),
+        ({"scripts": [{}], "speed": 1}, "scripts: must be the only field of the file, got speed"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )

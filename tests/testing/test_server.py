@@ -375,7 +375,7 @@ def test_frames_sent_ahead_of_the_recording_count() -> None:
     assert session.open(0.0) == []
     assert [session.receive("{}", 0.0) for _ in range(2)] == [[], [Outgoing(0.0, {"type": "a"})]]
     early = ReplaySession(Replay(frames))
-    early._client_ahead = 2
+    early._unmatched_client_frames = 2
     assert [out.what for out in early.open(0.0)] == [{"type": "a"}, {"type": "a"}, Close(1000)]
 
 
@@ -384,7 +384,7 @@ def test_a_recording_can_be_a_file_and_must_have_the_right_shape(tmp_path: Path)
     path.write_text('{"dir": "server", "event": {"type": "session.created"}}\n\n')
     with RealtimeServer(Replay(path)) as server, connect(server.url) as client:
         assert [json.loads(frame) for frame in client] == [{"type": "session.created"}]
-    with pytest.raises(ValueError, match="frame 1 is not"):
+    with pytest.raises(ValueError, match="frame 1 must be"):
         Replay([{"dir": "up", "event": {}}])
 
 

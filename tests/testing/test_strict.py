@@ -57,15 +57,18 @@ DEEP += "[" * 600 + "]" * 600 + "}}"
 @pytest.mark.parametrize(
     ("frame", "problems"),
     [
-        ("{", ["not valid JSON"]),
-        (b"\xff", ["not valid JSON"]),
-        ("[" * 100_000, ["not valid JSON"]),
-        ("[]", ["not a JSON object"]),
-        ("{}", ["no type"]),
-        ('{"type": 7}', ["no type"]),
-        ('{"type": "session.destroy"}', ["no client event is called 'session.destroy'"]),
+        ("{", ["must be JSON"]),
+        (b"\xff", ["must be JSON"]),
+        ("[" * 100_000, ["must be JSON"]),
+        ("[]", ["must be a JSON object"]),
+        ("{}", ["'type' must be a string"]),
+        ('{"type": 7}', ["'type' must be a string"]),
+        ('{"type": "session.destroy"}', ["must be a client event of the Realtime API, got 'session.destroy'"]),
         ('{"type": "session.update"}', ["missing field 'session'"]),
-        ('{"type": "session.update", "session": "s", "event_id": 5}', ["'event_id' must be", "'session' must be"]),
+        (
+            '{"type": "session.update", "session": "s", "event_id": 5}',
+            ["'event_id' must be a string, got an integer", "'session' must be an object"],
+        ),
         ('{"type": "input_audio_buffer.append", "data": "AA=="}', ["unknown field 'data'", "missing field 'audio'"]),
         ('{"type": "input_audio_buffer.append", "audio": "%%%"}', ["'audio' must be base64"]),
         ('{"type": "input_audio_buffer.append", "audio": "ü"}', ["'audio' must be base64"]),
@@ -74,7 +77,7 @@ DEEP += "[" * 600 + "]" * 600 + "}}"
             ["'content_index' must be an integer", "'audio_end_ms' must be an integer"],
         ),
         ('{"type": "conversation.item.create", "item": {"type": "message"}}', ["Missing required parameter"]),
-        (DEEP, ["nested too deeply"]),
+        (DEEP, ["nested so deeply"]),
     ],
     ids=lambda value: value[:60] if isinstance(value, str) else None,
 )
@@ -92,7 +95,10 @@ def send_two_wrong_frames(server: RealtimeServer) -> None:
         server.wait_for(lambda frame: frame.raw == "nonsense")
 
 
-TOLD = "connection 0, conversation.item.delete event_7: missing field 'item_id'\nconnection 0, a frame: not valid JSON"
+TOLD = (
+    "connection 0, conversation.item.delete event_7: missing field 'item_id'\n"
+    "connection 0, a frame: the frame must be JSON"
+)
 
 
 def test_a_strict_server_raises_at_the_end_of_its_block() -> None:
@@ -124,8 +130,8 @@ def test_another_server_only_records_and_a_strict_one_is_quiet_about_right_frame
 def test_problems_are_kept_without_the_log_but_not_without_end() -> None:
     log = FrameLog(keep=False)
     for _ in range(MOST_PROBLEMS + 1):
-        log.note(0, "client", "nonsense")
-    log.note(0, "client", '{"type": "response.create"}')
-    log.note(0, "server", "nonsense")
+        log.add(0, "client", "nonsense")
+    log.add(0, "client", '{"type": "response.create"}')
+    log.add(0, "server", "nonsense")
     assert log.of("client") == []
     assert len(log.problems) == MOST_PROBLEMS
