@@ -86,7 +86,7 @@ class Take:
         self._wav: Wav | None = None
 
     def record(self) -> None:
-        """Writes what the tracks have ready."""
+        """Writes the available writes of the tracks to the file."""
         writes = self.tracks.take_writes()
         if writes and self._wav is None:
             assert self.tracks.rate is not None
