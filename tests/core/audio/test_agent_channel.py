@@ -115,7 +115,7 @@ def test_cuts_and_positions_do_not_change_audio_fed_with_times() -> None:
     channel.agent.server_started(3.5, ["a"])
     channel.agent.barge_in(3.6)
     channel.agent.truncate(3.7, "a", 500)
-    channel.agent.truncate_refused("a")
+    channel.agent.undo_truncation("a")
     channel.agent.truncate(3.7, "a", 5000)
     channel.agent.barge_in(3.8, final=True)
     assert stretches(channel.samples()[: 2 * RATE]) == [(1.0, 2.0)]

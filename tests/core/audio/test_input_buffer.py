@@ -17,7 +17,7 @@ pytestmark = pytest.mark.newest
 def stream(
     buffer: InputBuffer, begin: float, seconds: float, *, chunk: float = 0.02, dice: random.Random | None = None
 ) -> None:
-    """Append what a microphone captures from ``begin`` on; ``dice`` delays one chunk in 20 by up to 200 ms."""
+    """Append the audio of a microphone from ``begin`` on; ``dice`` delays one chunk in 20 by up to 200 ms."""
     appended = 0.0
     for index in range(round(seconds / chunk)):
         delay = 0.0 if dice is None else dice.uniform(0.0, 0.01) if dice.random() < 0.95 else dice.uniform(0.0, 0.2)
@@ -28,7 +28,7 @@ def stream(
 def test_offsets_of_a_stream_without_pauses_map_to_its_start_plus_the_offset() -> None:
     buffer = InputBuffer()
     stream(buffer, 0.5, 10.0)
-    assert buffer.written_ms == pytest.approx(10_000)
+    assert buffer.appended_ms == pytest.approx(10_000)
     for ms in (1, 20, 4_000, 9_000, 10_000):
         assert buffer.time_of(ms) == near(0.5 + ms / 1000)
 

@@ -269,7 +269,7 @@ def test_cuts_consider_audio_pending_in_the_resampler(resampling: Take) -> None:
     answer(resampling, 5.0, "c", 1)
     resampling.tracks.truncate(5.1, "c", 0)
     answer(resampling, 5.2, "c", 1)
-    assert resampling.tracks.truncate_refused("c") is None
+    assert resampling.tracks.undo_truncation("c") is None
     assert resampling.tracks.playing_until("c") == 7.0
     assert stretches(resampling.end(9.0)[AGENT]) == [(1.0, 1.5), (3.0, near(3.25)), (5.0, 7.0)]
 
@@ -382,7 +382,7 @@ def test_without_audio_there_are_no_writes_and_no_cuts(take: Take) -> None:
     take.tracks.advance(1.0)
     assert take.tracks.barge_in(1.0) == []
     assert take.tracks.truncate(1.0, "a", 10) is None
-    assert take.tracks.truncate_refused("a") is None
+    assert take.tracks.undo_truncation("a") is None
     assert take.tracks.playing_until("a") is None
     assert take.tracks.begins("a") is None
     assert take.tracks.spoken_ms("a") == take.tracks.heard_ms("a") == 0
@@ -398,7 +398,7 @@ def test_after_a_refused_truncation_the_earlier_barge_in_applies(take: Take) -> 
     reply(take, 1.0, "a", tone(5))
     take.tracks.barge_in(3.0)
     take.tracks.truncate(3.1, "a", 9_000)
-    cut = take.tracks.truncate_refused("a")
+    cut = take.tracks.undo_truncation("a")
     assert cut is not None
     assert cut.heard_ms == 2000
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 3.0)]
@@ -568,7 +568,7 @@ def test_a_truncation_corrects_a_cut_of_fed_audio_in_both_directions(take: Take,
     take.tracks.agent_fed(6.0, tone(0.5).tobytes())
     take.tracks.truncate(6.1, "second", heard_ms)
     if refused:
-        take.tracks.truncate_refused("second")
+        take.tracks.undo_truncation("second")
     end = 4.2 if refused else 3.2 + heard_ms / 1000
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 2.0), (3.2, near(end)), (6.0, 6.5)]
 
@@ -585,8 +585,8 @@ def test_after_a_refused_truncation_fed_audio_is_heard(take: Take) -> None:
     reply(take, 1.0, "a", tone(2))
     take.tracks.agent_fed(1.0, tone(2).tobytes())
     take.tracks.truncate(1.5, "a", 400)
-    assert take.tracks.truncate_refused("a") is None
-    assert take.tracks.truncate_refused("unknown") is None
+    assert take.tracks.undo_truncation("a") is None
+    assert take.tracks.undo_truncation("unknown") is None
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 3.0)]
 
 
