@@ -367,7 +367,7 @@ def _tap_parse(connection: Any, live: LiveConversation) -> Callable[[Any], Any]:
             if isinstance(name, str) and name:
                 live.parsed_frame(data, name, getattr(event, "event_id", None), arrived)
             else:
-                live.malformed_frame(data, "the frame has no type", arrived)
+                live.malformed_frame(data, "the frame must have a type", arrived)
         except Exception as error:
             live.guard.report("parsed_frame", error)
         return event

@@ -58,7 +58,7 @@ class Coalescer:
     #: Longest time that a frame may wait, in seconds of the conversation.
     MAX_DELAY_S = 1.1
     #: Delay of a chunk, in seconds, from which it may follow a pause. The recording ignores smaller delays.
-    PAUSE_S = Microphone.SLACK
+    PAUSE_S = Microphone.MIN_PAUSE_S
 
     def __init__(self, session: Any, schedule: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._session = session

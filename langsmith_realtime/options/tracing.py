@@ -15,8 +15,7 @@ from langsmith.run_trees import RunTree
 from langsmith_realtime.core.conversation import metric_names
 from langsmith_realtime.core.payloads.json_values import Redact
 from langsmith_realtime.core.protocol.audio_formats import FORMATS_BY_NAME, Format, parse_format
-from langsmith_realtime.core.protocol.prices import PRICES, Price
-from langsmith_realtime.core.protocol.prices import table as price_table
+from langsmith_realtime.core.protocol.prices import PRICES, Price, price_table
 from langsmith_realtime.options.keep import KeepRule
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.runtime.guard import logger

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from langsmith_realtime.core.audio.agent.playback import Playback
-from langsmith_realtime.core.audio.writes import ChannelWrite, Joined
+from langsmith_realtime.core.audio.writes import ChannelWrite, WriteJoiner
 from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.recording import Recording
@@ -25,7 +25,7 @@ from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 from langsmith_realtime.runtime.threads import work_in_progress
 
 #: What lies that many seconds back hardly changes any more: so long truncations may correct what was cut.
-SETTLED_S = Playback.MEMORY + 5
+SETTLED_S = Playback.MEMORY_S + 5
 #: How often the file is brought up to date, in seconds of the conversation: what is written together costs less.
 LOOK_S = 2.0
 #: The answer to a request that is too large.
@@ -299,13 +299,13 @@ class Recorder:
 
 def _joined(channel: int, writes: Iterable[ChannelWrite]) -> list[ChannelWrite]:
     """Those of a channel, in order; what goes on from one another becomes one, because each costs the same."""
-    joined = Joined()
+    joined = WriteJoiner()
     for item in writes:
         if item.channel == channel:
             silent = not item.write.samples.strides[0]  # in the memory of one sample, which it would lose
             if silent:
                 joined.flush()
-            joined.put(item.write)
+            joined.add(item.write)
             if silent:
                 joined.flush()
     joined.flush()

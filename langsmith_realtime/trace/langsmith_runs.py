@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import cut_text, fitted, plain_frame, sayable
+from langsmith_realtime.core.payloads.json_values import cut_text, fitted, plain_frame, without_surrogates
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.delivery.feedback import Feedback
 from langsmith_realtime.delivery.operations import FEEDBACK, LEFT_OUT, ROOT_CREATE, ROOT_UPDATE, Operation, Shortage
@@ -239,7 +239,7 @@ class LangSmithRuns:
         start = model.parent.start_time
         self._family.child_below(model.parent)
         # Made again from the journal, it is the same run.
-        seed = f"{model.parent.id} model {sayable(str(model.metadata.get('response_id')))}"
+        seed = f"{model.parent.id} model {without_surrogates(str(model.metadata.get('response_id')))}"
         run = derive(model.parent, "model", "llm", start, uuid7(microseconds_of(start), seed))
         run.inputs = self._privacy.shown({"messages": model.inputs}, redaction.of_talk)
         choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
@@ -308,7 +308,7 @@ def _fit(run: ParentRun) -> int:
 
 
 def _name(name: str) -> str:
-    return sayable(name)[:NAME_LENGTH]
+    return without_surrogates(name)[:NAME_LENGTH]
 
 
 def _arguments(arguments: str | None) -> dict[str, Any]:

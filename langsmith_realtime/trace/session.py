@@ -142,15 +142,15 @@ class Session:
         self._made(lambda: self._record(t), None)
         metadata: dict[str, Any] = {"duration_s": round(t, 3), **self._made(conversation.numbers, {})}
         metadata.update({key: count for key, count in dropped.items() if count})
-        if conversation.setup.model:
-            metadata["model"] = conversation.setup.model
-        if conversation.setup.voice:
-            metadata["voice"] = conversation.setup.voice
+        if conversation.config.model:
+            metadata["model"] = conversation.config.model
+        if conversation.config.voice:
+            metadata["voice"] = conversation.config.voice
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
         if self._malformed:
             metadata["malformed_frames"] = self._malformed
-        inputs: dict[str, Any] = self._made(conversation.setup.inputs, {})
+        inputs: dict[str, Any] = self._made(conversation.config.inputs, {})
         messages: list[dict[str, Any]] = self._made(conversation.messages, [])
         if self._guard.count:
             metadata["tracing_failures"] = self._guard.count
@@ -204,7 +204,7 @@ class Session:
                 self._guard.report(type(happening).__name__, error)
 
     def _record(self, t: float) -> None:
-        self._silences.locate(self._conversation.sound_of)
+        self._silences.locate(self._conversation.item_span)
         writes = self._tracks.take_writes()
         if self._recorder is not None and self._tracks.rate is not None:
             self._recorder.write(self._silences.applied(writes, self._tracks.rate, t), self._tracks.rate, t)

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from langsmith_realtime.core.conversation.conversation import HANDLERS
+from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.protocol.events import BETA_NAMES
 
 CLIENT_TYPES = (

@@ -526,7 +526,7 @@ def test_an_event_keeps_what_is_certainly_not_the_hidden_sides(
 
 def test_only_a_failure_says_what_of_it_quotes_nobody() -> None:
     gate = Privacy(quotes=False)
-    assert gate.error(Failure("bad_request: it said Ebony", "bad_request").of("failed")) == "failed: bad_request"
+    assert gate.error(Failure("bad_request: it said Ebony", "bad_request").prefixed("failed")) == "failed: bad_request"
     assert gate.error("it said Ebony") == NOT_KEPT
 
 

@@ -19,10 +19,10 @@ from pydantic import BaseModel
 
 from langsmith_realtime import SessionTracer, flush, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.core.conversation.conversation import HANDLERS, Conversation
 from langsmith_realtime.core.conversation.run_data import EventRun
-from langsmith_realtime.core.conversation.tool_calls import HELD, ToolCalls
-from langsmith_realtime.core.payloads.json_values import AGAIN, MAX_MEMBERS, TOO_DEEP, TOO_MANY, fitted, plain
+from langsmith_realtime.core.conversation.server_events import HANDLERS
+from langsmith_realtime.core.conversation.tool_calls import MAX_WAITING_EVENTS, ToolCalls
+from langsmith_realtime.core.payloads.json_values import CONTAINS_ITSELF, MAX_MEMBERS, TOO_DEEP, TOO_MANY, fitted, plain
 from langsmith_realtime.core.protocol.events import Call, FrameError, parse
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import RealtimeServer, Script
@@ -215,7 +215,7 @@ def run_of(tracing: Collector, event: object) -> Node:
         (RaisingDict({RaisingStr("a"): RaisingStr("b")}), {"a": "b"}),
         ({1: 2, None: 3, (4, 5): 6}, {"1": 2, "None": 3, "(4, 5)": 6}),
         ({Unprintable(): 1, "\udc00": 2}, {"<unreadable Unprintable>": 1, "\ufffd": 2}),
-        (self_referencing(), {"me": [AGAIN, AGAIN]}),
+        (self_referencing(), {"me": [CONTAINS_ITSELF, CONTAINS_ITSELF]}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -342,7 +342,7 @@ def test_an_event_whose_handler_raises_is_still_a_run(
     monkeypatch.setitem(HANDLERS, "response.created", fail)
     run = run_of(tracing, {"type": "response.done", "response": {"id": "resp_1"}})
     assert run.run.inputs["event"]["response"] == {"id": "resp_1"}
-    monkeypatch.setattr(Conversation, "_delta", fail)
+    monkeypatch.setattr("langsmith_realtime.core.conversation.conversation.on_delta", fail)
     with SessionTracer(recording=False) as tracer:
         tracer.server_event({"type": "response.output_text.delta"})
     assert flush(20)
@@ -374,13 +374,13 @@ def test_unanswered_tool_calls_release_their_events_beyond_a_limit() -> None:
     calls = ToolCalls()
     call = Call("call_1", "look_up", "{}")
     out = []
-    for number in range(HELD + 10):
+    for number in range(MAX_WAITING_EVENTS + 10):
         out += calls.response_done(EventRun(number, "response.done", {}), [call, Call(f"call_1{number}", None, None)])
     assert [cast("EventRun", run).ref for run in out] == list(range(10))
     item: dict[str, object] = {"call_id": "call_10"}
     assert [type(run).__name__ for run in calls.answered(item, 1.0)] == ["ToolRun"]
     left = [run.ref for run in calls.close() if isinstance(run, EventRun)]
-    assert left == list(range(10, HELD + 10))
+    assert left == list(range(10, MAX_WAITING_EVENTS + 10))
 
 
 @pytest.mark.newest  # the core does not depend on the versions of other packages

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime.core.payloads.json_values import sayable
+from langsmith_realtime.core.payloads.json_values import without_surrogates
 from langsmith_realtime.core.protocol.events import ANNOUNCING, Call, FrameError, announced_calls, parse
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import THREAD_KEYS
@@ -319,7 +319,7 @@ class ConversationRuns:
             return known
         start = parent.start_time
         # Made again from the journal, it is the same run.
-        run_id = uuid7(microseconds_of(start), f"{parent.id} tool {sayable(call_id)}")
+        run_id = uuid7(microseconds_of(start), f"{parent.id} tool {without_surrogates(call_id)}")
         run = derive(parent, name, "tool", start, run_id)
         self.child_below(parent)
         return self.tools.setdefault(call_id, run)
