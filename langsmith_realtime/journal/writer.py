@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from langsmith_realtime.core.payloads.json_values import plain_frame
+from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, parse, text
@@ -96,7 +96,7 @@ class JournaledSession:
 
     def malformed_frame(self, frame: object, reason: str, t: float, ref: ParentRun | None) -> None:
         def line(_: Journal) -> dict[str, Any]:
-            masked = self._masking.frame(plain_frame(frame), t)
+            masked = self._masking.frame(json_frame(frame), t)
             return {"t": t, "malformed": scrub_message(reason), "frame": masked.get("frame"), **run_fields(ref)}
 
         self._write(line)

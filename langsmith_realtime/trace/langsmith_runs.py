@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import cut_text, fitted, plain_frame, without_surrogates
+from langsmith_realtime.core.payloads.json_values import cut_text, cut_to_size, json_frame, without_surrogates
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.delivery.feedback import Feedback
 from langsmith_realtime.delivery.operations import FEEDBACK, LEFT_OUT, ROOT_CREATE, ROOT_UPDATE, Operation, Shortage
@@ -84,7 +84,7 @@ class LangSmithRuns:
 
     def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
         """Send the run of a frame that is no event."""
-        self.emit(EventRun(ref, "malformed_frame", {"frame": plain_frame(frame)}, error=Failure(reason)))
+        self.emit(EventRun(ref, "malformed_frame", {"frame": json_frame(frame)}, error=Failure(reason)))
 
     def close(
         self,
@@ -282,7 +282,7 @@ class LangSmithRuns:
         run.end_time = run.start_time if end is None else max(self._time(end), run.start_time)
         run.error = self._message(error)
         if metadata:
-            run.extra["metadata"].update(fitted(self._privacy.metadata(metadata), METADATA_BYTES)[0])
+            run.extra["metadata"].update(cut_to_size(self._privacy.metadata(metadata), METADATA_BYTES)[0])
         if interrupted:
             run.extra["metadata"]["ls_is_error_interrupt"] = True
 
@@ -302,8 +302,8 @@ def _weight(happening: RunData) -> Weight:
 
 def _fit(run: ParentRun) -> int:
     """Keep the run within what LangSmith takes; about its bytes."""
-    run.inputs, given = fitted(run.inputs, PAYLOAD_BYTES)
-    run.outputs, made = fitted(run.outputs, PAYLOAD_BYTES)
+    run.inputs, given = cut_to_size(run.inputs, PAYLOAD_BYTES)
+    run.outputs, made = cut_to_size(run.outputs, PAYLOAD_BYTES)
     return 1000 + given + made
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import Redact, plain
+from langsmith_realtime.core.payloads.json_values import Redact, json_copy
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub, scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client import SETTINGS, asks_the_application, hidden_sides
@@ -124,7 +124,7 @@ class Privacy:
             tell_if_slow("redact", time.monotonic() - began)
         if not isinstance(shown, dict):
             return self._failed(f"redact returned a {type(shown).__name__}")
-        copy: dict[str, Any] = plain(shown)
+        copy: dict[str, Any] = json_copy(shown)
         return copy
 
     def _failed(self, reason: str, error: BaseException | None = None) -> dict[str, Any]:
