@@ -143,7 +143,7 @@ class Exchange:
 
 
 class AccessMiddleware:
-    """Refuses requests from other hosts, from foreign web pages and without the API key, and logs every request.
+    """Refuses requests with a foreign Host or Origin header or without the API key, and logs every request.
 
     Args:
         app: The ASGI application that answers accepted requests.
@@ -167,7 +167,7 @@ class AccessMiddleware:
         self._key_digest = None if api_key is None else self._digest(api_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Check, answer and log one request."""
         exchange = scope["exchange"] = Exchange()
 
         async def receive_and_count() -> Message:

@@ -45,14 +45,14 @@ class ReadEndpoints:
     # --- v1
 
     async def v1_run(self, request: Request) -> Response:
-        """``GET /runs/{run_id}``."""
+        """``GET /runs/{run_id}``: one run."""
         run = self._store.run(request.path_params["run_id"].lower())
         if run is None or not run.creates:
             raise HTTPException(404, f"Run not found: {request.path_params['run_id']}")
         return JSONResponse(views.v1_run(run, self._linker(request)))
 
     async def v1_runs(self, request: Request) -> Response:
-        """``POST /runs/query``, newest first unless ``order`` is ``asc``."""
+        """``POST /runs/query``: a page of runs, newest first unless ``order`` is ``asc``."""
         query = await _body(request)
         if not any(query.get(key) for key in ("session", "id", "parent_run", "trace", "reference_example")):
             raise Refused(
@@ -82,7 +82,7 @@ class ReadEndpoints:
         )
 
     async def sessions(self, request: Request) -> Response:
-        """``GET /sessions``, newest first."""
+        """``GET /sessions``: a page of projects, newest first, filtered by ``name`` and ``name_contains``."""
         name = request.query_params.get("name")
         name_part = request.query_params.get("name_contains", "")
         found = [
@@ -93,7 +93,7 @@ class ReadEndpoints:
         return JSONResponse(_numbered_page(request, found))
 
     async def session(self, request: Request) -> Response:
-        """``GET /sessions/{session_id}``."""
+        """``GET /sessions/{session_id}``: one project."""
         for name, first in self._store.projects().items():
             view = views.project(name, first)
             if view["id"] == request.path_params["session_id"]:
@@ -110,7 +110,7 @@ class ReadEndpoints:
     # --- v2
 
     async def v2_run(self, request: Request) -> Response:
-        """``GET /api/v2/runs/{run_id}?project_id=…&selects=…``."""
+        """``GET /api/v2/runs/{run_id}?project_id=…&selects=…``: one run."""
         run = self._store.run(request.path_params["run_id"].lower())
         project = _project_id(request)
         if run is None or not run.creates or project_id(run.project) != project:
@@ -118,7 +118,7 @@ class ReadEndpoints:
         return JSONResponse(views.v2_run(run, self._linker(request), request.query_params.getlist("selects")))
 
     async def v2_runs(self, request: Request) -> Response:
-        """``POST /api/v2/runs/query``, newest first; without ``min_start_time``, runs of the last day."""
+        """``POST /api/v2/runs/query``: a page of runs, newest first; without ``min_start_time``, of the last day."""
         query = await _body(request)
         if not query.get("project_ids"):
             raise Refused("query", "project_ids must have at least one project id, got none")
@@ -138,7 +138,10 @@ class ReadEndpoints:
         return JSONResponse({"items": [views.v2_run(run, link, selects) for run in page], "next_cursor": cursor})
 
     async def threads(self, request: Request) -> Response:
-        """``POST /api/v2/threads/query``, latest activity first; without ``min_start_time``, of the last day."""
+        """``POST /api/v2/threads/query``: a page of threads, latest activity first.
+
+        Without ``min_start_time``, the threads of the last day.
+        """
         query = await _body(request)
         runs = self._matching(
             projects=[query.get("project_id")],
@@ -150,7 +153,7 @@ class ReadEndpoints:
         return JSONResponse({"items": page, "next_cursor": cursor})
 
     async def thread_traces(self, request: Request) -> Response:
-        """``GET /api/v2/threads/{thread_id}/traces?project_id=…``, oldest first."""
+        """``GET /api/v2/threads/{thread_id}/traces?project_id=…``: a page of a thread's traces, oldest first."""
         params = request.query_params
         runs = self._matching(projects=[_project_id(request)], query=params)
         traces = _by_trace(run for run in runs if run.thread_id == request.path_params["thread_id"])
@@ -165,7 +168,7 @@ class ReadEndpoints:
         return JSONResponse({"items": page, "next_cursor": cursor})
 
     async def traces(self, request: Request) -> Response:
-        """``POST /api/v2/traces/query``, newest first; without ``min_start_time``, runs of the last day."""
+        """``POST /api/v2/traces/query``: a page of traces, newest first; by default, traces of the last day."""
         query = await _body(request)
         runs = self._matching(
             projects=[query.get("project_id")],
@@ -186,7 +189,7 @@ class ReadEndpoints:
         return JSONResponse({"items": items, "next_cursor": cursor})
 
     async def trace_runs(self, request: Request) -> Response:
-        """``GET /api/v2/traces/{trace_id}/runs?project_id=…``, in ``dotted_order`` order."""
+        """``GET /api/v2/traces/{trace_id}/runs?project_id=…``: a trace's runs in ``dotted_order`` order."""
         params = request.query_params
         runs = self._matching(
             projects=[_project_id(request)],

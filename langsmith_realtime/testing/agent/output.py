@@ -51,7 +51,10 @@ class Outputs:
         self._in_conversation = in_conversation
 
     def add(self, item: Event, part: Literal["audio", "text"] | None = None) -> Output:
-        """Add an item, and send the events of its beginning. `part` is the type of its only content part."""
+        """Add an item to the response and its conversation, and send the events of the item's beginning.
+
+        `part` is the type of the item's only content part; None for an item without content.
+        """
         entry = Entry(item)
         index = len(self.all)
         previous_item_id = self._shared.conversation.last_id
@@ -75,7 +78,7 @@ class Outputs:
         self._scheduler.send(type_, **place, **fields)
 
     def close_all(self, *, cancelled: bool = False) -> None:
-        """Close every open item of a response that has ended, or was `cancelled`."""
+        """Close every item that is still open; `cancelled` says that the response was cancelled."""
         for output in self.all:
             if not output.closed:
                 self.close(output, cancelled=cancelled)

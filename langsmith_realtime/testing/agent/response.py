@@ -74,7 +74,7 @@ class Response:
 
     @property
     def playback_seconds(self) -> float:
-        """Seconds until the client has played the audio sent so far, if it plays each delta on arrival."""
+        """Seconds until a client that plays the deltas one after the other has played the audio sent so far."""
         return max(0.0, self._playback_end - self._scheduler.now)
 
     def begin(self) -> None:

@@ -15,7 +15,7 @@ TOKEN_LIMIT = 15_000_000
 
 @dataclass
 class SharedState:
-    """The script, scheduler, ids and conversation of one session, and the state that lasts over its responses.
+    """The script, scheduler, ids and conversation of one session, and counters over all its responses.
 
     Attributes:
         sideband: Whether the connection belongs to a telephone or WebRTC call, so that it has no audio.

@@ -36,7 +36,7 @@ class Tokens:
 
 
 def text_tokens(text: str) -> int:
-    """Return the number of tokens of a text: one for four characters."""
+    """Return the estimated number of tokens of a text: one for each four characters, rounded up."""
     return math.ceil(len(text) / 4)
 
 
@@ -61,7 +61,10 @@ def prompt_tokens(session: Event, entries: Iterable[Entry]) -> Tokens:
 
 
 def response_usage(prompt: Tokens, previous: Tokens, output: Tokens) -> Event:
-    """Return the ``usage`` of a response. Tokens count as cached if the `previous` prompt had as many."""
+    """Return the ``usage`` of a response.
+
+    As many tokens are cached as the `previous` prompt had, in whole blocks of ``CACHE_BLOCK`` tokens.
+    """
     cached_text, cached_audio = (
         min(now, earlier) // CACHE_BLOCK * CACHE_BLOCK
         for now, earlier in ((prompt.text, previous.text), (prompt.audio, previous.audio))
