@@ -84,7 +84,9 @@ class LiveConversation(ParentContext):
         has_callbacks = options.redact is not None or calls_application(runs.root.client)
         worker = self._process.callback_worker if has_callbacks else self._process.worker
         if options.keep is not None:
-            runs.held_conversation = HeldConversation(self._process.sender, options.keep, self.guard)
+            runs.held_conversation = HeldConversation(
+                self._process.sender, options.keep, self.guard, self._process.limits
+            )
         make = partial(_build_pipeline, options, runs, self._process, worker, self.guard)
         self._session = cast("Coalescer", LazySession(make))
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame

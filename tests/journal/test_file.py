@@ -22,7 +22,7 @@ from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, REMOVED
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
-from langsmith_realtime.delivery.retry_queue import LONGEST_WAIT_S, RetryQueue
+from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES, is_free
 from langsmith_realtime.journal.masking import JournalMasking, insert_audio, take_audio
@@ -30,6 +30,7 @@ from langsmith_realtime.journal.replay import JournalError, JournalReader
 from langsmith_realtime.journal.silenced_audio import SilencedAudio
 from langsmith_realtime.journal.state_directory import BYTES_VARIABLE, DAYS_VARIABLE, folders, state_directory, tidy
 from langsmith_realtime.journal.writer import JournaledSession
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime.files import try_lock
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
@@ -551,7 +552,7 @@ def test_nothing_is_removed_that_is_in_use_new_or_somebody_elses(
 
 
 def lane(*items: int) -> RetryQueue[int]:
-    made: RetryQueue[int] = RetryQueue(lambda size: size)
+    made: RetryQueue[int] = RetryQueue(lambda size: size, Limits())
     for item in items:
         made.put(item)
     return made
@@ -570,7 +571,7 @@ def test_what_is_not_taken_waits_in_its_place_and_longer_each_time() -> None:
         assert mine.retry_at is not None
         waits.append(mine.retry_at - 100)
     assert waits[:3] == [1, 2, 4]
-    assert waits[-1] == LONGEST_WAIT_S
+    assert waits[-1] == Limits().longest_retry_s
     mine.put(3)
     assert mine.take(all_of) == [1, 2, 3]
     mine.finish_batch([3], 200.0)

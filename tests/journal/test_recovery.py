@@ -23,7 +23,6 @@ from urllib3.util.retry import Retry
 from langsmith_realtime import Price, Recording, SessionTracer, flush, wrap_realtime
 from langsmith_realtime.cli.main import main
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import retry_queue, sender
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
@@ -31,6 +30,7 @@ from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.replay import JournalReader
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import EXIT_LIMIT
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests import ROOT
@@ -422,10 +422,10 @@ os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(
-    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
-    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr(sender, "BATCH_WAIT_S", 0.05)
+    monkeypatch.setattr(limits, "first_retry_s", 0.05)
+    monkeypatch.setattr(limits, "request_wait_s", 0.05)
     for status in (429, 500, 503, 0):
         tracing.respond_with(status)
     with SessionTracer(client=client_of(tracing, retry_config=Retry(0))) as tracer:
@@ -688,12 +688,14 @@ def test_a_kept_journal_is_read_by_a_tracer(tracing: Collector) -> None:
     assert first.names() == second.names()
 
 
-def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_looks_again_after_a_while(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
     with Collector() as other:
         undelivered(other, CREATED)
         assert recovery.begin_in_background(client_of(other)) is None  # it did when the conversation opened
         assert len(folders()) == 1
-        monkeypatch.setattr(recovery, "EVERY_S", 0.0)
+        monkeypatch.setattr(limits, "recovery_interval_s", 0.0)
         with SessionTracer(client=client_of(other), enabled=True, recording=False):
             pass
         assert flush(10)  # the worker's thread has begun the recovery
@@ -703,15 +705,14 @@ def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: 
 
 
 def test_where_there_is_no_thread_to_be_had_it_looks_the_next_time(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
     client = client_of(collector)
     with monkeypatch.context() as late:
         late.setattr(threads, "start_thread", lambda *_: None)
         assert recovery.begin_in_background(client) is None
     assert recovery.begin_in_background(client) is None  # not so soon
-    monkeypatch.setattr(recovery, "EVERY_S", 0.0)
-    assert recovery.begin_in_background(client) is not None
+    assert recovery.begin_in_background(client, interval_s=0.0) is not None
     recovery_ended()
 
 
@@ -729,15 +730,15 @@ def test_a_journal_that_is_damaged_inside_stands_in_nobodys_way(collector: Colle
 
 
 def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_process(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
     client = client_of(collector, retry_config=Retry(0))
     recovery.begin_in_background(client)
     recovery_ended()  # nobody looks for a while
     collector.respond_with(503, times=6)
     with monkeypatch.context() as narrow:
-        narrow.setattr(retry_queue, "WAITING_LIMIT", 10)
-        narrow.setattr(retry_queue, "HEALTHY_FACTOR", 1)
+        narrow.setattr(limits, "waiting_runs", 10)
+        narrow.setattr(limits, "waiting_factor", 1)
         for _ in range(4):
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):
