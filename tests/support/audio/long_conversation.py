@@ -14,7 +14,8 @@ from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import parse
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.runtime.files import bytes_on_disk
 from langsmith_realtime.runtime.guard import Guard
 from tests.support.audio.sounds import RATE, Take, wire
@@ -88,7 +89,7 @@ def record_conversation(hours: float, folder: Path) -> None:
     """
     noise = np.random.default_rng(5).integers(-9_000, 9_000, 12 * RATE).astype(np.int16)
     speech, silence, reply = wire(noise[:RATE]), wire(bytes(RATE * 2)), wire(noise)
-    tracks, recorded = Tracks(), list[Recorded]()
+    tracks, recorded = Tracks(), list[FinishedRecording]()
     conversation = Conversation(tracks=tracks)
     recorder = Recorder(
         Recording(directory=folder, format="wav"),
@@ -96,7 +97,7 @@ def record_conversation(hours: float, folder: Path) -> None:
         limit_s=None,
         hidden=set(),
         guard=Guard(),
-        aside=lambda work: work(),
+        run_in_thread=lambda work: work(),
     )
     conversation.server_event(parse({"type": "session.created", "session": {"id": "sess_1"}}), 0.0, 1)
     references, seconds = 1, round(hours * 3600)
