@@ -11,11 +11,12 @@ from typing import Any, Self, Unpack
 from pydantic import BaseModel
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.delivery.sampling import lets_through
+from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
 from langsmith_realtime.live.capture import LiveConversation, UnsampledConversation
+from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 
 
 class SessionTracer:
@@ -224,8 +225,8 @@ def _open_conversation(options: Options) -> LiveConversation | None:
     if not options.is_on:
         return None
     try:
-        runs = begin(options, Guard())
-        kind = LiveConversation if lets_through(runs.root) else UnsampledConversation
+        runs = start_conversation_runs(options, Guard(), process().limits)
+        kind = LiveConversation if is_sampled(runs.root) else UnsampledConversation
         return kind(options, runs)
     except Exception as error:
         Guard().report("opening the trace", error)

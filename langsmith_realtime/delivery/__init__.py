@@ -1,1 +1,1 @@
-"""Change here how operations are sent: batches, retries, sampling, and LangSmith's client."""
+"""Change here how runs and feedback reach LangSmith: batches, retries, sampling, and LangSmith's client."""

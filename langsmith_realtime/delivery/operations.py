@@ -1,53 +1,91 @@
-"""What is sent: one operation of a run, how it is acknowledged, and why it may be left out."""
+"""The unit of delivery: one create or update of a run, with its callbacks, and its form in a request."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from langsmith.run_trees import RunTree
 
-#: The operations of a root, as they are acknowledged; every other run has one, under its id.
+#: Names under which the journal acknowledges a root's operations. Every other run has one operation, named by its id.
 ROOT_CREATE, ROOT_UPDATE, FEEDBACK = "root", "root-update", "feedback"
 
+#: Key of the metadata that the application gave one response. Its content is free-form and may quote anybody.
+RESPONSE_METADATA = "response_metadata"
 
-class Shortage(enum.StrEnum):
-    """Why a trace lacks runs, as its root says."""
+#: Key of the flag on runs whose payload was left out because masking it failed or the trace was full.
+PAYLOAD_LEFT_OUT = "payload_left_out"
 
-    #: The trace would have had too many, or more than could be held until its end.
+
+class MissingReason(enum.StrEnum):
+    """Why runs are missing from a trace; the value is the root's metadata key for their number."""
+
+    #: The trace reached LangSmith's limit, or the conversation reached the limit of held runs.
     LIMIT = "left_out_runs"
-    #: They could not be sent as fast as they came.
+    #: Runs were made faster than they could be sent.
     OVERLOAD = "dropped_runs"
-    #: LangSmith took everything but them.
+    #: LangSmith refused these runs for good.
     REFUSED = "refused_runs"
 
 
-#: Metadata that the application gave one response, in which there may be anything.
-FREE_METADATA = "response_metadata"
-
-
-#: Metadata of a run that lacks what it was about.
-LEFT_OUT = "payload_left_out"
-
-
-@dataclass(slots=True, eq=False)  # not frozen, which takes four times as long to make
+@dataclass(slots=True, eq=False)  # not frozen: creating a frozen one takes four times as long
 class Operation:
     """One create, or the one update, of a run.
 
-    ``size`` is roughly its bytes; ``done`` hears the verdict: delivered, or refused for good; ``noted`` then, once for
-    all that were sent together. ``left`` hears instead that it is not tried any more. ``refused`` makes what is sent
-    instead when the server refuses it with that HTTP status because of an attachment; that may take seconds. ``spare``
-    is there where the trace can do without it: it notes that it is left out, unless it has to be sent all the same.
+    Attributes:
+        run: the run as LangSmith gets it.
+        update: whether this is an update; otherwise it is a create.
+        attachments: MIME type and path of each file, by attachment name.
+        size: roughly the bytes of the run's JSON.
+        on_verdict: called with True once LangSmith has the run, or with False once the run is refused for good.
+        on_batch_verdict: called after the ``on_verdict`` calls of a batch, once for all its operations that share it.
+        on_abandoned: called instead of ``on_verdict`` when sending is given up and the outcome stays unknown.
+        make_replacement: called with the HTTP status when LangSmith refuses the attachment; returns the operation to
+            send instead. May take seconds.
+        leave_out: present if the trace can do without the run. Called with the reason to ask for that; returns False
+            if the run must be sent because it has children.
     """
 
     run: RunTree
     update: bool = False
     attachments: dict[str, tuple[str, Path]] = field(default_factory=dict)
     size: int = 1000
-    done: Callable[[bool], None] | None = None
-    noted: Callable[[], None] | None = None
-    left: Callable[[], None] | None = None
-    refused: Callable[[int], Operation] | None = None
-    spare: Callable[[Shortage], bool] | None = None
+    on_verdict: Callable[[bool], None] | None = None
+    on_batch_verdict: Callable[[], None] | None = None
+    on_abandoned: Callable[[], None] | None = None
+    make_replacement: Callable[[int], Operation] | None = None
+    leave_out: Callable[[MissingReason], bool] | None = None
+
+
+def run_dict(operation: Operation) -> dict[str, Any]:
+    """The operation's run as the dictionary that LangSmith's ``multipart_ingest`` takes."""
+    run = operation.run
+    fields: dict[str, Any] = {
+        "id": run.id,
+        "trace_id": run.trace_id,
+        "parent_run_id": run.parent_run_id,
+        "dotted_order": run.dotted_order,
+        "name": run.name,
+        "run_type": run.run_type,
+        "start_time": run.start_time,
+        "end_time": run.end_time,
+        "inputs": run.inputs,
+        "outputs": run.outputs,
+        "error": run.error,
+        "extra": {**run.extra, "metadata": dict(run.extra["metadata"])},  # copies, because the client changes them
+        "tags": run.tags,
+        "events": run.events,
+        "session_name": run.session_name,
+        "session_id": run.session_id,
+        "address": getattr(run, "address", None),
+        "attachments": operation.attachments,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def application_keys(run: RunTree) -> Iterable[str]:
+    """The metadata keys that the application set on the conversation (not the ones that this package adds)."""
+    return getattr(getattr(run, "conversation_runs", None), "metadata", ())

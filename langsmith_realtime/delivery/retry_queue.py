@@ -1,7 +1,7 @@
-"""What waits for one destination, and when it is tried again.
+"""The operations waiting for one destination, and the time of the next retry.
 
-Pure: time is an argument, in seconds of a clock that never jumps. Each destination has a lane of its own, so
-that one that hangs, or refuses, holds up no other.
+Pure: times are arguments, in seconds of a monotonic clock. Each destination has a queue of its own, so that a
+destination that hangs or refuses delays no other.
 """
 
 from __future__ import annotations
@@ -9,110 +9,116 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from langsmith_realtime.options.limits import Limits
+
 T = TypeVar("T")
 
-#: Seconds until the second try, and the longest time between two.
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-#: What may wait in memory for a destination that does not answer; the rest is left to the journals.
-WAITING_LIMIT, WAITING_BYTES = 10_000, 50_000_000
-#: How often that may wait while nothing is known to be wrong, and of what no trace can do without.
-PATIENCE = 4
-#: What is left of it when what can be done without went.
-LEFT = 0.9
+#: The share of the limits that is still used after dispensable operations were left out.
+ROOM_MADE = 0.9
 
 
 class RetryQueue(Generic[T]):
-    """What waits, in order. ``told`` of it, at the front, have failed and somebody knows."""
+    """Items in the order in which they are sent.
 
-    def __init__(self, size_of: Callable[[T], int]) -> None:
+    Args:
+        size_of: the bytes of an item.
+        limits: how many items may wait, and how long retries wait.
+    """
+
+    def __init__(self, size_of: Callable[[T], int], limits: Limits) -> None:
+        self._limits = limits
         self.waiting: list[T] = []
-        self.flying: list[T] = []
-        self.told = 0
-        #: Whether somebody takes what waits.
-        self.is_served = False
-        #: Before that it is not tried again; None while all is well.
-        self.again_at: float | None = None
+        #: The items of the request under way.
+        self.in_flight: list[T] = []
+        #: How many items, counted from the front, have failed at least once.
+        self.known_failed = 0
+        #: Whether a thread sends the items.
+        self.has_thread = False
+        #: No retry before this time; None while the destination answers.
+        self.retry_at: float | None = None
         self._size_of = size_of
         self._size = 0
-        self._wait_s = FIRST_WAIT_S
-        self._looked_through = 0  # so many may wait before it is worth it again
+        self._wait_s = limits.first_retry_s
+        self._next_scan_at = 0  # number of waiting items from which on looking for dispensable ones is worth it again
 
     @property
-    def in_trouble(self) -> bool:
-        return self.again_at is not None
+    def is_retrying(self) -> bool:
+        """Whether the destination did not answer the last request."""
+        return self.retry_at is not None
 
     @property
     def is_full(self) -> bool:
-        """Whether only what a trace cannot do without is to wait here."""
-        return self._is_beyond(self._times)
+        """Whether the queue accepts only items that no trace can do without."""
+        return self._exceeds(self._limit_factor)
 
     @property
     def is_overfull(self) -> bool:
-        """Whether nothing more is to wait here."""
-        return self._is_beyond(PATIENCE)
+        """Whether the queue accepts no more items."""
+        return self._exceeds(self._limits.waiting_factor)
 
     @property
-    def untold(self) -> int:
-        """How many are neither delivered nor known to have failed."""
-        return max(0, len(self.flying) + len(self.waiting) - self.told)
+    def unresolved(self) -> int:
+        """The number of items that are neither delivered nor known to have failed."""
+        return max(0, len(self.in_flight) + len(self.waiting) - self.known_failed)
 
     def put(self, item: T) -> None:
         self.waiting.append(item)
         self._size += self._size_of(item)
 
-    def make_room(self, may_go: Callable[[T], bool]) -> list[T]:
-        """Do without some of what waits, the oldest first, where it is too much; what went.
+    def make_room(self, leave_out: Callable[[T], bool]) -> list[T]:
+        """If the queue is full, remove items that ``leave_out`` agrees to, the oldest first; return them.
 
-        It is not looked through again before it has grown.
+        After one scan there is no other until the queue has grown again.
         """
-        if not self.is_full or len(self.waiting) < self._looked_through:
+        if not self.is_full or len(self.waiting) < self._next_scan_at:
             return []
-        excess = len(self.waiting) - LEFT * self._times * WAITING_LIMIT
-        too_large = self._size - LEFT * self._times * WAITING_BYTES
-        stays: list[T] = []
-        went: list[T] = []
-        known = self.told - len(self.flying)
+        excess_items = len(self.waiting) - ROOM_MADE * self._limit_factor * self._limits.waiting_runs
+        excess_bytes = self._size - ROOM_MADE * self._limit_factor * self._limits.waiting_bytes
+        remaining: list[T] = []
+        removed: list[T] = []
+        failed_waiting = self.known_failed - len(self.in_flight)
         for position, item in enumerate(self.waiting):
-            if (len(went) < excess or too_large > 0) and may_go(item):
-                went.append(item)
-                too_large -= self._size_of(item)
-                self.told -= position < known
+            if (len(removed) < excess_items or excess_bytes > 0) and leave_out(item):
+                removed.append(item)
+                excess_bytes -= self._size_of(item)
+                self.known_failed -= position < failed_waiting
             else:
-                stays.append(item)
-        self.waiting = stays
-        self._size -= sum(map(self._size_of, went))
-        self._looked_through = round(len(stays) / LEFT)
-        return went
+                remaining.append(item)
+        self.waiting = remaining
+        self._size -= sum(map(self._size_of, removed))
+        self._next_scan_at = round(len(remaining) / ROOM_MADE)
+        return removed
 
-    def take(self, first: Callable[[list[T]], tuple[list[T], list[T]]]) -> list[T]:
-        """What flies next; ``first`` splits it off."""
-        self.flying, self.waiting = first(self.waiting)
-        return self.flying
+    def take(self, split: Callable[[list[T]], tuple[list[T], list[T]]]) -> list[T]:
+        """Put the next batch in flight; ``split`` divides the waiting items into this batch and the rest."""
+        self.in_flight, self.waiting = split(self.waiting)
+        return self.in_flight
 
-    def landed(self, again: list[T], now: float) -> None:
-        """What flew is delivered, or refused for good, but for what is to be tried ``again``."""
-        gone = len(self.flying) - len(again)
-        self._size -= sum(map(self._size_of, self.flying)) - sum(map(self._size_of, again))
-        self.flying = []
-        self.waiting = [*again, *self.waiting]
-        if again:
-            # Nobody answers: what waits behind it would fare no better.
-            self.told = len(self.waiting)
-            self.again_at = now + self._wait_s
-            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+    def finish_batch(self, retry: list[T], now: float) -> None:
+        """End the request under way: items in ``retry`` wait again, the others are delivered or refused for good."""
+        resolved = len(self.in_flight) - len(retry)
+        self._size -= sum(map(self._size_of, self.in_flight)) - sum(map(self._size_of, retry))
+        self.in_flight = []
+        self.waiting = [*retry, *self.waiting]
+        if retry:
+            # The destination does not answer, so the items behind count as failed, too.
+            self.known_failed = len(self.waiting)
+            self.retry_at = now + self._wait_s
+            self._wait_s = min(2 * self._wait_s, self._limits.longest_retry_s)
         else:
-            self.told = max(0, self.told - gone)
-            self.again_at, self._wait_s = None, FIRST_WAIT_S
+            self.known_failed = max(0, self.known_failed - resolved)
+            self.retry_at, self._wait_s = None, self._limits.first_retry_s
 
-    def empty(self) -> list[T]:
-        """Give up: what was not delivered, as far as that is known."""
-        left, self.waiting = [*self.flying, *self.waiting], []
-        self.told, self._size = len(self.flying), sum(map(self._size_of, self.flying))
-        return left
+    def abandon(self) -> list[T]:
+        """Remove all waiting items; return these and the ones in flight, whose outcome stays unknown."""
+        abandoned, self.waiting = [*self.in_flight, *self.waiting], []
+        self.known_failed, self._size = len(self.in_flight), sum(map(self._size_of, self.in_flight))
+        return abandoned
 
     @property
-    def _times(self) -> int:
-        return 1 if self.in_trouble else PATIENCE
+    def _limit_factor(self) -> int:
+        return 1 if self.is_retrying else self._limits.waiting_factor
 
-    def _is_beyond(self, times: float) -> bool:
-        return len(self.waiting) >= times * WAITING_LIMIT or self._size >= times * WAITING_BYTES
+    def _exceeds(self, factor: float) -> bool:
+        limits = self._limits
+        return len(self.waiting) >= factor * limits.waiting_runs or self._size >= factor * limits.waiting_bytes

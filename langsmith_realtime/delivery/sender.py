@@ -1,8 +1,8 @@
-"""Runs on their way to LangSmith: batched, tried again until they arrive, and acknowledged one by one.
+"""Sends runs to LangSmith in batches, retries until they arrive, and reports a verdict for each.
 
-Runs go through :meth:`langsmith.Client.multipart_ingest`, which masks, samples and retries as LangSmith
-does and lets a file be streamed; many in one request cost a fraction of one each. Where a client asks for
-what only its own queue does (replicas, OpenTelemetry, buffered processing), they go through that.
+A batch goes through :func:`~langsmith_realtime.delivery.batches.send_batch` in the sender's own thread, because
+LangSmith's queue reports nothing about single runs, and because many runs in one request cost a fraction of single
+ones. Clients with replicas, OpenTelemetry or buffered processing are served through LangSmith's own queue instead.
 """
 
 from __future__ import annotations
@@ -10,303 +10,266 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from weakref import WeakSet
 
 from langsmith import Client
-from langsmith.run_trees import RunTree
 
-from langsmith_realtime.delivery.langsmith_client import (
-    answers,
+from langsmith_realtime.delivery.batches import destination_of, send_batch, split_batch
+from langsmith_realtime.delivery.langsmith_client.transport import (
     flush_client,
-    given_fields,
-    hand_over,
-    row,
-    sends_on_its_own,
-    streaming_attachments,
+    needs_own_queue,
+    send_through_own_queue,
 )
-from langsmith_realtime.delivery.multipart import multipart_ingest
-from langsmith_realtime.delivery.operations import Operation, Shortage
+from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.delivery.retry_queue import RetryQueue
-from langsmith_realtime.delivery.sampling import decided, is_left_out
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, format_without_message, logger
 
-#: How long the first run of a batch waits for company, in seconds: a request costs as much as 15 runs.
-LINGER = 1.0
-BATCH_RUNS = 100
-#: Far below the 20 MB a request may have.
-BATCH_BYTES = 4_000_000
+#: Seconds without work after which a destination's thread ends.
+IDLE_S = 30.0
 
-#: Answers that a request gets because of what one of its runs is like, and because of its size. Others
-#: (a wrong key, a rate limit, a server in trouble) would be the same for each run alone.
-ONE_IS_BAD, TOO_LARGE = (400, 409, 422), 413
-#: It is there already; of many, one of them.
+#: HTTP statuses that one bad run causes for its whole request, and the one for a request that is too large. Any other
+#: status (a wrong key, a rate limit, a server error) would be the answer to each run alone, too.
+BAD_RUN_STATUSES, TOO_LARGE = (400, 409, 422), 413
+#: HTTP status for a run that LangSmith has already; for a batch, at least one of its runs.
 CONFLICT = 409
-#: How long a thread waits for more before it ends, in seconds.
-IDLE = 30.0
 
 
 class Sender:
-    """Sends, in a thread for each destination that begins with its first operation and never holds the process.
+    """Sends operations in one daemon thread for each destination; the thread starts with the first operation.
 
-    What nobody takes is tried again, less and less often, as long as the process lives; what the server
-    refuses for good is not.
+    An operation that no server accepts now is retried at growing intervals as long as the process lives. An operation
+    that the server refuses for good is not retried.
+
+    Args:
+        limits: sizes of requests, waiting runs and retries.
     """
 
+    #: The name of the threads.
     name = "langsmith-realtime-sender"
 
-    def __init__(self) -> None:
-        self._lanes: dict[object, RetryQueue[Operation]] = {}
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        self._queues: dict[object, RetryQueue[Operation]] = {}
         self._changed = threading.Condition()
-        self._beside = 0  # works that will put something
-        self._hurry = 0
-        self._clients: WeakSet[Client] = WeakSet()  # those that send on their own
-        #: Operations that were not acknowledged, since the process began.
+        self._preparing = 0  # functions in :meth:`run_apart` that have not returned
+        self._flushing = 0  # calls of :meth:`flush` that wait
+        self._own_queue_clients: WeakSet[Client] = WeakSet()
+        #: Operations that were not delivered, since the process began.
         self.failed = 0
-        self._told = 0  # of these, by a flush
+        self._failed_reported = 0  # the part of ``failed`` that a flush has reported
+        #: Operations that were delivered, since the process began.
         self.delivered = 0
 
     def put(self, operation: Operation) -> None:
-        destination = _destination(operation.run)
+        """Queue an operation; abandon it if its destination's queue is overfull."""
+        destination = destination_of(operation.run)
         with self._changed:
-            lane = self._lanes.get(destination)
-            if lane is not None and lane.is_full:
-                self.failed += len(lane.make_room(_is_spared))
-            if lane is not None and (lane.is_overfull or (lane.is_full and _is_spared(operation))):
+            queue = self._queues.get(destination)
+            if queue is not None and queue.is_full:
+                self.failed += len(queue.make_room(_left_out))
+            if queue is not None and (queue.is_overfull or (queue.is_full and _left_out(operation))):
                 self.failed += 1
             else:
-                if lane is None:
-                    lane = self._lanes[destination] = RetryQueue(lambda operation: operation.size)
-                lane.put(operation)
-                if not lane.is_served:
-                    lane.is_served = self._start(destination, lane)
-                if len(lane.waiting) in (1, BATCH_RUNS):  # nobody waits for those in between
+                if queue is None:
+                    queue = self._queues[destination] = RetryQueue(lambda operation: operation.size, self._limits)
+                queue.put(operation)
+                if not queue.has_thread:
+                    queue.has_thread = self._start(destination, queue)
+                if len(queue.waiting) in (
+                    1,
+                    self._limits.request_runs,
+                ):  # the thread waits only for the first run and a full batch
                     self._changed.notify_all()
                 return
-        _leave(operation)
+        _abandon(operation)
 
-    def _start(self, destination: object, lane: RetryQueue[Operation]) -> bool:
-        """Have a thread send what comes; False where there is none to be had now."""
+    def _start(self, destination: object, queue: RetryQueue[Operation]) -> bool:
+        """Start the destination's thread; False if the process ends and no thread is available."""
 
         def work() -> None:
-            self._work(destination, lane, IDLE)
+            self._work(destination, queue, IDLE_S)
 
-        def work_at_the_end() -> None:
-            self._work(destination, lane, 0.0)  # others wait for the same thread
+        def work_at_exit() -> None:
+            self._work(destination, queue, 0.0)  # other destinations wait for this thread
 
-        return threads.start_thread(work, self.name) is not None or threads.run_at_exit(work_at_the_end)
+        return threads.start_thread(work, self.name) is not None or threads.run_at_exit(work_at_exit)
 
-    def aside(self, work: Callable[[], None]) -> None:
-        """Do what takes long before it puts something, in a thread of its own; :meth:`flush` waits for it."""
+    def run_apart(self, work: Callable[[], None]) -> None:
+        """Run ``work`` in a thread of its own; it takes long and then puts operations. :meth:`flush` waits for it."""
 
-        def do() -> None:
+        def run() -> None:
             try:
                 work()
-            except BaseException:  # as in the thread that sends
-                logger.warning("preparing something for LangSmith failed", exc_info=True)
+            except BaseException:  # no caller could handle it
+                logger.warning("preparing data for LangSmith failed", exc_info=True)
                 with self._changed:
                     self.failed += 1
             finally:
                 with self._changed:
-                    self._beside -= 1
+                    self._preparing -= 1
                     self._changed.notify_all()
 
         with self._changed:
-            self._beside += 1
-        if threads.start_thread(do, f"{self.name}-aside") is None:  # at the very end of a process
-            do()
+            self._preparing += 1
+        if threads.start_thread(run, f"{self.name}-apart") is None:  # the process ends, and starts no threads any more
+            run()
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until all that was put is sent; False when time ran out, or something was not delivered.
+        """Wait until everything that was put is sent. Failed operations are retried once, at once.
 
-        What nobody took so far is tried once more. What was refused for good is told once.
+        Args:
+            timeout: seconds; None waits without a limit.
+
+        Returns:
+            False if time ran out, operations still fail, or operations were lost since the last flush.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            for lane in self._lanes.values():
-                lane.told = 0
-            self._hurry += 1
+            for queue in self._queues.values():
+                queue.known_failed = 0
+            self._flushing += 1
             self._changed.notify_all()
-            idle = self._changed.wait_for(lambda: not self._beside and not self._untold(), timeout)
-            self._hurry -= 1
-            delivered = self.failed == self._told and not any(lane.waiting for lane in self._lanes.values())
-            self._told = self.failed
-        for client in list(self._clients):
+            idle = self._changed.wait_for(lambda: not self._preparing and not self._unresolved(), timeout)
+            self._flushing -= 1
+            waiting = any(queue.waiting for queue in self._queues.values())
+            delivered = self.failed == self._failed_reported and not waiting
+            self._failed_reported = self.failed
+        for client in list(self._own_queue_clients):
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             flush_client(client, left)
         return idle and delivered
 
     def give_up(self) -> None:
-        """Send no more of what was put; what became of the last request under way may never be known."""
+        """Abandon everything that was put; the outcome of a request under way stays unknown."""
         with self._changed:
-            lanes, self._lanes = self._lanes, {}
-            left = [operation for lane in lanes.values() for operation in lane.empty()]
-            self._told = self.failed
+            queues, self._queues = self._queues, {}
+            abandoned = [operation for queue in queues.values() for operation in queue.abandon()]
+            self._failed_reported = self.failed
             self._changed.notify_all()
-        for operation in left:
-            _leave(operation)
+        for operation in abandoned:
+            _abandon(operation)
 
-    def _untold(self) -> int:
-        return sum(lane.untold for lane in self._lanes.values())
+    def _unresolved(self) -> int:
+        return sum(queue.unresolved for queue in self._queues.values())
 
-    def _work(self, destination: object, lane: RetryQueue[Operation], idle: float) -> None:
-        """Send what comes, until nothing did for ``idle`` seconds."""
+    def _work(self, destination: object, queue: RetryQueue[Operation], idle_s: float) -> None:
+        """Send the queue's batches until it has been empty for ``idle_s`` seconds."""
         while True:
-            batch = self._next(destination, lane, idle)
+            batch = self._next_batch(destination, queue, idle_s)
             if not batch:
                 return
-            again: list[Operation] = []
+            retry: list[Operation] = []
             try:
-                again = self._send(batch)
-            except BaseException as error:  # whatever it is: others wait for this thread
+                retry = self._send(batch)
+            except BaseException as error:  # whatever it is: the thread must go on
                 logger.warning("sending %d runs to LangSmith failed\n%s", len(batch), format_without_message(error))
-                self._verdict(batch, delivered=False)
+                self._report(batch, delivered=False)
             finally:
                 with self._changed:
-                    if again and not lane.in_trouble:
-                        logger.warning("LangSmith takes nothing now; it is tried again as long as this process lives")
-                    lane.landed(again, time.monotonic())
+                    if retry and not queue.is_retrying:
+                        logger.warning("LangSmith accepts no runs; sending is retried as long as this process lives")
+                    queue.finish_batch(retry, time.monotonic())
                     self._changed.notify_all()
-            del batch, again  # or the last conversation would live as long as the thread waits
+            del batch, retry  # otherwise the last conversation stays in memory while the thread waits
 
-    def _next(self, destination: object, lane: RetryQueue[Operation], idle: float) -> list[Operation]:
-        """What is to be sent now; nothing when the lane is not needed any more."""
+    def _next_batch(self, destination: object, queue: RetryQueue[Operation], idle_s: float) -> list[Operation]:
+        """Wait for the next batch; it is empty when the queue is not needed any more."""
         with self._changed:
-            if not self._changed.wait_for(lambda: lane.waiting or self._lanes.get(destination) is not lane, idle):
-                del self._lanes[destination]
+            if not self._changed.wait_for(lambda: queue.waiting or self._queues.get(destination) is not queue, idle_s):
+                del self._queues[destination]
                 return []
-            while lane.again_at is not None and not (self._hurry and lane.untold):
-                left = lane.again_at - time.monotonic()
-                if left <= 0 or self._lanes.get(destination) is not lane:
+            while queue.retry_at is not None and not (self._flushing and queue.unresolved):
+                left = queue.retry_at - time.monotonic()
+                if left <= 0 or self._queues.get(destination) is not queue:
                     break
                 self._changed.wait(left)
-            # Company makes a run cheaper: wait for it, unless somebody waits for us.
-            self._changed.wait_for(lambda: self._hurry or len(lane.waiting) >= BATCH_RUNS, LINGER)
-            if self._lanes.get(destination) is not lane or not lane.waiting:
+            # A full batch costs less for each run, so wait for more runs unless a flush waits.
+            limits = self._limits
+            self._changed.wait_for(
+                lambda: self._flushing or len(queue.waiting) >= limits.request_runs, limits.request_wait_s
+            )
+            if self._queues.get(destination) is not queue or not queue.waiting:
                 return []
-            return lane.take(_first_batch)
+            return queue.take(lambda waiting: split_batch(waiting, limits))
 
     def _send(self, batch: list[Operation]) -> list[Operation]:
-        """Send them; what is to be tried again, as nobody took or refused it."""
+        """Send a batch and report its verdicts; return the operations to retry because no server accepted them."""
         client = batch[0].run.client
-        if sends_on_its_own(client, batch[0].run):
-            self._clients.add(client)
+        if needs_own_queue(client, batch[0].run):
+            self._own_queue_clients.add(client)
             for operation in batch:
-                self._hand_over(operation)
+                self._send_through_own_queue(operation)
             return []
         try:
-            status = _ingest(client, batch)
+            status = send_batch(client, batch)
         except CALLBACK_ERRORS as error:
             if len(batch) == 1:
                 raise
-            # One run could not even be written down, as what the user masks it with failed.
+            # A run could not be serialised or masked; the others can still be sent.
             logger.debug("%d runs could not be sent together\n%s", len(batch), format_without_message(error))
             return self._send_parts(batch, 1)
         if status is not None and (200 <= status < 300 or (status == CONFLICT and len(batch) == 1)):
-            self._verdict(batch, delivered=True)
-        elif len(batch) > 1 and status in ONE_IS_BAD:
-            # One bad run fails its whole request, and a conflict may have: each on its own.
+            self._report(batch, delivered=True)
+        elif len(batch) > 1 and status in BAD_RUN_STATUSES:
             return self._send_parts(batch, 1)
         elif len(batch) > 1 and status == TOO_LARGE:
             return self._send_parts(batch, len(batch) // 2)
-        elif batch[0].refused is not None and status in (TOO_LARGE, *ONE_IS_BAD):
+        elif batch[0].make_replacement is not None and status in (TOO_LARGE, *BAD_RUN_STATUSES):
             assert status is not None
-            refused, said = batch[0].refused, status
-            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without that file", said)
-            self.aside(lambda: self.put(refused(said)))
-        elif status in (TOO_LARGE, *ONE_IS_BAD):
-            self._verdict(batch, delivered=False)
+            make_replacement, refusal = batch[0].make_replacement, status
+            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without that file", refusal)
+            self.run_apart(lambda: self.put(make_replacement(refusal)))
+        elif status in (TOO_LARGE, *BAD_RUN_STATUSES):
+            self._report(batch, delivered=False)
         else:
             return batch
         return []
 
     def _send_parts(self, batch: list[Operation], size: int) -> list[Operation]:
+        """Send a batch in parts of ``size`` operations; return the operations to retry."""
         for first in range(0, len(batch), size):
             part = batch[first : first + size]
             try:
-                again = self._send(part)
+                retry = self._send(part)
             except CALLBACK_ERRORS as error:
                 logger.warning("sending a run to LangSmith failed\n%s", format_without_message(error))
-                self._verdict(part, delivered=False)
+                self._report(part, delivered=False)
                 continue
-            if again:  # the rest would fare no better
-                return again + batch[first + size :]
+            if retry:  # the server accepts nothing now, so the following parts would fail, too
+                return retry + batch[first + size :]
         return []
 
-    def _hand_over(self, operation: Operation) -> None:
+    def _send_through_own_queue(self, operation: Operation) -> None:
         try:
-            hand_over(operation)
+            send_through_own_queue(operation)
         except CALLBACK_ERRORS as error:
             logger.warning("sending a run to LangSmith failed\n%s", format_without_message(error))
-            self._verdict([operation], delivered=False)
+            self._report([operation], delivered=False)
         else:
-            self._verdict([operation], delivered=True)
+            self._report([operation], delivered=True)
 
-    def _verdict(self, batch: Sequence[Operation], *, delivered: bool) -> None:
+    def _report(self, batch: Sequence[Operation], *, delivered: bool) -> None:
+        """Count the verdict of a batch, and call its operations' callbacks."""
         with self._changed:
             if delivered:
                 self.delivered += len(batch)
             else:
                 self.failed += len(batch)
         for operation in batch:
-            if operation.done is not None:
-                operation.done(delivered)
-        for noted in {operation.noted for operation in batch}:  # in most batches it is the same
-            if noted is not None:
-                noted()
+            if operation.on_verdict is not None:
+                operation.on_verdict(delivered)
+        for on_batch_verdict in {operation.on_batch_verdict for operation in batch}:
+            if on_batch_verdict is not None:
+                on_batch_verdict()
 
 
-def _leave(operation: Operation) -> None:
-    if operation.left is not None:
-        operation.left()
+def _abandon(operation: Operation) -> None:
+    if operation.on_abandoned is not None:
+        operation.on_abandoned()
 
 
-def _is_spared(operation: Operation) -> bool:
-    return operation.spare is not None and operation.spare(Shortage.OVERLOAD)
-
-
-def _destination(run: RunTree) -> object:
-    """What is the same for runs that may wait for each other.
-
-    A client that masks with the user's own code, or sends with a queue of its own, may take its time.
-    """
-    client = run.client
-    masks = [getattr(client, name, None) for name in ("_anonymizer", "_hide_inputs", "_hide_outputs", "_hide_metadata")]
-    alone = sends_on_its_own(client, run) or any(map(callable, masks))
-    workspace, key = getattr(client, "workspace_id", None), getattr(client, "api_key", None)
-    return (client.api_url, workspace, key, id(client) if alone else None)
-
-
-def _first_batch(waiting: list[Operation]) -> tuple[list[Operation], list[Operation]]:
-    """As many operations from the front as one request may carry, and the rest; a recording goes alone."""
-    count, size = 1, waiting[0].size
-    while count < min(len(waiting), BATCH_RUNS) and not waiting[0].attachments:
-        following = waiting[count]
-        size += following.size
-        if following.attachments or size > BATCH_BYTES or following.run.client is not waiting[0].run.client:
-            break
-        if bool(following.run.replicas) != bool(waiting[0].run.replicas):
-            break
-        count += 1
-    return waiting[:count], waiting[count:]
-
-
-def _ingest(client: Client, batch: list[Operation]) -> int | None:
-    """Send in this thread; the HTTP status of the last attempt, None when nobody answered.
-
-    Of several endpoints it is the status of one that did not take it, as long as there is such.
-    """
-    streamed = streaming_attachments() if any(operation.attachments for operation in batch) else nullcontext()
-    with answers(client) as statuses, streamed:
-        multipart_ingest(
-            client,
-            create=[decided(row(operation), client) for operation in batch if not operation.update],
-            update=[row(operation) for operation in batch if operation.update],
-            given={name for operation in batch for name in given_fields(operation.run)},
-        )
-    if not statuses and is_left_out(batch[0].run):
-        return 202
-    if len(statuses) < len(getattr(client, "_write_api_urls", None) or [""]):
-        return None
-    return next((status for status in statuses.values() if not 200 <= status < 300), 202)
+def _left_out(operation: Operation) -> bool:
+    """Leave the operation out of its trace, if the trace can do without it."""
+    return operation.leave_out is not None and operation.leave_out(MissingReason.OVERLOAD)

@@ -1,6 +1,7 @@
-"""The runs of one conversation while nobody knows whether it is kept: in memory, and not without end.
+"""Holds the runs of a conversation in memory until ``keep=`` has decided whether the conversation is kept.
 
-It stands between who makes runs and who sends them. The caller's own runs below the conversation wait here too.
+A :class:`HeldConversation` stands between the module that makes runs and the sender. It also holds the caller's own
+runs below the conversation. Its memory is limited.
 """
 
 from __future__ import annotations
@@ -9,131 +10,146 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from langsmith_realtime.delivery.operations import Operation, Shortage
+from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.options.keep import KeepRule
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 
-#: Bytes of runs that one conversation holds; what a post or a patch of the caller's own runs counts for.
-HELD_BYTES, CALL_BYTES = 50_000_000, 4_000
-#: What is left of them when there was too much, so that it is not looked for with every run.
-LEFT = 0.9
+#: The bytes that a ``post`` or ``patch`` of one of the caller's own runs counts for.
+CALL_BYTES = 4_000
+#: The share of ``held_bytes`` that is still used after runs were left out; so the next run does not cause another scan.
+ROOM_MADE = 0.9
 
 
-class Target(Protocol):
-    """Where runs go."""
+class OperationSink(Protocol):
+    """Takes operations: a sender, or a :class:`HeldConversation`."""
 
     def put(self, operation: Operation) -> None: ...
 
 
-class Sending(Target, Protocol):
-    """What sends in the end."""
+class BackgroundSink(OperationSink, Protocol):
+    """Takes operations, and runs functions in a thread of their own."""
 
-    def aside(self, work: Callable[[], None]) -> None: ...
+    def run_apart(self, work: Callable[[], None]) -> None: ...
 
 
 class HeldConversation:
-    """Holds what is put until :meth:`keep` or :meth:`drop`; any thread may call anything.
+    """Holds operations until :meth:`keep` or :meth:`drop`. Every method may be called from any thread.
 
-    When there is too much, the oldest events that only say that they arrived are left out. When that is not
-    enough, the conversation is kept: it is sent from then on as any other.
+    When the limit ``held_bytes`` is exceeded, the oldest runs that the trace can do without are left out. If that is
+    not enough, the conversation is kept without asking the rule.
+
+    Args:
+        sink: takes the operations of a kept conversation.
+        rule: the application's ``keep=``.
+        guard: counts exceptions of the rule; a conversation whose rule raises is kept.
+        limits: how many bytes of runs the conversation holds.
     """
 
-    def __init__(self, target: Sending, rule: KeepRule, guard: Guard) -> None:
-        self._target = target
+    def __init__(self, sink: BackgroundSink, rule: KeepRule, guard: Guard, limits: Limits) -> None:
+        self._limits = limits
+        self._sink = sink
         self._rule = rule
         self._guard = guard
         self._lock = threading.Lock()
         self._held: list[Operation | Callable[[], object]] = []
         self._size = 0
-        self._verdict: bool | None = None
-        self._making_room = self._asked = False
-        #: It could not be held, and is kept.
+        self._is_kept: bool | None = None
+        self._is_making_room = self._is_deciding = False
+        #: Whether the conversation exceeded the limit and is kept for that reason.
         self.is_too_large = False
 
     def put(self, operation: Operation) -> None:
-        """A run of the conversation's own."""
-        if not self._take(operation, operation.size):
-            self._target.put(operation)
+        """Hold the operation, or pass it on or drop it if the decision is made."""
+        if not self._hold(operation, operation.size):
+            self._sink.put(operation)
 
-    def hold(self, call: Callable[[], object]) -> bool:
-        """A post or a patch of a run of the caller's; False when it is to be done right away."""
-        return self._take(call, CALL_BYTES)
+    def hold_call(self, call: Callable[[], object]) -> bool:
+        """Hold a ``post`` or ``patch`` of one of the caller's own runs; False if the caller must make it at once."""
+        return self._hold(call, CALL_BYTES)
 
-    def decide(self, known: dict[str, Any], end: Callable[[bool], None]) -> None:
-        """The conversation has ended with these numbers: ask, aside, as the rule is the application's code.
+    def decide(self, metadata: dict[str, Any], end: Callable[[bool], None]) -> None:
+        """Ask the rule, in a thread of its own, because the rule is the application's code and may be slow.
 
-        ``end`` hears whether it is kept, while what it puts still waits.
+        Args:
+            metadata: the root's metadata, with ``trace_id`` and ``error``; the rule's argument.
+            end: called with the decision before the held operations are sent or dropped; may put more operations.
         """
 
         def ask() -> None:
             with self._lock:
-                self._making_room = self._asked = True
-            kept = self.is_too_large or self._is_wanted(known)
-            end(kept)
-            if kept:
+                self._is_making_room = self._is_deciding = True
+            is_kept = self.is_too_large or self._ask_rule(metadata)
+            end(is_kept)
+            if is_kept:
                 self.keep()
             else:
                 self.drop()
 
-        self._target.aside(ask)
+        self._sink.run_apart(ask)
 
     def keep(self) -> None:
-        """Send all of it, in order, and what comes from now on."""
+        """Send everything that is held, in order, and from now on pass operations on at once."""
         while True:
             with self._lock:
                 held, self._held = self._held, []
                 if not held:
-                    self._verdict = True
+                    self._is_kept = True
                     return
-            for each in held:
-                self._release(each)
+            for item in held:
+                self._release(item)
 
     def drop(self) -> None:
-        """Send nothing of it, and nothing that comes from now on."""
+        """Drop everything that is held, and every operation from now on."""
         with self._lock:
-            self._verdict, self._held, self._size = False, [], 0
+            self._is_kept, self._held, self._size = False, [], 0
 
-    def _is_wanted(self, known: dict[str, Any]) -> bool:
+    def _ask_rule(self, metadata: dict[str, Any]) -> bool:
         try:
-            return bool(self._rule(known))
+            return bool(self._rule(metadata))
         except CALLBACK_ERRORS as error:
             self._guard.report("keep", error)
             return True
 
-    def _take(self, what: Operation | Callable[[], object], size: int) -> bool:
+    def _hold(self, item: Operation | Callable[[], object], size: int) -> bool:
+        """Hold or drop the item; False if the conversation is kept and the item is to be sent now."""
         with self._lock:
-            if self._verdict is not None:
-                return not self._verdict
-            self._held.append(what)
+            if self._is_kept is not None:
+                return not self._is_kept
+            self._held.append(item)
             self._size += size
-            full = self._size > HELD_BYTES and not self._making_room
-            self._making_room |= full
-        if full:
-            self._target.aside(self._make_room)
+            is_full = self._size > self._limits.held_bytes and not self._is_making_room
+            self._is_making_room |= is_full
+        if is_full:
+            self._sink.run_apart(self._make_room)
         return True
 
     def _make_room(self) -> None:
         with self._lock:
-            kept = []
-            for each in self._held:
-                spare = each.spare if isinstance(each, Operation) else None
-                if self._size > LEFT * HELD_BYTES and spare is not None and spare(Shortage.LIMIT):
-                    assert isinstance(each, Operation)
-                    self._size -= each.size
+            remaining = []
+            for item in self._held:
+                leave_out = item.leave_out if isinstance(item, Operation) else None
+                if (
+                    self._size > ROOM_MADE * self._limits.held_bytes
+                    and leave_out is not None
+                    and leave_out(MissingReason.LIMIT)
+                ):
+                    assert isinstance(item, Operation)
+                    self._size -= item.size
                 else:
-                    kept.append(each)
-            self._held = kept
-            self._making_room = self._asked
-            self.is_too_large = self._size > HELD_BYTES and not self._asked
+                    remaining.append(item)
+            self._held = remaining
+            self._is_making_room = self._is_deciding
+            self.is_too_large = self._size > self._limits.held_bytes and not self._is_deciding
         if self.is_too_large:
-            logger.warning("a conversation is too large to be held until its end: it is kept")
+            logger.warning("a conversation is too large to be held until it ends; it is kept without asking keep=")
             self.keep()
 
-    def _release(self, each: Operation | Callable[[], object]) -> None:
-        if isinstance(each, Operation):
-            self._target.put(each)
+    def _release(self, item: Operation | Callable[[], object]) -> None:
+        if isinstance(item, Operation):
+            self._sink.put(item)
             return
         try:
-            each()
+            item()
         except Exception as error:
             self._guard.report("keep", error)

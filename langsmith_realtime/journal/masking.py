@@ -17,10 +17,10 @@ from langsmith import Client
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub
 from langsmith_realtime.core.protocol.audio_formats import AudioBytes
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event
-from langsmith_realtime.delivery.langsmith_client import asks_the_application
+from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, logger
 from langsmith_realtime.trace import redaction
-from langsmith_realtime.trace.privacy import Privacy, tell_if_slow
+from langsmith_realtime.trace.privacy import Privacy, warn_if_slow
 
 
 class TimeBudget:
@@ -67,7 +67,7 @@ class JournalMasking:
     def __init__(self, client: Client, privacy: Privacy) -> None:
         hide_inputs = getattr(client, "_hide_inputs", False)
         self._client = client
-        self._calls_application = asks_the_application(client)
+        self._calls_application = calls_application(client)
         self._privacy = privacy
         self._is_hidden = hide_inputs is True
         self._is_masked = not self._is_hidden and (callable(hide_inputs) or bool(getattr(client, "_anonymizer", None)))
@@ -77,15 +77,15 @@ class JournalMasking:
         """Mask an event; deltas and audio events keep only their type, ids, indices and, if harmless, their text."""
         if event.is_delta or event.kind in AUDIO_FIELDS:
             return _references(event.body) | (self._delta(event) if event.kind in _TEXT_DELTAS else {})
-        return self._masked(self._privacy.shown(event.body, redaction.of_event), t)
+        return self._masked(self._privacy.masked(event.body, redaction.of_event), t)
 
     def frame(self, frame: Any, t: float) -> dict[str, Any]:
         """Mask a frame that is no event; returns ``{"frame": …}``, or an empty dict if the masking fails."""
-        return self._masked(self._privacy.shown({"frame": frame}, redaction.of_event), t)
+        return self._masked(self._privacy.masked({"frame": frame}, redaction.of_event), t)
 
     def error(self, message: str | None, t: float) -> str | None:
         """Mask an error's message; a placeholder replaces it if the masking fails."""
-        shown = self._privacy.error(message)
+        shown = self._privacy.masked_error(message)
         if shown is None or not self._is_masked or not hasattr(self._client, "_hide_run_error"):
             return shown
         masked = self._mask("_hide_run_error", shown, t)
@@ -101,21 +101,21 @@ class JournalMasking:
         if self._is_masked or self._privacy.redact is not None or not isinstance(event.body.get("delta"), str):
             return {}
         bare = {"type": event.name, "delta": event.body["delta"]}
-        shown = self._privacy.shown(bare, redaction.of_event)
+        shown = self._privacy.masked(bare, redaction.of_event)
         return {"delta": shown["delta"]} if "delta" in shown else {}
 
     def _masked(self, payload: dict[str, Any], t: float) -> dict[str, Any]:
         if not self._is_masked:
             # The client hides the session's configuration, too, which the privacy options show.
             hides = self._is_hidden and "session" in payload
-            shown: dict[str, Any] = redaction.structure(payload) if hides else payload
+            shown: dict[str, Any] = redaction.without_words(payload) if hides else payload
             return shown
         masked = self._mask("_hide_run_inputs", {"event": payload}, t)
         event = masked.get("event") if isinstance(masked, dict) else None
         if isinstance(event, dict) and event.get("type") == payload.get("type"):
             return event
         # The masking failed, or returned something else: nothing says which words may be shown.
-        structure: dict[str, Any] = redaction.structure(payload)
+        structure: dict[str, Any] = redaction.without_words(payload)
         return structure
 
     def _mask(self, method: str, value: Any, t: float) -> Any:
@@ -134,7 +134,7 @@ class JournalMasking:
                 spent = time.monotonic() - began
                 self._spent_s += spent
                 _all_masking.spend(spent)
-                tell_if_slow("masking", spent)
+                warn_if_slow("masking", spent)
 
 
 def _references(body: dict[str, Any]) -> dict[str, Any]:

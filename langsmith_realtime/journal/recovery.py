@@ -29,7 +29,7 @@ from langsmith_realtime.journal.state_directory import folders, state_directory,
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.session import Assembled, assemble
+from langsmith_realtime.trace.session import SessionParts, build_session
 
 #: The root run's error if the process ended before the conversation was closed.
 DIED = Failure("the process died during the conversation")
@@ -38,8 +38,6 @@ PATIENCE_S = 60.0
 #: How many operations a recovery queues before it waits for their delivery.
 QUEUED_OPERATIONS = 500
 
-#: The least time between two recoveries of a process, in seconds. One begins when a conversation opens.
-EVERY_S = 60.0
 
 #: When the latest recovery ended, in seconds, by state directory and destination; infinite while one runs.
 _recovered: dict[tuple[object, ...], float] = {}
@@ -94,8 +92,10 @@ def recover(client: Client, directory: Path | None = None, *, patience: float = 
                 yield Found(folder, Fate.UNREADABLE, str(error) or type(error).__name__)
 
 
-def begin_in_background(client: Client, directory: Path | None = None) -> threading.Thread | None:
-    """Recover conversations and tidy the state directory in a thread, at most every :data:`EVERY_S` seconds.
+def begin_in_background(
+    client: Client, directory: Path | None = None, *, interval_s: float = 60.0
+) -> threading.Thread | None:
+    """Recover conversations and tidy the state directory in a thread, at most every ``interval_s`` seconds.
 
     Returns:
         The thread; None if none was started.
@@ -108,7 +108,7 @@ def begin_in_background(client: Client, directory: Path | None = None) -> thread
     destination = [getattr(client, name, None) for name in ("api_url", "workspace_id", "api_key")]
     key, now = (directory, *destination), time.perf_counter()
     with _beginning:
-        if now < _recovered.get(key, -math.inf) + EVERY_S:
+        if now < _recovered.get(key, -math.inf) + interval_s:
             return None
         _recovered[key] = math.inf
     thread = threads.start_thread(lambda: _recover_and_log(client, directory, key), "langsmith-realtime-recovery")
@@ -138,7 +138,7 @@ def replay_anew(
     sender = _PacedSender(patience)
     runs = new_runs(reader.header, client, guard, project)
     options = options_of(reader.header)
-    assembled = assemble(options, runs, sender, FeedbackSender(), guard)
+    assembled = build_session(options, runs, sender, FeedbackSender(), guard)
     assembled.session.opened()
     _close(assembled, replay(reader, assembled.session, runs, anew=True))
     return str(runs.root.trace_id) if sender.delivered_all() else None
@@ -166,8 +166,8 @@ def _complete(journal: Journal, reader: JournalReader, client: Client, patience:
     runs = runs_of(reader.header, client, guard)
     options = options_of(reader.header)
     _remove_recording(journal.folder, options.recording, str(runs.root.id))
-    assembled = assemble(options, runs, sender, feedback, guard)
-    assembled.journal(journal)
+    assembled = build_session(options, runs, sender, feedback, guard)
+    assembled.use_journal(journal)
     if journal.expect(ROOT_CREATE):
         assembled.session.opened()
     end = replay(reader, assembled.session, runs)
@@ -181,7 +181,7 @@ def _complete(journal: Journal, reader: JournalReader, client: Client, patience:
     return True
 
 
-def _close(assembled: Assembled, end: ReplayEnd) -> None:
+def _close(assembled: SessionParts, end: ReplayEnd) -> None:
     error = end.error if end.closed else DIED
     assembled.session.closed(end.t, error, end.dropped)
 
@@ -203,7 +203,7 @@ class _PacedSender(Sender):
         if self._count % QUEUED_OPERATIONS == 0:
             self.delivered_all()
 
-    def aside(self, work: Callable[[], None]) -> None:
+    def run_apart(self, work: Callable[[], None]) -> None:
         work()  # a recovery has a thread of its own
 
     def delivered_all(self) -> bool:

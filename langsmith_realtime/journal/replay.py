@@ -143,7 +143,7 @@ class _Replay:
         elif "tool_left" in line:
             session.tool_left(line["tool_left"], t, failure_of(line.get("error")))
         elif "claimed" in line:
-            self._runs.claimed.setdefault(line["claimed"], self._runs.root)
+            self._runs.application_tool_runs.setdefault(line["claimed"], self._runs.root)
         elif "tool" in line:
             self._add_tool_run(line)
 
@@ -171,4 +171,4 @@ class _Replay:
         parent = self._run(line["parent"])
         assert parent is not None
         run = derive(parent, line["name"], "tool", time_of(line["start"]), self._run_id(line))
-        self._runs.tools.setdefault(line["tool"], run)
+        self._runs.tool_runs.setdefault(line["tool"], run)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from langsmith_realtime.core.payloads.json_values import plain_frame
+from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, parse, text
-from langsmith_realtime.delivery.langsmith_client import sends_on_its_own
+from langsmith_realtime.delivery.langsmith_client.transport import needs_own_queue
 from langsmith_realtime.journal.file import Journal, warn_once
 from langsmith_realtime.journal.lines import CHANNEL_NAMES, CLIENT, SERVER, header, run_fields
 from langsmith_realtime.journal.masking import JournalMasking, take_audio
@@ -24,7 +24,7 @@ from langsmith_realtime.recording.silencing import Span
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of
-from langsmith_realtime.trace.session import Assembled, Session
+from langsmith_realtime.trace.session import Session, SessionParts
 
 
 class JournaledSession:
@@ -72,9 +72,9 @@ class JournaledSession:
         """The format of the channel's audio now: on the wire or, if ``fed``, as the application records it."""
         return self._session.format(channel, fed=fed)
 
-    def silent(self, channel: int) -> list[Span]:
+    def silenced_spans(self, channel: int) -> list[Span]:
         """The channel's spans that the application silenced."""
-        return self._session.silent(channel)
+        return self._session.silenced_spans(channel)
 
     def opened(self) -> None:
         try:
@@ -96,7 +96,7 @@ class JournaledSession:
 
     def malformed_frame(self, frame: object, reason: str, t: float, ref: ParentRun | None) -> None:
         def line(_: Journal) -> dict[str, Any]:
-            masked = self._masking.frame(plain_frame(frame), t)
+            masked = self._masking.frame(json_frame(frame), t)
             return {"t": t, "malformed": scrub_message(reason), "frame": masked.get("frame"), **run_fields(ref)}
 
         self._write(line)
@@ -209,7 +209,7 @@ class JournaledSession:
 
     def _write_tool_runs(self, journal: Journal) -> None:
         """Write the tool calls that got their runs since the last call; the callers' threads make these."""
-        claimed, tools = self._runs.claimed, self._runs.tools
+        claimed, tools = self._runs.application_tool_runs, self._runs.tool_runs
         if len(claimed) > self._written_claims:
             for call_id in list(claimed)[self._written_claims :]:
                 self._written_claims += 1
@@ -228,7 +228,7 @@ class JournaledSession:
 
         Only later events tell when an item of the user was spoken, and so which microphone audio a silence covers.
         """
-        spans = [(round(span.since, 1), round(span.until, 1)) for span in self._session.silent(USER)]
+        spans = [(round(span.since, 1), round(span.until, 1)) for span in self._session.silenced_spans(USER)]
         if spans == self._searched_spans or self._journal is None or not self._journal.is_open:
             return
         self._searched_spans = spans
@@ -239,11 +239,11 @@ class JournaledSession:
 
     def _silent_spans(self, channel: int, fed: bool) -> list[Span]:
         """Silent spans for audio that does not name its item; the agent's deltas name theirs."""
-        return self._session.silent(channel) if channel == USER or fed else []
+        return self._session.silenced_spans(channel) if channel == USER or fed else []
 
 
 def journaled(
-    assembled: Assembled,
+    assembled: SessionParts,
     options: Options,
     runs: ConversationRuns,
     guard: Guard,
@@ -262,7 +262,7 @@ def journaled(
     masking = JournalMasking(root.client, assembled.privacy)
 
     def begin() -> Journal | None:
-        is_kept, client_delivers = options.journal == "keep", sends_on_its_own(root.client, root)
+        is_kept, client_delivers = options.journal == "keep", needs_own_queue(root.client, root)
         if client_delivers and not is_kept:
             return None  # nothing tells what LangSmith acknowledged
         try:
@@ -272,14 +272,14 @@ def journaled(
         except OSError as error:
             warn_once("there is no journal of this conversation", error)
             return None
-        assembled.journal(journal)
+        assembled.use_journal(journal)
         return journal
 
     return JournaledSession(
         assembled.session,
         runs=runs,
         masking=masking,
-        recorded_channels=assembled.sounds,
+        recorded_channels=assembled.recorded_channels,
         begin=begin,
         run_later=run_later,
         guard=guard,

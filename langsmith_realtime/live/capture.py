@@ -15,12 +15,12 @@ from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
-from langsmith_realtime.core.payloads.errors import describe
-from langsmith_realtime.core.payloads.json_values import plain, plain_frame
+from langsmith_realtime.core.payloads.errors import describe_error
+from langsmith_realtime.core.payloads.json_values import json_copy, json_frame
 from langsmith_realtime.core.protocol.audio_formats import USER
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
-from langsmith_realtime.delivery import sampling
-from langsmith_realtime.delivery.langsmith_client import asks_the_application
+from langsmith_realtime.delivery.langsmith_client import context, sampling
+from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.live.bounded_queue import Intake
 from langsmith_realtime.live.duplicates import RecentFrames
@@ -31,10 +31,9 @@ from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.runtime.threads import load_library
-from langsmith_realtime.trace.run_trees import context
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
-from langsmith_realtime.trace.run_trees.run_limits import Weight, weight_of
+from langsmith_realtime.trace.run_trees.run_limits import Priority, priority_of
 
 if TYPE_CHECKING:
     from langsmith_realtime.live.coalescing import Coalescer
@@ -82,10 +81,12 @@ class LiveConversation(ParentContext):
         options, runs = self._options, self.runs
         self._process = process()
         self._process.open[id(self)] = self
-        calls_application = options.redact is not None or asks_the_application(runs.root.client)
-        worker = self._process.callback_worker if calls_application else self._process.worker
+        has_callbacks = options.redact is not None or calls_application(runs.root.client)
+        worker = self._process.callback_worker if has_callbacks else self._process.worker
         if options.keep is not None:
-            runs.holding = HeldConversation(self._process.sender, options.keep, self.guard)
+            runs.held_conversation = HeldConversation(
+                self._process.sender, options.keep, self.guard, self._process.limits
+            )
         make = partial(_build_pipeline, options, runs, self._process, worker, self.guard)
         self._session = cast("Coalescer", LazySession(make))
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
@@ -107,7 +108,7 @@ class LiveConversation(ParentContext):
         """Record an event that arrived just now, in any form that a caller may have."""
         arrived = time.monotonic()
         if isinstance(event, Mapping):
-            event = plain(event)  # a copy, because the caller may change the dict later
+            event = json_copy(event)  # a copy, because the caller may change the dict later
         try:
             parsed = parse(event)
         except FrameError as error:
@@ -143,14 +144,14 @@ class LiveConversation(ParentContext):
             return None
         run = self._event_run(name, arrived, frame, BETA_NAMES.get(name, name))
         self.connection_error = None
-        light = self._intake.is_nearly_full and weight_of(name) is Weight.STRUCTURE
+        light = self._intake.is_nearly_full and priority_of(name) is Priority.LOW
         self._intake.put_event(self._server_frame, frame, t, run, speaking, light=light)
         return run
 
     def malformed_frame(self, frame: object, reason: str, arrived: float) -> None:
         """Record a frame from the server that is no event."""
         if not self._closed:
-            frame = plain_frame(frame)
+            frame = json_frame(frame)
             with self._lock:
                 run = self._event_run("malformed_frame", arrived, None, "")
                 t = arrived - self._opened_at
@@ -188,7 +189,7 @@ class LiveConversation(ParentContext):
         if parsed is not None and parsed.name == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
-                self.runs.answered(call_id)
+                self.runs.note_answer(call_id)
         self._intake.put_event(self._client_frame, parsed.body if parsed else None, t)
 
     def fed_audio(self, channel: int, pcm: object, at: float | None) -> None:
@@ -268,7 +269,7 @@ class LiveConversation(ParentContext):
         try:
             yield
         except BaseException as error:
-            failure = describe(error)
+            failure = describe_error(error)
             raise
         finally:
             context.set_parent(before)
@@ -290,7 +291,7 @@ class LiveConversation(ParentContext):
                 return
             self._closed = self.runs.ended = True
         self._process.open.pop(id(self), None)
-        message = describe(error) or describe(self.connection_error)
+        message = describe_error(error) or describe_error(self.connection_error)
         t = time.monotonic() - self._opened_at
         self._intake.put_always(self._session.closed, t, message, self._intake.dropped)
 
@@ -350,7 +351,7 @@ def _audio_size(frame: object, field: str) -> int:
 def _parse_copy(event: object) -> Event | None:
     """Parse a copy of an event, because the caller may change it later; None if it is no event."""
     try:
-        return parse(plain(event) if isinstance(event, Mapping) else event)
+        return parse(json_copy(event) if isinstance(event, Mapping) else event)
     except FrameError:
         return None
 

@@ -78,9 +78,9 @@ class Coalescer:
         audio_format: Format = self._session.format(channel, fed=fed)
         return audio_format
 
-    def silent(self, channel: int) -> list[Span]:
+    def silenced_spans(self, channel: int) -> list[Span]:
         """Return the session's silenced spans of a channel. It passes nothing on."""
-        spans: list[Span] = self._session.silent(channel)
+        spans: list[Span] = self._session.silenced_spans(channel)
         return spans
 
     def microphone_chunks(self, chunks: Iterator[Chunk]) -> None:

@@ -17,7 +17,7 @@ from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns
-from langsmith_realtime.trace.session import Session, assemble
+from langsmith_realtime.trace.session import Session, build_session
 
 
 def build_pipeline(
@@ -27,11 +27,11 @@ def build_pipeline(
 
     Without a journal there is one coalescing stage.
     """
-    assembled = assemble(options, runs, process.sender, process.feedback, guard)
+    assembled = build_session(options, runs, process.sender, process.feedback, guard)
     into_session = Coalescer(assembled.session)
     if not options.journal:
         return into_session
-    begin_in_background(runs.root.client)
+    begin_in_background(runs.root.client, interval_s=process.limits.recovery_interval_s)
     journal = journaled(
         replace(assembled, session=cast("Session", into_session)), options, runs, guard, worker.call_after_tick
     )

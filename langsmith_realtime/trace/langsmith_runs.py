@@ -1,90 +1,87 @@
-"""What happened → run trees of LangSmith, handed to the sender; one operation for every run but the root.
+"""Sends a conversation's runs to LangSmith: one operation for each run, two for the root.
 
-Used by the worker alone.
+Leaves runs out when the trace is too large, reports verdicts to the journal, and keeps the number of missing runs on
+the root up to date. Used on the worker's thread only; the callbacks of operations run on sender threads.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from typing import Any, TypeVar
 
-from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
+from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import cut_text, fitted, plain_frame, without_surrogates
+from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.delivery.feedback import Feedback
-from langsmith_realtime.delivery.operations import FEEDBACK, LEFT_OUT, ROOT_CREATE, ROOT_UPDATE, Operation, Shortage
+from langsmith_realtime.delivery.operations import FEEDBACK, ROOT_CREATE, ROOT_UPDATE, MissingReason, Operation
 from langsmith_realtime.delivery.sender import Sender
-from langsmith_realtime.delivery.tail_sampling import Target
+from langsmith_realtime.delivery.tail_sampling import OperationSink
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.recording.finishing import FinishedRecording
-from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, derive
-from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, time_of, uuid7
-from langsmith_realtime.trace.run_trees.run_limits import Weight, weight_of
+from langsmith_realtime.trace.run_builder import RunBuilder, fit_payload
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
+from langsmith_realtime.trace.run_trees.run_limits import Priority, priority_of
 
 Op = TypeVar("Op", bound=Operation)
 
-#: LangSmith refuses longer names.
-NAME_LENGTH = 128
-#: Bytes of JSON for a run's inputs, its outputs and its metadata. LangSmith refuses a run of 20 MB in all.
-PAYLOAD_BYTES, METADATA_BYTES = 8_000_000, 1_000_000
-#: Characters.
-ERROR_LENGTH = 100_000
-
 
 class LangSmithRuns:
-    """Makes the runs of one conversation."""
+    """Sends the runs of one conversation.
+
+    Args:
+        conversation_runs: what the conversation's runs share.
+        sink: takes the operations.
+        feedback: sends feedback scores.
+        privacy: masks what the runs show.
+    """
 
     def __init__(
-        self, family: ConversationRuns, sender: Target, feedback: Sender, privacy: Privacy | None = None
+        self,
+        conversation_runs: ConversationRuns,
+        sink: OperationSink,
+        feedback: Sender,
+        privacy: Privacy | None = None,
     ) -> None:
-        self._family = family
-        self._root = family.root
-        self._start = microseconds_of(family.root.start_time)
-        self._sender = sender
+        self._root = conversation_runs.root
+        self._run_budget = conversation_runs.run_budget
+        self._builder = RunBuilder(conversation_runs, privacy or Privacy())
+        self._sink = sink
         self._feedback = feedback
-        #: Where what is sent is settled, if anywhere; what is settled there already is not sent.
+        #: Gets the verdict of each operation; an operation that has a verdict there already is not sent again.
         self.journal: Journal | None = None
-        self._privacy = privacy or Privacy()
-        family.bring_back = self.bring_back
-        self._ended: ParentRun | None = None  # with what is said of it in the end
+        conversation_runs.send_left_out_event = self.send_left_out_event
+        self._root_update: ParentRun | None = None
 
     @property
     def trace_id(self) -> str:
         return str(self._root.trace_id)
 
     def open(self) -> None:
-        """Post the root: the conversation is visible from now on."""
-        self._put(Operation(self._root_as_it_is()), ROOT_CREATE)
+        """Post the root, so that the conversation is visible from its start."""
+        self._put(Operation(self._builder.root()), ROOT_CREATE)
 
-    def emit(self, happening: RunData) -> None:
-        """Send the run of something that happened."""
-        self._privacy.take_left_out()  # of what is no run
-        run = self._run(happening)
+    def emit(self, data: RunData) -> None:
+        """Send the run of some run data, unless the trace has too many runs."""
+        run = self._builder.run(data)
         if run is None:
             return
-        if self._privacy.take_left_out():
-            run.extra["metadata"][LEFT_OUT] = True
-        weight = _weight(happening)
-        if self._family.census.admits(run.id, weight):
-            spare = self._spare(run) if weight is Weight.STRUCTURE else None
-            self._put(Operation(run, size=_fit(run), spare=spare, done=self._answered), str(run.id))
+        priority = _priority(data)
+        if self._run_budget.admits(run.id, priority):
+            leave_out = self._leave_out(run) if priority is Priority.LOW else None
+            operation = Operation(run, size=fit_payload(run), leave_out=leave_out, on_verdict=self._note_verdict)
+            self._put(operation, str(run.id))
 
-    def bring_back(self, event: ParentRun) -> None:
-        """Send the run of an event that was left out, without what it said: something hangs below it."""
-        if self._family.census.bring_back(event.id):
-            run = derive(self._root, _name(event.name), "chain", event.start_time, event.id)
-            run.inputs, run.end_time = {"event": {"type": run.name}}, run.start_time
-            run.extra["metadata"][LEFT_OUT] = True
-            self._put(Operation(run, done=self._answered), str(run.id))
+    def send_left_out_event(self, event: ParentRun) -> None:
+        """Send the run of a left-out event, without the event's payload, because the run has a child now."""
+        if self._run_budget.readmit(event.id):
+            run = self._builder.bare_event(event)
+            self._put(Operation(run, on_verdict=self._note_verdict), str(run.id))
 
     def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
-        """Send the run of a frame that is no event."""
-        self.emit(EventRun(ref, "malformed_frame", {"frame": plain_frame(frame)}, error=Failure(reason)))
+        """Send the run of a frame that is not an event; its error is ``reason``."""
+        self.emit(EventRun(ref, "malformed_frame", {"frame": json_frame(frame)}, error=Failure(reason)))
 
     def close(
         self,
@@ -97,224 +94,129 @@ class LangSmithRuns:
         recorded: FinishedRecording,
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        """Send the root's one update, with everything that is known only now, and then its feedback scores."""
+        """Send the root's update, and feedback scores after it.
+
+        Args:
+            t: when the conversation ended, in seconds since it opened.
+            inputs: the session's configuration.
+            messages: the transcript, as chat messages.
+            metadata: the root's metadata that is known only at the end.
+            error: why the conversation failed, if it did.
+            recorded: the recording to attach.
+            scores: feedback scores, by key.
+        """
         if scores and self._root.replicas:
             # Each replica has a run of its own, whose id only LangSmith's client knows.
             metadata, scores = {**metadata, "feedback_skipped": "replicas"}, None
-        self._privacy.take_left_out()  # of what is no run
-        run = self._root_as_it_is()
-        run.end_time = max(self._time(t), run.start_time)
-        run.inputs = self._privacy.shown(inputs, redaction.of_set_up)
-        run.outputs = self._privacy.shown({"messages": messages}, redaction.of_talk)
-        run.error = self._message(error)
-        run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata)}}
-        if self._privacy.take_left_out():
-            run.extra["metadata"][LEFT_OUT] = True
-        self._ended = run
-        size = _fit(run)
-        scored: Feedback | None = None
+        run = self._builder.ended_root(t, inputs=inputs, messages=messages, metadata=metadata, error=error)
+        self._root_update = run
+        size = fit_payload(run)
+        feedback: Feedback | None = None
+        if scores and self._is_unsettled(FEEDBACK):
+            feedback = self._journaled(Feedback(self._builder.root(), scores=scores), FEEDBACK)
 
-        if scores and self._is_due(FEEDBACK):
-            scored = self._settling(Feedback(self._root_as_it_is(), scores=scores), FEEDBACK)
+        def send_feedback() -> None:
+            if feedback is not None:
+                self._feedback.put(feedback)
 
-        def sent() -> None:
-            if scored is not None:
-                self._feedback.put(scored)
-
-        if self._is_due(ROOT_UPDATE):
-            self._sender.put(self._closing(run, recorded, size, sent))
+        if self._is_unsettled(ROOT_UPDATE):
+            self._sink.put(self._update_operation(run, recorded, size, send_feedback))
         else:
-            sent()
+            send_feedback()
 
-    def _closing(self, run: ParentRun, recorded: FinishedRecording, size: int, sent: Callable[[], None]) -> Operation:
-        """The root's update with what became of the recording; refused, it can still be another one."""
-        said, refused = run.extra["metadata"], recorded.refused
-        run.extra = {"metadata": {**said, **scrub(recorded.metadata)}}
-        self._tell_lacks()
+    def _update_operation(
+        self, run: ParentRun, recorded: FinishedRecording, size: int, send_feedback: Callable[[], None]
+    ) -> Operation:
+        """The root's update with the recording; if LangSmith refuses that, another update takes its place."""
+        metadata, make_smaller = run.extra["metadata"], recorded.refused
+        run.extra = {"metadata": {**metadata, **scrub(recorded.metadata)}}
+        self._update_missing()
 
-        def done(delivered: bool) -> None:
-            sent()
+        def on_verdict(delivered: bool) -> None:
+            send_feedback()
             if recorded.done is not None:
                 recorded.done(delivered)
 
-        def instead(status: int) -> Operation:
-            assert refused is not None
-            run.extra = {"metadata": said}
-            return self._closing(run, refused(status), size, sent)
+        def make_replacement(status: int) -> Operation:
+            assert make_smaller is not None
+            run.extra = {"metadata": metadata}
+            return self._update_operation(run, make_smaller(status), size, send_feedback)
 
         operation = Operation(
             run,
             update=True,
             attachments={} if recorded.attachment is None else {"conversation": recorded.attachment},
             size=size,
-            done=done,
-            left=lambda: done(False),
-            refused=None if refused is None else instead,
+            on_verdict=on_verdict,
+            on_abandoned=lambda: on_verdict(False),
+            make_replacement=None if make_smaller is None else make_replacement,
         )
-        return self._settling(operation, ROOT_UPDATE)
+        return self._journaled(operation, ROOT_UPDATE)
 
     def _put(self, operation: Operation, name: str) -> None:
-        if self._is_due(name):
-            self._sender.put(self._settling(operation, name))
+        if self._is_unsettled(name):
+            self._sink.put(self._journaled(operation, name))
 
-    def _is_due(self, name: str) -> bool:
+    def _is_unsettled(self, name: str) -> bool:
         return self.journal is None or self.journal.expect(name)
 
-    def _settling(self, operation: Op, name: str) -> Op:
-        """The operation, whose verdict the journal hears, after whoever else does."""
+    def _journaled(self, operation: Op, name: str) -> Op:
+        """The operation, changed so that the journal gets its verdict after the operation's own callback."""
         journal = self.journal
         if journal is None:
             return operation
-        heard = operation.done
+        own_callback = operation.on_verdict
 
-        def done(delivered: bool) -> None:
-            if heard is not None:
-                heard(delivered)
+        def on_verdict(delivered: bool) -> None:
+            if own_callback is not None:
+                own_callback(delivered)
             journal.settle(name, refused=not delivered)
 
-        spare = operation.spare
+        own_leave_out = operation.leave_out
 
-        def left_out(why: Shortage) -> bool:
-            if spare is None or not spare(why):
+        def leave_out(reason: MissingReason) -> bool:
+            if own_leave_out is None or not own_leave_out(reason):
                 return False
-            if why is Shortage.LIMIT:
+            if reason is MissingReason.LIMIT:
                 journal.settle(name, refused=True)
             else:
-                journal.give_up(name)
+                journal.give_up(name)  # a later recovery sends it
             return True
 
-        # What is left, or dropped, is in the journal, for a later recovery.
-        operation.done, operation.noted, operation.left = done, journal.flush, lambda: journal.give_up(name)
-        operation.spare = None if spare is None else left_out
+        operation.on_verdict, operation.on_batch_verdict = on_verdict, journal.flush
+        operation.on_abandoned = lambda: journal.give_up(name)  # a later recovery sends it
+        operation.leave_out = None if own_leave_out is None else leave_out
         return operation
 
-    def _answered(self, delivered: bool) -> None:
-        """The server has one of the runs below the root, or refused it for good."""
+    def _note_verdict(self, delivered: bool) -> None:
+        """Count the run if LangSmith refused it for good."""
         if not delivered:
-            self._family.census.refused()
-            self._tell_lacks()
+            self._run_budget.note_refused()
+            self._update_missing()
 
-    def _tell_lacks(self) -> None:
-        """The root's update may wait still: it says what the trace lacks."""
-        if self._ended is not None:
-            self._ended.extra["metadata"].update(self._family.census.lacks())
+    def _update_missing(self) -> None:
+        """Write the numbers of missing runs onto the root's update, which may still wait to be sent."""
+        if self._root_update is not None:
+            self._root_update.extra["metadata"].update(self._run_budget.missing())
 
     def discard(self) -> None:
-        """Nobody wants the conversation."""
+        """Remove the journal of a conversation that ``keep=`` does not keep."""
         if self.journal is not None:
             self.journal.discard()
 
-    def _spare(self, run: ParentRun) -> Callable[[Shortage], bool]:
-        census, run_id = self._family.census, run.id
+    def _leave_out(self, run: ParentRun) -> Callable[[MissingReason], bool]:
+        budget, run_id = self._run_budget, run.id
 
-        def leave_out(why: Shortage) -> bool:
-            if not census.leave_out(run_id, why):
+        def leave_out(reason: MissingReason) -> bool:
+            if not budget.leave_out(run_id, reason):
                 return False
-            self._tell_lacks()
+            self._update_missing()
             return True
 
         return leave_out
 
-    def _root_as_it_is(self) -> ParentRun:
-        # A copy: the root itself is what the caller's own runs are made from, in other threads.
-        run = derive(self._root, self._root.name, self._root.run_type, self._root.start_time, self._root.id)
-        run.parent_run_id, run.dotted_order = self._root.parent_run_id, self._root.dotted_order
-        return run
 
-    def _run(self, happening: RunData) -> ParentRun | None:
-        if isinstance(happening, EventRun):
-            return self._event_run(happening)
-        if isinstance(happening, ModelRun):
-            return self._model_run(happening)
-        return self._tool_run(happening)
-
-    def _event_run(self, event: EventRun) -> ParentRun:
-        known: ParentRun = event.ref
-        run = derive(self._root, _name(event.name), "chain", known.start_time, known.id)
-        run.inputs = {"event": self._privacy.shown(event.payload, redaction.of_event)}
-        self._end(run, event.end, event.error, interrupted=event.interrupted, metadata=event.metadata)
-        return run
-
-    def _model_run(self, model: ModelRun) -> ParentRun:
-        start = model.parent.start_time
-        self._family.child_below(model.parent)
-        # Made again from the journal, it is the same run.
-        seed = f"{model.parent.id} model {without_surrogates(str(model.metadata.get('response_id')))}"
-        run = derive(model.parent, "model", "llm", start, uuid7(microseconds_of(start), seed))
-        run.inputs = self._privacy.shown({"messages": model.inputs}, redaction.of_talk)
-        choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
-        run.outputs = self._privacy.shown({"choices": [choice]}, redaction.of_talk)
-        metadata = {
-            **model.metadata,
-            "ls_provider": "openai",
-            "ls_model_type": "chat",
-            "ls_message_format": "completions",
-        }
-        if model.model is not None:
-            metadata["ls_model_name"] = model.model
-        # Azure and others: what the user says of provider and model is right.
-        metadata.update({key: value for key, value in self._family.metadata.items() if key.startswith("ls_")})
-        self._end(run, model.end, model.error, interrupted=model.interrupted, metadata=metadata)
-        if model.usage is not None:
-            run.extra["metadata"]["usage_metadata"] = model.usage
-        if model.first_token is not None:
-            first = max(self._time(model.first_token), start)
-            run.events = [{"name": "new_token", "time": first.isoformat()}]
-        return run
-
-    def _tool_run(self, tool: ToolRun) -> ParentRun | None:
-        if tool.call_id in self._family.claimed:
-            return None  # the user's own run is there
-        known = self._family.tool_below(tool.parent, tool.call_id, tool.name)
-        run = derive(known, _name(tool.name), "tool", known.start_time, known.id)
-        run.parent_run_id, run.dotted_order = known.parent_run_id, known.dotted_order
-        run.inputs = self._privacy.shown(_arguments(tool.arguments), redaction.of_arguments)
-        run.outputs = {} if tool.output is None else self._privacy.shown(tool.output, redaction.of_message)
-        metadata = {**tool.metadata, "tool_call_id": tool.call_id}
-        if not tool.answered:
-            metadata["answered"] = False
-        self._end(run, tool.end, tool.error, interrupted=False, metadata=metadata)
-        return run
-
-    def _end(
-        self, run: ParentRun, end: float | None, error: str | None, *, interrupted: bool, metadata: dict[str, Any]
-    ) -> None:
-        run.end_time = run.start_time if end is None else max(self._time(end), run.start_time)
-        run.error = self._message(error)
-        if metadata:
-            run.extra["metadata"].update(fitted(self._privacy.metadata(metadata), METADATA_BYTES)[0])
-        if interrupted:
-            run.extra["metadata"]["ls_is_error_interrupt"] = True
-
-    def _message(self, error: str | None) -> str | None:
-        shown = self._privacy.error(error)
-        return None if shown is None else cut_text(shown, ERROR_LENGTH)
-
-    def _time(self, t: float) -> datetime:
-        return time_of(self._start + round(t * 1_000_000))
-
-
-def _weight(happening: RunData) -> Weight:
-    if isinstance(happening, EventRun):
-        return weight_of(happening.name, failed=happening.error is not None)
-    return Weight.CORE
-
-
-def _fit(run: ParentRun) -> int:
-    """Keep the run within what LangSmith takes; about its bytes."""
-    run.inputs, given = fitted(run.inputs, PAYLOAD_BYTES)
-    run.outputs, made = fitted(run.outputs, PAYLOAD_BYTES)
-    return 1000 + given + made
-
-
-def _name(name: str) -> str:
-    return without_surrogates(name)[:NAME_LENGTH]
-
-
-def _arguments(arguments: str | None) -> dict[str, Any]:
-    """A call's arguments as inputs: the object they are, or what the model wrote when they are none."""
-    try:
-        given = json.loads(arguments or "{}")
-    except (ValueError, RecursionError):
-        given = arguments
-    return given if isinstance(given, dict) else {"arguments": given}
+def _priority(data: RunData) -> Priority:
+    if isinstance(data, EventRun):
+        return priority_of(data.name, failed=data.error is not None)
+    return Priority.HIGH

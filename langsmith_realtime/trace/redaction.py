@@ -1,9 +1,9 @@
-"""Payloads without what was said in them: kinds, ids, states and numbers stay, words do not.
+"""Removes the words of hidden channels from payloads; types, ids, states and numbers stay.
 
-Pure. A side is a channel of the recording: what the user, or the application for them, said, typed and set is
-``USER``'s, what the model made is ``AGENT``'s. What a tool is called with and what it returns is an input of
-one and an output of the other, so it goes with either. What is not known to be one side's goes with either,
-too: a new event keeps nothing that it might have to leave out.
+Pure. A channel is one of the recording's. USER has what the user says and types, and what the application writes for
+the user; AGENT has what the model makes. A tool's arguments and results are output of one and input of the other, so
+they are removed when either channel is hidden. So are payloads of unknown events, so that a new event type shows
+nothing that is hidden.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import BETA_NAMES, mapping, sequence
 from langsmith_realtime.core.protocol.items import TRANSCRIPTION_FAILED, UNTRANSCRIBED
 
-_EITHER = frozenset({USER, AGENT})
-_SIDES = {"user": frozenset({USER}), "system": frozenset({USER}), "developer": frozenset({USER})} | {
+_BOTH = frozenset({USER, AGENT})
+_CHANNELS_OF_ROLE = {"user": frozenset({USER}), "system": frozenset({USER}), "developer": frozenset({USER})} | {
     "assistant": frozenset({AGENT})
 }
-# The set-up is the application's, and nobody said it.
-_SET_UP = frozenset(
-    f"{session}.{what}" for session in ("session", "transcription_session") for what in ("created", "updated", "update")
+# The session's configuration comes from the application and is never removed.
+_SESSION_EVENTS = frozenset(
+    f"{session}.{verb}" for session in ("session", "transcription_session") for verb in ("created", "updated", "update")
 )
 _USER_EVENTS = ("conversation.item.input_audio_transcription.", "input_audio_buffer.")
 _ITEM_EVENTS = ("conversation.item.", "response.output_item.")
 
-# Keys whose texts are words out of the protocol's vocabulary, or names that the application gave.
-_STRUCTURE = frozenset(
+# Keys whose texts belong to the protocol's vocabulary, or are names that the application gave.
+_VOCABULARY_KEYS = frozenset(
     {
         "type",
         "id",
@@ -46,89 +46,90 @@ _STRUCTURE = frozenset(
         "phase",
     }
 )
-# Keys whose texts are what was said.
-_SAID = frozenset({"transcript", "text", "delta", "arguments", "output", "instructions"})
-# Keys below which there may be anything, keys and numbers included: logprobs spell words in bytes.
-_FREE = frozenset(
+# Keys whose texts are words of the conversation; a placeholder takes their place.
+_WORD_KEYS = frozenset({"transcript", "text", "delta", "arguments", "output", "instructions"})
+# Keys removed with everything below, where keys and numbers may be words, too: logprobs spell words in bytes.
+_FREE_FORM_KEYS = frozenset(
     {"metadata", "arguments", "output_text", "parameters", "tools", "client_secret", "logprobs", "variables"}
 )
-_ANSWERS = frozenset({"role", "content", "interrupted", "heard", "heard_ms", "tool_call_id", "tool_calls"})
+# Keys of a chat message that stay; the others may be anything.
+_MESSAGE_KEYS = frozenset({"role", "content", "interrupted", "heard", "heard_ms", "tool_call_id", "tool_calls"})
 
 
 def of_event(body: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
-    """An event's payload without the words of the ``hidden`` sides; the set-up of the session stays."""
+    """An event's payload without words if it may have words of a ``hidden`` channel; session events stay whole."""
     name = str(body.get("type"))
-    if name in _SET_UP or not _whose(BETA_NAMES.get(name, name), body) & hidden:
+    if name in _SESSION_EVENTS or not _channels_of_event(BETA_NAMES.get(name, name), body) & hidden:
         return body
-    bare: dict[str, Any] = structure(body)
-    return bare
+    redacted: dict[str, Any] = without_words(body)
+    return redacted
 
 
-def of_set_up(payload: dict[str, Any], _hidden: frozenset[int]) -> dict[str, Any]:
-    """How the session is set up: nobody said it."""
+def of_session_config(payload: dict[str, Any], _hidden: frozenset[int]) -> dict[str, Any]:
+    """The session's configuration, unchanged: the application wrote it."""
     return payload
 
 
-def of_talk(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
-    """Inputs and outputs of chat models: the messages in ``messages`` and ``choices``."""
-    bare = dict(payload)
+def of_messages(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
+    """Inputs (``messages``) or outputs (``choices``) of a chat model, each message as in :func:`of_message`."""
+    redacted = dict(payload)
     if "messages" in payload:
-        bare["messages"] = [of_message(message, hidden) for message in payload["messages"]]
+        redacted["messages"] = [of_message(message, hidden) for message in payload["messages"]]
     if "choices" in payload:
-        bare["choices"] = [
+        redacted["choices"] = [
             {**choice, "message": of_message(choice["message"], hidden)} for choice in payload["choices"]
         ]
-    return bare
+    return redacted
 
 
 def of_message(message: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
-    """A chat message: who says it stays, and what is called."""
+    """A chat message without the words of ``hidden`` channels; its role and the names of called tools stay."""
     if not hidden:
         return message
-    bare = {key: value for key, value in message.items() if key in _ANSWERS}
-    if "tool_calls" in bare:
-        bare["tool_calls"] = [_call(mapping(call)) for call in sequence(bare["tool_calls"])]
-    if _SIDES.get(str(message.get("role")), _EITHER) & hidden:
+    redacted = {key: value for key, value in message.items() if key in _MESSAGE_KEYS}
+    if "tool_calls" in redacted:
+        redacted["tool_calls"] = [_without_arguments(mapping(call)) for call in sequence(redacted["tool_calls"])]
+    if _CHANNELS_OF_ROLE.get(str(message.get("role")), _BOTH) & hidden:
         for key in ("content", "heard"):
-            if key in bare:
-                bare[key] = _content(bare[key])
-    return bare
+            if key in redacted:
+                redacted[key] = _content_placeholder(redacted[key])
+    return redacted
 
 
 def of_arguments(arguments: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
-    """What a tool is called with."""
+    """A tool call's arguments, replaced by a placeholder if any channel is hidden."""
     return {"arguments": NOT_KEPT} if arguments and hidden else arguments
 
 
-def structure(value: Any) -> Any:
-    """A payload without any words."""
+def without_words(value: Any) -> Any:
+    """A JSON value without words: types, ids, states and numbers stay."""
     if isinstance(value, list):
-        return [structure(member) for member in value if isinstance(member, (dict, list))]
+        return [without_words(member) for member in value if isinstance(member, (dict, list))]
     if not isinstance(value, dict):
         return value
-    bare: dict[str, Any] = {}
+    redacted: dict[str, Any] = {}
     for key, member in value.items():
         if isinstance(member, str):
-            if not member or key in _STRUCTURE or key.endswith("_id"):
-                bare[key] = member
-            elif key in _SAID:
-                bare[key] = NOT_KEPT
-        elif key not in _FREE:
-            bare[key] = structure(member)
-    return bare
+            if not member or key in _VOCABULARY_KEYS or key.endswith("_id"):
+                redacted[key] = member
+            elif key in _WORD_KEYS:
+                redacted[key] = NOT_KEPT
+        elif key not in _FREE_FORM_KEYS:
+            redacted[key] = without_words(member)
+    return redacted
 
 
-def _whose(kind: str, body: dict[str, Any]) -> frozenset[int]:
-    """Whose words an event may have."""
-    if kind.startswith(_USER_EVENTS) and not kind.endswith(".failed"):
+def _channels_of_event(event_type: str, body: dict[str, Any]) -> frozenset[int]:
+    """The channels whose words an event may have."""
+    if event_type.startswith(_USER_EVENTS) and not event_type.endswith(".failed"):
         return frozenset({USER})
     item = mapping(body.get("item"))
-    if kind.startswith(_ITEM_EVENTS) and item.get("type") == "message":
-        return _SIDES.get(str(item.get("role")), _EITHER)
-    return _EITHER
+    if event_type.startswith(_ITEM_EVENTS) and item.get("type") == "message":
+        return _CHANNELS_OF_ROLE.get(str(item.get("role")), _BOTH)
+    return _BOTH
 
 
-def _content(content: Any) -> Any:
+def _content_placeholder(content: Any) -> Any:
     if not content or content in (UNTRANSCRIBED, TRANSCRIPTION_FAILED):
         return content
     if isinstance(content, list):
@@ -136,6 +137,6 @@ def _content(content: Any) -> Any:
     return NOT_KEPT
 
 
-def _call(call: dict[str, Any]) -> dict[str, Any]:
+def _without_arguments(call: dict[str, Any]) -> dict[str, Any]:
     function = {**mapping(call.get("function")), "arguments": NOT_KEPT}
     return {**call, "function": function}

@@ -1,7 +1,8 @@
-"""One conversation on the worker's side: frames and audio in, runs and a recording out.
+"""Turns the inputs of one conversation into runs and a recording.
 
-Joins the pure core to the disk and the sender. Every method runs on the worker's thread, in the order
-things were recorded; times are seconds since the conversation opened.
+A :class:`Session` feeds frames and audio to the pure core, sends the run data that results, and writes the recording.
+:func:`build_session` makes one for a live, a recovered and a replayed conversation. Every method runs on the worker's
+thread, in the order in which the inputs were recorded. Times are seconds since the conversation opened.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from langsmith_realtime.core.conversation.metrics import scores
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import FrameError, parse
-from langsmith_realtime.delivery.langsmith_client import hidden_sides
+from langsmith_realtime.delivery.langsmith_client.masking import hidden_channels
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.journal.file import Journal
@@ -35,7 +36,16 @@ T = TypeVar("T")
 
 
 class Session:
-    """What becomes of one conversation."""
+    """Takes the inputs of one conversation, and makes its runs and its recording.
+
+    Args:
+        conversation: the core, which knows what the events mean.
+        runs: makes and sends LangSmith's runs.
+        recorder: writes the recording; None without one.
+        guard: counts failures; a failure costs at most the run concerned.
+        feedback: the metrics that are sent as feedback scores.
+        held_conversation: decides, with ``keep=``, whether the conversation is kept.
+    """
 
     def __init__(
         self,
@@ -45,7 +55,7 @@ class Session:
         guard: Guard,
         feedback: Collection[str] = (),
         *,
-        holding: HeldConversation | None = None,
+        held_conversation: HeldConversation | None = None,
     ) -> None:
         self._conversation = conversation
         self._tracks = conversation.tracks
@@ -53,69 +63,82 @@ class Session:
         self._recorder = recorder
         self._guard = guard
         self._feedback = feedback
-        self._holding = holding
-        self._malformed = 0
+        self._held_conversation = held_conversation
+        self._malformed_frames = 0
         self._silences = SilencedSpans()
 
     def format(self, channel: int, *, fed: bool) -> Format:
-        """How sound of that channel is encoded now."""
+        """The channel's current audio format: of audio fed by the application, or of audio on the wire."""
         return self._tracks.format(channel, fed=fed)
 
     def opened(self) -> None:
+        """Post the root run."""
         self._runs.open()
 
     def server_frame(self, frame: object, t: float, ref: ParentRun | None, agent_speaking: bool | None) -> None:
+        """The server sent a frame.
+
+        Args:
+            frame: the frame as received.
+            t: when it arrived.
+            ref: the event's run; None for deltas, which have none.
+            agent_speaking: what the option ``is_agent_speaking`` returned, if it was asked.
+        """
         try:
             event = parse(frame)
         except FrameError as error:
             self.malformed_frame(frame, str(error), t, ref)
             return
         try:
-            happenings = self._conversation.server_event(event, t, ref, agent_speaking=agent_speaking)
+            run_data = self._conversation.server_event(event, t, ref, agent_speaking=agent_speaking)
         except Exception as error:
-            # Whatever it was meant to say, it arrived.
             self._guard.report(event.kind, error)
-            happenings = [] if ref is None else [EventRun(ref, event.name, event.body)]
-        self._emit(happenings)
+            run_data = [] if ref is None else [EventRun(ref, event.name, event.body)]  # the event did arrive
+        self._emit(run_data)
         self._record(t)
 
     def malformed_frame(self, frame: object, reason: str, t: float, ref: ParentRun | None) -> None:
+        """The server sent a frame that is not an event; ``reason`` says why."""
         self._emit(self._conversation.advance(t))
-        self._malformed += 1
+        self._malformed_frames += 1
         if ref is not None:
             self._runs.malformed(ref, reason, frame)
 
     def client_frame(self, frame: object, t: float) -> None:
+        """The application sent a frame at ``t``."""
         try:
             event = parse(frame)
         except FrameError as error:
-            self._malformed += 1
-            logger.debug("a frame the application sent is no event: %s", error)
+            self._malformed_frames += 1
+            logger.debug("a frame sent by the application is not an event: %s", error)
             return
         self._emit(self._conversation.client_event(event, t))
         self._record(t)
 
     def microphone(self, sound: AudioBytes, t: float) -> None:
-        """The user's sound was sent, until then."""
+        """The application sent decoded microphone audio; its last chunk at ``t``."""
         self._emit(self._conversation.microphone(sound, t))
         self._record(t)
 
     def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:
+        """The application fed audio of the user at ``t``, captured at ``at`` if that is known."""
         self._emit(self._conversation.advance(t))
         self._tracks.user_fed(t, pcm, at)
         self._record(t)
 
     def agent_audio(self, pcm: bytes, t: float, at: float | None) -> None:
+        """The application fed audio of the agent at ``t``, played at ``at`` if that is known."""
         self._emit(self._conversation.advance(t))
         self._tracks.agent_fed(t, pcm, at)
         self._record(t)
 
     def agent_played(self, item_id: str, ms: float, t: float, at: float) -> None:
+        """The application reported at ``t`` that ``ms`` milliseconds of an item had been played at ``at``."""
         self._emit(self._conversation.played(item_id, ms, t, at))
         self._record(t)
 
     def silence(self, t: float, since: float | None, until: float | None, item_id: str | None) -> None:
-        """Silence an item's sound, or a time; see :meth:`SilencedSpans.add_span`."""
+        """Silence an item's audio, or a span of time; see :meth:`.SilencedSpans.add_span`."""
         self._emit(self._conversation.advance(t))
         if item_id is not None:
             self._silences.add_item(item_id)
@@ -125,23 +148,31 @@ class Session:
         if self._recorder is not None:
             self._recorder.sync()
 
-    def silent(self, channel: int) -> list[Span]:
-        """What somebody asked to be silent of a channel."""
+    def silenced_spans(self, channel: int) -> list[Span]:
+        """The spans of a channel that the application asked to silence."""
         return self._silences.spans(channel)
 
     def tool_entered(self, call_id: str, ref: ParentRun) -> None:
+        """The application entered ``tool(call_id)``; ``ref`` is the run of the latest event then."""
         self._conversation.tool_entered(call_id, ref)
 
     def tool_left(self, call_id: str, t: float, error: str | None) -> None:
+        """The application left ``tool(call_id)``, with the message of an exception if it raised one."""
         self._conversation.tool_left(call_id, t, error)
 
     def closed(self, t: float, error: str | None, dropped: dict[str, int]) -> None:
-        """The end: the root's one update carries what there is, whatever of it could not be made."""
+        """The conversation ended: send the root's update, as complete as possible, and finish the recording.
+
+        Args:
+            t: when it ended.
+            error: why, if it failed.
+            dropped: the number of inputs lost in an overload, by the root's metadata key.
+        """
         conversation = self._conversation
-        self._emit(self._made(lambda: conversation.close(t), []))
+        self._emit(self._result_or(lambda: conversation.close(t), []))
         self._silences.end()
-        self._made(lambda: self._record(t), None)
-        metadata: dict[str, Any] = {"duration_s": round(t, 3), **self._made(conversation.numbers, {})}
+        self._result_or(lambda: self._record(t), None)
+        metadata: dict[str, Any] = {"duration_s": round(t, 3), **self._result_or(conversation.numbers, {})}
         metadata.update({key: count for key, count in dropped.items() if count})
         if conversation.config.model:
             metadata["model"] = conversation.config.model
@@ -149,13 +180,13 @@ class Session:
             metadata["voice"] = conversation.config.voice
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
-        if self._malformed:
-            metadata["malformed_frames"] = self._malformed
-        inputs: dict[str, Any] = self._made(conversation.config.inputs, {})
-        messages: list[dict[str, Any]] = self._made(conversation.messages, [])
+        if self._malformed_frames:
+            metadata["malformed_frames"] = self._malformed_frames
+        inputs: dict[str, Any] = self._result_or(conversation.config.inputs, {})
+        messages: list[dict[str, Any]] = self._result_or(conversation.messages, [])
         if self._guard.count:
             metadata["tracing_failures"] = self._guard.count
-        wanted = scores(metadata, self._feedback)
+        feedback_scores = scores(metadata, self._feedback)
 
         def end(recorded: FinishedRecording) -> None:
             self._runs.close(
@@ -165,44 +196,44 @@ class Session:
                 metadata=metadata,
                 error=error,
                 recorded=recorded,
-                scores=wanted,
+                scores=feedback_scores,
             )
 
-        def finish(kept: bool = True) -> None:
-            if not kept:
+        def finish(is_kept: bool = True) -> None:
+            if not is_kept:
                 self._discard()
                 return
-            if self._holding is not None and self._holding.is_too_large:
+            if self._held_conversation is not None and self._held_conversation.is_too_large:
                 metadata["keep_skipped"] = "too large to be held"
             if self._recorder is None:
                 end(FinishedRecording())
             else:
                 self._recorder.finish(t, end)
 
-        if self._holding is None:
+        if self._held_conversation is None:
             finish()
         else:
-            known = {**metadata, "trace_id": self._runs.trace_id, **({} if error is None else {"error": error})}
-            self._holding.decide(known, finish)
+            facts = {**metadata, "trace_id": self._runs.trace_id, **({} if error is None else {"error": error})}
+            self._held_conversation.decide(facts, finish)
 
     def _discard(self) -> None:
         if self._recorder is not None:
             self._recorder.discard()
         self._runs.discard()
 
-    def _made(self, make: Callable[[], T], otherwise: T) -> T:
+    def _result_or(self, compute: Callable[[], T], default: T) -> T:
         try:
-            return make()
+            return compute()
         except Exception as error:
             self._guard.report("closed", error)
-            return otherwise
+            return default
 
-    def _emit(self, happenings: list[RunData]) -> None:
-        for happening in happenings:
+    def _emit(self, run_data: list[RunData]) -> None:
+        for data in run_data:
             try:
-                self._runs.emit(happening)
-            except Exception as error:  # one run that cannot be made must not cost the others
-                self._guard.report(type(happening).__name__, error)
+                self._runs.emit(data)
+            except Exception as error:  # the other runs are still sent
+                self._guard.report(type(data).__name__, error)
 
     def _record(self, t: float) -> None:
         self._silences.locate(self._conversation.item_span)
@@ -212,38 +243,48 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembled:
-    """A session and what it works with."""
+class SessionParts:
+    """A session with its parts, for the module that adds a journal."""
 
     session: Session
     runs: LangSmithRuns
     recorder: Recorder | None
     privacy: Privacy
-    #: The channels of the recording that are not hidden.
-    sounds: frozenset[int]
+    #: The channels whose audio may be recorded; empty without a recording.
+    recorded_channels: frozenset[int]
 
-    def journal(self, journal: Journal) -> None:
-        """What is sent is settled there, and the recording is made beside it."""
+    def use_journal(self, journal: Journal) -> None:
+        """Report verdicts of operations to the journal, and make the recording in its folder."""
         self.runs.journal = journal
         if self.recorder is not None:
             self.recorder.folder = journal.folder
 
 
-def assemble(options: Options, family: ConversationRuns, sender: Sender, feedback: Sender, guard: Guard) -> Assembled:
-    """What a conversation is traced with."""
-    client: Client = family.root.client
-    recorder, sounds = None, frozenset[int]()
+def build_session(
+    options: Options, conversation_runs: ConversationRuns, sender: Sender, feedback: Sender, guard: Guard
+) -> SessionParts:
+    """Make the session of a conversation, and its parts.
+
+    Args:
+        options: the options of the conversation.
+        conversation_runs: its root run, and what its runs share.
+        sender: sends runs.
+        feedback: sends feedback scores.
+        guard: counts failures.
+    """
+    client: Client = conversation_runs.root.client
+    recorder, recorded_channels = None, frozenset[int]()
     if options.recording is not None:
-        hidden = set(hidden_sides(client))
+        hidden = set(hidden_channels(client))
         recorder = Recorder(
             options.recording,
-            name=str(family.root.id),
+            name=str(conversation_runs.root.id),
             limit_s=options.max_audio_seconds,
             hidden=hidden,
             guard=guard,
-            run_in_thread=sender.aside,
+            run_in_thread=sender.run_apart,
         )
-        sounds = frozenset({USER, AGENT} - hidden)
+        recorded_channels = frozenset({USER, AGENT} - hidden)
     tracks = Tracks(
         options.sample_rate,
         user_format=options.user_format,
@@ -251,7 +292,8 @@ def assemble(options: Options, family: ConversationRuns, sender: Sender, feedbac
         rate=None if options.recording is None else options.recording.sample_rate,
     )
     conversation = Conversation(tracks=tracks, prices=options.prices)
-    privacy = Privacy.of(client, guard, redact=options.redact, transcripts=options.transcripts)
-    runs = LangSmithRuns(family, family.holding or sender, feedback, privacy)
-    session = Session(conversation, runs, recorder, guard, options.feedback, holding=family.holding)
-    return Assembled(session, runs, recorder, privacy, sounds)
+    privacy = Privacy.from_options(client, guard, redact=options.redact, transcripts=options.transcripts)
+    held_conversation = conversation_runs.held_conversation
+    runs = LangSmithRuns(conversation_runs, held_conversation or sender, feedback, privacy)
+    session = Session(conversation, runs, recorder, guard, options.feedback, held_conversation=held_conversation)
+    return SessionParts(session, runs, recorder, privacy, recorded_channels)

@@ -283,7 +283,7 @@ def event(name: str, **body: Any) -> Any:
 
 def masking_of(redact: Redact | None = None, **settings: Any) -> JournalMasking:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, **settings)
-    return JournalMasking(client, Privacy.of(client, Guard(), redact=redact))
+    return JournalMasking(client, Privacy.from_options(client, Guard(), redact=redact))
 
 
 def test_audio_is_taken_out_of_an_event_and_inserted_again() -> None:

@@ -23,7 +23,6 @@ from urllib3.util.retry import Retry
 from langsmith_realtime import Price, Recording, SessionTracer, flush, wrap_realtime
 from langsmith_realtime.cli.main import main
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import retry_queue, sender
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
@@ -31,6 +30,7 @@ from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.replay import JournalReader
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import EXIT_LIMIT
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests import ROOT
@@ -383,7 +383,6 @@ for _ in range(1000):
     assert folders() == []
 
 
-@pytest.mark.nocover
 def test_an_unreachable_endpoint_delays_the_exit_a_little_and_nothing_is_lost(collector: Collector) -> None:
     code = "from langsmith_realtime.live import process; process.EXIT_PATIENCE = 0.5\n"
     said, took = run_to_exit(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
@@ -403,7 +402,6 @@ def test_an_unreachable_endpoint_delays_the_exit_a_little_and_nothing_is_lost(co
 
 
 @unix_only
-@pytest.mark.nocover
 def test_a_process_that_exits_on_sigterm_delivers_all_and_leaves_no_journal(collector: Collector) -> None:
     code = """
 import signal
@@ -424,10 +422,10 @@ os.kill(os.getpid(), signal.SIGTERM)
 
 
 def test_operations_that_a_failing_server_refused_are_delivered_when_it_recovers(
-    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
-    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr(sender, "LINGER", 0.05)
+    monkeypatch.setattr(limits, "first_retry_s", 0.05)
+    monkeypatch.setattr(limits, "request_wait_s", 0.05)
     for status in (429, 500, 503, 0):
         tracing.respond_with(status)
     with SessionTracer(client=client_of(tracing, retry_config=Retry(0))) as tracer:
@@ -690,12 +688,14 @@ def test_a_tracer_accepts_the_events_of_a_kept_journal(tracing: Collector) -> No
     assert first.names() == second.names()
 
 
-def test_a_process_recovers_again_after_a_while(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_recovers_again_after_a_while(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
     with Collector() as other:
         undelivered(other, CREATED)
         assert recovery.begin_in_background(client_of(other)) is None  # one began when the conversation opened
         assert len(folders()) == 1
-        monkeypatch.setattr(recovery, "EVERY_S", 0.0)
+        monkeypatch.setattr(limits, "recovery_interval_s", 0.0)
         with SessionTracer(client=client_of(other), enabled=True, recording=False):
             pass
         assert flush(10)  # the worker's thread has begun the recovery
@@ -712,8 +712,7 @@ def test_a_recovery_that_gets_no_thread_is_tried_at_the_next_conversation(
         late.setattr(threads, "start_thread", lambda *_: None)
         assert recovery.begin_in_background(client) is None
     assert recovery.begin_in_background(client) is None  # too early
-    monkeypatch.setattr(recovery, "EVERY_S", 0.0)
-    assert recovery.begin_in_background(client) is not None
+    assert recovery.begin_in_background(client, interval_s=0.0) is not None
     recovery_ended()
 
 
@@ -731,15 +730,15 @@ def test_a_damaged_journal_does_not_stop_a_recovery(collector: Collector) -> Non
 
 
 def test_operations_beyond_the_queues_limit_are_delivered_by_a_recovery_in_the_same_process(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
     client = client_of(collector, retry_config=Retry(0))
     recovery.begin_in_background(client)
     recovery_ended()  # no other begins for a while
     collector.respond_with(503, times=6)
     with monkeypatch.context() as narrow:
-        narrow.setattr(retry_queue, "WAITING_LIMIT", 10)
-        narrow.setattr(retry_queue, "PATIENCE", 1)
+        narrow.setattr(limits, "waiting_runs", 10)
+        narrow.setattr(limits, "waiting_factor", 1)
         for _ in range(4):
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):

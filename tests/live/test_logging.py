@@ -11,7 +11,7 @@ import pytest
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import langsmith_client
+from langsmith_realtime.delivery import operations
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
@@ -63,12 +63,12 @@ def test_the_sender_goes_on_after_a_failure_that_cannot_be_logged(
     def fails(_: object) -> dict[str, object]:
         raise FilterError
 
-    made = langsmith_client.row
-    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", fails)
+    made = operations.run_dict
+    monkeypatch.setattr("langsmith_realtime.delivery.batches.run_dict", fails)
     SessionTracer(journal=False).close()
     assert not flush(10)
     assert [message for message in messages if message.startswith("sending")]
-    monkeypatch.setattr("langsmith_realtime.delivery.sender.row", made)
+    monkeypatch.setattr("langsmith_realtime.delivery.batches.run_dict", made)
     SessionTracer(journal=False).close()
     assert flush(10)
     assert the_tree(tracing).run.status == "success"

@@ -19,7 +19,6 @@ from langsmith import Client
 
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import retry_queue
 from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.retry_queue import RetryQueue
@@ -31,8 +30,8 @@ from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
-from langsmith_realtime.trace.run_trees.root_run import begin
-from langsmith_realtime.trace.session import Session, assemble
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
+from langsmith_realtime.trace.session import Session, build_session
 from tests.support.audio.sounds import RATE, numbered
 from tests.support.conversations import stored_trees, the_tree
 
@@ -88,7 +87,7 @@ class RecordingSender(Sender):
     def put(self, operation: Operation) -> None:
         self.operations.append(operation)
 
-    def aside(self, work: Callable[[], None]) -> None:
+    def run_apart(self, work: Callable[[], None]) -> None:
         work()
 
 
@@ -111,7 +110,9 @@ class RecordedConversation:
         checked, guard = Options.of(client=client, enabled=True, recording=recording, **options), Guard()
         self.operations: list[Operation] = []
         sender = RecordingSender(self.operations)
-        self.session: Session = assemble(checked, begin(checked, guard), sender, FeedbackSender(), guard).session
+        self.session: Session = build_session(
+            checked, start_conversation_runs(checked, guard), sender, FeedbackSender(), guard
+        ).session
         self.session.opened()
         self._dropped = DroppedAudio()
 
@@ -383,12 +384,12 @@ def test_the_send_queue_is_bounded_and_drops_only_light_runs(
 ) -> None:
     tracer = SessionTracer(journal=journal)
     assert flush(10)
-    monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 25)
+    monkeypatch.setattr(process().limits, "waiting_runs", 25)
     slow_down(tracing, 0.8, 1)
     tracer.server_event(response(0)[0])
     # Wait until that run is being sent: otherwise the following ones would go into its batch.
     deadline = time.monotonic() + 5
-    while not any(known.flying for known in process().sender._lanes.values()) and time.monotonic() < deadline:
+    while not any(known.in_flight for known in process().sender._queues.values()) and time.monotonic() < deadline:
         time.sleep(0.005)
     for number in range(300):
         tracer.server_event(item(number))
@@ -408,22 +409,19 @@ def test_the_send_queue_is_bounded_and_drops_only_light_runs(
 
 
 @pytest.mark.newest
-def test_the_oldest_runs_are_dropped_first_and_count_as_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 10)
-    monkeypatch.setattr(retry_queue, "WAITING_BYTES", 1_000)
-    monkeypatch.setattr(retry_queue, "PATIENCE", 2)
-    retries = RetryQueue[int](abs)
+def test_the_oldest_runs_are_dropped_first_and_count_as_reported() -> None:
+    retries = RetryQueue[int](abs, Limits(waiting_runs=10, waiting_bytes=1_000, waiting_factor=2))
     for size in (1, 2, 3):
         retries.put(size)
     retries.take(lambda waiting: (waiting[:1], waiting[1:]))
-    retries.landed([1], 0.0)  # in trouble: three are known to have failed
+    retries.finish_batch([1], 0.0)  # in trouble: three are known to have failed
     assert retries.make_room(lambda _: True) == []
     for size in range(4, 12):
         retries.put(-size)
     assert retries.is_full
     assert retries.make_room(lambda size: size > 0) == [1, 2]
     assert retries.waiting[0] == 3
-    assert retries.untold == 8
+    assert retries.unresolved == 8
     assert len(retries.waiting) == 9
     for _ in range(20):
         retries.put(-50)

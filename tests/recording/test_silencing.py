@@ -27,7 +27,7 @@ from langsmith_realtime.recording.silencing import SilencedSpans
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
-from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.session import Session
 from tests.support.audio.sounds import RATE, numbered, tone
@@ -50,7 +50,7 @@ class Sent(list["Operation"]):
     def put(self, operation: Operation) -> None:
         self.append(operation)
 
-    def aside(self, work: Callable[[], None]) -> None:
+    def run_apart(self, work: Callable[[], None]) -> None:
         work()
 
 
@@ -70,7 +70,7 @@ class Call:
             recording, name="call", limit_s=None, hidden=set(), guard=Guard(), run_in_thread=lambda work: work()
         )
         tracks = Tracks()
-        self.family = begin(Options(client=client), Guard())
+        self.family = start_conversation_runs(Options(client=client), Guard())
         runs = LangSmithRuns(self.family, sent, sent)  # type: ignore[arg-type]
         self.session = Session(Conversation(tracks=tracks), runs, self.recorder, Guard())
         self.server("session.created", 0.0, session={"id": "sess_1", "model": "gpt-realtime"})

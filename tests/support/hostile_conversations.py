@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from langsmith import Client
 
 from langsmith_realtime.core.conversation.conversation import Conversation
-from langsmith_realtime.core.payloads.json_values import plain
+from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.protocol.events import FrameError, parse
-from langsmith_realtime.delivery.langsmith_client import row
-from langsmith_realtime.delivery.operations import Operation
+from langsmith_realtime.delivery.operations import Operation, run_dict
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.run_trees.nesting import ParentRun
-from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from langsmith_realtime.trace.session import Session
 from tests.support.hostile_frames import (
     client_frames,
@@ -58,7 +57,7 @@ class SessionFedByHand:
 
     def __init__(self) -> None:
         self.guard = Guard()
-        self.family = begin(Options.of(client=unreachable_client(), enabled=True), self.guard)
+        self.family = start_conversation_runs(Options.of(client=unreachable_client(), enabled=True), self.guard)
         self.sender = StoringSender()
         self.session = Session(Conversation(), LangSmithRuns(self.family, self.sender, self.sender), None, self.guard)
         self.t = 0.0
@@ -67,7 +66,7 @@ class SessionFedByHand:
 
     def server(self, frame: object) -> None:
         self.t += 0.01
-        frame = plain(frame) if isinstance(frame, dict) else frame
+        frame = json_copy(frame) if isinstance(frame, dict) else frame
         try:
             name = parse(frame).name
         except FrameError:
@@ -77,7 +76,7 @@ class SessionFedByHand:
 
     def client(self, frame: object) -> None:
         self.t += 0.01
-        self.session.client_frame(plain(frame) if isinstance(frame, dict) else frame, self.t)
+        self.session.client_frame(json_copy(frame) if isinstance(frame, dict) else frame, self.t)
 
     def close(self) -> None:
         self.session.closed(self.t, None, {})
@@ -117,7 +116,7 @@ def assert_every_frame_is_a_run(frames: list[tuple[str, Any]]) -> None:
     assert {ref.id for ref in driven.refs} <= set(sent)
     assert [operation.run.id for operation in operations if operation.update] == [driven.family.root.id]
     for operation in operations:
-        fields = row(operation)
+        fields = run_dict(operation)
         assert 0 < len(fields["name"].encode()) <= 4 * 128
         assert len(fields["name"]) <= 128
         assert jsonable([fields.get(key) for key in ("inputs", "outputs", "extra", "error", "tags", "name")])

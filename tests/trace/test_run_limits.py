@@ -1,4 +1,4 @@
-"""LangSmith takes 25,000 runs in a trace: what is left out, what never is, and what the root says."""
+"""A trace has at most 25,000 runs: less important runs are left out, and the root has their number."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from langsmith import Client, traceable
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery.feedback import FeedbackSender
-from langsmith_realtime.delivery.operations import Operation, Shortage
+from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.live.process import process
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees import run_limits
-from langsmith_realtime.trace.run_trees.root_run import begin
+from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
-from langsmith_realtime.trace.run_trees.run_limits import RunCount, Weight, weight_of
-from langsmith_realtime.trace.session import assemble
+from langsmith_realtime.trace.run_trees.run_limits import Priority, RunBudget, priority_of
+from langsmith_realtime.trace.session import build_session
 from tests.support.conversations import the_tree, trees
 
 
@@ -40,7 +40,7 @@ def weather() -> str:
 
 
 def item(number: int) -> dict[str, Any]:
-    """An event that only says that it arrived."""
+    """An event of low priority."""
     return {"type": "conversation.item.done", "event_id": f"item_{number}", "item": {"id": f"item_{number}"}}
 
 
@@ -73,15 +73,15 @@ def failed(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that a test reaches."""
-    monkeypatch.setattr(run_limits, "STRUCTURE_UNTIL", 10)
-    monkeypatch.setattr(run_limits, "EVENTS_UNTIL", 14)
-    monkeypatch.setattr(run_limits, "RUNS", 40)
+    """Lowers the limits so that a test reaches them."""
+    monkeypatch.setattr(process().limits, "trace_low_priority_runs", 10)
+    monkeypatch.setattr(process().limits, "trace_medium_priority_runs", 14)
+    monkeypatch.setattr(process().limits, "trace_runs", 40)
 
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """While nobody works on what is recorded."""
+    """Within the block, the worker does not process events."""
     goes_on = threading.Event()
 
     def wait() -> None:
@@ -92,86 +92,86 @@ def paused() -> Iterator[None]:
     goes_on.set()
 
 
-# The rule
+# RunBudget
 
 
 @pytest.mark.newest
 @pytest.mark.parametrize(
-    ("name", "weight"),
+    ("name", "priority"),
     [
-        ("conversation.item.done", Weight.STRUCTURE),
-        ("response.output_item.done", Weight.STRUCTURE),
-        ("rate_limits.updated", Weight.STRUCTURE),
-        ("an.event.of.tomorrow", Weight.STRUCTURE),
-        ("session.created", Weight.EVENT),
-        ("error", Weight.EVENT),
-        ("malformed_frame", Weight.EVENT),
-        ("response.created", Weight.CORE),
-        ("response.done", Weight.CORE),
+        ("conversation.item.done", Priority.LOW),
+        ("response.output_item.done", Priority.LOW),
+        ("rate_limits.updated", Priority.LOW),
+        ("an.event.of.tomorrow", Priority.LOW),
+        ("session.created", Priority.MEDIUM),
+        ("error", Priority.MEDIUM),
+        ("malformed_frame", Priority.MEDIUM),
+        ("response.created", Priority.HIGH),
+        ("response.done", Priority.HIGH),
     ],
 )
-def test_what_an_event_weighs(name: str, weight: Weight) -> None:
-    assert weight_of(name) is weight
+def test_the_priority_of_an_event(name: str, priority: Priority) -> None:
+    assert priority_of(name) is priority
 
 
 @pytest.mark.newest
-def test_an_event_that_says_what_failed_weighs_more() -> None:
-    assert weight_of("conversation.item.input_audio_transcription.failed", failed=True) is Weight.EVENT
+def test_an_event_with_an_error_has_medium_priority() -> None:
+    assert priority_of("conversation.item.input_audio_transcription.failed", failed=True) is Priority.MEDIUM
 
 
 @pytest.mark.newest
-def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> None:
-    census, parent = RunCount(), uuid4()
-    while census.admits(uuid4(), Weight.CORE):
+def test_a_full_trace_admits_no_run_and_readmits_no_parent(small: None) -> None:
+    budget, parent = RunBudget(process().limits), uuid4()
+    while budget.admits(uuid4(), Priority.HIGH):
         pass
-    assert census.count == run_limits.RUNS
-    assert not census.admits(parent, Weight.STRUCTURE)
-    assert census.child_below(parent)
-    assert not census.bring_back(parent)
-    assert census.lacks() == {"left_out_runs": 2}
+    assert budget.count == process().limits.trace_runs
+    assert not budget.admits(parent, Priority.LOW)
+    assert budget.note_child(parent)
+    assert not budget.readmit(parent)
+    assert budget.missing() == {"left_out_runs": 2}
 
 
 @pytest.mark.newest
-def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: None) -> None:
-    class Between(RunCount):
-        """The child is born right after the run was left out."""
+def test_a_run_that_gets_a_child_while_it_is_left_out_is_sent_once(small: None) -> None:
+    class ChildBetween(RunBudget):
+        """Gets a child right after the run was left out, before leave_out returns."""
 
         def __init__(self) -> None:
-            super().__init__()
-            self.brought_back = 0
-            self._left_out = _Noticing(self)
+            super().__init__(process().limits)
+            self.readmitted = 0
+            self._left_out = NotingDict(self)
 
-    class _Noticing(dict[Any, Shortage]):
-        def __init__(self, census: Between) -> None:
-            self._census = census
+    class NotingDict(dict[Any, MissingReason]):
+        def __init__(self, budget: ChildBetween) -> None:
+            self._budget = budget
 
-        def __setitem__(self, run_id: Any, why: Shortage) -> None:
-            super().__setitem__(run_id, why)
-            assert self._census.child_below(run_id)
-            self._census.brought_back += self._census.bring_back(run_id)
+        def __setitem__(self, run_id: Any, reason: MissingReason) -> None:
+            super().__setitem__(run_id, reason)
+            assert self._budget.note_child(run_id)
+            self._budget.readmitted += self._budget.readmit(run_id)
 
-    census, run_id = Between(), uuid4()
-    assert census.leave_out(run_id, Shortage.OVERLOAD)
-    assert census.brought_back == 1
-    assert census.lacks() == {}
-    assert not census.bring_back(run_id)
+    budget, run_id = ChildBetween(), uuid4()
+    assert budget.leave_out(run_id, MissingReason.OVERLOAD)
+    assert budget.readmitted == 1
+    assert budget.missing() == {}
+    assert not budget.readmit(run_id)
 
 
 @pytest.mark.newest
-def test_what_has_children_is_remembered_while_it_may_matter(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_limits, "REMEMBERED", 3)
-    census, parents = RunCount(), [uuid4() for _ in range(5)]
+def test_a_limited_number_of_parents_is_remembered(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process().limits, "trace_parents", 3)
+    budget, parents = RunBudget(process().limits), [uuid4() for _ in range(5)]
     for parent in parents:
-        assert not census.child_below(parent)
-    assert [census.leave_out(parent, Shortage.OVERLOAD) for parent in parents] == [True, True, False, False, False]
-    assert census.lacks() == {"dropped_runs": 2}
+        assert not budget.note_child(parent)
+    assert [budget.leave_out(parent, MissingReason.OVERLOAD) for parent in parents] == [True, True, False, False, False]
+    assert budget.missing() == {"dropped_runs": 2}
 
 
 # Whole conversations
 
 
 @pytest.mark.usefixtures("small")
-def test_events_are_left_out_responses_tools_and_the_close_never(tracing: Collector) -> None:
+def test_events_are_left_out_but_responses_tools_and_the_roots_update_are_not(tracing: Collector) -> None:
     tracer = SessionTracer()
     with tracer:
         tracer.server_event({"type": "session.created", "event_id": "created", "session": {"id": "sess_1"}})
@@ -206,7 +206,7 @@ def test_events_are_left_out_responses_tools_and_the_close_never(tracing: Collec
 
 
 @pytest.mark.usefixtures("small")
-def test_an_event_with_work_of_the_callers_below_it_is_never_left_out(tracing: Collector) -> None:
+def test_an_event_with_a_run_of_the_callers_below_it_is_sent(tracing: Collector) -> None:
     tracer = SessionTracer()
     contexts = []
     with tracer:
@@ -218,21 +218,21 @@ def test_an_event_with_work_of_the_callers_below_it_is_never_left_out(tracing: C
             tracer.server_event(item(19))
             look_up()
         assert flush(10)
-        contexts[12].run(look_up)  # long after its event was left out
+        contexts[12].run(look_up)  # after its event was left out
         contexts[12].run(look_up)
     root = the_tree(tracing)
-    said = {child.run.inputs["event"].get("item", {}).get("id", "?"): child for child in root.children}
-    assert said["item_19"].names() == ["look_up"]
-    assert said["?"].names() == ["look_up", "look_up"]
-    assert said["?"].run.inputs == {"event": {"type": "conversation.item.done"}}
-    assert said["?"].metadata["payload_left_out"] is True
-    assert said["?"].metadata["thread_id"] == tracer.thread_id
+    events = {child.run.inputs["event"].get("item", {}).get("id", "?"): child for child in root.children}
+    assert events["item_19"].names() == ["look_up"]
+    assert events["?"].names() == ["look_up", "look_up"]
+    assert events["?"].run.inputs == {"event": {"type": "conversation.item.done"}}
+    assert events["?"].metadata["payload_left_out"] is True
+    assert events["?"].metadata["thread_id"] == tracer.thread_id
     assert len(root.children) == 11
     assert root.metadata["left_out_runs"] == 9
 
 
 @pytest.mark.usefixtures("small")
-def test_a_tool_block_below_an_event_that_was_left_out_brings_it_back(tracing: Collector) -> None:
+def test_a_tool_block_below_a_left_out_event_sends_that_event(tracing: Collector) -> None:
     tracer = SessionTracer()
     with tracer:
         for number in range(15):
@@ -246,7 +246,7 @@ def test_a_tool_block_below_an_event_that_was_left_out_brings_it_back(tracing: C
 
 
 @pytest.mark.usefixtures("small")
-def test_the_callers_own_runs_count_too(tracing: Collector) -> None:
+def test_runs_of_the_callers_count_towards_the_limit(tracing: Collector) -> None:
     tracer = SessionTracer()
     with tracer:
         for _ in range(8):
@@ -259,13 +259,13 @@ def test_the_callers_own_runs_count_too(tracing: Collector) -> None:
 
 
 @pytest.mark.newest
-def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("STRUCTURE_UNTIL", "EVENTS_UNTIL", "RUNS"):
-        monkeypatch.setattr(
-            run_limits, limit, getattr(run_limits, limit) // 10
-        )  # a tenth of all takes a tenth of the time
+def test_a_trace_never_has_more_runs_than_langsmith_accepts(
+    collector: Collector,
+) -> None:
+    # A tenth of the limits, to save time.
+    limits = Limits(trace_low_priority_runs=2_000, trace_medium_priority_runs=2_400, trace_runs=2_500)
 
-    class Kept(Sender):
+    class StoringSender(Sender):
         def __init__(self) -> None:
             super().__init__()
             self.operations: list[Operation] = []
@@ -273,36 +273,36 @@ def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatc
         def put(self, operation: Operation) -> None:
             self.operations.append(operation)
 
-        def aside(self, work: Callable[[], None]) -> None:
+        def run_apart(self, work: Callable[[], None]) -> None:
             work()
 
     options = Options.of(client=Client(api_url=collector.url, api_key="k"), recording=False, enabled=True)
-    guard, sender = Guard(), Kept()
-    family = begin(options, guard)
-    session = assemble(options, family, sender, FeedbackSender(), guard).session
-    start, t = microseconds_of(family.root.start_time), 0.0
+    guard, sender = Guard(), StoringSender()
+    runs = start_conversation_runs(options, guard, limits)
+    session = build_session(options, runs, sender, FeedbackSender(), guard).session
+    start, t = microseconds_of(runs.root.start_time), 0.0
 
-    def arrives(event: dict[str, Any]) -> None:
+    def receive(event: dict[str, Any]) -> None:
         nonlocal t
         t += 0.1
-        ref = family.event(event["type"], start + round(t * 1_000_000), None, "")
+        ref = runs.event(event["type"], start + round(t * 1_000_000), None, "")
         session.server_frame(event, t, ref, None)
 
     session.opened()
     for number in range(2_450):
-        arrives(item(number))
+        receive(item(number))
         if number % 60 == 0:
             for each in response(number, call(number)):
-                arrives(each)
+                receive(each)
     for number in range(450):
-        arrives(failed(number))
+        receive(failed(number))
     for each in response(99_999, call(99_999)):
-        arrives(each)
+        receive(each)
     session.closed(t, None, {})
     creates = [operation.run for operation in sender.operations if not operation.update]
     names = Counter(run.name for run in creates)
-    assert len({run.id for run in creates}) == len(creates) <= run_limits.RUNS
-    assert len(creates) > run_limits.EVENTS_UNTIL
+    assert len({run.id for run in creates}) == len(creates) <= limits.trace_runs
+    assert len(creates) > limits.trace_medium_priority_runs
     assert names["model"] == names["weather"] == names["response.created"] == names["response.done"] == 42
     assert names["error"] > 300
     assert {run.parent_run_id for run in creates} <= {run.id for run in creates} | {None}

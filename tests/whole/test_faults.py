@@ -28,11 +28,11 @@ from urllib3.util.retry import Retry
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector, Request
-from langsmith_realtime.delivery import langsmith_client as delivery_client
-from langsmith_realtime.delivery import retry_queue, sender
+from langsmith_realtime.delivery import operations, retry_queue
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.journal import folder
 from langsmith_realtime.journal.state_directory import state_directory
+from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, Say, Script, Turn, tone
 from langsmith_realtime.trace.run_trees import nesting, root_run
@@ -146,7 +146,7 @@ def refusing_a_batch(status: int, *, stored: bool = False) -> FaultSteps:
 
 def _send_on_flush(environment: Environment) -> None:
     """Delays sending for 10 s, so that a flush sends all runs in one batch."""
-    environment.patch.setattr(sender, "LINGER", 10.0)
+    environment.patch.setattr(process().limits, "request_wait_s", 10.0)
 
 
 def _retry_on_flush(environment: Environment) -> None:
@@ -195,13 +195,13 @@ def recording_refused(environment: Environment) -> Iterator[None]:
 
 def one_bad_run(environment: Environment) -> Iterator[None]:
     """One run breaks a rule of the server, which refuses the whole request."""
-    row = delivery_client.row
+    row = operations.run_dict
 
     def invalid_row(operation: Operation) -> dict[str, Any]:
         fields = row(operation)
         return {**fields, "run_type": "chair"} if fields["name"] == INVALID_RUN else fields
 
-    environment.patch.setattr("langsmith_realtime.delivery.sender.row", invalid_row)
+    environment.patch.setattr("langsmith_realtime.delivery.batches.run_dict", invalid_row)
     environment.broken_rules = ("run-type",)
     environment.start_collector()
     yield
@@ -401,9 +401,9 @@ FAULTS = [
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Environment]:
-    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(retry_queue, "LONGEST_WAIT_S", 0.05)
-    monkeypatch.setattr(sender, "LINGER", 0.01)
+    monkeypatch.setattr(process().limits, "first_retry_s", 0.01)
+    monkeypatch.setattr(process().limits, "longest_retry_s", 0.05)
+    monkeypatch.setattr(process().limits, "request_wait_s", 0.01)
     with ExitStack() as contexts, monkeypatch.context() as patch:
         yield Environment(patch, contexts, caplog)
 

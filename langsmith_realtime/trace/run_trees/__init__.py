@@ -1,1 +1,1 @@
-"""Change here LangSmith's RunTrees: ids, parents, the root run and the limits of a trace."""
+"""Change here LangSmith's RunTrees: their ids, parents and root run, and the limits of a trace."""

@@ -1,4 +1,4 @@
-"""The conversation's root run: what it nests under, which thread it belongs to, where it is sent."""
+"""Makes a conversation's root run: its parent, its thread, and the project or replicas that it is sent to."""
 
 from __future__ import annotations
 
@@ -12,63 +12,81 @@ from langsmith import run_helpers
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
+from langsmith_realtime.delivery.langsmith_client import context
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import THREAD_KEYS, Options
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees import context
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of, time_of, uuid7
 
 try:
-    #: The package's version, as it was installed.
+    #: The version of the installed package; "0" in a source tree that is not installed.
     __version__ = version("langsmith-realtime")
-except PackageNotFoundError:  # run from a source tree that was never installed
+except PackageNotFoundError:
     __version__ = "0"
 
 
-def begin(options: Options, guard: Guard) -> ConversationRuns:
-    """The family of a conversation that opens now, in this context."""
-    outer = _outer(options)
-    surroundings = run_helpers.get_tracing_context()
-    root, metadata = _root(options, outer, surroundings)
-    tags = tuple(root.tags or ())
-    return ConversationRuns(root, outer=outer, metadata=metadata, tags=tags, guard=guard, surroundings=surroundings)
+def start_conversation_runs(options: Options, guard: Guard, limits: Limits | None = None) -> ConversationRuns:
+    """Make the root run of a conversation that opens now, in the caller's context, and what its runs share."""
+    outer_run = _outer_run(options)
+    tracing_context = run_helpers.get_tracing_context()
+    root, metadata = _root(options, outer_run, tracing_context)
+    return ConversationRuns(
+        root,
+        outer_run=outer_run,
+        metadata=metadata,
+        tags=tuple(root.tags or ()),
+        guard=guard,
+        tracing_context=tracing_context,
+        limits=limits,
+    )
 
 
-def _outer(options: Options) -> RunTree | None:
-    """What the conversation nests under: never an event of another conversation."""
-    outer = options.parent or context.get_current_run_tree()
-    while isinstance(outer, ParentRun) and outer.is_conversation:
-        outer = outer.family.outer
-    return outer
+def _outer_run(options: Options) -> RunTree | None:
+    """The run that the conversation nests under: the ``parent`` option or the context's run.
+
+    The context's run may be the root or an event of another conversation; then that conversation's outer run is taken.
+    """
+    run = options.parent or context.get_current_run_tree()
+    while isinstance(run, ParentRun) and run.is_root_or_event:
+        run = run.conversation_runs.outer_run
+    return run
 
 
-def _root(options: Options, outer: RunTree | None, surroundings: Mapping[str, Any]) -> tuple[RunTree, dict[str, Any]]:
-    """The conversation's root run, and the metadata that every run of it carries."""
-    inherited = ((outer.extra or {}).get("metadata") or {}) if outer is not None else {}
+def _root(
+    options: Options, outer_run: RunTree | None, tracing_context: Mapping[str, Any]
+) -> tuple[RunTree, dict[str, Any]]:
+    """The conversation's root run, and the metadata that every run of the conversation has.
+
+    The project, address, replicas and client come from the options, then the outer run, then LangSmith's context.
+    """
+    inherited = ((outer_run.extra or {}).get("metadata") or {}) if outer_run is not None else {}
     given: dict[str, Any] = scrub(dict(options.metadata or {}))
-    thread_id = options.thread_id or _thread(given) or _thread(inherited) or str(uuid.uuid4())
+    thread_id = options.thread_id or _thread_id(given) or _thread_id(inherited) or str(uuid.uuid4())
     metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
     metadata["thread_id"] = thread_id
     now = datetime.now(UTC)
     fields: dict[str, Any] = {}
-    if outer is not None:
-        now = max(now, start_of(outer.dotted_order))
-        fields["parent_run"] = outer
-        fields["project_name"] = outer.session_name
-    elif surroundings.get("project_name"):
-        fields["project_name"] = surroundings["project_name"]
+    if outer_run is not None:
+        now = max(now, start_of(outer_run.dotted_order))
+        fields["parent_run"] = outer_run
+        fields["project_name"] = outer_run.session_name
+    elif tracing_context.get("project_name"):
+        fields["project_name"] = tracing_context["project_name"]
     if options.project_name is not None:
         fields["project_name"] = options.project_name
     if options.address is not None:
         fields["address"] = options.address
         fields.pop("project_name", None)
-    elif outer is not None and getattr(outer, "address", None) is not None:
-        fields["address"] = outer.address
+    elif outer_run is not None and getattr(outer_run, "address", None) is not None:
+        fields["address"] = outer_run.address
         fields.pop("project_name", None)
-    replicas = options.replicas if options.replicas is not None else (outer.replicas if outer is not None else None)
+    replicas = options.replicas
+    if replicas is None and outer_run is not None:
+        replicas = outer_run.replicas
     if replicas is not None:
         fields["replicas"] = list(replicas)
-    client = options.client or (outer.ls_client if outer is not None else None) or surroundings.get("client")
+    client = options.client or (outer_run.ls_client if outer_run is not None else None) or tracing_context.get("client")
     if client is not None:
         fields["ls_client"] = client
     microseconds = microseconds_of(now)
@@ -79,29 +97,25 @@ def _root(options: Options, outer: RunTree | None, surroundings: Mapping[str, An
         start_time=time_of(microseconds),
         inputs={},
         extra={"metadata": {}},
-        tags=_tags(options),
+        tags=[scrub_message(tag) for tag in options.tags],
         **fields,
     )
-    root.ls_client = root.client  # resolved once, here, for all runs
-    root.extra = {"metadata": {**metadata, **_root_metadata(nested=outer is not None)}}
+    root.ls_client = root.client  # LangSmith makes the default client on first use; all runs share it
+    root.extra = {"metadata": {**metadata, **_root_metadata(nested=outer_run is not None)}}
     return root, metadata
 
 
-def _tags(options: Options) -> list[str]:
-    return [scrub_message(tag) for tag in options.tags]
-
-
 def _root_metadata(*, nested: bool) -> dict[str, Any]:
-    said = {
+    metadata = {
         "ls_modality": "audio",
         "ls_integration": "langsmith-realtime",
         "ls_integration_version": __version__,
     }
     if not nested:
-        said["ls_agent_type"] = "root"
-    return said
+        metadata["ls_agent_type"] = "root"
+    return metadata
 
 
-def _thread(metadata: Mapping[str, Any]) -> str | None:
-    """The thread that LangSmith reads from metadata."""
+def _thread_id(metadata: Mapping[str, Any]) -> str | None:
+    """The id of the thread to which LangSmith assigns a run with this metadata."""
     return next((str(metadata[key]) for key in THREAD_KEYS if metadata.get(key)), None)

@@ -1,7 +1,7 @@
-"""What goes first when there is too much of it: LangSmith takes 25,000 runs in a trace, and memory has an end.
+"""Decides which runs are left out when a trace would have more than LangSmith's 25,000, or more than can be sent.
 
-Pure. An event that only says that it arrived goes first; responses, tools and what has children never go
-before the trace is full.
+Pure. Events without content of their own are left out first. Responses, tools and runs that have children are never
+left out before the trace is full.
 """
 
 from __future__ import annotations
@@ -10,99 +10,101 @@ import enum
 from uuid import UUID
 
 from langsmith_realtime.core.protocol.events import BETA_NAMES
-from langsmith_realtime.delivery.operations import Shortage
+from langsmith_realtime.delivery.operations import MissingReason
+from langsmith_realtime.options.limits import Limits
 
-#: Runs in one trace, as LangSmith allows them.
-RUNS = 25_000
-#: Runs of a trace from which on those of one weight are left out.
-STRUCTURE_UNTIL, EVENTS_UNTIL = 20_000, 24_000
-
-#: Runs that are known to have children, while they may still be left out: not for long.
-REMEMBERED = 10_000
-
-#: Events that responses and tools hang below.
-_PARENTS = frozenset({"response.created", "response.done"})
+#: Events below which responses and tools hang.
+_PARENT_EVENTS = frozenset({"response.created", "response.done"})
 
 
-class Weight(enum.IntEnum):
-    """How much a run says; the lightest goes first."""
+class Priority(enum.IntEnum):
+    """How important a run is to its trace; runs of the lowest priority are left out first."""
 
-    #: An event that only says that it arrived.
-    STRUCTURE = 0
-    #: What went wrong, and what the session was like.
-    EVENT = 1
-    #: The root, responses, tools, and the events these hang below.
-    CORE = 2
-
-
-def weight_of(name: str, *, failed: bool = False) -> Weight:
-    """The weight of an event's run."""
-    kind = BETA_NAMES.get(name, name)
-    if kind in _PARENTS:
-        return Weight.CORE
-    if failed or kind in ("error", "malformed_frame") or kind.startswith("session."):
-        return Weight.EVENT
-    return Weight.STRUCTURE
+    #: An event that says only that it arrived, such as ``conversation.item.done``.
+    LOW = 0
+    #: Errors, malformed frames, and ``session.…`` events.
+    MEDIUM = 1
+    #: The root, responses, tools, and the events below which these hang.
+    HIGH = 2
 
 
-class RunCount:
-    """The runs of one trace, as far as they are seen, and which of them were left out.
+def priority_of(name: str, *, failed: bool = False) -> Priority:
+    """The priority of an event's run, from the event's ``type`` and whether the run has an error."""
+    event_type = BETA_NAMES.get(name, name)
+    if event_type in _PARENT_EVENTS:
+        return Priority.HIGH
+    if failed or event_type in ("error", "malformed_frame") or event_type.startswith("session."):
+        return Priority.MEDIUM
+    return Priority.LOW
 
-    The caller's threads tell of children, others ask for runs. Whichever comes second finds that a run that
-    was left out has a child, and has it sent after all.
+
+class RunBudget:
+    """Counts the runs of one trace, and remembers which of them were left out.
+
+    Two threads use it without a lock: the caller's reports children (:meth:`note_child`), another leaves runs out
+    (:meth:`leave_out`). Whichever comes second notices that a left-out run has a child, and that run is sent after all.
+
+    Args:
+        limits: how many runs of each priority the trace may have.
     """
 
-    def __init__(self) -> None:
-        #: The root is one.
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        #: Runs in the trace, the root included.
         self.count = 1
         self._parents: dict[UUID, None] = {}
-        self._left_out: dict[UUID, Shortage] = {}
-        self._lacks = dict.fromkeys(Shortage, 0)
+        self._left_out: dict[UUID, MissingReason] = {}
+        self._missing = dict.fromkeys(MissingReason, 0)
 
-    def lacks(self) -> dict[str, int]:
-        """How many runs the trace lacks, and why."""
-        return {why.value: count for why, count in self._lacks.items() if count}
+    def missing(self) -> dict[str, int]:
+        """The number of runs missing from the trace, by the root's metadata key for the reason; without zeros."""
+        return {reason.value: count for reason, count in self._missing.items() if count}
 
-    def admits(self, run_id: UUID, weight: Weight) -> bool:
-        """Whether the run is to be sent; it is left out otherwise."""
+    def admits(self, run_id: UUID, priority: Priority) -> bool:
+        """Count a run and return True if it is to be sent; otherwise it is left out."""
         self.count += 1
-        return self.count <= _until(weight) or not self.leave_out(run_id, Shortage.LIMIT)
+        return self.count <= self._limit(priority) or not self.leave_out(run_id, MissingReason.LIMIT)
 
-    def leave_out(self, run_id: UUID, why: Shortage) -> bool:
-        """Leave out a run; False when it has children that need it."""
-        self._left_out[run_id] = why  # first, or a child born in between would not know
-        self._lacks[why] += 1
-        # Where it is not there any more, the one who brought the child has sent it.
-        if run_id in self._parents and self.count <= RUNS and self._is_back(run_id):
+    def leave_out(self, run_id: UUID, reason: MissingReason) -> bool:
+        """Leave out a run; False if the run must be sent because it has children."""
+        self._left_out[run_id] = reason  # before the check, so that a child added meanwhile notices it
+        self._missing[reason] += 1
+        # If the entry is gone again, the thread that reported the child has sent the run.
+        if run_id in self._parents and self.count <= self._limits.trace_runs and self._take_back(run_id):
             return False
         self.count -= 1
         return True
 
-    def refused(self) -> None:
-        """The server refused a run for good."""
-        self._lacks[Shortage.REFUSED] += 1
+    def note_refused(self) -> None:
+        """Count a run that LangSmith refused for good."""
+        self._missing[MissingReason.REFUSED] += 1
 
-    def child_below(self, parent_id: UUID) -> bool:
-        """A run is there that needs that one; whether it was left out. The child itself is not counted here."""
+    def note_child(self, parent_id: UUID) -> bool:
+        """Remember that a run has a child; True if that parent was left out. Does not count the child."""
         self._parents[parent_id] = None
-        if len(self._parents) > REMEMBERED:
+        if len(self._parents) > self._limits.trace_parents:
             del self._parents[next(iter(self._parents))]
         return parent_id in self._left_out
 
-    def bring_back(self, run_id: UUID) -> bool:
-        """Whether a run that was left out is to be sent now, as it has a child."""
-        if self.count >= RUNS or not self._is_back(run_id):
+    def readmit(self, run_id: UUID) -> bool:
+        """Count a left-out run again and return True if it is to be sent now, because it has a child."""
+        if self.count >= self._limits.trace_runs or not self._take_back(run_id):
             return False
         self.count += 1
         return True
 
-    def _is_back(self, run_id: UUID) -> bool:
-        """Whether it was left out, and is not any more; true for one of two who ask at once."""
-        why = self._left_out.pop(run_id, None)
-        if why is not None:
-            self._lacks[why] -= 1
-        return why is not None
+    def _take_back(self, run_id: UUID) -> bool:
+        """End the run's being left out; True for only one of two threads that call this at once."""
+        reason = self._left_out.pop(run_id, None)
+        if reason is not None:
+            self._missing[reason] -= 1
+        return reason is not None
 
-
-def _until(weight: Weight) -> int:
-    return {Weight.STRUCTURE: STRUCTURE_UNTIL, Weight.EVENT: EVENTS_UNTIL, Weight.CORE: RUNS}[weight]
+    def _limit(self, priority: Priority) -> int:
+        """The number of runs in the trace up to which a run of this priority is sent."""
+        limits = self._limits
+        return {
+            Priority.LOW: limits.trace_low_priority_runs,
+            Priority.MEDIUM: limits.trace_medium_priority_runs,
+            Priority.HIGH: limits.trace_runs,
+        }[priority]

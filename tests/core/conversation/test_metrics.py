@@ -16,7 +16,7 @@ from langsmith_realtime.core.audio.activity import Activity
 from langsmith_realtime.core.conversation.metric_names import LATENCIES, NAMES, SCORES
 from langsmith_realtime.core.conversation.metrics import percentile, response_metrics, scores, talk_metrics
 from langsmith_realtime.core.protocol.usage import MODALITIES, Usage
-from langsmith_realtime.delivery.operations import Shortage
+from langsmith_realtime.delivery.operations import MissingReason
 from tests import ROOT
 from tests.support.driven_conversation import DrivenConversation, sound
 
@@ -260,6 +260,6 @@ def test_every_key_of_the_metadata_is_documented() -> None:
     sources = "".join(path.read_text(encoding="utf-8") for path in modules)
     found = {key for groups in METADATA_KEY.findall(sources) for key in groups if key}
     assert {"reconnections", "audio_truncated", "malformed_frames", "server_label"} <= found
-    by_name = {*NAMES, *(f"{name}_ms" for name in LATENCIES), *(lack.value for lack in Shortage)}
+    by_name = {*NAMES, *(f"{name}_ms" for name in LATENCIES), *(lack.value for lack in MissingReason)}
     foreign = {"shop", "ls_method"}  # set by the application, and by `@traceable`
     assert found | by_name | _snapshot_keys(snapshot) <= documented | _documented_patterns() | foreign

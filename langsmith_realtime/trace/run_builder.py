@@ -1,0 +1,179 @@
+"""Builds LangSmith's run trees from run data: names, times, masked payloads and metadata, of sizes LangSmith takes.
+
+Nothing is sent here. Times in run data are seconds since the conversation opened.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
+from langsmith_realtime.core.payloads.json_values import cut_text, cut_to_size, without_surrogates
+from langsmith_realtime.core.payloads.scrubbing import scrub
+from langsmith_realtime.delivery.operations import PAYLOAD_LEFT_OUT
+from langsmith_realtime.trace import redaction
+from langsmith_realtime.trace.privacy import Privacy
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, derive
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, time_of, uuid7
+
+#: The most characters of a run's name; LangSmith refuses longer ones.
+NAME_LENGTH = 128
+#: The most bytes of JSON of a run's inputs, of its outputs, and of its metadata. LangSmith refuses runs of 20 MB.
+PAYLOAD_BYTES, METADATA_BYTES = 8_000_000, 1_000_000
+#: The most characters of a run's error.
+ERROR_LENGTH = 100_000
+
+
+class RunBuilder:
+    """Builds the runs of one conversation.
+
+    Args:
+        conversation_runs: what the conversation's runs share.
+        privacy: masks what the runs show.
+    """
+
+    def __init__(self, conversation_runs: ConversationRuns, privacy: Privacy) -> None:
+        self._conversation_runs = conversation_runs
+        self._root = conversation_runs.root
+        self._start = microseconds_of(self._root.start_time)
+        self._privacy = privacy
+
+    def run(self, data: RunData) -> ParentRun | None:
+        """The run of some run data; None for a tool call that has a run of the caller's own."""
+        if isinstance(data, EventRun):
+            return self._flagged(lambda: self._event_run(data))
+        if isinstance(data, ModelRun):
+            return self._flagged(lambda: self._model_run(data))
+        if data.call_id in self._conversation_runs.application_tool_runs:
+            return None
+        return self._flagged(lambda: self._tool_run(data))
+
+    def bare_event(self, event: ParentRun) -> ParentRun:
+        """The run of an event without the event's payload, for an event that was left out and has children."""
+        run = derive(self._root, _run_name(event.name), "chain", event.start_time, event.id)
+        run.inputs, run.end_time = {"event": {"type": run.name}}, run.start_time
+        run.extra["metadata"][PAYLOAD_LEFT_OUT] = True
+        return run
+
+    def root(self) -> ParentRun:
+        """A copy of the root run; threads of the caller's use the root itself as a parent."""
+        run = derive(self._root, self._root.name, self._root.run_type, self._root.start_time, self._root.id)
+        run.parent_run_id, run.dotted_order = self._root.parent_run_id, self._root.dotted_order
+        return run
+
+    def ended_root(
+        self,
+        t: float,
+        *,
+        inputs: dict[str, Any],
+        messages: list[dict[str, Any]],
+        metadata: dict[str, Any],
+        error: str | None,
+    ) -> ParentRun:
+        """The root run as it ended at ``t``, with the session's configuration and the transcript."""
+
+        def build() -> ParentRun:
+            run = self.root()
+            run.end_time = max(self._time(t), run.start_time)
+            run.inputs = self._privacy.masked(inputs, redaction.of_session_config)
+            run.outputs = self._privacy.masked({"messages": messages}, redaction.of_messages)
+            run.error = self._error(error)
+            run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata)}}
+            return run
+
+        return self._flagged(build)
+
+    def _flagged(self, build: Callable[[], ParentRun]) -> ParentRun:
+        """The run that ``build`` returns, with a flag in its metadata if ``redact`` failed for one of its payloads."""
+        self._privacy.take_failure()  # an earlier failure belongs to another payload
+        run = build()
+        if self._privacy.take_failure():
+            run.extra["metadata"][PAYLOAD_LEFT_OUT] = True
+        return run
+
+    def _event_run(self, event: EventRun) -> ParentRun:
+        ref: ParentRun = event.ref
+        run = derive(self._root, _run_name(event.name), "chain", ref.start_time, ref.id)
+        run.inputs = {"event": self._privacy.masked(event.payload, redaction.of_event)}
+        self._end(run, event.end, event.error, interrupted=event.interrupted, metadata=event.metadata)
+        return run
+
+    def _model_run(self, model: ModelRun) -> ParentRun:
+        start = model.parent.start_time
+        self._conversation_runs.note_child(model.parent)
+        # The seed makes the id of a run replayed from the journal equal to the first one.
+        seed = f"{model.parent.id} model {without_surrogates(str(model.metadata.get('response_id')))}"
+        run = derive(model.parent, "model", "llm", start, uuid7(microseconds_of(start), seed))
+        run.inputs = self._privacy.masked({"messages": model.inputs}, redaction.of_messages)
+        choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
+        run.outputs = self._privacy.masked({"choices": [choice]}, redaction.of_messages)
+        metadata = {
+            **model.metadata,
+            "ls_provider": "openai",
+            "ls_model_type": "chat",
+            "ls_message_format": "completions",
+        }
+        if model.model is not None:
+            metadata["ls_model_name"] = model.model
+        # The application's own ls_provider and ls_model_name win, as on Azure.
+        own = self._conversation_runs.metadata
+        metadata.update({key: value for key, value in own.items() if key.startswith("ls_")})
+        self._end(run, model.end, model.error, interrupted=model.interrupted, metadata=metadata)
+        if model.usage is not None:
+            run.extra["metadata"]["usage_metadata"] = model.usage
+        if model.first_token is not None:
+            first = max(self._time(model.first_token), start)
+            run.events = [{"name": "new_token", "time": first.isoformat()}]
+        return run
+
+    def _tool_run(self, tool: ToolRun) -> ParentRun:
+        place = self._conversation_runs.tool_below(tool.parent, tool.call_id, tool.name)
+        run = derive(place, _run_name(tool.name), "tool", place.start_time, place.id)
+        run.parent_run_id, run.dotted_order = place.parent_run_id, place.dotted_order
+        run.inputs = self._privacy.masked(_arguments(tool.arguments), redaction.of_arguments)
+        run.outputs = {} if tool.output is None else self._privacy.masked(tool.output, redaction.of_message)
+        metadata = {**tool.metadata, "tool_call_id": tool.call_id}
+        if not tool.answered:
+            metadata["answered"] = False
+        self._end(run, tool.end, tool.error, interrupted=False, metadata=metadata)
+        return run
+
+    def _end(
+        self, run: ParentRun, end: float | None, error: str | None, *, interrupted: bool, metadata: dict[str, Any]
+    ) -> None:
+        run.end_time = run.start_time if end is None else max(self._time(end), run.start_time)
+        run.error = self._error(error)
+        if metadata:
+            run.extra["metadata"].update(cut_to_size(self._privacy.masked_metadata(metadata), METADATA_BYTES)[0])
+        if interrupted:
+            run.extra["metadata"]["ls_is_error_interrupt"] = True
+
+    def _error(self, message: str | None) -> str | None:
+        masked = self._privacy.masked_error(message)
+        return None if masked is None else cut_text(masked, ERROR_LENGTH)
+
+    def _time(self, t: float) -> datetime:
+        return time_of(self._start + round(t * 1_000_000))
+
+
+def fit_payload(run: ParentRun) -> int:
+    """Shorten the run's inputs and outputs to what LangSmith accepts; return about how many bytes the run has."""
+    run.inputs, input_bytes = cut_to_size(run.inputs, PAYLOAD_BYTES)
+    run.outputs, output_bytes = cut_to_size(run.outputs, PAYLOAD_BYTES)
+    return 1000 + input_bytes + output_bytes
+
+
+def _run_name(name: str) -> str:
+    return without_surrogates(name)[:NAME_LENGTH]
+
+
+def _arguments(arguments: str | None) -> dict[str, Any]:
+    """A call's arguments as a run's inputs: the JSON object, or the model's text if it is not a JSON object."""
+    try:
+        parsed = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        parsed = arguments
+    return parsed if isinstance(parsed, dict) else {"arguments": parsed}
