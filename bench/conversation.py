@@ -1,4 +1,4 @@
-"""The conversation every measurement runs on: made once, by the scripted server's own pure core, kept in a file."""
+"""Writes and reads the file with the conversation that is measured: the frames of the scripted server, with times."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 from langsmith_realtime.testing import Say, Script, Session, Turn, speech_like
 
-#: Seconds one turn takes, and of them the agent speaks; the microphone sends all along.
+#: Seconds of one turn, and for how many of them the agent speaks. The microphone sends during the whole turn.
 TURN_S, SPOKEN_S = 5.0, 4.0
-#: When in its turn the agent begins to answer, and how long its events take: speech comes faster than it plays.
-ANSWER_S, ARRIVAL_S = 1.0, 1.0
+#: When the agent's reply begins, in seconds of its turn, and in how many seconds its events arrive: a model generates
+#: speech faster than it is played.
+REPLY_S, ARRIVAL_S = 1.0, 1.0
 
-_SAMPLES_PER_MS, _BYTES = 24, 2
+_FRAMES_PER_MS, _BYTES_PER_FRAME = 24, 2
 
 
-def make(path: Path, turns: int) -> None:
-    """Write the frames of that many turns, one a line; an empty line ends a turn."""
+def write_frames(path: Path, turns: int) -> None:
+    """Writes the server's frames of `turns` turns, one a line; an empty line ends a turn."""
     session = Session(Script(turns=[Turn(Say("It is sunny in Paris today. " * 2, seconds=SPOKEN_S))] * turns, speed=0))
     now = 0.0
     sent = session.open(now)
@@ -36,20 +37,21 @@ def make(path: Path, turns: int) -> None:
 
 
 def timed_frames(path: Path) -> Iterator[tuple[float, bytes]]:
-    """The frames, and when each arrives, in seconds; read as they are needed: what they take is not measured."""
+    """Yields each frame with its time of arrival, in seconds. Reads one turn at a time, to use little memory."""
     with path.open("rb") as file:
         for turn in itertools.count():
             lines = list(itertools.takewhile(lambda line: line not in {b"\n", b""}, iter(file.readline, b"")))
             if not lines:
                 return
             for index, line in enumerate(lines):
-                yield turn * TURN_S + ANSWER_S + index * ARRIVAL_S / len(lines), line[:-1]
+                yield turn * TURN_S + REPLY_S + index * ARRIVAL_S / len(lines), line[:-1]
 
 
-def microphone(milliseconds: int) -> bytes:
-    """A chunk of the user's speech, PCM16 at 24 kHz."""
-    return speech_like("hello", milliseconds / 1000)[: _SAMPLES_PER_MS * _BYTES * milliseconds]
+def microphone_chunk(milliseconds: int) -> bytes:
+    """Returns a chunk of the user's speech, PCM16 mono at 24 kHz."""
+    return speech_like("hello", milliseconds / 1000)[: _FRAMES_PER_MS * _BYTES_PER_FRAME * milliseconds]
 
 
-def wire(chunk: bytes) -> str:
-    return base64.b64encode(chunk).decode()
+def base64_text(pcm: bytes) -> str:
+    """Returns audio in Base64, as Realtime events contain it."""
+    return base64.b64encode(pcm).decode()

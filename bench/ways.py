@@ -1,4 +1,4 @@
-"""The ways a conversation is handled: not traced at all, traced by hand, by LangSmith's integration, by ours."""
+"""The ways to trace a conversation: not at all, by hand, with LangSmith's integration, and with this package."""
 
 from __future__ import annotations
 
@@ -12,47 +12,52 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 
 from langsmith_realtime import flush, wrap_realtime
 
-#: Given a connection, what the loop runs in; what it yields has the methods below, where the way has them.
+#: Takes a connection, and returns the context that the event loop runs in. Its value has the tracing's methods, if any:
+#: ``observe(event)``, ``record_user_audio(pcm)``, ``record_agent_audio(pcm)``, or iteration over events.
 Way = Callable[[AsyncRealtimeConnection], AbstractAsyncContextManager[Any]]
 
 
-class ByHand:
-    """The loop of LangSmith's guide: a run for every event that is no delta, open until the next one."""
+class HandWrittenTracing:
+    """The tracing of LangSmith's guide: a run for each event that is not a delta, which ends at the next one."""
 
     def __init__(self) -> None:
         self._root = RunTree(name="realtime_session", run_type="chain", extra={"metadata": {"thread_id": "by-hand"}})
         self._root.post()
-        self._open: RunTree | None = None
+        self._open_run: RunTree | None = None
 
     def observe(self, event: Any) -> None:
+        """Ends the previous event's run and posts this event's run. Deltas have no run."""
         if event.type.endswith(".delta"):
             return
-        self.close_event()
-        self._open = self._root.create_child(name=event.type, run_type="chain", inputs={"event": event.model_dump()})
-        self._open.post()
+        self.end_event()
+        inputs = {"event": event.model_dump()}
+        self._open_run = self._root.create_child(name=event.type, run_type="chain", inputs=inputs)
+        self._open_run.post()
 
-    def close_event(self) -> None:
-        if self._open is not None:
-            self._open.end()
-            self._open.patch()
+    def end_event(self) -> None:
+        """Ends the run of the last event."""
+        if self._open_run is not None:
+            self._open_run.end()
+            self._open_run.patch()
 
     def close(self) -> None:
-        self.close_event()
+        """Ends the last event's run and the root."""
+        self.end_event()
         self._root.end()
         self._root.patch()
 
 
 @asynccontextmanager
-async def by_hand(_: AsyncRealtimeConnection) -> AsyncIterator[ByHand]:
-    tracing = ByHand()
+async def by_hand(_: AsyncRealtimeConnection) -> AsyncIterator[HandWrittenTracing]:
+    tracing = HandWrittenTracing()
     try:
         yield tracing
     finally:
         tracing.close()
 
 
-def langsmiths_own(connection: AsyncRealtimeConnection) -> AbstractAsyncContextManager[Any]:
-    from langsmith.integrations import openai_realtime  # noqa: PLC0415 - older ones have none
+def langsmith_integration(connection: AsyncRealtimeConnection) -> AbstractAsyncContextManager[Any]:
+    from langsmith.integrations import openai_realtime  # noqa: PLC0415 - older versions have none
 
     return openai_realtime.wrap_realtime(connection)
 
@@ -61,12 +66,12 @@ WAYS: dict[str, Way] = {
     "plain": nullcontext,
     "off": lambda raw: wrap_realtime(raw, enabled=False),
     "guide": by_hand,
-    "langsmith": langsmiths_own,
+    "langsmith": langsmith_integration,
     "ours": lambda raw: wrap_realtime(raw, enabled=True),
 }
 
 
 def flush_all() -> None:
-    """Wait until everything is sent, whoever sends it."""
+    """Waits until this package and LangSmith's client have sent everything."""
     flush(300)
     run_trees.get_cached_client().flush()

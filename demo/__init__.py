@@ -1,1 +1,1 @@
-"""A weather agent to talk to: `python -m demo`."""
+"""A voice agent that reports the weather, traced and recorded. Run it with `python -m demo`."""

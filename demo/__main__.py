@@ -1,4 +1,4 @@
-"""`python -m demo`: talk to a weather agent, and find the conversation traced and recorded."""
+"""The command `python -m demo`: holds one conversation, and prints where its trace and its recording are."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from demo.quiet import native_stderr_silenced
-from demo.session import Outcome, talk
+from demo.display.library_output import native_stderr_discarded
+from demo.session import Outcome, run_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the demo. Returns the exit code: 0, or 1 after an error that was told in a sentence."""
+    """Runs the demo. Returns the exit code: 0, or 1 after an error whose message was printed to stderr."""
     options = _parser().parse_args(arguments)
     outcome = Outcome(options.output)
-    with native_stderr_silenced(), suppress(KeyboardInterrupt):  # Ctrl-C is how a person ends the conversation
-        asyncio.run(talk(outcome, model_name=options.model, speak=options.speak, seconds=options.seconds))
+    with native_stderr_discarded(), suppress(KeyboardInterrupt):  # Ctrl-C ends a conversation in the ordinary way
+        asyncio.run(run_session(outcome, model_name=options.model, speak=options.speak, seconds=options.seconds))
     print(outcome.summary())
     if outcome.error:
         print(outcome.error, file=sys.stderr)
@@ -31,18 +31,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m demo",
-        description="Talk to a weather agent. With OPENAI_API_KEY it is OpenAI's, else one bundled with the demo; "
-        "with LANGSMITH_API_KEY the trace goes to LangSmith, else to a store on this machine.",
+        description="Talk to a weather agent, then read its trace and listen to its recording. "
+        "The agent runs on OpenAI if OPENAI_API_KEY is set, otherwise on a model server bundled with the demo. "
+        "The trace goes to LangSmith if LANGSMITH_API_KEY is set, otherwise to a collector on this machine.",
     )
-    parser.add_argument("--speak", action="store_true", help="let the bundled user talk instead of the microphone")
-    parser.add_argument("--seconds", type=float, help="end the conversation after so many seconds")
+    parser.add_argument(
+        "--speak",
+        action="store_true",
+        help="let the bundled user speak, in real time and without sound output, instead of opening a microphone "
+        "and a speaker",
+    )
+    parser.add_argument("--seconds", type=float, help="end the conversation after this many seconds")
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("demo-output"),
-        help="folder for the recording and the trace; replaces an earlier conversation's (default: ./demo-output)",
+        help="folder for the recording and the trace; files of an earlier conversation are replaced "
+        "(default: ./demo-output)",
     )
-    parser.add_argument("--model", default="gpt-realtime", help="the Realtime model (default: %(default)s)")
+    parser.add_argument("--model", default="gpt-realtime", help="OpenAI Realtime model (default: %(default)s)")
     return parser
 
 

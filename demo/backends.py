@@ -1,4 +1,4 @@
-"""Who the demo talks to, and where its trace goes: the cloud with a key, this machine without."""
+"""The model server and the destination of the trace: in the cloud if an API key is set, else on this machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from openai import AsyncOpenAI
 
-from demo.bundled import script
+from demo.speech import line
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.testing import RealtimeServer
+from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,58 +25,82 @@ PROJECT = "langsmith-realtime-demo"
 
 @dataclass(frozen=True)
 class Model:
-    """The client to connect with, and what to call the other side."""
+    """The client to connect with, and the model's name on the screen."""
 
     client: AsyncOpenAI
     name: str
 
 
 @contextmanager
-def model() -> Iterator[Model]:
-    """OpenAI with OPENAI_API_KEY, else the bundled Realtime server."""
+def connected_model() -> Iterator[Model]:
+    """Yields OpenAI if OPENAI_API_KEY is set, else the bundled Realtime server."""
     if os.environ.get("OPENAI_API_KEY"):
         yield Model(AsyncOpenAI(), "OpenAI")
         return
-    with RealtimeServer(script(), keep_frames=False) as server:
+    with RealtimeServer(bundled_script(), keep_frames=False) as server:
         _bypass_proxies()
         client = AsyncOpenAI(api_key="unused", base_url=server.base_url, websocket_base_url=server.websocket_base_url)
-        yield Model(client, "the bundled model (no OPENAI_API_KEY)")
+        yield Model(client, "the bundled model (OPENAI_API_KEY is not set)")
 
 
-class Traces:
-    """Where the trace goes: LangSmith, or a local collector when there is one."""
+def bundled_script() -> Script:
+    """The bundled agent's side of the conversation, and the transcripts it returns for the user's turns."""
+    return Script(
+        turns=[
+            Turn(_say("agent-greeting")),
+            Turn(Call("lookup_weather", {"city": "Paris"}), think=0.2),
+            Turn(_say("agent-paris"), think=0.2),
+            Turn(Call("lookup_weather", {"city": "London"}), think=0.2),
+            Turn(_say("agent-london"), think=0.2),
+            Turn(_say("agent-goodbye"), Call("hang_up"), think=0.2),
+        ],
+        afterwards=Turn(Call("hang_up")),
+        user_transcripts=[line(name).text for name in ("user-paris", "user-london", "user-goodbye")],
+        chunk_ms=(100, 140),  # long enough that each chunk arrives before the previous one has been played
+        speed=2.0,  # slow enough that the barge-in cancels a reply that is still being generated
+    )
+
+
+def _say(name: str) -> Say:
+    spoken = line(name)
+    return Say(spoken.text, audio=spoken.pcm)
+
+
+class TraceStore:
+    """The destination of the trace: LangSmith, or the local `collector` if there is one."""
 
     def __init__(self, name: str, collector: Collector | None = None) -> None:
         self.name = name
         self._collector = collector
 
     def runs(self, trace_id: str) -> list[StoredRun]:
-        """The trace's runs; none when they are in the cloud."""
+        """Returns the runs of a trace in the local collector; an empty list if the trace went to LangSmith."""
         return self._collector.runs(trace_id) if self._collector else []
 
-    def place(self, tracer: SessionTracer) -> str:
-        """Where to look for the trace. Asks LangSmith for it, so it blocks."""
+    def location(self, tracer: SessionTracer) -> str:
+        """Returns the trace's URL, or its id and its store. Blocks, because the URL is requested from LangSmith."""
         url = None if self._collector else tracer.url
         return url or f"{tracer.trace_id} in {self.name}"
 
 
 @contextmanager
-def traces(directory: Path) -> Iterator[Traces]:
-    """LangSmith with LANGSMITH_API_KEY, else a local collector that keeps its store in `directory`.
+def trace_store(directory: Path) -> Iterator[TraceStore]:
+    """Yields LangSmith if LANGSMITH_API_KEY is set, else a local collector that stores its data in `directory`.
 
-    Sets the environment that the langsmith package reads; enter it before anything is traced.
+    It sets environment variables that the langsmith package reads, so enter it before the first run is created.
     """
     os.environ.setdefault("LANGSMITH_PROJECT", PROJECT)
     os.environ["LANGSMITH_TRACING"] = "true"
     if os.environ.get("LANGSMITH_API_KEY"):
-        yield Traces("LangSmith")
+        yield TraceStore("LangSmith")
         return
     with Collector(directory) as collector:
         _bypass_proxies()
         os.environ |= {"LANGSMITH_ENDPOINT": collector.url, "LANGSMITH_API_KEY": "local"}
-        yield Traces(f"the local collector in {directory} (no LANGSMITH_API_KEY)", collector)
+        yield TraceStore(f"the local collector in {directory} (LANGSMITH_API_KEY is not set)", collector)
 
 
 def _bypass_proxies() -> None:
+    """Adds this machine to NO_PROXY, so that local servers are reached where a proxy is configured."""
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))

@@ -1,25 +1,25 @@
-"""What goes wrong outside the demo, each in one sentence with the remedy."""
+"""Messages for errors that the user can fix: each says what is wrong and what to do."""
 
 from __future__ import annotations
 
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from demo.devices import DeviceError
+from demo.devices.interface import DeviceError
 
 START_AGAIN = "check the network and start again."
 
 
-def sentence(error: BaseException) -> str | None:
-    """The sentence for an error; None for one that is a bug of the demo and deserves its traceback."""
+def user_message(error: BaseException) -> str | None:
+    """Returns the message for an error, or None for a bug of the demo, which needs its traceback."""
     if isinstance(error, DeviceError):
         return str(error)
     if isinstance(error, InvalidStatus):
-        return _refused(error.response.status_code)
+        return _refusal_message(error.response.status_code)
     if isinstance(error, ConnectionClosed):
-        why = f"{error.rcvd.code} {error.rcvd.reason}".strip() if error.rcvd else "without a word"
-        if "api_key" in why:
-            return _refused(401)
-        return f"The connection to the model was lost ({why}): {START_AGAIN}"
+        reason = f"{error.rcvd.code} {error.rcvd.reason}".strip() if error.rcvd else "no close frame received"
+        if "api_key" in reason:
+            return _refusal_message(401)
+        return f"The connection to the model was lost ({reason}): {START_AGAIN}"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be written ({error.strerror}): choose another folder with --output."
     if isinstance(error, WebSocketException | OSError | TimeoutError):
@@ -27,17 +27,17 @@ def sentence(error: BaseException) -> str | None:
     return None
 
 
-def unsent(*, key_refused: bool) -> str:
-    """The sentence for a trace that could not be sent, or not all of it."""
+def incomplete_trace_message(*, key_refused: bool) -> str:
+    """Returns the message for a trace that was not sent, or not completely."""
     if key_refused:
         return (
             "LangSmith refused the API key: set LANGSMITH_API_KEY to a valid one, "
             "or unset it to keep the trace on this machine."
         )
-    return "Not all of the trace could be sent to LangSmith: check the network and LANGSMITH_ENDPOINT."
+    return "The trace was not sent to LangSmith completely: check the network and LANGSMITH_ENDPOINT."
 
 
-def _refused(status: int) -> str:
+def _refusal_message(status: int) -> str:
     if status in (401, 403):
         return (
             f"OpenAI refused the API key ({status}): set OPENAI_API_KEY to a key with access to the Realtime API, "

@@ -1,4 +1,4 @@
-"""One run of the demo, from opening the devices to what is left behind."""
+"""One run of the demo: opens the devices, holds the conversation, and collects the trace and the recording."""
 
 from __future__ import annotations
 
@@ -6,109 +6,114 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from demo.agent import Conversation
-from demo.backends import Traces, model, traces
-from demo.choice import choose
-from demo.errors import sentence, unsent
-from demo.quiet import Reports, langsmith_silenced
-from demo.screen import screen
-from demo.transcript import Transcript
-from demo.tree import draw
+from demo.backends import TraceStore, connected_model, trace_store
+from demo.conversation import Conversation
+from demo.devices.choice import choose_devices
+from demo.display.library_output import LangSmithLog, langsmith_log_captured
+from demo.display.run_tree import render_run_tree
+from demo.display.screen import create_screen
+from demo.display.transcript import Transcript
+from demo.errors import incomplete_trace_message, user_message
 from langsmith_realtime import Recording, SessionTracer, flush, wrap_realtime
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from demo.devices import Devices
+    from demo.devices.interface import Devices
 
-SENT_WITHIN_S = 30.0
+#: Seconds to wait after the conversation until the trace and the recording are sent.
+FLUSH_TIMEOUT_S = 30.0
 
 
 class Outcome:
-    """What a run leaves behind: the transcript, the trace and the recording, in a folder of its owner's."""
+    """The transcript, the trace, the recording and the error of one run. Its folder is readable by its owner alone."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.transcript = Transcript()
         self.error: str | None = None
         self._tracer: SessionTracer | None = None
-        self._tree = ""
-        self._places: list[str] = []
+        self._run_tree = ""
+        self._locations: list[str] = []
 
     @property
     def recordings(self) -> Path:
-        """Where the conversation is recorded while it goes on."""
+        """The folder of the recording during the conversation."""
         return self.directory / "recording"
 
-    def begin(self) -> None:
-        """Makes the folder and removes what an earlier conversation left in it."""
+    def prepare_directory(self) -> None:
+        """Creates the folder, and removes the recording and the trace of an earlier conversation."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left_over in [self.directory / "conversation.wav", self.directory / "trace.txt"]:
-            left_over.unlink(missing_ok=True)
+        for earlier in [self.directory / "conversation.wav", self.directory / "trace.txt"]:
+            earlier.unlink(missing_ok=True)
 
-    def traced_by(self, tracer: SessionTracer) -> None:
-        """The conversation has begun."""
+    def tracing_started(self, tracer: SessionTracer) -> None:
+        """Stores the tracer, to find the trace and the recording after the conversation."""
         self._tracer = tracer
 
-    def collect(self, store: Traces, reports: Reports) -> None:
-        """Waits until everything was sent, and gathers what there is. Blocks, after the conversation."""
+    def collect(self, store: TraceStore, log: LangSmithLog) -> None:
+        """Flushes the trace, and writes the run tree and the recording to the folder. Blocks for up to 30 s."""
         if self._tracer is None or self._tracer.trace_id is None:
             return
-        sent = flush(timeout=SENT_WITHIN_S)
-        self._tree = draw(store.runs(self._tracer.trace_id))
-        if self._tree:
-            _write_private(self.directory / "trace.txt", self._tree + "\n")
+        sent = flush(timeout=FLUSH_TIMEOUT_S)
+        self._run_tree = render_run_tree(store.runs(self._tracer.trace_id))
+        if self._run_tree:
+            path = self.directory / "trace.txt"
+            _write_private(path, self._run_tree + "\n")
+            self._locations.append(f"Run tree: {path}")
         if sent:
-            self._places.append(f"Trace: {store.place(self._tracer)}")
+            self._locations.append(f"Trace: {store.location(self._tracer)}")
         elif self.error is None:
-            self.error = unsent(key_refused=reports.key_refused)
-        for recorded in sorted(self.recordings.glob(f"{self._tracer.run_id}.wav")):
-            # While it may still be sent, it has to stay where it is.
-            kept = recorded.replace(self.directory / "conversation.wav") if sent else recorded
-            self._places.append(f"Recording (left you, right the agent): {kept}")
+            self.error = incomplete_trace_message(key_refused=log.key_refused)
+        for recording in sorted(self.recordings.glob(f"{self._tracer.run_id}.wav")):
+            # A recording that was not sent stays in place, because a later attempt reads it from there.
+            recording_path = recording.replace(self.directory / "conversation.wav") if sent else recording
+            self._locations.append(f"Recording (left channel: you, right channel: the agent): {recording_path}")
         if sent and self.recordings.is_dir() and not any(self.recordings.iterdir()):
             self.recordings.rmdir()
 
     def summary(self) -> str:
-        """What to tell the user at the end."""
-        parts = [self._tree, str(self.transcript), "\n".join(self._places)]
-        return "\n" + "\n\n".join(filter(None, parts))
+        """Returns the text to print at the end: the run tree, the transcript, and the locations of the files."""
+        sections = [self._run_tree, str(self.transcript), "\n".join(self._locations)]
+        return "\n" + "\n\n".join(filter(None, sections))
 
 
-async def talk(outcome: Outcome, *, model_name: str, speak: bool, seconds: float | None) -> None:
-    """Holds one conversation. What goes wrong outside the demo ends it, told in `outcome.error`."""
+async def run_session(outcome: Outcome, *, model_name: str, speak: bool, seconds: float | None) -> None:
+    """Holds one conversation. An error that the user can fix ends it and is stored in `outcome.error`."""
     with ExitStack() as stack:
-        reports = stack.enter_context(langsmith_silenced())
+        log = stack.enter_context(langsmith_log_captured())
         try:
-            outcome.begin()
-            devices = stack.enter_context(choose(speak=speak))
-            store = stack.enter_context(traces(outcome.directory / "traces"))
+            outcome.prepare_directory()
+            devices = stack.enter_context(choose_devices(speak=speak))
+            store = stack.enter_context(trace_store(outcome.directory / "traces"))
             try:
                 await _converse(outcome, devices, model_name, seconds, store)
             finally:
-                outcome.collect(store, reports)
+                outcome.collect(store, log)
         except Exception as error:
-            outcome.error = sentence(error)
+            outcome.error = user_message(error)
             if outcome.error is None:
                 raise
 
 
-async def _converse(outcome: Outcome, devices: Devices, model_name: str, seconds: float | None, store: Traces) -> None:
-    display = screen(outcome.transcript)
-    with model() as other:
-        display.say(f"Talking to {other.name}; the trace goes to {store.name}.")
+async def _converse(
+    outcome: Outcome, devices: Devices, model_name: str, seconds: float | None, store: TraceStore
+) -> None:
+    screen = create_screen(outcome.transcript)
+    with connected_model() as model:
+        screen.print_line(f"Talking to {model.name}; the trace goes to {store.name}.")
         if devices.notice:
-            display.say(devices.notice)
-        display.say("Ctrl-C ends the conversation.")
-        longest = devices.longest_s if seconds is None else seconds
+            screen.print_line(devices.notice)
+        screen.print_line("Press Ctrl-C to end the conversation.")
+        time_limit_s = devices.time_limit_s if seconds is None else seconds
         recording = Recording(directory=outcome.recordings, keep=True)
         async with (
-            other.client.realtime.connect(model=model_name) as raw,
+            model.client.realtime.connect(model=model_name) as raw,
             wrap_realtime(raw, recording=recording, tags=["demo"]) as connection,
         ):
-            outcome.traced_by(connection.langsmith)
-            with display:
-                await Conversation(connection, devices, display, outcome.transcript).run(longest)
+            outcome.tracing_started(connection.langsmith)
+            with screen:
+                await Conversation(connection, devices, screen, outcome.transcript).run(time_limit_s)
 
 
 def _write_private(path: Path, text: str) -> None:

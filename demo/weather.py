@@ -1,4 +1,4 @@
-"""The agent: what it is told, and the tools it may call."""
+"""The weather agent: its instructions and its tools."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ _WEATHER = {
     },
     "London": {"now": "light rain", "celsius": 14, "later": "clearing up by the evening"},
 }
-_ELSEWHERE = {"now": "partly cloudy", "celsius": 20, "later": "no change"}
-_LOOKUP_S = 0.2  # about what a weather service takes
+_OTHER_CITIES = {"now": "partly cloudy", "celsius": 20, "later": "no change"}
+_LOOKUP_S = 0.2  # typical for a weather service
 
 
 @traceable(run_type="tool")
 async def lookup_weather(city: str) -> dict[str, Any]:
-    """Invented, but always the same weather of a city."""
+    """Returns invented weather, which never changes for a city."""
     await asyncio.sleep(_LOOKUP_S)
-    return {"city": city, **_WEATHER.get(city, _ELSEWHERE)}
+    return {"city": city, **_WEATHER.get(city, _OTHER_CITIES)}
 
 
 async def call_tool(name: str, arguments: str) -> str:
-    """Runs a tool for the model; `arguments` and the answer are JSON. What the model got wrong is told to the model."""
+    """Runs a tool. `arguments` and the returned output are JSON; the output reports a wrong call to the model."""
     try:
         parsed = json.loads(arguments or "{}")
     except ValueError:

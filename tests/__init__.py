@@ -1,6 +1,6 @@
-"""The tests, in the folders of the package's rooms; ``support`` holds what several of them use."""
+"""The tests, in a folder for each package. ``support`` has helpers that several test files use."""
 
 from pathlib import Path
 
-#: The checkout.
+#: The root of the repository.
 ROOT = Path(__file__).parents[1]

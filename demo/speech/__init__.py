@@ -1,4 +1,4 @@
-"""The bundled speech: what the user says where nobody talks, and the bundled agent's voice. `lines.json` lists it."""
+"""The recorded lines of the bundled user and the bundled agent, listed in `lines.json`; `render` makes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import soundfile
 
 @dataclass(frozen=True)
 class Line:
-    """One spoken line. `speaker` is ``user`` or ``agent``; `pcm` is PCM16 mono at 24 kHz."""
+    """A recorded line. `speaker` is ``user`` or ``agent``; `pcm` is PCM16 mono at 24 kHz."""
 
     name: str
     speaker: str
@@ -27,10 +27,14 @@ class Line:
 
 @cache
 def line(name: str) -> Line:
-    """A line by its name. Raises `KeyError` for a name that `lines.json` does not list."""
+    """Returns a line by its name.
+
+    Raises:
+        KeyError: `lines.json` does not list the name.
+    """
     folder = resources.files(__name__)
-    listed = {entry["name"]: entry for entry in json.loads((folder / "lines.json").read_text("utf-8"))["lines"]}
-    entry = listed[name]
+    entries = {entry["name"]: entry for entry in json.loads((folder / "lines.json").read_text("utf-8"))["lines"]}
+    entry = entries[name]
     samples, rate = soundfile.read(io.BytesIO((folder / f"{name}.ogg").read_bytes()), dtype="int16")
     assert rate == 24_000
     return Line(name, entry["speaker"], entry["text"], samples.astype("<i2").tobytes())

@@ -1,1 +1,1 @@
-"""Change here how a conversation is connected to the package: only these modules know somebody else's SDK."""
+"""Change here how an application connects a conversation to the package: only these modules know other SDKs."""

@@ -1,11 +1,11 @@
-"""``wrap_realtime``: openai's own connections, asynchronous and synchronous, traced.
+"""``wrap_realtime``: traces the realtime connections of the openai package, asynchronous and synchronous.
 
-A thin shell on :class:`SessionTracer`. Frames are tapped with attributes on the connection *instance*:
-its class stays what it was, openai's resource helpers go through the taps, and with these attributes gone the
-connection works as before. What is sent is not touched, so the wire carries the same bytes.
+A thin layer on :class:`SessionTracer`. It taps a connection with attributes on the *instance* that shadow the methods
+of the class. The class is not changed, openai's resource helpers (``connection.response.create``) use the taps, too,
+and the connection works as before once the attributes are removed. The taps do not change the bytes that are sent.
 
-The taps run for every frame and every chunk of the microphone: each has its own ``try`` instead of a helper
-around it, as a call is most of what they cost.
+The taps run for every frame and every microphone chunk. Each has its own ``try`` instead of a shared helper, because
+function calls are most of their cost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import FrameType, SimpleNamespace, TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 
 from openai.resources.realtime.realtime import (
     AsyncRealtimeConnection,
@@ -23,7 +23,6 @@ from openai.resources.realtime.realtime import (
     RealtimeConnection,
     RealtimeConnectionManager,
 )
-from typing_extensions import Unpack
 from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime.adapters.session_tracer import SessionTracer
@@ -34,9 +33,9 @@ from langsmith_realtime.runtime.guard import logger
 if TYPE_CHECKING:
 
     class _Traced:
-        """What a traced connection has beside its own methods."""
+        """The attributes that a traced connection has in addition to its own."""
 
-        #: The conversation's trace: ``trace_id``, ``thread_id``, ``url``.
+        #: Tracer of the conversation: ``trace_id``, ``thread_id``, ``url``.
         langsmith: SessionTracer
 
         def record_user_audio(self, pcm: bytes, *, at: float | None = None) -> None: ...
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
 
 
 C = TypeVar("C")
+#: Methods of the tracer that a traced connection has.
 ADDED = ("record_user_audio", "record_agent_audio", "played", "silence", "tool")
 
 
@@ -84,46 +84,61 @@ def wrap_realtime(
             async for event in connection:
                 ...
 
-    What it yields is the connection itself, with ``record_user_audio``, ``record_agent_audio``, ``played``,
-    ``silence``, ``tool`` and ``langsmith`` (a :class:`SessionTracer`) added. A synchronous connection takes ``with``.
-    Every way of receiving is traced; events a manager queued before it was entered are not seen.
+    Use ``async with`` for an asynchronous connection and ``with`` for a synchronous one. The block yields the
+    connection itself, with the methods ``record_user_audio``, ``record_agent_audio``, ``played``, ``silence`` and
+    ``tool`` and the attribute ``langsmith``, all documented at :class:`SessionTracer`. The trace ends with the block;
+    an exception that leaves the block is the error of its root run.
+
+    Every event is traced that the connection parses (``recv``, iteration, ``parse_event``, ``dispatch_events``) or
+    sends. Events that the connection manager received before it was entered are not.
+
+    If LangSmith's own ``wrap_realtime`` receives from the connection, too, this trace ends with an error, so that no
+    token is counted twice.
 
     Args:
-        connection: what ``client.realtime.connect(...)`` yields when it is entered.
-        **options: those of LangSmith's own ``wrap_realtime``, and more; see :class:`Options`.
+        connection: connection that ``client.realtime.connect(...)`` yields.
+        **options: options of LangSmith's own ``wrap_realtime``, and more; see :class:`Options`.
+
+    Returns:
+        A context manager. The tracing begins when it is entered.
 
     Raises:
-        TypeError: not an entered connection, or LangSmith's own wrapper of one, or an unknown option, or one
-            of the wrong type.
-        ValueError: an option's value that cannot be used, or a connection that is traced already.
-
-    A connection that LangSmith's own ``wrap_realtime`` receives from is traced by that alone: this trace ends
-    there with an error that says so.
+        TypeError: the connection is a connection manager, LangSmith's own wrapper or no openai connection; or an option
+            is unknown or has the wrong type.
+        ValueError: an option's value cannot be used, or the connection is traced already, which is checked again when
+            the block begins.
     """
     if isinstance(cast("object", connection), (AsyncRealtimeConnectionManager, RealtimeConnectionManager)):
-        raise TypeError("wrap what the connection manager yields: `async with client.realtime.connect(...) as raw`")
+        raise TypeError(
+            "connection must be what the connection manager yields, got the manager; "
+            "wrap raw of `async with client.realtime.connect(...) as raw`"
+        )
     _refuse_traced(connection)
     if type(connection).__module__.startswith(_LANGSMITH):
-        raise TypeError(f"LangSmith's own wrap_realtime traces this connection already; {_REMEDY}")
+        raise TypeError(f"LangSmith's own wrap_realtime traces this connection already; {_USE_ONE_WRAPPER}")
     if isinstance(connection, AsyncRealtimeConnection):
         return AsyncTracing(connection, options)
     if isinstance(connection, RealtimeConnection):
         return Tracing(connection, options)
-    raise TypeError(f"wrap_realtime takes an openai realtime connection, not {type(connection).__name__}")
+    raise TypeError(f"connection must be an openai realtime connection, got {type(connection).__name__}")
 
 
-class _Block(Generic[C]):
-    """The block in which a connection is traced."""
+class _Tracing(Generic[C]):
+    """Context manager in whose block a connection is traced.
+
+    Args:
+        connection: openai's connection, or a transparent proxy of it by another instrumentation.
+        options: options of the conversation.
+    """
 
     def __init__(self, connection: Any, options: TracingOptions) -> None:
-        Options.of(**options)  # wrong ones are refused here, where they are written
-        #: What the caller gave, and gets back; ``_connection`` is what it stands for.
-        self._given = connection
-        self._connection = _behind_proxies(connection)
+        Options.of(**options)  # raises here, at the caller's line, instead of in __enter__
+        self._yielded = connection
+        self._connection = _without_proxies(connection)
         self._options = options
         self._tracer: SessionTracer
         self._taps: dict[str, Any] = {}
-        self._shadowed: dict[str, Any] = {}  # what others had put in the taps' places
+        self._replaced: dict[str, Any] = {}  # attributes of other instrumentations that the taps replace
 
     def _begin(self) -> C:
         connection = self._connection
@@ -133,11 +148,11 @@ class _Block(Generic[C]):
         live = tracer.live
         if live is not None:
             self._taps = self._make_taps(live)
-        self._shadowed = {name: connection.__dict__[name] for name in self._taps if name in connection.__dict__}
+        self._replaced = {name: connection.__dict__[name] for name in self._taps if name in connection.__dict__}
         added = {name: getattr(tracer, name) for name in ADDED}
         connection.__dict__.update(self._taps, langsmith=tracer, **added)
         connection.__dict__[_MARK] = self
-        return cast("C", self._given)
+        return cast("C", self._yielded)
 
     def _end(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -146,8 +161,8 @@ class _Block(Generic[C]):
         for name, tap in self._taps.items():
             if attributes.get(name) is tap:
                 del attributes[name]
-                if name in self._shadowed:
-                    attributes[name] = self._shadowed[name]
+                if name in self._replaced:
+                    attributes[name] = self._replaced[name]
         if attributes.get(_MARK) is self:
             del attributes[_MARK]
         self._tracer.__exit__(kind, error, traceback)
@@ -167,8 +182,8 @@ class _Block(Generic[C]):
         raise NotImplementedError
 
 
-class AsyncTracing(_Block[C]):
-    """``async with`` around an asynchronous connection; yields the connection, traced."""
+class AsyncTracing(_Tracing[C]):
+    """Context manager for ``async with`` that traces an asynchronous connection and yields it."""
 
     async def __aenter__(self) -> C:
         return self._begin()
@@ -180,39 +195,38 @@ class AsyncTracing(_Block[C]):
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
         connection = self._connection
-        receiving, receiving_bytes = _methods(connection, "recv"), _methods(connection, "recv_bytes")
+        recv_owner, recv_bytes_owner = _method_owner(connection, "recv"), _method_owner(connection, "recv_bytes")
 
         def recv() -> Awaitable[Any]:
-            # Not a coroutine function: this line still runs in the caller's context, whatever task
-            # then awaits the rest.
+            # No coroutine function, so that this code runs in the caller's context: another task may await the result.
             try:
                 if _LANGSMITH in sys.modules:
-                    _yield_to_langsmith(live)
-                live.expect()
+                    _end_if_langsmith_receives(live)
+                live.begin_receive()
             except Exception as error:
-                live.guard.report("expect", error)
-            received: Awaitable[Any] = receiving.recv(connection)
+                live.guard.report("begin_receive", error)
+            received: Awaitable[Any] = recv_owner.recv(connection)
             return received
 
         async def recv_bytes() -> bytes:
             try:
-                frame: bytes = await receiving_bytes.recv_bytes(connection)
+                frame: bytes = await recv_bytes_owner.recv_bytes(connection)
             except ConnectionClosed as error:
-                live.lost(error)
+                live.connection_lost(error)
                 raise
             return frame
 
         return {"recv": recv, "recv_bytes": recv_bytes}
 
     def _tap_sending(self, name: str, live: LiveConversation) -> Callable[..., Any]:
-        connection, methods = self._connection, _methods(self._connection, name)
+        connection, owner = self._connection, _method_owner(self._connection, name)
 
-        async def send_and_tell(event: Any, *arguments: Any, **more: Any) -> Any:
+        async def send_and_record(event: Any, *arguments: Any, **keywords: Any) -> Any:
             sent = time.monotonic()
             try:
-                result = await getattr(methods, name)(connection, event, *arguments, **more)
+                result = await getattr(owner, name)(connection, event, *arguments, **keywords)
             except ConnectionClosed as error:
-                live.lost(error)
+                live.connection_lost(error)
                 raise
             try:
                 live.client_event(event, sent)
@@ -220,23 +234,24 @@ class AsyncTracing(_Block[C]):
                 live.guard.report("client_event", error)
             return result
 
-        def send(event: Any, *arguments: Any, **more: Any) -> Awaitable[Any]:
-            # Whether sound arrives is not waited for: a coroutine more would cost as much as all that is done with it.
+        def send(event: Any, *arguments: Any, **keywords: Any) -> Awaitable[Any]:
+            # A microphone chunk is recorded before it is sent, without waiting for the result: another coroutine would
+            # cost as much as the rest of the tap.
             try:
-                is_sound = live.lost_with is None and live.chunk(event, time.monotonic())
+                is_chunk = live.connection_error is None and live.microphone_chunk(event, time.monotonic())
             except Exception as error:
-                live.guard.report("chunk", error)
-                is_sound = False
-            if not is_sound:
-                return send_and_tell(event, *arguments, **more)
-            sending: Awaitable[Any] = getattr(methods, name)(connection, event, *arguments, **more)
+                live.guard.report("microphone_chunk", error)
+                is_chunk = False
+            if not is_chunk:
+                return send_and_record(event, *arguments, **keywords)
+            sending: Awaitable[Any] = getattr(owner, name)(connection, event, *arguments, **keywords)
             return sending
 
         return send
 
 
-class Tracing(_Block[C]):
-    """``with`` around a synchronous connection; yields the connection, traced."""
+class Tracing(_Tracing[C]):
+    """Context manager for ``with`` that traces a synchronous connection and yields it."""
 
     def __enter__(self) -> C:
         return self._begin()
@@ -247,27 +262,27 @@ class Tracing(_Block[C]):
         self._end(kind, error, traceback)
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
-        connection, methods = self._connection, _methods(self._connection, "recv_bytes")
+        connection, owner = self._connection, _method_owner(self._connection, "recv_bytes")
 
         def recv_bytes() -> bytes:
             try:
-                frame: bytes = methods.recv_bytes(connection)
+                frame: bytes = owner.recv_bytes(connection)
             except ConnectionClosed as error:
-                live.lost(error)
+                live.connection_lost(error)
                 raise
             return frame
 
         return {"recv_bytes": recv_bytes}
 
     def _tap_sending(self, name: str, live: LiveConversation) -> Callable[..., Any]:
-        connection, methods = self._connection, _methods(self._connection, name)
+        connection, owner = self._connection, _method_owner(self._connection, name)
 
-        def send(event: Any, *arguments: Any, **more: Any) -> Any:
+        def send(event: Any, *arguments: Any, **keywords: Any) -> Any:
             sent = time.monotonic()
             try:
-                result = getattr(methods, name)(connection, event, *arguments, **more)
+                result = getattr(owner, name)(connection, event, *arguments, **keywords)
             except ConnectionClosed as error:
-                live.lost(error)
+                live.connection_lost(error)
                 raise
             try:
                 live.client_event(event, sent)
@@ -278,20 +293,24 @@ class Tracing(_Block[C]):
         return send
 
 
+#: Attribute that marks a connection as traced.
 _MARK = "_langsmith_realtime"
+#: Module of LangSmith's own wrap_realtime.
 _LANGSMITH = "langsmith.integrations.openai_realtime"
-_REMEDY = "use one of the two: remove langsmith.integrations.openai_realtime, and wrap the connection itself"
+_USE_ONE_WRAPPER = "use one of the two: remove langsmith.integrations.openai_realtime, and wrap the connection itself"
 
 
 def _refuse_traced(connection: object) -> None:
-    if _MARK in getattr(_behind_proxies(connection), "__dict__", {}):
-        raise ValueError("the connection is traced already")
+    if _MARK in getattr(_without_proxies(connection), "__dict__", {}):
+        raise ValueError(
+            "connection must not be traced already; wrap it once, or after the block of the first wrap ends"
+        )
 
 
-def _behind_proxies(connection: Any) -> Any:
-    """The connection itself: a transparent proxy of another instrumentation (wrapt's) claims to be it.
+def _without_proxies(connection: Any) -> Any:
+    """Return openai's connection behind the transparent proxies (wrapt's) of other instrumentations.
 
-    Its methods call the connection's own; taps that called the proxy's would call themselves.
+    A proxy's methods call those of the connection, so taps that called the proxy's methods would call themselves.
     """
     kinds = (AsyncRealtimeConnection, RealtimeConnection)
     while not issubclass(type(connection), kinds) and isinstance(getattr(connection, "__wrapped__", None), kinds):
@@ -299,56 +318,58 @@ def _behind_proxies(connection: Any) -> Any:
     return connection
 
 
-def _methods(connection: Any, name: str) -> Any:
-    """Where the taps find the method of that name, which takes the connection first.
+def _method_owner(connection: Any, name: str) -> Any:
+    """Return an object whose attribute ``name`` is the original method, to be called with the connection first.
 
-    It is the connection's class, looked into with every call: instrumentation may patch it while the connection
-    is open. What is on the instance, where the tap will be, stays as it is.
+    Usually the connection's class, so that a tap finds a method that another instrumentation patches later. If another
+    instrumentation has set the attribute on the instance, an object that holds a wrapper of that attribute.
     """
     if name not in connection.__dict__ and hasattr(type(connection), name):
         return type(connection)
     found: Callable[..., Any] = getattr(connection, name)
-    return SimpleNamespace(**{name: lambda _, *arguments, **more: found(*arguments, **more)})
+    return SimpleNamespace(**{name: lambda _, *arguments, **keywords: found(*arguments, **keywords)})
 
 
-def _yield_to_langsmith(live: LiveConversation) -> None:
-    """Two traces of one conversation count its tokens twice: where LangSmith's own wrapper receives, ours ends.
+def _end_if_langsmith_receives(live: LiveConversation) -> None:
+    """End the trace if LangSmith's own wrapper calls ``recv``: two traces would count the tokens twice.
 
-    Its proxy keeps the connection to itself, so only who calls ``recv`` tells: the proxy, or openai's
-    iteration for it.
+    LangSmith's proxy is not reachable from the connection, so the call stack is searched: the caller of ``recv`` is the
+    proxy, or openai's iteration that the proxy started.
     """
     if live.is_closed:
         return
-    caller: FrameType | None = sys._getframe(2)  # noqa: SLF001 - past the tap
+    caller: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the caller of the tap
     for _ in range(2):
         if caller is None:
             return
         if str(caller.f_globals.get("__name__")).startswith(_LANGSMITH):
-            said = f"LangSmith's own wrap_realtime traces this connection too, so this trace ends here; {_REMEDY}"
-            logger.warning(said)
-            live.close(said)
+            message = (
+                f"LangSmith's own wrap_realtime traces this connection too, so this trace ends here; {_USE_ONE_WRAPPER}"
+            )
+            logger.warning(message)
+            live.close(message)
             return
         caller = caller.f_back
 
 
 def _tap_parse(connection: Any, live: LiveConversation) -> Callable[[Any], Any]:
-    methods = _methods(connection, "parse_event")
+    owner = _method_owner(connection, "parse_event")
 
     def parse_event(data: Any) -> Any:
         arrived = time.monotonic()
         try:
-            event = methods.parse_event(connection, data)
+            event = owner.parse_event(connection, data)
         except Exception as error:
-            live.guarded(live.malformed, data, f"openai could not parse it: {type(error).__name__}", arrived)
+            live.guarded(live.malformed_frame, data, f"openai cannot parse the frame: {type(error).__name__}", arrived)
             raise
         try:
             name = getattr(event, "type", None)
             if isinstance(name, str) and name:
-                live.frame(data, name, getattr(event, "event_id", None), arrived)
+                live.parsed_frame(data, name, getattr(event, "event_id", None), arrived)
             else:
-                live.malformed(data, "the frame has no type", arrived)
+                live.malformed_frame(data, "the frame must have a type", arrived)
         except Exception as error:
-            live.guard.report("frame", error)
+            live.guard.report("parsed_frame", error)
         return event
 
     return parse_event

@@ -1,4 +1,4 @@
-"""The public face of one traced conversation, for people with a socket of their own."""
+"""``SessionTracer``: traces one conversation over a connection that the application manages itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, Unpack
 
 from pydantic import BaseModel
-from typing_extensions import Self, Unpack
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
@@ -20,107 +19,130 @@ from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 
 
 class SessionTracer:
-    """Traces one Realtime conversation over a socket of your own.
+    """Traces one conversation of the Realtime API over a connection of your own.
 
-    Tell it every event that arrives and every event you send; it makes the trace ``wrap_realtime`` makes
-    for openai's connections::
+    Pass it every event that you receive and every event that you send. The trace is equal to that of
+    ``wrap_realtime``::
 
         with SessionTracer(thread_id=call_id) as tracer:
             ...
-            tracer.server_event(frame)   # a dict, JSON text or bytes, or an openai model
+            tracer.server_event(frame)   # a dict, JSON text (str or bytes), or an openai model
             tracer.client_event(frame)
 
+    The trace begins when the tracer is made, and ends with the ``with`` or ``async with`` block, or with :meth:`close`.
+    Only the constructor raises. Any thread may call the methods. They do not block, except ``url``; a wrong argument is
+    logged and counted on the root run (``tracing_failures``). If tracing is off, they do nothing.
+
     Args:
-        **options: see :class:`Options`.
+        **options: options of the conversation; see :class:`Options`.
 
     Raises:
-        TypeError: an unknown option, or one of the wrong type.
-        ValueError: an option's value that cannot be used.
-
-    No other method raises, whatever it is given, and all may be called from any thread. When tracing is
-    off they do nothing.
+        TypeError: an option is unknown or has the wrong type.
+        ValueError: an option's value cannot be used.
     """
 
     def __init__(self, **options: Unpack[TracingOptions]) -> None:
         checked = Options.of(**options)
-        #: What the taps of ``wrap_realtime`` talk to; None when tracing is off.
-        self.live = _begin(checked)
+        #: The conversation, which the taps of ``wrap_realtime`` use; None if tracing is off.
+        self.live = _open_conversation(checked)
 
     @property
     def enabled(self) -> bool:
-        """Whether this conversation is traced: tracing is on, and LangSmith's sampling lets it through."""
+        """Whether this conversation is traced: tracing is on, and LangSmith's sampling keeps the trace."""
         return self.live is not None and self.live.is_sampled
 
     @property
     def trace_id(self) -> str | None:
-        """The trace's id; None when tracing is off."""
-        return None if self.live is None else str(self.live.family.root.trace_id)
+        """Id of the trace; None if tracing is off."""
+        return None if self.live is None else str(self.live.runs.root.trace_id)
 
     @property
     def run_id(self) -> str | None:
-        """The id of the conversation's root run; the trace's unless it is nested. None when tracing is off."""
-        return None if self.live is None else str(self.live.family.root.id)
+        """Id of the conversation's root run; None if tracing is off.
+
+        It equals ``trace_id``, unless the conversation is nested under a run of the application.
+        """
+        return None if self.live is None else str(self.live.runs.root.id)
 
     @property
     def thread_id(self) -> str | None:
-        """The thread the conversation belongs to; None when tracing is off."""
-        return None if self.live is None else str(self.live.family.metadata["thread_id"])
+        """Id of the thread that the conversation belongs to in LangSmith; None if tracing is off."""
+        return None if self.live is None else str(self.live.runs.metadata["thread_id"])
 
     @property
     def url(self) -> str | None:
-        """Where the trace is shown. Asks LangSmith for the project's id, so it blocks; None when it cannot."""
+        """Web address of the trace; None if tracing is off or LangSmith does not answer.
+
+        Blocks, because it asks LangSmith for the id of the project.
+        """
         if self.live is None:
             return None
         try:
-            return self.live.family.root.get_url()
+            return self.live.runs.root.get_url()
         except Exception as error:
-            logger.debug("no URL: %s", error)
+            logger.debug("the URL of the trace is unknown: %s", error)
             return None
 
     def server_event(self, event: Mapping[str, Any] | str | bytes | BaseModel) -> None:
-        """An event arrived from the server, just now.
+        """Record an event that arrived from the server just now.
 
-        Traced work in this context nests under its run from here on, until the next one arrives.
+        From here on, traced work in this context nests under the run of the event, until the next event arrives.
+
+        Args:
+            event: the event; a frame that is no event becomes a ``malformed_frame`` run.
         """
         if self.live is not None:
             self.live.guarded(self.live.server_event, event)
 
     def client_event(self, event: Mapping[str, Any] | str | bytes | BaseModel) -> None:
-        """An event was sent to the server, just now; call it only for what was really sent."""
+        """Record an event that was sent to the server just now. Call it after the send succeeded.
+
+        Args:
+            event: the event; one that is not valid is counted on the root run (``malformed_frames``).
+        """
         if self.live is not None:
             self.live.guarded(self.live.client_event, event, time.monotonic())
 
     def record_user_audio(self, pcm: bytes, *, at: float | None = None) -> None:
-        """The user's sound, as the application captured it; from then on the channel is taken from here alone.
+        """Record a chunk of the user's audio as the application captured it.
+
+        From the first call on, the user's channel of the recording takes this audio alone; the audio of
+        ``input_audio_buffer.append`` events is ignored.
 
         Args:
-            pcm: PCM16 little-endian mono at ``sample_rate``, or as ``user_format`` says; any number of bytes.
-            at: when its first frame was captured, in seconds of ``time.monotonic()``.
+            pcm: PCM16, little-endian, mono, at ``sample_rate``, or in the encoding of ``user_format``. A chunk may have
+                any number of bytes.
+            at: time at which the first frame was captured, in seconds of ``time.monotonic()``. Without it, chunks are
+                placed one after the other, and each ends at the time of the call or earlier.
         """
         if self.live is not None:
-            self.live.guarded(self.live.audio, USER, pcm, at)
+            self.live.guarded(self.live.fed_audio, USER, pcm, at)
 
     def record_agent_audio(self, pcm: bytes, *, at: float | None = None) -> None:
-        """The agent's sound, as the application played it; from then on the channel is taken from here alone.
+        """Record a chunk of the agent's audio as the application played it.
+
+        From the first call on, the agent's channel of the recording takes this audio alone; the audio of
+        ``response.output_audio.delta`` events is ignored.
 
         Args:
-            pcm: PCM16 little-endian mono at ``sample_rate``, or as ``agent_format`` says; any number of bytes.
-            at: when its first frame was heard, in seconds of ``time.monotonic()``. Without it, chunks are
-                taken to play one after another, and are cut at a barge-in.
+            pcm: PCM16, little-endian, mono, at ``sample_rate``, or in the encoding of ``agent_format``. A chunk may
+                have any number of bytes.
+            at: time at which the first frame was heard, in seconds of ``time.monotonic()``. Without it, chunks are
+                placed one after the other, and a barge-in ends them.
         """
         if self.live is not None:
-            self.live.guarded(self.live.audio, AGENT, pcm, at)
+            self.live.guarded(self.live.fed_audio, AGENT, pcm, at)
 
     def played(self, item_id: str, ms: float, *, at: float | None = None) -> None:
-        """How far playing an item has come, for applications that know only that: Twilio's marks, a playback tracker.
+        """Record the playback position of an item, if the application knows it: from Twilio's marks, or from a player.
 
-        The recording of received speech follows it, and so does what a barge-in cuts; sound of
-        ``record_agent_audio`` is not moved. Call it when the position is known anew, the more often the better.
+        The agent's channel of the recording follows the positions, and they say how much of the item was heard before a
+        barge-in. Audio of ``record_agent_audio`` is not moved. Call it whenever a new position is known.
 
         Args:
-            item_id: the item whose audio it is, as the deltas name it.
-            ms: milliseconds of it that had been played, from its beginning.
-            at: when they had been, in seconds of ``time.monotonic()``; now by default.
+            item_id: item that is played, as in the ``item_id`` of its audio deltas.
+            ms: length of the item's audio that was played, in milliseconds from its begin.
+            at: time of that position, in seconds of ``time.monotonic()``; by default now.
         """
         if self.live is not None:
             self.live.guarded(self.live.played, item_id, ms, at)
@@ -133,29 +155,34 @@ class SessionTracer:
         since: float | None = None,
         until: float | None = None,
     ) -> None:
-        """Have a part of the recording, and of the journal, silent: a card number that was said.
+        """Silence a part of the recording and of the journal, for example a spoken card number.
 
-        Both sides are silent in a time, the one that spoke for an item. It holds for what is recorded there
-        later, and for every form of the recording; what was there is gone. Events and transcripts stay as they
-        are: ``redact`` and ``transcripts`` are for those. Give one of:
+        The audio is deleted from every file of the recording, and audio that arrives later for that time is silenced,
+        too. A time silences both channels, an item only the channel of its speaker. Events and transcripts are not
+        changed; use the options ``redact`` and ``transcripts`` for them. Pass exactly one of ``seconds``, ``item_id``
+        and ``since``/``until``.
 
         Args:
-            seconds: how long back from now.
-            item_id: all sound of that item, the user's or the agent's; of a user's, and of what
-                ``record_agent_audio`` was given, some of what is before and after it as well.
-            since, until: from when to when, in seconds of ``time.monotonic()``; until may lie ahead. Without
-                ``until`` the silence goes on until another call with ``until`` alone ends it; ``until`` alone
-                with nothing to end is all from the beginning.
+            seconds: length of the time to silence before now, in seconds.
+            item_id: item whose audio to silence. For an item of the user, and for audio of ``record_agent_audio``, some
+                audio before and after the item is silenced, too.
+            since: begin of the time to silence, in seconds of ``time.monotonic()``.
+            until: end of the time to silence, in seconds of ``time.monotonic()``; it may be in the future. Without
+                ``until``, the silence goes on until another call with ``until`` alone. ``until`` alone, without a
+                silence to end, silences everything from the beginning.
         """
         if self.live is not None:
             self.live.guarded(self.live.silence, seconds, item_id, since, until)
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
-        """Carry out a function call: traced work inside nests under the call's tool run, exactly.
+        """Nest traced work inside the block under the tool run of a function call.
 
-        Needed only where context cannot follow by itself: several conversations in one task, or events
-        received in another task than they are handled in.
+        Needed only if LangSmith's context does not lead to the call: for several conversations in one task, or if one
+        task receives the events and another one carries out the calls.
+
+        Args:
+            call_id: ``call_id`` of the ``function_call`` item.
         """
         if self.live is None:
             yield
@@ -164,7 +191,11 @@ class SessionTracer:
             yield
 
     def close(self, error: BaseException | str | None = None) -> None:
-        """End the conversation; an error is shown on its root. Hands over, and does not wait to be sent."""
+        """End the conversation. Does not wait until the trace is sent; :func:`flush` does.
+
+        Args:
+            error: error of the root run, as an exception or as text.
+        """
         if self.live is not None:
             self.live.guarded(self.live.close, error)
 
@@ -188,14 +219,14 @@ class SessionTracer:
         self.__exit__(kind, error, traceback)
 
 
-def _begin(options: Options) -> LiveConversation | None:
-    """The conversation when it is to be traced; one that cannot be is not, and goes on all the same."""
+def _open_conversation(options: Options) -> LiveConversation | None:
+    """Open the conversation's trace; return None if tracing is off, or if opening failed (which is logged)."""
     if not options.is_on:
         return None
     try:
-        family = start_conversation_runs(options, Guard())
-        kind = LiveConversation if is_sampled(family.root) else UnsampledConversation
-        return kind(options, family)
+        runs = start_conversation_runs(options, Guard())
+        kind = LiveConversation if is_sampled(runs.root) else UnsampledConversation
+        return kind(options, runs)
     except Exception as error:
         Guard().report("opening the trace", error)
         return None

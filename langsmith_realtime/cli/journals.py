@@ -30,9 +30,8 @@ def add_recover(commands: Commands) -> None:
 def _recover(arguments: argparse.Namespace) -> int:
     from langsmith import Client  # noqa: PLC0415
 
-    from langsmith_realtime.journal.file import state_directory  # noqa: PLC0415
     from langsmith_realtime.journal.recovery import Fate, recover  # noqa: PLC0415
-    from langsmith_realtime.journal.retention import tidy  # noqa: PLC0415
+    from langsmith_realtime.journal.state_directory import state_directory, tidy  # noqa: PLC0415
 
     if arguments.dir is not None and not arguments.dir.is_dir():
         return fail(f"Folder {arguments.dir} does not exist.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -183,10 +183,10 @@ def time(value: object, key: str, run_id: str | None = None) -> datetime:
     """
     try:
         if isinstance(value, str):
-            parsed = datetime.fromisoformat(value.replace("Z", "+00:00"))
-            return parsed.replace(tzinfo=timezone.utc) if parsed.tzinfo is None else parsed.astimezone(timezone.utc)
+            parsed = datetime.fromisoformat(value)
+            return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=value)
+            return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
     except (ValueError, OverflowError):
         pass
     raise Refused("field", f"{key}: {value!r} is not a valid time", run_id)
@@ -263,14 +263,14 @@ def _segment(text: str) -> tuple[datetime, str]:
         raise ValueError(f"cannot parse {stamp!r} as %Y%m%dT%H%M%S%fZ")
     if not _UUID.fullmatch(run_id):
         raise ValueError(f"{run_id!r} is not a valid UUID")
-    return datetime.strptime(stamp, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=timezone.utc), run_id
+    return datetime.strptime(stamp, "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC), run_id
 
 
 def _uuid7_time(operation: Operation) -> Iterator[tuple[str, str]]:
     run_id = UUID(operation.id)
     if operation.kind == "patch" or run_id.version != 7:
         return
-    started = start_time(operation.fields) - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    started = start_time(operation.fields) - datetime(1970, 1, 1, tzinfo=UTC)
     off = (run_id.int >> 80) - started // timedelta(milliseconds=1)
     if abs(off) > _UUID7_TOLERANCE_MS:
         yield "uuid7-time", f"the time in id {operation.id} is {off} ms off start_time: look-ups by id will not find it"

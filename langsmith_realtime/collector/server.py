@@ -24,9 +24,9 @@ from langsmith_realtime.collector.records import RequestLog
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Self
 
     from starlette.types import Scope
-    from typing_extensions import Self
 
     from langsmith_realtime.collector.records import Request, StoredRun, Violation
 

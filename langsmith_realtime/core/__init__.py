@@ -1,1 +1,1 @@
-"""Change here what a conversation means. Pure: no clock, no I/O, no LangSmith, no openai."""
+"""Change here how a conversation is understood. Pure: no clock, no I/O, no LangSmith, no openai."""

@@ -32,7 +32,7 @@ from langsmith_realtime.delivery.langsmith_client.sampling import is_left_out
 from langsmith_realtime.delivery.langsmith_client.transport import http_statuses
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
-from langsmith_realtime.runtime.guard import ANYTHING, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, logger
 
 #: How often LangSmith's client tries a request while the endpoint does not answer or has not stored the run yet.
 ATTEMPTS = 3
@@ -71,7 +71,7 @@ class FeedbackSender(Sender):
                 with http_statuses(operation.run.client) as statuses:
                     _post_scores(operation.run, operation.scores)
                 delivered = True
-            except ANYTHING as error:
+            except CALLBACK_ERRORS as error:
                 if isinstance(error, RETRYABLE_ERRORS) or max(statuses.values(), default=0) >= 500:
                     logger.debug("sending feedback is retried after %s", type(error).__name__)
                     return batch[position:]

@@ -20,7 +20,7 @@ RESPONSE_METADATA = "response_metadata"
 PAYLOAD_LEFT_OUT = "payload_left_out"
 
 
-class MissingReason(str, enum.Enum):
+class MissingReason(enum.StrEnum):
     """Why runs are missing from a trace; the value is the root's metadata key for their number."""
 
     #: The trace reached LangSmith's limit, or the conversation reached the limit of held runs.

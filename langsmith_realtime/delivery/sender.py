@@ -23,7 +23,7 @@ from langsmith_realtime.delivery.langsmith_client.transport import (
 from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.runtime import threads
-from langsmith_realtime.runtime.guard import ANYTHING, logger, unquoted
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, format_without_message, logger
 
 #: Seconds that the first run of a batch waits for more: a request costs as much as 15 runs.
 BATCH_WAIT_S = 1.0
@@ -158,7 +158,7 @@ class Sender:
             try:
                 retry = self._send(batch)
             except BaseException as error:  # whatever it is: the thread must go on
-                logger.warning("sending %d runs to LangSmith failed\n%s", len(batch), unquoted(error))
+                logger.warning("sending %d runs to LangSmith failed\n%s", len(batch), format_without_message(error))
                 self._report(batch, delivered=False)
             finally:
                 with self._changed:
@@ -195,11 +195,11 @@ class Sender:
             return []
         try:
             status = send_batch(client, batch)
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             if len(batch) == 1:
                 raise
             # A run could not be serialised or masked; the others can still be sent.
-            logger.debug("%d runs could not be sent together\n%s", len(batch), unquoted(error))
+            logger.debug("%d runs could not be sent together\n%s", len(batch), format_without_message(error))
             return self._send_parts(batch, 1)
         if status is not None and (200 <= status < 300 or (status == CONFLICT and len(batch) == 1)):
             self._report(batch, delivered=True)
@@ -224,8 +224,8 @@ class Sender:
             part = batch[first : first + size]
             try:
                 retry = self._send(part)
-            except ANYTHING as error:
-                logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
+            except CALLBACK_ERRORS as error:
+                logger.warning("sending a run to LangSmith failed\n%s", format_without_message(error))
                 self._report(part, delivered=False)
                 continue
             if retry:  # the server accepts nothing now, so the following parts would fail, too
@@ -235,8 +235,8 @@ class Sender:
     def _send_through_own_queue(self, operation: Operation) -> None:
         try:
             send_through_own_queue(operation)
-        except ANYTHING as error:
-            logger.warning("sending a run to LangSmith failed\n%s", unquoted(error))
+        except CALLBACK_ERRORS as error:
+            logger.warning("sending a run to LangSmith failed\n%s", format_without_message(error))
             self._report([operation], delivered=False)
         else:
             self._report([operation], delivered=True)

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.options.keep import KeepRule
-from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 
 #: The most bytes that one conversation holds.
 HELD_BYTES = 50_000_000
@@ -106,7 +106,7 @@ class HeldConversation:
     def _ask_rule(self, metadata: dict[str, Any]) -> bool:
         try:
             return bool(self._rule(metadata))
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             self._guard.report("keep", error)
             return True
 

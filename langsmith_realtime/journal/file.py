@@ -1,190 +1,109 @@
-"""One conversation on disk while it is not delivered: an append-only file of lines, and one of sound.
+"""The journal of one conversation: its lines and audio, and which operations LangSmith has not acknowledged yet.
 
-A folder for each conversation, named by its root run's id, holds ``journal.jsonl`` (the header, then what
-happened, then what the server acknowledged) and ``audio.raw``. Who has the journal locked is alive, or
-completes it. ``docs/journal.md`` describes the lines.
+It ends when all expected operations are settled: acknowledged, or refused for good. ``docs/journal.md`` describes the
+lines.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import orjson
 
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
+from langsmith_realtime.journal.folder import JournalFolder
 from langsmith_realtime.runtime.guard import logger
 
-LINES, SOUND = "journal.jsonl", "audio.raw"
-#: What a journal is called when all is delivered and it is kept.
-KEPT = "conversation.jsonl"
-NAMES = (LINES, KEPT, SOUND)
+#: The version of the lines' format, in the header.
 VERSION = 1
-#: Bytes that may wait to be written before the one who brings more has to write them.
+#: Bytes that are buffered before :meth:`Journal.write` flushes by itself.
 BUFFER_BYTES = 1 << 20
 
 _warned: set[str] = set()
-_open: WeakSet[Journal] = WeakSet()
-#: Those whose file of sound stays open. There may be more conversations than files that a process may have open.
-_sounding: WeakSet[Journal] = WeakSet()
-OPEN_SOUNDS = 64
-#: No process is forked while a journal is opened, which the child would keep locked.
-_opening = threading.Lock()
-
-
-def state_directory() -> Path:
-    """Where journals are: ``LANGSMITH_REALTIME_DIR``, else below the platform's folder for state.
-
-    Raises:
-        OSError: nobody can tell whose home that is in.
-    """
-    given = os.environ.get("LANGSMITH_REALTIME_DIR")
-    try:
-        if given:
-            return Path(given).expanduser().absolute()
-        if sys.platform == "darwin":
-            base = Path.home() / "Library" / "Application Support"
-        else:
-            named = os.environ.get("XDG_STATE_HOME", "")
-            # The specification says to ignore one that is relative.
-            base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
-    except RuntimeError as error:  # there is no such user, or none at all
-        raise OSError(f"{error} Set LANGSMITH_REALTIME_DIR") from None
-    return base / "langsmith-realtime"
 
 
 class Journal:
-    """The journal of one conversation, locked while this object is open.
+    """Buffers lines and audio until :meth:`flush`, and tracks the operations that are expected and settled.
 
-    Lines are gathered until :meth:`flush`, sound before the lines that speak of it. Any thread may call anything.
-    When the disk refuses, the journal is gone, one warning says so, and every method does nothing.
+    All methods may be called from any thread. If the disk refuses a write, the journal is removed, one warning is
+    logged, and from then on all methods do nothing.
     """
 
-    def __init__(self, folder: Path, lines: int, *, keep: bool) -> None:
-        self.folder = folder
-        self._file: int | None = lines
+    def __init__(self, files: JournalFolder, *, keep: bool) -> None:
+        self.folder = files.path
+        self._files = files
         self._keep = keep
         self._lock = threading.Lock()
         self._lines: list[bytes] = []
-        self._sounds: list[bytes] = []
-        self._waiting = 0  # bytes
-        self._sound = str(folder / SOUND)
-        self._sound_file: int | None = None  # where there are few of them
-        self._offset = (folder / SOUND).stat().st_size
-        _open.add(self)
+        self._audio: list[bytes] = []
+        self._buffered_bytes = 0
+        self._audio_end = files.audio_size()  # of what is written and buffered, in bytes
         self._expected = {ROOT_CREATE, ROOT_UPDATE}
         self._settled: set[str] = set()
-        self._is_for_another = False  # some of what was expected is not tried here any more
+        self._has_undelivered = False  # an operation was given up, a recovery has to deliver it
 
     @classmethod
     def begin(cls, folder: Path, header: dict[str, Any], *, keep: bool = False) -> Journal:
-        """The journal of a conversation that begins.
+        """Make the journal of a conversation that begins; ``keep`` it after delivery.
 
         Raises:
-            OSError: the folder cannot be made or written.
+            OSError: The folder cannot be made or written.
         """
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700)
-        with _opening:
-            return cls._begin(folder, header, keep=keep)
-
-    @classmethod
-    def _begin(cls, folder: Path, header: dict[str, Any], *, keep: bool) -> Journal:
-        new = folder / f"{LINES}.new"
-        lines = os.open(new, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write(lines, _line(header))
-            os.close(os.open(folder / SOUND, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-            # Whoever sees the journal finds it whole, and locked.
-            new.rename(folder / LINES)
-        except BaseException:
-            os.close(lines)
-            new.unlink(missing_ok=True)
-            (folder / SOUND).unlink(missing_ok=True)
-            with suppress(OSError):
-                folder.rmdir()
-            raise
-        return cls(folder, lines, keep=keep)
+        return cls(JournalFolder.create(folder, _encode(header)), keep=keep)
 
     @classmethod
     def take(cls, folder: Path) -> Journal | None:
-        """The journal of a conversation whose process died; None when somebody has it.
+        """Take over the journal of a process that died; None if another process has it.
 
         Raises:
-            OSError: there is none, or it may not be written.
+            OSError: The folder has no journal, or it cannot be written.
         """
-        with _opening:
-            return cls._take(folder)
-
-    @classmethod
-    def _take(cls, folder: Path) -> Journal | None:
-        lines = os.open(folder / LINES, os.O_RDWR | os.O_APPEND)
-        try:
-            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It may have been completed, and removed, while we opened it.
-            if os.fstat(lines).st_nlink == 0:
-                raise BlockingIOError  # noqa: TRY301 - the same as if it were locked
-            _cut_half_line(lines)
-            os.close(os.open(folder / SOUND, os.O_WRONLY | os.O_CREAT, 0o600))
-        except BaseException as error:
-            os.close(lines)
-            if isinstance(error, BlockingIOError):
-                return None
-            raise
-        return cls(folder, lines, keep=False)
+        files = JournalFolder.take(folder)
+        return None if files is None else cls(files, keep=False)
 
     @property
     def is_open(self) -> bool:
-        return self._file is not None
+        return self._files.is_open
 
-    # What happened
+    # What happens in the conversation
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add a line, with the next :meth:`flush`."""
-        data = _line(line)
+        """Buffer a line."""
+        data = _encode(line)
         with self._lock:
             self._lines.append(data)
-            self._waiting += len(data)
-            full = self._waiting > BUFFER_BYTES
-        if full:
+            self._buffered_bytes += len(data)
+            is_full = self._buffered_bytes > BUFFER_BYTES
+        if is_full:
             self.flush()
 
-    def place(self, sound: bytes) -> dict[str, int]:
-        """Add sound; what its line says of it."""
+    def add_audio(self, audio: bytes) -> dict[str, int]:
+        """Buffer audio; returns its place, ``offset`` and ``bytes``, for the line that refers to it."""
         with self._lock:
-            offset = self._offset
-            self._offset += len(sound)
-            self._sounds.append(sound)
-            self._waiting += len(sound)
-        return {"offset": offset, "bytes": len(sound)}
+            offset = self._audio_end
+            self._audio_end += len(audio)
+            self._audio.append(audio)
+            self._buffered_bytes += len(audio)
+        return {"offset": offset, "bytes": len(audio)}
 
-    def blank(self, place: dict[str, Any], silence: bytes) -> None:
-        """Put silence where sound was written; ``place`` is what its line says of it."""
+    def overwrite_audio(self, place: dict[str, Any], silence: bytes) -> None:
+        """Replace audio that was flushed; without an ``offset``, the journal does not have it."""
         with self._lock:
-            if "offset" not in place or self._file is None:
-                return
-            # Not through the file that is appended to: there a place means nothing.
-            with (self.folder / SOUND).open("r+b") as file:
-                file.seek(place["offset"])
-                file.write(silence)
+            if "offset" in place and self._files.is_open:
+                self._files.overwrite_audio(place["offset"], silence)
 
     def flush(self) -> None:
-        """Write what was gathered."""
+        """Write the buffered audio and lines."""
         with self._lock:
             self._flush()
 
-    # What became of it
+    # Delivery
 
     def expect(self, operation: str) -> bool:
-        """The operation is about to be sent; False when it was settled before, so that it must not be."""
+        """Note that an operation is about to be sent; False if it is settled, so that it must not be sent."""
         with self._lock:
             if operation in self._settled:
                 return False
@@ -192,166 +111,92 @@ class Journal:
         return True
 
     def settle(self, operation: str, *, refused: bool = False) -> None:
-        """The server has the operation, or ``refused`` it for good; to be written with the next :meth:`flush`.
+        """Buffer the line that LangSmith has the operation, or ``refused`` it for good.
 
-        With the last one the journal ends.
+        The last expected operation ends the journal.
         """
         with self._lock:
-            self._lines.append(_line({"refused" if refused else "ack": operation}))
+            self._lines.append(_encode({"refused" if refused else "ack": operation}))
             self._settled.add(operation)
             self._expected.discard(operation)
             self._end_if_complete()
 
-    def drop(self, operation: str) -> None:
-        """The operation is not tried here any more: with the last one the journal is there for who recovers it."""
+    def give_up(self, operation: str) -> None:
+        """Note that this process does not try the operation again.
+
+        With the last expected operation, the journal is closed and left to a recovery.
+        """
         with self._lock:
-            self._is_for_another = True
+            self._has_undelivered = True
             self._expected.discard(operation)
             self._end_if_complete()
 
-    def restore(self, settled: set[str]) -> None:
-        """These operations were settled before this object was made."""
+    def mark_settled(self, operations: set[str]) -> None:
+        """Note operations that the process that died had settled."""
         with self._lock:
-            self._settled |= settled
-            self._expected -= settled
+            self._settled |= operations
+            self._expected -= operations
 
     def complete(self) -> None:
-        """Nothing more is expected: if all is settled, the journal ends."""
+        """Note that no more operations will be expected; ends the journal if all are settled."""
         with self._lock:
             self._end_if_complete()
 
-    # Its end
+    # The end
 
-    def leave(self) -> None:
-        """Nobody here works on it any more: it is there for who recovers it."""
+    def release(self) -> None:
+        """Flush and close the journal, so that another process can recover it."""
         with self._lock:
             self._flush()
-            self._close()
+            self._files.close()
 
     def discard(self) -> None:
-        """Nobody wants the conversation: nothing of it stays."""
+        """Remove the journal, whatever is delivered."""
         with self._lock:
-            self._remove()
-            self._close()
+            self._files.remove_and_close()
 
     def keep(self, *, keep: bool) -> None:
-        """Whether it stays when all is delivered."""
+        """Set whether the journal is kept after delivery."""
         self._keep = keep
-
-    def forget(self) -> None:
-        """After a fork: the files, and the lock, are the parent's. Takes no lock, which nobody might hold any more."""
-        self._close()
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        sounds, self._sounds = self._sounds, []
-        self._waiting = 0
-        if self._file is None:
+        audio, self._audio = self._audio, []
+        self._buffered_bytes = 0
+        if not self._files.is_open:
             return
         try:
-            if sounds:
-                self._append(b"".join(sounds))
-            if lines:
-                _write(self._file, b"".join(lines))
+            self._files.append(b"".join(lines), b"".join(audio))
         except OSError as error:
             warn_once("the journal cannot be written, tracing goes on without it", error)
-            # Half a journal would recover half a conversation beside the whole one.
-            self._remove()
-            self._close()
-
-    def _append(self, sound: bytes) -> None:
-        file = self._sound_file
-        if file is None:
-            file = os.open(self._sound, os.O_WRONLY | os.O_APPEND)
-            if len(_sounding) < OPEN_SOUNDS:
-                self._sound_file = file
-                _sounding.add(self)
-        try:
-            _write(file, sound)
-        finally:
-            if self._sound_file is None:
-                os.close(file)
+            # A recovery from half of the journal would end the trace too early.
+            self._files.remove_and_close()
 
     def _end_if_complete(self) -> None:
-        if self._expected or self._file is None:
+        if self._expected or not self._files.is_open:
             return
-        if self._is_for_another:
+        if self._has_undelivered:
             self._flush()
+            self._files.close()
         elif self._keep:
             self._flush()
-            with suppress(OSError):
-                (self.folder / LINES).rename(self.folder / KEPT)
+            self._files.rename_and_close()
         else:
-            self._remove()
-        self._close()
-
-    def _remove(self) -> None:
-        with suppress(OSError):
-            for name in (LINES, SOUND):
-                (self.folder / name).unlink(missing_ok=True)
-            self.folder.rmdir()  # unless a recording is kept in it
-
-    def _close(self) -> None:
-        files = self._file, self._sound_file
-        self._file = self._sound_file = None
-        _sounding.discard(self)
-        for file in files:
-            if file is not None:
-                os.close(file)
-
-
-def is_free(folder: Path) -> bool:
-    """Whether nobody alive has the folder's journal, or there is none in it."""
-    try:
-        lines = os.open(folder / LINES, os.O_RDONLY)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(lines, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(lines)
+            self._files.remove_and_close()
 
 
 def warn_once(what: str, error: OSError) -> None:
-    """Say it at its first time in this process."""
+    """Log the warning the first time that this process has it."""
     if what not in _warned:
         _warned.add(what)
         logger.warning("%s: %s", what, error)
 
 
-_JSON = json.JSONEncoder(separators=(",", ":"))  # made once: json.dumps would make one for every line
+_JSON = json.JSONEncoder(separators=(",", ":"))  # made once: json.dumps makes an encoder for each line
 
 
-def _line(value: dict[str, Any]) -> bytes:
+def _encode(line: dict[str, Any]) -> bytes:
     try:
-        return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:  # json takes a little more: half of a surrogate pair, any int, any key
-        return _JSON.encode(value).encode() + b"\n"
-
-
-def _write(file: int, data: bytes) -> None:
-    while data:  # a disk that fills up takes a part, and refuses the rest
-        data = data[os.write(file, data) :]
-
-
-def _cut_half_line(lines: int) -> None:
-    """What is written next must not continue a line that was cut off."""
-    size = os.fstat(lines).st_size
-    position, tail = size, b""
-    while position and b"\n" not in tail:
-        step = min(position, 1 << 16)
-        position -= step
-        tail = os.pread(lines, step, position)
-    os.ftruncate(lines, position + tail.rfind(b"\n") + 1)
-
-
-def _forget() -> None:
-    for journal in list(_open):
-        journal.forget()
-    _opening.release()
-
-
-os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_forget)
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # json also accepts halves of surrogate pairs, larger integers and other keys
+        return _JSON.encode(line).encode() + b"\n"

@@ -1,4 +1,7 @@
-"""A journal's first line: whose conversation it is, where its runs go, and what they are made with."""
+"""What the lines of a journal contain: the header, and the parts that several kinds of lines share.
+
+The header has the root run, its destination, and the options that the conversation is traced with.
+"""
 
 from __future__ import annotations
 
@@ -28,22 +31,22 @@ from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment,
 
 
 def header(
-    family: ConversationRuns,
+    runs: ConversationRuns,
     options: Options,
-    shown: Callable[[dict[str, Any]], dict[str, Any]],
+    mask: Callable[[dict[str, Any]], dict[str, Any]],
     *,
-    elsewhere: bool = False,
+    is_recoverable: bool = True,
 ) -> dict[str, Any]:
-    """The first line for a conversation.
+    """The first line of a conversation's journal.
 
     Args:
-        family: its runs.
-        options: what it is traced with.
-        shown: what of metadata may be kept.
-        elsewhere: whether it is sent in a way that only its own client knows, so that nobody else may.
+        runs: The conversation's runs.
+        options: The options that it is traced with.
+        mask: Returns the metadata that may be written.
+        is_recoverable: Whether another client may complete the conversation; False if only this client can send it.
     """
-    root = family.root
-    destination = {"endpoint": None} if elsewhere else _destination(root.client)
+    root = runs.root
+    destination = _destination(root.client) if is_recoverable else {"endpoint": None}
     return {
         "journal": VERSION,
         "destination": destination | {"project": root.session_name},
@@ -56,8 +59,8 @@ def header(
             "start": microseconds_of(root.start_time),
             "name": root.name,
             "tags": list(root.tags or []),
-            "metadata": shown(dict(family.metadata)),
-            "root_metadata": shown(dict((root.extra or {}).get("metadata") or {})),
+            "metadata": mask(dict(runs.metadata)),
+            "root_metadata": mask(dict((root.extra or {}).get("metadata") or {})),
             "session_id": None if root.session_id is None else str(root.session_id),
             "address": plain(getattr(root, "address", None)),
         },
@@ -77,7 +80,7 @@ def header(
 
 
 def is_meant_for(destination: dict[str, Any], client: Client) -> bool:
-    """Whether what that client sends arrives where it was meant to: the same endpoint, workspace and API key."""
+    """Whether the client has the destination's endpoint, workspace and API key."""
     if (destination.get("endpoint"), destination.get("workspace")) != (_endpoint(client), _workspace(client)):
         return False
     try:
@@ -87,11 +90,11 @@ def is_meant_for(destination: dict[str, Any], client: Client) -> bool:
     return hmac.compare_digest(_hash(client, salt), str(destination.get("key")))
 
 
-def family_of(head: dict[str, Any], client: Client, guard: Guard) -> ConversationRuns:
-    """The conversation's runs again, with their own ids."""
+def runs_of(head: dict[str, Any], client: Client, guard: Guard) -> ConversationRuns:
+    """The conversation's runs, with the ids in the header."""
     run = head["run"]
     parent = run["parent_run_id"]
-    return _family(
+    return _make_runs(
         head,
         client,
         guard,
@@ -103,31 +106,33 @@ def family_of(head: dict[str, Any], client: Client, guard: Guard) -> Conversatio
     )
 
 
-def family_anew(head: dict[str, Any], client: Client, guard: Guard, project: str | None) -> ConversationRuns:
-    """A second trace of the conversation, in that project or where LangSmith's settings say."""
+def new_runs(head: dict[str, Any], client: Client, guard: Guard, project: str | None) -> ConversationRuns:
+    """New runs for the conversation, in the project or, if that is None, in the one of LangSmith's settings."""
     start = time_of(head["run"]["start"])
     run_id = uuid7(head["run"]["start"])
-    named = {} if project is None else {"project_name": project}
-    return _family(head, client, guard, id=run_id, trace_id=run_id, dotted_order=segment(start, run_id), **named)
-
-
-def options_of(head: dict[str, Any]) -> Options:
-    """What the conversation was traced with, as far as it matters afterwards."""
-    said = head["options"]
-    recording = said["recording"]
-    return Options(
-        sample_rate=said["sample_rate"],
-        max_audio_seconds=said["max_audio_seconds"],
-        transcripts=said["transcripts"],
-        user_format=None if said["user_format"] is None else Format(**said["user_format"]),
-        agent_format=None if said["agent_format"] is None else Format(**said["agent_format"]),
-        recording=None if recording is None else Recording(**recording),
-        prices={**PRICES, **{name: Price(**price) for name, price in said["prices"].items()}},
-        feedback=frozenset(said["feedback"]),
+    project_name = {} if project is None else {"project_name": project}
+    return _make_runs(
+        head, client, guard, id=run_id, trace_id=run_id, dotted_order=segment(start, run_id), **project_name
     )
 
 
-def _family(head: dict[str, Any], client: Client, guard: Guard, **place: Any) -> ConversationRuns:
+def options_of(head: dict[str, Any]) -> Options:
+    """The options in the header: those that a replay needs."""
+    written = head["options"]
+    recording = written["recording"]
+    return Options(
+        sample_rate=written["sample_rate"],
+        max_audio_seconds=written["max_audio_seconds"],
+        transcripts=written["transcripts"],
+        user_format=None if written["user_format"] is None else Format(**written["user_format"]),
+        agent_format=None if written["agent_format"] is None else Format(**written["agent_format"]),
+        recording=None if recording is None else Recording(**recording),
+        prices={**PRICES, **{name: Price(**price) for name, price in written["prices"].items()}},
+        feedback=frozenset(written["feedback"]),
+    )
+
+
+def _make_runs(head: dict[str, Any], client: Client, guard: Guard, **place: Any) -> ConversationRuns:
     run = head["run"]
     if run["address"] is not None and "address" in RunTree.model_fields:
         place = {key: value for key, value in place.items() if key != "project_name"} | {"address": run["address"]}
@@ -164,7 +169,7 @@ def _workspace(client: Client) -> str | None:
 
 
 def _hash(client: Client, salt: bytes) -> str:
-    # The key itself is never written; what is, says no more than whether another is the same.
+    # The API key itself is never written. The salted hash only tells whether another client has that key.
     key = str(getattr(client, "api_key", None) or "")
     return hashlib.blake2b(key.encode(), key=salt, digest_size=16).hexdigest()
 
@@ -176,39 +181,36 @@ def _format(given: Format | None) -> dict[str, Any] | None:
 def _recording(recording: Recording | None) -> dict[str, Any] | None:
     if recording is None:
         return None
-    said = {
+    changed = {
         field.name: getattr(recording, field.name)
         for field in dataclasses.fields(recording)
         if getattr(recording, field.name) != field.default
     }
     if recording.url is not None:
-        said["directory"] = public_url(recording.url)  # a URL may carry a password
+        changed["directory"] = public_url(recording.url)  # without the password that a URL may have
     elif recording.directory is not None:
-        said["directory"] = os.path.abspath(recording.directory)  # noqa: PTH100 - PathLike, and no expansion
-    return said
+        changed["directory"] = os.path.abspath(recording.directory)  # noqa: PTH100 - PathLike, and no expansion
+    return changed
 
 
-#: What a line says of the direction of an event, and of the sound that was fed.
+#: The sender of an event, in a line's ``dir``.
 SERVER, CLIENT = "server", "client"
-
-
+#: The channels of audio that the application recorded, by their names in a line's ``fed``.
 CHANNELS = {"user": USER, "agent": AGENT}
-
-
 CHANNEL_NAMES = {channel: name for name, channel in CHANNELS.items()}
 
 
-def place_of(ref: ParentRun | None) -> dict[str, Any]:
-    """Which run an event became: all that cannot be made again from the line."""
-    return {} if ref is None else {"id": str(ref.id), "start": microseconds_of(ref.start_time)}
+def run_fields(run: ParentRun | None) -> dict[str, Any]:
+    """The id and start time (µs since the epoch) of an event's run; empty if it has none."""
+    return {} if run is None else {"id": str(run.id), "start": microseconds_of(run.start_time)}
 
 
 def failure_of(message: str | None) -> Failure | None:
-    # What was written down quotes nobody whom it may not quote.
+    """An error in a line. Its message was masked when it was written, so it may be shown."""
     return None if message is None else Failure(message)
 
 
-def place_in(body: Any) -> dict[str, Any] | None:
-    """Where the sound of a line is, in the place of the sound."""
+def audio_place(body: Any) -> dict[str, Any] | None:
+    """The place of an event's audio, which stands in the field of the audio; None if the event has none."""
     members = body.values() if isinstance(body, dict) else ()
     return next((each for each in members if isinstance(each, dict) and each.keys() >= {"bytes", "ms"}), None)

@@ -1,7 +1,7 @@
-"""What of a conversation may be kept on disk: no audio, no secrets, nothing that the client's masking removes.
+"""Removes from the journal's lines what must not be on disk: audio, secrets, and what redaction or masking removes.
 
-Pure but for the client's own masking, which may be the user's code: that is called with time as a budget, because one
-thread serves all conversations that have such.
+The client's masking may be code of the application. It gets a budget of time, because one thread serves all
+conversations that have such a client.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import pybase64
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub
-from langsmith_realtime.core.protocol.audio_formats import Sound
+from langsmith_realtime.core.protocol.audio_formats import AudioBytes
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event
 from langsmith_realtime.delivery.langsmith_client.masking import calls_application
-from langsmith_realtime.runtime.guard import ANYTHING, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, logger
 from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy, warn_if_slow
 
 
 class TimeBudget:
-    """Seconds that may be spent: a ``share`` of the time that goes by, and no more than ``most`` of it saved up."""
+    """Seconds that may be spent: a ``share`` of the time that passes; at most ``most`` seconds accumulate."""
 
     def __init__(self, share: float, most: float) -> None:
         self._share = share
@@ -32,108 +32,113 @@ class TimeBudget:
         self._filled_at = 0.0
 
     def is_empty(self, now: float) -> bool:
+        """Whether nothing is left at ``now``, in seconds of a monotonic clock."""
         self._left = min(self._most, self._left + self._share * (now - self._filled_at))
         self._filled_at = now
         return self._left <= 0
 
     def spend(self, seconds: float) -> None:
-        """What was spent, even where it was more than there was."""
+        """Subtract seconds; what is left may become negative."""
         self._left -= seconds
 
 
-#: Where the wire carries sound of which the recording is made: the field, by kind of event.
+#: The field that has the audio, by kind of event.
 AUDIO_FIELDS = {APPEND: "audio", "response.output_audio.delta": "delta"}
-#: Deltas whose words count when the event that has all of them never comes.
-_WORDS = frozenset(
+#: Deltas whose words are kept, for a trace that ends before the event with the complete text.
+_TEXT_DELTAS = frozenset(
     {
         "response.output_audio_transcript.delta",
         "response.output_text.delta",
         "conversation.item.input_audio_transcription.delta",
     }
 )
-#: Masking may take that part of a conversation's time, once it has taken this many seconds.
+#: Masking may take this share of a conversation's duration, and this many seconds in any case.
 MASKING_SHARE, MASKING_FREE_S = 0.1, 0.25
-#: The same for all conversations together, as one thread does it: a share of its time, and seconds at once.
+#: The masking of all conversations, which one thread does.
 _all_masking = TimeBudget(0.5, 1.0)
 
 
 class JournalMasking:
-    """What one conversation may write down: what its privacy lets through, as the client's masking leaves it."""
+    """What one conversation's journal may contain, after its privacy options and the client's masking.
+
+    ``t`` is seconds since the conversation opened.
+    """
 
     def __init__(self, client: Client, privacy: Privacy) -> None:
-        hides = getattr(client, "_hide_inputs", False)
+        hide_inputs = getattr(client, "_hide_inputs", False)
         self._client = client
-        self._asks = calls_application(client)
+        self._calls_application = calls_application(client)
         self._privacy = privacy
-        self._hidden = hides is True
-        self._masked = not self._hidden and (callable(hides) or bool(getattr(client, "_anonymizer", None)))
-        self._spent = 0.0
+        self._is_hidden = hide_inputs is True
+        self._is_masked = not self._is_hidden and (callable(hide_inputs) or bool(getattr(client, "_anonymizer", None)))
+        self._spent_s = 0.0
 
     def event(self, event: Event, t: float) -> dict[str, Any]:
-        """The event's payload as it may be kept, at ``t`` seconds of the conversation."""
+        """The fields of an event that may be written."""
         if event.is_delta or event.kind in AUDIO_FIELDS:
-            return _pointers(event.body) | (self._words(event) if event.kind in _WORDS else {})
-        return self._left(self._privacy.masked(event.body, redaction.of_event), t)
+            return _references(event.body) | (self._delta(event) if event.kind in _TEXT_DELTAS else {})
+        return self._masked(self._privacy.masked(event.body, redaction.of_event), t)
 
     def frame(self, frame: Any, t: float) -> dict[str, Any]:
-        """A frame that is no event, likewise; ``{"frame": …}``, or without."""
-        return self._left(self._privacy.masked({"frame": frame}, redaction.of_event), t)
+        """``{"frame": …}`` with what may be written of a frame that is no event; empty if nothing may."""
+        return self._masked(self._privacy.masked({"frame": frame}, redaction.of_event), t)
 
     def error(self, message: str | None, t: float) -> str | None:
-        """An error's message, likewise."""
+        """What may be written of an error's message."""
         shown = self._privacy.masked_error(message)
-        if shown is None or not self._masked or not hasattr(self._client, "_hide_run_error"):
+        if shown is None or not self._is_masked or not hasattr(self._client, "_hide_run_error"):
             return shown
-        left = self._mask("_hide_run_error", shown, t)
-        return left if isinstance(left, str) else NOT_KEPT
+        masked = self._mask("_hide_run_error", shown, t)
+        return masked if isinstance(masked, str) else NOT_KEPT
 
     def metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """The metadata of the conversation's runs, likewise."""
-        left = self._mask("_hide_run_metadata", scrub(metadata), 0.0)
-        return left if isinstance(left, dict) else {}
+        """What may be written of the metadata of the conversation's runs."""
+        masked = self._mask("_hide_run_metadata", scrub(metadata), 0.0)
+        return masked if isinstance(masked, dict) else {}
 
-    def _words(self, event: Event) -> dict[str, Any]:
-        # Masking knows words by their neighbours, which a delta does not have.
-        if self._masked or self._privacy.redact is not None or not isinstance(event.body.get("delta"), str):
+    def _delta(self, event: Event) -> dict[str, Any]:
+        # Masking and redaction need the text around a word, which a delta does not have.
+        if self._is_masked or self._privacy.redact is not None or not isinstance(event.body.get("delta"), str):
             return {}
         bare = {"type": event.name, "delta": event.body["delta"]}
         shown = self._privacy.masked(bare, redaction.of_event)
         return {"delta": shown["delta"]} if "delta" in shown else {}
 
-    def _left(self, payload: dict[str, Any], t: float) -> dict[str, Any]:
-        if not self._masked:
-            # The client hides the set-up, too, which nobody said.
-            shown: dict[str, Any] = (
-                redaction.without_words(payload) if self._hidden and "session" in payload else payload
-            )
+    def _masked(self, payload: dict[str, Any], t: float) -> dict[str, Any]:
+        if not self._is_masked:
+            # The client hides the session's configuration, too, which the privacy options show.
+            hides = self._is_hidden and "session" in payload
+            shown: dict[str, Any] = redaction.without_words(payload) if hides else payload
             return shown
-        left = self._mask("_hide_run_inputs", {"event": payload}, t)
-        kept = left.get("event") if isinstance(left, dict) else None
-        # What cannot be told from what is hidden is hidden.
-        if isinstance(kept, dict) and kept.get("type") == payload.get("type"):
-            return kept
-        hidden: dict[str, Any] = redaction.without_words(payload)
-        return hidden
+        masked = self._mask("_hide_run_inputs", {"event": payload}, t)
+        event = masked.get("event") if isinstance(masked, dict) else None
+        if isinstance(event, dict) and event.get("type") == payload.get("type"):
+            return event
+        # The masking failed, or returned something else: nothing says which words may be shown.
+        structure: dict[str, Any] = redaction.without_words(payload)
+        return structure
 
-    def _mask(self, how: str, value: Any, t: float) -> Any:
+    def _mask(self, method: str, value: Any, t: float) -> Any:
+        """The value after the client's method of that name; None if that failed, or had no time left."""
         began = time.monotonic()
-        if self._asks and (self._spent > max(MASKING_FREE_S, t * MASKING_SHARE) or _all_masking.is_empty(began)):
+        may_take = max(MASKING_FREE_S, t * MASKING_SHARE)
+        if self._calls_application and (self._spent_s > may_take or _all_masking.is_empty(began)):
             return None
         try:
-            return getattr(self._client, how)(value)
-        except ANYTHING as error:
+            return getattr(self._client, method)(value)
+        except CALLBACK_ERRORS as error:
             logger.debug("masking for the journal failed: %s", type(error).__name__)
             return None
         finally:
-            if self._asks:
+            if self._calls_application:
                 spent = time.monotonic() - began
-                self._spent += spent
+                self._spent_s += spent
                 _all_masking.spend(spent)
                 warn_if_slow("masking", spent)
 
 
-def _pointers(body: dict[str, Any]) -> dict[str, Any]:
-    """What an event is, and where it belongs; these come often, and nothing else of them is needed."""
+def _references(body: dict[str, Any]) -> dict[str, Any]:
+    """An event's type, ids and indices: all that is needed of the frequent events."""
     return {
         key: value
         for key, value in body.items()
@@ -142,20 +147,23 @@ def _pointers(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def take_audio(event: Event) -> tuple[Event, str | None, bytes | None]:
-    """An event without its sound: the field it was in, and the bytes; None where there is none to take."""
+    """Split an event into the event without audio, the name of the audio's field, and the decoded audio.
+
+    Field and audio are None if the event has no audio that can be decoded.
+    """
     field = AUDIO_FIELDS.get(event.kind)
     payload = event.body.get(field) if field is not None else None
-    if field is None or not isinstance(payload, (str, Sound)):
+    if field is None or not isinstance(payload, (str, AudioBytes)):
         return event, None, None
     try:
-        sound = payload.data if isinstance(payload, Sound) else pybase64.b64decode(payload, validate=True)
+        audio = payload.data if isinstance(payload, AudioBytes) else pybase64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         return event, None, None
-    return Event(event.kind, event.name, {key: event.body[key] for key in event.body if key != field}), field, sound
+    return Event(event.kind, event.name, {key: event.body[key] for key in event.body if key != field}), field, audio
 
 
-def give_audio(body: dict[str, Any], sound: bytes) -> dict[str, Any]:
-    """The event as it was on the wire; the opposite of :func:`take_audio`."""
+def insert_audio(body: dict[str, Any], audio: bytes) -> dict[str, Any]:
+    """Put the audio into the event, as it was on the wire; the opposite of :func:`take_audio`."""
     name = str(body.get("type"))
     field = AUDIO_FIELDS[BETA_NAMES.get(name, name)]
-    return {**body, field: base64.b64encode(sound).decode()}
+    return {**body, field: base64.b64encode(audio).decode()}

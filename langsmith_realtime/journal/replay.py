@@ -1,4 +1,4 @@
-"""Reads a journal back, and holds its conversation once more."""
+"""Reads a journal and passes its conversation to a session again."""
 
 from __future__ import annotations
 
@@ -10,52 +10,56 @@ from typing import Any
 from uuid import UUID
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, silence_for
-from langsmith_realtime.journal.file import KEPT, LINES, SOUND, VERSION
-from langsmith_realtime.journal.lines import CHANNELS, CLIENT, SERVER, failure_of, place_in
-from langsmith_realtime.journal.masking import give_audio
+from langsmith_realtime.journal.file import VERSION
+from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
+from langsmith_realtime.journal.lines import CHANNELS, CLIENT, SERVER, audio_place, failure_of
+from langsmith_realtime.journal.masking import insert_audio
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, derive
 from langsmith_realtime.trace.run_trees.run_ids import time_of, uuid7
 from langsmith_realtime.trace.session import Session
 
 
 class JournalError(Exception):
-    """A folder whose journal cannot be read; the message says why."""
+    """The journal cannot be read; the message says why."""
 
 
 class JournalReader:
-    """What a journal tells, read from its beginning as often as it is asked.
+    """The lines and audio in a conversation's folder. Each method reads the file from its beginning.
 
     Raises:
-        JournalError: it has no header that this version knows.
+        JournalError: The folder has no journal, or one that this version cannot read.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._lines = folder / (LINES if (folder / LINES).exists() else KEPT)
-        self._sound = folder / SOUND
+        self._lines = folder / (LINES if (folder / LINES).exists() else DELIVERED)
+        self._audio = folder / AUDIO
         header = next(self._read(), None)
-        if header is None or "journal" not in header:  # the disk was full, or it is something else
-            raise JournalError(f"{self._lines} has no header")
+        if header is None or "journal" not in header:
+            raise JournalError(f"{self._lines} must begin with a header, got none: it is no journal, or damaged")
         if header["journal"] != VERSION:
-            raise JournalError(f"{self._lines} is of version {header['journal']}; this package reads {VERSION}")
+            raise JournalError(
+                f"{self._lines} must have version {VERSION}, got {header['journal']}; read it with the version of this "
+                "package that wrote it"
+            )
         self.header = header
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """What happened, in order; ends where the file is damaged."""
+        """The conversation's lines, in order, up to the first damaged line."""
         lines = self._read()
         next(lines)
         return (line for line in lines if "ack" not in line and "refused" not in line)
 
     def settled(self) -> set[str]:
-        """The operations that the server has, or refused for good."""
+        """The operations that LangSmith has acknowledged or refused for good."""
         return {
             str(line.get("ack", line.get("refused"))) for line in self._read() if "ack" in line or "refused" in line
         }
 
-    def sound(self, place: dict[str, Any]) -> bytes | None:
-        """The sound a line speaks of; None when it was not kept. What is missing at the end is silent."""
+    def audio(self, place: dict[str, Any]) -> bytes | None:
+        """The audio at a line's place, filled up with zeros where the file is too short; None if it was not kept."""
         if "offset" not in place:
             return None
-        with self._sound.open("rb") as file:
+        with self._audio.open("rb") as file:
             file.seek(place["offset"])
             return file.read(place["bytes"]).ljust(place["bytes"], b"\0")
 
@@ -77,7 +81,14 @@ class JournalReader:
 
 @dataclass
 class ReplayEnd:
-    """How a replayed conversation ends: as its journal says or, where ``closed`` is False, with the last it tells."""
+    """The end of a replayed conversation.
+
+    Attributes:
+        t: When it was closed, or when its last line was written, in seconds since it opened.
+        closed: Whether it was closed; otherwise its process died.
+        error: The error that it was closed with.
+        dropped: How much audio and how many events the bounded queue dropped, as the root's metadata.
+    """
 
     t: float = 0.0
     closed: bool = False
@@ -85,77 +96,79 @@ class ReplayEnd:
     dropped: dict[str, int] = field(default_factory=dict)
 
 
-def replay(story: JournalReader, session: Session, family: ConversationRuns, *, anew: bool = False) -> ReplayEnd:
-    """Do again what the journal tells, all but the end of it; with the same run ids, or ``anew``."""
-    return _Replay(story, session, family, anew=anew).run()
+def replay(reader: JournalReader, session: Session, runs: ConversationRuns, *, anew: bool = False) -> ReplayEnd:
+    """Pass the journal's conversation to the session, all but its end; ``anew`` gives the runs new ids."""
+    return _Replay(reader, session, runs, anew=anew).run()
 
 
 class _Replay:
-    def __init__(self, story: JournalReader, session: Session, family: ConversationRuns, *, anew: bool) -> None:
-        self._story = story
+    def __init__(self, reader: JournalReader, session: Session, runs: ConversationRuns, *, anew: bool) -> None:
+        self._reader = reader
         self._session = session
-        self._family = family
-        self._root_id = story.header["run"]["id"]
+        self._runs = runs
+        self._root_id = reader.header["run"]["id"]
         self._anew = anew
 
     def run(self) -> ReplayEnd:
-        ending = ReplayEnd()
-        for line in self._story.entries():
-            t = line.get("t", ending.t)
+        end = ReplayEnd()
+        for line in self._reader.entries():
+            t = line.get("t", end.t)
             if line.get("closed"):
                 return ReplayEnd(t, closed=True, error=failure_of(line.get("error")), dropped=line.get("dropped") or {})
-            ending.t = max(ending.t, t)
-            self._again(line, t)
-        return ending
+            end.t = max(end.t, t)
+            self._pass_on(line, t)
+        return end
 
-    def _again(self, line: dict[str, Any], t: float) -> None:
+    def _pass_on(self, line: dict[str, Any], t: float) -> None:
         session = self._session
         if line.get("dir") == SERVER:
             body = self._body(line["event"], AGENT)
-            session.server_frame(body, t, self._ref(line), line.get("agent_speaking"))
+            session.server_frame(body, t, self._run(line), line.get("agent_speaking"))
         elif line.get("dir") == CLIENT:
             session.client_frame(self._body(line["event"], USER), t)
         elif "malformed" in line:
-            session.malformed_frame(line.get("frame"), line["malformed"], t, self._ref(line))
+            session.malformed_frame(line.get("frame"), line["malformed"], t, self._run(line))
         elif "fed" in line:
             channel = CHANNELS[line["fed"]]
-            sound = self._sound(line["audio"], session.format(channel, fed=True))
-            (session.user_audio if channel == USER else session.agent_audio)(sound, t, line.get("at"))
+            audio = self._audio(line["audio"], session.format(channel, fed=True))
+            (session.user_audio if channel == USER else session.agent_audio)(audio, t, line.get("at"))
         elif "played" in line:
             session.agent_played(line["played"], line["ms"], t, line["at"])
         elif "silence" in line:
             session.silence(t, **line["silence"])
         elif "tool_entered" in line:
-            ref = self._ref(line)
-            if ref is not None:
-                session.tool_entered(line["tool_entered"], ref)
+            run = self._run(line)
+            if run is not None:
+                session.tool_entered(line["tool_entered"], run)
         elif "tool_left" in line:
             session.tool_left(line["tool_left"], t, failure_of(line.get("error")))
         elif "claimed" in line:
-            self._family.application_tool_runs.setdefault(line["claimed"], self._family.root)
+            self._runs.application_tool_runs.setdefault(line["claimed"], self._runs.root)
         elif "tool" in line:
-            self._tool(line)
+            self._add_tool_run(line)
 
     def _body(self, body: Any, channel: int) -> Any:
-        place = place_in(body)
-        return body if place is None else give_audio(body, self._sound(place, self._session.format(channel, fed=False)))
+        place = audio_place(body)
+        if place is None:
+            return body
+        return insert_audio(body, self._audio(place, self._session.format(channel, fed=False)))
 
-    def _sound(self, place: dict[str, Any], form: Format) -> bytes:
-        sound = self._story.sound(place)
-        return silence_for(place, form) if sound is None else sound
+    def _audio(self, place: dict[str, Any], audio_format: Format) -> bytes:
+        audio = self._reader.audio(place)
+        return silence_for(place, audio_format) if audio is None else audio
 
-    def _ref(self, line: dict[str, Any]) -> ParentRun | None:
+    def _run(self, line: dict[str, Any]) -> ParentRun | None:
         if "id" not in line:
             return None
         if line["id"] == self._root_id:
-            return self._family.root
-        return derive(self._family.root, "", "chain", time_of(line["start"]), self._run_id(line))
+            return self._runs.root
+        return derive(self._runs.root, "", "chain", time_of(line["start"]), self._run_id(line))
 
     def _run_id(self, line: dict[str, Any]) -> UUID:
-        return uuid7(line["start"], f"{self._family.root.id} {line['id']}") if self._anew else UUID(line["id"])
+        return uuid7(line["start"], f"{self._runs.root.id} {line['id']}") if self._anew else UUID(line["id"])
 
-    def _tool(self, line: dict[str, Any]) -> None:
-        parent = self._ref(line["parent"])
+    def _add_tool_run(self, line: dict[str, Any]) -> None:
+        parent = self._run(line["parent"])
         assert parent is not None
         run = derive(parent, line["name"], "tool", time_of(line["start"]), self._run_id(line))
-        self._family.tool_runs.setdefault(line["tool"], run)
+        self._runs.tool_runs.setdefault(line["tool"], run)

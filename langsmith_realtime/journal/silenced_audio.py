@@ -1,38 +1,43 @@
-"""Which pieces of sound may lie in a silence that was asked for: rather one more than one less.
+"""Decides which chunks of audio the journal leaves out because they may lie in a silence; in doubt it leaves them out.
 
-Pure. Times are seconds since the conversation opened. Where exactly a piece is heard is settled later, and
-elsewhere; a journal must not hold what is silenced, and what is missing from it is silent when it is replayed.
+The journal must not hold silenced audio, but only later events tell where exactly in the recording a chunk lies. Audio
+that the journal lacks is silent in a replay. Times are seconds since the conversation opened.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from langsmith_realtime.core.protocol.audio_formats import USER
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, silence_for
+from langsmith_realtime.core.protocol.events import mapping, text
+from langsmith_realtime.journal.file import Journal
+from langsmith_realtime.journal.lines import CHANNELS, SERVER, audio_place
+from langsmith_realtime.journal.replay import JournalReader
 from langsmith_realtime.recording.silencing import Span
 
-#: How far a piece may be moved against what is guessed here, in seconds.
+#: How far from the place that is assumed here a chunk may lie in the recording, in seconds.
 MARGIN_S = 0.5
-#: How long before its hand-over the microphone's sound may have been captured, in seconds: a loop that stalls hands it
-#: over all at once.
+#: How long before it was sent microphone audio may have been captured, in seconds: an event loop that stalls sends the
+#: chunks of that time at once.
 STALL_S = 10.0
 
 
 class SilencedAudio:
-    """The silences of one conversation, and where its pieces of sound may lie."""
+    """The silences of one conversation, and the times in which its chunks of audio may lie."""
 
     def __init__(self) -> None:
         self._items: set[str] = set()
         self._spans: list[tuple[float, float]] = []
         self._open: float | None = None
         self._ends: dict[int, float] = {}
-        self._captured = 0.0  # when the microphone's latest piece ended at the earliest
-        self._lasts: dict[str, float] = {}  # seconds of each of the agent's items
-        self._heard: dict[str, tuple[float, float]] = {}  # when of it how many seconds had been played
+        self._captured_until = 0.0  # the earliest end of the latest microphone chunk
+        self._received: dict[str, float] = {}  # seconds of audio of each of the agent's items
+        self._played: dict[str, tuple[float, float]] = {}  # by item: a time, and the seconds played until then
 
     def silence(self, since: float | None, until: float | None, item_id: str | None) -> None:
-        """As :meth:`~langsmith_realtime.trace.session.Session.silence` takes it."""
+        """Add a silence; arguments as in :meth:`~langsmith_realtime.trace.session.Session.silence`."""
         if item_id is not None:
             self._items.add(item_id)
         elif since is None and self._open is not None:
@@ -43,13 +48,13 @@ class SilencedAudio:
         else:
             self._spans.append((since or 0.0, until))
 
-    def arrived(self, item_id: str, seconds: float) -> None:
-        """So much of the agent's item came."""
-        self._lasts[item_id] = self._lasts.get(item_id, 0.0) + seconds
+    def received(self, item_id: str, seconds: float) -> None:
+        """Note that so much more audio of the agent's item was received."""
+        self._received[item_id] = self._received.get(item_id, 0.0) + seconds
 
     def played(self, item_id: str, ms: float, at: float) -> None:
-        """As :meth:`~langsmith_realtime.trace.session.Session.agent_played` takes it."""
-        self._heard[item_id] = at, ms / 1000
+        """Note how much of an item was played at the time ``at``."""
+        self._played[item_id] = at, ms / 1000
 
     def covers(
         self,
@@ -61,26 +66,72 @@ class SilencedAudio:
         item_id: str | None = None,
         silent: Iterable[Span] = (),
     ) -> bool:
-        """Whether a piece that came at ``t``, or was captured or played from ``at`` on, may be silenced.
+        """Whether a chunk may lie in a silence.
 
-        ``silent`` is what else is: the user's items, whose sound does not say whose it is.
+        Call this once for each chunk, in order: chunks of a channel follow one another.
+
+        Args:
+            channel: The chunk's channel.
+            t: When it was sent, received or recorded.
+            seconds: How long it is.
+            at: When it was captured or played from, if the application says so.
+            item_id: The agent's item that it belongs to.
+            silent: More silent spans: those of the user's items, which microphone audio does not name.
         """
         if at is not None:
             since, until = at, at + seconds
         else:
-            # One after the other, as they come; the microphone's was captured before, what is played is after.
+            # Microphone audio was captured before t, the agent's audio is played after t.
             since = t - seconds if channel == USER else t
             until = max(self._ends.get(channel, 0.0), since) + seconds
             self._ends[channel] = until
             if channel == USER:
-                since = min(since, max(self._captured, since - STALL_S))
-                self._captured = since + seconds
-            elif item_id in self._heard:
-                then, played = self._heard[item_id]
-                until = max(until, then + self._lasts.get(item_id, 0.0) - played)
+                since = min(since, max(self._captured_until, since - STALL_S))
+                self._captured_until = since + seconds
+            elif item_id in self._played:
+                then, played = self._played[item_id]
+                until = max(until, then + self._received.get(item_id, 0.0) - played)
         if item_id in self._items:
             return True
         spans = [*self._spans, *((span.since, span.until) for span in silent)]
         if self._open is not None:
             spans.append((self._open, math.inf))
         return any(since - MARGIN_S < end and begin < until + MARGIN_S for begin, end in spans)
+
+
+class FormatOf(Protocol):
+    """Returns the format of a channel's audio: on the wire or, if ``fed``, as the application records it."""
+
+    def __call__(self, channel: int, *, fed: bool) -> Format: ...
+
+
+def overwrite_silenced(journal: Journal, spans_of: Callable[[int, bool], list[Span]], format_of: FormatOf) -> None:
+    """Overwrite the audio in the journal that may lie in a silence.
+
+    Args:
+        journal: The journal; it is flushed before.
+        spans_of: Returns a channel's silent spans for audio that does not name its item; the second argument tells
+            whether the application recorded that audio.
+        format_of: Returns the format of a channel's audio.
+    """
+    journal.flush()
+    reader, silenced = JournalReader(journal.folder), SilencedAudio()
+    for line in reader.entries():
+        place, item_id = audio_place(line.get("event", line)), text(mapping(line.get("event")).get("item_id"))
+        if "silence" in line:
+            silenced.silence(**line["silence"])
+        elif "played" in line:
+            silenced.played(line["played"], line["ms"], line["at"])
+        elif place is not None and item_id is not None:
+            silenced.received(item_id, place["ms"] / 1000)
+    for line in reader.entries():
+        channel = CHANNELS[line["fed"]] if "fed" in line else AGENT if line.get("dir") == SERVER else USER
+        body = line.get("event", line)
+        place = audio_place(body)
+        if place is None:
+            continue
+        item_id = text(body.get("item_id"))
+        fed = "fed" in line
+        seconds, spans = place["ms"] / 1000, spans_of(channel, fed)
+        if silenced.covers(channel, line["t"], seconds, at=line.get("at"), item_id=item_id, silent=spans):
+            journal.overwrite_audio(place, silence_for(place, format_of(channel, fed=fed)))

@@ -1,1 +1,1 @@
-"""Change here what runs between the caller's lines, and the worker that empties its queue."""
+"""Change here what runs in the caller's threads, and the worker thread that processes what they recorded."""

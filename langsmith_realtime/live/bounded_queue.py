@@ -1,7 +1,7 @@
-"""What callers recorded of one conversation, until the worker has done it: in order, and bounded for all together.
+"""The queue between a conversation's callers and the worker thread: in order, and bounded for all conversations.
 
-The caller's thread pays for an append. When too much waits, audio is dropped first, runs last, and each
-conversation says on its root how much it lost.
+For the caller's thread, a call costs one append. When too many entries wait, audio is dropped first, then light events,
+then all other events. Each conversation counts its dropped entries, and its root run shows the counts.
 """
 
 from __future__ import annotations
@@ -12,233 +12,256 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from langsmith_realtime.core.protocol.events import APPEND
-from langsmith_realtime.live.dropped_audio import DroppedAudio, Session, fill_before
+from langsmith_realtime.live.dropped_audio import DroppedAudio, Session, call_after_silence
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime.guard import Guard
 
-#: Entries that may wait before audio, and before anything, is dropped. 20 ms chunks of 500 conversations come to the
-#: first in about a second.
-AUDIO_LIMIT = 50_000
-#: Bytes of sound that may wait, as it came, before more is dropped: two seconds of 500 conversations, both sides.
-AUDIO_BYTES = 128_000_000
-LIMIT = 200_000
-#: Entries from which on an event that only says that it arrived is dropped.
-STRUCTURE_LIMIT = 150_000
-#: Chunks of a microphone that are taken together: as much work as anything else, in number and in bytes.
-CHUNKS, CHUNKS_BYTES = 100, 1_000_000
-
-#: A chunk of the microphone: as it was sent (base64, or the event's JSON text), when (seconds), and whether it is text.
+#: A microphone chunk: base64 audio or the JSON text of its event; seconds since the conversation opened; whether it is
+#: JSON text.
 Chunk: TypeAlias = tuple[str, float, bool]
-#: What is done with chunks that nothing else came between.
+#: Processes consecutive microphone chunks.
 TakeChunks: TypeAlias = Callable[[Iterator[Chunk]], None]
+#: A function, its arguments and their bytes of audio. The function is None for a microphone chunk.
 _Entry: TypeAlias = tuple[Callable[..., None] | None, tuple[Any, ...], int]
 
 
-def no_chunks(chunks: Iterator[Chunk]) -> None:
-    """For inboxes that no chunks are put into."""
+def refuse_chunks(chunks: Iterator[Chunk]) -> None:
+    """Raise TypeError for each chunk: the default for queues without microphone chunks."""
     for _ in chunks:
-        raise TypeError("nobody takes chunks here")
+        raise TypeError("take_chunks must be given for a queue that gets microphone chunks")
 
 
 class QueueLoad:
-    """How much waits for one worker, in entries and in bytes of sound, since nothing did.
+    """Counts the entries, and the bytes of audio, that wait in all queues of one worker.
 
-    Two threads at once may count one entry: that is forgotten as soon as nothing waits.
+    There is no lock. Two threads that put at once may be counted as one entry, an error that :meth:`reset` removes.
+
+    Args:
+        limits: how much may wait.
+
+    Attributes:
+        entries_put: entries that callers put.
+        entries_taken: entries that the worker took.
+        bytes_put: bytes of audio that callers put.
+        bytes_taken: bytes of audio that the worker took.
     """
 
-    __slots__ = ("done", "put", "sound", "sound_done")
+    __slots__ = ("bytes_put", "bytes_taken", "entries_put", "entries_taken", "limits")
 
-    def __init__(self) -> None:
-        self.put = self.done = self.sound = self.sound_done = 0
-
-    @property
-    def takes_audio(self) -> bool:
-        """Whether audio would not be dropped now."""
-        return self.put - self.done < AUDIO_LIMIT and self.sound - self.sound_done < AUDIO_BYTES
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.entries_put = self.entries_taken = self.bytes_put = self.bytes_taken = 0
 
     @property
-    def is_crowded(self) -> bool:
-        """Whether there is only room for what matters."""
-        return self.put - self.done >= STRUCTURE_LIMIT
+    def has_room_for_audio(self) -> bool:
+        return (
+            self.entries_put - self.entries_taken < self.limits.queue_audio_entries
+            and self.bytes_put - self.bytes_taken < self.limits.queue_audio_bytes
+        )
 
-    def nothing_waits(self) -> None:
-        self.put = self.done = self.sound = self.sound_done = 0
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether light events are dropped."""
+        return self.entries_put - self.entries_taken >= self.limits.queue_light_entries
+
+    def reset(self) -> None:
+        """Set the counts to zero, when all queues are empty."""
+        self.entries_put = self.entries_taken = self.bytes_put = self.bytes_taken = 0
 
 
 class BoundedQueue:
-    """One conversation's entries. Any thread may put; the worker alone takes.
+    """The entries of one conversation. Any thread may put them, the worker thread alone takes them.
 
     Args:
-        load: what waits in all inboxes of the worker.
-        due: tells the worker that something waits in one.
-        guard: hears what failed.
-        chunks: what is done with chunks of the microphone, if any are put. After a failure it is called again, with
-            what is left of the same iterator.
+        load: counts for all queues of the worker.
+        notify: tells the worker that this queue has entries.
+        guard: gets the exceptions of the entries.
+        take_chunks: processes microphone chunks. After an exception it is called again with the rest of the iterator.
     """
 
-    __slots__ = ("_chunks", "_due", "_entries", "_guard", "_is_due", "load")
+    __slots__ = ("_entries", "_guard", "_is_notified", "_notify", "_take_chunks", "load")
 
     def __init__(
         self,
         load: QueueLoad,
-        due: Callable[[BoundedQueue], None],
+        notify: Callable[[BoundedQueue], None],
         guard: Guard,
-        chunks: TakeChunks = no_chunks,
+        take_chunks: TakeChunks = refuse_chunks,
     ) -> None:
         self.load = load
-        self._due = due
+        self._notify = notify
         self._guard = guard
-        self._chunks = chunks
+        self._take_chunks = take_chunks
         self._entries: deque[_Entry] = deque()
-        self._is_due = False
+        self._is_notified = False
 
-    def insist(self, work: Callable[..., None], *arguments: Any) -> bool:
-        """Have ``work(*arguments)`` done, however much waits: for what each conversation does once.
+    def put_always(self, function: Callable[..., None], *arguments: Any) -> bool:
+        """Have the worker call ``function(*arguments)``, also when the queue is full; return True.
 
-        Always True.
+        Only for the few calls that must not be dropped, for example those that open and close the conversation.
         """
-        self._put(work, arguments, 0)
-        self._due(self)  # whatever kept somebody from saying so before
+        self._put(function, arguments, 0)
+        self._notify(self)  # wakes the worker even if an earlier notification failed
         return True
 
-    def put(self, work: Callable[..., None], *arguments: Any) -> bool:
-        """The same, for the rest; False when too much waits, and it was dropped."""
-        if self.load.put - self.load.done >= LIMIT:
+    def put(self, function: Callable[..., None], *arguments: Any) -> bool:
+        """Have the worker call ``function(*arguments)``; return False if the queue is full and the call is dropped."""
+        if self.load.entries_put - self.load.entries_taken >= self.load.limits.queue_entries:
             return False
-        self._put(work, arguments, 0)
+        self._put(function, arguments, 0)
         return True
 
-    def put_audio(self, size: int, work: Callable[..., None], *arguments: Any) -> bool:
-        """Like :meth:`put`, for ``size`` bytes of audio: dropped earlier."""
-        if not self.load.takes_audio:
+    def put_audio(self, size: int, function: Callable[..., None], *arguments: Any) -> bool:
+        """Have the worker call ``function(*arguments)``, whose arguments hold ``size`` bytes of audio.
+
+        Returns False if there is no room for audio and the call is dropped.
+        """
+        if not self.load.has_room_for_audio:
             return False
-        self._put(work, arguments, size)
+        self._put(function, arguments, size)
         return True
 
     def put_chunk(self, sent: str, t: float, is_text: bool) -> bool:
-        """Like :meth:`put_audio`, for a chunk of the microphone: there are more of them than of anything else."""
-        if not self.load.takes_audio:
+        """Put a microphone chunk; return False if there is no room for audio and the chunk is dropped.
+
+        Faster than :meth:`put_audio`, because microphone chunks are the most frequent entries.
+        """
+        if not self.load.has_room_for_audio:
             return False
         self._put(None, (sent, t, is_text), len(sent))
         return True
 
-    def _put(self, work: Callable[..., None] | None, arguments: tuple[Any, ...], size: int) -> None:
-        self.load.put += 1
-        self.load.sound += size
-        self._entries.append((work, arguments, size))
-        if not self._is_due:
-            self._is_due = True
-            self._due(self)
+    def _put(self, function: Callable[..., None] | None, arguments: tuple[Any, ...], size: int) -> None:
+        self.load.entries_put += 1
+        self.load.bytes_put += size
+        self._entries.append((function, arguments, size))
+        if not self._is_notified:
+            self._is_notified = True
+            self._notify(self)
 
-    # From the worker
+    # On the worker thread
 
-    def empty(self, between: Callable[[], None]) -> None:
-        """Do all that was put so far; ``between`` is called between two pieces of work."""
-        # First, so that who puts more from here on says so again.
-        self._is_due = False
+    def drain(self, after_call: Callable[[], None]) -> None:
+        """Process the entries that the queue holds now, and call ``after_call()`` after each."""
+        # Reset before reading, so that a caller who puts an entry from here on notifies the worker again.
+        self._is_notified = False
         left = len(self._entries)
         while left > 0:
-            work, arguments, size = self._entries.popleft()
+            function, arguments, size = self._entries.popleft()
             count = 1
-            if work is None:
-                chunks, size = self._following(arguments, size, min(left, CHUNKS))
-                work, arguments, count = self._take, (chunks,), len(chunks)
+            if function is None:
+                chunks, size = self._pop_chunks(arguments, size, min(left, self.load.limits.batch_chunks))
+                function, arguments, count = self._process_chunks, (chunks,), len(chunks)
             left -= count
-            self.load.done += count
-            self.load.sound_done += size
+            self.load.entries_taken += count
+            self.load.bytes_taken += size
             try:
-                work(*arguments)
-            except BaseException as error:  # whatever it is: others wait for this thread
-                self._guard.report(getattr(work, "__name__", "work"), error)
-            between()
+                function(*arguments)
+            except BaseException as error:  # SystemExit, too, would end the thread that other conversations need
+                self._guard.report(getattr(function, "__name__", "function"), error)
+            after_call()
 
-    def _following(self, first: Chunk, size: int, most: int) -> tuple[list[Chunk], int]:
-        """That chunk and those that nothing comes before, as many as there are, and all that they count for."""
+    def _pop_chunks(self, first: Chunk, size: int, limit: int) -> tuple[list[Chunk], int]:
+        """Return ``first`` and the chunks directly behind it, up to ``limit`` in all, and their bytes."""
         chunks, entries = [first], self._entries
-        while len(chunks) < most and size < CHUNKS_BYTES and entries[0][0] is None:
-            _, chunk, its_size = entries.popleft()
+        while len(chunks) < limit and size < self.load.limits.batch_bytes and entries[0][0] is None:
+            _, chunk, chunk_size = entries.popleft()
             chunks.append(chunk)
-            size += its_size
+            size += chunk_size
         return chunks, size
 
-    def _take(self, chunks: list[Chunk]) -> None:
-        waiting = iter(chunks)
-        for _ in chunks:  # after a failure it goes on with the next
+    def _process_chunks(self, chunks: list[Chunk]) -> None:
+        remaining = iter(chunks)
+        for _ in chunks:  # each call that fails has consumed at least one chunk
             try:
-                self._chunks(waiting)
+                self._take_chunks(remaining)
                 break
-            except BaseException as error:  # as above
-                self._guard.report("chunks", error)
+            except BaseException as error:  # SystemExit, too, would end the thread that other conversations need
+                self._guard.report("microphone_chunks", error)
 
 
-#: What is done later, with arguments.
-Work: TypeAlias = Callable[..., None]
+#: A function that the worker calls later.
+Function: TypeAlias = Callable[..., None]
 
 
 class Intake:
-    """In front of an inbox.
+    """Puts the events and the audio of one conversation into its queue.
+
+    Counts what the queue has no room for, and has silence take the place of dropped audio.
 
     Args:
-        inbox: takes what there is room for.
-        session: takes silence in the place of dropped sound, on the worker's thread.
-        guard: hears what failed.
+        queue: queue of the conversation.
+        session: writes the silence, on the worker thread.
+        guard: gets exceptions from measuring dropped audio.
+
+    Attributes:
+        dropped_audio: dropped audio whose silence is not in the queue yet.
+        dropped: number of dropped audio chunks and events, by metadata key of the root run.
     """
 
-    __slots__ = ("_guard", "_inbox", "_session", "dropped", "gaps")
+    __slots__ = ("_guard", "_queue", "_session", "dropped", "dropped_audio")
 
-    def __init__(self, inbox: BoundedQueue, session: Session, guard: Guard) -> None:
-        self._inbox = inbox
+    def __init__(self, queue: BoundedQueue, session: Session, guard: Guard) -> None:
+        self._queue = queue
         self._session = session
         self._guard = guard
-        self.gaps = DroppedAudio()
-        #: How much there was no room for.
+        self.dropped_audio = DroppedAudio()
         self.dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
 
     @property
-    def is_crowded(self) -> bool:
-        """Whether there is only room for what matters."""
-        return self._inbox.load.is_crowded
+    def is_nearly_full(self) -> bool:
+        """Whether light events are dropped."""
+        return self._queue.load.is_nearly_full
 
-    def insist(self, work: Work, *arguments: Any) -> None:
-        """Have ``work(*arguments)`` done, however much waits."""
-        self._behind_gaps(self._inbox.insist, work, arguments)
+    def put_always(self, function: Function, *arguments: Any) -> None:
+        """Have the worker call ``function(*arguments)``, also when the queue is full."""
+        self._put_after_silence(self._queue.put_always, function, arguments)
 
-    def event(self, work: Work, *arguments: Any, light: bool = False) -> None:
-        """The same, if there is room. Of ``light`` ones, what they say is said again, or hardly matters."""
-        if (light and self.is_crowded) or not (
-            self._behind_gaps(self._inbox.put, work, arguments)
-            if self.gaps.waiting
-            else self._inbox.put(work, *arguments)
+    def put_event(self, function: Function, *arguments: Any, light: bool = False) -> None:
+        """Have the worker call ``function(*arguments)``, or count a dropped event.
+
+        A ``light`` event is dropped earlier: a text delta, whose text a later event repeats, or an event whose run the
+        limits of a trace leave out first (``run_limits``).
+        """
+        if (light and self.is_nearly_full) or not (
+            self._put_after_silence(self._queue.put, function, arguments)
+            if self.dropped_audio.gaps
+            else self._queue.put(function, *arguments)
         ):
             self.dropped["dropped_events"] += 1
 
-    def audio(self, size: int, lost: Work, work: Work, *arguments: Any) -> None:
-        """The same, for ``size`` bytes of sound, which are dropped earlier: then ``lost`` is told instead."""
-        if self.gaps.waiting or not self._inbox.put_audio(size, work, *arguments):
-            self._late_audio(size, lost, work, arguments)
+    def put_audio(self, size: int, on_drop: Function, function: Function, *arguments: Any) -> None:
+        """Have the worker call ``function(*arguments)``, whose arguments hold ``size`` bytes of audio.
 
-    def chunk(self, work: Work, chunk: str, t: float, is_text: bool) -> None:
-        """The same, for a chunk of the microphone, for which the inbox has a shorter way.
-
-        ``work`` is what is done with it as an event, where there is something to be said before.
+        If the queue has no room for them, call ``on_drop(*arguments)`` now and count a dropped chunk.
         """
-        if self.gaps.waiting or not self._inbox.put_chunk(chunk, t, is_text):
-            frame = chunk if is_text else {"type": APPEND, "audio": chunk}
-            self._late_audio(len(chunk), self.gaps.sent, work, (frame, t))
+        if self.dropped_audio.gaps or not self._queue.put_audio(size, function, *arguments):
+            self._put_after_silence_or_drop(size, on_drop, function, arguments)
 
-    def _late_audio(self, size: int, lost: Work, work: Work, arguments: tuple[Any, ...]) -> None:
-        """There is no room for it, or was none for what came before it."""
-        put = partial(self._inbox.put_audio, size)
-        if not self._inbox.load.takes_audio or not self._behind_gaps(put, work, arguments):
+    def put_chunk(self, function: Function, chunk: str, t: float, is_text: bool) -> None:
+        """Put a microphone chunk.
+
+        If silence comes before it, the worker calls ``function(frame, t)`` with the chunk's event instead.
+        """
+        if self.dropped_audio.gaps or not self._queue.put_chunk(chunk, t, is_text):
+            frame = chunk if is_text else {"type": APPEND, "audio": chunk}
+            self._put_after_silence_or_drop(len(chunk), self.dropped_audio.add_append, function, (frame, t))
+
+    def _put_after_silence_or_drop(
+        self, size: int, on_drop: Function, function: Function, arguments: tuple[Any, ...]
+    ) -> None:
+        put = partial(self._queue.put_audio, size)
+        if not self._queue.load.has_room_for_audio or not self._put_after_silence(put, function, arguments):
             self.dropped["dropped_audio_chunks"] += 1
             try:
-                lost(*arguments)
+                on_drop(*arguments)
             except Exception as error:
-                self._guard.report("gaps", error)
+                self._guard.report("dropped_audio", error)
 
-    def _behind_gaps(self, put: Callable[..., bool], work: Work, arguments: tuple[Any, ...]) -> bool:
-        """Silence takes the place of sound that was dropped, before anything else happens."""
-        gaps = self.gaps.take()
-        taken = put(fill_before, gaps, self._session, work, arguments)
-        if not taken:
-            self.gaps.give_back(gaps)
-        return taken
+    def _put_after_silence(self, put: Callable[..., bool], function: Function, arguments: tuple[Any, ...]) -> bool:
+        """Put one entry that writes the silence for dropped audio and then calls ``function(*arguments)``."""
+        gaps = self.dropped_audio.take()
+        is_put = put(call_after_silence, gaps, self._session, function, arguments)
+        if not is_put:
+            self.dropped_audio.put_back(gaps)
+        return is_put

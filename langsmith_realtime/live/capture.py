@@ -1,7 +1,7 @@
-"""One traced conversation as its callers' threads see it: stamp what happens, hand it over, know the parent.
+"""Records one live conversation in the callers' threads: stamps each input with its time and puts it into the queue.
 
-Everything here runs between the caller's own lines, so it costs microseconds. What an event means is
-decided by the worker.
+This code runs between the caller's own lines, so each call costs microseconds. The worker thread interprets the inputs;
+only the run of an event is made here, because the caller's next line may need it as the parent of traced work.
 """
 
 from __future__ import annotations
@@ -15,150 +15,150 @@ from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
-from langsmith.run_trees import RunTree
-
 from langsmith_realtime.core.payloads.errors import describe
 from langsmith_realtime.core.payloads.json_values import plain, plain_frame
 from langsmith_realtime.core.protocol.audio_formats import USER
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.delivery.langsmith_client import context, sampling
-from langsmith_realtime.delivery.langsmith_client.context import (
-    ParentReference,
-    current_parent_reference,
-    set_parent_reference,
-)
 from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.live.bounded_queue import Intake
 from langsmith_realtime.live.duplicates import RecentFrames
+from langsmith_realtime.live.parent_context import ParentContext
 from langsmith_realtime.live.process import Process, process
 from langsmith_realtime.live.worker import LazySession, Worker
 from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard, logger
+from langsmith_realtime.runtime.threads import load_library
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.run_trees.run_limits import Priority, priority_of
 
 if TYPE_CHECKING:
-    from langsmith_realtime.live.coalescing import Coalescing
+    from langsmith_realtime.live.coalescing import Coalescer
 
-#: How the text of a microphone chunk begins: what is so frequent is not read in the caller's thread.
-_APPENDS = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
-#: The agent's sound.
+#: How the JSON text of a microphone chunk begins. Chunks are too frequent to parse them in the caller's thread.
+_APPEND_PREFIXES = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
+#: Types of the events that carry the agent's audio, in the API and in the beta API.
 AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
-#: How far ahead of now a time of fed audio may lie, in seconds; what lies further is another clock's.
-AHEAD = 60.0
+#: Seconds from now within which the time of fed audio may lie. A later time must come from another clock than
+#: time.monotonic().
+MAX_AHEAD_S = 60.0
 
 
-class LiveConversation:
+class LiveConversation(ParentContext):
     """A traced conversation as its callers see it.
 
+    A time that is called ``arrived``, ``sent`` or ``at`` is in seconds of ``time.monotonic()``. In the queue, times are
+    in seconds since the conversation opened.
+
     Args:
-        options: how it is traced.
-        family: its runs, as :func:`~langsmith_realtime.trace.run_trees.root_run.start_conversation_runs` makes them.
+        options: options of the conversation.
+        runs: runs of the conversation, as :func:`~langsmith_realtime.trace.run_trees.root_run.begin` makes them.
     """
 
-    #: False where LangSmith's sampling leaves it out.
+    #: False if LangSmith's sampling leaves the conversation out.
     is_sampled = True
 
-    def __init__(self, options: Options, family: ConversationRuns) -> None:
+    def __init__(self, options: Options, runs: ConversationRuns) -> None:
+        super().__init__(runs)
         self._options = options
-        self.guard = family.guard
-        self.family = family
-        self._start = microseconds_of(self.family.root.start_time)
-        # The root's start, on the clock that never jumps: an earlier one would put every event into the future.
-        elapsed = time.time() - self._start / 1_000_000
-        self._began = time.monotonic() - max(0.0, elapsed)
-        self._last = self._start  # µs, of the latest event's run
-        self._stamping = threading.RLock()
-        self._latest: ParentRun = self.family.root
-        self._next: ParentReference | None = None  # for who waits for the next event
-        self._seen: RecentFrames[ParentRun | None] = RecentFrames()
-        self._closed = False
-        #: What receiving failed with the last time, if it did.
-        self.lost_with: BaseException | None = None
+        self.guard = runs.guard
+        self._start_us = microseconds_of(runs.root.start_time)
+        # The root's start on the monotonic clock, from which event times count. The root may start in the future, if
+        # the clock of its parent's machine is ahead; then the conversation opens now.
+        elapsed = time.time() - self._start_us / 1_000_000
+        self._opened_at = time.monotonic() - max(0.0, elapsed)
+        self._latest_us = self._start_us  # start of the latest event's run
+        self._lock = threading.RLock()  # gives the events of several threads one order
+        self._recent_frames: RecentFrames[ParentRun | None] = RecentFrames()
+        #: Latest exception of the connection; None again after the next event.
+        self.connection_error: BaseException | None = None
         self._open()
 
     def _open(self) -> None:
-        options, family = self._options, self.family
+        options, runs = self._options, self.runs
         self._process = process()
         self._process.open[id(self)] = self
-        asks = options.redact is not None or calls_application(family.root.client)
-        worker = self._process.apart if asks else self._process.worker
+        has_callbacks = options.redact is not None or calls_application(runs.root.client)
+        worker = self._process.callback_worker if has_callbacks else self._process.worker
         if options.keep is not None:
-            family.held_conversation = HeldConversation(self._process.sender, options.keep, self.guard)
-        make = partial(_pipeline, options, family, self._process, worker, self.guard)
-        self._session = cast("Coalescing", LazySession(make))
+            runs.held_conversation = HeldConversation(self._process.sender, options.keep, self.guard)
+        make = partial(_build_pipeline, options, runs, self._process, worker, self.guard)
+        self._session = cast("Coalescer", LazySession(make))
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
-        self._intake = Intake(worker.inbox(self.guard, self._session.chunks), self._session, self.guard)
-        self._gaps = self._intake.gaps
-        self._intake.insist(self._session.opened)
+        queue = worker.open_queue(self.guard, self._session.microphone_chunks)
+        self._intake = Intake(queue, self._session, self.guard)
+        self._dropped_audio = self._intake.dropped_audio
+        self._intake.put_always(self._session.opened)
 
-    # From the caller's threads
+    # Inputs, from the callers' threads
 
-    def guarded(self, work: Callable[..., object], *arguments: Any) -> None:
-        """Do it, and keep its failure from the caller."""
+    def guarded(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Call ``function(*arguments)`` and report its exception to the guard instead of the caller."""
         try:
-            work(*arguments)
+            function(*arguments)
         except Exception as error:
-            self.guard.report(work.__name__, error)
+            self.guard.report(function.__name__, error)
 
     def server_event(self, event: object) -> None:
+        """Record an event that arrived just now, in any form that a caller may have."""
         arrived = time.monotonic()
         if isinstance(event, Mapping):
-            event = plain(event)  # as it is now, whatever its owner does with it later
+            event = plain(event)  # a copy, because the caller may change the dict later
         try:
             parsed = parse(event)
         except FrameError as error:
-            self.malformed(event, str(error), arrived)
+            self.malformed_frame(event, str(error), arrived)
             return
-        self.frame(parsed.body, parsed.name, parsed.body.get("event_id"), arrived)
+        self.parsed_frame(parsed.body, parsed.name, parsed.body.get("event_id"), arrived)
 
-    def frame(self, frame: object, name: str, event_id: object, arrived: float) -> None:
-        """A frame that has a type arrived; a frame seen before only becomes the parent again."""
+    def parsed_frame(self, frame: object, name: str, event_id: object, arrived: float) -> None:
+        """Record a frame with the event type ``name``; a duplicate only makes its run the parent again."""
         if self._closed:
             return
-        speaking = self._ask_speaking() if name == "input_audio_buffer.speech_started" else None
-        size = len(frame) if isinstance(frame, (bytes, str)) else _size(frame, "delta")
-        with self._stamping:  # events of several threads keep one order
-            known = self._seen.find(event_id, name, size, frame)
-            if known is not None:
-                run = known.run
+        speaking = self._is_agent_speaking() if name == "input_audio_buffer.speech_started" else None
+        size = len(frame) if isinstance(frame, (bytes, str)) else _audio_size(frame, "delta")
+        with self._lock:
+            seen = self._recent_frames.find(event_id, name, size, frame)
+            if seen is not None:
+                run = seen.run
             else:
                 run = self._put_frame(frame, size, name, arrived, speaking)
-                self._seen.remember(event_id, name, size, frame, run)
-        self._become(run)
+                self._recent_frames.remember(event_id, name, size, frame, run)
+        self._set_parent(run)
 
     def _put_frame(
         self, frame: object, size: int, name: str, arrived: float, speaking: bool | None
     ) -> ParentRun | None:
-        """Hand a frame over; its run when it has one."""
-        t = arrived - self._began
+        """Put a frame into the queue; return the run of its event, None for a delta."""
+        t = arrived - self._opened_at
         if name in AUDIO_DELTAS:
-            self._intake.audio(size, self._gaps.received, self._server_frame, frame, t, None, None)
+            self._intake.put_audio(size, self._dropped_audio.add_delta, self._server_frame, frame, t, None, None)
             return None
         if name.endswith(".delta"):
-            self._intake.event(self._server_frame, frame, t, None, None, light=True)
+            self._intake.put_event(self._server_frame, frame, t, None, None, light=True)
             return None
-        run = self._stamp(name, arrived, frame, BETA_NAMES.get(name, name))
-        self.lost_with = None
-        light = self._intake.is_crowded and priority_of(name) is Priority.LOW
-        self._intake.event(self._server_frame, frame, t, run, speaking, light=light)
+        run = self._event_run(name, arrived, frame, BETA_NAMES.get(name, name))
+        self.connection_error = None
+        light = self._intake.is_nearly_full and priority_of(name) is Priority.LOW
+        self._intake.put_event(self._server_frame, frame, t, run, speaking, light=light)
         return run
 
-    def malformed(self, frame: object, reason: str, arrived: float) -> None:
-        """A frame arrived that is no event."""
+    def malformed_frame(self, frame: object, reason: str, arrived: float) -> None:
+        """Record a frame from the server that is no event."""
         if not self._closed:
             frame = plain_frame(frame)
-            with self._stamping:
-                run = self._stamp("malformed_frame", arrived, None, "")
-                self._intake.event(self._session.malformed_frame, frame, reason, arrived - self._began, run)
+            with self._lock:
+                run = self._event_run("malformed_frame", arrived, None, "")
+                t = arrived - self._opened_at
+                self._intake.put_event(self._session.malformed_frame, frame, reason, t, run)
 
-    def chunk(self, event: object, sent: float) -> bool:
-        """A chunk of the microphone was sent; False, and nothing done, when the event is none, or a strange one.
+    def microphone_chunk(self, event: object, sent: float) -> bool:
+        """Record an event if it is an ``input_audio_buffer.append`` in a common form; return whether it is.
 
-        There are more of them than of anything else.
+        A separate method, because microphone chunks are the most frequent inputs.
         """
         if type(event) is dict:
             if event.get("type") != APPEND:
@@ -166,76 +166,100 @@ class LiveConversation:
             chunk = event.get("audio")
             if type(chunk) is not str:
                 return False
-        elif type(event) is str and event.startswith(_APPENDS):
+        elif type(event) is str and event.startswith(_APPEND_PREFIXES):
             chunk = event
         else:
             return False
         if not self._closed:
-            self._intake.chunk(self._client_frame, chunk, sent - self._began, chunk is event)
+            self._intake.put_chunk(self._client_frame, chunk, sent - self._opened_at, chunk is event)
         return True
 
     def client_event(self, event: object, sent: float) -> None:
-        """The application sent an event."""
-        if self.chunk(event, sent) or self._closed:
+        """Record an event that the application sent."""
+        if self.microphone_chunk(event, sent) or self._closed:
             return
-        t = sent - self._began
-        parsed = _settled(event)
+        t = sent - self._opened_at
+        parsed = _parse_copy(event)
         if parsed is not None and parsed.name == APPEND:
-            size = _size(parsed.body, "audio")
-            self._intake.audio(size, self._gaps.sent, self._client_frame, parsed.body, t)
+            size = _audio_size(parsed.body, "audio")
+            self._intake.put_audio(size, self._dropped_audio.add_append, self._client_frame, parsed.body, t)
             return
         if parsed is not None and parsed.name == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
-                self.family.note_answer(call_id)
-        self._intake.event(self._client_frame, parsed.body if parsed else None, t)
+                self.runs.note_answer(call_id)
+        self._intake.put_event(self._client_frame, parsed.body if parsed else None, t)
 
-    def audio(self, channel: int, pcm: object, at: float | None) -> None:
+    def fed_audio(self, channel: int, pcm: object, at: float | None) -> None:
+        """Record audio that the application fed to a channel.
+
+        Raises:
+            TypeError: ``pcm`` is not bytes.
+            ValueError: ``at`` is not a time of ``time.monotonic()``.
+        """
         if self._closed:
             return
         if not isinstance(pcm, (bytes, bytearray, memoryview)):
-            raise TypeError(f"audio is bytes of PCM16, not {type(pcm).__name__}")
-        gaps, session = self._gaps, self._session
-        lost, work = (gaps.user_fed, session.user_audio) if channel == USER else (gaps.agent_fed, session.agent_audio)
+            raise TypeError(f"pcm must be bytes, got {type(pcm).__name__}")
+        dropped, session = self._dropped_audio, self._session
+        on_drop, function = (
+            (dropped.add_user_audio, session.user_audio)
+            if channel == USER
+            else (dropped.add_agent_audio, session.agent_audio)
+        )
         now = time.monotonic()
-        position = None if at is None else self._time_of(at, now)
-        self._intake.audio(len(pcm), lost, work, bytes(pcm), now - self._began, position)
+        position = None if at is None else self._since_opening(at, now)
+        self._intake.put_audio(len(pcm), on_drop, function, bytes(pcm), now - self._opened_at, position)
 
     def played(self, item_id: object, ms: object, at: float | None) -> None:
+        """Record how many milliseconds of an item's audio had been played at a time.
+
+        Raises:
+            TypeError: ``item_id`` is not a str, or ``ms`` is not a number.
+            ValueError: ``ms`` is negative or not finite, or ``at`` is not a time of ``time.monotonic()``.
+        """
         if self._closed:
             return
         if not isinstance(item_id, str):
-            raise TypeError(f"item_id is a string, not {type(item_id).__name__}")
+            raise TypeError(f"item_id must be a str, got {type(item_id).__name__}")
         if isinstance(ms, bool) or not isinstance(ms, Real):
-            raise TypeError(f"ms is a number of milliseconds, not {type(ms).__name__}")
+            raise TypeError(f"ms must be a number of milliseconds, got {type(ms).__name__}")
         milliseconds = float(ms)
         if not 0 <= milliseconds < math.inf:
-            raise ValueError(f"ms is how much was played, in milliseconds; {ms} is none")
+            raise ValueError(f"ms must be a finite number of milliseconds that is not negative, got {ms}")
         now = time.monotonic()
-        position = self._time_of(now if at is None else at, now)
-        t = now - self._began
-        self._intake.audio(0, self._gaps.played, self._session.agent_played, item_id, milliseconds, t, position)
+        position = self._since_opening(now if at is None else at, now)
+        t = now - self._opened_at
+        on_drop, function = self._dropped_audio.ignore_playback, self._session.agent_played
+        self._intake.put_audio(0, on_drop, function, item_id, milliseconds, t, position)
 
     def silence(self, seconds: object, item_id: object, since: object, until: object) -> None:
+        """Silence a part of the recording.
+
+        Raises:
+            TypeError: an argument has the wrong type.
+            ValueError: no argument, arguments that exclude each other, or an impossible time.
+        """
         now = time.monotonic()
         begin, end, item = checked_silence(now, seconds=seconds, item_id=item_id, since=since, until=until)
         if self._closed:
             if self.is_sampled:
-                logger.warning("the conversation has ended: nothing more of its recording is silenced")
+                logger.warning("silence() has no effect: the conversation has ended. Call it before the end.")
             return
-        times = (None if at is None else at - self._began for at in (begin, end))
-        # Whatever waits: nobody may hear it.
-        self._intake.insist(self._session.silence, now - self._began, *times, item)
+        times = (None if at is None else at - self._opened_at for at in (begin, end))
+        # Also when the queue is full, because the audio is confidential.
+        self._intake.put_always(self._session.silence, now - self._opened_at, *times, item)
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
+        """Make the run of a function call the parent of traced work inside the block."""
         if self._closed or not isinstance(call_id, str):
             yield
             return
         before = context.get_current_run_tree()
         try:
-            run = self.family.tool(call_id, self._latest)
-            self._intake.event(self._session.tool_entered, call_id, self._latest)
+            run = self.runs.tool(call_id, self._latest_run)
+            self._intake.put_event(self._session.tool_entered, call_id, self._latest_run)
             context.set_parent(run)
         except Exception as error:
             self.guard.report("tool", error)
@@ -247,123 +271,83 @@ class LiveConversation:
             raise
         finally:
             context.set_parent(before)
-            self._intake.event(self._session.tool_left, call_id, time.monotonic() - self._began, failure)
+            self._intake.put_event(self._session.tool_left, call_id, time.monotonic() - self._opened_at, failure)
 
-    # For the wrapper
-
-    def expect(self) -> None:
-        """Somebody begins to wait for an event: until it arrives, its parent is what it was.
-
-        The pin is set in the caller's own context, and stands for the event's run from when that arrives, which may
-        be in another task.
-        """
-        if self._closed:
-            return
-        waiting = self._next
-        if waiting is None:
-            waiting = self._next = ParentReference(self._latest)
-        set_parent_reference(waiting)
-
-    def lost(self, error: BaseException) -> None:
-        """Receiving failed: an error if the conversation ends with it, not if it reconnects."""
-        self.lost_with = error
-
-    @property
-    def is_closed(self) -> bool:
-        return self._closed
-
-    def enter(self) -> None:
-        """The block begins: what is traced in it nests under the conversation."""
-        self.family.previous_parent = context.get_current_run_tree()
-        context.set_parent(self.family.root)
+    def connection_lost(self, error: BaseException) -> None:
+        """Record an exception of the connection: it is the root's error unless another event arrives."""
+        self.connection_error = error
 
     def leave(self, error: BaseException | None) -> None:
-        """The block ends."""
+        """End the conversation when its ``with`` block ends, with the exception that leaves the block."""
         self.close(error)
 
     def close(self, error: BaseException | str | None = None) -> None:
-        """The conversation ends; in this context, work nests where it did before."""
-        current = context.get_current_run_tree()
-        self.family.previous_parent = _still_open(self.family.previous_parent)
-        if isinstance(current, ParentRun) and current.conversation_runs is self.family and current.is_root_or_event:
-            context.set_parent(self.family.previous_parent)
-        with self._stamping:
+        """End the conversation and restore the parent that this context had before it."""
+        self._leave()
+        with self._lock:
             if self._closed:
                 return
-            self._closed = self.family.ended = True
+            self._closed = self.runs.ended = True
         self._process.open.pop(id(self), None)
-        message = describe(error) or describe(self.lost_with)
-        self._intake.insist(self._session.closed, time.monotonic() - self._began, message, self._intake.dropped)
+        message = describe(error) or describe(self.connection_error)
+        t = time.monotonic() - self._opened_at
+        self._intake.put_always(self._session.closed, t, message, self._intake.dropped)
 
     def abandon(self) -> None:
-        """The process was forked: the conversation goes on in the parent."""
-        self._stamping = threading.RLock()  # a thread that the child does not have may hold the parent's
+        """Stop tracing the conversation in a forked child; it goes on in the parent process."""
+        self._lock = threading.RLock()  # the old one may be held by a thread that the child does not have
         self._closed = True
 
     # Details
 
-    def _time_of(self, at: float, now: float) -> float:
-        """A time the application gave, in seconds since the conversation opened."""
-        if not (math.isfinite(at) and at <= now + AHEAD):
-            raise ValueError(
-                f"at is a time of time.monotonic(), which is {now:.3f} s now; {at} is none of this conversation"
-            )
-        return float(at) - self._began
+    def _since_opening(self, at: float, now: float) -> float:
+        """Convert a time of ``time.monotonic()`` that the application gave to seconds since the conversation opened.
 
-    def _stamp(self, name: str, arrived: float, frame: object, kind: str) -> ParentRun:
-        """The run of an event that arrived then; who asks for it holds the lock.
-
-        Start times strictly increase: the trace's order is arrival.
+        Raises:
+            ValueError: the time is not finite, or too far in the future.
         """
-        self._last = max(self._last + 1, self._start + int((arrived - self._began) * 1_000_000))
-        return self.family.event(name, self._last, frame, kind)
+        if not (math.isfinite(at) and at <= now + MAX_AHEAD_S):
+            raise ValueError(f"at must be a time of time.monotonic(), which is {now:.3f} s now, got {at}")
+        return float(at) - self._opened_at
 
-    def _become(self, run: ParentRun | None) -> None:
-        """Traced work from here on nests under ``run``, or under what it did before the delta."""
-        waiting, pin = self._next, current_parent_reference()
-        if run is None:
-            if pin is waiting:
-                self._next = None  # what has it now keeps what it stands for, whatever arrives later
-        else:
-            self._latest = run
-            if waiting is not None:
-                self._next, waiting.run = None, run
-        if pin is None or pin.run is not self._latest:
-            context.set_parent(self._latest)
+    def _event_run(self, name: str, arrived: float, frame: object, kind: str) -> ParentRun:
+        """Make the run of an event; the caller holds the lock.
 
-    def _ask_speaking(self) -> bool | None:
-        asks = self._options.is_agent_speaking
-        if asks is None:
+        Start times strictly increase, because LangSmith orders runs by them.
+        """
+        self._latest_us = max(self._latest_us + 1, self._start_us + int((arrived - self._opened_at) * 1_000_000))
+        return self.runs.event(name, self._latest_us, frame, kind)
+
+    def _is_agent_speaking(self) -> bool | None:
+        """Return the answer of the option ``is_agent_speaking``; None without one, or if it raises."""
+        is_agent_speaking = self._options.is_agent_speaking
+        if is_agent_speaking is None:
             return None
         try:
-            return bool(asks())
+            return bool(is_agent_speaking())
         except Exception as error:
             self.guard.report("is_agent_speaking", error)
             return None
 
 
-def _pipeline(options: Options, family: ConversationRuns, process: Process, worker: Worker, guard: Guard) -> Coalescing:
-    """Import the pipeline and make it; on the worker's thread, as the imports take a fifth of a second."""
+def _build_pipeline(
+    options: Options, runs: ConversationRuns, process: Process, worker: Worker, guard: Guard
+) -> Coalescer:
+    """Import and build the pipeline; on the worker thread, because the imports take a fifth of a second."""
+    load_library("numpy", "_core/_multiarray_umath*.so")
     from langsmith_realtime.live.pipeline import build_pipeline  # noqa: PLC0415
 
-    return build_pipeline(options, family, process, worker, guard)
+    return build_pipeline(options, runs, process, worker, guard)
 
 
-def _still_open(run: RunTree | None) -> RunTree | None:
-    """The run, or what stood before its conversation where that has ended: the one opened first may end first."""
-    while isinstance(run, ParentRun) and run.is_root_or_event and run.conversation_runs.ended:
-        run = run.conversation_runs.previous_parent
-    return run
+def _audio_size(frame: object, field: str) -> int:
+    """Return the length of the base64 audio in a field of an event, or of the frame if that is text."""
+    audio = frame.get(field) if isinstance(frame, dict) else frame
+    return len(audio) if isinstance(audio, (str, bytes)) else 0
 
 
-def _size(frame: object, field: str) -> int:
-    """About how many bytes of sound a frame has, whose ``field`` that is."""
-    sound = frame.get(field) if isinstance(frame, dict) else frame
-    return len(sound) if isinstance(sound, (str, bytes)) else 0
-
-
-def _settled(event: object) -> Event | None:
-    """The event as it is now, whatever its owner does with it later; None when it is none."""
+def _parse_copy(event: object) -> Event | None:
+    """Parse a copy of an event, because the caller may change it later; None if it is no event."""
     try:
         return parse(plain(event) if isinstance(event, Mapping) else event)
     except FrameError:
@@ -371,7 +355,10 @@ def _settled(event: object) -> Event | None:
 
 
 class UnsampledConversation(LiveConversation):
-    """It knows its place in the context, and nothing else."""
+    """A conversation that LangSmith's sampling leaves out: nothing of it is recorded or sent.
+
+    It still is the parent of the caller's traced work, so that LangSmith's client leaves that work out, too.
+    """
 
     is_sampled = False
 
@@ -379,17 +366,17 @@ class UnsampledConversation(LiveConversation):
         self._closed = True
 
     def server_event(self, *_: object) -> None:
-        self.expect()
+        self.begin_receive()
 
-    def frame(self, *_: object) -> None:
-        self.expect()
+    def parsed_frame(self, *_: object) -> None:
+        self.begin_receive()
 
-    def expect(self) -> None:
-        if not self.family.ended:
-            self._become(None)
+    def begin_receive(self) -> None:
+        if not self.runs.ended:
+            self._set_parent(None)
 
     def close(self, error: BaseException | str | None = None) -> None:
         super().close(error)
-        if not self.family.ended:
-            self.family.ended = True
-            self.guarded(sampling.forget, self.family.root)
+        if not self.runs.ended:
+            self.runs.ended = True
+            self.guarded(sampling.forget, self.runs.root)

@@ -1,4 +1,7 @@
-"""Sound, made fewer before anything is done with it: each piece costs the same, however short it is."""
+"""Joins consecutive microphone chunks, and consecutive deltas, before the journal and the session process them.
+
+Processing costs per chunk, not per byte, and a microphone sends 50 chunks a second.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,14 @@ from typing import Any
 from pybase64 import b64decode
 
 from langsmith_realtime.core.audio.user.microphone import Microphone
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, parse
 from langsmith_realtime.live.bounded_queue import Chunk
 from langsmith_realtime.recording.silencing import Span
 
 _DELTA = "response.output_audio.delta"
-#: Deltas of text, which is whole when one's is put behind the other's.
-_TEXTS = frozenset(
+#: Deltas whose texts are joined by concatenation.
+_TEXT_DELTAS = frozenset(
     {
         "response.output_audio_transcript.delta",
         "response.output_text.delta",
@@ -27,96 +30,101 @@ _TEXTS = frozenset(
         "conversation.item.input_audio_transcription.delta",
     }
 )
-#: How the events begin that say something of the microphone's sound, as it was then.
-_OF_THE_MICROPHONE = ("input_audio_buffer.", "session.")
+#: Prefixes of server events that apply to the microphone audio sent before them.
+_MICROPHONE_EVENTS = ("input_audio_buffer.", "session.")
 
 
-class Coalescing:
-    """Stands in front of a session, and hands on pieces of sound that go on from one another as one, decoded.
+class Coalescer:
+    """Passes frames and audio on to a session; consecutive microphone chunks and consecutive deltas as one.
 
-    A chunk of the microphone was captured when it was handed over, or earlier. Of several, the one that came
-    soonest for what was before it tells the most: together they are as if handed over as soon as that, and
-    nothing is lost that the recording goes by. One that comes more than :attr:`LATE` seconds later may follow
-    a pause, and begins anew. A delta of the agent's that comes before the one before it can have been played is
-    played right after it, whenever it came; deltas of text are one from the beginning.
+    Microphone chunks: a chunk was captured when it was sent or earlier, never later. So the chunk with the earliest
+    origin (time sent minus the length of the audio up to its end) dates all of them. A chunk more than :attr:`PAUSE_S`
+    later than that follows a pause and starts a new group.
 
-    Whatever else happens to the session happens after what came before it. But the microphone and the agent's
-    deltas do not wait for each other, and what an event says that is not about the microphone may overtake that:
-    by :attr:`LONGEST` seconds, which :class:`~langsmith_realtime.core.audio.tracks.Tracks` counts on.
+    Deltas: an audio delta that arrives before the previous deltas of the item have been played continues them, whatever
+    its arrival time. Text deltas of one item always continue each other.
+
+    Order: other calls are passed on after everything received before them. Microphone chunks and deltas do not wait for
+    each other, and a server event that does not concern the microphone may overtake microphone audio by up to
+    :attr:`MAX_DELAY_S`, which is less than :class:`~langsmith_realtime.core.audio.tracks.Tracks` tolerates.
 
     Args:
-        session: what takes frames and sound.
-        later: has work done soon, if nothing may wait longer than that.
+        session: receives frames and audio; base64 audio is decoded where it was joined.
+        schedule: runs a function once at the worker's next tick. Without it, frames wait for later frames.
     """
 
-    #: Seconds of sound that become one piece.
-    SPAN = 1.0
-    #: The longest that a frame may wait, in seconds of the conversation.
-    LONGEST = 1.1
-    #: What is no pause to who places it is none here.
-    LATE = Microphone.SLACK
+    #: Length of the audio joined into one chunk, in seconds.
+    JOINED_S = 1.0
+    #: Longest time that a frame may wait, in seconds of the conversation.
+    MAX_DELAY_S = 1.1
+    #: Delay of a chunk, in seconds, from which it may follow a pause. The recording ignores smaller delays.
+    PAUSE_S = Microphone.MIN_PAUSE_S
 
-    def __init__(self, session: Any, later: Callable[[Callable[[], None]], None] | None = None) -> None:
+    def __init__(self, session: Any, schedule: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._session = session
-        self._later = later
-        self._is_watched = False  # somebody was asked to look
-        self._chunks: list[str | Sound] = []  # of the microphone
-        self._rate = 0.0  # of those, in bytes per second
-        self._sent = 0.0  # seconds of them
-        self._origin = 0.0  # when the first of them began at the latest
+        self._schedule = schedule
+        self._is_flush_scheduled = False
+        # Microphone chunks that wait to be joined
+        self._chunks: list[str | AudioBytes] = []
+        self._bytes_per_s = 0.0
+        self._chunks_s = 0.0  # their length
+        self._origin = 0.0  # latest possible begin of the first one
+        # Deltas that wait to be joined
         self._deltas: list[_Delta] = []
-        self._open: dict[str, _Delta] = {}  # of those, the last of each kind that others may go on from
+        self._last_delta: dict[str, _Delta] = {}  # by event type
 
     def format(self, channel: int, *, fed: bool) -> Format:
-        """As the session's, which only events change."""
-        form: Format = self._session.format(channel, fed=fed)
-        return form
+        """Return the session's format of a channel. It passes nothing on, because only events change the format."""
+        audio_format: Format = self._session.format(channel, fed=fed)
+        return audio_format
 
     def silenced_spans(self, channel: int) -> list[Span]:
-        """As the session's."""
+        """Return the session's silenced spans of a channel. It passes nothing on."""
         spans: list[Span] = self._session.silenced_spans(channel)
         return spans
 
-    def chunks(self, sent: Iterator[Chunk]) -> None:
-        """Chunks of the microphone, one after the other; after a failure, call again with the same iterator."""
-        for as_sent, t, is_text in sent:
-            audio = _written_in(as_sent) if is_text else as_sent
-            size = _bytes(audio) if audio else 0
+    def microphone_chunks(self, chunks: Iterator[Chunk]) -> None:
+        """Join microphone chunks to the earlier ones. After an exception, call it again with the rest of them."""
+        for sent, t, is_text in chunks:
+            audio = _audio_in_text(sent) if is_text else sent
+            size = _decoded_size(audio) if audio else 0
             if audio and size:
-                self._gather(audio, size, t)
+                self._add_chunk(audio, size, t)
             else:
-                self.client_frame(as_sent if is_text else {"type": APPEND, "audio": as_sent}, t)
+                self.client_frame(sent if is_text else {"type": APPEND, "audio": sent}, t)
 
-    def microphone(self, sound: Sound, t: float) -> None:
-        """The same, decoded."""
-        self._gather(sound, len(sound), t)
+    def microphone(self, audio: AudioBytes, t: float) -> None:
+        """Join decoded microphone audio, whose last chunk was sent at ``t``, to the chunks before it."""
+        self._add_chunk(audio, len(audio), t)
 
     def client_frame(self, frame: object, t: float) -> None:
-        chunk = _chunk(frame)
-        size = 0 if chunk is None else _bytes(chunk)
+        """Join a microphone chunk to those before it, or pass on another event; the frame was sent at ``t``."""
+        chunk = _chunk_audio(frame)
+        size = 0 if chunk is None else _decoded_size(chunk)
         if chunk is None or not size:
-            self._hand_on()
+            self._flush()
             self._session.client_frame(frame, t)
         else:
-            self._gather(chunk, size, t)
+            self._add_chunk(chunk, size, t)
 
     def server_frame(self, frame: object, t: float, ref: Any, agent_speaking: bool | None) -> None:
+        """Join a delta to those before it, or pass on another event; the frame arrived at ``t``."""
         try:
             event = parse(frame)
         except FrameError:
             event = None
-        if self._chunks and t > self._origin + self.LONGEST:
-            self._hand_on_chunks()
+        if self._chunks and t > self._origin + self.MAX_DELAY_S:
+            self._flush_chunks()
         if event is not None and event.is_delta:
-            if self._deltas and t > self._deltas[0].t + self.SPAN:
-                self._hand_on_deltas()
-            self._delta(event, t)
-            if not self._is_watched:
-                self._watch()
+            if self._deltas and t > self._deltas[0].t + self.JOINED_S:
+                self._flush_deltas()
+            self._add_delta(event, t)
+            if not self._is_flush_scheduled:
+                self._schedule_flush()
             return
-        if event is None or event.kind.startswith(_OF_THE_MICROPHONE):
-            self._hand_on_chunks()
-        self._hand_on_deltas()
+        if event is None or event.kind.startswith(_MICROPHONE_EVENTS):
+            self._flush_chunks()
+        self._flush_deltas()
         self._session.server_frame(frame if event is None else event.body, t, ref, agent_speaking)
 
     def __getattr__(self, name: str) -> Any:
@@ -125,81 +133,81 @@ class Coalescing:
             return found
 
         @wraps(found)
-        def after_what_came_before(*arguments: Any, **more: Any) -> Any:
-            self._hand_on()
-            return found(*arguments, **more)
+        def flush_and_call(*arguments: Any, **keywords: Any) -> Any:
+            self._flush()
+            return found(*arguments, **keywords)
 
-        self.__dict__[name] = after_what_came_before
-        return after_what_came_before
+        self.__dict__[name] = flush_and_call
+        return flush_and_call
 
-    def _gather(self, chunk: str | Sound, size: int, t: float) -> None:
-        """Add a chunk of the microphone, of so many bytes when it is decoded."""
-        if self._deltas and t > self._deltas[0].t + self.SPAN:
-            self._hand_on_deltas()
+    def _add_chunk(self, chunk: str | AudioBytes, size: int, t: float) -> None:
+        """Add a microphone chunk of ``size`` decoded bytes."""
+        if self._deltas and t > self._deltas[0].t + self.JOINED_S:
+            self._flush_deltas()
         if not self._chunks:
-            self._rate = self._bytes_per_second(USER)
-        seconds = size / self._rate
-        origin = t - seconds - self._sent
-        if self._chunks and origin > self._origin + self.LATE:
-            self._hand_on_chunks()
+            self._bytes_per_s = self._bytes_per_second(USER)
+        seconds = size / self._bytes_per_s
+        origin = t - seconds - self._chunks_s
+        if self._chunks and origin > self._origin + self.PAUSE_S:
+            self._flush_chunks()
             origin = t - seconds
         if not self._chunks or origin < self._origin:
             self._origin = origin
         self._chunks.append(chunk)
-        self._sent += seconds
-        if self._sent >= self.SPAN:
-            self._hand_on_chunks()
-        elif not self._is_watched:
-            self._watch()
+        self._chunks_s += seconds
+        if self._chunks_s >= self.JOINED_S:
+            self._flush_chunks()
+        elif not self._is_flush_scheduled:
+            self._schedule_flush()
 
-    def _delta(self, event: Event, t: float) -> None:
+    def _add_delta(self, event: Event, t: float) -> None:
         delta = _Delta(event.body, t)
         piece = event.body.get("delta")
-        is_sound = event.kind == _DELTA
-        if not isinstance(piece, (str, Sound)) or not (is_sound or event.kind in _TEXTS):
+        is_audio = event.kind == _DELTA
+        if not isinstance(piece, (str, AudioBytes)) or not (is_audio or event.kind in _TEXT_DELTAS):
             self._deltas.append(delta)
             return
-        last = self._open.get(event.kind)
-        if last is None or t > last.t + last.seconds or not last.goes_on_with(delta):
-            last = self._open[event.kind] = delta
+        last = self._last_delta.get(event.kind)
+        if last is None or t > last.t + last.seconds or not last.is_continued_by(delta):
+            last = self._last_delta[event.kind] = delta
             self._deltas.append(delta)
         last.pieces.append(piece)
-        last.is_sound = is_sound
-        last.seconds += _bytes(piece) / self._bytes_per_second(AGENT) if is_sound else math.inf
+        last.is_audio = is_audio
+        last.seconds += _decoded_size(piece) / self._bytes_per_second(AGENT) if is_audio else math.inf
 
     def _bytes_per_second(self, channel: int) -> float:
-        form: Format = self._session.format(channel, fed=False)
-        return float(form.rate * form.bytes_per_frame)
+        audio_format: Format = self._session.format(channel, fed=False)
+        return float(audio_format.rate * audio_format.bytes_per_frame)
 
-    def _watch(self) -> None:
-        if self._later is not None:
-            self._is_watched = True
-            self._later(self._look)
+    def _schedule_flush(self) -> None:
+        if self._schedule is not None:
+            self._is_flush_scheduled = True
+            self._schedule(self._run_scheduled_flush)
 
-    def _look(self) -> None:
-        self._is_watched = False
-        self._hand_on()
+    def _run_scheduled_flush(self) -> None:
+        self._is_flush_scheduled = False
+        self._flush()
 
-    def _hand_on(self) -> None:
-        self._hand_on_chunks()
-        self._hand_on_deltas()
+    def _flush(self) -> None:
+        self._flush_chunks()
+        self._flush_deltas()
 
-    def _hand_on_chunks(self) -> None:
+    def _flush_chunks(self) -> None:
         if not self._chunks:
             return
-        chunks, t = self._chunks, self._origin + self._sent
-        self._chunks, self._sent = [], 0.0
-        sound = _decoded(chunks)
-        if sound is not None:
-            self._session.microphone(Sound(sound), t)
+        chunks, t = self._chunks, self._origin + self._chunks_s
+        self._chunks, self._chunks_s = [], 0.0
+        audio = _decode_joined(chunks)
+        if audio is not None:
+            self._session.microphone(AudioBytes(audio), t)
             return
-        for audio in chunks:  # what is no base64 is not together, either
-            self._session.client_frame({"type": APPEND, "audio": audio}, t)
+        for chunk in chunks:  # one is not valid base64, and the session reports it alone
+            self._session.client_frame({"type": APPEND, "audio": chunk}, t)
 
-    def _hand_on_deltas(self) -> None:
+    def _flush_deltas(self) -> None:
         if not self._deltas:
             return
-        deltas, self._deltas, self._open = self._deltas, [], {}
+        deltas, self._deltas, self._last_delta = self._deltas, [], {}
         for delta in deltas:
             for body in delta.bodies():
                 self._session.server_frame(body, delta.t, None, None)
@@ -207,39 +215,46 @@ class Coalescing:
 
 @dataclass(slots=True)
 class _Delta:
-    """A delta's frame and when it came (seconds), with what those carry that go on from it, and for how many seconds
-    such may come."""
+    """A delta event, and the payloads of the deltas that continue it.
+
+    Attributes:
+        body: the first event.
+        t: when the first event arrived, in seconds since the conversation opened.
+        pieces: payloads of the first event and of those that continue it.
+        seconds: time after ``t`` during which a delta may continue it: the length of its audio, or infinity for text.
+        is_audio: whether the payloads are audio.
+    """
 
     body: dict[str, Any]
     t: float
-    pieces: list[str | Sound] = field(default_factory=list)
+    pieces: list[str | AudioBytes] = field(default_factory=list)
     seconds: float = 0.0
-    is_sound: bool = False
+    is_audio: bool = False
 
-    def goes_on_with(self, other: _Delta) -> bool:
-        """Whether that one belongs to the same piece of speech."""
-        mine, its = self.body, other.body
+    def is_continued_by(self, other: _Delta) -> bool:
+        """Whether the other delta has the type, the response, the item and the content part of this one."""
+        mine, others = self.body, other.body
         return (
-            mine.get("item_id") == its.get("item_id")
-            and mine.get("response_id") == its.get("response_id")
-            and mine.get("content_index") == its.get("content_index")
-            and mine["type"] == its["type"]
+            mine.get("item_id") == others.get("item_id")
+            and mine.get("response_id") == others.get("response_id")
+            and mine.get("content_index") == others.get("content_index")
+            and mine["type"] == others["type"]
         )
 
     def bodies(self) -> Iterator[dict[str, Any]]:
-        """The frame, with all of it; or as many as there are where their sound is none."""
+        """Yield one event with the joined payload, or one event for each payload if one is not valid base64."""
         if not self.pieces:
             yield self.body
-        elif not self.is_sound:
+        elif not self.is_audio:
             yield {**self.body, "delta": "".join(map(str, self.pieces))}
         else:
-            sound = _decoded(self.pieces)
-            for piece in self.pieces if sound is None else [Sound(sound)]:
+            audio = _decode_joined(self.pieces)
+            for piece in self.pieces if audio is None else [AudioBytes(audio)]:
                 yield {**self.body, "delta": piece}
 
 
-def _chunk(frame: object) -> str | Sound | None:
-    """What a chunk of the microphone carries; None for a frame that is none, or says more."""
+def _chunk_audio(frame: object) -> str | AudioBytes | None:
+    """Return the audio of an ``input_audio_buffer.append`` event; None for other frames, or if it has more fields."""
     if type(frame) is dict:
         body = frame
     else:
@@ -250,16 +265,16 @@ def _chunk(frame: object) -> str | Sound | None:
     if len(body) != 2 or body.get("type") != APPEND:
         return None
     chunk = body.get("audio")
-    return chunk if isinstance(chunk, (str, Sound)) else None
+    return chunk if isinstance(chunk, (str, AudioBytes)) else None
 
 
-#: How the text of a chunk begins, as JSON's common writers write it, and how it ends.
+#: JSON text before and after the audio of an append event, with and without spaces between its tokens.
 _BEFORE = (f'{{"type":"{APPEND}","audio":"', f'{{"type": "{APPEND}", "audio": "')
 _AFTER = '"}'
 
 
-def _written_in(text: str) -> str | None:
-    """What the JSON text of a chunk carries, where that can be told without reading all of it."""
+def _audio_in_text(text: str) -> str | None:
+    """Return the base64 audio in an append event's JSON text; None if only a JSON parser can find it."""
     for before in _BEFORE:
         if text.startswith(before) and text.endswith(_AFTER):
             audio = text[len(before) : -len(_AFTER)]
@@ -267,23 +282,23 @@ def _written_in(text: str) -> str | None:
     return None
 
 
-def _bytes(chunk: str | Sound) -> int:
-    """How many bytes it stands for."""
-    if isinstance(chunk, Sound):
+def _decoded_size(chunk: str | AudioBytes) -> int:
+    """Return the number of bytes that a chunk has after base64 decoding."""
+    if isinstance(chunk, AudioBytes):
         return len(chunk)
     size = len(chunk) * 3 // 4
     return size if chunk[-1:] != "=" else size - 1 - chunk.endswith("==")
 
 
-def _decoded(chunks: Sequence[object]) -> bytes | None:
-    """What base64 stands for, or was decoded before, one after the other; None when one of them is neither."""
+def _decode_joined(chunks: Sequence[object]) -> bytes | None:
+    """Decode chunks from base64 and join them; return None if a chunk cannot be decoded."""
     try:
         if set(map(type, chunks)) == {str} and not any(length % 4 for length in set(map(len, chunks))):  # type: ignore[arg-type]
             text = "".join(chunks)  # type: ignore[arg-type]
             if "=" not in text[:-2]:
-                return b64decode(text, validate=True)  # at once, which is faster
+                return b64decode(text, validate=True)  # one call for all chunks is faster
         return b"".join(
-            chunk.data if isinstance(chunk, Sound) else b64decode(chunk, validate=True)  # type: ignore[arg-type]
+            chunk.data if isinstance(chunk, AudioBytes) else b64decode(chunk, validate=True)  # type: ignore[arg-type]
             for chunk in chunks
         )
     except (binascii.Error, ValueError, TypeError):

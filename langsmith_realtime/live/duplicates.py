@@ -1,7 +1,9 @@
-"""Which frames were handed over before: one that is parsed twice is one event.
+"""Recognises a frame that the application hands over twice, so that it becomes one run.
 
-Pure. Nothing forbids a peer to use an id twice, or one for all: only the same frame is the same. The latest are kept to
-tell; of older ones their names and lengths are, which is enough where ids are what they should be.
+An application may parse one frame twice with ``parse_event``, or pass one event to ``server_event`` twice. An event id
+alone does not identify a frame, because nothing forbids a server to reuse an id. A frame whose id is known is a
+duplicate if its type and its size are equal, too, and its content, which is kept of the latest frames. The module reads
+no clock and does no I/O.
 """
 
 from __future__ import annotations
@@ -12,57 +14,67 @@ from typing import Generic, TypeVar
 
 R = TypeVar("R")
 
-#: A frame parsed twice comes soon after the first time: at least so many are remembered, and less than twice as many.
+#: A duplicate comes soon after its frame: at least the latest 256 frames are remembered, and less than twice as many.
 REMEMBERED = 256
-#: So many of the latest are kept themselves, or as many as have so many bytes together; the latest is in any case.
+#: Number of the latest frames kept whole, and their bytes together. The latest frame is kept whatever its size.
 KEPT, KEPT_BYTES = 16, 64_000
 
 
 @dataclass(slots=True)
-class KnownFrame(Generic[R]):
-    """A frame that was handed over: its event's name, its bytes (of text, or of its sound), and what became of it."""
+class SeenFrame(Generic[R]):
+    """A frame that was handed over before.
+
+    Attributes:
+        name: type of its event.
+        size: length of its text or of its audio, in bytes.
+        run: run that the frame became.
+        frame: the frame itself; None when it is not kept any more.
+    """
 
     name: str
     size: int
     run: R
-    frame: object  # None when it is not kept any more
+    frame: object
 
 
 class RecentFrames(Generic[R]):
-    """The frames of one conversation, by their events' ids."""
+    """The latest frames of one conversation, by event id."""
 
     def __init__(self) -> None:
-        self._known: dict[str, KnownFrame[R]] = {}
-        self._before: dict[str, KnownFrame[R]] = {}  # those it held until there were enough
-        self._latest: deque[KnownFrame[R]] = deque()
-        self._bytes = 0  # of those
-        self._nameless: KnownFrame[R] | None = None  # the latest that had no id
+        self._by_id: dict[str, SeenFrame[R]] = {}
+        self._older_by_id: dict[str, SeenFrame[R]] = {}  # the 256 before those in _by_id
+        self._kept: deque[SeenFrame[R]] = deque()  # whose frame is not None
+        self._kept_bytes = 0
+        self._latest_without_id: SeenFrame[R] | None = None
 
-    def find(self, event_id: object, name: str, size: int, frame: object) -> KnownFrame[R] | None:
-        """That frame, if it was handed over before; without an id, if it is the latest such itself."""
+    def find(self, event_id: object, name: str, size: int, frame: object) -> SeenFrame[R] | None:
+        """Return the earlier hand-over of a frame; None if it is new.
+
+        A frame without an event id is found if it is the same object as the latest frame without one.
+        """
         if not event_id or not isinstance(event_id, str):
-            known = self._nameless
-            return known if known is not None and known.frame is frame else None
-        known = self._known.get(event_id) or self._before.get(event_id)
-        if known is None or known.name != name or known.size != size:
+            seen = self._latest_without_id
+            return seen if seen is not None and seen.frame is frame else None
+        seen = self._by_id.get(event_id) or self._older_by_id.get(event_id)
+        if seen is None or seen.name != name or seen.size != size:
             return None
-        return known if known.frame is None or known.frame == frame else None
+        return seen if seen.frame is None or seen.frame == frame else None
 
     def remember(self, event_id: object, name: str, size: int, frame: object, run: R) -> None:
-        """It is handed over, and became ``run``."""
-        known = KnownFrame(name, size, run, frame)
+        """Add a new frame and the run that it became."""
+        seen = SeenFrame(name, size, run, frame)
         if not event_id or not isinstance(event_id, str):
-            self._nameless = known
+            self._latest_without_id = seen
             return
-        self._keep(known)
-        self._known[event_id] = known
-        if len(self._known) >= REMEMBERED:
-            self._before, self._known = self._known, {}
+        self._keep(seen)
+        self._by_id[event_id] = seen
+        if len(self._by_id) >= REMEMBERED:
+            self._older_by_id, self._by_id = self._by_id, {}
 
-    def _keep(self, known: KnownFrame[R]) -> None:
-        self._latest.append(known)
-        self._bytes += known.size
-        while len(self._latest) > KEPT or (self._bytes > KEPT_BYTES and len(self._latest) > 1):
-            oldest = self._latest.popleft()
+    def _keep(self, seen: SeenFrame[R]) -> None:
+        self._kept.append(seen)
+        self._kept_bytes += seen.size
+        while len(self._kept) > KEPT or (self._kept_bytes > KEPT_BYTES and len(self._kept) > 1):
+            oldest = self._kept.popleft()
             oldest.frame = None
-            self._bytes -= oldest.size
+            self._kept_bytes -= oldest.size

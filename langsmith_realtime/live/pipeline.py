@@ -1,7 +1,7 @@
-"""Puts together what a live conversation's inputs pass on the worker's thread.
+"""Connects what processes a live conversation on the worker thread: coalescing, journal, coalescing, session.
 
-Audio is coalesced twice: into short chunks for the journal, and into longer ones for the session, which costs more per
-chunk and may lag behind.
+Audio is coalesced twice: into short chunks for the journal, which must not lose much in a crash, and into longer ones
+for the session, which costs more per chunk.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import cast
 
 from langsmith_realtime.journal.recovery import begin_in_background
 from langsmith_realtime.journal.writer import journaled
-from langsmith_realtime.live.coalescing import Coalescing
+from langsmith_realtime.live.coalescing import Coalescer
 from langsmith_realtime.live.process import Process
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.tracing import Options
@@ -21,15 +21,18 @@ from langsmith_realtime.trace.session import Session, build_session
 
 
 def build_pipeline(
-    options: Options, family: ConversationRuns, process: Process, worker: Worker, guard: Guard
-) -> Coalescing:
-    """Make what takes a conversation's inputs on the worker's thread: coalescing, journal, coalescing, session."""
-    assembled = build_session(options, family, process.sender, process.feedback, guard)
-    into_session = Coalescing(assembled.session)
+    options: Options, runs: ConversationRuns, process: Process, worker: Worker, guard: Guard
+) -> Coalescer:
+    """Return the first stage, which gets the frames and the audio of the conversation.
+
+    Without a journal there is one coalescing stage.
+    """
+    assembled = build_session(options, runs, process.sender, process.feedback, guard)
+    into_session = Coalescer(assembled.session)
     if not options.journal:
         return into_session
-    begin_in_background(family.root.client)
+    begin_in_background(runs.root.client)
     journal = journaled(
-        replace(assembled, session=cast("Session", into_session)), options, family, guard, worker.behind
+        replace(assembled, session=cast("Session", into_session)), options, runs, guard, worker.call_after_tick
     )
-    return Coalescing(journal, worker.later)
+    return Coalescer(journal, worker.call_at_tick)

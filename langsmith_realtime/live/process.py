@@ -1,89 +1,107 @@
-"""What a process traces with: the threads that work on conversations, those that send, and what is still open.
+"""The objects that all conversations of a process share: workers, senders, and the list of open conversations.
 
-One worker for all conversations of the process, and one more for those in which functions of the application's have a
-say: who waits for these is nobody else.
+One worker serves all conversations. A second one serves those that call functions of the application (``redact``, or
+masking functions of the LangSmith client), so that a slow function delays no other conversation.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
 from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
 
 if TYPE_CHECKING:
     from langsmith_realtime.delivery.feedback import FeedbackSender
     from langsmith_realtime.delivery.sender import Sender
 
-#: How long the end of the process waits: for somebody who does not answer, and while sending goes well.
+#: Seconds that the process waits at its end without any progress of sending, and seconds that it waits at all.
 EXIT_PATIENCE, EXIT_LIMIT = 5.0, 60.0
 
 
 class Closable(Protocol):
-    """A conversation that is still open when the process ends."""
+    """A conversation in the list of open conversations."""
 
-    def close(self) -> None: ...
-    def abandon(self) -> None: ...
+    def close(self) -> None:
+        """End the conversation, because the process ends."""
+
+    def abandon(self) -> None:
+        """Stop tracing the conversation in a forked child; it goes on in the parent process."""
 
 
 class Process:
-    """What all conversations of a process share. Its threads begin when something is given to them."""
+    """Workers, senders and open conversations of a process. A thread starts when it gets its first work.
+
+    Attributes:
+        limits: limits of memory, time and size; the tests change them.
+        open: open conversations by ``id()``.
+        worker: worker of all conversations that call no function of the application.
+        callback_worker: worker of the other conversations.
+    """
 
     def __init__(self) -> None:
-        self._making = threading.Lock()
+        self.limits = Limits()
+        self._senders_lock = threading.Lock()
         self._senders: tuple[Sender, FeedbackSender] | None = None
         self.open: dict[int, Closable] = {}
-        self.worker = Worker()
-        #: For whoever may keep it waiting.
-        self.apart = Worker()
+        self.worker = Worker(self.limits)
+        self.callback_worker = Worker(self.limits)
 
     @property
     def sender(self) -> Sender:
-        """Sends runs."""
-        return self._made_senders()[0]
+        """The sender of runs."""
+        return self._get_senders()[0]
 
     @property
     def feedback(self) -> FeedbackSender:
-        """Sends feedback scores."""
-        return self._made_senders()[1]
+        """The sender of feedback scores."""
+        return self._get_senders()[1]
 
-    def _made_senders(self) -> tuple[Sender, FeedbackSender]:
-        # Imported here: the first to ask is the worker's thread, so that no caller's loop waits for the imports.
+    def _get_senders(self) -> tuple[Sender, FeedbackSender]:
+        # Imported here, on the worker thread, so that no caller's event loop waits for the imports.
         from langsmith_realtime.delivery.feedback import FeedbackSender  # noqa: PLC0415
         from langsmith_realtime.delivery.sender import Sender  # noqa: PLC0415
 
-        with self._making:
+        with self._senders_lock:
             if self._senders is None:
                 self._senders = Sender(), FeedbackSender()
             return self._senders
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until everything put so far was done and sent; False when it was not, or time ran out."""
+        """Wait until everything recorded so far is processed and sent; return False if that failed or timed out.
+
+        Args:
+            timeout: seconds to wait; None waits as long as it takes.
+        """
         deadline = None if timeout is None else time.monotonic() + timeout
 
-        def left() -> float | None:
+        def left_s() -> float | None:
             return None if deadline is None else max(0.0, deadline - time.monotonic())
 
         def send() -> bool:
-            # What the first has delivered may give the second work.
-            sent = [sender.flush(left()) for sender in (self.sender, self.feedback)]
+            # In this order, because delivered runs may have feedback scores to send.
+            sent = [sender.flush(left_s()) for sender in (self.sender, self.feedback)]
             return all(sent)
 
-        caught_up, caught_up_apart = self.worker.catch_up(), self.apart.catch_up()
-        sent = caught_up.wait(left()) and send()
-        if not self.apart.is_running:
+        caught_up, callbacks_caught_up = self.worker.catch_up(), self.callback_worker.catch_up()
+        sent = caught_up.wait(left_s()) and send()
+        if not self.callback_worker.is_running:
             return sent
-        # What is apart may hang: the others do not wait for that.
-        return caught_up_apart.wait(left()) and send() and sent
+        # Last, because a function of the application may hang.
+        return callbacks_caught_up.wait(left_s()) and send() and sent
 
     def finish(self) -> None:
-        """The process ends: close what is open, and wait for it to be sent, but not for ever."""
+        """Close open conversations at the end of the process, and wait until they are sent.
+
+        Gives up after :data:`EXIT_PATIENCE` without progress, or after :data:`EXIT_LIMIT`.
+        """
         for conversation in list(self.open.values()):
             conversation.close()
-        if not (self.worker.is_running or self.apart.is_running):
+        if not (self.worker.is_running or self.callback_worker.is_running):
             return
         delivered, began = self._delivered, time.monotonic()
         while not self.flush(EXIT_PATIENCE) and (self._delivered > delivered or threads.is_progressing()):
@@ -101,36 +119,39 @@ _process = Process()
 
 
 def process() -> Process:
-    """What this one traces with."""
+    """Return the objects that all conversations of this process share."""
     return _process
 
 
 def flush(timeout: float | None = None) -> bool:
-    """Wait until everything recorded so far was handed over and sent to LangSmith.
+    """Wait until every run recorded so far, of all conversations of this process, is sent to LangSmith.
+
+    An open conversation stays open; its transcript, metrics and recording are sent after it ends. The call blocks its
+    thread: in an event loop, use ``await asyncio.to_thread(flush, 10)``.
 
     Args:
-        timeout: at most that many seconds; None waits as long as it takes.
+        timeout: seconds to wait; None waits as long as it takes.
 
     Returns:
-        True when all of it was acknowledged, False when time ran out or something could not be delivered.
-        What goes through a LangSmith client's own queue (replicas, OpenTelemetry, buffered processing)
-        counts as sent when that queue was flushed.
+        True if LangSmith acknowledged all runs; False after the timeout, or if a run could not be delivered.
+        Runs that go through the queue of a LangSmith client (replicas, OpenTelemetry, buffered processing) count as
+        sent when that queue is flushed.
 
     Raises:
-        TypeError: the timeout is no number.
-        ValueError: it is negative.
+        TypeError: the timeout is not a number.
+        ValueError: the timeout is negative.
     """
     if timeout is not None:
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-            raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+            raise TypeError(f"timeout must be a number of seconds or None, got {type(timeout).__name__}")
         if timeout < 0:
-            raise ValueError("timeout is negative")
+            raise ValueError(f"timeout must not be negative, got {timeout!r}")
     return _process.flush(timeout)
 
 
-def _begin_again() -> None:
-    """After a fork: the child has our state, but not our threads."""
-    global _process  # noqa: PLW0603 - there is one per process, and this is where a process begins
+def _start_anew_in_child() -> None:
+    """Replace the shared objects after a fork: the child has copies of them, but not their threads."""
+    global _process  # noqa: PLW0603 - one per process, and a fork begins a process
     for conversation in _process.open.values():
         conversation.abandon()
     _process = Process()
@@ -140,7 +161,7 @@ def _at_exit() -> None:
     _process.finish()
 
 
-os.register_at_fork(after_in_child=_begin_again)
-# An ordinary atexit handler runs after LangSmith's own threads have ended, and what is handed over then is
-# never sent. This one runs before; concurrent.futures ends its threads in the same way.
+at_fork(after_in_child=_start_anew_in_child)
+# An atexit handler would run after LangSmith's threads have ended, and they would never send the runs. This private
+# hook runs before; concurrent.futures uses it for its threads, too.
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # noqa: SLF001

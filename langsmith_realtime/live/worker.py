@@ -1,4 +1,4 @@
-"""A thread that works on conversations: what their callers recorded, one inbox after the other."""
+"""The worker thread, which processes the queues of many conversations one after the other."""
 
 from __future__ import annotations
 
@@ -8,48 +8,58 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from langsmith_realtime.live.bounded_queue import BoundedQueue, QueueLoad, TakeChunks, no_chunks
+from langsmith_realtime.live.bounded_queue import BoundedQueue, QueueLoad, TakeChunks, refuse_chunks
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.runtime.threads import Pauses
 
-#: How long the worker lets work gather between two looks, after which what waited for company is handed on and written
-#: down, in seconds: waking up for each entry would make the caller's thread wait for ours. And how long that waits at
-#: most, while there is other work.
+#: Seconds that the worker sleeps between two rounds over its queues, so that entries gather: waking up for each entry
+#: would slow down the caller's thread. At the end of a round there is a tick, which calls the functions of
+#: :meth:`Worker.call_at_tick`. The second number is the longest time between two ticks while a round goes on.
 TICK, LATEST_TICK = 0.08, 1.0
 
 
 class Worker:
-    """A background thread, begun with the first inbox."""
+    """A background thread that processes queues. It starts with the first queue.
 
-    def __init__(self) -> None:
-        self._due: queue.SimpleQueue[BoundedQueue] = queue.SimpleQueue()  # those in which something waits
-        self._load = QueueLoad()
-        self._awake = threading.Event()
-        self._starting = threading.Lock()
-        #: Whether its thread began.
+    Args:
+        limits: how much may wait in the queues.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._notified: queue.SimpleQueue[BoundedQueue] = queue.SimpleQueue()  # queues that have entries
+        self._load = QueueLoad(limits)
+        self._wake = threading.Event()
+        self._start_lock = threading.Lock()
+        #: Whether the thread was started.
         self.is_running = False
-        self._waiting: set[Callable[[], None]] = set()
-        self._behind: set[Callable[[], None]] = set()
-        self._ticked = time.perf_counter()
-        self._breath = Pauses()
+        self._at_tick: set[Callable[[], None]] = set()
+        self._after_tick: set[Callable[[], None]] = set()
+        self._last_tick = time.perf_counter()
+        self._pauses = Pauses()
 
-    def inbox(self, guard: Guard, chunks: TakeChunks = no_chunks) -> BoundedQueue:
-        """A new one; what is put into it is done in order. ``guard`` hears what failed, ``chunks`` takes chunks."""
+    def open_queue(self, guard: Guard, take_chunks: TakeChunks = refuse_chunks) -> BoundedQueue:
+        """Return a new queue, whose entries this worker processes in order.
+
+        Args:
+            guard: gets the exceptions of the entries.
+            take_chunks: processes microphone chunks.
+        """
         if not self.is_running:
             self._start()
-        return BoundedQueue(self._load, self._due.put, guard, chunks)
+        return BoundedQueue(self._load, self._notified.put, guard, take_chunks)
 
-    def later(self, work: Callable[[], None]) -> None:
-        """Have it done once, with the next tick; for what may wait for company. From the worker alone."""
-        self._waiting.add(work)
+    def call_at_tick(self, function: Callable[[], None]) -> None:
+        """Call a function once, at the next tick. Only for code that runs on this worker's thread."""
+        self._at_tick.add(function)
 
-    def behind(self, work: Callable[[], None]) -> None:
-        """The same, when all that may wait is done. From the worker alone."""
-        self._behind.add(work)
+    def call_after_tick(self, function: Callable[[], None]) -> None:
+        """Call a function once, after the functions of the next tick. Only for code on this worker's thread."""
+        self._after_tick.add(function)
 
     def catch_up(self) -> threading.Event:
-        """Do all that was put so far; what is set then."""
+        """Return an event that is set when everything that callers have put so far is processed."""
         done = threading.Event()
 
         def caught_up() -> None:
@@ -57,61 +67,61 @@ class Worker:
             done.set()
 
         if self.is_running:
-            self.inbox(Guard()).insist(caught_up)
-            self._awake.set()
+            self.open_queue(Guard()).put_always(caught_up)
+            self._wake.set()
         else:
-            done.set()  # nothing was put
+            done.set()  # no queue was opened
         return done
 
     def _start(self) -> None:
-        with self._starting:
+        with self._start_lock:
             if not self.is_running:
-                self.is_running = threads.start_thread(self._work, "langsmith-realtime") is not None
+                self.is_running = threads.start_thread(self._run, "langsmith-realtime") is not None
                 threads.prepare_spare_thread()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while True:
-            wait = self._ticked + TICK - time.perf_counter() if self._waiting or self._behind else None
+            wait_s = self._last_tick + TICK - time.perf_counter() if self._at_tick or self._after_tick else None
             try:
-                inbox = self._due.get(timeout=None if wait is None else max(0.0, wait))
+                waiting = self._notified.get(timeout=None if wait_s is None else max(0.0, wait_s))
             except queue.Empty:
                 self._tick()
                 continue
-            self._breath.begin()
+            self._pauses.begin()
             while True:
-                inbox.empty(self._between)
+                waiting.drain(self._after_call)
                 try:
-                    inbox = self._due.get_nowait()
+                    waiting = self._notified.get_nowait()
                 except queue.Empty:
-                    self._load.nothing_waits()
+                    self._load.reset()
                     break
-            self._tick_after(TICK)
-            del inbox  # or the last conversation would live as long as the thread idles
-            self._awake.wait(TICK)
-            self._awake.clear()
+            self._tick_if_due(TICK)
+            del waiting  # otherwise an idle thread would keep the last conversation alive
+            self._wake.wait(TICK)
+            self._wake.clear()
 
-    def _between(self) -> None:
-        self._tick_after(LATEST_TICK)
-        self._breath.take()
+    def _after_call(self) -> None:
+        self._tick_if_due(LATEST_TICK)
+        self._pauses.take()
 
-    def _tick_after(self, seconds: float) -> None:
-        if time.perf_counter() >= self._ticked + seconds:
+    def _tick_if_due(self, seconds: float) -> None:
+        if time.perf_counter() >= self._last_tick + seconds:
             self._tick()
 
     def _tick(self) -> None:
-        self._ticked = time.perf_counter()
-        for works in ("_waiting", "_behind"):
-            taken: set[Callable[[], None]] = getattr(self, works)
-            setattr(self, works, set())
-            for work in taken:
-                _guarded(work)
-                self._breath.take()  # there may be many conversations
+        self._last_tick = time.perf_counter()
+        for attribute in ("_at_tick", "_after_tick"):
+            functions: set[Callable[[], None]] = getattr(self, attribute)
+            setattr(self, attribute, set())
+            for function in functions:
+                _call_guarded(function)
+                self._pauses.take()  # there may be one function for each of many conversations
 
 
-def _guarded(work: Callable[[], None]) -> None:
+def _call_guarded(function: Callable[[], None]) -> None:
     try:
-        work()
-    except BaseException as error:  # whatever it is: others wait for this thread
+        function()
+    except BaseException as error:  # SystemExit, too, would end the thread that other conversations need
         Guard().report("journal", error)
 
 
@@ -119,10 +129,10 @@ S = TypeVar("S")
 
 
 class LazySession(Generic[S]):
-    """A session that is made on the worker's thread, by the first call of one of its methods.
+    """A session that is made on the worker thread, by the first call of one of its methods.
 
     The caller's thread looks methods up before the session exists. So numpy, the audio code, the journal and the
-    delivery are imported on the worker's thread, and the caller's loop does not wait for them.
+    delivery are imported on the worker thread, and the caller's event loop does not wait for them.
 
     Args:
         make: makes the session.

@@ -6,18 +6,16 @@ import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 from uuid import UUID
 
 from langsmith import Client, utils
 from langsmith.run_trees import RunTree
-from typing_extensions import TypedDict, Unpack
 
 from langsmith_realtime.core.conversation import metric_names
 from langsmith_realtime.core.payloads.json_values import Redact
-from langsmith_realtime.core.protocol.audio_formats import NAMES, Format, named
-from langsmith_realtime.core.protocol.prices import PRICES, Price
-from langsmith_realtime.core.protocol.prices import table as price_table
+from langsmith_realtime.core.protocol.audio_formats import FORMATS_BY_NAME, Format, parse_format
+from langsmith_realtime.core.protocol.prices import PRICES, Price, price_table
 from langsmith_realtime.options.keep import KeepRule
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.runtime.guard import logger
@@ -217,9 +215,9 @@ def _check_function(values: Mapping[str, Any], option: str, kind: str) -> None:
 
 
 def _format(option: str, given: str | Mapping[str, Any]) -> Format:
-    known = named(given if isinstance(given, str) else dict(given))
+    known = parse_format(given if isinstance(given, str) else dict(given))
     if known is None:
-        raise ValueError(f"{option} must be one of {', '.join(NAMES)}, got {given!r}")
+        raise ValueError(f"{option} must be one of {', '.join(FORMATS_BY_NAME)}, got {given!r}")
     rate = known.rate if isinstance(given, str) else given.get("rate", known.rate)
     if rate != known.rate:
         raise ValueError(f"{option}: rate must be between 1000 and 192000 Hz, got {rate!r}")

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from langsmith_realtime.recording.encoder import Encoder, FileFormat
 from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import logger
 
 #: The time that what was settled changes for which encoding is left for the end.
@@ -189,4 +190,4 @@ def _begin_again() -> None:
     _encoding = _Encoding()
 
 
-os.register_at_fork(after_in_child=_begin_again)
+at_fork(after_in_child=_begin_again)

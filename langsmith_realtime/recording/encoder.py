@@ -14,6 +14,7 @@ import soundfile
 import soxr
 
 from langsmith_realtime.recording.wav import FRAME_BYTES, HEADER_BYTES
+from langsmith_realtime.runtime.files import create_private, open_private, read_at
 
 #: Seconds that are read and encoded at once.
 PIECE_S = 5
@@ -74,10 +75,10 @@ class Encoder:
         if form.rate(rate) != rate:
             self._resampler = soxr.ResampleStream(rate, form.rate(rate), 2, dtype="int16")
         self._target: Any = None
-        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        create_private(self.path)
         self._source = -1
         try:
-            self._source = os.open(source, os.O_RDONLY)
+            self._source = open_private(source, os.O_RDONLY)
             self._target = soundfile.SoundFile(self.path, "w", form.rate(rate), 2, **form.encoding)
         except BaseException:
             self.discard()
@@ -112,7 +113,7 @@ class Encoder:
 
     def _read(self, count: int) -> npt.NDArray[np.int16]:
         frames = np.zeros((count, 2), dtype="<i2")
-        data = os.pread(self._source, count * FRAME_BYTES, HEADER_BYTES + self.frames * FRAME_BYTES)
+        data = read_at(self._source, count * FRAME_BYTES, HEADER_BYTES + self.frames * FRAME_BYTES)
         frames.reshape(-1)[: len(data) // 2] = np.frombuffer(data, dtype="<i2", count=len(data) // 2)
         return frames  # what lies behind the end of the file was not written yet: silence
 

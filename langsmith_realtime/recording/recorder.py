@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from langsmith_realtime.core.audio.agent.playback import Playback
-from langsmith_realtime.core.audio.writes import ChannelWrite, Joined
+from langsmith_realtime.core.audio.writes import ChannelWrite, WriteJoiner
 from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.recording import Recording
@@ -21,11 +21,11 @@ from langsmith_realtime.recording import storage
 from langsmith_realtime.recording.background_encoding import NEARLY, BackgroundEncoder
 from langsmith_realtime.recording.encoder import FORMS, PIECE_S, WAV, FileFormat
 from langsmith_realtime.recording.wav import FRAME_BYTES, Wav, private_directory
-from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 from langsmith_realtime.runtime.threads import work_in_progress
 
 #: What lies that many seconds back hardly changes any more: so long truncations may correct what was cut.
-SETTLED_S = Playback.MEMORY + 5
+SETTLED_S = Playback.MEMORY_S + 5
 #: How often the file is brought up to date, in seconds of the conversation: what is written together costs less.
 LOOK_S = 2.0
 #: The answer to a request that is too large.
@@ -187,7 +187,7 @@ class Recorder:
         """What was made of the recording; whatever fails in that costs the attachment, and not the root's update."""
         try:
             return make()
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             self._guard.report("recording", error)
             return self._without((f"the recording could not be prepared ({type(error).__name__})",))
 
@@ -222,7 +222,7 @@ class Recorder:
         assert path is not None  # nothing limits its size
         try:
             address = storage.upload(path, url)
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             # What a store says may quote the URL with all its secrets.
             reason = f"the recording could not be stored at {public_url(url)} ({type(error).__name__})"
             return self._without((reason,), keep=path)
@@ -299,13 +299,13 @@ class Recorder:
 
 def _joined(channel: int, writes: Iterable[ChannelWrite]) -> list[ChannelWrite]:
     """Those of a channel, in order; what goes on from one another becomes one, because each costs the same."""
-    joined = Joined()
+    joined = WriteJoiner()
     for item in writes:
         if item.channel == channel:
             silent = not item.write.samples.strides[0]  # in the memory of one sample, which it would lose
             if silent:
                 joined.flush()
-            joined.put(item.write)
+            joined.add(item.write)
             if silent:
                 joined.flush()
     joined.flush()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from langsmith_realtime.core.payloads.scrubbing import public_url
+from langsmith_realtime.runtime.files import NO_FOLLOW, open_private
 from langsmith_realtime.runtime.threads import STEP_S, work_in_progress
 
 #: Bytes a store's client may hold back before it sends them; S3's own choice of 50 MB is more than a
@@ -31,7 +32,7 @@ def upload(path: Path, folder: str) -> str:
         # Other stores have their own rules of who may read what; on a disk they are ours.
         Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Named by the conversation's id: what is there is the same recording, of a process that died before it said so.
-        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+        os.close(open_private(place, os.O_WRONLY | os.O_CREAT | NO_FOLLOW))
     with (
         work_in_progress(STEP_S) as step,
         path.open("rb") as source,

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import ChannelWrite
 from langsmith_realtime.core.protocol.audio_formats import USER
+from langsmith_realtime.runtime.files import open_private, read_at, write_at
 
 HEADER_BYTES = 44
 FRAME_BYTES = 4
@@ -46,7 +47,7 @@ class Wav:
         self._page_frames = round(rate * PAGE_S)
         self._pages: dict[int, _Page] = {}  # by number; the one used last is the last
         self._first_new = 0  # number of the first page of which nothing is on disk
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._file = open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self._put(0, _header(rate, None))
 
     def write(self, item: ChannelWrite) -> None:
@@ -108,7 +109,7 @@ class Wav:
         return page
 
     def _read(self, number: int) -> bytes:
-        return os.pread(self._file, self._page_frames * FRAME_BYTES, self._position(number))
+        return read_at(self._file, self._page_frames * FRAME_BYTES, self._position(number))
 
     def _write_out(self, number: int, page: _Page) -> None:
         first, data = page.take()
@@ -121,7 +122,7 @@ class Wav:
 
     def _put(self, position: int, data: bytes | memoryview) -> None:
         while data:  # a disk that fills up takes a part, and refuses the rest
-            written = os.pwrite(self._file, data, position)
+            written = write_at(self._file, data, position)
             position, data = position + written, data[written:]
 
 

@@ -1,7 +1,7 @@
-"""The one place where our own failures end: tracing never raises into the conversation.
+"""Failures of the tracing end here: none is raised into the conversation.
 
-The first failure of a kind is logged with its traceback, the rest are counted; the root run says how
-many there were.
+The first failure of a kind is logged with its traceback. The others are only counted; the root run's metadata has the
+count.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from contextlib import suppress
 
 logger = logging.getLogger("langsmith_realtime")
 
-#: What functions of the application's may raise that we call; what else there is, is for the main thread.
-ANYTHING = (Exception, SystemExit, CancelledError)
-#: The latest failures of the process, for tests that want none.
+#: Exceptions of the application's callbacks that are caught. KeyboardInterrupt and GeneratorExit still propagate.
+CALLBACK_ERRORS = (Exception, SystemExit, CancelledError)
+#: The process's latest failures; tests assert that there are none.
 failures: deque[BaseException] = deque(maxlen=100)
 _logged: set[tuple[str, type[BaseException]]] = set()
 
 
 def _handle(record: logging.LogRecord) -> None:
-    with suppress(*ANYTHING):  # filters are the application's, and logging lets them raise
+    with suppress(*CALLBACK_ERRORS):  # logging lets exceptions of the application's filters propagate
         logging.Logger.handle(logger, record)
 
 
@@ -30,33 +30,33 @@ logger.handle = _handle  # type: ignore[method-assign]
 
 
 class Guard:
-    """Counts what went wrong in one conversation's tracing."""
+    """Counts and logs the failures of one conversation's tracing."""
 
     def __init__(self) -> None:
         self.count = 0
-        #: Whether the log may say what an exception says, which may be what somebody said.
-        self.quotes = True
+        #: Whether the log may contain the messages of exceptions, which may quote the conversation.
+        self.logs_messages = True
 
     def report(self, where: str, error: BaseException) -> None:
-        """Take note of an exception that must not reach the caller."""
+        """Count a failure, and log it if it is the first of its type at ``where``."""
         self.count += 1
         failures.append(error)
         kind = (where, type(error))
         if kind not in _logged:
             _logged.add(kind)
-            said = "tracing failed in %s; your conversation goes on, its trace may lack something"
-            if self.quotes:
-                logger.warning(said, where, exc_info=error)
+            message = "tracing failed in %s; the conversation goes on, its trace may be incomplete"
+            if self.logs_messages:
+                logger.warning(message, where, exc_info=error)
             else:
-                logger.warning(f"{said}\n%s", where, unquoted(error))
+                logger.warning(f"{message}\n%s", where, format_without_message(error))
 
 
-def unquoted(error: BaseException) -> str:
-    """Where an exception comes from and of which kind it is; what it says may be what somebody said."""
-    return "".join(traceback.format_tb(error.__traceback__)) + _kind(error)
+def format_without_message(error: BaseException) -> str:
+    """The exception's traceback and type, without its message, which may quote the conversation."""
+    return "".join(traceback.format_tb(error.__traceback__)) + _type_and_own_message(error)
 
 
-def _kind(error: BaseException) -> str:
-    """What of an exception quotes nobody; our own say what they are about."""
-    ours = type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
-    return f"{type(error).__name__}: {error}" if ours else type(error).__name__
+def _type_and_own_message(error: BaseException) -> str:
+    # The package's own messages quote nothing.
+    is_own = type(error).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return f"{type(error).__name__}: {error}" if is_own else type(error).__name__

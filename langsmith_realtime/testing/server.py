@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from http import HTTPStatus
 from types import TracebackType
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
-from typing_extensions import Self
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response

@@ -180,11 +180,11 @@ class LangSmithRuns:
             if reason is MissingReason.LIMIT:
                 journal.settle(name, refused=True)
             else:
-                journal.drop(name)  # a later recovery sends it
+                journal.give_up(name)  # a later recovery sends it
             return True
 
         operation.on_verdict, operation.on_batch_verdict = on_verdict, journal.flush
-        operation.on_abandoned = lambda: journal.drop(name)  # a later recovery sends it
+        operation.on_abandoned = lambda: journal.give_up(name)  # a later recovery sends it
         operation.leave_out = None if own_leave_out is None else leave_out
         return operation
 

@@ -25,7 +25,7 @@ from langsmith_realtime.delivery.langsmith_client.masking import (
     hides_payloads,
 )
 from langsmith_realtime.delivery.operations import RESPONSE_METADATA
-from langsmith_realtime.runtime.guard import ANYTHING, Guard, logger
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 
 #: Removes the words of hidden channels from a payload: an ``of_…`` function of :mod:`.redaction`.
 RemoveWords: TypeAlias = Callable[[dict[str, Any], frozenset[int]], dict[str, Any]]
@@ -63,7 +63,7 @@ class Privacy:
         self.quotes_allowed = quotes_allowed and not hidden
         self._anonymizer = anonymizer
         self._guard = guard or Guard()
-        self._guard.quotes = self.quotes_allowed and redact is None and anonymizer is None
+        self._guard.logs_messages = self.quotes_allowed and redact is None and anonymizer is None
         # The latest payload and function, with their result and whether redact failed.
         self._latest: tuple[object, object, dict[str, Any], bool] = (None, None, {}, False)
         self._has_failed = False
@@ -80,7 +80,7 @@ class Privacy:
             anonymizer=error_anonymizer(client),
             guard=guard,
         )
-        guard.quotes = guard.quotes and not calls_application(client)
+        guard.logs_messages = guard.logs_messages and not calls_application(client)
         return privacy
 
     def masked(self, payload: dict[str, Any], remove_words: RemoveWords) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class Privacy:
         began = time.monotonic()
         try:
             redacted: object = self.redact(payload)
-        except ANYTHING as error:
+        except CALLBACK_ERRORS as error:
             return self._failed(f"redact raised {type(error).__name__}", error)
         finally:
             warn_if_slow("redact", time.monotonic() - began)
@@ -147,7 +147,7 @@ class Privacy:
             return payload
         try:
             anonymized = self._anonymizer(payload)
-        except ANYTHING:
+        except CALLBACK_ERRORS:
             return {}
         return anonymized if isinstance(anonymized, dict) else {}
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
-from langsmith_realtime.core.payloads.json_values import cut_text, fitted, sayable
+from langsmith_realtime.core.payloads.json_values import cut_text, fitted, without_surrogates
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.delivery.operations import PAYLOAD_LEFT_OUT
 from langsmith_realtime.trace import redaction
@@ -105,7 +105,7 @@ class RunBuilder:
         start = model.parent.start_time
         self._conversation_runs.note_child(model.parent)
         # The seed makes the id of a run replayed from the journal equal to the first one.
-        seed = f"{model.parent.id} model {sayable(str(model.metadata.get('response_id')))}"
+        seed = f"{model.parent.id} model {without_surrogates(str(model.metadata.get('response_id')))}"
         run = derive(model.parent, "model", "llm", start, uuid7(microseconds_of(start), seed))
         run.inputs = self._privacy.masked({"messages": model.inputs}, redaction.of_messages)
         choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
@@ -167,7 +167,7 @@ def fit_payload(run: ParentRun) -> int:
 
 
 def _run_name(name: str) -> str:
-    return sayable(name)[:NAME_LENGTH]
+    return without_surrogates(name)[:NAME_LENGTH]
 
 
 def _arguments(arguments: str | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.metrics import scores
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, Sound
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import FrameError, parse
 from langsmith_realtime.delivery.langsmith_client.masking import hidden_channels
 from langsmith_realtime.delivery.sender import Sender
@@ -114,7 +114,7 @@ class Session:
         self._emit(self._conversation.client_event(event, t))
         self._record(t)
 
-    def microphone(self, sound: Sound, t: float) -> None:
+    def microphone(self, sound: AudioBytes, t: float) -> None:
         """The application sent decoded microphone audio; its last chunk at ``t``."""
         self._emit(self._conversation.microphone(sound, t))
         self._record(t)
@@ -173,15 +173,15 @@ class Session:
         self._result_or(lambda: self._record(t), None)
         metadata: dict[str, Any] = {"duration_s": round(t, 3), **self._result_or(conversation.numbers, {})}
         metadata.update({key: count for key, count in dropped.items() if count})
-        if conversation.setup.model:
-            metadata["model"] = conversation.setup.model
-        if conversation.setup.voice:
-            metadata["voice"] = conversation.setup.voice
+        if conversation.config.model:
+            metadata["model"] = conversation.config.model
+        if conversation.config.voice:
+            metadata["voice"] = conversation.config.voice
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
         if self._malformed_frames:
             metadata["malformed_frames"] = self._malformed_frames
-        inputs: dict[str, Any] = self._result_or(conversation.setup.inputs, {})
+        inputs: dict[str, Any] = self._result_or(conversation.config.inputs, {})
         messages: list[dict[str, Any]] = self._result_or(conversation.messages, [])
         if self._guard.count:
             metadata["tracing_failures"] = self._guard.count
@@ -235,7 +235,7 @@ class Session:
                 self._guard.report(type(data).__name__, error)
 
     def _record(self, t: float) -> None:
-        self._silences.locate(self._conversation.sound_of)
+        self._silences.locate(self._conversation.item_span)
         writes = self._tracks.take_writes()
         if self._recorder is not None and self._tracks.rate is not None:
             self._recorder.write(self._silences.applied(writes, self._tracks.rate, t), self._tracks.rate, t)

@@ -1,11 +1,11 @@
-"""wrap_realtime on real connections: every way of receiving and sending gives the same trace."""
+"""wrap_realtime on openai's connections: the trace does not depend on the way of receiving and sending."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -34,13 +34,13 @@ from tests.support.surfaces import ASYNC_WAYS, DISPATCHING, FORMS, SYNC_WAYS, As
 newest = pytest.mark.newest  # openai before 2.32 has no dispatch_events
 
 
-def ways(all_of_them: list[Any]) -> list[Any]:
+def parameters(ways: list[Any]) -> list[Any]:
     marks = {True: [pytest.mark.newest], False: []}
-    return [pytest.param(way, marks=marks[way.__name__ in DISPATCHING], id=way.__name__) for way in all_of_them]
+    return [pytest.param(way, marks=marks[way.__name__ in DISPATCHING], id=way.__name__) for way in ways]
 
 
-def assert_right(root: Node, frames: list[dict[str, Any]]) -> None:
-    """The trace of a recording: exactly its events, as they were, in order."""
+def assert_trace_of(frames: list[dict[str, Any]], root: Node) -> None:
+    """Check that a trace has the events of recorded frames, unchanged and in order, and their tool runs."""
     events = [event for event in server_events(frames) if not event["type"].endswith(".delta")]
     assert root.names() == [event["type"] for event in events]
     assert [child.run.inputs["event"]["event_id"] for child in root.children] == [e["event_id"] for e in events]
@@ -55,8 +55,8 @@ def assert_right(root: Node, frames: list[dict[str, Any]]) -> None:
     assert root.run.end_time is not None
 
 
-@pytest.mark.parametrize("way", ways(ASYNC_WAYS))
-def test_every_recording_gives_its_events_asynchronously(tracing: Collector, way: AsyncWay) -> None:
+@pytest.mark.parametrize("way", parameters(ASYNC_WAYS))
+def test_every_recording_is_traced_by_every_way_of_receiving_asynchronously(tracing: Collector, way: AsyncWay) -> None:
     for name, frames in recordings().items():
         with RealtimeServer(Replay(frames)) as server:
             asyncio.run(_replay_async(server, frames, way, name))
@@ -84,8 +84,8 @@ async def _replay_async(server: RealtimeServer, frames: list[dict[str, Any]], wa
         assert seen == [event["type"] for event in server_events(frames)]
 
 
-@pytest.mark.parametrize("way", ways(SYNC_WAYS))
-def test_every_recording_gives_its_events_synchronously(tracing: Collector, way: Way) -> None:
+@pytest.mark.parametrize("way", parameters(SYNC_WAYS))
+def test_every_recording_is_traced_by_every_way_of_receiving_synchronously(tracing: Collector, way: Way) -> None:
     for name, frames in recordings().items():
         with (
             RealtimeServer(Replay(frames)) as server,
@@ -96,17 +96,17 @@ def test_every_recording_gives_its_events_synchronously(tracing: Collector, way:
             for frame in frames:
                 if frame["dir"] == "client":
                     connection.send(frame["event"])
-            way(connection, _noting(seen))
+            way(connection, _append_type_to(seen))
             assert seen == [event["type"] for event in server_events(frames)]
     _assert_all_recordings(tracing)
 
 
-def _noting(seen: list[str]) -> Handler:
+def _append_type_to(seen: list[str]) -> Handler:
     return lambda event: seen.append(event.type)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_recording_gives_its_events_through_a_tracer_of_ones_own(tracing: Collector, form: Form) -> None:
+def test_every_recording_is_traced_by_a_session_tracer_in_every_form_of_events(tracing: Collector, form: Form) -> None:
     for name, frames in recordings().items():
         with SessionTracer(project_name=name) as tracer:
             for frame in frames:
@@ -118,13 +118,13 @@ def test_every_recording_gives_its_events_through_a_tracer_of_ones_own(tracing: 
 def _assert_all_recordings(collector: Collector) -> None:
     by_name = {root.run.project: root for root in trees(collector)}
     for name, frames in recordings().items():
-        assert_right(by_name[name], frames)
+        assert_trace_of(frames, by_name[name])
 
 
-# The connection stays what it is.
+# The connection
 
 
-def test_it_yields_the_connection_itself_and_leaves_it_as_it_was(tracing: Collector) -> None:
+def test_the_block_yields_the_connection_itself_and_restores_its_methods(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with async_client(server).realtime.connect(model="gpt-realtime") as raw:
             methods = {name: getattr(raw, name) for name in ("recv", "send", "parse_event", "recv_bytes")}
@@ -142,7 +142,7 @@ def test_it_yields_the_connection_itself_and_leaves_it_as_it_was(tracing: Collec
         asyncio.run(talk(server))
 
 
-def test_the_wire_carries_what_it_did_without_us(tracing: Collector) -> None:
+def test_tracing_does_not_change_the_frames_that_are_sent(tracing: Collector) -> None:
     append = InputAudioBufferAppendEvent(type="input_audio_buffer.append", audio="AAAA")
     create = {"type": "conversation.item.create", "item": {"type": "message", "role": "user", "content": []}}
 
@@ -170,7 +170,7 @@ def test_the_wire_carries_what_it_did_without_us(tracing: Collector) -> None:
     assert frames[0] == frames[1]
 
 
-def test_a_send_that_fails_was_not_sent(tracing: Collector) -> None:
+def test_a_send_that_fails_is_not_recorded(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with async_client(server).realtime.connect(model="gpt-realtime") as raw:
             await raw.recv()
@@ -183,28 +183,28 @@ def test_a_send_that_fails_was_not_sent(tracing: Collector) -> None:
     with RealtimeServer(Script(on_connect=[Close(1000, "bye")])) as server:
         asyncio.run(talk(server))
     root = the_tree(tracing)
-    assert root.run.attachments == {}  # no sound was sent, so none was recorded
+    assert root.run.attachments == {}  # no audio was sent
     assert root.run.error is None
 
 
-def test_what_cannot_be_wrapped_is_refused_at_once(tracing: Collector) -> None:
+def test_an_argument_that_cannot_be_traced_raises(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         manager = async_client(server).realtime.connect(model="gpt-realtime")
         with pytest.raises(TypeError, match="manager yields"):
             wrap_realtime(manager)  # type: ignore[call-overload]
-        with pytest.raises(TypeError, match="not str"):
+        with pytest.raises(TypeError, match="got str"):
             wrap_realtime("connection")  # type: ignore[call-overload]
         async with manager as raw:
-            with pytest.raises(TypeError, match="'thread' is no tracing option"):
+            with pytest.raises(TypeError, match="'thread' is not a tracing option"):
                 wrap_realtime(raw, thread="t")  # type: ignore[call-overload]
             with pytest.raises(ValueError, match="sample_rate"):
                 wrap_realtime(raw, sample_rate=0)
             async with wrap_realtime(raw):
-                with pytest.raises(ValueError, match="traced already"):
+                with pytest.raises(ValueError, match="must not be traced already"):
                     wrap_realtime(raw)
             block = wrap_realtime(raw)
             async with wrap_realtime(raw):
-                with pytest.raises(ValueError, match="traced already"):
+                with pytest.raises(ValueError, match="must not be traced already"):
                     await block.__aenter__()
 
     with RealtimeServer(Script()) as server:
@@ -212,7 +212,7 @@ def test_what_cannot_be_wrapped_is_refused_at_once(tracing: Collector) -> None:
     assert len(trees(tracing)) == 2
 
 
-def test_switched_off_nothing_is_tapped_and_nothing_is_sent(
+def test_with_tracing_off_nothing_is_tapped_and_nothing_is_sent(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANGSMITH_ENDPOINT", collector.url)
@@ -240,7 +240,7 @@ def test_switched_off_nothing_is_tapped_and_nothing_is_sent(
     assert collector.requests == []
 
 
-def test_a_conversation_ends_though_the_application_took_its_tracer_away(tracing: Collector) -> None:
+def test_the_trace_ends_even_if_the_application_deleted_the_tracer_attribute(tracing: Collector) -> None:
     with RealtimeServer(Script()) as server, sync_client(server).realtime.connect(model="gpt-realtime") as raw:
         with wrap_realtime(raw) as connection:
             connection.recv()
@@ -248,11 +248,11 @@ def test_a_conversation_ends_though_the_application_took_its_tracer_away(tracing
         assert the_tree(tracing).run.end_time is not None
 
 
-# How conversations end.
+# The end of a conversation
 
 
 @pytest.mark.parametrize("catches", [True, False])
-def test_an_abnormal_close_is_the_roots_error(tracing: Collector, catches: bool) -> None:
+def test_an_abnormal_close_is_the_error_of_the_root(tracing: Collector, catches: bool) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with (
             async_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -278,18 +278,18 @@ def test_an_abnormal_close_is_the_roots_error(tracing: Collector, catches: bool)
     assert "overloaded" in error
 
 
-@pytest.mark.parametrize("notices", ["recv_bytes", "send"])
-def test_an_abnormal_close_is_the_roots_error_wherever_it_is_noticed(tracing: Collector, notices: str) -> None:
+@pytest.mark.parametrize("method", ["recv_bytes", "send"])
+def test_an_abnormal_close_is_the_error_of_the_root_whichever_method_raises_it(tracing: Collector, method: str) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with async_client(server).realtime.connect(model="gpt-realtime") as raw:
-            if notices == "send":  # which hears of it only when the frames before were read
+            if method == "send":  # it raises only after the frames before the close were read
                 await raw.recv()
                 with pytest.raises(ConnectionClosedError):
                     await raw.recv()
             async with wrap_realtime(raw) as connection:
                 with pytest.raises(ConnectionClosedError):
                     while True:
-                        if notices == "recv_bytes":
+                        if method == "recv_bytes":
                             await connection.recv_bytes()
                         else:
                             await connection.response.create()
@@ -299,7 +299,7 @@ def test_an_abnormal_close_is_the_roots_error_wherever_it_is_noticed(tracing: Co
     assert "1011" in str(the_tree(tracing).run.error)
 
 
-def test_a_connection_cut_without_a_word_is_the_roots_error(tracing: Collector) -> None:
+def test_a_dropped_connection_is_the_error_of_the_root(tracing: Collector) -> None:
     with (
         RealtimeServer(Script(on_connect=[Drop()])) as server,
         sync_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -321,7 +321,9 @@ def test_a_connection_cut_without_a_word_is_the_roots_error(tracing: Collector) 
     ],
     ids=["error", "ctrl-c", "exit", "cancelled"],
 )
-def test_what_leaves_the_block_passes_through(tracing: Collector, raised: BaseException, error: str | None) -> None:
+def test_an_exception_that_leaves_the_block_propagates(
+    tracing: Collector, raised: BaseException, error: str | None
+) -> None:
     with (
         RealtimeServer(Script()) as server,
         sync_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -334,7 +336,7 @@ def test_what_leaves_the_block_passes_through(tracing: Collector, raised: BaseEx
     assert the_tree(tracing).run.error == error
 
 
-def test_a_frame_that_openai_cannot_parse_raises_as_before_and_is_in_the_trace(tracing: Collector) -> None:
+def test_a_frame_that_openai_cannot_parse_still_raises_and_is_in_the_trace(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with (
             async_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -368,7 +370,7 @@ def test_events_an_unknown_server_sends_are_runs_like_any_other(tracing: Collect
     assert root["response.mood.changed"].run.inputs["event"]["mood"] == {"name": "sunny", "level": 3}
 
 
-def test_an_event_without_an_id_that_is_parsed_twice_counts_once(tracing: Collector) -> None:
+def test_an_event_without_an_id_that_is_parsed_twice_is_one_run(tracing: Collector) -> None:
     pressed = Emit({"type": "input_audio_buffer.dtmf_event_received", "event": "5", "event_id": None})
     with (
         RealtimeServer(Script(on_connect=[pressed, pressed, Close(1000)])) as server,
@@ -382,20 +384,20 @@ def test_an_event_without_an_id_that_is_parsed_twice_counts_once(tracing: Collec
     assert the_tree(tracing).names() == ["session.created", *["input_audio_buffer.dtmf_event_received"] * 2]
 
 
-def test_an_event_is_not_later_than_the_moment_it_was_seen(tracing: Collector) -> None:
+def test_an_event_does_not_start_after_it_was_recorded(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "session": {}})
-        seen = datetime.now(timezone.utc)
+        seen = datetime.now(UTC)
     assert the_tree(tracing)["session.created"].run.start_time <= seen
 
 
-def test_the_callers_run_is_not_older_than_its_event_though_the_clocks_differ(tracing: Collector) -> None:
-    ahead = datetime.now(timezone.utc) + timedelta(minutes=1)
+def test_a_nested_run_does_not_start_before_its_event_if_the_clocks_differ(tracing: Collector) -> None:
+    ahead = datetime.now(UTC) + timedelta(minutes=1)
     outer = RunTree(name="another machine", start_time=ahead, id=uuid7_from_datetime(ahead))
 
     @traceable
     def look_outside() -> None:
-        """The caller's own work."""
+        """Traced work of the application."""
 
     with SessionTracer(parent=outer.to_headers()) as tracer:
         tracer.server_event({"type": "session.created", "session": {}})
@@ -406,7 +408,7 @@ def test_the_callers_run_is_not_older_than_its_event_though_the_clocks_differ(tr
     assert event["look_outside"].run.start_time == event.run.start_time >= ahead
 
 
-def test_a_conversation_with_sound_has_its_recording(tracing: Collector) -> None:
+def test_a_conversation_with_audio_has_a_recording(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with (
             async_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -425,14 +427,14 @@ def test_a_conversation_with_sound_has_its_recording(tracing: Collector) -> None
         asyncio.run(talk(server))
     root = the_tree(tracing)
     mime, path = tracing.attachment(root.run.id, "conversation")
-    sound, rate = soundfile.read(path)
-    assert (mime, rate, sound.shape[1]) == ("audio/wav", 24_000, 2)
-    assert abs(sound[:, 0]).max() == 0
-    assert abs(sound[:, 1]).max() > 0.05
+    audio, rate = soundfile.read(path)
+    assert (mime, rate, audio.shape[1]) == ("audio/wav", 24_000, 2)
+    assert abs(audio[:, 0]).max() == 0
+    assert abs(audio[:, 1]).max() > 0.05
     assert root.metadata["thread_id"] == "call-7"
 
 
-def test_tool_calls_are_runs_without_any_code_of_the_users(tracing: Collector) -> None:
+def test_a_tool_call_becomes_a_run_without_traced_code_of_the_application(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with (
             async_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -466,12 +468,12 @@ def test_tool_calls_are_runs_without_any_code_of_the_users(tracing: Collector) -
     )
     assert (tool.outputs or {})["tool_call_id"] == tool.metadata["tool_call_id"]
     assert done.run.end_time is not None
-    assert done.run.end_time > done.run.start_time  # it lasted until the last result
+    assert done.run.end_time > done.run.start_time  # it lasts until the last tool result
     assert spanned([{"type": name} for name in root.names()]) == root.names()
 
 
 @newest
-def test_a_reconnection_stays_one_trace_and_is_visible_in_it(tracing: Collector) -> None:
+def test_a_reconnection_stays_in_the_trace_and_is_counted(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         manager = async_client(server).realtime.connect(
             model="gpt-realtime", on_reconnecting=lambda _: None, initial_delay=0.01

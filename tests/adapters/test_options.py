@@ -1,4 +1,4 @@
-"""Options are checked once, where they are written; the switch is LangSmith's own."""
+"""Options: their checks, their defaults, and LangSmith's tracing switch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "says"),
+    ("given", "error", "message"),
     [
         ({"thread": "t"}, TypeError, "'thread' is not a tracing option; choose from address, agent_format, client,"),
         ({"thread_id": 7}, TypeError, "thread_id must be of type str or UUID, got int"),
@@ -54,19 +54,19 @@ if TYPE_CHECKING:
         ({"agent_format": {"type": "audio/pcm", "rate": "8k"}}, ValueError, "between 1000 and 192000 Hz, got '8k'"),
     ],
 )
-def test_wrong_options_are_refused_at_once(given: dict[str, Any], error: type[Exception], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_a_wrong_option_raises(given: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         SessionTracer(**given)
 
 
-def test_a_recording_is_checked_too() -> None:
+def test_a_wrong_value_of_a_recording_raises() -> None:
     with pytest.raises(TypeError, match="directory must be a path or a URL, got int"):
         Recording(directory=7)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="keep must be a bool, got str"):
         Recording(keep="yes")  # type: ignore[arg-type]
 
 
-def test_right_options_come_out_settled() -> None:
+def test_options_are_normalised() -> None:
     thread = uuid.uuid4()
     checked = Options.of(thread_id=thread, tags=["a", "b"], recording=False, max_audio_seconds=600)
     assert checked.thread_id == str(thread)
@@ -78,18 +78,18 @@ def test_right_options_come_out_settled() -> None:
     assert Options.of(recording=Recording(keep=True)).recording == Recording(keep=True)
 
 
-def test_a_side_has_the_format_that_is_named() -> None:
+def test_a_format_is_given_by_name_or_by_an_object() -> None:
     checked = Options.of(user_format="g711_ulaw", agent_format={"type": "audio/pcm", "rate": 16_000})
     assert (checked.user_format, checked.agent_format) == (Format("ulaw", 8_000), Format("pcm16", 16_000))
     assert Options.of(user_format={"type": "audio/pcm"}).user_format == Format("pcm16", 24_000)
     assert Options.of(user_format=None).user_format is None
 
 
-def test_a_bridge_that_says_its_formats_is_recorded_in_them(tracing: Collector, tmp_path: Path) -> None:
-    loud = base64.b64encode(b"\x80" * 800).decode()  # 100 ms of µ-law
+def test_audio_is_decoded_in_the_given_formats(tracing: Collector, tmp_path: Path) -> None:
+    audio = base64.b64encode(b"\x80" * 800).decode()  # 100 ms of µ-law
     recording = Recording(directory=tmp_path, keep=True)
     with SessionTracer(user_format="g711_ulaw", agent_format={"type": "audio/pcmu"}, recording=recording) as tracer:
-        tracer.client_event({"type": "input_audio_buffer.append", "audio": loud})
+        tracer.client_event({"type": "input_audio_buffer.append", "audio": audio})
         tracer.record_agent_audio(b"\x80" * 1600)
     flush(10)
     (path,) = tmp_path.glob("*.wav")
@@ -98,7 +98,7 @@ def test_a_bridge_that_says_its_formats_is_recorded_in_them(tracing: Collector, 
     assert np.count_nonzero(frames[:, 0] == 32_124) == 800
 
 
-def test_an_address_needs_a_langsmith_that_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_needs_a_langsmith_with_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     address = {"kind": "AGENT", "id": "shop", "environment": "STAGING"}
     if "address" in RunTree.model_fields:
         assert Options.of(address=address).address == address
@@ -113,13 +113,13 @@ def test_an_address_needs_a_langsmith_that_knows_them(monkeypatch: pytest.Monkey
         Options.of(address=address)
 
 
-def test_the_switch_is_langsmiths_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tracing_switch_is_that_of_langsmith(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Options.of().is_on
     assert Options.of(enabled=True).is_on
     with tracing_context(enabled=True):
         assert Options.of().is_on
         assert not Options.of(enabled=False).is_on
-    with tracing_context(enabled="local"):  # truthy, and means: send nothing
+    with tracing_context(enabled="local"):  # truthy, but "local" means that nothing is sent
         assert not Options.of().is_on
     set_environment(monkeypatch, "LANGSMITH_TRACING", "true")
     assert Options.of().is_on
@@ -127,7 +127,7 @@ def test_the_switch_is_langsmiths_own(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not Options.of().is_on
 
 
-def test_a_key_without_the_switch_is_said_once(
+def test_an_api_key_with_tracing_off_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(options, "_warned", set())
@@ -141,7 +141,7 @@ def test_a_key_without_the_switch_is_said_once(
 
 
 @pytest.mark.parametrize("value", ["True", "1", "yes"])
-def test_a_switch_that_langsmith_does_not_take_is_said_too(
+def test_a_spelling_of_true_that_langsmith_does_not_accept_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, value: str
 ) -> None:
     monkeypatch.setattr(options, "_warned", set())
@@ -151,7 +151,7 @@ def test_a_switch_that_langsmith_does_not_take_is_said_too(
     assert "lower case" in caplog.text
 
 
-def test_a_switch_that_is_set_to_off_is_not_talked_about(
+def test_tracing_that_is_switched_off_explicitly_is_not_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(options, "_warned", set())
@@ -162,7 +162,7 @@ def test_a_switch_that_is_set_to_off_is_not_talked_about(
     assert caplog.records == []
 
 
-def test_a_parent_from_headers_uses_the_given_client() -> None:
+def test_a_parent_from_headers_uses_the_client_option() -> None:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", auto_batch_tracing=False, info={})
     headers = RunTree(name="gateway", ls_client=client).to_headers()
     parent = Options.of(parent=headers, client=client).parent

@@ -1,4 +1,4 @@
-"""The command line, in a process of its own where signals matter."""
+"""The command langsmith-realtime; in a subprocess where signals matter."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -22,20 +23,41 @@ from langsmith_realtime.testing import RealtimeServer
 from tests.support.collector_requests import ask, root
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
-@pytest.mark.parametrize(("stop", "kept"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
+@contextmanager
+def running(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run the command in a subprocess; yield it with the lines that it prints before it serves. Kill it at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "langsmith_realtime.cli.main", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            lines: list[str] = []
+            # An empty string is the end of the output: the command ended early.
+            while (line := process.stdout.readline()) != "Stop with Ctrl-C.\n":
+                assert line, f"the command ended after {lines}:\n{process.communicate(timeout=10)[1]}"
+                lines.append(line.strip())
+            yield process, lines
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("stop", "kept"), [(signal.SIGINT, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.nocover)]
+)
+def test_the_collector_runs_until_a_signal(tmp_path: Path, stop: signal.Signals, kept: bool) -> None:
     options = ["--directory", str(tmp_path / "kept")] if kept else []
-    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "collector", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
+    with running("collector", "--port", "0", *options) as (process, lines):
         url = lines[0].removeprefix("Collector is running at ")
         assert ask("POST", f"{url}/runs", json=root()).status_code == 202
         process.send_signal(stop)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
 
     assert (process.returncode, errors) == (0, "")
     settings = (f"LANGSMITH_ENDPOINT={url}", "LANGSMITH_TRACING=true", "LANGSMITH_API_KEY=local")
@@ -44,16 +66,18 @@ def test_the_collector_runs_until_it_is_told_to_stop(tmp_path: Path, stop: signa
     assert ("until exit" in lines[1]) != kept
 
 
-def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_api_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
 
     answers = []
 
     def stop_when_it_answers() -> None:
-        with httpx.Client(transport=httpx.HTTPTransport(retries=20)) as client:
-            answers.append(client.get(f"http://127.0.0.1:{port}/sessions").status_code)
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            with httpx.Client(transport=httpx.HTTPTransport(retries=5)) as client:  # 15 s with the waits between
+                answers.append(client.get(f"http://127.0.0.1:{port}/sessions").status_code)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     stopping = threading.Thread(target=stop_when_it_answers)
     stopping.start()
@@ -68,7 +92,7 @@ def test_the_key_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-def test_a_taken_port_is_one_sentence(collector: Collector, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(collector: Collector, capsys: pytest.CaptureFixture[str]) -> None:
     status = main.main(["collector", "--port", collector.url.rpartition(":")[2]])
 
     assert status == 1
@@ -79,7 +103,7 @@ def test_a_taken_port_is_one_sentence(collector: Collector, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "zstandard"])
-def test_a_missing_package_is_one_sentence_with_the_remedy(
+def test_a_missing_package_is_reported_in_one_sentence_with_the_remedy(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
@@ -94,11 +118,17 @@ def test_a_missing_package_is_one_sentence_with_the_remedy(
     )
 
 
-def test_another_missing_module_is_a_bug_and_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_of_the_package_itself_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "langsmith_realtime.collector", None)
 
     with pytest.raises(ModuleNotFoundError):
         main.main(["collector"])
+
+
+@pytest.mark.nocover
+def test_a_command_that_ends_before_it_serves_fails_its_test_at_once(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="The script cannot be read"), running("serve-agent", str(tmp_path / "no")):
+        pass
 
 
 # serve-agent
@@ -108,31 +138,30 @@ GREETING = '{"turns": ["Hello."], "on_connect": [{"emit": {"type": "news"}}]}'
 
 @pytest.mark.parametrize(
     ("sent", "options", "status"),
-    [('{"type": "response.create"}', ["--strict"], 0), ("nonsense", ["--strict"], 1), ("nonsense", [], 0)],
+    [
+        pytest.param('{"type": "response.create"}', ["--strict"], 0, marks=pytest.mark.nocover),
+        ("nonsense", ["--strict"], 1),
+        pytest.param("nonsense", [], 0, marks=pytest.mark.nocover),
+    ],
 )
-def test_a_scripted_agent_is_served_until_it_is_told_to_stop(
-    tmp_path: Path, sent: str, options: list[str], status: int
-) -> None:
+def test_a_scripted_agent_is_served_until_a_signal(tmp_path: Path, sent: str, options: list[str], status: int) -> None:
     script = tmp_path / "agent.json"
     script.write_text(GREETING, "utf-8")
-    command = [sys.executable, "-m", "langsmith_realtime.cli.main", "serve-agent", str(script), "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = [line.strip() for line in iter(process.stdout.readline, "Stop with Ctrl-C.\n")]
+    with running("serve-agent", str(script), "--port", "0", *options) as (process, lines):
         url = lines[0].removeprefix(f"Serving {script} at ")
         with connect(url.replace("http:", "ws:") + "/realtime") as client:
-            assert [json.loads(client.recv(timeout=5))["type"] for _ in range(2)] == ["session.created", "news"]
+            assert [json.loads(client.recv(timeout=20))["type"] for _ in range(2)] == ["session.created", "news"]
             client.send(sent)
-            assert json.loads(client.recv(timeout=5))["type"] in ("response.created", "error")
+            assert json.loads(client.recv(timeout=20))["type"] in ("response.created", "error")
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
 
     assert lines[1:] == ["To connect to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
     assert process.returncode == status
     assert errors == ("the client sent wrong frames:\nconnection 0, a frame: not valid JSON\n" if status else "")
 
 
-def test_the_format_of_scripts_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_describes_the_format_of_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main.main(["serve-agent", "--help"])
 
@@ -151,7 +180,7 @@ def test_the_format_of_scripts_is_in_the_help(capsys: pytest.CaptureFixture[str]
         ('{"session": {"voice": "alloy"}}', "The script is wrong: Unknown parameter: 'session.voice'."),
     ],
 )
-def test_a_script_that_cannot_be_served_is_one_sentence(
+def test_a_script_that_cannot_be_served_is_reported_in_one_sentence(
     tmp_path: Path, text: str | None, sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "agent.json"
@@ -166,7 +195,7 @@ def test_a_script_that_cannot_be_served_is_one_sentence(
     assert output.err.count("\n") == 1
 
 
-def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_of_an_agent_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "agent.json"
     path.write_text("{}", "utf-8")
     with RealtimeServer() as server:
@@ -179,7 +208,7 @@ def test_an_agents_port_may_be_taken(tmp_path: Path, capsys: pytest.CaptureFixtu
     "arguments",
     [[], ["nonsense"], ["collector", "--port", "70000"], ["collector", "--port", "x"], ["serve-agent"]],
 )
-def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_print_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
 
@@ -187,28 +216,28 @@ def test_wrong_arguments_are_explained(arguments: list[str], capsys: pytest.Capt
     assert "usage: langsmith-realtime" in capsys.readouterr().err
 
 
-# What is imported
+# Imports
 
 
 def imported_by(code: str) -> set[str]:
-    """The top-level packages that a fresh process has imported after the code."""
+    """The top-level packages that a new process has imported after running the code."""
     program = f"{code}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}}, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     return set(done.stderr.split())
 
 
 @pytest.mark.parametrize("command", ["--help", "collector --help", "recover --help", "replay --help"])
-def test_help_imports_no_library_that_takes_long(command: str) -> None:
+def test_help_imports_no_slow_library(command: str) -> None:
     code = f"from langsmith_realtime.cli.main import main\ntry: main({command.split()!r})\nexcept SystemExit: pass"
     libraries = {"httpx", "langsmith", "numpy", "openai", "pydantic", "soundfile", "starlette", "uvicorn", "websockets"}
     assert not libraries & imported_by(code)
 
 
-def test_importing_wrap_realtime_imports_nothing_that_only_the_worker_needs() -> None:
+def test_importing_wrap_realtime_does_not_import_libraries_of_the_worker() -> None:
     assert not {"fsspec", "numpy", "soundfile", "soxr"} & imported_by("from langsmith_realtime import wrap_realtime")
 
 
-def test_the_public_names_are_listed_before_they_are_imported() -> None:
+def test_the_public_names_are_listed_without_importing_their_modules() -> None:
     code = "import langsmith_realtime\nassert 'flush' in dir(langsmith_realtime)\nlangsmith_realtime.Keep"
     assert not {"langsmith", "numpy", "openai"} & imported_by(code)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -16,6 +16,7 @@ import zstandard
 from langsmith_realtime.collector import Collector, Limits
 from langsmith_realtime.collector.ingest import parts as ingest
 from tests.support.collector_requests import ask, body, child, create, part, root, send, send_body, update
+from tests.support.processes import unix_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,7 @@ def test_a_run_arrives_with_its_fields_and_attachment(collector: Collector) -> N
     assert (collector.requests[-1].operations, collector.requests[-1].status) == (1, 202)
 
 
+@unix_only
 def test_what_is_stored_is_for_its_owner_only(collector: Collector) -> None:
     run = root()
     send(
@@ -387,7 +389,7 @@ def test_a_directory_is_continued(tmp_path: Path) -> None:
 
     with Collector(tmp_path / "kept") as second:
         assert [stored.id for stored in second.runs()] == [run["id"]]
-        assert second.wait_for(len)[0].name == "session"
+        assert second.wait_for(len, timeout=30)[0].name == "session"
         assert send(second, part(f"post.{run['id']}", run)).status_code == 409
 
     assert not left_over.exists()

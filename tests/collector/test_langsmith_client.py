@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -77,7 +77,7 @@ def test_a_run_is_created_and_updated(collector: Collector, client: Client, tmp_
     )
     client.flush()
 
-    (stored,) = collector.wait_for(lambda runs: runs and finished(runs[0]))
+    (stored,) = collector.wait_for(lambda runs: runs and finished(runs[0]), timeout=30)
     assert (stored.inputs, stored.outputs) == ({"question": "Ärger?"}, {"answer": 42})
     assert (stored.project, stored.thread_id) == ("calls", "t1")
     assert (stored.creates, stored.updates) == (1, 1)
@@ -151,7 +151,7 @@ def test_traced_functions_nest(collector: Collector, client: Client) -> None:
         answer("Oslo")
     client.flush()
 
-    runs = collector.wait_for(lambda runs: len(runs) == 3 and all(map(finished, runs)))
+    runs = collector.wait_for(lambda runs: len(runs) == 3 and all(map(finished, runs)), timeout=30)
     assert [(run.name, run.run_type, run.status) for run in runs] == [
         ("answer", "chain", "success"),
         ("fail", "chain", "error"),
@@ -188,7 +188,7 @@ def test_without_batching_runs_go_one_by_one(collector: Collector) -> None:
 @pytest.fixture
 def calls(collector: Collector, client: Client) -> list[dict[str, Any]]:
     """Two traces of one thread in project "calls", one in another, started now."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
 
     def started(seconds: float, name: str, thread: str, **fields: Any) -> dict[str, Any]:
         run_id = str(uuid4())
@@ -285,7 +285,7 @@ def test_feedback_is_given_and_listed(collector: Collector, client: Client, call
     client.create_feedback(run_id=run_id, trace_id=run_id, key="kind", score=1)
     client.create_feedback(run_id=run_id, key="fast", score=0, comment="slow")
     client.flush()
-    collector.wait_for(lambda _: len(collector.feedback(run_id)) == 2)
+    collector.wait_for(lambda _: len(collector.feedback(run_id)) == 2, timeout=30)
 
     assert {each.key: each.score for each in client.list_feedback(run_ids=[run_id])} == {"kind": 1, "fast": 0}
     assert [each.comment for each in client.list_feedback(feedback_key=["fast"])] == ["slow"]

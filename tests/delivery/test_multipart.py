@@ -1,9 +1,9 @@
-"""Runs in one request: what LangSmith's client would send, byte for byte, for a fraction of its time."""
+"""The multipart request has the body that LangSmith's client would send, byte for byte."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,22 @@ from langsmith_realtime.trace.run_trees.run_ids import segment, time_of, uuid7
 
 @pytest.fixture
 def bodies(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
-    """The bodies of the requests that clients send."""
+    """The bodies of the requests that LangSmith's clients send."""
     sent: list[bytes] = []
     original = Client.request_with_retries
 
-    def request(self: Client, *arguments: Any, **more: Any) -> Any:
-        body = more.get("request_kwargs", {}).get("data")
+    def request(self: Client, *arguments: Any, **fields: Any) -> Any:
+        body = fields.get("request_kwargs", {}).get("data")
         if body is not None:
             sent.append(body if isinstance(body, bytes) else body.read())
-        return original(self, *arguments, **more)
+        return original(self, *arguments, **fields)
 
     monkeypatch.setattr(Client, "request_with_retries", request)
     yield sent
 
 
-def run(**more: Any) -> dict[str, Any]:
-    now = int(datetime.now(timezone.utc).timestamp() * 1_000_000)
+def run(**fields: Any) -> dict[str, Any]:
+    now = int(datetime.now(UTC).timestamp() * 1_000_000)
     run_id = uuid7(now)
     return {
         "id": run_id,
@@ -43,11 +43,11 @@ def run(**more: Any) -> dict[str, Any]:
         "start_time": time_of(now),
         "inputs": {"event": {"said": "my number is 1234", "naïve": "é"}},
         "extra": {"metadata": {"thread_id": "t"}},
-        **more,
+        **fields,
     }
 
 
-def test_the_request_is_the_clients_own(collector: Collector, bodies: list[bytes]) -> None:
+def test_the_request_body_equals_the_clients_own(collector: Collector, bodies: list[bytes]) -> None:
     client = Client(api_url=collector.url, api_key="k", anonymizer=lambda data: {**data, "masked": True})
     rows = [run(), run(error="failed", outputs={"a": 1}), run(name="third")]
     client.multipart_ingest(
@@ -64,20 +64,20 @@ def test_the_request_is_the_clients_own(collector: Collector, bodies: list[bytes
     assert b'"masked":true' in ours
 
 
-def test_what_asks_for_more_goes_the_clients_way(collector: Collector, tmp_path: Path) -> None:
+def test_attachments_and_repeated_runs_take_the_clients_own_method(collector: Collector, tmp_path: Path) -> None:
     client = Client(api_url=collector.url, api_key="k")
     recording = tmp_path / "recording"
-    recording.write_bytes(b"sound")
+    recording.write_bytes(b"audio")
     first, second = run(), run(attachments={"conversation": ("audio/wav", recording)})
-    multipart_ingest(client, [first], [{**first, "end_time": first["start_time"]}])  # two rows of one run
+    multipart_ingest(client, [first], [{**first, "end_time": first["start_time"]}])  # a create and an update of one run
     multipart_ingest(client, [second], [])
-    one, other = collector.wait_for(lambda runs: len(runs) == 2)
+    one, other = collector.wait_for(lambda runs: len(runs) == 2, timeout=30)
     assert one.end_time is not None
-    assert other.attachments["conversation"].path.read_bytes() == b"sound"
+    assert other.attachments["conversation"].path.read_bytes() == b"audio"
 
 
-@pytest.mark.newest  # 0.8 knows no other way
-def test_an_older_server_gets_what_it_knows(collector: Collector) -> None:
+@pytest.mark.newest  # langsmith 0.8 has no fallback
+def test_a_server_without_the_multipart_route_gets_a_json_batch(collector: Collector) -> None:
     client = Client(api_url=collector.url, api_key="k")
     collector.respond_with(404, times=2)
     multipart_ingest(client, [run()], [])

@@ -1,4 +1,4 @@
-"""Tail sampling: decided when the conversation has ended; nothing leaves before, and what is not kept never does."""
+"""With ``keep=``, a conversation is held until it has ended, and then sent or dropped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,8 +17,8 @@ from langsmith import Client, get_current_run_tree, run_trees, traceable
 from langsmith_realtime import Keep, Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import tail_sampling
-from langsmith_realtime.journal.file import state_directory
 from langsmith_realtime.journal.recovery import Fate, recover
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from tests.support.conversations import stored_trees, the_tree, trees
@@ -46,7 +45,7 @@ def converse(tracer: SessionTracer, *events: dict[str, Any]) -> None:
             look_up()
 
 
-# The rule
+# Keep
 
 
 @pytest.mark.newest
@@ -63,13 +62,13 @@ def converse(tracer: SessionTracer, *events: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_what_is_worth_a_look_is_kept(numbers: dict[str, Any], kept: bool) -> None:
+def test_keep_keeps_conversations_above_a_threshold(numbers: dict[str, Any], kept: bool) -> None:
     keep = Keep(errors=True, interruptions=True, latency_to_first_audio_p95_ms=1500)
     assert keep({**numbers, "trace_id": str(uuid4())}) is kept
 
 
 @pytest.mark.newest
-def test_a_share_of_the_rest_is_kept_the_same_everywhere() -> None:
+def test_the_share_of_kept_conversations_depends_on_the_trace_id_only() -> None:
     ids = [str(uuid4()) for _ in range(4000)]
     kept = [trace_id for trace_id in ids if Keep(errors=True, share=0.1)({"trace_id": trace_id})]
     assert 0.07 < len(kept) / len(ids) < 0.13
@@ -79,7 +78,7 @@ def test_a_share_of_the_rest_is_kept_the_same_everywhere() -> None:
 
 
 @pytest.mark.newest
-def test_a_rule_says_what_it_is_and_refuses_what_is_none() -> None:
+def test_keep_has_a_repr_and_refuses_invalid_arguments() -> None:
     assert repr(Keep(errors=True, turns=3, share=0.25)) == "Keep(errors=0, turns=3, share=0.25)"
     with pytest.raises(ValueError, match="'erors' is not a metric"):
         Keep(erors=True)
@@ -94,7 +93,7 @@ def test_a_rule_says_what_it_is_and_refuses_what_is_none() -> None:
 # Whole conversations
 
 
-def test_nothing_is_sent_before_the_end_and_then_everything(tracing: Collector) -> None:
+def test_a_kept_conversation_is_sent_completely_when_it_ends(tracing: Collector) -> None:
     asked: list[dict[str, Any]] = []
 
     def keep(numbers: dict[str, Any]) -> bool:
@@ -122,10 +121,10 @@ def test_nothing_is_sent_before_the_end_and_then_everything(tracing: Collector) 
     assert numbers["duration_s"] == root.metadata["duration_s"]
     assert "error" not in numbers
     look_up()
-    assert len(trees(tracing)) == 2  # the caller's work is its own again
+    assert len(trees(tracing)) == 2  # work after the conversation is a trace of its own
 
 
-def test_of_what_is_not_kept_nothing_is_sent_and_nothing_stays(tracing: Collector, tmp_path: Path) -> None:
+def test_a_conversation_that_is_not_kept_is_not_sent_and_leaves_no_files(tracing: Collector, tmp_path: Path) -> None:
     tracer = SessionTracer(keep=Keep(errors=True), recording=Recording(directory=tmp_path, keep=True))
     late = threading.Event()
 
@@ -149,7 +148,7 @@ def test_of_what_is_not_kept_nothing_is_sent_and_nothing_stays(tracing: Collecto
     assert list(state_directory().glob("*/*")) == []
 
 
-def test_what_is_kept_needs_its_journal_no_more_than_others(tracing: Collector) -> None:
+def test_the_journal_of_a_kept_conversation_is_removed_after_delivery(tracing: Collector) -> None:
     tracer = SessionTracer(keep=lambda _: True)
     tracer.server_event(event(0))
     assert flush(10)
@@ -159,9 +158,9 @@ def test_what_is_kept_needs_its_journal_no_more_than_others(tracing: Collector) 
     assert list(state_directory().iterdir()) == []
 
 
-def test_what_was_not_decided_when_the_process_died_is_kept(collector: Collector) -> None:
+def test_a_conversation_whose_process_died_before_the_decision_is_kept(collector: Collector) -> None:
     died = subprocess.run(
-        [sys.executable, "-c", DIES, collector.url], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", DYING_PROGRAM, collector.url], capture_output=True, text=True, check=False, timeout=30
     )
     assert died.returncode == 9, died.stderr
     assert collector.runs() == []
@@ -171,12 +170,12 @@ def test_what_was_not_decided_when_the_process_died_is_kept(collector: Collector
     assert root.names() == ["error"]
 
 
-#: A process that dies while nobody knows whether its conversation is kept.
-DIES = """
+#: Ends without cleaning up before `keep=` has decided.
+DYING_PROGRAM = """
 import os, sys
 from langsmith import Client
 from langsmith_realtime import Keep, SessionTracer, flush
-from langsmith_realtime.journal.file import state_directory
+from langsmith_realtime.journal.state_directory import state_directory
 tracer = SessionTracer(client=Client(api_url=sys.argv[1], api_key="k"), enabled=True, keep=Keep())
 tracer.server_event({"type": "error", "event_id": "event_0", "error": {"message": "no"}})
 flush(10)
@@ -185,7 +184,7 @@ os._exit(9)
 """
 
 
-def test_a_conversation_that_ended_with_an_error_has_one(tracing: Collector) -> None:
+def test_a_conversation_that_ended_with_an_error_counts_as_having_an_error(tracing: Collector) -> None:
     for failure in (None, "the line went dead"):
         tracer = SessionTracer(keep=Keep(errors=True))
         tracer.server_event(event(0))
@@ -193,7 +192,7 @@ def test_a_conversation_that_ended_with_an_error_has_one(tracing: Collector) -> 
     assert the_tree(tracing).run.error == "the line went dead"
 
 
-def test_a_rule_that_fails_keeps(tracing: Collector, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_conversation_is_kept_when_the_rule_raises(tracing: Collector, caplog: pytest.LogCaptureFixture) -> None:
     converse(SessionTracer(keep=lambda numbers: numbers["no such number"]))
     root = the_tree(tracing)
     assert root.names() == ["conversation.item.done"]
@@ -201,19 +200,22 @@ def test_a_rule_that_fails_keeps(tracing: Collector, caplog: pytest.LogCaptureFi
     guard.failures.clear()
 
 
-def test_a_rule_that_takes_its_time_holds_up_nobody_else(tracing: Collector) -> None:
-    goes_on = threading.Event()
-    slow = SessionTracer(keep=lambda _: goes_on.wait(10))
-    began = time.monotonic()
-    converse(slow)
+def test_a_slow_rule_delays_no_other_conversation(tracing: Collector) -> None:
+    released, waited = threading.Event(), list[bool]()
+
+    def rule(_: object) -> bool:
+        waited.append(released.wait(60))
+        return True
+
+    converse(SessionTracer(keep=rule))
     converse(SessionTracer(thread_id="another"))
-    assert time.monotonic() - began < 2
-    tracing.wait_for(lambda runs: [run.name for run in runs if run.end_time].count("realtime_session") == 1)
-    goes_on.set()
+    assert waited == []  # close() did not wait for the rule
+    tracing.wait_for(lambda runs: [run.name for run in runs if run.end_time].count("realtime_session") == 1, timeout=30)
+    released.set()
     assert len(trees(tracing)) == 2
 
 
-def test_the_callers_runs_through_another_client_do_not_wait(tracing: Collector) -> None:
+def test_runs_of_the_callers_with_another_client_are_sent_at_once(tracing: Collector) -> None:
     other = Client(api_url=tracing.url, api_key="k")
     tracer = SessionTracer(client=Client(api_url=tracing.url, api_key="k"), keep=lambda _: True)
     with tracer:
@@ -229,7 +231,7 @@ def test_the_callers_runs_through_another_client_do_not_wait(tracing: Collector)
     assert sent == ["theirs"]
 
 
-def test_a_call_of_the_callers_that_fails_when_it_is_made_good_is_reported(
+def test_a_failure_to_post_a_held_run_of_the_callers_is_reported(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tracer = SessionTracer(keep=lambda _: True)
@@ -249,10 +251,10 @@ def test_a_call_of_the_callers_that_fails_when_it_is_made_good_is_reported(
     _flush_the_callers_client()
 
 
-# When it is too much to hold
+# Limits
 
 
-def test_beyond_a_size_the_oldest_events_are_left_out_but_not_what_has_children(
+def test_above_the_held_size_the_oldest_events_without_children_are_left_out(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_sampling, "HELD_BYTES", 100_000)
@@ -268,14 +270,14 @@ def test_beyond_a_size_the_oldest_events_are_left_out_but_not_what_has_children(
     first, *rest = root.children
     assert first.names() == ["look_up"]
     assert rest[-1].run.name == "error"
-    said = [child.run.inputs["event"]["item"]["id"] for child in rest[:-1]]
-    assert said == [f"item_{number}" for number in range(60 - len(said), 60)]
-    assert root.metadata["left_out_runs"] == 59 - len(said) > 30
-    assert list(state_directory().iterdir()) == []  # and nobody will look for them
+    item_ids = [child.run.inputs["event"]["item"]["id"] for child in rest[:-1]]
+    assert item_ids == [f"item_{number}" for number in range(60 - len(item_ids), 60)]
+    assert root.metadata["left_out_runs"] == 59 - len(item_ids) > 30
+    assert list(state_directory().iterdir()) == []  # so that no recovery sends the left-out runs
     assert "keep_skipped" not in root.metadata
 
 
-def test_a_conversation_that_is_still_too_large_is_kept(
+def test_a_conversation_that_stays_above_the_held_size_is_kept(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tail_sampling, "HELD_BYTES", 20_000)
@@ -283,7 +285,7 @@ def test_a_conversation_that_is_still_too_large_is_kept(
     with caplog.at_level(logging.WARNING), tracer:
         for number in range(10):
             tracer.server_event(failed(number) | {"filler": "some words " * 500})
-        tracing.wait_for(lambda runs: len(runs) > 5)
+        tracing.wait_for(lambda runs: len(runs) > 5, timeout=30)
     root = the_tree(tracing)
     assert len(root.children) == 10
     assert root.metadata["keep_skipped"] == "too large to be held"

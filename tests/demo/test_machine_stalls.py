@@ -1,4 +1,4 @@
-"""When a device test is held again: only where it was wrong and the machine is known to have starved."""
+"""A device test is repeated only if its take was wrong and the machine starved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_TIME, LATE = 0.005, 0.3
 
 @pytest.fixture
 def stalled(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Tells how long the machine stalls in every take from now on."""
+    """Returns a function that sets the machine's stall in all later takes, in seconds."""
 
     def set_to(seconds: float) -> None:
         @contextlib.contextmanager
@@ -34,8 +34,8 @@ def stalled(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return set_to
 
 
-def told(*takes: float | Exception) -> Callable[[], float]:
-    """Holds these, one after the other."""
+def takes_in_order(*takes: float | Exception) -> Callable[[], float]:
+    """Returns a function that returns or raises the takes, one after the other."""
     remaining = iter(takes)
 
     def hold() -> float:
@@ -47,31 +47,31 @@ def told(*takes: float | Exception) -> Callable[[], float]:
     return hold
 
 
-def test_what_is_wrong_though_the_machine_kept_time_is_not_held_again(stalled: Callable[[float], None]) -> None:
+def test_a_wrong_take_is_not_repeated_if_the_machine_kept_time(stalled: Callable[[float], None]) -> None:
     stalled(IN_TIME)
-    take = best_take(told(1.2, 0.0), float)
+    take = best_take(takes_in_order(1.2, 0.0), float)
     assert (take.held, take.starved) == (1.2, False)
     with pytest.raises(ValueError, match="broken"):
-        best_take(told(ValueError("broken"), 0.0), float)
+        best_take(takes_in_order(ValueError("broken"), 0.0), float)
 
 
-def test_what_is_right_though_the_machine_starved_is_not_held_again(stalled: Callable[[float], None]) -> None:
+def test_a_right_take_is_not_repeated_if_the_machine_starved(stalled: Callable[[float], None]) -> None:
     stalled(LATE)
-    assert best_take(told(0.9, 0.0), float).held == 0.9
+    assert best_take(takes_in_order(0.9, 0.0), float).held == 0.9
 
 
-def test_what_a_starved_machine_held_wrong_is_held_again_and_the_least_wrong_counts(
+def test_a_wrong_take_on_a_starved_machine_is_repeated_and_the_best_take_counts(
     stalled: Callable[[float], None],
 ) -> None:
     stalled(LATE)
-    assert best_take(told(5.0, ValueError("broken"), 0.5), float).held == 0.5
-    take = best_take(told(5.0, 2.0, ValueError("broken")), float)
+    assert best_take(takes_in_order(5.0, ValueError("broken"), 0.5), float).held == 0.5
+    take = best_take(takes_in_order(5.0, 2.0, ValueError("broken")), float)
     assert (take.held, take.starved) == (2.0, True)
     with pytest.raises(ValueError, match="always"):
-        best_take(told(*[ValueError("always")] * machine_stalls.TAKES), float)
+        best_take(takes_in_order(*[ValueError("always")] * machine_stalls.TAKES), float)
 
 
-def test_watchers_wake_late_when_they_are_kept_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watchers_measure_how_late_they_wake(monkeypatch: pytest.MonkeyPatch) -> None:
     with watched() as watch:
         pass
     assert 0 <= watch.longest_s < 5

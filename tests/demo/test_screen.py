@@ -1,10 +1,10 @@
-"""What the demo shows: transcript, live picture, plain lines, trace tree and error sentences."""
+"""The demo's output: transcript, live screen, plain lines, run tree and error messages."""
 
 from __future__ import annotations
 
 import io
 import math
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,86 +15,86 @@ from rich.console import Console
 from websockets.exceptions import ConnectionClosedError, InvalidHandshake, InvalidStatus
 from websockets.frames import Close
 
-from demo.devices import DeviceError
-from demo.errors import sentence
-from demo.screen import LiveScreen, Screen, loudness, screen
-from demo.transcript import Transcript
-from demo.tree import draw
+from demo.devices.interface import DeviceError
+from demo.display.run_tree import render_run_tree
+from demo.display.screen import LiveScreen, Screen, audio_level, create_screen
+from demo.display.transcript import Transcript
+from demo.errors import user_message
 from langsmith_realtime.collector import Attachment, StoredRun
 
 
 def tone(dbfs: float) -> bytes:
-    """20 ms of 1 kHz whose RMS is so many dB below full scale."""
+    """Returns 20 ms of a 1 kHz tone with an RMS level in dBFS."""
     wave = np.sin(2 * np.pi * 1_000 * np.arange(480) / 24_000) * math.sqrt(2) * 10 ** (dbfs / 20)
     return (wave * 32767).astype("<i2").tobytes()
 
 
 def conversation() -> Transcript:
     transcript = Transcript()
-    transcript.item("u1", "user")  # spoken first, understood last
-    transcript.item("a1", "agent").text += "In Paris "
-    transcript.item("a1", "agent").text += "it's [sunny]."
-    transcript.item("a1", "agent").heard_ms = 5_120
-    transcript.item("a2", "agent")
-    transcript.item("u1", "user").text = "Paris?"
+    transcript.message("u1", "user")  # its transcript arrives last
+    transcript.message("a1", "agent").text += "In Paris "
+    transcript.message("a1", "agent").text += "it's [sunny]."
+    transcript.message("a1", "agent").played_ms = 5_120
+    transcript.message("a2", "agent")
+    transcript.message("u1", "user").text = "Paris?"
     return transcript
 
 
-def test_a_late_transcript_stands_before_its_answer_and_silent_items_are_left_out() -> None:
+def test_a_late_transcript_stands_before_its_reply_and_items_without_text_are_left_out() -> None:
     assert str(conversation()) == "You: Paris?\nAgent: In Paris it's [sunny].  [interrupted after 5.1 s]"
 
 
-def test_plain_lines_where_output_goes_to_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+def test_output_to_a_file_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
     transcript = conversation()
-    with screen(transcript) as shown:
+    with create_screen(transcript) as shown:
         assert type(shown) is Screen
-        shown.level("user", tone(-20))
-        shown.complete(transcript.entries[0])
-        shown.tool("lookup_weather", '{"city": "Paris"}', "{}", 0.2)
-        shown.latency(0.8)
-        shown.interrupted(5_120)
+        shown.show_level("user", tone(-20))
+        shown.message_completed(transcript.messages[0])
+        shown.tool_answered("lookup_weather", '{"city": "Paris"}', "{}", 0.2)
+        shown.reply_started(0.8)
+        shown.reply_interrupted(5_120)
     assert capsys.readouterr().out.splitlines() == [
         "You: Paris?",
         '  tool lookup_weather({"city": "Paris"}) → {}  [200 ms]',
-        "  answer heard after 800 ms",
-        "  interrupted: 5.1 s of the reply were heard",
+        "  reply played 800 ms after the end of your turn",
+        "  interrupted after 5.1 s of the reply",
     ]
 
 
-def test_a_terminal_shows_levels_transcript_tools_and_latencies_and_is_left_clean(
+def test_a_terminal_shows_levels_transcript_tools_and_latencies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sys.stdout", SimpleNamespace(isatty=lambda: True, write=lambda _: 0, flush=lambda: None))
-    assert isinstance(screen(Transcript()), LiveScreen)
+    assert isinstance(create_screen(Transcript()), LiveScreen)
 
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100, height=30, color_system=None)
     transcript = conversation()
     with LiveScreen(transcript, console) as shown:
-        shown.say("Talking to [nobody]")
-        shown.level("user", tone(-30))
-        shown.complete(transcript.entries[0])
-        shown.tool("lookup_weather", '{"city": "Paris"}', '{"now": "[sunny]"}', 0.2)
-        shown.latency(0.6)
-        shown.latency(0.8)
-        shown.interrupted(5_120)
-        console.print(shown._picture())
+        shown.print_line("Talking to [nobody]")
+        shown.show_level("user", tone(-30))
+        shown.message_completed(transcript.messages[0])
+        shown.tool_answered("lookup_weather", '{"city": "Paris"}', '{"now": "[sunny]"}', 0.2)
+        shown.reply_started(0.6)
+        shown.reply_started(0.8)
+        shown.reply_interrupted(5_120)
+        console.print(shown._render())
     text = out.getvalue()
     assert "Talking to [nobody]" in text
     assert "You: Paris?" in text
     assert "In Paris it's [sunny].  [interrupted after 5.1 s]" in text
     assert 'lookup_weather({"city": "Paris"}) → {"now": "[sunny]"}' in text
-    assert "answer heard after 800 ms (mean 700 ms)" in text
-    assert "interrupted after 5.1 s" in text
+    assert "reply played 800 ms after the end of your turn (mean 700 ms)" in text
+    assert "interrupted after 5.1 s of the reply" in text
 
 
-def test_levels_are_measured_in_decibels() -> None:
-    assert loudness(b"") == loudness(bytes(960)) == loudness(tone(-70)) == 0
-    assert loudness(tone(-30)) == pytest.approx(0.5, abs=0.01)
-    assert loudness(tone(-3)) == pytest.approx(0.95, abs=0.01)
+def test_audio_levels_are_logarithmic() -> None:
+    assert audio_level(b"") == audio_level(bytes(960)) == audio_level(tone(-70)) == 0
+    assert audio_level(tone(-30)) == pytest.approx(0.5, abs=0.01)
+    assert audio_level(tone(-3)) == pytest.approx(0.95, abs=0.01)
 
 
-START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def run(
@@ -128,29 +128,29 @@ def run(
     )
 
 
-def test_the_trace_is_drawn_as_a_tree_in_the_order_things_happened() -> None:
+def test_the_run_tree_is_in_order_of_start_times() -> None:
     root = run("realtime_session", took=27.5, attachments={"conversation": Attachment("audio/wav", Path("x"))})
     done = run("response.done", root, began=7.4)
     tool = run("lookup_weather", done, began=7.41, took=0.2, run_type="tool", error="Boom\nTraceback …")
     created = run("response.created", root, began=6.9)
     metadata = {"usage_metadata": {"total_tokens": 214}}
     model = run("model", created, began=6.9, took=None, run_type="llm", extra={"metadata": metadata})
-    assert draw([tool, done, model, created, root]).splitlines() == [
+    assert render_run_tree([tool, done, model, created, root]).splitlines() == [
         "realtime_session · chain · at 0.00 s · 27.50 s · attachment conversation",
         "├─ response.created · chain · at 6.90 s",
-        "│  └─ model · llm · at 6.90 s · never ended · 214 tokens",
+        "│  └─ model · llm · at 6.90 s · not ended · 214 tokens",
         "└─ response.done · chain · at 7.40 s",
         "   └─ lookup_weather · tool · at 7.41 s · 0.20 s · error: Boom",
     ]
-    assert draw([]) == ""
+    assert render_run_tree([]) == ""
 
 
-class StrangeError(Exception):
-    """Stands for nothing the demo knows."""
+class UnknownError(Exception):
+    """An error that the demo has no message for."""
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (DeviceError("The speaker was lost."), "The speaker was lost."),
         (InvalidStatus(SimpleNamespace(status_code=401)), "refused the API key (401): set OPENAI_API_KEY"),  # type: ignore[arg-type]
@@ -158,17 +158,17 @@ class StrangeError(Exception):
         (InvalidStatus(SimpleNamespace(status_code=500)), "(500): check --model"),  # type: ignore[arg-type]
         (ConnectionClosedError(Close(1011, "keepalive"), None), "lost (1011 keepalive): check the network"),
         (ConnectionClosedError(Close(3000, "invalid_api_key"), None), "refused the API key"),
-        (ConnectionClosedError(None, None), "lost (without a word)"),
+        (ConnectionClosedError(None, None), "lost (no close frame received)"),
         (InvalidHandshake("no websocket"), "cannot be reached (no websocket)"),
         (PermissionError(13, "Permission denied", "/x"), "/x cannot be written (Permission denied): choose another"),
         (ConnectionRefusedError(), "cannot be reached (ConnectionRefusedError)"),
-        (StrangeError(), None),
+        (UnknownError(), None),
     ],
 )
-def test_what_goes_wrong_outside_is_told_in_a_sentence_with_the_remedy(error: Exception, told: str | None) -> None:
-    said = sentence(error)
-    if told is None:
-        assert said is None
+def test_errors_that_the_user_can_fix_have_a_message_with_the_remedy(error: Exception, expected: str | None) -> None:
+    message = user_message(error)
+    if expected is None:
+        assert message is None
     else:
-        assert told in str(said)
-        assert str(said).endswith(".")
+        assert expected in str(message)
+        assert str(message).endswith(".")

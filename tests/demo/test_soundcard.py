@@ -1,4 +1,4 @@
-"""The sound card, on real devices of a private PulseAudio daemon, and its clock."""
+"""The sound card, with virtual devices of a private PulseAudio daemon."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from demo.choice import choose
-from demo.devices import DeviceError
-from demo.playback import Part
-from demo.soundcard import NoSoundCardError, SoundCard
+from demo.devices.choice import choose_devices
+from demo.devices.interface import DeviceError
+from demo.devices.playback_queue import ContentPart
+from demo.devices.sound_card import NoSoundCardError, SoundCard
+from demo.devices.stream_clock import SPEAKER_SETTLED_AFTER_BLOCKS, SpeakerClock
+from demo.devices.virtual import VirtualDevices
 from demo.speech import line
-from demo.streamclock import SPEAKER_SETTLED_AFTER_BLOCKS, SpeakerClock
-from demo.virtual import VirtualDevices
-from tests.support.audio.pulseaudio import PulseAudio, pulseaudio
+from tests.support.audio.pulseaudio import PulseAudio, look_for_devices_again, pulseaudio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-from tests.support.audio.pulseaudio import look_for_devices_again
 
 
 @pytest.fixture
@@ -41,97 +40,98 @@ def no_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     look_for_devices_again()
 
 
-class Ears:
-    """Keeps what the devices report."""
+class StoringListener:
+    """Stores the audio and the errors that the devices report."""
 
     def __init__(self) -> None:
-        self.said: list[tuple[bytes, float]] = []
-        self.heard: list[tuple[bytes, float]] = []
+        self.captured: list[tuple[bytes, float]] = []
+        self.played: list[tuple[bytes, float]] = []
         self.errors: list[str] = []
-        self.something = threading.Condition()
+        self._changed = threading.Condition()
 
-    def microphone(self, pcm: bytes, at: float) -> None:
-        self._keep(self.said, (pcm, at))
+    def microphone_audio(self, pcm: bytes, at: float) -> None:
+        self._store(self.captured, (pcm, at))
 
-    def speaker(self, pcm: bytes, at: float) -> None:
-        self._keep(self.heard, (pcm, at))
+    def speaker_audio(self, pcm: bytes, at: float) -> None:
+        self._store(self.played, (pcm, at))
 
-    def lost(self, error: DeviceError) -> None:
-        self._keep(self.errors, str(error))
+    def device_lost(self, error: DeviceError) -> None:
+        self._store(self.errors, str(error))
 
-    def _keep(self, where: list[Any], what: Any) -> None:
-        with self.something:
-            where.append(what)
-            self.something.notify_all()
+    def _store(self, entries: list[Any], entry: Any) -> None:
+        with self._changed:
+            entries.append(entry)
+            self._changed.notify_all()
 
-    def wait(self, where: list[Any], count: int) -> None:
-        with self.something:
-            assert self.something.wait_for(lambda: len(where) >= count, 5), f"only {len(where)} of {count}"
+    def wait(self, entries: list[Any], count: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(entries) >= count, 5), f"only {len(entries)} of {count}"
 
 
 @pytest.mark.devices
-def test_hears_the_microphone_and_plays_to_the_speaker(daemon: PulseAudio) -> None:
-    ears, reply = Ears(), line("agent-paris").pcm  # more than is waited for: there is something left to cut
+def test_the_sound_card_captures_the_microphone_and_plays_to_the_speaker(daemon: PulseAudio) -> None:
+    listener = StoringListener()
+    reply = line("agent-paris").pcm  # longer than the test waits, so that some of it is cut
     began = time.monotonic()
     with SoundCard() as card:
-        card.start(ears)
-        card.play(Part("item", 0), reply)
-        ears.wait(ears.heard, 50)
-        ears.wait(ears.said, 50)
+        card.start(listener)
+        card.play(ContentPart("item", 0), reply)
+        listener.wait(listener.played, 50)
+        listener.wait(listener.captured, 50)
         cut = card.flush()
-    assert b"".join(pcm for pcm, _ in ears.heard) == reply[: sum(len(p) for p, _ in ears.heard)]
-    assert [c.heard_ms for c in cut] == [20 * len(ears.heard)]
-    assert {len(pcm) for pcm, _ in ears.said} == {960}
-    for reported in (ears.said, ears.heard):
+    assert b"".join(pcm for pcm, _ in listener.played) == reply[: sum(len(p) for p, _ in listener.played)]
+    assert [c.played_ms for c in cut] == [20 * len(listener.played)]
+    assert {len(pcm) for pcm, _ in listener.captured} == {960}
+    for reported in (listener.captured, listener.played):
         times = [at for _, at in reported]
         assert abs(times[0] - began) < 2
         assert np.median([later - earlier for earlier, later in pairwise(times)]) == pytest.approx(0.02, abs=0.001)
-    assert ears.errors == []  # closing is no loss
+    assert listener.errors == []  # closing reports no lost device
 
 
 @pytest.mark.devices
-def test_a_lost_device_is_told_with_the_remedy(daemon: PulseAudio) -> None:
-    ears = Ears()
+def test_a_lost_device_is_reported_with_the_remedy(daemon: PulseAudio) -> None:
+    listener = StoringListener()
     with SoundCard() as card:
-        card.start(ears)
-        ears.wait(ears.said, 1)
+        card.start(listener)
+        listener.wait(listener.captured, 1)
         daemon.kill()
-        ears.wait(ears.errors, 2)
-    assert sorted(ears.errors) == [
+        listener.wait(listener.errors, 2)
+    assert sorted(listener.errors) == [
         "The microphone was lost: reconnect it and start again.",
         "The speaker was lost: reconnect it and start again.",
     ]
 
 
 @pytest.mark.devices
-def test_a_sound_card_that_went_before_it_was_opened_is_told_with_the_remedy(daemon: PulseAudio) -> None:
+def test_a_sound_card_that_cannot_be_opened_is_reported_with_the_remedy(daemon: PulseAudio) -> None:
     card = SoundCard()
     daemon.kill()
     with pytest.raises(DeviceError, match="close other programs that use it"):
-        card.start(Ears())
+        card.start(StoringListener())
 
 
-def test_without_a_sound_card_the_recorded_user_talks(no_devices: None) -> None:
+def test_without_a_sound_card_the_bundled_user_speaks(no_devices: None) -> None:
     with pytest.raises(NoSoundCardError, match="connect one"):
         SoundCard()
-    devices = choose(speak=False)
+    devices = choose_devices(speak=False)
     assert isinstance(devices, VirtualDevices)
-    assert "No microphone and speaker here" in str(devices.notice)
+    assert "the bundled user speaks instead" in str(devices.notice)
 
 
 @pytest.mark.devices
-def test_a_sound_card_is_used_where_there_is_one(daemon: PulseAudio) -> None:
-    devices = choose(speak=False)
+def test_a_sound_card_is_used_if_the_machine_has_one(daemon: PulseAudio) -> None:
+    devices = choose_devices(speak=False)
     assert isinstance(devices, SoundCard)
     assert "headphones" in str(devices.notice)
-    assert isinstance(choose(speak=True), VirtualDevices)
+    assert isinstance(choose_devices(speak=True), VirtualDevices)
 
 
 @pytest.mark.parametrize(
     ("failure", "remedy"),
     [("OSError('PortAudio library not found')", "libportaudio2"), ("ImportError('no sounddevice')", "pip install")],
 )
-def test_where_there_is_sound_a_missing_library_is_told_with_the_remedy(
+def test_on_a_machine_with_sound_a_missing_library_is_reported_with_the_remedy(
     failure: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sounddevice.py").write_text(f"raise {failure}")
@@ -139,7 +139,7 @@ def test_where_there_is_sound_a_missing_library_is_told_with_the_remedy(
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     monkeypatch.setenv("PULSE_SERVER", "unix:/somewhere")
     with pytest.raises(DeviceError, match=remedy):
-        choose(speak=False)
+        choose_devices(speak=False)
 
 
 def times(*, adc: float = 0.0, dac: float = 0.0, now: float) -> SimpleNamespace:
@@ -147,32 +147,35 @@ def times(*, adc: float = 0.0, dac: float = 0.0, now: float) -> SimpleNamespace:
 
 
 @pytest.mark.devices
-def test_the_speaker_reports_only_what_it_played_and_fills_up_with_silence(daemon: PulseAudio) -> None:
-    # PortAudio calls from threads that no Python tool follows, so its part is taken here once.
+def test_the_speaker_reports_played_audio_only_and_fills_up_with_silence(daemon: PulseAudio) -> None:
+    # The test calls the callbacks itself: coverage does not see PortAudio's threads.
     card = SoundCard()
-    ears = Ears()
-    card.start(ears)
+    listener = StoringListener()
+    card.start(listener)
     card.close()
-    card._listener = ears
-    ears.said.clear()
+    card._listener = listener
+    listener.captured.clear()
     block = bytearray(b"x" * 8)
-    card._played = SpeakerClock()
-    speak, hear = card._speak(), card._hear()
-    fine = SimpleNamespace(output_underflow=False)
-    card.play(Part("item", 0), b"abcd")
+    card._speaker_clock = SpeakerClock()
+    output_callback, input_callback = card._output_callback(), card._input_callback()
+    no_underflow = SimpleNamespace(output_underflow=False)
+    card.play(ContentPart("item", 0), b"abcd")
     before = time.monotonic()
-    speak(block, 4, times(dac=100.5, now=100.0), fine)
+    output_callback(block, 4, times(dac=100.5, now=100.0), no_underflow)
     assert block == b"abcd\0\0\0\0"
     for _ in range(SPEAKER_SETTLED_AFTER_BLOCKS):
-        speak(block, 4, times(dac=100.5, now=100.0), fine)
+        output_callback(block, 4, times(dac=100.5, now=100.0), no_underflow)
         assert block == bytes(8)
-    hear(b"wxyz", 2, times(adc=99.9, now=100.0), None)
-    assert [pcm for pcm, _ in ears.heard] == [b"abcd"]
-    assert ears.heard[0][1] == pytest.approx(before + 0.5, abs=0.1)
-    assert [pcm for pcm, _ in ears.said] == [b"wxyz"]
-    assert ears.said[0][1] == pytest.approx(before - 0.1, abs=0.1)
+    input_callback(b"wxyz", 2, times(adc=99.9, now=100.0), None)
+    after = time.monotonic()
+    assert [pcm for pcm, _ in listener.played] == [b"abcd"]
+    # The blocks come at once instead of in their own time, so the clock places the first one earlier.
+    earlier_s = SPEAKER_SETTLED_AFTER_BLOCKS * 4 / 24_000
+    assert before + 0.5 - earlier_s <= listener.played[0][1] <= after + 0.5
+    assert [pcm for pcm, _ in listener.captured] == [b"wxyz"]
+    assert before - 0.1 - 1e-6 <= listener.captured[0][1] <= after - 0.1
     card._listener = None
-    speak(block, 4, times(dac=100.5, now=100.0), fine)
-    hear(b"wxyz", 2, times(adc=99.9, now=100.0), None)
-    card._ended("speaker")
-    assert len(ears.said) == len(ears.heard) == 1
+    output_callback(block, 4, times(dac=100.5, now=100.0), no_underflow)
+    input_callback(b"wxyz", 2, times(adc=99.9, now=100.0), None)
+    card._stream_ended("speaker")
+    assert len(listener.captured) == len(listener.played) == 1

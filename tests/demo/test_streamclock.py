@@ -1,4 +1,4 @@
-"""A stream's clock: seamless where the sound was, and right where it was not."""
+"""The clocks of a sound card's streams: blocks follow without gaps, and real gaps are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from demo.streamclock import (
+from demo.devices.stream_clock import (
     MICROPHONE_SETTLED_AFTER_BLOCKS,
     SPEAKER_SETTLED_AFTER_BLOCKS,
     MicrophoneClock,
@@ -17,7 +17,7 @@ BLOCK_S = 0.02
 
 
 class Device:
-    """A device whose clock is 1,000 s ahead of ours, handing over blocks of 20 ms."""
+    """A device with blocks of 20 ms, whose clock is 1,000 s ahead of `time.monotonic()`."""
 
     def __init__(self) -> None:
         self.now = 5_000.0
@@ -33,8 +33,8 @@ class Microphone(Device):
         super().__init__()
         self.clock = MicrophoneClock(self.monotonic)
 
-    def block(self, *, delay: float = 0.05, knows: bool = True) -> float:
-        at = self.clock.time_of(self.now - delay if knows else 0.0, self.now, 480)
+    def block(self, *, delay: float = 0.05, has_times: bool = True) -> float:
+        at = self.clock.block_time(self.now - delay if has_times else 0.0, self.now, 480)
         self.now += BLOCK_S
         return at
 
@@ -44,34 +44,34 @@ class Microphone(Device):
 
 
 class Speaker(Device):
-    """`heard` is when each block is said to be heard, in the order in which they were handed over."""
+    """A speaker. `played_at` has the computed time of each block, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = SpeakerClock(self.monotonic)
-        self.heard: list[float] = []
+        self.played_at: list[float] = []
 
-    def blocks(self, count: int, *, delay: float = 0.05, knows: bool = True, ran_dry: bool = False) -> None:
+    def blocks(self, count: int, *, delay: float = 0.05, has_times: bool = True, underflow: bool = False) -> None:
         for _ in range(count):
-            device_time = self.now + delay if knows else 0.0
-            known = self.clock.played(b"sound", 480, device_time, self.now, ran_dry=ran_dry)
-            self.heard += [at for _, at in known]
+            device_time = self.now + delay if has_times else 0.0
+            timed = self.clock.add_block(b"sound", 480, device_time, self.now, underflow=underflow)
+            self.played_at += [at for _, at in timed]
             self.now += BLOCK_S
 
-    def end(self) -> None:
-        self.heard += [at for _, at in self.clock.rest()]
+    def flush(self) -> None:
+        self.played_at += [at for _, at in self.clock.flush()]
 
 
 # The microphone
 
 
-def test_a_microphone_that_starts_is_followed_at_once() -> None:
+def test_a_starting_microphones_own_times_are_used() -> None:
     device = Microphone()
     assert device.block(delay=0.05) == pytest.approx(3_999.95)
     assert device.block(delay=0.03) == pytest.approx(3_999.99)
 
 
-def test_then_what_is_said_is_seamless_whatever_single_times_say() -> None:
+def test_microphone_blocks_follow_without_gaps_though_single_times_jitter() -> None:
     device = Microphone()
     device.settle()
     got = []
@@ -81,14 +81,14 @@ def test_then_what_is_said_is_seamless_whatever_single_times_say() -> None:
     assert got == pytest.approx([4_000.15, 4_000.17, 4_000.19, 4_000.21, 4_000.23], abs=1e-4)
 
 
-def test_a_gap_in_the_sound_is_a_gap_in_its_times() -> None:
+def test_a_gap_in_the_microphones_audio_is_a_gap_in_its_times() -> None:
     device = Microphone()
     device.settle()
     device.now += 7
     assert device.block() == pytest.approx(4_007.15, abs=1e-4)
 
 
-def test_lost_blocks_are_noticed_soon_and_made_up_for_at_once() -> None:
+def test_lost_microphone_blocks_are_corrected_at_once_after_50_blocks() -> None:
     device = Microphone()
     device.settle()
     for _ in range(100):
@@ -99,7 +99,7 @@ def test_lost_blocks_are_noticed_soon_and_made_up_for_at_once() -> None:
     assert times[49:] == pytest.approx([0.0], abs=1e-3)
 
 
-def test_a_device_clock_that_was_set_makes_no_difference() -> None:
+def test_setting_the_device_clock_changes_no_time() -> None:
     device = Microphone()
     device.settle()
     device.now += 3_600
@@ -107,7 +107,7 @@ def test_a_device_clock_that_was_set_makes_no_difference() -> None:
     assert device.block() == pytest.approx(4_000.15, abs=1e-4)
 
 
-def test_of_times_that_wander_only_the_shortest_delay_is_believed() -> None:
+def test_only_the_shortest_delay_of_a_microphone_is_used() -> None:
     device = Microphone()
     device.settle()
     for block in range(2_000):
@@ -115,7 +115,7 @@ def test_of_times_that_wander_only_the_shortest_delay_is_believed() -> None:
         assert at == pytest.approx(device.now - BLOCK_S - 1_000.05, abs=1e-3)
 
 
-def test_callbacks_that_were_all_late_are_made_up_for_at_the_beginning_at_once_and_later_unnoticeably() -> None:
+def test_late_callbacks_are_corrected_at_once_at_the_start_and_gradually_later() -> None:
     device = Microphone()
     device.late = 0.03
     device.settle()
@@ -129,7 +129,7 @@ def test_callbacks_that_were_all_late_are_made_up_for_at_the_beginning_at_once_a
     assert device.block() == pytest.approx(device.now - BLOCK_S - 1_000.05, abs=1e-4)
 
 
-def test_a_microphone_whose_clock_differs_is_followed_without_a_jump() -> None:
+def test_a_microphone_whose_clock_drifts_is_followed_without_a_jump() -> None:
     device = Microphone()
     device.settle()
     for block in range(10_000):
@@ -139,69 +139,69 @@ def test_a_microphone_whose_clock_differs_is_followed_without_a_jump() -> None:
         assert device.block() == pytest.approx(truth, abs=1e-3)
 
 
-def test_a_microphone_that_gives_no_time_is_taken_to_hand_over_what_was_just_said() -> None:
-    assert Microphone().block(knows=False) == pytest.approx(4_000.0 - BLOCK_S)
+def test_a_microphone_without_device_times_has_a_delay_of_one_block() -> None:
+    assert Microphone().block(has_times=False) == pytest.approx(4_000.0 - BLOCK_S)
 
 
 # The speaker
 
 
-def test_a_speaker_is_waited_for_until_it_has_settled() -> None:
+def test_speaker_blocks_are_held_back_until_the_device_has_settled() -> None:
     device = Speaker()
     device.blocks(4, delay=0.01)
-    assert device.heard == []
+    assert device.played_at == []
     device.blocks(22, delay=0.05)
-    assert device.heard == pytest.approx([4_000.05 + n * BLOCK_S for n in range(26)], abs=1e-4)
+    assert device.played_at == pytest.approx([4_000.05 + n * BLOCK_S for n in range(26)], abs=1e-4)
 
 
-def test_a_speaker_is_seamless_whatever_single_times_say() -> None:
+def test_speaker_blocks_follow_without_gaps_though_single_times_jitter() -> None:
     device = Speaker()
     device.blocks(SPEAKER_SETTLED_AFTER_BLOCKS)
     for late, delay in ((0.0, 0.05), (0.008, 0.05), (0.0, 0.09), (0.005, 0.01), (0.0, 0.05)):
         device.late = late
         device.blocks(1, delay=delay)
-    assert device.heard == pytest.approx([4_000.05 + n * BLOCK_S for n in range(30)], abs=1e-4)
+    assert device.played_at == pytest.approx([4_000.05 + n * BLOCK_S for n in range(30)], abs=1e-4)
 
 
-@pytest.mark.parametrize(("stalled_s", "told"), [(0.12, False), (0.03, True), (7.0, False)])
-def test_a_speaker_that_ran_dry_plays_what_comes_next_that_much_later(stalled_s: float, told: bool) -> None:
+@pytest.mark.parametrize(("stalled_s", "reported"), [(0.12, False), (0.03, True), (7.0, False)])
+def test_blocks_after_an_underflow_play_later_by_its_length(stalled_s: float, reported: bool) -> None:
     device = Speaker()
     device.blocks(30)
     device.now += stalled_s
-    device.blocks(1, delay=0.0, ran_dry=told)
+    device.blocks(1, delay=0.0, underflow=reported)
     device.blocks(3, delay=0.02)
-    assert len(device.heard) == 30  # what comes next waits until it is known
+    assert len(device.played_at) == 30  # later blocks are held back until the device has settled
     device.blocks(26)
-    assert device.heard == pytest.approx(
+    assert device.played_at == pytest.approx(
         [4_000.05 + n * BLOCK_S + (stalled_s if n >= 30 else 0) for n in range(60)], abs=1e-3
     )
 
 
-def test_drift_between_two_clocks_stays_within_what_nobody_hears() -> None:
+def test_drift_of_a_speakers_clock_is_followed_within_25_ms() -> None:
     device = Speaker()
     for block in range(10_000):  # 200 s, in which the device loses 40 ms
         device.blocks(1, delay=0.05 + block * 4e-6)
-    assert device.heard == pytest.approx([4_000.05 + n * 0.020004 for n in range(10_000)], abs=0.025)
+    assert device.played_at == pytest.approx([4_000.05 + n * 0.020004 for n in range(10_000)], abs=0.025)
 
 
-def test_a_speaker_is_not_believed_to_play_what_it_holds_out_of_time() -> None:
+def test_wrong_speaker_times_for_4_s_change_no_block() -> None:
     device = Speaker()
     device.blocks(100, delay=0.1)
     device.blocks(200, delay=0.05)
     device.blocks(700, delay=0.1)
-    assert device.heard == pytest.approx([4_000.1 + n * BLOCK_S for n in range(1_000)], abs=1e-3)
+    assert device.played_at == pytest.approx([4_000.1 + n * BLOCK_S for n in range(1_000)], abs=1e-3)
 
 
-def test_what_still_waits_at_the_end_is_told() -> None:
+def test_flush_returns_the_blocks_that_are_held_back() -> None:
     device = Speaker()
     device.blocks(3)
-    device.end()
-    assert device.heard == pytest.approx([4_000.05, 4_000.07, 4_000.09], abs=1e-4)
-    device.end()
-    assert len(device.heard) == 3
+    device.flush()
+    assert device.played_at == pytest.approx([4_000.05, 4_000.07, 4_000.09], abs=1e-4)
+    device.flush()
+    assert len(device.played_at) == 3
 
 
-def test_a_speaker_that_gives_no_time_is_taken_to_play_at_once() -> None:
+def test_a_speaker_without_device_times_plays_at_once() -> None:
     device = Speaker()
-    device.blocks(SPEAKER_SETTLED_AFTER_BLOCKS, knows=False)
-    assert device.heard[0] == pytest.approx(4_000.0)
+    device.blocks(SPEAKER_SETTLED_AFTER_BLOCKS, has_times=False)
+    assert device.played_at[0] == pytest.approx(4_000.0)

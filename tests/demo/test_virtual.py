@@ -1,4 +1,4 @@
-"""The virtual user and the devices it talks through."""
+"""The virtual user and the virtual devices."""
 
 from __future__ import annotations
 
@@ -9,127 +9,127 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from demo.playback import Part
+from demo.devices.playback_queue import ContentPart
+from demo.devices.virtual import BLOCK_BYTES, SILENCE, Cue, VirtualDevices, VirtualUser, bundled_cues
 from demo.speech import Line, line
-from demo.virtual import BLOCK_BYTES, SILENCE, Cue, VirtualDevices, VirtualUser, bundled_cues
 
 if TYPE_CHECKING:
-    from demo.devices import DeviceError
+    from demo.devices.interface import DeviceError
 
-HELLO = Line("hello", "user", "Hello.", b"h" * (BLOCK_BYTES + 2))  # one block and a bit
+HELLO = Line("hello", "user", "Hello.", b"h" * (BLOCK_BYTES + 2))  # one block and one frame
 WAIT = Line("wait", "user", "Wait!", b"w" * BLOCK_BYTES)
 
 
-class Agent:
-    """Asks the user for blocks, as devices would, with an agent that is talking or not."""
+class AgentSide:
+    """Asks the user for blocks, as the devices do, while the agent speaks or listens."""
 
     def __init__(self, user: VirtualUser) -> None:
         self.user = user
         self.played_ms = 0
 
-    def talks(self, blocks: int) -> bytes:
-        heard = b""
+    def speaks(self, blocks: int) -> bytes:
+        spoken = b""
         for _ in range(blocks):
             self.played_ms += 20
-            heard += self.user.next_block(speaker_quiet=False, played_ms=self.played_ms)
-        return heard
+            spoken += self.user.next_block(speaker_idle=False, played_ms=self.played_ms)
+        return spoken
 
     def listens(self, blocks: int) -> bytes:
-        return b"".join(self.user.next_block(speaker_quiet=True, played_ms=self.played_ms) for _ in range(blocks))
+        return b"".join(self.user.next_block(speaker_idle=True, played_ms=self.played_ms) for _ in range(blocks))
 
 
-def test_waits_until_the_agent_has_finished_and_been_heard_and_a_pause_has_passed() -> None:
+def test_the_user_speaks_after_the_reply_was_played_and_a_pause() -> None:
     user = VirtualUser([Cue(HELLO, pause_ms=60)])
-    agent = Agent(user)
-    assert agent.listens(10) == SILENCE * 10  # the agent has not said anything yet
-    user.turn_over()
-    assert agent.talks(5) == SILENCE * 5  # its answer is complete, but still being played
+    agent = AgentSide(user)
+    assert agent.listens(10) == SILENCE * 10  # the agent has not spoken yet
+    user.agent_finished()
+    assert agent.speaks(5) == SILENCE * 5  # the reply is complete, but still playing
     assert agent.listens(2) == SILENCE * 2
     assert agent.listens(2) == HELLO.pcm.ljust(2 * BLOCK_BYTES, b"\0")
     assert agent.listens(5) == SILENCE * 5
 
 
-def test_barges_in_when_so_much_of_the_reply_was_heard() -> None:
+def test_the_user_barges_in_after_a_part_of_the_reply_was_played() -> None:
     user = VirtualUser([Cue(HELLO, pause_ms=20), Cue(WAIT, into_reply_ms=60)])
-    agent = Agent(user)
-    agent.talks(10)  # a greeting, which is no reply
-    user.turn_over()
+    agent = AgentSide(user)
+    agent.speaks(10)  # a greeting before the user has spoken
+    user.agent_finished()
     assert agent.listens(2) == HELLO.pcm.ljust(2 * BLOCK_BYTES, b"\0")
     assert agent.listens(50) == SILENCE * 50  # the agent is thinking
-    assert agent.talks(2) == SILENCE * 2
-    assert agent.talks(1) == WAIT.pcm
+    assert agent.speaks(2) == SILENCE * 2
+    assert agent.speaks(1) == WAIT.pcm
 
 
-def test_a_reply_too_short_to_interrupt_is_answered_when_it_is_over() -> None:
+def test_a_barge_in_cue_is_due_at_the_end_of_a_reply_that_is_too_short() -> None:
     user = VirtualUser([Cue(WAIT, pause_ms=40, into_reply_ms=5_000)])
-    agent = Agent(user)
-    agent.talks(3)
-    user.turn_over()
+    agent = AgentSide(user)
+    agent.speaks(3)
+    user.agent_finished()
     assert agent.listens(1) == SILENCE
     assert agent.listens(1) == WAIT.pcm
 
 
-def test_leaves_when_everything_is_said_and_answered() -> None:
+def test_the_user_leaves_after_the_last_line_was_answered() -> None:
     user = VirtualUser([Cue(WAIT, pause_ms=20)])
-    agent = Agent(user)
-    user.turn_over()
+    agent = AgentSide(user)
+    user.agent_finished()
     agent.listens(1)
     agent.listens(200)
-    assert not user.finished  # no answer yet
-    user.turn_over()
+    assert not user.left  # no reply yet
+    user.agent_finished()
     agent.listens(99)
-    assert not user.finished
+    assert not user.left
     agent.listens(1)
-    assert user.finished
+    assert user.left
 
 
-class Ears:
-    """Keeps what the devices report."""
+class StoringListener:
+    """Stores the audio that the devices report."""
 
     def __init__(self, enough: int) -> None:
-        self.said: list[tuple[bytes, float]] = []
-        self.heard: list[tuple[bytes, float]] = []
+        self.captured: list[tuple[bytes, float]] = []
+        self.played: list[tuple[bytes, float]] = []
         self.done = threading.Event()
         self._enough = enough
 
-    def microphone(self, pcm: bytes, at: float) -> None:
-        self.said.append((pcm, at))
-        if len(self.said) == self._enough:
+    def microphone_audio(self, pcm: bytes, at: float) -> None:
+        self.captured.append((pcm, at))
+        if len(self.captured) == self._enough:
             self.done.set()
 
-    def speaker(self, pcm: bytes, at: float) -> None:
-        self.heard.append((pcm, at))
+    def speaker_audio(self, pcm: bytes, at: float) -> None:
+        self.played.append((pcm, at))
 
-    def lost(self, error: DeviceError) -> None:
+    def device_lost(self, error: DeviceError) -> None:
         raise error
 
 
-def test_the_devices_keep_real_time_and_say_when_everything_was_heard() -> None:
-    ears = Ears(enough=25)
+def test_virtual_devices_run_in_real_time_and_report_an_idle_speaker() -> None:
+    listener = StoringListener(enough=25)
     began = time.monotonic()
     with VirtualDevices([Cue(WAIT, pause_ms=20)]) as devices:
-        devices.play(Part("item", 0), b"ab" * 720)  # 30 ms
-        devices.turn_over()
-        devices.start(ears)
-        assert ears.done.wait(5)
-        assert devices.quiet
-        assert not devices.finished
+        devices.play(ContentPart("item", 0), b"ab" * 720)  # 30 ms
+        devices.agent_finished()
+        devices.start(listener)
+        assert listener.done.wait(20)
+        assert devices.speaker_idle
+        assert not devices.user_left
     took = time.monotonic() - began
-    assert [pcm for pcm, _ in ears.heard] == [b"ab" * 480, b"ab" * 240]
-    assert b"".join(pcm for pcm, _ in ears.said).strip(b"\0") == WAIT.pcm
-    assert 0.5 <= took < 2  # 25 blocks of 20 ms, each handed over when it was complete
-    times = [at for _, at in ears.said]
-    assert began <= times[0] == ears.heard[0][1]
+    assert [pcm for pcm, _ in listener.played] == [b"ab" * 480, b"ab" * 240]
+    assert b"".join(pcm for pcm, _ in listener.captured).strip(b"\0") == WAIT.pcm
+    assert took >= 0.5  # 25 blocks of 20 ms, each delivered when it was complete
+    times = [at for _, at in listener.captured]
+    assert began <= times[0] == listener.played[0][1]
     assert all(later - earlier == pytest.approx(0.02, abs=1e-6) for earlier, later in pairwise(times))
 
 
-def test_closing_devices_that_never_started_is_harmless() -> None:
+def test_devices_that_were_not_started_can_be_closed() -> None:
     devices = VirtualDevices()
     devices.close()
     assert devices.flush() == []
 
 
-def test_the_bundled_conversation_has_a_barge_in_and_comes_as_speech() -> None:
+def test_the_bundled_cues_have_one_barge_in_and_recorded_lines() -> None:
     cues = bundled_cues()
     assert [cue.line.speaker for cue in cues] == ["user"] * 3
     assert [cue.into_reply_ms is not None for cue in cues] == [False, True, False]

@@ -15,7 +15,7 @@ from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, 
 from langsmith_realtime.testing.pytest_plugin import realtime_server as the_fixture
 from tests.support.snippets import run, snippet, snippets, text_of
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 GUIDE = text_of("docs/testing.md")
 AGENT = snippet("docs/testing.md", "async def ask")
@@ -25,6 +25,7 @@ TEST_WITH_FIXTURE = snippet("docs/testing.md", "realtime_server(")
 (FILE,) = snippets("docs/testing.md", "json")
 
 
+@pytest.mark.newest  # its snippets below show what versions change
 def test_the_tests_in_the_guide_pass(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
     (tmp_path / "test_weather.py").write_text(AGENT + TEST, "utf-8")

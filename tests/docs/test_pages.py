@@ -1,4 +1,4 @@
-"""Every snippet of README and docs has a test, and what the pages say of the package is so."""
+"""Every snippet of README and docs has a test, and the pages agree with the package."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_every_snippet_has_a_test() -> None:
     assert untested(ROOT / "tests") == []
 
 
-def test_a_snippet_without_a_test_is_found(tmp_path: Path) -> None:
+def test_a_snippet_without_a_test_is_reported(tmp_path: Path) -> None:
     (tmp_path / "test_one.py").write_text('snippet("docs/journal.md", "SessionTracer")\n', "utf-8")
     found = untested(tmp_path)
     assert len(found) == sum(len(snippets(page)) for page in PAGES) - 1
@@ -30,13 +30,13 @@ def test_a_snippet_without_a_test_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_code_block_names_a_language_that_is_known_here(page: str) -> None:
+def test_every_code_block_names_a_known_language(page: str) -> None:
     languages = re.findall(r"^```(\w*)$", text_of(page), flags=re.MULTILINE)
     assert set(languages) <= {"", "sh", "python", "json", "diff"}  # the tests of the snippets look for "python"
 
 
 @pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
-def test_every_link_leads_somewhere(page: str) -> None:
+def test_every_link_has_a_target(page: str) -> None:
     for link in LINK.findall(text_of(page)):
         if "://" in link:
             continue
@@ -49,7 +49,7 @@ def test_every_link_leads_somewhere(page: str) -> None:
 
 
 def _anchor(heading: str) -> str:
-    """The anchor of a heading, as GitHub makes it."""
+    """Returns the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
@@ -60,23 +60,23 @@ def test_the_table_of_options_is_complete() -> None:
     assert sorted(named) == sorted(TracingOptions.__annotations__) == sorted(Options.__dataclass_fields__)
 
 
-def test_the_numbers_page_names_what_becomes_a_chart() -> None:
+def test_the_numbers_page_lists_every_score() -> None:
     charts = text_of("docs/numbers.md").partition("## Charts")[2]
     assert all(f"`{re.sub('_(p50|p95)_ms$', '', name)}`" in charts for name in SCORES)
 
 
-def test_the_log_messages_of_the_troubleshooting_page_are_those_of_the_code() -> None:
+def test_every_log_message_of_the_troubleshooting_page_is_in_the_code() -> None:
     page = text_of("docs/troubleshooting.md")
     table = page[page.index("| message | what to do |") :]
     messages = [each for row in table.splitlines()[2:] for each in re.findall("`([^`]+)`", row.split("|")[1])]
     assert len(messages) > 20
-    said = "\n".join(_texts(Path(langsmith_realtime.__file__).parent))
+    texts = "\n".join(_texts(Path(langsmith_realtime.__file__).parent))
     for message in messages:
         for piece in message.split("…"):
-            assert piece.strip(" ;:") in said, f"no code says {piece!r} any more: correct docs/troubleshooting.md"
+            assert piece.strip(" ;:") in texts, f"no code has the message {piece!r}: correct docs/troubleshooting.md"
 
 
-def test_the_architecture_page_names_modules_that_exist() -> None:
+def test_every_module_of_the_architecture_page_exists() -> None:
     page = text_of("docs/architecture.md")
     tree = page[page.index("langsmith_realtime/\n") : page.index("demo/ ")]
     places = re.findall(r"`([\w/]+/[\w/.]*)`", page) + re.findall(r"^  ([\w.]+/?) ", tree, flags=re.MULTILINE)

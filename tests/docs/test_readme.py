@@ -1,4 +1,4 @@
-"""Every snippet of the README runs as it stands, and what it says of the package is so."""
+"""Every snippet of the README runs unchanged, and the README agrees with the package."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_five_lines(tracing: Collector) -> None:
     assert root.metadata["thread_id"] == "call-1"
 
 
-def test_the_lines_for_tools_and_sound(tracing: Collector) -> None:
+def test_the_lines_for_tools_and_audio(tracing: Collector) -> None:
     tool, sound = snippet("README.md", "connection.tool"), snippet("README.md", "record_user_audio")
     with (
         RealtimeServer(Script()) as server,
@@ -70,7 +70,7 @@ def test_the_first_screen_is_complete() -> None:
         assert needed in top
 
 
-def test_the_supported_versions_are_those_in_the_projects_file() -> None:
+def test_the_supported_versions_of_the_readme_agree_with_pyproject() -> None:
     project = text_of("pyproject.toml")
     assert '"langsmith>=0.8"' in project
     assert "langsmith 0.8 and newer" in README
@@ -79,14 +79,18 @@ def test_the_supported_versions_are_those_in_the_projects_file() -> None:
     assert "Python 3.11 and newer" in README
     required = re.search(r'requires-python = ">=3\.(\d+)"', project)
     assert required is not None
-    assert int(required[1]) <= 11  # pip installs it wherever README says that it runs
+    assert int(required[1]) <= 11  # so that pip installs it on every version that README promises
 
 
-def test_the_figures_of_the_cost_are_those_of_the_table() -> None:
+def test_the_cost_figures_of_the_readme_agree_with_the_cost_page() -> None:
     rows = {
         row[1].strip(): row for row in (line.split("|") for line in text_of("docs/cost.md").splitlines()) if row[2:]
     }
-    loop, ours, theirs = rows["not traced"], rows["ours, with its recording"], rows["LangSmith's `wrap_realtime`"]
+    loop, ours, theirs = (
+        rows["not traced"],
+        rows["this package, with its recording"],
+        rows["LangSmith's `wrap_realtime`"],
+    )
     assert f"{float(ours[5]) / float(loop[5]):.1%}".replace("%", " %") in README
     assert f"{float(theirs[5]) / float(loop[5]):.1%}".replace("%", " %") in README
     assert f"{float(ours[7]):.0f} ms" in README
@@ -108,12 +112,12 @@ def test_the_public_names() -> None:
 
 
 @pytest.mark.newest
-def test_everything_langsmiths_own_wrapper_takes_is_taken() -> None:
+def test_every_parameter_of_langsmiths_wrapper_is_accepted() -> None:
     theirs = importlib.import_module("langsmith.integrations.openai_realtime").wrap_realtime
     wanted = set(inspect.signature(theirs).parameters) - {"connection"}
     assert wanted <= set(TracingOptions.__annotations__)
 
 
-def test_a_wrapped_connection_and_a_tracer_offer_the_same() -> None:
+def test_a_wrapped_connection_and_a_tracer_have_equal_methods() -> None:
     for name in ADDED:
         assert callable(getattr(SessionTracer, name))

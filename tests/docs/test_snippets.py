@@ -1,6 +1,6 @@
-"""The snippets of the pages in docs run as they stand, and do what the page says.
+"""The snippets of the pages in docs run unchanged, and do what the pages say.
 
-Those of docs/testing.md and docs/deploying.md have files of their own.
+The snippets of docs/testing.md and docs/deploying.md have test files of their own.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ CREATED = {"type": "session.created", "event_id": "event_1"}
 
 
 def ends_with(turn: Turn, **options: Any) -> Script:
-    """A script of one response, after which the server closes the connection."""
+    """Returns a script of one response, after which the server closes the connection."""
     return Script([Turn(*turn.steps, then=[Close(1000)])], speed=8, **options)
 
 
-class Asked:
-    """A client whose connections have asked for a response when the snippet gets them: most snippets only listen."""
+class RequestingClient:
+    """A client whose new connections request a response, for snippets that only receive."""
 
     def __init__(self, server: RealtimeServer) -> None:
         self.realtime = self
@@ -51,20 +51,20 @@ class Asked:
             yield connection
 
 
-def run_asked(source: str, script: Script) -> None:
-    """Run a snippet that connects with a synchronous ``client`` and listens."""
+def run_receiving(source: str, script: Script) -> None:
+    """Runs a snippet that connects with a synchronous ``client`` and only receives."""
     with RealtimeServer(script) as server:
-        run(source, client=Asked(server))
+        run(source, client=RequestingClient(server))
 
 
 def outputs(node: Node) -> dict[str, Any]:
-    """The outputs of a run that has some."""
+    """Returns the outputs of a run. Fails if it has none."""
     assert node.run.outputs is not None
     return node.run.outputs
 
 
 def channels(tracing: Collector, root: Node) -> tuple[int, int, int]:
-    """The recording's rate in Hz, and how many bytes of its left and of its right channel are not zero."""
+    """Returns the recording's rate in Hz, and the number of bytes that are not zero in its left and right channel."""
     with wave.open(str(tracing.attachment(root.run.id, "conversation")[1])) as recording:
         frames = recording.readframes(recording.getnframes())
         rate = recording.getframerate()
@@ -75,7 +75,7 @@ def channels(tracing: Collector, root: Node) -> tuple[int, int, int]:
 # docs/migrating.md
 
 
-def test_the_loop_by_hand_and_the_lines_that_take_its_place_trace_the_same_event(tracing: Collector) -> None:
+def test_the_loop_by_hand_and_its_replacement_trace_equal_events(tracing: Collector) -> None:
     for source in (
         snippet("docs/migrating.md", "RunTree("),
         snippet("docs/migrating.md", "async with", "wrap_realtime"),
@@ -97,7 +97,7 @@ def test_the_synchronous_lines(tracing: Collector) -> None:
 
 def test_the_recording_is_kept_as_flac(tracing: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    run_asked(snippet("docs/recording.md", "Recording("), ends_with(Turn(Say("Hello."))))
+    run_receiving(snippet("docs/recording.md", "Recording("), ends_with(Turn(Say("Hello."))))
     root = the_tree(tracing)
     assert root.metadata["recording_format"] == "flac"
     assert [path.name for path in (tmp_path / "calls").iterdir()] == [f"{root.run.id}.flac"]
@@ -112,7 +112,7 @@ def test_the_lines_for_a_sound_card(tracing: Collector) -> None:
     assert root.metadata["recording_source"] == root.metadata["recording_source_user"] == "timed_tap"
 
 
-def test_the_marks_of_a_phone_move_the_recording(tracing: Collector) -> None:
+def test_the_marks_of_a_telephone_stream_move_the_recording(tracing: Collector) -> None:
     with SessionTracer() as connection:
         names = run(snippet("docs/telephony.md", "def on_mark"), connection=connection, stream_sid="stream_1")
         sound = base64.b64encode(b"\1\1" * 240_000).decode()
@@ -120,12 +120,12 @@ def test_the_marks_of_a_phone_move_the_recording(tracing: Collector) -> None:
         connection.server_event({**delta, "content_index": 0, "output_index": 0, "delta": sound})
         mark = names["mark_after"]("item_1", 50)
         assert mark["streamSid"] == "stream_1"
-        time.sleep(0.4)  # the phone is behind the model of a player
+        time.sleep(0.4)  # the telephone plays later than the playback model assumes
         names["on_mark"](mark)
     assert the_tree(tracing).metadata["recording_source"] == "played_positions"
 
 
-def test_a_phones_sound_is_fed_as_it_is(tracing: Collector) -> None:
+def test_telephone_audio_is_passed_in_unchanged(tracing: Collector) -> None:
     source = snippet("docs/telephony.md", "user_format")
     run(source, call_sid="call-1", media_payload=b"\x00" * 8000)
     root = the_tree(tracing)
@@ -135,7 +135,7 @@ def test_a_phones_sound_is_fed_as_it_is(tracing: Collector) -> None:
     assert root.metadata["thread_id"] == "call-1"
 
 
-def test_the_lines_for_a_socket_of_ones_own(tracing: Collector) -> None:
+def test_the_lines_for_the_applications_own_socket(tracing: Collector) -> None:
     script = Script([Turn(Say("Good morning."), then=[Close(1000)])], speed=8)
     with RealtimeServer(script, strict=True) as server:
         url = f"{server.websocket_base_url}/realtime?model=gpt-realtime"
@@ -149,8 +149,8 @@ def test_the_lines_for_a_socket_of_ones_own(tracing: Collector) -> None:
 # docs/privacy.md
 
 
-def test_redact_takes_out_the_card_number(tracing: Collector) -> None:
-    run_asked(snippet("docs/privacy.md", "def redact"), ends_with(Turn(Say("It is 4111 1111 1111 1111."))))
+def test_redact_removes_the_card_number(tracing: Collector) -> None:
+    run_receiving(snippet("docs/privacy.md", "def redact"), ends_with(Turn(Say("It is 4111 1111 1111 1111."))))
     root = the_tree(tracing)
     assert "[card number]" in json.dumps(root["response.output_audio_transcript.done"].run.inputs)
     assert "4111" not in json.dumps([(each.inputs, each.outputs) for each in tracing.runs()])
@@ -158,16 +158,18 @@ def test_redact_takes_out_the_card_number(tracing: Collector) -> None:
 
 def test_the_lines_for_a_card_number(tracing: Collector) -> None:
     with SessionTracer() as connection:
-        connection.record_user_audio(b"\1\0" * 48_000, at=time.monotonic())
+        before = time.monotonic()
+        connection.record_user_audio(b"\1\0" * 48_000, at=before)
         run(snippet("docs/privacy.md", "connection.silence"), connection=connection, item_id="item_1")
+        after = time.monotonic()
     _, left, _ = channels(tracing, the_tree(tracing))
-    assert left < 4_800  # of what was spoken between two of the lines
+    assert left < (after - before + 0.2) * 24_000  # frames spoken between two of the lines
 
 
 # docs/trace.md
 
 
-def test_a_tool_that_is_named_nests_under_its_call(tracing: Collector) -> None:
+def test_a_tool_with_its_call_id_nests_under_its_call(tracing: Collector) -> None:
     source = snippet("docs/trace.md", "connection.tool")
 
     def end_after_the_result() -> None:
@@ -186,7 +188,7 @@ def test_a_tool_that_is_named_nests_under_its_call(tracing: Collector) -> None:
         ending.join()
     tool = the_tree(tracing)["look_up"]
     assert outputs(tool)["content"] == "18 degrees in Paris"
-    assert tool.shape() == ("look_up", ["look_up"])  # the call's run, and the application's own below it
+    assert tool.shape() == ("look_up", ["look_up"])  # the call's run, with the application's traced function below it
 
 
 def test_the_lines_that_read_a_trace(tracing: Collector, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,7 +200,7 @@ def test_the_lines_that_read_a_trace(tracing: Collector, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/trace.md"])
-def test_the_tree_on_the_page_is_that_of_a_conversation(tracing: Collector, page: str) -> None:
+def test_the_tree_on_the_page_is_the_tree_of_a_conversation(tracing: Collector, page: str) -> None:
     script = Script(
         [Turn(Call("lookup_weather", {"city": "Paris"})), Turn(Say("Mild."), then=[Close(1000)])],
         user_transcripts=["What is the weather in Paris?"],
@@ -218,17 +220,17 @@ def test_the_tree_on_the_page_is_that_of_a_conversation(tracing: Collector, page
                     output = {"type": "function_call_output", "call_id": call.call_id, "output": "18 degrees"}
                     connection.conversation.item.create(item=output)  # type: ignore[arg-type]
                     connection.response.create()
-    there = iter(_flat(the_tree(tracing)))
-    for told in _told(page):
-        assert told in there, f"{page} shows {told}, which does not come here"
+    runs = iter(_flat(the_tree(tracing)))
+    for run_of_page in _runs_of_page(page):
+        assert run_of_page in runs, f"{page} shows {run_of_page}, which the conversation does not have here"
 
 
 def _flat(node: Node, depth: int = 0) -> list[tuple[int, str]]:
     return [(depth, node.run.name)] + [each for child in node.children for each in _flat(child, depth + 1)]
 
 
-def _told(page: str) -> list[tuple[int, str]]:
-    """The runs of the page's tree, with their depth; what … stands for is left out."""
+def _runs_of_page(page: str) -> list[tuple[int, str]]:
+    """Returns the depth and the name of each run in the page's tree. Lines with an ellipsis are left out."""
     text = text_of(page)
     tree = text[text.index("\nrealtime_session") :].split("```", 1)[0]
     lines = re.findall(r"^([│├└─ ]*)([\w.]+)", tree, flags=re.MULTILINE)
@@ -260,25 +262,27 @@ def test_errors_and_interruptions_look_as_the_page_says(tracing: Collector, turn
 # docs/options.md
 
 
-def test_a_price_of_ones_own(tracing: Collector) -> None:
-    run_asked(snippet("docs/options.md", "Price("), ends_with(Turn(Say("Hello."))))
+def test_the_lines_for_the_applications_own_price(tracing: Collector) -> None:
+    run_receiving(snippet("docs/options.md", "Price("), ends_with(Turn(Say("Hello."))))
     metadata = the_tree(tracing).metadata
     assert metadata["estimated_cost_usd"] > 0
     assert "estimated_cost_incomplete" not in metadata
 
 
-def test_only_interesting_conversations_are_kept(tracing: Collector) -> None:
+def test_only_conversations_selected_by_keep_are_sent(tracing: Collector) -> None:
     source = snippet("docs/options.md", "Keep(").replace("share=0.1", "share=0")
-    run_asked(source, ends_with(Turn(Say("Hello."))))
+    run_receiving(source, ends_with(Turn(Say("Hello."))))
     assert trees(tracing) == []
-    run_asked(source, ends_with(Turn(Fail())))
+    run_receiving(source, ends_with(Turn(Fail())))
     assert the_tree(tracing).metadata["errors"] == 1
 
 
 # docs/journal.md
 
 
-def test_a_kept_journal_is_traced_again(tracing: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lines_that_trace_a_kept_journal_again(
+    tracing: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with SessionTracer(journal="keep") as tracer:
         tracer.server_event(CREATED)
         tracer.client_event({"type": "response.create"})
@@ -293,7 +297,7 @@ def test_a_kept_journal_is_traced_again(tracing: Collector, tmp_path: Path, monk
 # docs/troubleshooting.md
 
 
-def test_the_log_is_turned_up() -> None:
+def test_the_lines_that_show_the_debug_log() -> None:
     logger = logging.getLogger("langsmith_realtime")
     before = logger.level
     try:
@@ -303,7 +307,7 @@ def test_the_log_is_turned_up() -> None:
         logger.setLevel(before)
 
 
-def test_a_tool_in_a_thread_nests_by_the_copied_context(tracing: Collector) -> None:
+def test_a_tool_in_a_thread_nests_with_the_copied_context(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(CREATED)
         run(snippet("docs/troubleshooting.md", "copy_context"), look_up=traceable(run_type="tool", name="look_up")(len))

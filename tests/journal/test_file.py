@@ -23,17 +23,20 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
 from langsmith_realtime.delivery.retry_queue import LONGEST_WAIT_S, RetryQueue
-from langsmith_realtime.journal.file import KEPT, LINES, SOUND, Journal, is_free, state_directory
-from langsmith_realtime.journal.masking import JournalMasking, give_audio, take_audio
+from langsmith_realtime.journal.file import Journal
+from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES, is_free
+from langsmith_realtime.journal.masking import JournalMasking, insert_audio, take_audio
 from langsmith_realtime.journal.replay import JournalError, JournalReader
-from langsmith_realtime.journal.retention import BYTES_VARIABLE, DAYS_VARIABLE, folders, tidy
 from langsmith_realtime.journal.silenced_audio import SilencedAudio
+from langsmith_realtime.journal.state_directory import BYTES_VARIABLE, DAYS_VARIABLE, folders, state_directory, tidy
 from langsmith_realtime.journal.writer import JournaledSession
+from langsmith_realtime.runtime.files import try_lock
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.session import Session
 from tests.support.conversations import the_tree
+from tests.support.processes import exit_code, fork, open_files, unix_only
 
 pytestmark = pytest.mark.newest
 
@@ -47,38 +50,35 @@ def begun(tmp_path: Path, name: str = NAME, **settings: bool) -> Journal:
 
 def test_lines_and_sound_come_back_as_they_were_written(tmp_path: Path) -> None:
     journal = begun(tmp_path)
-    first, second = journal.place(b"\1\2\3"), journal.place(b"\4\5")
+    first, second = journal.add_audio(b"\1\2\3"), journal.add_audio(b"\4\5")
     journal.write({"t": 0.25, "said": "…"})
     journal.write({"t": 0.5})
     assert list(JournalReader(journal.folder).entries()) == []
     journal.flush()
     story = JournalReader(journal.folder)
     assert list(story.entries()) == [{"t": 0.25, "said": "…"}, {"t": 0.5}]
-    assert (story.sound(first), story.sound(second)) == (b"\1\2\3", b"\4\5")
-    assert story.sound({"bytes": 7}) is None
-    assert story.sound({"offset": 4, "bytes": 4}) == b"\5\0\0\0"
-
-
-def open_files() -> int:
-    return len(list(Path("/dev/fd").iterdir()))
+    assert (story.audio(first), story.audio(second)) == (b"\1\2\3", b"\4\5")
+    assert story.audio({"bytes": 7}) is None
+    assert story.audio({"offset": 4, "bytes": 4}) == b"\5\0\0\0"
 
 
 def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langsmith_realtime.journal.file.OPEN_SOUNDS", 2)
+    monkeypatch.setattr("langsmith_realtime.journal.folder.OPEN_AUDIO_FILES", 2)
     before = open_files()
     journals = [begun(tmp_path, f"{NAME[:-1]}{number}") for number in range(4)]
     for _ in range(2):
         for number, journal in enumerate(journals):
-            journal.write({"event": journal.place(bytes([number] * 10))})
+            journal.write({"event": journal.add_audio(bytes([number] * 10))})
             journal.flush()
     assert open_files() == before + 4 + 2
     for number, journal in enumerate(journals):
-        journal.leave()
+        journal.release()
         story = JournalReader(journal.folder)
-        assert [story.sound(line["event"]) for line in story.entries()] == 2 * [bytes([number] * 10)]
+        assert [story.audio(line["event"]) for line in story.entries()] == 2 * [bytes([number] * 10)]
     assert open_files() == before
 
 
+@unix_only
 def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (journal.folder.parent, journal.folder)]
@@ -101,14 +101,14 @@ def test_it_is_gone_when_everything_is_settled_and_not_before(tmp_path: Path) ->
     assert not journal.is_open
     journal.write({"t": 1})
     journal.flush()
-    journal.leave()
+    journal.release()
 
 
 def test_a_kept_one_stays_under_another_name(tmp_path: Path) -> None:
     journal = begun(tmp_path, keep=True)
     for operation in (ROOT_CREATE, ROOT_UPDATE):
         journal.settle(operation)
-    assert sorted(path.name for path in journal.folder.iterdir()) == [SOUND, KEPT]
+    assert sorted(path.name for path in journal.folder.iterdir()) == [AUDIO, DELIVERED]
     assert JournalReader(journal.folder).header == HEADER
 
 
@@ -124,12 +124,12 @@ def test_the_living_are_told_from_the_dead_by_the_lock(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     assert Journal.take(journal.folder) is None
     assert not is_free(journal.folder)
-    journal.leave()
+    journal.release()
     assert is_free(journal.folder)
     taken = Journal.take(journal.folder)
     assert taken is not None
     assert Journal.take(journal.folder) is None
-    taken.leave()
+    taken.release()
 
 
 def test_one_that_is_completed_while_it_is_taken_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,11 +149,44 @@ def test_one_that_is_completed_while_it_is_taken_is_not(tmp_path: Path, monkeypa
         Journal.take(journal.folder)
 
 
+def test_a_journal_without_its_header_is_left_to_the_process_that_makes_it(tmp_path: Path) -> None:
+    folder = tmp_path / NAME
+    folder.mkdir()
+    (folder / LINES).touch()
+    assert Journal.take(folder) is None
+    assert (folder / LINES).exists()
+
+
+def test_a_new_journal_is_locked_although_another_process_looks_at_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[int] = []
+
+    def looked_at_twice(file: int) -> bool:
+        tries.append(file)
+        return len(tries) > 2 and try_lock(file)
+
+    monkeypatch.setattr("langsmith_realtime.journal.folder.try_lock", looked_at_twice)
+    journal = begun(tmp_path)
+    monkeypatch.undo()
+    assert not is_free(journal.folder)
+    journal.discard()
+
+
+def test_a_new_journal_that_another_process_keeps_locked_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("langsmith_realtime.journal.folder.try_lock", lambda file: False)
+    with pytest.raises(BlockingIOError, match="another process"):
+        begun(tmp_path)
+    assert list((tmp_path / "state").iterdir()) == []
+
+
 @pytest.mark.parametrize("end", [b'{"t":2,"dir":"ser', b"\xff\xfe\n", b"[]\n", b"\0" * 100_000])
 def test_one_that_is_damaged_at_its_end_is_read_up_to_there(tmp_path: Path, end: bytes) -> None:
     journal = begun(tmp_path)
     journal.write({"t": 1})
-    journal.leave()
+    journal.release()
     with (journal.folder / LINES).open("ab") as file:
         file.write(end)
     assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]
@@ -163,7 +196,7 @@ def test_one_that_is_damaged_at_its_end_is_read_up_to_there(tmp_path: Path, end:
         taken.settle(ROOT_CREATE)
         taken.flush()
         assert JournalReader(journal.folder).settled() == {ROOT_CREATE}
-    taken.leave()
+    taken.release()
 
 
 @pytest.mark.parametrize("content", ["", "half", '{"t": 1}\n', '{"journal": 99}\n'])
@@ -179,11 +212,11 @@ def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path, content: str) -> 
 def test_a_child_process_has_no_part_in_it(tmp_path: Path) -> None:
     journal = begun(tmp_path)
     journal.write({"t": 1})
-    child = os.fork()
+    child = fork()
     if child == 0:
         journal.flush()  # what was gathered is the parent's to write
         os._exit(journal.is_open)
-    assert os.waitpid(child, 0)[1] == 0
+    assert exit_code(child) == 0
     assert Journal.take(journal.folder) is None  # the child took no lock along
     journal.flush()
     assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]
@@ -260,7 +293,7 @@ def test_sound_is_taken_out_and_given_back() -> None:
         bare, where, sound = take_audio(parse(body))
         assert (where, sound) == (field, b"\1\2")
         assert field not in bare.body
-        assert give_audio(bare.body, b"\1\2") == body
+        assert insert_audio(bare.body, b"\1\2") == body
     for broken in ("no base64!", None, 7):
         assert take_audio(event("input_audio_buffer.append", audio=broken))[1:] == (None, None)
 
@@ -356,7 +389,7 @@ def test_sound_that_is_not_recorded_is_not_kept(
     tracer.close()
     assert flush(10)
     (folder,) = folders(state_directory())
-    assert (folder / SOUND).stat().st_size == kept
+    assert (folder / AUDIO).stat().st_size == kept
     said = [line["event"] for line in JournalReader(folder).entries() if "event" in line]
     assert [line.get("audio", line.get("delta"))["bytes"] for line in said] == [4, 4]
 
@@ -390,6 +423,11 @@ def test_where_journals_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert state_directory() == Path("/home/ann/.local/state/langsmith-realtime")
     monkeypatch.setattr("sys.platform", "darwin")
     assert state_directory() == Path("/home/ann/Library/Application Support/langsmith-realtime")
+    monkeypatch.setattr("sys.platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "Local"))
+    assert state_directory() == tmp_path / "Local" / "langsmith-realtime"
+    monkeypatch.delenv("LOCALAPPDATA")
+    assert state_directory() == Path("/home/ann/AppData/Local/langsmith-realtime")
 
 
 # What is silenced
@@ -405,12 +443,12 @@ def test_a_silence_takes_what_it_may_lie_in_out_of_the_journal(tracing: Collecto
     tracer.record_user_audio(b"\2" * 480)
     assert flush(10)
     (folder,) = folders(state_directory())
-    kept = [path.read_bytes() for path in folder.iterdir() if path.name == SOUND]
+    kept = [path.read_bytes() for path in folder.iterdir() if path.name == AUDIO]
     assert kept == [b"\0" * 480 + b"\1" * 480 + b"\2" * 480]
     tracer.silence(seconds=60)
     tracer.close()
     assert flush(10)
-    assert set((folder / SOUND).read_bytes()) == {0}
+    assert set((folder / AUDIO).read_bytes()) == {0}
 
 
 def test_a_piece_is_silenced_wherever_it_may_be_heard() -> None:
@@ -440,7 +478,7 @@ def test_what_a_stall_handed_over_late_may_have_been_said_in_it() -> None:
 def test_what_is_played_later_than_it_came_may_be_heard_until_its_end() -> None:
     blanks = SilencedAudio()
     blanks.silence(5.5, 6.0, None)
-    blanks.arrived("item_1", 1.0)
+    blanks.received("item_1", 1.0)
     assert not blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
     blanks.played("item_1", 200.0, 5.0)
     assert blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
@@ -459,7 +497,7 @@ def test_a_silence_finds_in_the_journal_what_is_played_late(tracing: Collector) 
         tracer.silence(since=now + 29, until=now + 31)
         assert flush(10)
     (folder,) = folders(state_directory())
-    assert (folder / SOUND).read_bytes() == b"\0" * 4800 + b"\1" * 4800
+    assert (folder / AUDIO).read_bytes() == b"\0" * 4800 + b"\1" * 4800
 
 
 # How long it stays
@@ -469,8 +507,8 @@ def left(directory: Path, number: int, *, days: float, size: int = 10_000) -> Pa
     """A conversation that died so many days ago."""
     folder = directory / f"00000000-0000-7000-8000-{number:012}"
     journal = Journal.begin(folder, HEADER)
-    journal.place(os.urandom(size))
-    journal.leave()
+    journal.add_audio(os.urandom(size))
+    journal.release()
     then = time.time() - days * 86_400
     for path in folder.iterdir():
         os.utime(path, (then, then))
@@ -502,7 +540,7 @@ def test_nothing_is_removed_that_is_in_use_new_or_somebody_elses(
     (tmp_path / "not-ours").mkdir()
     (tmp_path / NAME).symlink_to(tmp_path / "not-ours")
     assert tidy(tmp_path) == []
-    taken.leave()
+    taken.release()
     monkeypatch.setenv(DAYS_VARIABLE, "soon")
     assert tidy(tmp_path) == []
     assert "'soon'" in caplog.text

@@ -6,32 +6,36 @@ import asyncio
 import base64
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from langsmith import Client, traceable
+from urllib3.util.retry import Retry
 
 from langsmith_realtime import Price, Recording, SessionTracer, flush, wrap_realtime
 from langsmith_realtime.cli.main import main
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import retry_queue
+from langsmith_realtime.delivery import retry_queue, sender
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
-from langsmith_realtime.journal.file import KEPT, LINES, SOUND, state_directory
+from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
 from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.replay import JournalReader
+from langsmith_realtime.journal.state_directory import state_directory
+from langsmith_realtime.live.process import EXIT_LIMIT
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests import ROOT
 from tests.support.conversations import Node, async_client, stored_trees, the_tree, trees
+from tests.support.processes import unix_only
 
 #: Of what was under way when a process was killed nobody knows whether it arrived: it is sent again.
 UNKNOWN = ("conflict",)
@@ -92,16 +96,16 @@ def recovery_ended() -> None:
 def died_before(folder: Path, collector: Collector) -> None:
     """Make a kept journal one of a process that died, and of a conversation that was meant for that collector."""
     recovery_ended()  # or it would find it, too
-    told_lines = [line for line in (folder / KEPT).read_text().splitlines(keepends=True) if '{"ack"' not in line]
+    told_lines = [line for line in (folder / DELIVERED).read_text().splitlines(keepends=True) if '{"ack"' not in line]
     header = json.loads(told_lines[0])
     header["destination"]["endpoint"] = collector.url
     header["keep"] = False
     (folder / LINES).write_text(json.dumps(header) + "\n" + "".join(told_lines[1:]))
-    (folder / KEPT).unlink()
+    (folder / DELIVERED).unlink()
 
 
-def client_of(collector: Collector) -> Client:
-    return Client(api_url=collector.url, api_key=KEY, info={})
+def client_of(collector: Collector, **options: Any) -> Client:
+    return Client(api_url=collector.url, api_key=KEY, info={}, **options)
 
 
 async def talk(server: RealtimeServer) -> None:
@@ -135,7 +139,7 @@ def test_a_replayed_journal_gives_the_identical_trace(tracing: Collector) -> Non
     live = the_tree(tracing)
     own = {run.id for run in tracing.runs() if run.name == "lookup_weather"}
     (folder,) = folders()
-    assert sorted(path.name for path in folder.iterdir()) == [SOUND, KEPT]
+    assert sorted(path.name for path in folder.iterdir()) == [AUDIO, DELIVERED]
     with Collector() as other:
         died_before(folder, other)
         (found,) = recover(client_of(other))
@@ -279,11 +283,22 @@ def kill(running: subprocess.Popen[str]) -> float:
     assert "talking\n" in iter(running.stdout.readline, "")
     time.sleep(0.15)
     killed = time.time()
-    running.send_signal(signal.SIGKILL)
+    running.kill()
     running.wait()
     return killed
 
 
+def late(times: list[float]) -> float:
+    """How many seconds late the machine may have woken a process that should have done something at these times.
+
+    The process acts every few milliseconds, so its longest pause of late says how busy the machine is. The thread that
+    writes the journal may have paused as long twice: before it began to write, and while it wrote.
+    """
+    return 0.05 + 2 * max(later - earlier for earlier, later in pairwise(times[-40:]))
+
+
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         killed = kill(running)
@@ -298,7 +313,7 @@ def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collecto
     assert [node.run.inputs["event"]["event_id"] for node in root.children] == [
         f"event_{number}" for number in range(len(sent))
     ]
-    assert killed - sent[-1] < 0.1 + 0.05  # what time the machine takes to send and kill
+    assert killed - sent[-1] < 0.1 + late(sent)
     assert len(root.children) >= len(before) - 1
     assert root.run.metadata["event_count"] == len(sent)
     frames = (len(sound(collector, root)) - 44) // 4
@@ -306,6 +321,7 @@ def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collecto
     assert folders() == []
 
 
+@pytest.mark.nocover
 def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tracing: Collector) -> None:
     with (
         RealtimeServer(Script()) as server,
@@ -324,12 +340,14 @@ def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tr
     items = [child.run.inputs["event"]["item"] for child in root.children if child.run.name.endswith("item.added")]
     assert [int(item["content"][0]["text"]) for item in items] == list(range(len(items)))
     lost = [float(at) for number, at in arrived if int(number) >= len(items)]
-    assert killed - min(lost, default=killed) < 0.1 + 0.05  # what time the machine takes to kill
     assert arrived
+    assert killed - min(lost, default=killed) < 0.1 + late([float(at) for _, at in arrived])
     assert len(sound(tracing, root)) > 44
     assert folders() == []
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         collector.wait_for(lambda runs: len(runs) > 60, timeout=20)
@@ -344,18 +362,32 @@ def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
     assert again <= len(root.children) + 1 - before + 1 + 60
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         kill(running)
-    ends("tracer.close()\nfrom langsmith_realtime import flush; flush(10); time.sleep(1)", collector.url)
+    code = """
+from langsmith_realtime import flush
+from langsmith_realtime.journal.state_directory import state_directory
+tracer.close()
+flush(10)
+for _ in range(1000):
+    if not any(state_directory().iterdir()):
+        break
+    time.sleep(0.02)
+"""
+    ends(code, collector.url)
     roots = stored_trees(collector, broken=UNKNOWN)
     assert [root.run.error for root in roots] == [DIED, None]
     assert folders() == []
 
 
-def test_an_endpoint_that_is_down_costs_five_seconds_and_nothing_is_lost(collector: Collector) -> None:
-    said, took = ends("[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
-    assert took < 10  # 5 s of patience, and a slow machine
+@pytest.mark.nocover
+def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost(collector: Collector) -> None:
+    code = "from langsmith_realtime.live import process; process.EXIT_PATIENCE = 0.5\n"
+    said, took = ends(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
+    assert took < EXIT_LIMIT / 3  # far more than a busy machine adds to the patience
     assert KEY not in said
     (folder,) = folders()
     header = json.loads((folder / LINES).read_text().splitlines()[0])
@@ -370,6 +402,8 @@ def test_an_endpoint_that_is_down_costs_five_seconds_and_nothing_is_lost(collect
     assert len(root.children) == 20
 
 
+@unix_only
+@pytest.mark.nocover
 def test_a_process_that_makes_sigterm_an_exit_loses_nothing_and_leaves_nothing(collector: Collector) -> None:
     code = """
 import signal
@@ -389,10 +423,14 @@ os.kill(os.getpid(), signal.SIGTERM)
 # Servers in trouble
 
 
-def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(tracing: Collector) -> None:
+def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr(sender, "BATCH_WAIT_S", 0.05)
     for status in (429, 500, 503, 0):
         tracing.respond_with(status)
-    with SessionTracer(client=client_of(tracing)) as tracer:
+    with SessionTracer(client=client_of(tracing, retry_config=Retry(0))) as tracer:
         for number in range(5):
             tracer.server_event({"type": "session.updated", "event_id": f"event_{number}"})
     tracing.wait_for(lambda runs: len(runs) == 6 and runs[0].end_time is not None, timeout=20)
@@ -474,6 +512,8 @@ def test_what_somebody_alive_has_is_left_alone(tracing: Collector) -> None:
     assert the_tree(tracing).run.error is None
 
 
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_of_two_that_recover_only_one_does(collector: Collector) -> None:
     with Collector() as first:
         folder = undelivered(first, *({**CREATED, "event_id": f"event_{number}"} for number in range(300)))
@@ -525,7 +565,7 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
         tracer.server_event({"type": "response.done", "event_id": "event_2", "response": {"id": "resp_1"}})
     live = the_tree(collector)
     (folder,) = folders()
-    assert "Ann" not in (folder / KEPT).read_text()
+    assert "Ann" not in (folder / DELIVERED).read_text()
     with Collector() as other:
         died_before(folder, other)
         client = Client(api_url=other.url, api_key=KEY, hide_inputs=True, hide_outputs=True, info={})
@@ -537,6 +577,9 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
 # Forks, disks, commands
 
 
+@unix_only
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_a_child_leaves_its_parents_journal_alone(collector: Collector) -> None:
     # A thread that imports while its process forks leaves the child a lock that nobody opens: Python's, not ours.
     code = """
@@ -562,6 +605,9 @@ time.sleep(60)
     assert roots["child"].run.error is None
 
 
+@unix_only
+@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.nocover
 def test_a_disk_that_takes_no_more_costs_the_journal_once_and_not_the_trace(collector: Collector) -> None:
     code = """
 import resource
@@ -622,7 +668,7 @@ def test_the_command_traces_a_kept_conversation_once_more(
     assert again.run.id != live.run.id
     assert again.names() == live.names()
     assert sound(tracing, again) == sound(tracing, live)
-    assert (folder / KEPT).exists()
+    assert (folder / DELIVERED).exists()
     assert main(["replay", str(tmp_path)]) == 1
     assert "cannot be replayed" in capsys.readouterr().err
 
@@ -652,8 +698,8 @@ def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: 
         monkeypatch.setattr(recovery, "EVERY_S", 0.0)
         with SessionTracer(client=client_of(other), enabled=True, recording=False):
             pass
+        assert flush(10)  # the worker's thread has begun the recovery
         recovery_ended()
-        assert flush(10)
         assert len(other.roots()) == 2
     assert folders() == []
 
@@ -687,7 +733,7 @@ def test_a_journal_that_is_damaged_inside_stands_in_nobodys_way(collector: Colle
 def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_process(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = client_of(collector)
+    client = client_of(collector, retry_config=Retry(0))
     recovery.begin_in_background(client)
     recovery_ended()  # nobody looks for a while
     collector.respond_with(503, times=6)
@@ -698,8 +744,7 @@ def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_proce
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):
                     tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
-        while not flush(10):
-            pass
+        assert any(flush(10) for _ in range(20))
     assert len(folders()) == 3
     assert {found.fate for found in recover(client)} == {Fate.COMPLETED}
     assert flush(10)

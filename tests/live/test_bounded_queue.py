@@ -1,4 +1,4 @@
-"""What waits for the worker: in the order it was put, counted for all conversations, and taken a bit at a time."""
+"""BoundedQueue: entries stay in order, are counted for all conversations, and are processed in small batches."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.live import bounded_queue
 from langsmith_realtime.live.bounded_queue import BoundedQueue, Chunk, QueueLoad
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 
@@ -17,29 +17,29 @@ pytestmark = pytest.mark.newest  # no version matters to it
 
 
 class Conversation:
-    """An inbox, and what was done with what was in it."""
+    """A queue with its notifications, and the calls that the worker made from it."""
 
     def __init__(self, load: QueueLoad | None = None) -> None:
-        self.due: list[BoundedQueue] = []
+        self.notified: list[BoundedQueue] = []
         self.done: list[Any] = []
         self.pauses = 0
         self.guard = Guard()
-        self.inbox = BoundedQueue(load or QueueLoad(), self.due.append, self.guard, self._chunks)
+        self.queue = BoundedQueue(load or QueueLoad(Limits()), self.notified.append, self.guard, self._chunks)
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """Entries, and bytes of sound."""
-        load = self.inbox.load
-        return load.put - load.done, load.sound - load.sound_done
+        """Number of entries, and of bytes of audio, that wait."""
+        load = self.queue.load
+        return load.entries_put - load.entries_taken, load.bytes_put - load.bytes_taken
 
     def chunk(self, sent: str, *, is_text: bool = False) -> bool:
-        return self.inbox.put_chunk(sent, 0.02, is_text)
+        return self.queue.put_chunk(sent, 0.02, is_text)
 
-    def note(self, what: str) -> None:
-        self.done.append(what)
+    def note(self, call: str) -> None:
+        self.done.append(call)
 
-    def empty(self) -> None:
-        self.inbox.empty(self._pause)
+    def drain(self) -> None:
+        self.queue.drain(self._pause)
 
     def _chunks(self, chunks: Iterator[Chunk]) -> None:
         for chunk in chunks:
@@ -51,152 +51,149 @@ class Conversation:
         self.pauses += 1
 
 
-def test_chunks_keep_their_place_among_what_happens() -> None:
+def test_chunks_and_other_entries_stay_in_order() -> None:
     one = Conversation()
-    one.inbox.insist(one.note, "opened")
+    one.queue.put_always(one.note, "opened")
     assert one.chunk("AAAA")
     assert one.chunk("{}", is_text=True)
-    assert one.inbox.put(one.note, "spoke")
+    assert one.queue.put(one.note, "spoke")
     assert one.chunk("BBBB")
-    one.empty()
+    one.drain()
     assert one.done == ["opened", ("AAAA", 0.02, False), ("{}", 0.02, True), "spoke", ("BBBB", 0.02, False)]
 
 
-def test_who_puts_says_so_once_until_the_worker_comes() -> None:
+def test_the_worker_is_notified_once_until_it_drains_the_queue() -> None:
     one = Conversation()
     one.chunk("first")
-    one.inbox.put(one.note, "second")
-    assert one.due == [one.inbox]
-    one.empty()
+    one.queue.put(one.note, "second")
+    assert one.notified == [one.queue]
+    one.drain()
     one.chunk("third")
-    assert one.due == [one.inbox] * 2
-    one.inbox.insist(one.note, "closed")
-    assert one.due == [one.inbox] * 3
+    assert one.notified == [one.queue] * 2
+    one.queue.put_always(one.note, "closed")
+    assert one.notified == [one.queue] * 3
 
 
-def test_what_is_put_meanwhile_is_for_the_next_time() -> None:
+def test_an_entry_that_is_put_while_the_queue_is_drained_waits_for_the_next_round() -> None:
     one = Conversation()
 
-    def goes_on() -> None:
-        one.inbox.put(goes_on)
+    def put_again() -> None:
+        one.queue.put(put_again)
         one.note("again")
 
-    one.inbox.put(goes_on)
+    one.queue.put(put_again)
     for times in (1, 2):
-        one.empty()
+        one.drain()
         assert one.done == ["again"] * times
-        assert len(one.due) == times + 1
+        assert len(one.notified) == times + 1
 
 
-def test_many_chunks_are_as_much_work_as_anything_else() -> None:
+def test_chunks_are_processed_in_batches_with_a_pause_after_each() -> None:
     one = Conversation()
-    one.inbox.put(one.note, "spoke")
-    for _ in range(2 * bounded_queue.CHUNKS + 1):
+    one.queue.put(one.note, "spoke")
+    for _ in range(2 * Limits().batch_chunks + 1):
         one.chunk("chunk")
-    one.empty()
-    assert len(one.done) == 2 * bounded_queue.CHUNKS + 2
+    one.drain()
+    assert len(one.done) == 2 * Limits().batch_chunks + 2
     assert one.pauses == 4
 
 
-def test_large_chunks_are_not_taken_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bounded_queue, "CHUNKS_BYTES", 8)
-    one = Conversation()
+def test_large_chunks_make_smaller_batches() -> None:
+    one = Conversation(QueueLoad(Limits(batch_bytes=8)))
     for _ in range(5):
         one.chunk("AAAA")
-    one.empty()
+    one.drain()
     assert one.pauses == 3
     assert len(one.done) == 5
 
 
-def test_what_waits_is_counted_until_it_is_taken() -> None:
+def test_waiting_entries_and_bytes_are_counted_until_they_are_taken() -> None:
     one = Conversation()
     seen: list[tuple[int, int]] = []
     for chunk in ("AAAA", "BB", "broken"):
         one.chunk(chunk)
-    one.inbox.put(lambda: seen.append(one.waiting))
-    one.inbox.put_audio(100, lambda: seen.append(one.waiting))
+    one.queue.put(lambda: seen.append(one.waiting))
+    one.queue.put_audio(100, lambda: seen.append(one.waiting))
     one.chunk("CCCCCC")
     assert one.waiting == (6, 118)
-    one.empty()
+    one.drain()
     assert seen == [(2, 106), (1, 6)]
     assert one.waiting == (0, 0)
     guard.failures.clear()
 
 
-def test_a_chunk_that_nobody_takes_is_reported() -> None:
-    kept = Guard()
-    due: list[BoundedQueue] = []
-    box = BoundedQueue(QueueLoad(), due.append, kept)
-    box.put_chunk("AAAA", 0.02, False)
-    box.put_chunk("AAAA", 0.04, False)
-    box.empty(lambda: None)
-    assert kept.count == 2
+def test_a_chunk_in_a_queue_without_take_chunks_is_reported() -> None:
+    failures = Guard()
+    notified: list[BoundedQueue] = []
+    queue = BoundedQueue(QueueLoad(Limits()), notified.append, failures)
+    queue.put_chunk("AAAA", 0.02, False)
+    queue.put_chunk("AAAA", 0.04, False)
+    queue.drain(lambda: None)
+    assert failures.count == 2
     guard.failures.clear()
 
 
-def test_what_fails_costs_only_itself() -> None:
+def test_an_entry_that_fails_does_not_affect_the_others() -> None:
     one = Conversation()
 
     def fails() -> None:
         raise RuntimeError("out of order")
 
-    one.inbox.put(fails)
+    one.queue.put(fails)
     for chunk in ("AAAA", "broken", "broken", "BBBB", "broken"):
         one.chunk(chunk)
-    one.inbox.put(one.note, "next")
-    one.empty()
+    one.queue.put(one.note, "next")
+    one.drain()
     assert one.done == [("AAAA", 0.02, False), ("BBBB", 0.02, False), "next"]
     assert one.guard.count == 4
     guard.failures.clear()
 
 
-def test_all_conversations_share_what_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    load = QueueLoad()
+def test_the_limits_hold_for_all_conversations_together() -> None:
+    load = QueueLoad(Limits(queue_audio_entries=2, queue_light_entries=3, queue_entries=3))
     one, other = Conversation(load), Conversation(load)
-    monkeypatch.setattr(bounded_queue, "AUDIO_LIMIT", 2)
-    monkeypatch.setattr(bounded_queue, "STRUCTURE_LIMIT", 3)
-    monkeypatch.setattr(bounded_queue, "LIMIT", 3)
     assert one.chunk("chunk")
-    assert other.inbox.put_audio(6_400, other.note, "sound")
+    assert other.queue.put_audio(6_400, other.note, "audio")
     assert not one.chunk("chunk")
-    assert not other.inbox.put_audio(6_400, other.note, "sound")
-    assert other.inbox.put(other.note, "event")
-    assert load.is_crowded
-    assert not one.inbox.put(one.note, "event")
-    assert one.inbox.insist(one.note, "closed")
-    one.empty()
+    assert not other.queue.put_audio(6_400, other.note, "audio")
+    assert other.queue.put(other.note, "event")
+    assert load.is_nearly_full
+    assert not one.queue.put(one.note, "event")
+    assert one.queue.put_always(one.note, "closed")
+    one.drain()
     assert one.done == [("chunk", 0.02, False), "closed"]
-    other.empty()
+    other.drain()
     assert one.chunk("chunk")
 
 
-def test_bytes_of_sound_that_wait_are_counted_until_they_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = Conversation()
-    monkeypatch.setattr(bounded_queue, "AUDIO_BYTES", 10)
+def test_audio_is_dropped_while_too_many_bytes_wait() -> None:
+    one = Conversation(QueueLoad(Limits(queue_audio_bytes=10)))
     assert one.chunk("0123456789")
     assert not one.chunk("0")
-    assert not one.inbox.put_audio(1, one.note, "sound")
-    one.empty()
+    assert not one.queue.put_audio(1, one.note, "audio")
+    one.drain()
     assert one.chunk("0")
-    assert one.inbox.put_audio(1, one.note, "sound")
+    assert one.queue.put_audio(1, one.note, "audio")
 
 
-def test_nothing_is_lost_between_threads() -> None:
+def test_every_entry_of_another_thread_is_processed_in_order() -> None:
     one, many = Conversation(), 20_000
     wanted, ended = set(range(many)), threading.Event()
 
     def put() -> None:
-        for number in range(many):
-            if number % 3:
-                one.inbox.put_chunk(str(number), 0.0, False)
-            else:
-                one.inbox.put(one.done.append, (str(number), 0.0, False))
-        ended.set()
+        try:
+            for number in range(many):
+                if number % 3:
+                    one.queue.put_chunk(str(number), 0.0, False)
+                else:
+                    one.queue.put(one.done.append, (str(number), 0.0, False))
+        finally:
+            ended.set()
 
     threading.Thread(target=put).start()
-    while not ended.is_set() or one.due:
-        if one.due:
-            one.due.pop()
-            one.empty()
+    while not ended.is_set() or one.notified:
+        if one.notified:
+            one.notified.pop()
+            one.drain()
     assert [int(sent) for sent, *_ in one.done] == sorted(wanted)
     assert one.waiting == (0, 0)

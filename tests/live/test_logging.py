@@ -1,4 +1,4 @@
-"""What the application does with our log keeps no thread of ours from its work, and never reaches its own."""
+"""A logging filter of the application that raises stops neither the package's threads nor the caller."""
 
 from __future__ import annotations
 
@@ -13,70 +13,71 @@ from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery import operations
 from langsmith_realtime.live.worker import Worker
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from tests.support.conversations import the_tree
 
 
-class UnwrittenError(Exception):
-    """What fails."""
+class FilterError(Exception):
+    """Raised by the application's filter, and by the entries that it logs."""
 
 
 @pytest.fixture(params=["the logger's filter", "a handler's filter"])
-def refused(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is logged while the application's filter fails on it."""
-    monkeypatch.setattr(guard, "_logged", set())  # a kind is logged once
-    seen: list[str] = []
+def messages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The messages that a filter of the application raised for."""
+    monkeypatch.setattr(guard, "_logged", set())  # a failure of a kind is logged once per process
+    messages: list[str] = []
 
     def fails(record: logging.LogRecord) -> bool:
-        seen.append(record.getMessage())
-        raise UnwrittenError
+        messages.append(record.getMessage())
+        raise FilterError
 
     logger, handler = logging.getLogger("langsmith_realtime"), logging.StreamHandler(io.StringIO())
     (logger if request.param == "the logger's filter" else handler).addFilter(fails)
     logger.addHandler(handler)
-    yield seen
+    yield messages
     logger.removeHandler(handler)
     logger.removeFilter(fails)
 
 
-def test_work_that_fails_is_not_the_last(refused: list[str]) -> None:
-    worker, kept, done = Worker(), Guard(), threading.Event()
+def test_the_worker_goes_on_after_a_failure_that_cannot_be_logged(messages: list[str]) -> None:
+    worker, failures, done = Worker(Limits()), Guard(), threading.Event()
 
     def fails() -> None:
-        raise UnwrittenError
+        raise FilterError
 
-    given = worker.inbox(kept)
-    given.put(fails)
-    given.put(done.set)
-    assert worker.catch_up().wait(5)
+    queue = worker.open_queue(failures)
+    queue.put(fails)
+    queue.put(done.set)
+    assert worker.catch_up().wait(20)
     assert done.is_set()
-    assert kept.count == 1
-    assert len(refused) == 1
+    assert failures.count == 1
+    assert len(messages) == 1
     guard.failures.clear()
 
 
-def test_runs_after_some_that_could_not_be_sent_are_sent(
-    tracing: Collector, refused: list[str], monkeypatch: pytest.MonkeyPatch
+def test_the_sender_goes_on_after_a_failure_that_cannot_be_logged(
+    tracing: Collector, messages: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: object) -> dict[str, object]:
-        raise UnwrittenError
+        raise FilterError
 
     made = operations.run_dict
     monkeypatch.setattr("langsmith_realtime.delivery.batches.run_dict", fails)
     SessionTracer(journal=False).close()
     assert not flush(10)
-    assert [message for message in refused if message.startswith("sending")]
+    assert [message for message in messages if message.startswith("sending")]
     monkeypatch.setattr("langsmith_realtime.delivery.batches.run_dict", made)
     SessionTracer(journal=False).close()
     assert flush(10)
     assert the_tree(tracing).run.status == "success"
 
 
-def test_a_warning_in_the_callers_thread_raises_nothing(tracing: Collector, refused: list[str]) -> None:
+def test_a_warning_in_the_callers_thread_does_not_raise(tracing: Collector, messages: list[str]) -> None:
     tracer = SessionTracer()
     tracer.close()
     tracer.silence(seconds=1)
-    assert [message for message in refused if "has ended" in message]
+    assert [message for message in messages if "has ended" in message]
     assert flush(10)
     assert the_tree(tracing).run.status == "success"

@@ -1,4 +1,4 @@
-"""What the conversations of a process share: flushed together, and finished when it ends."""
+"""Process: flushing all conversations, and the end of the process."""
 
 from __future__ import annotations
 
@@ -14,49 +14,52 @@ from langsmith_realtime.runtime.guard import Guard
 from tests.support.conversations import the_tree
 
 
-def test_flush_gives_up_when_its_time_is_up() -> None:
-    mine, go_on = Process(), threading.Event()
+def test_flush_returns_false_after_its_timeout() -> None:
+    shared, go_on = Process(), threading.Event()
 
-    def work() -> None:
-        go_on.wait()
+    def block() -> None:
+        go_on.wait(60)
 
-    mine.worker.inbox(Guard()).put(work)
+    shared.worker.open_queue(Guard()).put(block)
     began = time.monotonic()
-    assert not mine.flush(0.05)
-    assert time.monotonic() - began < 2
+    assert not shared.flush(0.05)
+    assert time.monotonic() - began < 30  # the worker is blocked for 60 s
     go_on.set()
-    assert mine.flush(5)
+    assert shared.flush(20)
 
 
-def test_who_may_keep_it_waiting_has_another_that_is_flushed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine, go_on, done = Process(), threading.Event(), threading.Event()
+def test_a_hanging_callback_does_not_stop_flush_for_other_conversations(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared, go_on, done = Process(), threading.Event(), threading.Event()
 
-    def work() -> None:
-        go_on.wait(20)
+    def block() -> None:
+        go_on.wait(60)
 
-    mine.apart.inbox(Guard()).put(work)
-    mine.worker.inbox(Guard()).put(done.set)
-    assert done.wait(5)
-    flushed: list[float | None] = []
+    shared.callback_worker.open_queue(Guard()).put(block)
+    shared.worker.open_queue(Guard()).put(done.set)
+    assert done.wait(20)
+    timeouts: list[float | None] = []
 
-    def sent(timeout: float | None) -> bool:
-        flushed.append(timeout)
+    def flush(timeout: float | None) -> bool:
+        timeouts.append(timeout)
         return True
 
-    monkeypatch.setattr(mine.sender, "flush", sent)
-    assert not mine.flush(0.05)
-    assert len(flushed) == 1  # who does not hang is sent
+    monkeypatch.setattr(shared.sender, "flush", flush)
+    assert not shared.flush(0.05)
+    assert len(timeouts) == 1  # runs of the other conversations
     go_on.set()
-    assert mine.flush(5)
+    assert shared.flush(20)
 
 
 def test_a_process_that_traced_nothing_ends_at_once() -> None:
-    began = time.monotonic()
-    Process().finish()
-    assert time.monotonic() - began < 0.1
+    ends, waited = Process(), list[float | None]()
+    ends.flush = waited.append  # type: ignore[method-assign, assignment]
+    ends.finish()
+    assert waited == []
 
 
-def test_a_conversation_left_open_is_closed_at_the_end(tracing: Collector) -> None:
+def test_an_open_conversation_is_closed_when_the_process_ends(tracing: Collector) -> None:
     tracer = SessionTracer()
     tracer.server_event({"type": "session.created", "event_id": "event_0", "session": {}})
     process().finish()

@@ -1,4 +1,4 @@
-"""How processes end: what was recorded is sent before the interpreter goes, and a dead endpoint holds nobody."""
+"""The end of a process: recorded runs are sent before it exits, and an endpoint without answers does not block it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.journal import file as journal
+from langsmith_realtime.journal.state_directory import state_directory
+from langsmith_realtime.live.process import EXIT_LIMIT, EXIT_PATIENCE
 from langsmith_realtime.runtime import threads
 from tests import ROOT
 from tests.support.conversations import stored_trees
 
-pytestmark = pytest.mark.unmeasured
+pytestmark = pytest.mark.nocover
 
 TALK = """
 from langsmith_realtime import SessionTracer
@@ -28,11 +29,11 @@ tracer.record_user_audio(tone(1000, 0.1))
 """
 
 
-#: A conversation whose recording goes to a store that takes 10 kB at a time, and its time for that.
+#: A conversation whose recording is uploaded to a store in pieces of 10 kB, each of which takes TAKES seconds.
 STORE = """
 import io, sys, time
 import fsspec
-from langsmith_realtime import Recording, SessionTracer
+from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.live import process
 from langsmith_realtime.recording import storage
 from langsmith_realtime.testing import tone
@@ -50,6 +51,7 @@ class Store(fsspec.AbstractFileSystem):
         return File()
 fsspec.register_implementation("slow", Store)
 tracer = SessionTracer(recording=Recording(directory="slow://bucket", sample_rate=96_000))
+flush(20)  # the worker's imports may take longer than EXIT_PATIENCE
 tracer.record_user_audio(tone(1000, 0.15), at=time.monotonic())
 time.sleep(0.15)
 """
@@ -58,7 +60,7 @@ time.sleep(0.15)
 def run(
     code: str, endpoint: str, *, talk: str = TALK, timeout: float = 60
 ) -> tuple[subprocess.CompletedProcess[str], float]:
-    """A process of its own with LangSmith's settings; what it printed and how long it took beyond starting."""
+    """Run code in a subprocess; return its output and the seconds from its last line to its end."""
     environment = {
         **os.environ,
         "LANGSMITH_ENDPOINT": endpoint,
@@ -77,12 +79,12 @@ def run(
         check=False,
     )
     ended = time.time()
-    said = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("END")]
-    return done, ended - float(said[0]) if said else 0.0
+    times = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("END")]
+    return done, ended - float(times[0]) if times else 0.0
 
 
-def said_of_ours(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """The lines of tracebacks that are about our code; LangSmith's client, too, begins threads that it may not."""
+def own_traceback_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines of tracebacks that name this package: LangSmith's client fails to start threads at exit, too."""
     return [line for line in done.stderr.splitlines() if "/langsmith_realtime/" in line]
 
 
@@ -96,7 +98,7 @@ def said_of_ours(done: subprocess.CompletedProcess[str]) -> list[str]:
     ],
     ids=["closed", "never-closed", "sys.exit", "exception"],
 )
-def test_what_was_recorded_is_sent_before_the_process_ends(collector: Collector, ending: str) -> None:
+def test_recorded_runs_are_sent_before_the_process_ends(collector: Collector, ending: str) -> None:
     done, _ = run(ending, collector.url)
     (root,) = stored_trees(collector)
     assert root.names() == ["session.created"], done.stderr
@@ -104,10 +106,10 @@ def test_what_was_recorded_is_sent_before_the_process_ends(collector: Collector,
     assert "conversation" in root.run.attachments
     assert root.run.error is None
     if "RuntimeError" not in ending:
-        assert not said_of_ours(done)
+        assert not own_traceback_lines(done)
 
 
-#: From the end of the process on there are no new threads, as in Python 3.12.
+#: Refuses new threads at the end of the process, as Python 3.12 does.
 NO_MORE_THREADS = """
 import threading
 from langsmith_realtime.runtime import threads
@@ -121,9 +123,18 @@ threading._register_atexit(lambda: setattr(threading, "_start_joinable_thread", 
 
 
 @pytest.mark.newest  # the interpreter matters, not LangSmith's client
-@pytest.mark.parametrize("options", ["", "redact=lambda payload: payload", "recording=Recording(format='flac')"])
-@pytest.mark.parametrize("ending", ["tracer.close()", "pass"])
-def test_nothing_is_lost_where_no_thread_begins_at_the_end(collector: Collector, options: str, ending: str) -> None:
+# What is closed before the end has less left to do there, whatever its options.
+@pytest.mark.parametrize(
+    ("options", "ending"),
+    [
+        ("", "tracer.close()"),
+        ("", "pass"),
+        ("redact=lambda payload: payload", "pass"),
+        ("recording=Recording(format='flac')", "pass"),
+        ("recording=Recording(format='flac')", "tracer.close()"),
+    ],
+)
+def test_runs_are_sent_at_exit_even_if_no_thread_can_start(collector: Collector, options: str, ending: str) -> None:
     talk = TALK.replace("SessionTracer()", f"SessionTracer({options})").replace(
         "import SessionTracer", "import Recording, SessionTracer"
     )
@@ -132,12 +143,12 @@ def test_nothing_is_lost_where_no_thread_begins_at_the_end(collector: Collector,
     assert root.names() == ["session.created"], done.stderr
     assert root.run.end_time is not None
     assert "conversation" in root.run.attachments
-    assert not said_of_ours(done)
-    assert took < 10
+    assert not own_traceback_lines(done)
+    assert took < EXIT_LIMIT / 3
 
 
 @pytest.mark.newest
-def test_a_conversation_that_begins_too_late_raises_nothing(collector: Collector) -> None:
+def test_a_conversation_that_begins_at_exit_does_not_raise(collector: Collector) -> None:
     late = """
 import atexit
 @atexit.register
@@ -152,50 +163,62 @@ def talk():
     assert done.returncode == 0
 
 
-def test_a_daemon_thread_still_talking_at_the_end_loses_nothing_before_it(collector: Collector) -> None:
+@pytest.mark.newest
+def test_events_before_the_end_are_sent_though_a_daemon_thread_goes_on(collector: Collector) -> None:
     talking = """
 import threading, time
+number = 0
 def go_on():
-    number = 0
+    global number
     while True:
         number += 1
         tracer.server_event({"type": "session.updated", "event_id": f"event_{number}"})
         time.sleep(0.001)
 threading.Thread(target=go_on, daemon=True).start()
-time.sleep(0.3)
+while number <= 100:
+    time.sleep(0.01)
 """
     done, took = run(talking, collector.url)
     (root,) = stored_trees(collector)
-    assert len(root.children) > 50
+    assert len(root.children) >= 100
     assert root.run.metadata["event_count"] == len(root.children)
-    assert took < 10
+    assert took < EXIT_LIMIT / 3
     assert done.returncode == 0
 
 
-def test_a_dead_endpoint_does_not_hold_the_process(tmp_path: Path) -> None:
-    done, took = run("tracer.close()", "http://127.0.0.1:9")
+def test_an_endpoint_without_answers_does_not_block_the_exit() -> None:
+    # A tenth of the patience: the bound is far above what a busy machine adds to it, and below the limit.
+    impatient = "from langsmith_realtime.live import process\nprocess.EXIT_PATIENCE = 0.5\n"
+    done, took = run("tracer.close()", "http://127.0.0.1:9", talk=impatient + TALK)
     assert done.returncode == 0
-    assert took < 8  # 5 s of patience, and a slow machine
+    assert took < EXIT_LIMIT / 3
     assert "0123456789abcdef" not in done.stdout + done.stderr
 
 
-def test_a_slow_endpoint_is_waited_for(collector: Collector) -> None:
-    collector.respond_with(202, times=2, delay=1.5, stored=True)
+def test_the_exit_waits_five_seconds_without_progress() -> None:
+    assert EXIT_PATIENCE == 5.0  # as docs/deploying.md says
+
+
+@pytest.mark.newest
+def test_the_exit_waits_for_a_slow_endpoint(collector: Collector) -> None:
+    collector.respond_with(202, times=2, delay=0.6, stored=True)
     run("tracer.close()", collector.url)
     (root,) = stored_trees(collector)
     assert root.run.end_time is not None
 
 
-def test_a_slow_store_is_waited_for_while_it_takes_the_recording(collector: Collector, tmp_path: Path) -> None:
+@pytest.mark.newest
+def test_the_exit_waits_for_a_slow_store_while_the_upload_makes_progress(collector: Collector, tmp_path: Path) -> None:
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 0.2\n{STORE}")
     (root,) = stored_trees(collector)
     assert root.run.metadata["recording_url"].startswith("slow://bucket/"), done.stderr
     with wave.open(str(tmp_path / "stored")) as stored:
         assert stored.getnframes() / stored.getframerate() >= 0.15
-    assert took > 0.8  # several times the patience with who does nothing
+    assert took > 0.8  # several times EXIT_PATIENCE
 
 
-def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
+@pytest.mark.newest
+def test_work_is_in_progress_while_its_steps_are_in_time() -> None:
     assert not threads.is_progressing()
     with threads.work_in_progress(step_s=0.0) as step:
         step()
@@ -205,9 +228,10 @@ def test_work_comes_on_while_it_makes_its_steps_in_time() -> None:
     assert not threads.is_progressing()
 
 
-def test_a_store_that_hangs_does_not_hold_the_process(collector: Collector, tmp_path: Path) -> None:
+@pytest.mark.newest
+def test_a_store_that_hangs_does_not_block_the_exit(collector: Collector, tmp_path: Path) -> None:
     done, took = run("tracer.close()", collector.url, talk=f"FOLDER, TAKES = {str(tmp_path)!r}, 60\n{STORE}")
     assert done.returncode == 0, done.stderr
-    assert took < 3
-    (folder,) = journal.state_directory().iterdir()
+    assert took < 30  # the store would take 60 s for each piece
+    (folder,) = state_directory().iterdir()
     assert {path.suffix for path in folder.iterdir()} == {".jsonl", ".raw", ".wav"}

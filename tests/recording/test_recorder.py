@@ -337,7 +337,7 @@ def test_a_store_that_fails_costs_neither_the_trace_nor_the_recording(
 def test_a_slow_store_slows_nobody_and_is_waited_for(tracing: Collector) -> None:
     talk(recording=Recording(directory="slow://calls"), thread_id="slow")
     talk(recording=False, thread_id="other")
-    runs = tracing.wait_for(lambda runs: any(run.end_time for run in runs))
+    runs = tracing.wait_for(lambda runs: any(run.end_time for run in runs), timeout=30)
     assert {run.metadata["thread_id"]: run.end_time is not None for run in runs} == {"slow": False, "other": True}
     assert not flush(0.05)
     Slow.answers.set()

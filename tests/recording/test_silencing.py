@@ -17,7 +17,7 @@ from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.conversation.conversation import Conversation
-from langsmith_realtime.core.conversation.user_turns import MARGIN, Moment, Utterances
+from langsmith_realtime.core.conversation.user_turns import SPAN_MARGIN_S, Moment, Utterances
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
@@ -49,7 +49,7 @@ class Sent(list["Operation"]):
     def put(self, operation: Operation) -> None:
         self.append(operation)
 
-    def aside(self, work: Callable[[], None]) -> None:
+    def run_apart(self, work: Callable[[], None]) -> None:
         work()
 
 
@@ -227,7 +227,7 @@ def test_a_users_item_is_silent_with_what_was_said_after_it_was_named(tmp_path: 
     call.user_speaks(9.0, 14.0)
     heard = call.end(14.0)
     places = [place for piece in sounds(heard[:, USER]) for place in piece]
-    assert places == pytest.approx([0.0, 5.0 - MARGIN, 9.0 + MARGIN, 14.0], abs=0.21)
+    assert places == pytest.approx([0.0, 5.0 - SPAN_MARGIN_S, 9.0 + SPAN_MARGIN_S, 14.0], abs=0.21)
     assert sounds(heard[:, AGENT]) == [(6.2, 7.2)]
 
 
@@ -322,7 +322,7 @@ def test_a_wrong_call_is_logged_and_never_raised(tracing: Collector, caplog: pyt
         assert "silence() needs seconds, or item_id, or since and/or until" in caplog.text
         tracer.silence(item_id="nobody's")
     tracer.silence(seconds=1)
-    assert "nothing more of its recording is silenced" in caplog.text
+    assert "silence() has no effect" in caplog.text
     assert the_tree(tracing).metadata["tracing_failures"] == 1
     guard.failures.clear()
     SessionTracer(enabled=False).silence(seconds=1)
@@ -362,7 +362,7 @@ def test_an_utterance_that_was_pushed_at_once_is_as_long_as_it_plays() -> None:
     utterances = Utterances()
     utterances.started("item", Moment(1.0, None, 0.0))
     utterances.stopped("item", Moment(1.1, None, 5000.0))
-    assert list(utterances.span("item") or ()) == pytest.approx([1.1 - 5 - MARGIN, 6.0 + MARGIN])
+    assert list(utterances.span("item") or ()) == pytest.approx([1.1 - 5 - SPAN_MARGIN_S, 6.0 + SPAN_MARGIN_S])
     assert utterances.span("another") is None
 
 

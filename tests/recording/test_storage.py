@@ -12,6 +12,7 @@ import pytest
 from langsmith_realtime import Recording
 from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.recording import storage
+from tests.support.processes import unix_only
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,7 @@ def test_a_file_is_put_into_the_folder_under_its_own_name(tmp_path: Path) -> Non
         assert stored.read() == source.read_bytes()
 
 
+@unix_only
 def test_on_this_machines_disk_only_its_owner_reads_it(tmp_path: Path) -> None:
     source, folder = tmp_path / "a.wav", tmp_path / "deep" / "er"
     source.write_bytes(b"sound")

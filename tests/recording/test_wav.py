@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import stat
 import struct
 from pathlib import Path
@@ -19,7 +18,9 @@ from langsmith_realtime.core.audio.writes import ChannelWrite, Write, silence
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.recording.wav import HEADER_BYTES, Wav, private_directory
+from langsmith_realtime.runtime.files import bytes_on_disk
 from tests.support.audio.sounds import numbered, properties, read_wav
+from tests.support.processes import file_size_limit, unix_only
 
 
 def put(wav: Wav, channel: int, start: int, frames: int, first: int = 1) -> None:
@@ -110,6 +111,7 @@ def test_an_unfinished_recording_can_be_told_and_has_all_that_was_written(tmp_pa
     assert len(data) == HEADER_BYTES + 90_000 * 4
 
 
+@unix_only
 def test_an_hour_of_silence_takes_no_disk(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 24_000)
     put(wav, USER, 0, 100)
@@ -117,9 +119,10 @@ def test_an_hour_of_silence_takes_no_disk(tmp_path: Path) -> None:
     wav.close(0)
     taken = (tmp_path / "a.wav").stat()
     assert taken.st_size > 345_000_000
-    assert taken.st_blocks * 512 < 100_000
+    assert bytes_on_disk(taken) < 100_000
 
 
+@unix_only
 def test_a_microphone_that_hears_nothing_takes_no_disk_either(tmp_path: Path) -> None:
     wav, quiet = Wav(tmp_path / "a.wav", 24_000), np.zeros(24_000, np.int16)
     put(wav, AGENT, 0, 100)
@@ -129,12 +132,13 @@ def test_a_microphone_that_hears_nothing_takes_no_disk_either(tmp_path: Path) ->
     wav.close(0)
     taken = (tmp_path / "a.wav").stat()
     assert taken.st_size == HEADER_BYTES + 600 * 24_000 * 4
-    assert taken.st_blocks * 512 < 20_000
+    assert bytes_on_disk(taken) < 20_000
     _, (left, right) = read_wav(tmp_path / "a.wav")
     assert np.flatnonzero(right).tolist() == list(range(60, 100))
     assert not left.any()
 
 
+@unix_only
 def test_only_its_owner_reads_it_and_nothing_is_overwritten(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
@@ -149,6 +153,7 @@ def test_only_its_owner_reads_it_and_nothing_is_overwritten(tmp_path: Path) -> N
         Wav(tmp_path / "a.wav", 24_000)
 
 
+@unix_only
 def test_by_default_a_recording_has_a_private_folder_of_its_own() -> None:
     first, second = private_directory(None), private_directory(None)
     try:
@@ -162,14 +167,10 @@ def test_by_default_a_recording_has_a_private_folder_of_its_own() -> None:
 def test_a_full_disk_is_said_and_what_fitted_stays(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 8_000)
     put(wav, USER, 0, 100)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (HEADER_BYTES + 4 * 250, limits[1]))
-    try:
+    with file_size_limit(HEADER_BYTES + 4 * 250):
         put(wav, USER, 100, 500)
         with pytest.raises(OSError, match="File too large"):
             wav.sync()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     wav.close(250)
     _, (left, _) = read_wav(tmp_path / "a.wav")
     assert np.array_equal(left, np.r_[numbered(100), numbered(150), np.zeros(350)])

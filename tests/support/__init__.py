@@ -1,1 +1,1 @@
-"""What several test files share. Nothing imports from a test file."""
+"""Helpers that several test files use. Nothing imports from a test file."""

@@ -1,4 +1,4 @@
-"""A server's behaviour, held over any surface, and what its trace must then be."""
+"""Behaviours of a server, run over any surface, and the assertions on their traces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.testing import RealtimeServer, Script
 from tests.support.conversations import Node, spanned
-from tests.support.surfaces import After, Client, Frame, Part, Surface, ended
+from tests.support.surfaces import After, Client, Frame, Part, Surface, end_of
 
 ASK = {"type": "response.create"}
 
@@ -37,37 +37,37 @@ def result(call_id: str, output: str) -> Frame:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One row.
+    """A server's script, a client's part, and the expected end and trace.
 
-    `ends` is how the conversation ends for the caller: ``clean``, a close code, or ``dropped``. Of the trace:
-    `says` is the transcript, ``(cut)`` where it was interrupted; `models` the statuses of the responses; `tools`
-    the tool runs, each under its event with what came out of it; `errors` the events with an error that is none of
-    the user's, and words of it; `interrupted` the events shown as interrupted; `barge_ins` how many there were;
-    `sound` the rate of the recording in Hz, None for no recording.
+    `ends` is the end for the application: ``clean``, a close code, or ``dropped``. The other fields are of the trace:
+    `transcript` has the messages, with ``(cut)`` after an interrupted one; `models` are the statuses of the responses;
+    `tools` are the tool runs, as parent's name, name and output; `errors` are the events whose error is no
+    interruption, with a part of its text; `interrupted` are the events that were interrupted; `barge_ins` is their
+    number; `recording_hz` is the rate of the recording in Hz, or None for no recording.
     """
 
     name: str
     script: Script | Sequence[Script]
     part: Part
     ends: str = "clean"
-    says: Sequence[str] = ()
+    transcript: Sequence[str] = ()
     models: Sequence[str] = ("completed",)
     tools: Sequence[tuple[str, str, str | None]] = ()
     errors: Sequence[tuple[str, str]] = ()
     interrupted: Sequence[str] = ()
     barge_ins: int = 0
-    sound: int | None = 24_000
+    recording_hz: int | None = 24_000
     metadata: Mapping[str, Any] | None = None
 
 
 def asked(*, until: tuple[str, int] = (LIMITS, 1), replies: Sequence[After] = ()) -> Part:
-    """A client that types a question, and wants it answered."""
+    """Returns the part of a client that sends a question as text and requests a response."""
     return Part(opening=[typed("Hello?"), ASK], replies=replies, until=until)
 
 
 @dataclass(frozen=True)
 class Conversed:
-    """A conversation that was had: what the client heard, and what the server's log says of it."""
+    """A conversation that has ended: its client, and the frames that the server sent and received."""
 
     client: Client
     ended: str
@@ -76,32 +76,34 @@ class Conversed:
 
 
 def converse(behaviour: Behaviour, surface: Surface, **options: Any) -> Conversed:
+    """Runs a behaviour over a surface, traced with the options."""
     client, problem = Client(behaviour.part), None
     with RealtimeServer(behaviour.script) as server:
         try:
             surface.talk(server, client, **options)
         except ConnectionClosed as error:
             problem = error
-    # Stopped, the server has logged everything.
+    # The log is complete once the server has stopped.
     sent, received = [frame.event for frame in server.sent], [frame.raw for frame in server.received]
-    return Conversed(client, ended(problem), sent, received)
+    return Conversed(client, end_of(problem), sent, received)
 
 
-def below(node: Node) -> Iterator[Node]:
+def descendants(node: Node) -> Iterator[Node]:
+    """Yields all runs below a run."""
     for child in node.children:
         yield child
-        yield from below(child)
+        yield from descendants(child)
 
 
 def assert_complete(root: Node, sent: list[Frame]) -> None:
-    """What every trace has: exactly what the server sent, in its order, and the tokens it counted."""
+    """Asserts that a trace has a run for each event the server sent, in order, all ended, and all counted tokens."""
     events = [event for event in sent if not event["type"].endswith(".delta")]
     assert root.names() == spanned(sent)
     assert [child.run.inputs for child in root.children] == [{"event": scrub(event)} for event in events]
     starts = [child.run.start_time for child in root.children]
     assert all(earlier < later for earlier, later in itertools.pairwise([root.run.start_time, *starts]))
 
-    runs = [root.run, *(node.run for node in below(root))]
+    runs = [root.run, *(node.run for node in descendants(root))]
     assert all(run.end_time is not None and run.end_time >= run.start_time for run in runs)
     assert {run.thread_id for run in runs} == {root.run.thread_id} != {None}
     assert root.metadata["event_count"] == len(events)
@@ -120,10 +122,10 @@ def assert_complete(root: Node, sent: list[Frame]) -> None:
 
 
 def assert_expected(root: Node, behaviour: Behaviour, collector: Collector) -> None:
-    """What its row says of the trace."""
+    """Asserts that a trace is as the behaviour expects."""
     error = str(root.run.error)
     assert {"clean": "None", "dropped": "ConnectionClosedError"}.get(behaviour.ends, behaviour.ends) in error
-    assert [shown(message) for message in (root.run.outputs or {})["messages"]] == list(behaviour.says)
+    assert [line(message) for message in (root.run.outputs or {})["messages"]] == list(behaviour.transcript)
 
     models = list(root.find("model"))
     assert sorted(choice_of(node)["finish_reason"] for node in models) == sorted(behaviour.models)
@@ -131,7 +133,7 @@ def assert_expected(root: Node, behaviour: Behaviour, collector: Collector) -> N
 
     tools = [
         (parent.run.name, node.run.name, (node.run.outputs or {}).get("content"))
-        for parent in [root, *below(root)]
+        for parent in [root, *descendants(root)]
         for node in parent.children
         if node.run.run_type == "tool"
     ]
@@ -147,17 +149,19 @@ def assert_expected(root: Node, behaviour: Behaviour, collector: Collector) -> N
     assert root.metadata["interruptions"] == behaviour.barge_ins
     assert (behaviour.metadata or {}).items() <= root.metadata.items()
 
-    if behaviour.sound is None:
+    if behaviour.recording_hz is None:
         assert root.run.attachments == {}
     else:
         recorded = soundfile.info(collector.attachment(root.run.id, "conversation")[1])
-        assert (recorded.samplerate, recorded.channels) == (behaviour.sound, 2)
+        assert (recorded.samplerate, recorded.channels) == (behaviour.recording_hz, 2)
 
 
-def shown(message: dict[str, Any]) -> str:
+def line(message: dict[str, Any]) -> str:
+    """Returns a message as ``role: content``, with ``(cut)`` after an interrupted one."""
     return f"{message['role']}: {message['content']}{'(cut)' if message.get('interrupted') else ''}"
 
 
 def choice_of(model: Node) -> dict[str, Any]:
+    """Returns the only choice of a model run."""
     (choice,) = (model.run.outputs or {})["choices"]
     return dict(choice)

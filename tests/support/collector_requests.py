@@ -1,10 +1,10 @@
-"""Runs and request bodies made by hand, for what LangSmith's client would never send."""
+"""Builds runs and request bodies that LangSmith's client would never send."""
 
 from __future__ import annotations
 
 import json
 import ssl
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from langsmith_realtime.collector import Collector
 
-START = datetime(2026, 3, 14, 15, 9, 26, 535897, tzinfo=timezone.utc)
+START = datetime(2026, 3, 14, 15, 9, 26, 535897, tzinfo=UTC)
 BOUNDARY = "cut-here"
-# Made once, because reading the certificate store for each request takes longer than the request.
+# Created once: reading the certificate store takes longer than a request.
 _TLS = ssl.create_default_context()
 
 
 def root(**fields: Any) -> dict[str, Any]:
-    """Return a root run that breaks no rule, with some fields replaced."""
+    """Returns a valid root run, with some fields replaced."""
     run_id = str(uuid4())
     return {
         "id": run_id,
@@ -36,7 +36,7 @@ def root(**fields: Any) -> dict[str, Any]:
 
 
 def child(parent: dict[str, Any], seconds: float = 1.0, **fields: Any) -> dict[str, Any]:
-    """Return a run below another that breaks no rule, with some fields replaced."""
+    """Returns a valid child run that starts `seconds` after `START`, with some fields replaced."""
     run_id = str(uuid4())
     started = START + timedelta(seconds=seconds)
     return root(
@@ -52,18 +52,18 @@ def child(parent: dict[str, Any], seconds: float = 1.0, **fields: Any) -> dict[s
 
 
 def update(run: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Return an update of a run: where it stands, and some fields."""
+    """Returns an update of a run: the ids that place it in its trace, and some fields."""
     place: dict[str, Any] = {key: run[key] for key in ("id", "trace_id", "dotted_order", "parent_run_id") if key in run}
     return {**place, **fields}
 
 
 def order(moment: datetime, run_id: str) -> str:
-    """Return one segment of a dotted_order."""
+    """Returns one segment of a dotted_order."""
     return f"{moment:%Y%m%dT%H%M%S%fZ}{run_id}"
 
 
 def part(name: str, content: object, **headers: str | None) -> bytes:
-    """Return one part; a header given as None is left out, ``_`` stands for ``-`` in names."""
+    """Returns one part of a multipart body. ``None`` removes a header; ``_`` stands for ``-`` in header names."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     lines = {
         "Content-Disposition": f'form-data; name="{name}"',
@@ -76,17 +76,17 @@ def part(name: str, content: object, **headers: str | None) -> bytes:
 
 
 def body(parts: Iterable[bytes]) -> bytes:
-    """Return a whole multipart body."""
+    """Returns a complete multipart body."""
     return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
 def send(collector: Collector, *parts: bytes) -> httpx.Response:
-    """Post parts to ``/runs/multipart``."""
+    """Posts parts to ``/runs/multipart``."""
     return send_body(collector, body(parts))
 
 
 def send_body(collector: Collector, content: bytes, **headers: str) -> httpx.Response:
-    """Post a body to ``/runs/multipart``."""
+    """Posts a body to ``/runs/multipart``."""
     kind = f"multipart/form-data; boundary={BOUNDARY}"
     return ask(
         "POST",
@@ -97,11 +97,11 @@ def send_body(collector: Collector, content: bytes, **headers: str) -> httpx.Res
 
 
 def ask(method: str, url: str, **options: Any) -> httpx.Response:
-    """Make one request on a connection of its own."""
+    """Sends one request on a new connection."""
     return httpx.request(method, url, verify=_TLS, **options)
 
 
 def create(collector: Collector, *runs: dict[str, Any]) -> None:
-    """Store runs, each by a create of its own part."""
+    """Stores runs, each in one part of a request."""
     answer = send(collector, *(part(f"post.{run['id']}", run) for run in runs))
     assert answer.status_code == 202, answer.text

@@ -1,4 +1,4 @@
-"""What tests of whole conversations share: clients for a server on this machine, and traces as trees."""
+"""Clients for a local server, recorded conversations, and traces as trees."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tests import ROOT
 RECORDINGS = Path(os.environ.get("REALTIME_RECORDINGS", ROOT / "../shared/recordings"))
 
 
-#: How the names of recordings begin that do not speak the Realtime protocol.
+#: Prefixes of recordings of other protocols than Realtime.
 OTHER_PROTOCOLS = ("live-", "translation-")
 
 
 def recording_paths() -> list[Path]:
-    """The files of recorded Realtime conversations."""
+    """Returns the files of the recorded Realtime conversations."""
     return sorted(path for path in RECORDINGS.glob("*.jsonl") if not path.name.startswith(OTHER_PROTOCOLS))
 
 
 def recordings() -> dict[str, list[dict[str, Any]]]:
-    """Every recorded conversation's frames, by name. Skips where there are none, but not under CI."""
+    """Returns the frames of each recorded conversation, by name. Skips the test without recordings, but not on CI."""
     paths = recording_paths()
     if not paths:
         assert not os.environ.get("CI"), f"no recordings in {RECORDINGS}"
@@ -45,12 +45,12 @@ def server_events(frames: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def spanned(events: Iterable[dict[str, Any]]) -> list[str]:
-    """The types of the events that become runs."""
+    """Returns the types of the events that become runs: all but deltas."""
     return [event["type"] for event in events if not event["type"].endswith(".delta")]
 
 
 def async_client(server: RealtimeServer) -> AsyncOpenAI:
-    # Older clients take ws:// only from websocket_base_url.
+    # openai 1 takes ws:// URLs only from websocket_base_url.
     return AsyncOpenAI(api_key="test", base_url=server.base_url, websocket_base_url=server.websocket_base_url)
 
 
@@ -60,13 +60,13 @@ def sync_client(server: RealtimeServer) -> OpenAI:
 
 @dataclass
 class Node:
-    """A run and what hangs below it, in the trace's order."""
+    """A run and its descendants, in the order of the trace."""
 
     run: StoredRun
     children: list[Node] = field(default_factory=list)
 
     def __getitem__(self, name: str) -> Node:
-        """The first run of that name below this one."""
+        """Returns the first descendant with that name."""
         return next(self.find(name))
 
     def find(self, name: str) -> Iterator[Node]:
@@ -79,7 +79,7 @@ class Node:
         return [child.run.name for child in self.children]
 
     def shape(self) -> Any:
-        """Names, nested: a leaf is its name, an inner run a (name, children) pair."""
+        """Returns the names of the tree: a leaf is its name, an inner run a pair of name and children."""
         return (self.run.name, [child.shape() for child in self.children]) if self.children else self.run.name
 
     @property
@@ -88,15 +88,15 @@ class Node:
 
 
 def trees(collector: Collector) -> list[Node]:
-    """Every trace the collector holds, after everything recorded was sent; no rule may have been broken."""
-    assert flush(timeout=20), "not everything was delivered"
+    """Flushes all traces and returns those of the collector. Fails if a run broke a rule of the collector."""
+    assert flush(timeout=20), "the traces were not sent within 20 s"
     if run_trees._CLIENT is not None:
-        run_trees._CLIENT.flush()  # the caller's own runs
+        run_trees._CLIENT.flush()  # runs of the application
     return stored_trees(collector)
 
 
 def stored_trees(collector: Collector, *, broken: Collection[str] = ()) -> list[Node]:
-    """Every trace the collector holds by now; no rule was broken but these."""
+    """Returns the traces of the collector. Fails if a run broke a rule other than those in `broken`."""
     violations = [violation for violation in collector.violations if violation.rule not in broken]
     assert violations == [], violations
     nodes: dict[str, Node] = {}
@@ -112,14 +112,14 @@ def stored_trees(collector: Collector, *, broken: Collection[str] = ()) -> list[
 
 
 def the_tree(collector: Collector) -> Node:
-    """The only trace."""
+    """Flushes all traces and returns the only one."""
     (root,) = trees(collector)
     return root
 
 
 @contextmanager
 def tracing_to(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """LangSmith's settings as a user has them, pointing at the collector."""
+    """Sets the environment variables of a LangSmith user, with the collector as the endpoint."""
     with monkeypatch.context() as patched:
         patched.setenv("LANGSMITH_ENDPOINT", collector.url)
         patched.setenv("LANGSMITH_API_KEY", "lsv2_pt_0123456789abcdef")

@@ -1,4 +1,4 @@
-"""What tests of the pure core share: a conversation that is fed events by hand, at times the test chooses."""
+"""A conversation of the core that receives events and times from the test."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ RATE = 24_000
 
 
 def sound(seconds: float) -> str:
-    """Base64 of that much PCM16 at 24 kHz."""
+    """Returns PCM16 audio at 24 kHz, in Base64."""
     return base64.b64encode(b"\x10\x20" * round(seconds * RATE)).decode()
 
 
 class DrivenConversation:
-    """A conversation and everything that happened in it. Each event's ref is its number, from 1.
+    """A conversation and all runs it returned, in ``happened``. The ref of an event is its number, from 1.
 
-    Every method returns what the event let happen. Without a time, 10 ms go by between events.
+    Most methods pass in one event and return the runs that it completed. Without `at`, in seconds, an event comes 10 ms
+    after the previous one.
     """
 
     def __init__(self, *, vad: dict[str, Any] | None = None, transcribes: bool = False, set_up: bool = True) -> None:
@@ -41,20 +42,20 @@ class DrivenConversation:
         event = parse({"type": name, **body})
         if not event.is_delta:
             self.received += 1
-        return self._keep(self.conversation.server_event(event, self.t, self.received, agent_speaking=agent_speaking))
+        return self._store(self.conversation.server_event(event, self.t, self.received, agent_speaking=agent_speaking))
 
     def client(self, name: str, /, *, at: float | None = None, **body: Any) -> list[RunData]:
         self._tick(at)
-        return self._keep(self.conversation.client_event(parse({"type": name, **body}), self.t))
+        return self._store(self.conversation.client_event(parse({"type": name, **body}), self.t))
 
     def close(self, *, at: float | None = None) -> list[RunData]:
         self._tick(at)
-        return self._keep(self.conversation.close(self.t))
+        return self._store(self.conversation.close(self.t))
 
-    # What comes up again and again
+    # Frequent events
 
     def item(self, item_id: str, **item: Any) -> list[RunData]:
-        """An item took its place behind the last one."""
+        """Adds an item after the last one."""
         previous, self.last_id = self.last_id, item_id
         return self.server("conversation.item.added", previous_item_id=previous or None, item={"id": item_id, **item})
 
@@ -62,7 +63,7 @@ class DrivenConversation:
         self.item(item_id, type="message", role="user", content=[{"type": "input_text", "text": words}])
 
     def spoken(self, words: str | None, item_id: str = "spoken") -> None:
-        """The user said something; its transcript, if there is one, is there at once."""
+        """Adds an item of user speech. `words` is its transcript, if there is one."""
         self.server("input_audio_buffer.speech_started", item_id=item_id)
         self.server("input_audio_buffer.speech_stopped", item_id=item_id)
         self.server("input_audio_buffer.committed", item_id=item_id, previous_item_id=self.last_id or None)
@@ -83,7 +84,7 @@ class DrivenConversation:
         return self.server(f"response.output_item.{'done' if done else 'added'}", response_id=response_id, item=item)
 
     def says(self, response_id: str, words: str, item_id: str, *, seconds: float = 0.0, placed: bool = True) -> None:
-        """The agent answers, all of it arriving at once."""
+        """Adds an item of agent speech with its transcript, and `seconds` of audio that arrive at once."""
         message = {"id": item_id, "type": "message", "role": "assistant", "status": "in_progress", "content": []}
         self.output(response_id, message)
         if placed:
@@ -104,7 +105,7 @@ class DrivenConversation:
             response_id, *output, status="cancelled", status_details={"type": "cancelled", "reason": reason}
         )
 
-    # What came of it
+    # The runs and the transcript
 
     @property
     def events(self) -> list[EventRun]:
@@ -127,7 +128,7 @@ class DrivenConversation:
         return int(self.conversation.numbers()["interruptions"])
 
     def transcript(self) -> list[str]:
-        """The messages as ``role: words``, ``(cut)`` where they were interrupted."""
+        """Returns the messages as ``role: words``, with ``(cut)`` after an interrupted one."""
         return [
             f"{message['role']}: {message['content']}{' (cut)' if message.get('interrupted') else ''}"
             for message in self.conversation.messages()
@@ -136,18 +137,18 @@ class DrivenConversation:
     def _tick(self, at: float | None) -> None:
         self.t = self.t + 0.01 if at is None else at
 
-    def _keep(self, happenings: list[RunData]) -> list[RunData]:
-        self.happened += happenings
-        return happenings
+    def _store(self, runs: list[RunData]) -> list[RunData]:
+        self.happened += runs
+        return runs
 
 
-def told(happenings: list[RunData]) -> list[str]:
-    """What happened, briefly: an event's name, ``model <response>``, ``tool <call>``."""
+def labels(runs: list[RunData]) -> list[str]:
+    """Returns a label for each run: an event's name, ``model <response id>`` or ``tool <call id>``."""
     return [
         run.name
         if isinstance(run, EventRun)
         else f"model {run.metadata['response_id']}"
         if isinstance(run, ModelRun)
         else f"tool {run.call_id}"
-        for run in happenings
+        for run in runs
     ]

@@ -1,4 +1,4 @@
-"""Conversations of hostile frames, and what holds whatever arrives."""
+"""Conversations of hostile frames, and the check that each frame becomes a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import functools
 import json
 from typing import Any
 
-import openai
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from langsmith import Client
@@ -27,22 +26,17 @@ from tests.support.hostile_frames import (
     server_frames,
 )
 
-#: Frames drawn for an example. In the core's they come twice, in both orders; in all, 10,000 cases. What an old client
-#: changes of that shows with fewer.
+#: Frames of an example. The core gets them twice, in both orders: 10,000 cases in all.
 FRAMES = 20
+#: Examples for the core, for a tracer with its collector, and for a tapped connection.
+CORE, COLLECTED, TAPPED = 150, 100, 100
 
 
-OLD_CLIENT = int(openai.__version__.partition(".")[0]) < 2
+SETTINGS = settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-CORE, COLLECTED, TAPPED = (150, 30, 30) if OLD_CLIENT else (150, 100, 100)
-
-
-slowly = settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-
-
-class Caught(Sender):
-    """Keeps what would be sent, and has no thread."""
+class StoringSender(Sender):
+    """Stores operations instead of sending them. It has no thread."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,18 +47,18 @@ class Caught(Sender):
 
 
 @functools.cache
-def nowhere() -> Client:
-    """One client for all: what ends a client's connections would run within whatever frame is parsed then."""
+def unreachable_client() -> Client:
+    """Returns one client for all conversations: the finalizer of a client could run while a frame is parsed."""
     return Client(api_url="http://127.0.0.1:9", api_key="k", info={}, auto_batch_tracing=False)
 
 
-class Frames:
-    """A session without a socket and without threads, and what it would send."""
+class SessionFedByHand:
+    """A session without a socket and without threads, which stores its operations. Frames come 10 ms apart."""
 
     def __init__(self) -> None:
         self.guard = Guard()
-        self.family = start_conversation_runs(Options.of(client=nowhere(), enabled=True), self.guard)
-        self.sender = Caught()
+        self.family = start_conversation_runs(Options.of(client=unreachable_client(), enabled=True), self.guard)
+        self.sender = StoringSender()
         self.session = Session(Conversation(), LangSmithRuns(self.family, self.sender, self.sender), None, self.guard)
         self.t = 0.0
         self.refs: list[ParentRun] = []
@@ -94,11 +88,11 @@ class Frames:
 
 
 def jsonable(value: Any) -> bool:
-    """Whether any reader of JSON reads it."""
+    """Returns whether a value is strict JSON."""
     return bool(json.dumps(value, allow_nan=False).encode("ascii"))
 
 
-conversation = st.lists(
+conversations = st.lists(
     st.one_of(
         st.tuples(st.just("server"), server_frames),
         st.tuples(st.just("server"), server_frames),
@@ -109,22 +103,24 @@ conversation = st.lists(
 )
 
 
-@settings(slowly, max_examples=CORE)
-@given(conversation)
-def check_core(frames: list[tuple[str, Any]]) -> None:
-    """Every frame that is no delta becomes one run that can be sent, in whatever order they come."""
-    fed = Frames()
+def assert_every_frame_is_a_run(frames: list[tuple[str, Any]]) -> None:
+    """Asserts that every frame but a delta becomes one run that can be sent, in any order of the frames."""
+    driven = SessionFedByHand()
     for side, frame in [*frames, *reversed(frames)]:
-        getattr(fed, side)(frame)
-    fed.close()
-    assert fed.guard.count == 0
-    operations = fed.sender.operations
+        getattr(driven, side)(frame)
+    driven.close()
+    assert driven.guard.count == 0
+    operations = driven.sender.operations
     sent = [operation.run.id for operation in operations if not operation.update]
     assert len(sent) == len(set(sent))
-    assert {ref.id for ref in fed.refs} <= set(sent)
-    assert [operation.run.id for operation in operations if operation.update] == [fed.family.root.id]
+    assert {ref.id for ref in driven.refs} <= set(sent)
+    assert [operation.run.id for operation in operations if operation.update] == [driven.family.root.id]
     for operation in operations:
         fields = run_dict(operation)
         assert 0 < len(fields["name"].encode()) <= 4 * 128
         assert len(fields["name"]) <= 128
         assert jsonable([fields.get(key) for key in ("inputs", "outputs", "extra", "error", "tags", "name")])
+
+
+#: For the fuzzer, which makes the frames of bytes.
+check_core = SETTINGS(given(conversations)(assert_every_frame_is_a_run))

@@ -1,7 +1,7 @@
-"""Hypothesis strategies for hostile frames: right in parts, wrong in others, in any order.
+"""Hypothesis strategies for hostile frames: partly valid events, and objects that are no events.
 
-Names and ids come from small pools, so that events meet: duplicates, answers to calls never made, items
-that change their type, responses done twice.
+Names and ids come from small pools, so that events refer to each other: duplicates, results of unknown calls, items
+that change their type, responses that end twice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from langsmith_realtime.core.conversation.conversation import HANDLERS
+from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.protocol.events import BETA_NAMES
 
 CLIENT_TYPES = (
@@ -46,7 +46,7 @@ SERVER_TYPES = (
 )
 
 
-class Treacherous(dict[Any, Any]):
+class RaisingDict(dict[Any, Any]):
     """A dict whose every method raises."""
 
     def _refuse(self, *_: object, **__: object) -> Any:
@@ -56,7 +56,7 @@ class Treacherous(dict[Any, Any]):
     __getitem__ = __iter__ = __contains__ = __len__ = __repr__ = __str__ = _refuse
 
 
-class Shut(Mapping[str, Any]):
+class UnreadableMapping(Mapping[str, Any]):
     """A mapping that cannot be read."""
 
     def __getitem__(self, key: str) -> Any:
@@ -69,11 +69,11 @@ class Shut(Mapping[str, Any]):
         raise RuntimeError("no")
 
 
-class Endless(Mapping[str, Any]):
-    """A mapping that has no end."""
+class EndlessMapping(Mapping[str, Any]):
+    """A mapping with an endless number of keys."""
 
     def __getitem__(self, key: str) -> Any:
-        return "and on"
+        return "value"
 
     def __iter__(self) -> Iterator[str]:
         number = 0
@@ -85,8 +85,8 @@ class Endless(Mapping[str, Any]):
         return 0
 
 
-class Unspeakable:
-    """An object that cannot say what it is."""
+class Unprintable:
+    """An object whose ``str`` and ``repr`` raise."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -94,8 +94,8 @@ class Unspeakable:
     __repr__ = __str__
 
 
-class Undumped(BaseModel):
-    """A model that cannot be dumped."""
+class UndumpableModel(BaseModel):
+    """A model whose ``model_dump`` raises."""
 
     type: str = "session.created"
 
@@ -103,8 +103,8 @@ class Undumped(BaseModel):
         raise RuntimeError("no")
 
 
-class Word(str):
-    """A word whose methods raise."""
+class RaisingStr(str):
+    """A string whose methods raise."""
 
     __slots__ = ()
 
@@ -115,21 +115,23 @@ class Word(str):
 
 
 def nested(depth: int) -> Any:
+    """Returns lists and dicts nested to a depth."""
     value: Any = "bottom"
     for level in range(depth):
         value = [value] if level % 2 else {"in": value}
     return value
 
 
-def laughing(levels: int = 40) -> Any:
-    """Few objects, and 2 to the power of ``levels`` of them when each is walked."""
+def exponential(levels: int = 40) -> Any:
+    """Returns ``levels`` lists, each with the previous one twice: 2 to the power of ``levels`` values."""
     value: Any = "ha"
     for _ in range(levels):
         value = [value, value]
     return value
 
 
-def selfish() -> dict[str, Any]:
+def self_referencing() -> dict[str, Any]:
+    """Returns a dict that contains itself."""
     value: dict[str, Any] = {}
     value["me"] = [value, value]
     return value
@@ -157,7 +159,7 @@ anything: st.SearchStrategy[Any] = st.recursive(
 
 
 def _mostly(expected: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """What is expected there, three times of four."""
+    """Draws the expected value three times out of four, else any value."""
     return st.one_of(expected, expected, expected, anything)
 
 
@@ -240,23 +242,29 @@ def as_text(event: dict[str, Any]) -> str:
     return json.dumps(event)
 
 
-#: What no dict of JSON's own is.
+#: Frames that no JSON parser returns, and texts that are no events.
 oddities = st.sampled_from(
     (
-        Treacherous(type="session.created"),
-        Treacherous({"type": Word("response.done"), Word("response"): Treacherous(id=Word("resp_1"))}),
-        {"type": "session.created", 1: 2, (1, 2): 3, None: 4, Unspeakable(): 5},
-        {"type": "rate_limits.updated", "x": Unspeakable(), "y": {1, 2}, "z": b"\xff", "model": Undumped()},
-        {"type": "rate_limits.updated", "x": Shut(), "y": selfish(), "n": 10**6000},
-        {"type": Word("session.updated"), "event_id": Word("event_1"), "session": {"model": Word("m")}},
+        RaisingDict(type="session.created"),
+        RaisingDict(
+            {"type": RaisingStr("response.done"), RaisingStr("response"): RaisingDict(id=RaisingStr("resp_1"))}
+        ),
+        {"type": "session.created", 1: 2, (1, 2): 3, None: 4, Unprintable(): 5},
+        {"type": "rate_limits.updated", "x": Unprintable(), "y": {1, 2}, "z": b"\xff", "model": UndumpableModel()},
+        {"type": "rate_limits.updated", "x": UnreadableMapping(), "y": self_referencing(), "n": 10**6000},
+        {
+            "type": RaisingStr("session.updated"),
+            "event_id": RaisingStr("event_1"),
+            "session": {"model": RaisingStr("m")},
+        },
         {"type": 7},
         {"type": ["session.created"]},
         {},
         nested(3000),
-        selfish(),
-        Shut(),
-        Undumped(),
-        Unspeakable(),
+        self_referencing(),
+        UnreadableMapping(),
+        UndumpableModel(),
+        Unprintable(),
         None,
         7,
         "null",

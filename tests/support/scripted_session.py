@@ -1,4 +1,4 @@
-"""A scripted server's session without a socket: client events in, server events with their times out."""
+"""A session of the scripted server without a socket: it takes client events and returns server events with times."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ SPOKEN = silence(0.5) + speech_like("Hello?", 1.0) + silence(0.4)
 
 
 class Talk:
-    """A conversation with a session: what was said so far, and the time."""
+    """A conversation with a session, on simulated time. ``sent`` has the server's events so far."""
 
     def __init__(self, script: Script, **options: Any) -> None:
         self.session = Session(script, **options)
         self.now = 0.0
-        self.said: list[Outgoing] = self.session.open(0.0)
+        self.sent: list[Outgoing] = self.session.open(0.0)
 
     def send(self, type_: str, **fields: Any) -> list[Event]:
-        """Send an event; what is said at once."""
-        return self.note(self.session.receive({"type": type_, **fields}, self.now))
+        """Sends an event and returns the server's immediate events."""
+        return self.store(self.session.receive({"type": type_, **fields}, self.now))
 
     def raw(self, frame: str | bytes) -> list[Event]:
-        return self.note(self.session.receive(frame, self.now))
+        return self.store(self.session.receive(frame, self.now))
 
     def speak(self, audio: bytes) -> list[Event]:
         return self.send("input_audio_buffer.append", audio=base64.b64encode(audio).decode())
 
     def wait(self, seconds: float = math.inf) -> list[Event]:
-        """What is said within so many seconds; by default until nothing more comes."""
-        out = self.note(self.session.advance(self.now + seconds))
+        """Lets time pass and returns the server's events; by default until no more follow."""
+        out = self.store(self.session.advance(self.now + seconds))
         if math.isfinite(seconds):
             self.now += seconds
-        elif self.said:
-            self.now = max(self.now, self.said[-1].at)
+        elif self.sent:
+            self.now = max(self.now, self.sent[-1].at)
         return out
 
-    def note(self, out: list[Outgoing]) -> list[Event]:
-        self.said += out
+    def store(self, out: list[Outgoing]) -> list[Event]:
+        self.sent += out
         return [each.event for each in out]
 
     @property
     def events(self) -> list[Event]:
-        return [each.event for each in self.said]
+        return [each.event for each in self.sent]
 
     def of(self, type_: str) -> list[Event]:
         return [event for event in self.events if event.get("type") == type_]
@@ -55,11 +55,11 @@ class Talk:
         return found
 
     def time_of(self, type_: str) -> float:
-        return next(each.at for each in self.said if each.event.get("type") == type_)
+        return next(each.at for each in self.sent if each.event.get("type") == type_)
 
 
 def types(events: Sequence[Event]) -> list[str]:
-    """The types, with repeated deltas written once."""
+    """Returns the types of the events, with one entry for consecutive deltas of one type."""
     found: list[str] = []
     for event in events:
         if not (found and event["type"].endswith(".delta") and found[-1] == event["type"]):

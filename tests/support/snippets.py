@@ -1,7 +1,7 @@
-"""The Python snippets of README and docs, and the one way in which tests ask for them.
+"""Finds and runs the Python snippets of README and docs.
 
-A test names the snippet that it runs with ``snippet(page, *words)``. ``tests/docs/test_pages.py`` reads these calls in
-the source of the tests and fails for a snippet that none of them names, so the arguments must be literals.
+A test gets the snippet that it runs with ``snippet(page, *words)``. ``tests/docs/test_pages.py`` searches the source of
+the tests for these calls and fails for a snippet without one, so the arguments must be literals.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ import openai
 from tests import ROOT
 
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-#: Such a client takes ws:// only from websocket_base_url, as docs/testing.md says.
+#: openai 1 takes ws:// URLs only from websocket_base_url, as docs/testing.md says.
 _OLD_CLIENT = int(openai.__version__.partition(".")[0]) < 2
 
 
 def text_of(page: str) -> str:
-    """The text of a page, named by its path from the root of the repository."""
+    """Returns the text of a page, given its path from the root of the repository."""
     return (ROOT / page).read_text("utf-8")
 
 
 def snippets(page: str, language: str = "python") -> list[str]:
-    """The code blocks of a page that are in that language."""
+    """Returns the code blocks of a page that are in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), flags=re.DOTALL | re.MULTILINE)
 
 
 def snippet(page: str, *words: str) -> str:
-    """The only Python snippet of a page in which all of these words appear."""
+    """Returns the one Python snippet of a page that contains all the words."""
     found = [each for each in snippets(page) if all(word in each for word in words)]
     assert len(found) == 1, f"{len(found)} snippets of {page} contain {words}"
     if _OLD_CLIENT:
@@ -44,7 +44,7 @@ def snippet(page: str, *words: str) -> str:
 
 
 def run(source: str, **names: Any) -> dict[str, Any]:
-    """Run a snippet as it stands, in an event loop if it awaits; return its names."""
+    """Runs a snippet unchanged, in an event loop if it awaits, and returns its names."""
     code = compile(source, "<snippet>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     if code.co_flags & inspect.CO_COROUTINE:
 
@@ -58,7 +58,7 @@ def run(source: str, **names: Any) -> dict[str, Any]:
 
 
 def untested(tests: Path) -> list[str]:
-    """The snippets of all pages that no test below that folder names, as ``page: first line``."""
+    """Returns the snippets of all pages that no test in the folder gets, as ``page: first line``."""
     named: set[tuple[str, str]] = set()
     for path in tests.rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

@@ -1,4 +1,4 @@
-"""Every way in which a conversation can be traced, each with its driver, and a client that plays a part in any."""
+"""The surfaces: all ways to trace a conversation, each with a driver, and a client that can use any of them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from langsmith_realtime.testing import RealtimeServer
 
 Frame: TypeAlias = dict[str, Any]
 Frames: TypeAlias = Sequence[Frame] | Callable[[list[Frame]], Sequence[Frame]]
-"""Frames to send, or how they follow from the events received so far."""
+"""Frames to send, or a function that makes them from the events received so far."""
 
 
-# What the client does.
+# The client.
 
 
 @dataclass(frozen=True)
 class After:
-    """After the `nth` event of this type the client sends these frames."""
+    """A reply: the client sends `frames` after the `nth` event of type `type`."""
 
     type: str
     frames: Frames
@@ -38,10 +38,10 @@ class After:
 
 @dataclass(frozen=True)
 class Part:
-    """A client's part in a conversation: what it sends first, what it sends after which event, when it hangs up.
+    """A client's part in a conversation: the frames it opens with, its replies to events, and its end.
 
-    `until` is the type of the event after which it hangs up, and which one of them; without it the server ends it.
-    `sideband` listens beside a telephone call; `reconnects` takes up a conversation that the server broke off.
+    `until` is the type and the number of the event after which the client hangs up; without it the server ends the
+    conversation. `sideband` connects beside a telephone call. `reconnects` connects again if the server closes.
     """
 
     opening: Sequence[Frame] = ()
@@ -57,29 +57,29 @@ class Part:
 
 @dataclass
 class Client:
-    """One client playing its part: it is told what it hears, and says what to do."""
+    """A client that plays a part: it receives events, and returns the frames to send."""
 
     part: Part
-    heard: list[Frame] = field(default_factory=list)
+    received: list[Frame] = field(default_factory=list)
     hangs_up: bool = False
 
-    def hear(self, event: Frame) -> list[Frame]:
-        """The frames to send now."""
-        self.heard.append(event)
-        now = (event["type"], sum(1 for known in self.heard if known["type"] == event["type"]))
+    def receive(self, event: Frame) -> list[Frame]:
+        """Stores an event and returns the frames to send."""
+        self.received.append(event)
+        now = (event["type"], sum(1 for known in self.received if known["type"] == event["type"]))
         self.hangs_up = self.hangs_up or now == self.part.until
-        answers: list[Frame] = []
+        frames: list[Frame] = []
         for reply in self.part.replies:
             if now == (reply.type, reply.nth):
-                answers += reply.frames(self.heard) if callable(reply.frames) else reply.frames
-        return answers
+                frames += reply.frames(self.received) if callable(reply.frames) else reply.frames
+        return frames
 
     @property
     def types(self) -> list[str]:
-        return [event["type"] for event in self.heard]
+        return [event["type"] for event in self.received]
 
 
-# Six ways of receiving on an asynchronous connection, four on a synchronous one.
+# Six ways to receive on an asynchronous connection, four on a synchronous one.
 
 AsyncHandler: TypeAlias = Callable[[Any], Awaitable[None]]
 AsyncWay: TypeAlias = Callable[[AsyncRealtimeConnection, AsyncHandler], Awaitable[None]]
@@ -117,7 +117,7 @@ async def parse_bytes(connection: AsyncRealtimeConnection, handle: AsyncHandler)
         except ConnectionClosedOK:
             return
         await handle(connection.parse_event(frame))
-        connection.parse_event(frame)  # twice on one frame counts once
+        connection.parse_event(frame)  # a frame that is parsed twice is traced once
 
 
 async def dispatch(connection: AsyncRealtimeConnection, handle: AsyncHandler) -> None:
@@ -166,12 +166,12 @@ def dispatch_sync(connection: RealtimeConnection, handle: Handler) -> None:
 ASYNC_WAYS: list[AsyncWay] = [iterate, receive, receive_with_timeout, parse_bytes, dispatch, dispatch_once]
 SYNC_WAYS: list[Way] = [iterate_sync, receive_sync, parse_bytes_sync, dispatch_sync]
 ITERATING = {way.__name__ for way in (iterate, dispatch, dispatch_once, iterate_sync, dispatch_sync)}
-"""The ways that take up a broken connection again; with the others that is the caller's business."""
+"""The ways with which openai reconnects; with the others the application does it."""
 DISPATCHING = {way.__name__ for way in (dispatch, dispatch_once, dispatch_sync)}
-"""The ways that openai has since 2.32."""
+"""The ways that openai has since version 2.32."""
 
 
-# Four forms of an event that a tracer of one's own takes.
+# Four forms of an event that `SessionTracer` takes.
 
 Form: TypeAlias = Callable[[Frame], Any]
 
@@ -189,7 +189,7 @@ def as_bytes(event: Frame) -> bytes:
 
 
 def as_model(event: Frame) -> Any:
-    """The model that openai makes of a frame; which of the two unions matters only for known types."""
+    """Returns openai's model of a frame. Which of the two unions is used matters only for known types."""
     from_client = event["type"] in _CLIENT_TYPES
     return construct_type_unchecked(value=event, type_=_CLIENT_EVENT if from_client else _SERVER_EVENT)
 
@@ -213,18 +213,18 @@ _CLIENT_TYPES = {
 FORMS: list[Form] = [as_dict, as_text, as_bytes, as_model]
 
 
-# The drivers: one conversation, traced as the options say.
+# The drivers, each for one conversation.
 
 
 class Talk(Protocol):
-    """Have a conversation with the server over one surface. Raises what reached the caller's block."""
+    """Holds a conversation with the server over one surface. Raises the exception that the application gets."""
 
     def __call__(self, server: RealtimeServer, client: Client, **options: Any) -> None: ...
 
 
 @dataclass(frozen=True)
 class Surface:
-    """A way in which a conversation is traced; `newest` if the oldest openai lacks it."""
+    """A way to trace a conversation. `newest` if the oldest supported openai lacks it."""
 
     name: str
     talk: Talk
@@ -234,7 +234,7 @@ class Surface:
 
 @cache
 def _async_client() -> AsyncOpenAI:
-    """One for all servers: a client reads every certificate of the machine when it is made."""
+    """One client for all servers, because creating one reads every certificate of the machine."""
     return AsyncOpenAI(api_key="test")
 
 
@@ -260,7 +260,7 @@ def asynchronously(way: AsyncWay) -> Talk:
         ):
 
             async def handle(event: Any) -> None:
-                for frame in client.hear(event.to_dict(warnings=False)):
+                for frame in client.receive(event.to_dict(warnings=False)):
                     await connection.send(frame)  # type: ignore[arg-type]
                 if client.hangs_up:
                     await connection.close()
@@ -283,7 +283,7 @@ def synchronously(way: Way) -> Talk:
         ):
 
             def handle(event: Any) -> None:
-                for frame in client.hear(event.to_dict(warnings=False)):
+                for frame in client.receive(event.to_dict(warnings=False)):
                     connection.send(frame)  # type: ignore[arg-type]
                 if client.hangs_up:
                     connection.close()
@@ -296,7 +296,7 @@ def synchronously(way: Way) -> Talk:
 
 
 def through_a_tracer(form: Form) -> Talk:
-    """A socket of one's own, whose events are told to a tracer in this form."""
+    """Returns a driver with its own socket, which passes its events to a `SessionTracer` in the given form."""
 
     def talk(server: RealtimeServer, client: Client, **options: Any) -> None:
         with SessionTracer(**options) as tracer:
@@ -305,8 +305,8 @@ def through_a_tracer(form: Form) -> Talk:
                     _over_a_socket(
                         server,
                         client,
-                        heard=lambda event: tracer.server_event(form(event)),
-                        sent=lambda event: tracer.client_event(form(event)),
+                        on_received=lambda event: tracer.server_event(form(event)),
+                        on_sent=lambda event: tracer.client_event(form(event)),
                     )
                 except ConnectionClosedError:
                     if not client.part.reconnects:
@@ -318,7 +318,7 @@ def through_a_tracer(form: Form) -> Talk:
 
 
 def from_the_log(server: RealtimeServer, client: Client, **options: Any) -> None:
-    """A conversation that is over, told afterwards from the server's log of it."""
+    """Holds a conversation untraced, and then passes the server's log of it to a `SessionTracer`."""
     lost: ConnectionClosedError | None = None
     while True:
         try:
@@ -330,8 +330,8 @@ def from_the_log(server: RealtimeServer, client: Client, **options: Any) -> None
         break
     with SessionTracer(**options) as tracer:
         for frame in sorted([*server.received, *server.sent], key=lambda frame: frame.at):
-            tell = tracer.server_event if frame.direction == "server" else tracer.client_event
-            tell(frame.raw)
+            trace = tracer.server_event if frame.direction == "server" else tracer.client_event
+            trace(frame.raw)
         if lost is not None:
             raise lost
 
@@ -339,8 +339,8 @@ def from_the_log(server: RealtimeServer, client: Client, **options: Any) -> None
 def _over_a_socket(
     server: RealtimeServer,
     client: Client,
-    heard: Callable[[Frame], None] = lambda _: None,
-    sent: Callable[[Frame], None] = lambda _: None,
+    on_received: Callable[[Frame], None] = lambda _: None,
+    on_sent: Callable[[Frame], None] = lambda _: None,
 ) -> None:
     query = "&".join(f"{name}={value}" for name, value in {"model": "gpt-realtime", **client.part.query}.items())
     with connect(f"{server.url}?{query}", compression=None) as socket:
@@ -348,14 +348,14 @@ def _over_a_socket(
         def send(frames: Iterable[Frame]) -> None:
             for frame in frames:
                 socket.send(json.dumps(frame))
-                sent(frame)
+                on_sent(frame)
 
-        if not client.heard:
+        if not client.received:
             send(client.part.opening)
         for raw in socket:
             event = json.loads(raw)
-            heard(event)
-            send(client.hear(event))
+            on_received(event)
+            send(client.receive(event))
             if client.hangs_up:
                 socket.close()
 
@@ -374,8 +374,8 @@ SURFACES = [
 ]
 
 
-def ended(error: BaseException | None) -> str:
-    """How a conversation ended for its caller: the close code, ``dropped``, or ``clean``."""
+def end_of(error: BaseException | None) -> str:
+    """Returns the end of a conversation for the application: the close code, ``dropped``, or ``clean``."""
     if error is None:
         return "clean"
     assert isinstance(error, ConnectionClosed), error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import wave
 from dataclasses import fields
 from pathlib import Path
@@ -109,7 +108,6 @@ def test_there_can_be_a_script_for_each_client(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
 def test_a_file_can_be_toml(tmp_path: Path) -> None:
     path = tmp_path / "script.toml"
     path.write_text('turns = ["Hello."]\nspeed = inf\n[session]\ninstructions = "Be brief."\n', "utf-8")
@@ -119,14 +117,6 @@ def test_a_file_can_be_toml(tmp_path: Path) -> None:
         load_script(path)
     path.write_text("speed = 2026-01-01", "utf-8")
     with pytest.raises(ScriptFileError, match=r"script\.speed: .*JSON"):
-        load_script(path)
-
-
-def test_an_old_python_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "script.toml"
-    path.write_text("", "utf-8")
-    monkeypatch.setitem(sys.modules, "tomllib", None)
-    with pytest.raises(ScriptFileError, match="write the script as JSON"):
         load_script(path)
 
 

@@ -133,7 +133,7 @@ def test_audio_deltas_are_sent_when_they_are_due() -> None:
         created = server.wait_for(typed("response.created"))
         first = server.wait_for(typed("response.output_audio.delta"))
         assert first.at - created.at >= 0.099
-        assert 0.299 <= done.at - created.at < 1.0
+        assert 0.299 <= done.at - created.at < 2.0  # what they last, were they not sent ten times as fast
 
 
 def test_each_client_begins_the_script_anew_or_the_next_one() -> None:
@@ -172,7 +172,7 @@ def test_a_seed_repeats_a_server_but_not_from_one_connection_to_the_next() -> No
 def test_a_sideband_is_asked_for_by_a_call_id() -> None:
     with RealtimeServer() as server, connect(f"{server.url}?call_id=rtc_1") as client:
         client.send(json.dumps({"type": "session.update", "session": {"type": "realtime"}}))
-        assert json.loads(client.recv(timeout=5))["type"] == "session.updated"
+        assert json.loads(client.recv(timeout=20))["type"] == "session.updated"
 
 
 # The ends of a connection
@@ -183,7 +183,7 @@ def test_a_connection_closes_with_the_scripted_code_and_reason(code: int) -> Non
     with RealtimeServer(Script(on_connect=[Close(code, "as scripted")])) as server, connect(server.url) as client:
         with pytest.raises(ConnectionClosed) as ended:
             while True:
-                client.recv(timeout=5)
+                client.recv(timeout=20)
         assert ended.value.rcvd == FrameClose(code, "as scripted")
 
 
@@ -202,7 +202,7 @@ def test_a_page_in_a_browser_is_refused() -> None:
 
 def everything_sent(server: RealtimeServer) -> bytes:
     """The bytes after the handshake until the connection ends; clients may throw away what they had not read."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
         raw.sendall(UPGRADE.format(host=f"127.0.0.1:{server.port}").encode())
         data = b"".join(iter(lambda: raw.recv(65536), b""))
     return data.partition(b"\r\n\r\n")[2]
@@ -235,7 +235,7 @@ def test_a_dropped_connection_ends_without_a_close_frame_after_all_that_was_sent
     with RealtimeServer(Script(on_connect=[Drop(mid_frame=mid_frame)])) as server, connect(server.url) as client:
         with pytest.raises(ConnectionClosedError) as ended:
             while True:
-                client.recv(timeout=5)
+                client.recv(timeout=20)
         assert ended.value.rcvd is None
 
 
@@ -252,10 +252,10 @@ def test_a_client_that_leaves_in_mid_answer_harms_nobody() -> None:
 def test_a_stopping_server_tells_its_clients() -> None:
     server = RealtimeServer().start()
     with connect(server.url) as client:
-        client.recv(timeout=5)
+        client.recv(timeout=20)
         server.stop()
         with pytest.raises(ConnectionClosed, match="1001"):
-            client.recv(timeout=5)
+            client.recv(timeout=20)
     server.stop()
     with pytest.raises(OSError, match="refused"):
         connect(server.url)
@@ -266,7 +266,7 @@ def test_what_goes_wrong_within_the_server_is_told_when_it_stops() -> None:
     server = RealtimeServer(Script(on_connect=[Emit(unserialisable)])).start()
     with connect(server.url) as client, pytest.raises(ConnectionClosedError) as ended:
         while True:
-            client.recv(timeout=5)
+            client.recv(timeout=20)
     assert ended.value.rcvd is not None
     assert ended.value.rcvd.code == 1011
     with pytest.raises(TypeError, match="JSON"):
@@ -279,8 +279,8 @@ def test_what_goes_wrong_within_the_server_is_told_when_it_stops() -> None:
 def test_only_loopback_names_are_served() -> None:
     with RealtimeServer() as server:
         with connect(server.url.replace("127.0.0.1", "localhost")) as client:
-            client.recv(timeout=5)
-        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
+            client.recv(timeout=20)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
             raw.sendall(UPGRADE.format(host=f"evil.example:{server.port}").encode())
             assert b" 403 " in raw.recv(1000)
 
@@ -295,7 +295,7 @@ def test_another_path_is_not_found_and_a_key_can_be_refused() -> None:
 def test_no_key_is_kept() -> None:
     with RealtimeServer() as server:
         with connect(server.url, additional_headers={"Authorization": "Bearer sk-very-secret"}) as client:
-            client.recv(timeout=5)
+            client.recv(timeout=20)
         assert "very-secret" not in repr(server.sent) + repr(server.received) + repr(vars(server))
 
 
@@ -326,17 +326,17 @@ def test_the_log_has_frames_that_are_no_events_and_can_be_switched_off() -> None
         assert [frame.type for frame in server.received] == ["", "", ""]
     with RealtimeServer(keep_frames=False) as server:
         with connect(server.url) as client:
-            client.recv(timeout=5)
+            client.recv(timeout=20)
         assert server.sent == []
 
 
 def test_waiting_in_vain_says_what_was_seen() -> None:
     with RealtimeServer() as server, connect(server.url) as client:
-        client.recv(timeout=5)
+        client.recv(timeout=20)
         begun = time.monotonic()
         with pytest.raises(TimeoutError, match=r"seen: server:session\.created"):
             server.wait_for(typed("response.done"), timeout=0.05)
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < 30
 
 
 # Replay
@@ -351,14 +351,14 @@ def test_a_replay_waits_for_one_client_frame_wherever_the_recording_has_one() ->
         {"dir": "server", "event": {"type": "response.done"}},
     ]
     with RealtimeServer(Replay(frames)) as server, connect(server.url) as client:
-        assert json.loads(client.recv(timeout=5)) == {"type": "session.created"}
+        assert json.loads(client.recv(timeout=20)) == {"type": "session.created"}
         client.send("anything")
         with pytest.raises(TimeoutError):
             client.recv(timeout=0.05)
         client.send("else")
-        assert [json.loads(client.recv(timeout=5))["type"] for _ in range(2)] == ["response.created", "response.done"]
+        assert [json.loads(client.recv(timeout=20))["type"] for _ in range(2)] == ["response.created", "response.done"]
         with pytest.raises(ConnectionClosedOK):
-            client.recv(timeout=5)
+            client.recv(timeout=20)
 
 
 def test_a_replay_has_no_times_of_its_own() -> None:

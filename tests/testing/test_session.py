@@ -139,13 +139,13 @@ def test_a_script_may_change_the_defaults_and_greet_with_anything() -> None:
     assert talk.one("session.created")["session"]["instructions"] == "Speak Latin."
     assert talk.events[1:] == [{"type": "input_audio_buffer.dtmf_event_received", "event": "9"}, news]
     talk.wait()
-    assert talk.said[-1] == Outgoing(2.0, Close(4000, "late"))
-    assert talk.said[-1].event == {}
+    assert talk.sent[-1] == Outgoing(2.0, Close(4000, "late"))
+    assert talk.sent[-1].event == {}
     assert talk.send("response.create") == []
 
 
 def test_nothing_is_announced_on_a_session_without_greeting() -> None:
-    assert Talk(Script(session_created=False)).said == []
+    assert Talk(Script(session_created=False)).sent == []
 
 
 # Wrong events
@@ -327,7 +327,7 @@ def test_a_seed_makes_a_conversation_the_same_again() -> None:
         talk = Talk(Script(turns=[Turn(Say("Hello."))], seed=seed))
         talk.send("response.create")
         talk.wait()
-        return talk.said
+        return talk.sent
 
     assert conversation(7) == conversation(7)
     assert conversation(None) != conversation(None)
@@ -465,12 +465,12 @@ def test_a_turn_emits_pauses_and_ends_the_connection_where_it_says() -> None:
     assert talk.time_of("error") == 0
     assert talk.time_of("response.output_item.added") == 3
     assert talk.events[-2]["type"] == "after.all"
-    assert talk.said[-1].what == Close(1011, "gone")
+    assert talk.sent[-1].what == Close(1011, "gone")
 
     talk = Talk(Script(turns=[Turn(Say("Half"), Drop(), Say("never"))]))
     talk.send("response.create")
     talk.wait()
-    assert talk.said[-1].what == Drop()
+    assert talk.sent[-1].what == Drop()
     assert talk.of("response.done") == []
 
 
@@ -504,7 +504,7 @@ def test_audio_is_sent_faster_than_it_plays_and_words_run_ahead_of_it() -> None:
     talk.wait()
     assert audio_of(talk.events) == audio
     assert talk.time_of("response.done") == pytest.approx(0.5)
-    last_word = max(o.at for o in talk.said if o.event["type"] == "response.output_audio_transcript.delta")
+    last_word = max(o.at for o in talk.sent if o.event["type"] == "response.output_audio_transcript.delta")
     assert last_word <= 0.3
     assert types(talk.events).index("response.output_audio_transcript.delta") < types(talk.events).index(
         "response.output_audio.delta"
@@ -802,7 +802,7 @@ def test_an_early_transcript_streams_before_the_speech_has_ended() -> None:
     order = types(talk.events)
     assert order.index(DELTA) < order.index("input_audio_buffer.speech_stopped")
     assert order.index("conversation.item.done") < order.index(COMPLETED) < order.index("response.created")
-    first_words = [o for o in talk.said if o.event["type"] == DELTA]
+    first_words = [o for o in talk.sent if o.event["type"] == DELTA]
     assert "".join(out.event["delta"] for out in first_words) == "One two three four five six."
     usage = talk.one(COMPLETED)["usage"]
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
@@ -853,7 +853,7 @@ def test_speech_that_was_cleared_away_is_not_answered() -> None:
 
 def test_a_sideband_hears_when_audio_plays_but_none_of_it() -> None:
     talk = Talk(Script(turns=[Turn(Say("Hello there.", seconds=2))] * 3), sideband=True)
-    assert talk.said == []
+    assert talk.sent == []
     talk.send("response.create")
     talk.wait()
     assert talk.of("response.output_audio.delta") == []

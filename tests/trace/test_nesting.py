@@ -1,4 +1,4 @@
-"""Work the caller does while handling an event nests under that event's run, wherever it runs."""
+"""Traced work of the caller's nests under the event that is being handled, in any task or thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.conversations import Node, async_client, sync_client, the_tre
 
 @traceable(run_type="tool")
 def lookup_weather(city: str) -> str:
-    """A user's own traced tool."""
+    """A traced tool of the application's."""
     return f"{city}: {look_outside(city)}"
 
 
@@ -47,7 +47,7 @@ def run_conversation(
     on: str = "response.done",
     receive: Callable[[AsyncRealtimeConnection], Awaitable[Any]] | None = None,
 ) -> None:
-    """One conversation in which ``handle`` is the user's code for the event that announces the call."""
+    """Holds a conversation with a tool call, and runs ``handle`` when the event of type ``on`` arrives."""
 
     async def talk() -> None:
         async with (
@@ -58,7 +58,7 @@ def run_conversation(
             while True:
                 event = await (receive(connection) if receive else connection.recv())
                 if event.type == on:
-                    gc.collect()  # LangSmith holds a context's parent by weak reference
+                    gc.collect()  # LangSmith holds the context's run by a weak reference
                     await handle()
                 if event.type == "response.done":
                     break
@@ -90,14 +90,14 @@ async def in_an_executor() -> None:
         await asyncio.get_running_loop().run_in_executor(pool, copied.run, lookup_weather, "Paris")
 
 
-async def in_a_thread_of_ones_own() -> None:
+async def in_a_new_thread() -> None:
     thread = threading.Thread(target=contextvars.copy_context().run, args=(lookup_weather, "Paris"))
     thread.start()
     await asyncio.to_thread(thread.join)
 
 
 async def wait_for(connection: AsyncRealtimeConnection) -> Any:
-    return await asyncio.wait_for(connection.recv(), 10)
+    return await asyncio.wait_for(connection.recv(), 20)
 
 
 async def task(connection: AsyncRealtimeConnection) -> Any:
@@ -108,19 +108,21 @@ async def two_steps(connection: AsyncRealtimeConnection) -> Any:
     return connection.parse_event(await connection.recv_bytes())
 
 
-@pytest.mark.parametrize("handle", [inline, in_a_task, in_a_thread, in_an_executor, in_a_thread_of_ones_own])
+@pytest.mark.parametrize("handle", [inline, in_a_task, in_a_thread, in_an_executor, in_a_new_thread])
 @pytest.mark.parametrize("on", ["response.done", "response.output_item.done", "response.function_call_arguments.done"])
-def test_a_traced_tool_lands_under_the_event_it_was_called_on(tracing: Collector, handle: Handle, on: str) -> None:
+def test_a_traced_tool_nests_under_the_event_during_which_it_is_called(
+    tracing: Collector, handle: Handle, on: str
+) -> None:
     with RealtimeServer(WEATHER) as server:
         run_conversation(server, handle, on=on)
     root = the_tree(tracing)
     assert root[on].shape() == (on, [("lookup_weather", ["look_outside"])])
-    assert_users_run(root[on])
-    assert len(list(root.find("lookup_weather"))) == 1  # not doubled by ours
+    assert_application_run(root[on])
+    assert len(list(root.find("lookup_weather"))) == 1  # no second run made by the tracing
 
 
 @pytest.mark.parametrize("receive", [wait_for, task, two_steps])
-def test_it_does_so_however_the_event_is_received(
+def test_a_traced_tool_nests_under_its_event_for_every_way_to_receive_events(
     tracing: Collector, receive: Callable[[AsyncRealtimeConnection], Awaitable[Any]]
 ) -> None:
     with RealtimeServer(WEATHER) as server:
@@ -128,8 +130,8 @@ def test_it_does_so_however_the_event_is_received(
     assert the_tree(tracing)["response.done"].names() == ["lookup_weather"]
 
 
-def assert_users_run(parent: Node) -> None:
-    """The user's own run has what every run of the conversation has, and its call's id from its birth."""
+def assert_application_run(parent: Node) -> None:
+    """Asserts that the application's run has the conversation's metadata and tags, and its call's id."""
     tool = parent["lookup_weather"].run
     deeper = parent["look_outside"].run
     for run in (tool, deeper):
@@ -142,7 +144,7 @@ def assert_users_run(parent: Node) -> None:
     assert (tool.outputs or {})["output"] == "Paris: sunny in Paris"
 
 
-def test_a_synchronous_connection_does_the_same(tracing: Collector) -> None:
+def test_a_traced_tool_nests_under_its_event_on_a_synchronous_connection(tracing: Collector) -> None:
     with (
         RealtimeServer(WEATHER) as server,
         sync_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -156,8 +158,8 @@ def test_a_synchronous_connection_does_the_same(tracing: Collector) -> None:
     assert the_tree(tracing)["response.done"].names() == ["lookup_weather"]
 
 
-def test_a_task_started_on_an_earlier_event_stays_there(tracing: Collector) -> None:
-    """The parent is pinned: it lives as long as any context that captured it."""
+def test_a_task_keeps_the_event_during_which_it_started_as_parent(tracing: Collector) -> None:
+    """The parent lives as long as any context that captured it."""
 
     async def talk(server: RealtimeServer) -> None:
         async with (
@@ -185,7 +187,7 @@ def test_a_task_started_on_an_earlier_event_stays_there(tracing: Collector) -> N
     assert "lookup_weather" in the_tree(tracing)["response.created"].names()
 
 
-def test_work_during_deltas_stays_under_the_last_event_that_has_a_run(tracing: Collector) -> None:
+def test_work_during_a_delta_nests_under_the_last_event_with_a_run(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         async with (
             async_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -202,7 +204,7 @@ def test_work_during_deltas_stays_under_the_last_event_that_has_a_run(tracing: C
     assert the_tree(tracing)["response.content_part.added"].names() == ["look_outside"]
 
 
-def test_a_task_started_on_a_delta_stays_under_what_was_there_then(tracing: Collector) -> None:
+def test_a_task_started_during_a_delta_keeps_the_event_before_it_as_parent(tracing: Collector) -> None:
     under: Counter[str] = Counter()
 
     async def talk(server: RealtimeServer) -> None:
@@ -235,7 +237,7 @@ def test_a_task_started_on_a_delta_stays_under_what_was_there_then(tracing: Coll
     assert Counter(node.run.name for node in the_tree(tracing).children for _ in node.find("look_outside")) == under
 
 
-def test_two_conversations_taking_turns_in_one_task_never_mix(tracing: Collector) -> None:
+def test_work_in_two_conversations_of_one_task_nests_under_the_right_conversation(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> None:
         client = async_client(server)
         async with (
@@ -266,8 +268,8 @@ def test_two_conversations_taking_turns_in_one_task_never_mix(tracing: Collector
         assert outside.metadata["thread_id"] == root.metadata["thread_id"]
 
 
-def test_tool_is_exact_where_context_cannot_follow(tracing: Collector) -> None:
-    """Two conversations raced by one task: the block names the call, whatever arrived last."""
+def test_a_tool_block_nests_work_under_its_call_while_another_conversation_is_current(tracing: Collector) -> None:
+    """One task handles two conversations; the latest event belongs to the other one."""
 
     async def talk(server: RealtimeServer) -> None:
         client = async_client(server)
@@ -299,7 +301,7 @@ def test_tool_is_exact_where_context_cannot_follow(tracing: Collector) -> None:
     assert (tool.outputs or {})["content"] == "sunny"
 
 
-def test_a_tool_block_around_the_users_own_traced_run_makes_it_the_parent(tracing: Collector) -> None:
+def test_a_tool_block_nests_work_under_the_callers_own_run_of_that_call(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(announcement("call_1", "lookup_weather"))
         lookup_weather("Paris")
@@ -313,7 +315,7 @@ def test_a_tool_block_around_the_users_own_traced_run_makes_it_the_parent(tracin
     )
 
 
-def test_a_tool_block_that_fails_shows_it_on_the_calls_run(tracing: Collector) -> None:
+def test_an_exception_in_a_tool_block_is_the_error_of_the_calls_run(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(announcement("call_1", "lookup_weather"))
         with pytest.raises(ValueError, match="no such city"), tracer.tool("call_1"):
@@ -328,7 +330,7 @@ def test_a_tool_block_that_fails_shows_it_on_the_calls_run(tracing: Collector) -
 
 
 def announcement(*calls: str, event: str = "event_1") -> dict[str, Any]:
-    """A response.done that announces calls, given as id and name by turns."""
+    """A response.done that announces calls; ``calls`` has an id and a name for each."""
     pairs = zip(calls[::2], calls[1::2], strict=True)
     output = [
         {"type": "function_call", "id": f"item_{call_id}", "call_id": call_id, "name": name, "arguments": "{}"}
@@ -343,7 +345,7 @@ def answer(call_id: str) -> dict[str, Any]:
     return {"type": "conversation.item.create", "item": item}
 
 
-def test_several_calls_of_one_function_are_matched_in_their_order(tracing: Collector) -> None:
+def test_runs_of_one_function_are_matched_to_its_calls_in_the_order_announced(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(announcement("call_1", "lookup_weather", "call_2", "other", "call_3", "lookup_weather"))
         lookup_weather("Paris")
@@ -362,7 +364,7 @@ def test_several_calls_of_one_function_are_matched_in_their_order(tracing: Colle
     }
 
 
-def test_a_tool_called_on_a_later_event_still_takes_its_call(tracing: Collector) -> None:
+def test_a_tool_called_during_a_later_event_carries_out_the_announced_call(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(announcement("call_1", "lookup_weather"))
         tracer.server_event({"type": "rate_limits.updated", "event_id": "event_2"})
@@ -373,7 +375,7 @@ def test_a_tool_called_on_a_later_event_still_takes_its_call(tracing: Collector)
     assert root["response.done"].names() == ["model"]
 
 
-def test_a_call_whose_event_does_not_name_the_function_is_taken_on_that_event(tracing: Collector) -> None:
+def test_a_call_without_a_function_name_is_matched_to_a_run_below_its_event(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         arguments = {"type": "response.function_call_arguments.done", "event_id": "event_1", "call_id": "call_1"}
         tracer.server_event(arguments)
@@ -385,7 +387,7 @@ def test_a_call_whose_event_does_not_name_the_function_is_taken_on_that_event(tr
     assert len(list(root.find("lookup_weather"))) == 1
 
 
-def test_inside_a_traced_function_the_conversation_nests_there(tracing: Collector) -> None:
+def test_a_conversation_opened_in_a_traced_function_nests_under_that_function(tracing: Collector) -> None:
     @traceable(metadata={"session_id": "outer-thread"})
     def handle_call() -> None:
         with SessionTracer() as tracer:
@@ -406,7 +408,7 @@ def test_inside_a_traced_function_the_conversation_nests_there(tracing: Collecto
     assert session.trace_id == root.run.id
 
 
-def test_a_conversation_opened_on_anothers_event_is_its_own_trace(tracing: Collector) -> None:
+def test_a_conversation_opened_during_an_event_of_another_one_is_a_separate_trace(tracing: Collector) -> None:
     with SessionTracer(thread_id="first") as first:
         first.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
         with SessionTracer(thread_id="second") as second:
@@ -430,7 +432,7 @@ def test_a_conversation_opened_by_a_traced_tool_nests_under_the_tool(tracing: Co
     assert root["transfer"]["realtime_session"].metadata["thread_id"] == "second"
 
 
-def test_a_parent_may_be_given_as_headers(tracing: Collector) -> None:
+def test_the_parent_option_accepts_headers_of_a_distributed_trace(tracing: Collector) -> None:
     with tracing_context(enabled=True):
         caller = RunTree(name="gateway", run_type="chain", extra={"metadata": {"conversation_id": "c-9"}})
         caller.post()
@@ -446,7 +448,7 @@ def test_a_parent_may_be_given_as_headers(tracing: Collector) -> None:
             SessionTracer(parent=bad)
 
 
-def test_leaving_the_block_in_another_task_restores_nothing_and_breaks_nothing(tracing: Collector) -> None:
+def test_the_block_may_be_left_in_another_task_than_the_one_that_entered_it(tracing: Collector) -> None:
     async def main() -> None:
         tracer = SessionTracer()
         await asyncio.create_task(enter(tracer))
@@ -463,7 +465,7 @@ def test_leaving_the_block_in_another_task_restores_nothing_and_breaks_nothing(t
     assert the_tree(tracing).names() == ["session.created"]
 
 
-def test_after_the_block_the_callers_own_parent_is_back(tracing: Collector) -> None:
+def test_leaving_the_block_restores_the_callers_own_parent(tracing: Collector) -> None:
     @traceable
     def outer() -> None:
         mine = get_current_run_tree()
@@ -479,7 +481,7 @@ def test_after_the_block_the_callers_own_parent_is_back(tracing: Collector) -> N
     assert len(trees(tracing)) == 2
 
 
-def test_what_was_set_around_the_conversation_is_not_inherited_below_it(tracing: Collector) -> None:
+def test_runs_below_the_conversation_do_not_inherit_the_contexts_metadata_and_tags(tracing: Collector) -> None:
     @traceable(metadata={"request_cost_ms": 99}, tags=["outer"])
     def handle_call() -> None:
         with SessionTracer(metadata={"shop": 7}) as tracer:
@@ -497,7 +499,7 @@ def test_what_was_set_around_the_conversation_is_not_inherited_below_it(tracing:
     assert plain.metadata["shop"] == own.metadata["shop"] == 7
 
 
-def test_a_run_whose_id_was_made_before_it_began_starts_when_its_id_says(tracing: Collector) -> None:
+def test_a_run_starts_within_the_millisecond_of_an_id_that_was_made_earlier(tracing: Collector) -> None:
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
         parent = get_current_run_tree()
@@ -506,5 +508,5 @@ def test_a_run_whose_id_was_made_before_it_began_starts_when_its_id_says(tracing
         child = parent.create_child("theirs", run_id=uuid7(later))
         child.end()
         child.post()
-    started = the_tree(tracing)["theirs"].run.start_time  # no rule was broken: the collector compares it with the id
+    started = the_tree(tracing)["theirs"].run.start_time  # the collector compares the start with the id
     assert microseconds_of(started) // 1000 == later // 1000

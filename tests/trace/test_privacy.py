@@ -1,4 +1,4 @@
-"""What was said stays where it may be: masking, redaction, no transcripts, silence, and no secrets."""
+"""Masking, redaction and secrets: hidden words are in no run, no journal and no log."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client.masking import hidden_channels
 from langsmith_realtime.journal import masking
-from langsmith_realtime.journal.file import state_directory
 from langsmith_realtime.journal.masking import JournalMasking, TimeBudget
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from langsmith_realtime.trace import privacy
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from langsmith_realtime.collector import Collector
 
-# A word for each place in which words can be.
-USERS, AGENTS, TOOLS, SET_UP, GIVEN, FAULTS = words = (
+# One word for each kind of place that has words.
+USER_WORDS, AGENT_WORDS, TOOL_WORDS, CONFIGURATION, METADATA, ERRORS = words = (
     "Ultramarine",
     "Aquamarine",
     "Tangerine",
@@ -45,18 +45,18 @@ USERS, AGENTS, TOOLS, SET_UP, GIVEN, FAULTS = words = (
 )
 
 
-def redacted(payload: Any) -> Any:
-    """Without any of the words."""
+def redact_words(payload: Any) -> Any:
+    """The payload with every word replaced."""
     return json.loads(re.sub("|".join(words), "[x]", json.dumps(payload)))
 
 
-def message(role: str, said: str, item_id: str, *, kind: str = "text", **fields: Any) -> dict[str, Any]:
-    part = {"type": kind, "transcript" if "audio" in kind else "text": said}
+def message(role: str, text: str, item_id: str, *, kind: str = "text", **fields: Any) -> dict[str, Any]:
+    part = {"type": kind, "transcript" if "audio" in kind else "text": text}
     return {"id": item_id, "type": "message", "role": role, "content": [part], **fields}
 
 
 def call(item_id: str, call_id: str, **fields: Any) -> dict[str, Any]:
-    arguments = json.dumps({"city": TOOLS})
+    arguments = json.dumps({"city": TOOL_WORDS})
     return {
         "id": item_id,
         "type": "function_call",
@@ -72,13 +72,13 @@ MCP = {
     "type": "mcp_call",
     "name": "buy",
     "server_label": "shop",
-    "arguments": json.dumps({"what": TOOLS}),
+    "arguments": json.dumps({"what": TOOL_WORDS}),
 }
-HEARD = base64.b64encode(tone(440, 0.4)).decode()
+AUDIO = base64.b64encode(tone(440, 0.4)).decode()
 
 
 def server_events() -> Iterator[dict[str, Any]]:
-    """One of everything in which somebody's words arrive."""
+    """Events of every kind that has words."""
     number = 0
 
     def event(name: str, /, **body: Any) -> dict[str, Any]:
@@ -88,10 +88,10 @@ def server_events() -> Iterator[dict[str, Any]]:
 
     def answer(response_id: str, *output: dict[str, Any], status: str = "completed", **fields: Any) -> dict[str, Any]:
         body = {"id": response_id, "status": status, "output": list(output), "conversation_id": "conv_1", **fields}
-        return {**body, "metadata": {"customer": GIVEN}}
+        return {**body, "metadata": {"customer": METADATA}}
 
-    session = {"id": "sess_1", "model": "gpt-realtime", "instructions": SET_UP, "audio": {"input": {}}}
-    tool = {"type": "function", "name": "look_up", "description": SET_UP, "parameters": {"type": "object"}}
+    session = {"id": "sess_1", "model": "gpt-realtime", "instructions": CONFIGURATION, "audio": {"input": {}}}
+    tool = {"type": "function", "name": "look_up", "description": CONFIGURATION, "parameters": {"type": "object"}}
     yield event("session.created", session={**session, "tools": [tool]})
 
     spoken = "input_audio_buffer"
@@ -101,77 +101,79 @@ def server_events() -> Iterator[dict[str, Any]]:
     yield event("conversation.item.added", item=message("user", "", "user_1", kind="input_audio"))
     transcribed = {"item_id": "user_1", "content_index": 0}
     transcription = "conversation.item.input_audio_transcription"
-    yield event(f"{transcription}.delta", **transcribed, delta=USERS)
-    logprobs = [{"token": USERS, "logprob": -0.1, "bytes": list(USERS.encode())}]
-    yield event(f"{transcription}.completed", **transcribed, transcript=USERS, logprobs=logprobs)
-    yield event("conversation.item.done", item=message("user", USERS, "user_1", kind="input_audio"))
-    yield event(f"{transcription}.failed", item_id="user_2", error={"code": "noise", "message": FAULTS})
-    yield event(f"{spoken}.dtmf_event_received", event=USERS, received_at=1)
-    yield event("conversation.item.added", item=message("user", USERS, "typed_1", kind="input_text"))
-    yield event("conversation.item.added", item=message("system", USERS, "system_1", kind="input_text"))
-    picture = {"type": "input_image", "image_url": f"https://pictures.example/{USERS}"}
+    yield event(f"{transcription}.delta", **transcribed, delta=USER_WORDS)
+    logprobs = [{"token": USER_WORDS, "logprob": -0.1, "bytes": list(USER_WORDS.encode())}]
+    yield event(f"{transcription}.completed", **transcribed, transcript=USER_WORDS, logprobs=logprobs)
+    yield event("conversation.item.done", item=message("user", USER_WORDS, "user_1", kind="input_audio"))
+    yield event(f"{transcription}.failed", item_id="user_2", error={"code": "noise", "message": ERRORS})
+    yield event(f"{spoken}.dtmf_event_received", event=USER_WORDS, received_at=1)
+    yield event("conversation.item.added", item=message("user", USER_WORDS, "typed_1", kind="input_text"))
+    yield event("conversation.item.added", item=message("system", USER_WORDS, "system_1", kind="input_text"))
+    picture = {"type": "input_image", "image_url": f"https://pictures.example/{USER_WORDS}"}
     shown = {"id": "shown_1", "type": "message", "role": "user", "content": [picture]}
     yield event("conversation.item.retrieved", item=shown)
 
-    said = message("assistant", AGENTS, "agent_1", kind="output_audio", status="completed")
+    answered = message("assistant", AGENT_WORDS, "agent_1", kind="output_audio", status="completed")
     where = {"response_id": "resp_1", "item_id": "agent_1", "output_index": 0, "content_index": 0}
     yield event("response.created", response=answer("resp_1", status="in_progress"))
-    yield event("response.output_item.added", response_id="resp_1", item={**said, "content": []})
+    yield event("response.output_item.added", response_id="resp_1", item={**answered, "content": []})
     yield event("response.content_part.added", **where, part={"type": "audio", "transcript": ""})
-    yield event("response.output_audio_transcript.delta", **where, delta=AGENTS)
-    yield event("response.output_audio_transcript.done", **where, transcript=AGENTS)
-    yield event("response.content_part.done", **where, part={"type": "audio", "transcript": AGENTS})
-    yield event("conversation.item.done", item=said)
-    yield event("response.output_item.done", response_id="resp_1", item=said)
-    yield event("response.novelty.done", **where, novelty=[{"words": AGENTS}])
-    yield event("response.done", response=answer("resp_1", said))
+    yield event("response.output_audio_transcript.delta", **where, delta=AGENT_WORDS)
+    yield event("response.output_audio_transcript.done", **where, transcript=AGENT_WORDS)
+    yield event("response.content_part.done", **where, part={"type": "audio", "transcript": AGENT_WORDS})
+    yield event("conversation.item.done", item=answered)
+    yield event("response.output_item.done", response_id="resp_1", item=answered)
+    yield event("response.novelty.done", **where, novelty=[{"words": AGENT_WORDS}])
+    yield event("response.done", response=answer("resp_1", answered))
 
     yield event("response.created", response=answer("resp_2", status="in_progress"))
-    yield event("response.function_call_arguments.done", call_id="call_1", name="look_up", arguments=TOOLS)
+    yield event("response.function_call_arguments.done", call_id="call_1", name="look_up", arguments=TOOL_WORDS)
     yield event("response.done", response=answer("resp_2", call("fc_1", "call_1"), call("fc_2", "call_2")))
-    result = {"id": "result_1", "type": "function_call_output", "call_id": "call_1", "output": TOOLS}
+    result = {"id": "result_1", "type": "function_call_output", "call_id": "call_1", "output": TOOL_WORDS}
     yield event("conversation.item.added", item=result)
 
     yield event("response.created", response=answer("resp_3", status="in_progress"))
     yield event("response.mcp_call_arguments.done", item_id="mcp_1", arguments=MCP["arguments"])
     yield event("response.mcp_call.failed", item_id="mcp_1")
-    yield event("response.output_item.done", response_id="resp_3", item={**MCP, "error": {"message": FAULTS}})
-    failed = {"type": "failed", "error": {"code": "server_error", "message": FAULTS}}
+    yield event("response.output_item.done", response_id="resp_3", item={**MCP, "error": {"message": ERRORS}})
+    failed = {"type": "failed", "error": {"code": "server_error", "message": ERRORS}}
     yield event("response.done", response=answer("resp_3", MCP, status="failed", status_details=failed))
 
-    cut = message("assistant", f"{AGENTS} {AGENTS} {AGENTS}", "agent_4", kind="output_audio", status="incomplete")
+    cut = message(
+        "assistant", f"{AGENT_WORDS} {AGENT_WORDS} {AGENT_WORDS}", "agent_4", kind="output_audio", status="incomplete"
+    )
     yield event("response.created", response=answer("resp_4", status="in_progress"))
     yield event("response.output_item.added", response_id="resp_4", item={**cut, "content": []})
-    yield event("response.output_audio.delta", response_id="resp_4", item_id="agent_4", delta=HEARD)
+    yield event("response.output_audio.delta", response_id="resp_4", item_id="agent_4", delta=AUDIO)
     cancelled = {"type": "cancelled", "reason": "turn_detected"}
     yield event("response.done", response=answer("resp_4", cut, status="cancelled", status_details=cancelled))
 
     yield event("response.created", response={**answer("resp_5", status="in_progress"), "conversation_id": None})
-    beside = message("assistant", AGENTS, "agent_5", kind="output_text")
+    beside = message("assistant", AGENT_WORDS, "agent_5", kind="output_text")
     yield event("response.done", response={**answer("resp_5", beside), "conversation_id": None})
-    yield event("error", error={"type": "invalid_request_error", "code": "invalid_value", "message": FAULTS})
+    yield event("error", error={"type": "invalid_request_error", "code": "invalid_value", "message": ERRORS})
 
 
 def converse(**options: Any) -> None:
-    """A conversation with words everywhere, which ends with an error."""
+    """Holds a conversation that has words in every kind of place and ends with an error."""
     tracer = SessionTracer(enabled=True, **options)
     with pytest.raises(RuntimeError), tracer:
-        typed = message("user", USERS, "typed_1", kind="input_text")
+        typed = message("user", USER_WORDS, "typed_1", kind="input_text")
         tracer.client_event({"type": "conversation.item.create", "item": typed})
-        asked = {"conversation": "none", "instructions": USERS, "input": [message("user", USERS, "given_1")]}
+        asked = {"conversation": "none", "instructions": USER_WORDS, "input": [message("user", USER_WORDS, "given_1")]}
         tracer.client_event({"type": "response.create", "response": asked})
         for event in server_events():
             tracer.server_event(event)
             if event.get("call_id") == "call_1":
                 with pytest.raises(LookupError), tracer.tool("call_2"):
-                    raise LookupError(FAULTS)
-        tracer.server_event(f'{{"no json": "{USERS}')
-        tracer.server_event({"no_type": USERS})
-        raise RuntimeError(FAULTS)
+                    raise LookupError(ERRORS)
+        tracer.server_event(f'{{"no json": "{USER_WORDS}')
+        tracer.server_event({"no_type": USER_WORDS})
+        raise RuntimeError(ERRORS)
 
 
-def found(folder: Path) -> set[str]:
-    """Which of the words are anywhere in the folder's files."""
+def words_in(folder: Path) -> set[str]:
+    """The words that any file in the folder contains."""
     assert flush(timeout=20)
     held = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     return {word for word in words if word.encode() in held}
@@ -181,16 +183,16 @@ def client_of(collector: Collector, **settings: Any) -> Client:
     return Client(api_url=collector.url, api_key="k", **settings)
 
 
-def nothing(_: dict[str, Any]) -> dict[str, Any]:
+def drop_all(_: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def stars(payload: dict[str, Any]) -> dict[str, Any]:
+def mask_all(payload: dict[str, Any]) -> dict[str, Any]:
     return dict.fromkeys(payload, "***")
 
 
-IN = {USERS, SET_UP, GIVEN, TOOLS, FAULTS}
-OUT = {AGENTS, GIVEN, TOOLS, FAULTS}
+IN = {USER_WORDS, CONFIGURATION, METADATA, TOOL_WORDS, ERRORS}
+OUT = {AGENT_WORDS, METADATA, TOOL_WORDS, ERRORS}
 
 
 @pytest.mark.parametrize(
@@ -198,20 +200,20 @@ OUT = {AGENTS, GIVEN, TOOLS, FAULTS}
     [
         ({}, {}, set(words)),
         ({"hide_inputs": True}, {}, set(words) - IN),
-        ({"hide_inputs": nothing}, {}, set(words) - IN),
-        ({"hide_inputs": stars}, {}, set(words) - IN),
+        ({"hide_inputs": drop_all}, {}, set(words) - IN),
+        ({"hide_inputs": mask_all}, {}, set(words) - IN),
         ({"hide_outputs": True}, {}, set(words) - OUT),
-        ({"hide_outputs": nothing}, {}, set(words) - OUT),
+        ({"hide_outputs": drop_all}, {}, set(words) - OUT),
         ({"hide_inputs": True, "hide_outputs": True}, {}, set()),
-        ({"hide_inputs": redacted, "hide_outputs": redacted}, {}, set()),
-        ({"anonymizer": redacted}, {}, set()),
-        ({}, {"redact": redacted}, set()),
-        ({}, {"transcripts": False}, {SET_UP}),
-        ({"hide_metadata": True}, {"transcripts": False, "redact": redacted}, set()),
+        ({"hide_inputs": redact_words, "hide_outputs": redact_words}, {}, set()),
+        ({"anonymizer": redact_words}, {}, set()),
+        ({}, {"redact": redact_words}, set()),
+        ({}, {"transcripts": False}, {CONFIGURATION}),
+        ({"hide_metadata": True}, {"transcripts": False, "redact": redact_words}, set()),
     ],
     ids=lambda setting: ",".join(setting) if isinstance(setting, dict) else "",
 )
-def test_what_is_not_to_be_kept_is_nowhere(
+def test_hidden_words_are_in_no_run_no_journal_and_no_log(
     collector: Collector,
     caplog: pytest.LogCaptureFixture,
     settings: dict[str, Any],
@@ -220,38 +222,38 @@ def test_what_is_not_to_be_kept_is_nowhere(
 ) -> None:
     caplog.set_level(logging.DEBUG, "langsmith_realtime")
     converse(client=client_of(collector, **settings), journal="keep", **options)
-    assert found(collector.directory) == left
+    assert words_in(collector.directory) == left
     assert list(state_directory().glob("*/*.jsonl"))
-    kept = found(state_directory())
+    kept = words_in(state_directory())
     assert kept == left if left == set(words) else kept <= left
     assert collector.violations == []
     assert not [word for word in words if word in caplog.text]
     assert all(run.end_time for run in collector.runs())
 
 
-def test_an_event_that_is_no_set_up_keeps_no_words_whatever_its_name(collector: Collector) -> None:
+def test_words_are_removed_from_session_events_that_are_not_configuration(collector: Collector) -> None:
     with SessionTracer(client=client_of(collector), enabled=True, transcripts=False) as tracer:
-        tracer.server_event({"type": "session.output_transcript.done", "event_id": "event_1", "transcript": USERS})
-        tracer.server_event({"type": "session.updated", "event_id": "event_2", "session": {"instructions": GIVEN}})
+        tracer.server_event({"type": "session.output_transcript.done", "event_id": "event_1", "transcript": USER_WORDS})
+        tracer.server_event({"type": "session.updated", "event_id": "event_2", "session": {"instructions": METADATA}})
     assert flush(10)
-    said = [json.dumps(run.inputs) for run in collector.runs() if run.parent_run_id]
-    assert [USERS in inputs for inputs in said] == [False, False]
-    assert [GIVEN in inputs for inputs in said].count(True) == 1
+    inputs = [json.dumps(run.inputs) for run in collector.runs() if run.parent_run_id]
+    assert [USER_WORDS in text for text in inputs] == [False, False]
+    assert [METADATA in text for text in inputs].count(True) == 1
 
 
-def test_where_an_anonymizer_masks_the_log_quotes_nobody(
+def test_the_log_shows_no_exception_messages_when_the_client_has_an_anonymizer(
     collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guard, "_logged", set())
     mine = guard.Guard()
     Privacy.from_options(client_of(collector, anonymizer=lambda payload: payload), mine)
-    mine.report("somewhere", ValueError(USERS))
+    mine.report("somewhere", ValueError(USER_WORDS))
     assert "ValueError" in caplog.text
-    assert USERS not in caplog.text
+    assert USER_WORDS not in caplog.text
     guard.failures.clear()
 
 
-def test_without_transcripts_the_conversation_keeps_its_shape(collector: Collector) -> None:
+def test_without_transcripts_roles_tools_and_metrics_stay(collector: Collector) -> None:
     converse(client=client_of(collector), transcripts=False)
     root = the_tree(collector)
     assert root.run.outputs is not None
@@ -270,12 +272,12 @@ def test_without_transcripts_the_conversation_keeps_its_shape(collector: Collect
 # The application's own redaction.
 
 
-def test_redact_sees_every_payload_before_it_leaves(collector: Collector) -> None:
+def test_redact_gets_every_payload_before_it_is_sent(collector: Collector) -> None:
     seen: list[Any] = []
 
     def redact(payload: dict[str, Any]) -> dict[str, Any]:
         seen.append(json.loads(json.dumps(payload)))
-        payload.clear()  # its own copy
+        payload.clear()  # changes a copy
         return {"seen": len(seen)}
 
     converse(client=client_of(collector), redact=redact)
@@ -289,7 +291,7 @@ def test_redact_sees_every_payload_before_it_leaves(collector: Collector) -> Non
     kinds = {key for payload in seen if "type" not in payload for key in payload}
     assert kinds >= {"messages", "choices", "error", "frame", "response_metadata", "city", "role", "instructions"}
     assert next(root.find("model")).metadata.get("seen") is not None
-    assert root.run.error == NOT_KEPT  # an error stays one
+    assert root.run.error == NOT_KEPT  # an error stays an error
 
 
 def raises(payload: dict[str, Any]) -> dict[str, Any]:
@@ -300,7 +302,7 @@ def exits(payload: dict[str, Any]) -> dict[str, Any]:
     raise SystemExit(str(payload))
 
 
-def is_cancelled(payload: dict[str, Any]) -> dict[str, Any]:
+def raises_cancelled(payload: dict[str, Any]) -> dict[str, Any]:
     raise asyncio.CancelledError(str(payload))
 
 
@@ -313,11 +315,11 @@ def returns_none(_: dict[str, Any]) -> Any:
     [
         (raises, "raised KeyError"),
         (exits, "raised SystemExit"),
-        (is_cancelled, "raised CancelledError"),
+        (raises_cancelled, "raised CancelledError"),
         (returns_none, "must return a dict, got NoneType"),
     ],
 )
-def test_what_redact_fails_at_is_left_out_and_counted(
+def test_a_payload_for_which_redact_fails_is_left_out_and_counted(
     collector: Collector,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
@@ -326,7 +328,7 @@ def test_what_redact_fails_at_is_left_out_and_counted(
 ) -> None:
     monkeypatch.setattr(guard, "_logged", set())
     converse(client=client_of(collector), redact=redact)
-    assert found(collector.directory) == set()
+    assert words_in(collector.directory) == set()
     root = the_tree(collector)
     assert root.run.inputs == {"redacted": f"redact {reason}; the payload is left out"}
     assert root.run.error == f"redact {reason}; the payload is left out"
@@ -340,64 +342,64 @@ def test_what_redact_fails_at_is_left_out_and_counted(
 
 
 @pytest.mark.parametrize("how", ["redact", "anonymizer", "hide_inputs", "hide_metadata"])
-def test_a_function_that_hangs_keeps_no_other_conversation_waiting(tracing: Collector, how: str) -> None:
-    hangs, goes_on = threading.Event(), threading.Event()
+def test_a_hanging_callback_delays_no_other_conversation(tracing: Collector, how: str) -> None:
+    hangs, released = threading.Event(), threading.Event()
 
     def hang(payload: Any) -> Any:
         hangs.set()
-        goes_on.wait(30)
+        released.wait(30)
         return payload
 
     if how == "redact":
-        kept_waiting = SessionTracer(client=client_of(tracing), redact=hang)
+        hanging = SessionTracer(client=client_of(tracing), redact=hang)
     else:
-        kept_waiting = SessionTracer(client=client_of(tracing, **{how: hang}))
+        hanging = SessionTracer(client=client_of(tracing, **{how: hang}))
     created = {"type": "session.created", "event_id": "event_1", "session": {}}
-    kept_waiting.server_event(created)
+    hanging.server_event(created)
     assert hangs.wait(10)
     try:
         with SessionTracer() as tracer:
             tracer.server_event(created)
-        for _ in range(40):  # once is enough, unless the machine is slow
+        for _ in range(40):  # one flush is enough unless the machine is slow
             assert not flush(0.5)
             if any(run.end_time for run in tracing.roots()):
                 break
         (ended,) = (run for run in tracing.roots() if run.end_time)
         assert str(ended.id) == tracer.run_id
     finally:
-        goes_on.set()
-    kept_waiting.close()
+        released.set()
+    hanging.close()
     assert flush(20)
     assert [root.end_time is not None for root in tracing.roots()] == [True, True]
 
 
-def test_what_redact_returns_is_made_of_jsons_own_types() -> None:
-    gate = Privacy(lambda _: {"at": Path("x"), "of": {2}})
-    assert gate.masked({"type": "x"}, of_event) == {"at": "x", "of": [2]}
+def test_the_result_of_redact_is_converted_to_json_types() -> None:
+    masker = Privacy(lambda _: {"at": Path("x"), "of": {2}})
+    assert masker.masked({"type": "x"}, of_event) == {"at": "x", "of": [2]}
 
 
-def test_an_error_that_redact_makes_no_text_is_none() -> None:
+def test_an_error_for_which_redact_returns_no_text_becomes_a_placeholder() -> None:
     assert Privacy(lambda _: {"error": 1}).masked_error("it failed") == NOT_KEPT
     assert Privacy(lambda _: {}).masked_error("it failed") == NOT_KEPT
     assert Privacy(lambda _: {"error": "x"}).masked_error("it failed") == "x"
     assert Privacy().masked_error(None) is None
 
 
-def test_an_anonymizer_that_fails_lets_nothing_through() -> None:
+def test_nothing_is_shown_when_the_anonymizer_fails() -> None:
     def anonymizer(_: dict[str, Any]) -> Any:
-        raise KeyError(USERS)
+        raise KeyError(USER_WORDS)
 
-    gate = Privacy(anonymizer=anonymizer)
-    assert gate.masked_error(f"it failed: {USERS}") == NOT_KEPT
-    assert gate.masked_metadata({"status": "x", "response_metadata": {"a": "b"}}) == {"status": "x"}
+    masker = Privacy(anonymizer=anonymizer)
+    assert masker.masked_error(f"it failed: {USER_WORDS}") == NOT_KEPT
+    assert masker.masked_metadata({"status": "x", "response_metadata": {"a": "b"}}) == {"status": "x"}
     assert Privacy(anonymizer=lambda _: {}).masked_error("it failed") == NOT_KEPT
 
 
-# The client's masking, when it fails.
+# Failures of the client's masking.
 
 
 def fails(payload: dict[str, Any]) -> Any:
-    """Masks what it can read, which is nothing that was said."""
+    """Raises for payloads that contain any of the words."""
     held = json.dumps(payload)
     if any(word in held for word in words):
         raise ValueError(f"{held} cannot be read")
@@ -411,24 +413,24 @@ def fails(payload: dict[str, Any]) -> Any:
         {"anonymizer": fails},
         {"anonymizer": exits},
         {"hide_inputs": raises, "hide_outputs": raises},
-        {"hide_inputs": is_cancelled, "hide_outputs": exits},
+        {"hide_inputs": raises_cancelled, "hide_outputs": exits},
         {"hide_inputs": True, "hide_outputs": raises, "hide_metadata": raises},
         {"hide_inputs": True, "anonymizer": raises, "hide_metadata": True},
     ],
     ids=",".join,
 )
-def test_what_cannot_be_masked_is_left_out_and_the_run_is_sent(
+def test_a_run_that_cannot_be_masked_is_sent_without_payload(
     collector: Collector, caplog: pytest.LogCaptureFixture, settings: dict[str, Any]
 ) -> None:
     caplog.set_level(logging.DEBUG, "langsmith_realtime")
     client = client_of(collector, **settings)
-    metadata = {"customer": 4711, "shop": GIVEN}
+    metadata = {"customer": 4711, "shop": METADATA}
     try:
-        given = client._hide_run_metadata(metadata)  # older clients ask no anonymizer
+        given = client._hide_run_metadata(metadata)  # older clients do not anonymize metadata
     except (KeyError, ValueError, SystemExit):
         given = {}
-    converse(client=client, metadata=metadata, thread_id=GIVEN, journal="keep")
-    assert found(collector.directory) | found(state_directory()) == ({GIVEN} if given else set())
+    converse(client=client, metadata=metadata, thread_id=METADATA, journal="keep")
+    assert words_in(collector.directory) | words_in(state_directory()) == ({METADATA} if given else set())
     root = the_tree(collector)
     assert len([*root.find("model")]) == 5
     assert root.run.end_time is not None
@@ -443,22 +445,22 @@ def test_what_cannot_be_masked_is_left_out_and_the_run_is_sent(
     assert not [word for word in words if word in caplog.text]
 
 
-def test_where_masking_fails_at_one_run_the_others_are_whole(collector: Collector) -> None:
+def test_failed_masking_of_one_run_leaves_the_other_runs_complete(collector: Collector) -> None:
     def anonymizer(payload: dict[str, Any]) -> dict[str, Any]:
-        if USERS in str(payload):
+        if USER_WORDS in str(payload):
             raise ValueError
         return {**payload, "masked": True} if "event" in payload else payload
 
     tracer = SessionTracer(client=client_of(collector, anonymizer=anonymizer), enabled=True, metadata={"shop": 7})
     with tracer:
-        for number, said in enumerate((AGENTS, USERS, AGENTS)):
-            tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "said": said})
+        for number, text in enumerate((AGENT_WORDS, USER_WORDS, AGENT_WORDS)):
+            tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "text": text})
         tracer.record_user_audio(tone(440, 0.1))
     root = the_tree(collector)
     first, second, third = root.children
     for whole in (first, third):
         assert whole.run.inputs["masked"] is True
-        assert whole.run.inputs["event"]["said"] == AGENTS
+        assert whole.run.inputs["event"]["text"] == AGENT_WORDS
         assert whole.metadata["shop"] == 7
     assert not second.run.inputs
     assert second.metadata["payload_left_out"] is True
@@ -467,10 +469,10 @@ def test_where_masking_fails_at_one_run_the_others_are_whole(collector: Collecto
     assert "recording_hidden" not in root.metadata
 
 
-def test_where_masking_fails_in_the_clients_own_queue_the_runs_are_sent_without(collector: Collector) -> None:
+def test_failed_masking_in_the_clients_own_queue_sends_runs_without_payload(collector: Collector) -> None:
     client = client_of(collector, anonymizer=raises)
     converse(client=client, replicas=[{"project_name": "one"}, {"project_name": "two"}])
-    assert found(collector.directory) == set()
+    assert words_in(collector.directory) == set()
     client.flush()
     roots = stored_trees(collector)
     assert {root.run.project for root in roots} == {"one", "two"}
@@ -478,44 +480,46 @@ def test_where_masking_fails_in_the_clients_own_queue_the_runs_are_sent_without(
     assert all(run.metadata["payload_left_out"] is True for run in collector.runs())
 
 
-def test_a_function_of_the_applications_that_takes_long_is_told_once(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_redact_is_warned_about_once(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy, "SLOW_S", 0.0)
     monkeypatch.setattr(privacy, "_warned_slow", set[str]())
-    gate = Privacy(lambda payload: payload)
+    masker = Privacy(lambda payload: payload)
     for number in range(2):
-        gate.masked({"type": "x", "number": number}, of_event)
+        masker.masked({"type": "x", "number": number}, of_event)
     assert caplog.text.count("your redact took 0.0 s for one payload") == 1
 
 
-def test_time_that_masking_took_is_missed_by_nobody_without_masking(monkeypatch: pytest.MonkeyPatch) -> None:
-    purse = TimeBudget(0.5, 1.0)
-    purse.spend(1e9)
-    monkeypatch.setattr(masking, "_all_masking", purse)
-    asking = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, hide_inputs=redacted)
-    asks_nobody = Client(api_url="http://127.0.0.1:9", api_key="k", info={})
-    assert JournalMasking(asking, Privacy()).metadata({"thread_id": "1"}) == {}
-    assert JournalMasking(asks_nobody, Privacy()).metadata({"thread_id": "1"}) == {"thread_id": "1"}
+def test_an_exhausted_masking_budget_affects_only_clients_that_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = TimeBudget(0.5, 1.0)
+    budget.spend(1e9)
+    monkeypatch.setattr(masking, "_all_masking", budget)
+    masking_client = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, hide_inputs=redact_words)
+    plain_client = Client(api_url="http://127.0.0.1:9", api_key="k", info={})
+    assert JournalMasking(masking_client, Privacy()).metadata({"thread_id": "1"}) == {}
+    assert JournalMasking(plain_client, Privacy()).metadata({"thread_id": "1"}) == {"thread_id": "1"}
 
 
-# Words and structure.
+# Hidden channels.
 
 
 @pytest.mark.parametrize(
     ("body", "hidden", "kept"),
     [
-        ({"type": "session.updated", "session": {"instructions": SET_UP}}, {USER, AGENT}, True),
-        ({"type": "conversation.item.done", "item": message("user", USERS, "i")}, {AGENT}, True),
-        ({"type": "conversation.item.created", "item": message("assistant", AGENTS, "i")}, {USER}, True),
-        ({"type": "conversation.item.created", "item": message("assistant", AGENTS, "i")}, {AGENT}, False),
-        ({"type": "conversation.item.done", "item": message("narrator", USERS, "i")}, {AGENT}, False),
-        ({"type": "response.audio_transcript.done", "transcript": AGENTS}, {USER}, False),
-        ({"type": "something.new", "words": AGENTS, "codes": [65, 66], "more": {"a": [[AGENTS]]}}, {USER}, False),
-        ({"type": "something.new", "words": AGENTS}, set(), True),
+        ({"type": "session.updated", "session": {"instructions": CONFIGURATION}}, {USER, AGENT}, True),
+        ({"type": "conversation.item.done", "item": message("user", USER_WORDS, "i")}, {AGENT}, True),
+        ({"type": "conversation.item.created", "item": message("assistant", AGENT_WORDS, "i")}, {USER}, True),
+        ({"type": "conversation.item.created", "item": message("assistant", AGENT_WORDS, "i")}, {AGENT}, False),
+        ({"type": "conversation.item.done", "item": message("narrator", USER_WORDS, "i")}, {AGENT}, False),
+        ({"type": "response.audio_transcript.done", "transcript": AGENT_WORDS}, {USER}, False),
+        (
+            {"type": "something.new", "words": AGENT_WORDS, "codes": [65, 66], "more": {"a": [[AGENT_WORDS]]}},
+            {USER},
+            False,
+        ),
+        ({"type": "something.new", "words": AGENT_WORDS}, set(), True),
     ],
 )
-def test_an_event_keeps_what_is_certainly_not_the_hidden_channels(
+def test_an_event_keeps_its_words_only_if_they_cannot_be_of_a_hidden_channel(
     body: dict[str, Any], hidden: set[int], kept: bool
 ) -> None:
     shown = Privacy(hidden=frozenset(hidden)).masked(body, of_event)
@@ -524,33 +528,36 @@ def test_an_event_keeps_what_is_certainly_not_the_hidden_channels(
     assert kept or not [word for word in (*words, "65") if word in json.dumps(shown)]
 
 
-def test_only_a_failure_says_what_of_it_quotes_nobody() -> None:
-    gate = Privacy(quotes_allowed=False)
-    assert gate.masked_error(Failure("bad_request: it said Ebony", "bad_request").of("failed")) == "failed: bad_request"
-    assert gate.masked_error("it said Ebony") == NOT_KEPT
+def test_only_the_kind_of_a_failure_is_shown_when_quotes_are_not_allowed() -> None:
+    masker = Privacy(quotes_allowed=False)
+    assert (
+        masker.masked_error(Failure("bad_request: it said Ebony", "bad_request").prefixed("failed"))
+        == "failed: bad_request"
+    )
+    assert masker.masked_error("it said Ebony") == NOT_KEPT
 
 
 @pytest.mark.parametrize(
-    ("hides", "entirely"),
+    ("hide_inputs_setting", "is_hidden"),
     [
         (True, True),
         (False, False),
-        (nothing, True),
-        (stars, True),
+        (drop_all, True),
+        (mask_all, True),
         (raises, True),
         (lambda payload: payload, False),
         (lambda payload: {**payload, "seen": True}, False),
     ],
 )
-def test_a_side_is_hidden_when_nothing_of_it_is_left(hides: Any, entirely: bool) -> None:
+def test_a_channel_is_hidden_if_the_masking_leaves_none_of_its_words(hide_inputs_setting: Any, is_hidden: bool) -> None:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", auto_batch_tracing=False)
-    client._hide_inputs = hides
-    assert hidden_channels(client) == (frozenset({USER}) if entirely else frozenset())
+    client._hide_inputs = hide_inputs_setting
+    assert hidden_channels(client) == (frozenset({USER}) if is_hidden else frozenset())
 
 
-def test_a_failure_of_our_own_quotes_nobody_where_words_are_not_kept(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_shows_exception_messages_only_if_quotes_are_allowed(caplog: pytest.LogCaptureFixture) -> None:
     def fail() -> None:
-        raise ValueError(USERS)
+        raise ValueError(USER_WORDS)
 
     for transcripts in (False, True):
         reporting = guard.Guard()
@@ -559,7 +566,7 @@ def test_a_failure_of_our_own_quotes_nobody_where_words_are_not_kept(caplog: pyt
             fail()
         except ValueError as error:
             reporting.report(f"a test, {transcripts}", error)
-        assert (USERS in caplog.text) is transcripts
+        assert (USER_WORDS in caplog.text) is transcripts
         assert "in fail" in caplog.text
         assert "ValueError" in caplog.text
     guard.failures.clear()
@@ -570,7 +577,7 @@ def test_a_failure_of_our_own_quotes_nobody_where_words_are_not_kept(caplog: pyt
 KEY = "sk-proj-" + "aB3" * 20
 
 
-def test_secrets_in_the_callers_own_metadata_and_tags_are_on_no_run(collector: Collector) -> None:
+def test_secrets_in_the_callers_metadata_and_tags_are_in_no_run(collector: Collector) -> None:
     metadata = {"caller": {"api_key": "hunter2"}, "note": f"Bearer {KEY}", "tier": "gold"}
     with SessionTracer(enabled=True, client=client_of(collector), metadata=metadata, tags=["eu", KEY]) as tracer:
         tools = [{"type": "mcp", "server_label": "s", "authorization": "hunter2", "headers": {"a": "hunter2"}}]
@@ -587,4 +594,4 @@ def test_secrets_in_the_callers_own_metadata_and_tags_are_on_no_run(collector: C
     for run in collector.runs():
         assert run.metadata["tier"] == "gold"
         assert run.tags[0] == "eu"
-    assert metadata["note"] == f"Bearer {KEY}", "the caller's own dict is the caller's"
+    assert metadata["note"] == f"Bearer {KEY}", "the caller's dict is not changed"

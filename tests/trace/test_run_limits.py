@@ -1,4 +1,4 @@
-"""LangSmith takes 25,000 runs in a trace: what is left out, what never is, and what the root says."""
+"""A trace has at most 25,000 runs: less important runs are left out, and the root has their number."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def weather() -> str:
 
 
 def item(number: int) -> dict[str, Any]:
-    """An event that only says that it arrived."""
+    """An event of low priority."""
     return {"type": "conversation.item.done", "event_id": f"item_{number}", "item": {"id": f"item_{number}"}}
 
 
@@ -73,7 +73,7 @@ def failed(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that a test reaches."""
+    """Lowers the limits so that a test reaches them."""
     monkeypatch.setattr(run_limits, "LOW_PRIORITY_UNTIL", 10)
     monkeypatch.setattr(run_limits, "MEDIUM_PRIORITY_UNTIL", 14)
     monkeypatch.setattr(run_limits, "MAX_RUNS", 40)
@@ -81,23 +81,23 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def paused() -> Iterator[None]:
-    """While nobody works on what is recorded."""
+    """Within the block, the worker does not process events."""
     goes_on = threading.Event()
 
     def wait() -> None:
         goes_on.wait(10)
 
-    process().worker.inbox(Guard()).put(wait)
+    process().worker.open_queue(Guard()).put(wait)
     yield
     goes_on.set()
 
 
-# The rule
+# RunBudget
 
 
 @pytest.mark.newest
 @pytest.mark.parametrize(
-    ("name", "weight"),
+    ("name", "priority"),
     [
         ("conversation.item.done", Priority.LOW),
         ("response.output_item.done", Priority.LOW),
@@ -110,17 +110,17 @@ def paused() -> Iterator[None]:
         ("response.done", Priority.HIGH),
     ],
 )
-def test_what_an_event_weighs(name: str, weight: Priority) -> None:
-    assert priority_of(name) is weight
+def test_the_priority_of_an_event(name: str, priority: Priority) -> None:
+    assert priority_of(name) is priority
 
 
 @pytest.mark.newest
-def test_an_event_that_says_what_failed_weighs_more() -> None:
+def test_an_event_with_an_error_has_medium_priority() -> None:
     assert priority_of("conversation.item.input_audio_transcription.failed", failed=True) is Priority.MEDIUM
 
 
 @pytest.mark.newest
-def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> None:
+def test_a_full_trace_admits_no_run_and_readmits_no_parent(small: None) -> None:
     budget, parent = RunBudget(), uuid4()
     while budget.admits(uuid4(), Priority.HIGH):
         pass
@@ -132,33 +132,33 @@ def test_at_the_very_end_nothing_more_is_sent_not_even_a_parent(small: None) -> 
 
 
 @pytest.mark.newest
-def test_a_run_that_is_brought_back_while_it_is_left_out_is_sent_once(small: None) -> None:
-    class Between(RunBudget):
-        """The child is born right after the run was left out."""
+def test_a_run_that_gets_a_child_while_it_is_left_out_is_sent_once(small: None) -> None:
+    class ChildBetween(RunBudget):
+        """Gets a child right after the run was left out, before leave_out returns."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.brought_back = 0
-            self._left_out = _Noticing(self)
+            self.readmitted = 0
+            self._left_out = NotingDict(self)
 
-    class _Noticing(dict[Any, MissingReason]):
-        def __init__(self, budget: Between) -> None:
-            self._census = budget
+    class NotingDict(dict[Any, MissingReason]):
+        def __init__(self, budget: ChildBetween) -> None:
+            self._budget = budget
 
-        def __setitem__(self, run_id: Any, why: MissingReason) -> None:
-            super().__setitem__(run_id, why)
-            assert self._census.note_child(run_id)
-            self._census.brought_back += self._census.readmit(run_id)
+        def __setitem__(self, run_id: Any, reason: MissingReason) -> None:
+            super().__setitem__(run_id, reason)
+            assert self._budget.note_child(run_id)
+            self._budget.readmitted += self._budget.readmit(run_id)
 
-    budget, run_id = Between(), uuid4()
+    budget, run_id = ChildBetween(), uuid4()
     assert budget.leave_out(run_id, MissingReason.OVERLOAD)
-    assert budget.brought_back == 1
+    assert budget.readmitted == 1
     assert budget.missing() == {}
     assert not budget.readmit(run_id)
 
 
 @pytest.mark.newest
-def test_what_has_children_is_remembered_while_it_may_matter(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limited_number_of_parents_is_remembered(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_limits, "MAX_REMEMBERED_PARENTS", 3)
     budget, parents = RunBudget(), [uuid4() for _ in range(5)]
     for parent in parents:
@@ -171,7 +171,7 @@ def test_what_has_children_is_remembered_while_it_may_matter(small: None, monkey
 
 
 @pytest.mark.usefixtures("small")
-def test_events_are_left_out_responses_tools_and_the_close_never(tracing: Collector) -> None:
+def test_events_are_left_out_but_responses_tools_and_the_roots_update_are_not(tracing: Collector) -> None:
     tracer = SessionTracer()
     with tracer:
         tracer.server_event({"type": "session.created", "event_id": "created", "session": {"id": "sess_1"}})
@@ -206,7 +206,7 @@ def test_events_are_left_out_responses_tools_and_the_close_never(tracing: Collec
 
 
 @pytest.mark.usefixtures("small")
-def test_an_event_with_work_of_the_callers_below_it_is_never_left_out(tracing: Collector) -> None:
+def test_an_event_with_a_run_of_the_callers_below_it_is_sent(tracing: Collector) -> None:
     tracer = SessionTracer()
     contexts = []
     with tracer:
@@ -218,21 +218,21 @@ def test_an_event_with_work_of_the_callers_below_it_is_never_left_out(tracing: C
             tracer.server_event(item(19))
             look_up()
         assert flush(10)
-        contexts[12].run(look_up)  # long after its event was left out
+        contexts[12].run(look_up)  # after its event was left out
         contexts[12].run(look_up)
     root = the_tree(tracing)
-    said = {child.run.inputs["event"].get("item", {}).get("id", "?"): child for child in root.children}
-    assert said["item_19"].names() == ["look_up"]
-    assert said["?"].names() == ["look_up", "look_up"]
-    assert said["?"].run.inputs == {"event": {"type": "conversation.item.done"}}
-    assert said["?"].metadata["payload_left_out"] is True
-    assert said["?"].metadata["thread_id"] == tracer.thread_id
+    events = {child.run.inputs["event"].get("item", {}).get("id", "?"): child for child in root.children}
+    assert events["item_19"].names() == ["look_up"]
+    assert events["?"].names() == ["look_up", "look_up"]
+    assert events["?"].run.inputs == {"event": {"type": "conversation.item.done"}}
+    assert events["?"].metadata["payload_left_out"] is True
+    assert events["?"].metadata["thread_id"] == tracer.thread_id
     assert len(root.children) == 11
     assert root.metadata["left_out_runs"] == 9
 
 
 @pytest.mark.usefixtures("small")
-def test_a_tool_block_below_an_event_that_was_left_out_brings_it_back(tracing: Collector) -> None:
+def test_a_tool_block_below_a_left_out_event_sends_that_event(tracing: Collector) -> None:
     tracer = SessionTracer()
     with tracer:
         for number in range(15):
@@ -246,7 +246,7 @@ def test_a_tool_block_below_an_event_that_was_left_out_brings_it_back(tracing: C
 
 
 @pytest.mark.usefixtures("small")
-def test_the_callers_own_runs_count_too(tracing: Collector) -> None:
+def test_runs_of_the_callers_count_towards_the_limit(tracing: Collector) -> None:
     tracer = SessionTracer()
     with tracer:
         for _ in range(8):
@@ -259,13 +259,13 @@ def test_the_callers_own_runs_count_too(tracing: Collector) -> None:
 
 
 @pytest.mark.newest
-def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_never_has_more_runs_than_langsmith_accepts(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for limit in ("LOW_PRIORITY_UNTIL", "MEDIUM_PRIORITY_UNTIL", "MAX_RUNS"):
-        monkeypatch.setattr(
-            run_limits, limit, getattr(run_limits, limit) // 10
-        )  # a tenth of all takes a tenth of the time
+        monkeypatch.setattr(run_limits, limit, getattr(run_limits, limit) // 10)  # to save time
 
-    class Kept(Sender):
+    class StoringSender(Sender):
         def __init__(self) -> None:
             super().__init__()
             self.operations: list[Operation] = []
@@ -273,31 +273,31 @@ def test_a_conversation_beyond_every_limit_fits(collector: Collector, monkeypatc
         def put(self, operation: Operation) -> None:
             self.operations.append(operation)
 
-        def aside(self, work: Callable[[], None]) -> None:
+        def run_apart(self, work: Callable[[], None]) -> None:
             work()
 
     options = Options.of(client=Client(api_url=collector.url, api_key="k"), recording=False, enabled=True)
-    guard, sender = Guard(), Kept()
-    family = start_conversation_runs(options, guard)
-    session = build_session(options, family, sender, FeedbackSender(), guard).session
-    start, t = microseconds_of(family.root.start_time), 0.0
+    guard, sender = Guard(), StoringSender()
+    runs = start_conversation_runs(options, guard)
+    session = build_session(options, runs, sender, FeedbackSender(), guard).session
+    start, t = microseconds_of(runs.root.start_time), 0.0
 
-    def arrives(event: dict[str, Any]) -> None:
+    def receive(event: dict[str, Any]) -> None:
         nonlocal t
         t += 0.1
-        ref = family.event(event["type"], start + round(t * 1_000_000), None, "")
+        ref = runs.event(event["type"], start + round(t * 1_000_000), None, "")
         session.server_frame(event, t, ref, None)
 
     session.opened()
     for number in range(2_450):
-        arrives(item(number))
+        receive(item(number))
         if number % 60 == 0:
             for each in response(number, call(number)):
-                arrives(each)
+                receive(each)
     for number in range(450):
-        arrives(failed(number))
+        receive(failed(number))
     for each in response(99_999, call(99_999)):
-        arrives(each)
+        receive(each)
     session.closed(t, None, {})
     creates = [operation.run for operation in sender.operations if not operation.update]
     names = Counter(run.name for run in creates)

@@ -1,4 +1,4 @@
-"""Beside other instrumentation: everybody sees everything, nothing is traced twice, leaving restores."""
+"""Other instrumentation in the process: each sees every event, no event is traced twice, patches are restored."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FRAMES = "openai_ws-tool_call_round"
 
 @pytest.fixture
 def frames() -> list[dict[str, Any]]:
-    """A recorded conversation."""
+    """The frames of a recorded conversation."""
     return recordings()[FRAMES]
 
 
@@ -44,7 +44,7 @@ def server(frames: list[dict[str, Any]]) -> Iterator[RealtimeServer]:
 
 
 async def converse(connection: Any, frames: list[dict[str, Any]]) -> list[str]:
-    """Hold the recorded conversation; the types that were received."""
+    """Holds the recorded conversation and returns the types of the received events."""
 
     async def send() -> None:
         for frame in frames:
@@ -65,8 +65,8 @@ def sent(frames: list[dict[str, Any]]) -> list[str]:
     return [frame["event"]["type"] for frame in frames if frame["dir"] == "client"]
 
 
-def assert_whole(root: Node, frames: list[dict[str, Any]]) -> None:
-    """One trace with every event once."""
+def assert_complete(root: Node, frames: list[dict[str, Any]]) -> None:
+    """Asserts that a trace has each event of the conversation once."""
     assert root.names() == spanned(server_events(frames))
     assert root.run.error is None
 
@@ -74,8 +74,8 @@ def assert_whole(root: Node, frames: list[dict[str, Any]]) -> None:
 # Datadog
 
 
-class Watcher:
-    """What Datadog's integration does: class methods patched to look on, calls passed through."""
+class PatchingObserver:
+    """Patches class methods as Datadog's integration does: it stores each event and passes the call through."""
 
     NAMES = ("parse_event", "send", "recv", "close")
 
@@ -85,12 +85,12 @@ class Watcher:
         self.received: list[str] = []
 
     @contextmanager
-    def watching(self) -> Iterator[Watcher]:
+    def patching(self) -> Iterator[PatchingObserver]:
         with pytest.MonkeyPatch.context() as patched:
-            self.begin(patched)
+            self._patch(patched)
             yield self
 
-    def begin(self, patched: pytest.MonkeyPatch) -> None:
+    def _patch(self, patched: pytest.MonkeyPatch) -> None:
         for kind in (AsyncRealtimeConnection, RealtimeConnection):
             patched.setattr(kind, "parse_event", self._parsing(kind.parse_event))
             patched.setattr(kind, "send", self._sending(kind.send))
@@ -120,7 +120,7 @@ class Watcher:
         return recv
 
 
-def test_methods_patched_before_ours_see_all_and_so_do_we(
+def test_class_methods_patched_before_wrapping_see_every_event_and_so_does_the_trace(
     tracing: Collector, server: RealtimeServer, frames: list[dict[str, Any]]
 ) -> None:
     async def talk() -> None:
@@ -128,30 +128,30 @@ def test_methods_patched_before_ours_see_all_and_so_do_we(
             assert await converse(connection, frames) == received(frames)
         assert not {"recv", "send", "parse_event"} & vars(raw).keys()
 
-    with Watcher().watching() as watcher:
+    with PatchingObserver().patching() as observer:
         asyncio.run(talk())
-    assert watcher.parsed == watcher.received == received(frames)
-    assert watcher.sent == sent(frames)
-    assert_whole(the_tree(tracing), frames)
+    assert observer.parsed == observer.received == received(frames)
+    assert observer.sent == sent(frames)
+    assert_complete(the_tree(tracing), frames)
 
 
-def test_methods_patched_while_ours_is_open_see_all_from_then_on(
+def test_class_methods_patched_after_wrapping_see_every_later_event(
     tracing: Collector, server: RealtimeServer, frames: list[dict[str, Any]]
 ) -> None:
-    watcher = Watcher()
+    observer = PatchingObserver()
 
     async def talk() -> None:
         async with async_client(server).realtime.connect(model="m") as raw, wrap_realtime(raw) as connection:
-            with watcher.watching():
+            with observer.patching():
                 assert await converse(connection, frames) == received(frames)
 
     asyncio.run(talk())
-    assert watcher.parsed == watcher.received == received(frames)
-    assert watcher.sent == sent(frames)
-    assert_whole(the_tree(tracing), frames)
+    assert observer.parsed == observer.received == received(frames)
+    assert observer.sent == sent(frames)
+    assert_complete(the_tree(tracing), frames)
 
 
-def test_methods_patched_on_the_instance_stay_as_they_were(
+def test_methods_patched_on_the_instance_are_restored(
     tracing: Collector, server: RealtimeServer, frames: list[dict[str, Any]]
 ) -> None:
     with sync_client(server).realtime.connect(model="m") as raw:
@@ -170,11 +170,11 @@ def test_methods_patched_on_the_instance_stay_as_they_were(
             assert [event.type for event in connection] == received(frames)
         raw.parse_event(b"{}")
     assert len(seen) == len(received(frames)) + 1
-    assert_whole(the_tree(tracing), frames)
+    assert_complete(the_tree(tracing), frames)
 
 
 class Proxy:
-    """A transparent proxy as wrapt makes them: it claims the class, hands on the rest, and watches ``recv``."""
+    """A transparent proxy as wrapt makes them: it has the class of its target, and stores received events."""
 
     def __init__(self, wrapped: Any) -> None:
         object.__setattr__(self, "__wrapped__", wrapped)
@@ -213,17 +213,17 @@ def test_a_proxy_that_claims_to_be_a_connection_is_traced_as_one(
                 assert (await connection.recv()).type == "session.created"
                 assert await converse(connection, frames) == received(frames)[1:]
                 for other in (proxy, raw):
-                    with pytest.raises(ValueError, match="traced already"):
+                    with pytest.raises(ValueError, match="must not be traced already"):
                         wrap_realtime(other)
             assert proxy.seen == received(frames)
             assert not {"recv", "send", "parse_event"} & vars(raw).keys()
 
     asyncio.run(talk())
-    assert_whole(the_tree(tracing), frames)
+    assert_complete(the_tree(tracing), frames)
 
 
-class State:
-    """What Datadog's patched methods tell, where a real one would need an agent to send to."""
+class DatadogState:
+    """Stores what Datadog's patched methods report; the real class sends to a Datadog agent."""
 
     def __init__(self) -> None:
         self.parsed: list[str] = []
@@ -242,12 +242,12 @@ class State:
 
 @pytest.mark.beside
 @pytest.mark.parametrize("late", [False, True], ids=["patched first", "patched while open"])
-def test_datadogs_own_integration(
+def test_datadogs_integration_and_the_trace_both_see_every_event(
     tracing: Collector, server: RealtimeServer, frames: list[dict[str, Any]], late: bool
 ) -> None:
-    """Runs where ddtrace is installed; elsewhere the patches above stand for it."""
+    """Needs ddtrace. `PatchingObserver` replaces it in the other tests."""
     datadogs = importlib.import_module("ddtrace.contrib.internal.openai.patch")
-    state = State()
+    state = DatadogState()
 
     async def talk() -> None:
         async with async_client(server).realtime.connect(model="m") as raw, wrap_realtime(raw) as connection:
@@ -265,17 +265,17 @@ def test_datadogs_own_integration(
     assert state.parsed == received(frames)
     assert state.sent == sent(frames)
     assert state.finished
-    assert_whole(the_tree(tracing), frames)
+    assert_complete(the_tree(tracing), frames)
 
 
-# LangSmith's own
+# LangSmith's integration
 
 
-def test_a_client_wrapped_by_langsmith_connects_as_ever(
+def test_a_client_wrapped_by_langsmith_is_traced(
     tracing: Collector, server: RealtimeServer, frames: list[dict[str, Any]]
 ) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # LangSmith's own, while it imports its wrappers
+        warnings.simplefilter("ignore")  # of LangSmith's import of its wrappers
         from langsmith.wrappers import wrap_openai  # noqa: PLC0415
 
     async def talk() -> None:
@@ -284,22 +284,22 @@ def test_a_client_wrapped_by_langsmith_connects_as_ever(
             assert await converse(connection, frames) == received(frames)
 
     asyncio.run(talk())
-    assert_whole(the_tree(tracing), frames)
+    assert_complete(the_tree(tracing), frames)
 
 
 @pytest.fixture
-def langsmiths() -> Any:
-    """LangSmith's own wrap_realtime, which the newest versions have."""
+def langsmith_wrap_realtime() -> Any:
+    """LangSmith's wrap_realtime, which only the newest versions have."""
     module = importlib.import_module("langsmith.integrations.openai_realtime._connection")
     return module.wrap_realtime
 
 
 @pytest.mark.newest
-def test_around_langsmiths_own_wrapper_ours_is_refused(
-    tracing: Collector, langsmiths: Any, server: RealtimeServer
+def test_wrapping_a_connection_wrapped_by_langsmith_is_refused(
+    tracing: Collector, langsmith_wrap_realtime: Any, server: RealtimeServer
 ) -> None:
     async def talk() -> None:
-        async with async_client(server).realtime.connect(model="m") as raw, langsmiths(raw) as theirs:
+        async with async_client(server).realtime.connect(model="m") as raw, langsmith_wrap_realtime(raw) as theirs:
             with pytest.raises(TypeError, match=r"traces this connection already; .*wrap the connection itself"):
                 wrap_realtime(theirs)
 
@@ -310,9 +310,9 @@ def test_around_langsmiths_own_wrapper_ours_is_refused(
 @pytest.mark.newest
 @pytest.mark.parametrize("receive", ["iterating", "recv"])
 @pytest.mark.parametrize("order", ["theirs around ours", "both around the connection"])
-def test_inside_langsmiths_own_wrapper_ours_ends_before_anything_is_doubled(
+def test_tracing_ends_when_langsmiths_wrapper_is_put_around_it_so_no_event_is_traced_twice(
     tracing: Collector,
-    langsmiths: Any,
+    langsmith_wrap_realtime: Any,
     server: RealtimeServer,
     frames: list[dict[str, Any]],
     caplog: pytest.LogCaptureFixture,
@@ -323,7 +323,7 @@ def test_inside_langsmiths_own_wrapper_ours_ends_before_anything_is_doubled(
         async with (
             async_client(server).realtime.connect(model="m") as raw,
             wrap_realtime(raw) as ours,
-            langsmiths(ours if order == "theirs around ours" else raw) as theirs,
+            langsmith_wrap_realtime(ours if order == "theirs around ours" else raw) as theirs,
         ):
             if receive == "recv":
                 assert (await theirs.recv()).type == "session.created"
@@ -334,34 +334,34 @@ def test_inside_langsmiths_own_wrapper_ours_ends_before_anything_is_doubled(
     assert caplog.text.count("LangSmith's own wrap_realtime traces this connection too") == 1
     roots = trees(tracing)
     assert [root.run.name for root in roots] == ["realtime_session"] * 2
-    mine = next(root for root in roots if root.metadata.get("ls_integration") == "langsmith-realtime")
-    other = next(root for root in roots if root is not mine)
-    assert mine.children == []
-    assert "remove langsmith.integrations.openai_realtime" in str(mine.run.error)
+    own = next(root for root in roots if root.metadata.get("ls_integration") == "langsmith-realtime")
+    other = next(root for root in roots if root is not own)
+    assert own.children == []
+    assert "remove langsmith.integrations.openai_realtime" in str(own.run.error)
     assert len(list(other.find("response.done"))) == received(frames).count("response.done")
 
 
 @pytest.mark.newest
-def test_once_langsmiths_own_wrapper_is_left_ours_traces(
-    tracing: Collector, langsmiths: Any, server: RealtimeServer, frames: list[dict[str, Any]]
+def test_a_connection_can_be_traced_after_langsmiths_wrapper_was_left(
+    tracing: Collector, langsmith_wrap_realtime: Any, server: RealtimeServer, frames: list[dict[str, Any]]
 ) -> None:
     async def talk() -> None:
         async with async_client(server).realtime.connect(model="m") as raw:
-            async with langsmiths(raw) as theirs:
+            async with langsmith_wrap_realtime(raw) as theirs:
                 assert (await theirs.recv()).type == "session.created"
             async with wrap_realtime(raw) as connection:
                 assert await converse(connection, frames) == received(frames)[1:]
 
     asyncio.run(talk())
-    mine = next(root for root in trees(tracing) if root.metadata.get("ls_integration") == "langsmith-realtime")
-    assert mine.names() == spanned(server_events(frames))[1:]
+    own = next(root for root in trees(tracing) if root.metadata.get("ls_integration") == "langsmith-realtime")
+    assert own.names() == spanned(server_events(frames))[1:]
 
 
 # The Agents SDK and OpenTelemetry
 
 
 @pytest.mark.beside
-def test_the_agents_sdk_tracing_of_the_process_is_not_disturbed(
+def test_the_agents_sdks_tracing_goes_on_around_a_conversation(
     tracing: Collector, server: RealtimeServer, frames: list[dict[str, Any]]
 ) -> None:
     agents = importlib.import_module("agents")
@@ -382,14 +382,14 @@ def test_the_agents_sdk_tracing_of_the_process_is_not_disturbed(
     workflow = the_tree(tracing)
     assert workflow.names() == ["before", "realtime_session"]
     assert workflow["before"].names() == ["after"]
-    assert_whole(workflow["realtime_session"], frames)
+    assert_complete(workflow["realtime_session"], frames)
 
 
 @pytest.mark.beside
 def test_through_opentelemetry_every_run_becomes_a_span(
     tracing: Collector, server: RealtimeServer, frames: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Runs where opentelemetry-sdk is installed. LangSmith's own mode takes the runs and no attachments."""
+    """Needs opentelemetry-sdk. LangSmith's OpenTelemetry mode takes runs, but no attachments."""
     sdk = importlib.import_module("opentelemetry.sdk.trace")
     export = importlib.import_module("opentelemetry.sdk.trace.export")
     memory = importlib.import_module("opentelemetry.sdk.trace.export.in_memory_span_exporter").InMemorySpanExporter()

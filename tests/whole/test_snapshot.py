@@ -1,6 +1,6 @@
-"""A whole trace in one look: everything LangSmith is told of a short conversation, but for ids and times.
+"""The whole trace of a short conversation, without ids and times, as a snapshot.
 
-``UPDATE_SNAPSHOTS=1 pytest tests/whole/test_snapshot.py`` writes it anew; read the difference before committing it.
+``UPDATE_SNAPSHOTS=1 pytest tests/whole/test_snapshot.py`` writes the snapshot; read the difference before a commit.
 """
 
 from __future__ import annotations
@@ -53,50 +53,51 @@ async def talk(server: RealtimeServer) -> None:
         await connection.conversation.item.create(item=user)
         await connection.response.create()
         async for event in connection:
-            if event.type == "rate_limits.updated" and not answered(connection):
+            if event.type == "rate_limits.updated" and not responses_due(connection):
                 break
             if event.type == "response.done" and event.response.output and event.response.output[0].type != "message":
                 for call_id, output in (("call_1", lookup_weather("Paris")), ("call_2", "remembered")):
                     result: Any = {"type": "function_call_output", "call_id": call_id, "output": output}
                     await connection.conversation.item.create(item=result)
                 await connection.response.create()
-                connection.__dict__["answers_due"] = 2
+                connection.__dict__["responses_due"] = 2
 
 
-def answered(connection: Any) -> int:
-    """How many responses are still to come; the rate limits follow each."""
-    connection.__dict__["answers_due"] = connection.__dict__.get("answers_due", 1) - 1
-    due: int = connection.__dict__["answers_due"]
+def responses_due(connection: Any) -> int:
+    """Counts a response as ended, and returns how many are still due. Rate limits follow each response."""
+    connection.__dict__["responses_due"] = connection.__dict__.get("responses_due", 1) - 1
+    due: int = connection.__dict__["responses_due"]
     return due
 
 
-def test_a_whole_trace(tracing: Collector) -> None:
+def test_a_short_conversation_has_the_trace_of_the_snapshot(tracing: Collector) -> None:
     with RealtimeServer(SCRIPT) as server:
         asyncio.run(talk(server))
-    told = json.dumps(normalised(the_tree(tracing)), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+    trace = json.dumps(normalised(the_tree(tracing)), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
     if os.environ.get("UPDATE_SNAPSHOTS"):
         SNAPSHOT.parent.mkdir(exist_ok=True)
-        SNAPSHOT.write_text(told, "utf-8")
-    assert told == SNAPSHOT.read_text("utf-8")
+        SNAPSHOT.write_text(trace, "utf-8")
+    assert trace == SNAPSHOT.read_text("utf-8")
 
 
 def normalised(root: Node) -> Any:
-    """The tree without what differs from run to run; ids become their order of appearance."""
+    """Returns the tree without volatile values. Ids are replaced by numbers in order of appearance."""
     names: dict[str, str] = {}
 
     def name(found: re.Match[str]) -> str:
         return names.setdefault(found[0], f"<{found[1]} {len(names) + 1}>")
 
-    told = re.sub(
+    text = re.sub(
         r"\b(event|item|resp|conv|sess)_[A-Za-z0-9]{8,}", name, json.dumps(describe(root), ensure_ascii=False)
     )
-    return json.loads(re.sub(r'"expires_at": \d+', '"expires_at": 0', told))
+    return json.loads(re.sub(r'"expires_at": \d+', '"expires_at": 0', text))
 
 
 def describe(node: Node) -> dict[str, Any]:
+    """Returns the fields of a run and of its descendants, without empty fields and volatile metadata."""
     run = node.run
     volatile = re.compile(r".*_m?s|heard_share|ls_integration_version|revision_id|ls_run_depth|[^a-z]*")
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "name": run.name,
         "run_type": run.run_type,
         "inputs": run.inputs,
@@ -108,4 +109,4 @@ def describe(node: Node) -> dict[str, Any]:
         "attachments": sorted(run.attachments),
         "children": [describe(child) for child in node.children],
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in fields.items() if value}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from starlette.exceptions import HTTPException
@@ -277,7 +277,7 @@ def _project_id(request: Request) -> str:
 
 
 def _yesterday() -> str:
-    return (datetime.now(timezone.utc) - _DAY).isoformat()
+    return (datetime.now(UTC) - _DAY).isoformat()
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Change here which sample of which channel was heard when."""
+"""Change here how the audio of both channels is decoded, resampled and placed at its time in the recording."""

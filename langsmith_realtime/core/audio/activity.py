@@ -1,9 +1,9 @@
-"""When somebody is audible on a channel of the recording, and who talks how much.
+"""Measures when a channel of the recording is audible, and how much each side of a conversation talks.
 
-Pure. Times are seconds since the recording began (frame 0), positions frames. What is louder than the
-channel's noise is audible: blocks of :data:`BLOCK_S` seconds are compared with a threshold that follows
-the noise, between :data:`LOWEST` and :data:`HIGHEST`, so that digital silence, a noisy room and speech
-without a pause are all told apart.
+Pure. Times are seconds since the recording began (frame 0); positions are frames of the recording. Blocks of
+:data:`BLOCK_S` are audible if their level exceeds a threshold. The threshold follows the noise of the channel, between
+:data:`MIN_THRESHOLD` and :data:`MAX_THRESHOLD`: so digital silence, a noisy room and speech without a pause are
+distinguished.
 """
 
 from __future__ import annotations
@@ -15,62 +15,76 @@ import numpy as np
 import numpy.typing as npt
 
 from langsmith_realtime.core.audio.decoding import Samples
-from langsmith_realtime.core.audio.writes import Joined, Write
+from langsmith_realtime.core.audio.writes import Write, WriteJoiner
 
 BLOCK_S = 0.005
-#: What is closer than this, in seconds, is one sound: the periods of a low voice.
+#: Audible blocks closer than this, in seconds, are one interval, because the level of a low voice falls in each period.
 JOIN_S = 0.03
-#: A shorter pause, in seconds, belongs to what is said. The silence a server's turn detection waits for is no shorter.
+#: Pauses shorter than this, in seconds, are part of an utterance. Servers' turn detection waits at least as long.
 PAUSE_S = 0.3
-#: The threshold's bounds as RMS, a part of full scale: -50 and -35 dBFS.
-LOWEST, HIGHEST = 10 ** (-50 / 20), 10 ** (-35 / 20)
-#: How far the threshold lies above the noise, as a factor: 12 dB.
-ABOVE_NOISE = 10 ** (12 / 20)
+#: Bounds of the threshold as RMS, relative to full scale: -50 and -35 dBFS.
+MIN_THRESHOLD, MAX_THRESHOLD = 10 ** (-50 / 20), 10 ** (-35 / 20)
+#: Ratio of threshold and noise: 12 dB.
+THRESHOLD_TO_NOISE = 10 ** (12 / 20)
 #: The noise is this percentile of the levels of the latest :data:`NOISE_BLOCKS` blocks (10 s) that are not all zeros.
 NOISE_PERCENTILE, NOISE_BLOCKS = 10, 2000
-#: How many new blocks make it worth measuring the noise again.
-NOISE_AGE = 200
-#: Seconds for which pauses are kept apart; what is older is kept as utterances, so that memory grows with those.
+#: Number of new blocks after which the noise is measured again.
+NOISE_INTERVAL = 200
+#: Seconds for which all intervals are stored. Older ones are merged to utterances, which limits memory.
 EXACT_S = 120.0
-#: Seconds of sound that are measured together, unless somebody asks before: measuring costs by the call.
-TOGETHER_S = 1.0
-#: Frames that are measured at once: a file may be written in one piece.
-PIECE = 1 << 18
+#: Seconds of audio that are measured at once, because each measurement has a fixed cost; a query measures earlier.
+MEASURED_S = 1.0
+#: Largest number of frames that are measured at once, because a whole file may be one write.
+MAX_MEASURED_FRAMES = 1 << 18
 
 _FULL_SCALE = 32768.0**2
 
 
 class Activity:
-    """Where one channel is audible, as sorted intervals that do not touch. ``rate`` in Hz."""
+    """When one channel is audible, as sorted intervals that do not touch.
+
+    Args:
+        rate: rate of the recording in Hz.
+    """
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._block = max(1, round(BLOCK_S * rate))
+        # Intervals, as positions
         self._begins: list[int] = []
         self._ends: list[int] = []
-        self._merged = 0  # how many of them, from the first, were merged to utterances
-        self._levels = np.zeros(NOISE_BLOCKS, dtype=np.float32)  # mean squares of the latest blocks, in turn
-        self._heard = self._measured = 0  # blocks
-        self._threshold = LOWEST**2
-        self._unmeasured = Joined()
+        self._merged = 0  # how many of them, from the first, are utterances
+        self._levels = np.zeros(NOISE_BLOCKS, dtype=np.float32)  # ring buffer: mean squares of the latest blocks
+        self._blocks = self._noise_measured_at = 0  # blocks so far, and those when noise was measured last
+        self._threshold = MIN_THRESHOLD**2
+        self._unmeasured = WriteJoiner()
 
     def write(self, start: int, samples: Samples) -> None:
-        """``samples`` (PCM16 mono) are at frame ``start`` from now on, whatever was there before."""
+        """Replace the audio from position ``start`` on by ``samples`` (PCM16 mono)."""
         if not len(samples):
             return
-        if not samples.strides[0] and not samples[0]:  # zeros of any length, in the memory of one
+        if not samples.strides[0] and not samples[0]:  # made by `silence`, of any length
             self._measure_all()
             self._replace(start, start + len(samples), [])
             return
-        self._unmeasured.put(Write(start, samples))
-        if self._unmeasured.frames >= TOGETHER_S * self._rate:
+        self._unmeasured.add(Write(start, samples))
+        if self._unmeasured.pending_frames >= MEASURED_S * self._rate:
             self._unmeasured.flush()
         self._measure()
 
-    # What is asked
+    # Queries
 
     def intervals(self, since: float = 0.0, until: float = float("inf"), *, pause: float = 0.0) -> list[list[float]]:
-        """``[from, to]`` of every sound that reaches into the time between; pauses below ``pause`` are bridged."""
+        """Return the audible intervals that overlap a time span, whole.
+
+        Args:
+            since: begin of the time span in seconds.
+            until: end of the time span in seconds.
+            pause: intervals separated by less than this, in seconds, are joined.
+
+        Returns:
+            ``[begin, end]`` of each interval in seconds, in order.
+        """
         self._measure_all()
         first = bisect_right(self._ends, since * self._rate)
         found: list[list[float]] = []
@@ -84,85 +98,86 @@ class Activity:
         return found
 
     def last_before(self, t: float) -> tuple[float, float] | None:
-        """The last sound that began before ``t``; it may go on beyond."""
+        """Return begin and end of the last interval that begins before ``t``, in seconds; it may end after ``t``."""
         self._measure_all()
         index = bisect_left(self._begins, t * self._rate) - 1
         return None if index < 0 else (self._begins[index] / self._rate, self._ends[index] / self._rate)
 
     def audible_from(self, t: float) -> float | None:
-        """The first moment at ``t`` or after it at which something is audible."""
+        """Return the first time, at or after ``t``, at which the channel is audible; None if there is none."""
         self._measure_all()
         index = bisect_right(self._ends, t * self._rate)
         return None if index == len(self._ends) else max(t, self._begins[index] / self._rate)
 
-    # Details
+    # Measuring
 
     def _measure_all(self) -> None:
         self._unmeasured.flush()
         self._measure()
 
     def _measure(self) -> None:
-        """Know of what was written, but for what waits for what follows it."""
+        """Measure the writes that are complete: no later write will be joined to them."""
         for write in self._unmeasured.take_writes():
             start, samples = write.start, write.samples
-            sounds: list[tuple[int, int]] = []
-            for begin in range(0, len(samples), PIECE):
-                sounds += self._sounds(start + begin, samples[begin : begin + PIECE])
-            self._replace(start, start + len(samples), sounds)
+            intervals: list[tuple[int, int]] = []
+            for begin in range(0, len(samples), MAX_MEASURED_FRAMES):
+                intervals += self._audible_intervals(start + begin, samples[begin : begin + MAX_MEASURED_FRAMES])
+            self._replace(start, start + len(samples), intervals)
 
-    def _sounds(self, start: int, samples: Samples) -> list[tuple[int, int]]:
-        """What of the samples is audible, from frame to frame."""
+    def _audible_intervals(self, start: int, samples: Samples) -> list[tuple[int, int]]:
+        """Return the audible intervals of samples at a position, as positions."""
         block, frames = self._block, len(samples)
-        blocks = max(1, (frames + block // 2) // block)  # what is left over is too short to have a level
+        blocks = max(1, (frames + block // 2) // block)  # less than half a block at the end is too short for a level
         whole = min(blocks, frames // block)
-        wide = samples.astype(np.float32)
-        squares = wide[: whole * block].reshape(whole, block)
+        values = samples.astype(np.float32)
+        squares = values[: whole * block].reshape(whole, block)
         levels = np.einsum("ij,ij->i", squares, squares) / (block * _FULL_SCALE)
         if whole < blocks:
-            rest = wide[whole * block :]
+            rest = values[whole * block :]
             levels = np.append(levels, np.dot(rest, rest) / (len(rest) * _FULL_SCALE))
-        self._hear_noise(levels)
+        self._update_threshold(levels)
         loud = levels > self._threshold
         if loud.all():
             return [(start, start + frames)]
-        turns = np.flatnonzero(loud[1:] != loud[:-1]) + 1
-        places = [0, *(turns * block).tolist(), frames]
+        changes = np.flatnonzero(loud[1:] != loud[:-1]) + 1
+        edges = [0, *(changes * block).tolist(), frames]
         first = 0 if loud[0] else 1
-        # Added here, because an application may place sound further away than numpy counts.
-        return [(start + a, start + b) for a, b in zip(places[first::2], places[first + 1 :: 2], strict=False)]
+        # Python's integers: an application may give a time whose position exceeds numpy's.
+        return [(start + a, start + b) for a, b in zip(edges[first::2], edges[first + 1 :: 2], strict=False)]
 
-    def _hear_noise(self, levels: npt.NDArray[np.float32]) -> None:
-        levels = levels[levels > 0]  # a muted microphone tells nothing of the room
+    def _update_threshold(self, levels: npt.NDArray[np.float32]) -> None:
+        levels = levels[levels > 0]  # zeros of a muted microphone say nothing about the noise of the room
         for begin in range(0, len(levels), NOISE_BLOCKS):
             some = levels[begin : begin + NOISE_BLOCKS]
-            place = self._heard % NOISE_BLOCKS
+            place = self._blocks % NOISE_BLOCKS
             room = min(len(some), NOISE_BLOCKS - place)
             self._levels[place : place + room] = some[:room]
             self._levels[: len(some) - room] = some[room:]
-            self._heard += len(some)
-        fresh = self._heard - self._measured
-        if not fresh or (fresh < NOISE_AGE < self._measured):
+            self._blocks += len(some)
+        new = self._blocks - self._noise_measured_at
+        if not new or (new < NOISE_INTERVAL < self._noise_measured_at):
             return
-        self._measured = self._heard
-        known = min(self._heard, NOISE_BLOCKS)
+        self._noise_measured_at = self._blocks
+        known = min(self._blocks, NOISE_BLOCKS)
         place = known * NOISE_PERCENTILE // 100
         noise = float(np.partition(self._levels[:known], place)[place])
-        self._threshold = min(max(LOWEST**2, noise * ABOVE_NOISE**2), HIGHEST**2)
+        self._threshold = min(max(MIN_THRESHOLD**2, noise * THRESHOLD_TO_NOISE**2), MAX_THRESHOLD**2)
 
-    def _replace(self, start: int, end: int, sounds: list[tuple[int, int]]) -> None:
+    def _replace(self, start: int, end: int, intervals: list[tuple[int, int]]) -> None:
+        """Replace the intervals between two positions, and join them with the ones before and after."""
         join = JOIN_S * self._rate
         first, last = bisect_left(self._ends, start - join), bisect_right(self._begins, end + join)
         known = list(zip(self._begins[first:last], self._ends[first:last], strict=True))
         before = [(a, min(b, start)) for a, b in known if a < start]
         after = [(max(a, end), b) for a, b in known if b > end]
-        merged = _merged([*before, *sounds, *after], join)
+        merged = _merged([*before, *intervals, *after], join)
         self._begins[first:last] = [a for a, _ in merged]
         self._ends[first:last] = [b for _, b in merged]
         self._merged = min(self._merged, first)
-        self._forget_pauses()
+        self._merge_old()
 
-    def _forget_pauses(self) -> None:
-        """Merge what is older than :data:`EXACT_S` to utterances, a few hundred sounds at a time."""
+    def _merge_old(self) -> None:
+        """Merge intervals older than :data:`EXACT_S` to utterances, a few hundred at a time."""
         if len(self._ends) < self._merged + 500:
             return
         old = bisect_left(self._ends, self._ends[-1] - EXACT_S * self._rate)
@@ -173,11 +188,11 @@ class Activity:
         self._merged = first + len(merged)
 
 
-def _merged(sounds: list[tuple[int, int]], closer_than: float) -> list[tuple[int, int]]:
-    """Sorted intervals, those with less than ``closer_than`` between them made one."""
+def _merged(intervals: list[tuple[int, int]], min_gap: float) -> list[tuple[int, int]]:
+    """Return sorted intervals, joined where the gap between two is less than ``min_gap`` frames."""
     merged: list[tuple[int, int]] = []
-    for begin, end in sounds:
-        if merged and begin - merged[-1][1] < closer_than:
+    for begin, end in intervals:
+        if merged and begin - merged[-1][1] < min_gap:
             merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
             merged.append((begin, end))
@@ -186,7 +201,15 @@ def _merged(sounds: list[tuple[int, int]], closer_than: float) -> list[tuple[int
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Who talked how much, in seconds; ``overlap_s`` is part of both sides' time."""
+    """How much each side of a conversation talked, in seconds.
+
+    Attributes:
+        user_s: time in which the user talked, overlap included.
+        agent_s: time in which the agent talked, overlap included.
+        overlap_s: time in which both talked.
+        silence_s: time in which nobody talked.
+        longest_silence_s: longest single silence.
+    """
 
     user_s: float
     agent_s: float
@@ -196,7 +219,7 @@ class Talk:
 
 
 def talk(user: Activity, agent: Activity, duration: float) -> Talk:
-    """How a conversation of ``duration`` seconds divides; pauses shorter than :data:`PAUSE_S` are talk."""
+    """Return how much each side talked in the first ``duration`` seconds; pauses below :data:`PAUSE_S` are talk."""
     sides = [user.intervals(until=duration, pause=PAUSE_S), agent.intervals(until=duration, pause=PAUSE_S)]
     talked = [sum(min(end, duration) - begin for begin, end in side) for side in sides]
     silence = longest = reached = 0.0

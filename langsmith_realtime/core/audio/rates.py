@@ -1,7 +1,7 @@
-"""Two clocks that should agree and do not quite: how far they drifted apart, and how sound follows that.
+"""Adapts audio to another clock: estimates and corrects the drift of a clock, and converts sample rates.
 
-Pure. A sound card's clock is off by up to some hundred parts per million, which is a second in an hour.
-Positions are frames.
+Pure. Positions are frames of the recording; they may be fractions. A sound card's clock is off by up to some hundred
+parts per million, which is a second in an hour.
 """
 
 from __future__ import annotations
@@ -18,90 +18,104 @@ import soxr
 from langsmith_realtime.core.audio.decoding import NO_SAMPLES, Samples
 from langsmith_realtime.core.audio.writes import Write
 
-#: Faster clocks are no sound card's.
+#: Largest drift that is assumed of a sound card, as a fraction of its rate.
 MAX_DRIFT = 500e-6
 
 
-class Origin:
-    """Where a stream began, from when its chunks were handed over, though its clock drifts from ours.
+class DriftEstimator:
+    """Estimates where in the recording a stream started, from the arrival of its chunks and despite a drifting clock.
 
-    A hand-over tells a latest beginning: its frames before that moment. It is late by what scheduling
-    held it up, never early. So of each :attr:`BLOCK` seconds only the least late hand-over counts, and the
-    beginning is the latest line that no hand-over undercuts. Its slope is the drift: what lies between the
-    lower quartiles of the earlier and of the later half of the last :attr:`MEMORY` seconds, which stalls
-    do not move. In less than :attr:`ENOUGH` seconds jitter tells more than drift: they count as if there were none.
+    The arrival of a chunk bounds the start of the stream: the start is not later than the arrival minus all frames up
+    to then. Scheduling delays arrivals by varying amounts, so only the lowest bound of each block of :attr:`BLOCK_S`
+    seconds counts. The estimate is a straight line over the frame count: the highest one that exceeds no bound.
+
+    The slope of the line is the drift. It is the rise from the first to the second half of the last :attr:`MEMORY_S`
+    seconds, each half represented by its lower quartile, which single delays do not change. While there are less than
+    :attr:`MIN_SPAN_S` seconds of blocks, the slope is 0, because delays would be mistaken for drift.
     """
 
-    BLOCK = 2.0
-    MEMORY = 1200.0
-    ENOUGH = 40.0
+    BLOCK_S = 2.0
+    MEMORY_S = 1200.0
+    MIN_SPAN_S = 40.0
 
     def __init__(self, rate: int) -> None:
-        self._block_frames = round(self.BLOCK * rate)
-        self._lowest: deque[tuple[int, float]] = deque(maxlen=round(self.MEMORY / self.BLOCK))  # of each block
+        self._block_frames = round(self.BLOCK_S * rate)
+        # Lowest bound of each block: (frame count, position)
+        self._bounds: deque[tuple[int, float]] = deque(maxlen=round(self.MEMORY_S / self.BLOCK_S))
         self._block = -1
-        self._slope, self._level = 0.0, math.inf
+        self._slope, self._intercept = 0.0, math.inf
 
-    def handed_over(self, frames: int, origin: float) -> None:
-        """With these ``frames`` of the stream handed over, it began at ``origin`` at the latest."""
+    def add(self, frames: int, latest_start: float) -> None:
+        """Add the bound that follows from the arrival of a chunk.
+
+        Args:
+            frames: length of the stream up to the end of the chunk.
+            latest_start: position of the arrival, minus ``frames``.
+        """
         block = frames // self._block_frames
         if block != self._block:
             self._block = block
             self._fit()
-            self._lowest.append((frames, origin))
-        elif origin < self._lowest[-1][1]:
-            self._lowest[-1] = (frames, origin)
-        self._level = min(self._level, origin - self._slope * frames)
+            self._bounds.append((frames, latest_start))
+        elif latest_start < self._bounds[-1][1]:
+            self._bounds[-1] = (frames, latest_start)
+        self._intercept = min(self._intercept, latest_start - self._slope * frames)
 
-    def at(self, frames: int) -> float:
-        """Where it began, as its clock tells that has counted ``frames``."""
-        return self._level + self._slope * frames
+    def start_at(self, frames: int) -> float:
+        """Return the estimated start for a stream of ``frames``: it ends at ``start_at(frames) + frames``."""
+        return self._intercept + self._slope * frames
 
     def _fit(self) -> None:
-        points = list(self._lowest)
-        if len(points) >= self.ENOUGH / self.BLOCK:
-            levels = [y - self._slope * x for x, y in points]
-            half = len(points) // 2
-            rise = _quartile(levels[-half:]) - _quartile(levels[:half])
-            slope = self._slope + rise / (points[-half][0] - points[0][0])
+        bounds = list(self._bounds)
+        if len(bounds) >= self.MIN_SPAN_S / self.BLOCK_S:
+            residuals = [y - self._slope * x for x, y in bounds]
+            half = len(bounds) // 2
+            rise = _lower_quartile(residuals[-half:]) - _lower_quartile(residuals[:half])
+            slope = self._slope + rise / (bounds[-half][0] - bounds[0][0])
             self._slope = max(-MAX_DRIFT, min(slope, MAX_DRIFT))
-        self._level = min((y - self._slope * x for x, y in points), default=math.inf)
+        self._intercept = min((y - self._slope * x for x, y in bounds), default=math.inf)
 
 
-def _quartile(levels: list[float]) -> float:
-    return sorted(levels)[len(levels) // 4]
+def _lower_quartile(values: list[float]) -> float:
+    return sorted(values)[len(values) // 4]
 
 
-class Pace:
-    """Makes sound a little longer or shorter, until it is where it should be again.
+class DriftCorrector:
+    """Makes audio longer or shorter by single frames until it is where it belongs.
 
-    It begins when the offset is above ``tolerance`` frames, and changes 1 frame in :attr:`SHARE` at most,
-    which nobody hears.
+    Correction starts when the audio is off by more than the tolerance, and ends at a fifth of the tolerance. It changes
+    at most one frame in :attr:`FRAMES_PER_CORRECTION`, which is inaudible.
+
+    Args:
+        tolerance: offset in frames that stays uncorrected.
     """
 
-    SHARE = 1000
+    FRAMES_PER_CORRECTION = 1000
 
     def __init__(self, tolerance: float) -> None:
         self._tolerance = tolerance
-        self._allowed = 0.0
-        self._following = False
+        self._allowed = 0.0  # frames that may be added or removed now
+        self._is_correcting = False
 
-    def follow(self, offset: float, samples: Samples, earned: float) -> Samples:
-        """The samples, a frame more or less if they should end ``offset`` frames later.
+    def correct(self, offset: float, samples: Samples, elapsed: float) -> Samples:
+        """Return the samples, lengthened or shortened where the offset requires it.
 
-        ``earned`` are the frames that went by since the last call.
+        Args:
+            offset: frames by which the audio is placed too early; negative if too late.
+            samples: the next samples of the stream.
+            elapsed: frames of time since the last call, which limit the correction.
         """
-        self._allowed = min(self._allowed, 1.0) + earned / self.SHARE
-        self._following = abs(offset) > (self._tolerance / 5 if self._following else self._tolerance)
-        if not self._following:
+        self._allowed = min(self._allowed, 1.0) + elapsed / self.FRAMES_PER_CORRECTION
+        self._is_correcting = abs(offset) > (self._tolerance / 5 if self._is_correcting else self._tolerance)
+        if not self._is_correcting:
             return samples
         change = min(int(self._allowed), int(abs(offset)), len(samples) // 8)
         self._allowed -= change
-        return fitted(samples, len(samples) + (change if offset > 0 else -change)) if change else samples
+        return stretched(samples, len(samples) + (change if offset > 0 else -change)) if change else samples
 
 
-def fitted(samples: Samples, frames: int) -> Samples:
-    """The same sound in so many frames, by linear interpolation; the first and the last stay."""
+def stretched(samples: Samples, frames: int) -> Samples:
+    """Return the audio in ``frames`` frames, by linear interpolation; first and last sample are unchanged."""
     places = np.linspace(0, len(samples) - 1, frames)
     return np.rint(np.interp(places, np.arange(len(samples)), samples)).astype(np.int16)
 
@@ -109,101 +123,110 @@ def fitted(samples: Samples, frames: int) -> Samples:
 Tag = TypeVar("Tag")
 
 
-class DelayLine(Generic[Tag]):
-    """Chunks at ``rate`` Hz come out at ``wanted`` Hz, in order, each with the tag it was put in with.
+class TaggedResampler(Generic[Tag]):
+    """Resamples a stream of chunks, and returns each chunk with the tag it was added with (its time, its item).
 
-    Of all that was put in, ``frames * wanted // rate`` frames come out, and of each chunk its share:
-    whole numbers over the whole stream, so that no chunking changes a sample and no rounding adds up.
-    The filter's delay is made up for: frame ``n`` of what comes out sounds ``n / wanted`` seconds after
-    the first one. At the same rate chunks come out at once, as they are.
+    A good resampler needs later samples to compute earlier ones, so chunks come out late. Their tags come out with
+    them: code that places the audio gets the calls it would get without resampling, only later.
+
+    After ``frames`` input frames, ``frames * out_rate // rate`` frames have been assigned to chunks. These are whole
+    numbers over the whole stream, so no chunking changes a sample, and rounding errors do not add up. The delay of the
+    filter is compensated: output frame ``n`` is the audio ``n / out_rate`` seconds after the start. If both rates are
+    equal, chunks come out immediately and unchanged.
+
+    Args:
+        rate: rate of the input in Hz.
+        out_rate: rate of the output in Hz.
     """
 
-    def __init__(self, rate: int, wanted: int) -> None:
-        self._rate, self._wanted = rate, wanted
-        self._waiting: deque[tuple[Tag, int]] = deque()  # and where the chunk ends, in frames that come out
-        self._put = 0
-        self._out = 0
-        self._ready: Samples = NO_SAMPLES
+    def __init__(self, rate: int, out_rate: int) -> None:
+        self._rate, self._out_rate = rate, out_rate
+        self._pending: deque[tuple[Tag, int]] = deque()  # tag, and output frame at which the chunk ends
+        self._frames_in = 0
+        self._frames_out = 0
+        self._resampled: Samples = NO_SAMPLES
         self._resampler: soxr.ResampleStream | None = None
 
     @property
-    def waiting(self) -> Iterator[Tag]:
-        """The tags of the chunks that are held back, in order."""
-        return (tag for tag, _ in self._waiting)
+    def pending_tags(self) -> Iterator[Tag]:
+        """Tags of the chunks that have not come out yet, in order."""
+        return (tag for tag, _ in self._pending)
 
-    def put(self, tag: Tag, samples: Samples) -> list[tuple[Tag, Samples]]:
-        """What comes out now that these came in."""
-        if self._rate == self._wanted:
+    def add(self, tag: Tag, samples: Samples) -> list[tuple[Tag, Samples]]:
+        """Add a chunk, and return the chunks that are complete now."""
+        if self._rate == self._out_rate:
             return [(tag, samples)]
-        self._put += len(samples)
-        self._waiting.append((tag, self._put * self._wanted // self._rate))
+        self._frames_in += len(samples)
+        self._pending.append((tag, self._frames_in * self._out_rate // self._rate))
         self._resample(samples)
-        return self._come_out()
+        return self._take_complete()
 
     def flush(self) -> list[tuple[Tag, Samples]]:
-        """All that is held back: as if silence followed. What is put in later begins another stream."""
-        if not self._waiting:
+        """Return all pending chunks, as if silence followed. The next chunk starts a new stream."""
+        if not self._pending:
             return []
         self._resample(NO_SAMPLES, last=True)
         self._resampler = None
-        owed = self._waiting[-1][1] - self._out
-        # Fractions of a frame that were left by the streams before make a whole one now and then.
-        self._ready = np.pad(self._ready, (0, max(0, owed - len(self._ready))))
-        out = self._come_out()
-        self._ready = NO_SAMPLES
+        missing = self._pending[-1][1] - self._frames_out
+        # Each earlier stream may have left a fraction of a frame; together they make one frame more now and then.
+        self._resampled = np.pad(self._resampled, (0, max(0, missing - len(self._resampled))))
+        out = self._take_complete()
+        self._resampled = NO_SAMPLES
         return out
 
     def _resample(self, samples: Samples, *, last: bool = False) -> None:
         if self._resampler is None:
-            self._resampler = soxr.ResampleStream(self._rate, self._wanted, 1, dtype="float32", quality="HQ")
-        made: npt.NDArray[np.float32] = self._resampler.resample_chunk(samples.astype(np.float32), last=last)
-        if len(made):
-            # Ringing beside a loud edge may leave the range; wrapped around it would be a bang.
-            rounded = np.clip(np.rint(made), -32_768, 32_767).astype(np.int16)
-            self._ready = np.concatenate((self._ready, rounded)) if len(self._ready) else rounded
+            self._resampler = soxr.ResampleStream(self._rate, self._out_rate, 1, dtype="float32", quality="HQ")
+        out: npt.NDArray[np.float32] = self._resampler.resample_chunk(samples.astype(np.float32), last=last)
+        if len(out):
+            # The filter may exceed the range next to a loud edge; an overflow would be heard as a click.
+            rounded = np.clip(np.rint(out), -32_768, 32_767).astype(np.int16)
+            self._resampled = np.concatenate((self._resampled, rounded)) if len(self._resampled) else rounded
 
-    def _come_out(self) -> list[tuple[Tag, Samples]]:
+    def _take_complete(self) -> list[tuple[Tag, Samples]]:
         out = []
         used = 0
-        while self._waiting and self._waiting[0][1] - self._out <= len(self._ready) - used:
-            tag, end = self._waiting.popleft()
-            frames = end - self._out
-            out.append((tag, self._ready[used : used + frames]))
-            used, self._out = used + frames, end
-        self._ready = self._ready[used:]
+        while self._pending and self._pending[0][1] - self._frames_out <= len(self._resampled) - used:
+            tag, end = self._pending.popleft()
+            frames = end - self._frames_out
+            out.append((tag, self._resampled[used : used + frames]))
+            used, self._frames_out = used + frames, end
+        self._resampled = self._resampled[used:]
         return out
 
 
-class Timed:
-    """Chunks that came with the time of their first frame; they are the truth.
+class TimedPlacement:
+    """Places chunks for which the application gave the time of their first frame (``at``).
 
-    Clocks of sound cards jitter: within :attr:`JITTER` seconds a chunk follows the one before it without
-    a gap; beyond it goes where its time says. They drift as well: once times are off by more than
-    :attr:`DRIFT` seconds all along, the sound is made to follow them, a frame now and then.
+    The times of a sound card jitter: a chunk that starts within :attr:`MAX_JITTER_S` of the end of the previous chunk
+    follows it without a gap. Beyond that, the chunk is placed at its time. The times also drift: once the audio is off
+    by more than :attr:`DRIFT_TOLERANCE_S` on average over :attr:`AVERAGING_S`, it is lengthened or shortened by single
+    frames.
     """
 
-    JITTER = 0.005
-    DRIFT = 0.002
-    SETTLING = 1.0  # seconds over which the offset is taken
+    MAX_JITTER_S = 0.005
+    DRIFT_TOLERANCE_S = 0.002
+    AVERAGING_S = 1.0
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._end: int | None = None
-        self._begin()
+        self._reset_drift()
 
     def place(self, at: float, samples: Samples) -> Write:
+        """Return the write for a chunk that starts at ``at`` seconds."""
         start = at * self._rate
-        if self._end is None or abs(start - self._end) > self.JITTER * self._rate:
+        if self._end is None or abs(start - self._end) > self.MAX_JITTER_S * self._rate:
             self._end = round(start)
-            self._begin()
-        share = min(1.0, len(samples) / (self.SETTLING * self._rate))
-        self._offset += (start - self._end - self._offset) * share
-        placed = self._pace.follow(self._offset, samples, len(samples))
-        self._offset -= len(placed) - len(samples)
-        write = Write(self._end, placed)
-        self._end += len(placed)
+            self._reset_drift()
+        weight = min(1.0, len(samples) / (self.AVERAGING_S * self._rate))
+        self._offset += (start - self._end - self._offset) * weight
+        corrected = self._corrector.correct(self._offset, samples, len(samples))
+        self._offset -= len(corrected) - len(samples)
+        write = Write(self._end, corrected)
+        self._end += len(corrected)
         return write
 
-    def _begin(self) -> None:
-        self._offset = 0.0  # frames from where sound is placed to where its time says
-        self._pace = Pace(self.DRIFT * self._rate)
+    def _reset_drift(self) -> None:
+        self._offset = 0.0  # average frames by which the audio is placed before its time
+        self._corrector = DriftCorrector(self.DRIFT_TOLERANCE_S * self._rate)

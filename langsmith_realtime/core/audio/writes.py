@@ -1,4 +1,4 @@
-"""Samples at a position of the recording, as channels hand them to whoever records."""
+"""Writes: samples and their position in the recording, as the channels return them to the recorder."""
 
 from __future__ import annotations
 
@@ -9,35 +9,41 @@ import numpy as np
 from langsmith_realtime.core.audio.decoding import Samples
 
 
-@dataclass(slots=True)  # not frozen: that takes four times as long to make, and there are many
+@dataclass(slots=True)  # not frozen: creating a frozen instance takes four times as long, and there are many writes
 class Write:
-    """Put ``samples`` (PCM16 mono) at frame ``start`` of one channel."""
+    """Samples for one channel. A later write replaces earlier ones where they overlap.
+
+    Attributes:
+        start: frame of the recording at which the first sample belongs.
+        samples: PCM16 mono at the rate of the recording.
+    """
 
     start: int
     samples: Samples
 
 
 def silence(frames: int) -> Samples:
-    """That many zeros, however many, in the memory of one."""
+    """Return zeros, as a view of a single sample: an hour of silence takes two bytes of memory."""
     return np.broadcast_to(np.zeros(1, dtype=np.int16), (frames,))
 
 
-def _one_after_another(parts: list[Samples]) -> Samples:
-    # numpy's own would let go of Python's lock for each part, and have to wait for it again.
+def _concatenate(parts: list[Samples]) -> Samples:
+    # np.concatenate would release the GIL for each part, and wait to acquire it again.
     return np.frombuffer(b"".join([np.ascontiguousarray(part).data for part in parts]), dtype=np.int16)
 
 
-class Joined:
-    """Writes that follow one another become one, because each costs whoever takes it."""
+class WriteJoiner:
+    """Joins consecutive writes of one channel, because each write has a fixed cost."""
 
     def __init__(self) -> None:
         self._parts: list[Samples] = []
         self._start = 0
-        #: Where the last of them ends.
+        #: Frame of the recording after the last one of the pending write.
         self.end = 0
-        self._writes: list[Write] = []
+        self._complete: list[Write] = []
 
-    def put(self, write: Write) -> None:
+    def add(self, write: Write) -> None:
+        """Append a write to the pending one if it starts where that ends; otherwise make it the pending one."""
         if self._parts and write.start != self.end:
             self.flush()
         if not self._parts:
@@ -46,26 +52,26 @@ class Joined:
         self.end = write.start + len(write.samples)
 
     @property
-    def frames(self) -> int:
-        """How many wait for what follows them."""
+    def pending_frames(self) -> int:
+        """Length of the pending write in frames."""
         return self.end - self._start if self._parts else 0
 
     def flush(self) -> None:
-        """Nothing follows that is waited for."""
+        """Complete the pending write: no later write is joined to it."""
         if self._parts:
-            samples = self._parts[0] if len(self._parts) == 1 else _one_after_another(self._parts)
-            self._writes.append(Write(self._start, samples))
+            samples = self._parts[0] if len(self._parts) == 1 else _concatenate(self._parts)
+            self._complete.append(Write(self._start, samples))
             self._parts = []
 
     def take_writes(self) -> list[Write]:
-        """What is done of them since the last call."""
-        writes, self._writes = self._writes, []
+        """Return the writes completed since the last call, in order."""
+        writes, self._complete = self._complete, []
         return writes
 
 
-@dataclass(slots=True)  # as Write
+@dataclass(slots=True)  # not frozen, for the speed of creation
 class ChannelWrite:
-    """A :class:`Write` on channel 0 (left, the user) or 1 (right, the agent)."""
+    """A write for channel 0 (left, the user) or channel 1 (right, the agent)."""
 
     channel: int
     write: Write

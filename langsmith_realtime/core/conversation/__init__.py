@@ -1,1 +1,1 @@
-"""Change here what happened in a conversation: responses, tools, turns, interruptions, numbers."""
+"""Change here what the events of a conversation mean: responses, tool calls, turns, interruptions, metrics."""

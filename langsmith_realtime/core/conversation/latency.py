@@ -1,35 +1,43 @@
 """The numbers of one response, for the metadata of its ``model`` run.
 
-Pure. Milliseconds, whole; a number that has no meaning for a response is absent, never zero.
+Pure. All are whole milliseconds, except ``heard_share``. A number that has no meaning for a response is absent, never
+zero. docs/numbers.md has the definitions for users.
 
 ======================== ========================================================================================
-time_to_first_token      ``response.created`` → its first delta of any kind.
-latency_to_first_audio   The user's end of speech → its first audio received. The end of speech is
-                         ``speech_stopped``'s ``audio_end_ms``, which counts audio *written* and is mapped to when
-                         that was captured; it includes the silence turn detection waits for. Without it, it is
-                         the event's arrival; with push-to-talk, the end of what was written at the commit. On a
-                         sideband connection, which receives no audio, ``output_audio_buffer.started`` stands for
-                         the first audio.
-voice_to_voice           The user's last audible sound in the recording, within the turn → the first audible sound
-                         of the answer as it was heard. Absent when a side was not recorded, or the user was still
-                         audible. On a sideband connection, from the end of speech to the server's start.
-tool_time                Of ``latency_to_first_audio``, while tool calls announced in it were at work.
-barge_in_reaction        The user's start of speech → the interrupted agent's last audible sound. The start is
-                         ``audio_start_ms`` without the padding, mapped like the end, or the onset in the
-                         recording beside it. On a sideband connection until the server stopped playing.
-spoken, heard            Its audio that arrived, and what of that was played. ``heard_share`` is their quotient.
+time_to_first_token      From ``response.created`` to the first delta of any kind.
+latency_to_first_audio   From the user's end of speech to the first audio received. The end of speech is the
+                         ``audio_end_ms`` of ``speech_stopped``, which includes the silence that turn detection
+                         waits for. It counts *written* audio, and is mapped to the time at which that audio was
+                         captured. Without ``audio_end_ms``, the arrival of the event counts; with push-to-talk, the
+                         end of the audio written before the commit. A sideband connection receives no audio:
+                         there, ``output_audio_buffer.started`` counts as the first audio.
+voice_to_voice           From the user's last audible sound in the recording, within the turn, to the first audible
+                         sound of the answer, as it was heard. Absent if one side was not recorded, or the user was
+                         still audible. On a sideband connection, from the end of speech to
+                         ``output_audio_buffer.started``.
+tool_time                The part of ``latency_to_first_audio`` in which tool calls were at work. Only calls that
+                         were announced after the end of speech count.
+barge_in_reaction        From the user's start of speech to the last audible sound of the interrupted response. The
+                         start is the onset in the recording near ``audio_start_ms``, else ``audio_start_ms``
+                         without the padding, mapped to time. On a sideband connection, until the server stopped
+                         playing.
+spoken, heard            The response's audio that arrived, and the part that was played. ``heard_share`` is
+                         ``heard_ms`` divided by ``spoken_ms``.
 ======================== ========================================================================================
+
+Which response has the two latencies, ``latency_to_first_audio`` and ``voice_to_voice``:
 
 ===================== ===========================================================================================
-greeting first        Nobody spoke: neither latency.
-typed input           The same, unless the user's speech before it is still unanswered.
-idle timeout          Nobody spoke: neither latency, not even from speech before it that was never answered.
-no audio              Neither latency; an answer in text alone answers the speech all the same.
-several responses     The first with audio that was created after the speech has the latencies. After a response
-                      of nothing but tool calls that is the answer after the tools: their time is inside.
-at once               In parallel likewise the first with audio; out-of-band ones have none.
-barge-in              The interrupted response has the reaction; the user's new speech, when it ends, the answer.
-                      It makes no difference whether the cancellation comes before ``speech_started``.
+greeting first        Nobody spoke, so it has neither latency.
+typed input           Neither latency, unless the user's speech before it is still unanswered.
+idle timeout          Neither latency, even if the user's speech before it was never answered.
+no audio              Neither latency. An answer in text alone still answers the speech.
+several responses     The first response with audio that was created after the end of speech has the latencies. If
+                      the first response only calls tools, the response after the tools has them, and they include
+                      the time of the tools.
+parallel responses    The first with audio has the latencies; out-of-band responses never have any.
+barge-in              The interrupted response has ``barge_in_reaction``; the answer to the interrupting speech has
+                      the latencies. The order of the cancellation and ``speech_started`` makes no difference.
 ===================== ===========================================================================================
 """
 
@@ -42,33 +50,39 @@ from langsmith_realtime.core.conversation.responses import Response
 from langsmith_realtime.core.conversation.tool_calls import ToolTimes
 from langsmith_realtime.core.conversation.user_turns import Moment
 
-#: How long after a moment, in seconds, the user's channel is known up to there: chunks are held up, then placed late.
-USER_PATIENCE = Microphone.LOOK_AHEAD + Tracks.LATE + 0.8
-#: How far the user's onset in the recording lies from where turn detection heard it, at most, in seconds.
-ONSET_S = 0.3
-#: How much later than the model of playback has it the application may play what it says it plays, in seconds.
-TAP_S = 1.0
+#: How long after a moment the user's audio of that moment is in the recording at the latest, in seconds: chunks may
+#: arrive late, and are placed only when later chunks have told when they were captured.
+USER_AUDIO_DELAY_S = Microphone.LOOK_AHEAD_S + Tracks.LATE + 0.8
+#: How far the user's onset in the recording may lie from the start of speech that turn detection reports, in seconds.
+MAX_ONSET_DISTANCE_S = 0.3
+#: How much later than the playback model assumes the application may play the audio that it feeds, in seconds.
+FED_AUDIO_DELAY_S = 1.0
 
 
-def known_at(response: Response, tracks: Tracks, cut_by: Moment | None) -> float:
-    """From when on the numbers of a response are known, as far as they are taken from the user's channel."""
+def user_audio_known_at(response: Response, tracks: Tracks, interrupted_by: Moment | None) -> float:
+    """When all of the user's audio that the numbers of a response depend on is in the recording, in seconds.
+
+    ``interrupted_by`` is the start of the speech that interrupted the response, None without a barge-in.
+    """
     if tracks.user_activity is None:
         return 0.0
-    moments = [] if cut_by is None else [cut_by.told]
-    if response.answers is not None:
+    moments = [] if interrupted_by is None else [interrupted_by.received_at]
+    if response.user_speech is not None:
         moments += [begin for begin in map(tracks.begins, response.items) if begin is not None][:1]
-    return max(moments, default=-USER_PATIENCE) + USER_PATIENCE
+    return max(moments, default=-USER_AUDIO_DELAY_S) + USER_AUDIO_DELAY_S
 
 
-def measure(response: Response, tracks: Tracks, tools: ToolTimes, cut_by: Moment | None) -> dict[str, float]:
-    """The numbers of a response, under the names of the table with ``_ms``.
+def measure(
+    response: Response, tracks: Tracks, tool_times: ToolTimes, interrupted_by: Moment | None
+) -> dict[str, float]:
+    """The numbers of a response: each name in the first table above with ``_ms`` appended, and ``heard_share``.
 
-    ``cut_by`` is the user's start of speech when that cut it off.
+    ``interrupted_by`` is the start of the speech that interrupted the response, None without a barge-in.
     """
     seconds = {
         "time_to_first_token": None if response.first_token is None else response.first_token - response.created,
-        **_latencies(response, tracks, tools),
-        "barge_in_reaction": None if cut_by is None else _reaction(response, tracks, cut_by),
+        **_latencies(response, tracks, tool_times),
+        "barge_in_reaction": None if interrupted_by is None else _reaction(response, tracks, interrupted_by),
     }
     numbers: dict[str, float] = {name: value * 1000 for name, value in seconds.items() if value is not None}
     numbers = {f"{name}_ms": round(value) for name, value in numbers.items()}
@@ -82,62 +96,69 @@ def measure(response: Response, tracks: Tracks, tools: ToolTimes, cut_by: Moment
 
 
 def heard_shares(response: Response, tracks: Tracks) -> dict[str, float]:
-    """What share of each item's audio was heard, from 0 to 1; items without audio have none."""
+    """By ``item_id``, the share of the item's audio that was heard, from 0 to 1; items without audio are left out."""
     spoken = {item_id: tracks.spoken_ms(item_id) for item_id in response.items}
     return {item_id: tracks.heard_ms(item_id) / ms for item_id, ms in spoken.items() if ms}
 
 
-def _latencies(response: Response, tracks: Tracks, tools: ToolTimes) -> dict[str, float | None]:
-    speech, answered = response.answers, response.first_audio
-    if speech is None or answered is None:
+def _latencies(response: Response, tracks: Tracks, tool_times: ToolTimes) -> dict[str, float | None]:
+    """``latency_to_first_audio``, ``tool_time`` and ``voice_to_voice``, in seconds."""
+    speech, first_audio = response.user_speech, response.first_audio
+    if speech is None or first_audio is None:
         return {}
-    ended = speech.ended.at
-    latency = answered - ended
-    found = {"latency_to_first_audio": latency, "tool_time": tools.between(ended, answered)}
+    ended = speech.ended.time
+    latency = first_audio - ended
+    latencies: dict[str, float | None] = {
+        "latency_to_first_audio": latency,
+        "tool_time": tool_times.busy_between(ended, first_audio),
+    }
     if not any(map(tracks.spoken_ms, response.items)):
-        found["voice_to_voice"] = latency  # a sideband connection
-        return found
-    user, heard = tracks.user_activity, _first_heard(response, tracks)
-    if user is None or heard is None:
-        return found
-    # What follows the end of speech by more than a pause is noise, or somebody who went on speaking.
-    until = min(heard, ended + PAUSE_S)
-    since = 0.0 if speech.started is None else speech.started.at - PAUSE_S
-    sound = user.last_before(until)
-    if sound is not None and since < sound[1] < until:
-        found["voice_to_voice"] = heard - sound[1]
-    return found
+        latencies["voice_to_voice"] = latency  # a sideband connection
+        return latencies
+    user, answer_start = tracks.user_activity, _first_audible(response, tracks)
+    if user is None or answer_start is None:
+        return latencies
+    # Audio that follows the end of speech by more than a pause is noise, or the user went on speaking.
+    until = min(answer_start, ended + PAUSE_S)
+    since = 0.0 if speech.started is None else speech.started.time - PAUSE_S
+    last_sound = user.last_before(until)
+    if last_sound is not None and since < last_sound[1] < until:
+        latencies["voice_to_voice"] = answer_start - last_sound[1]
+    return latencies
 
 
-def _first_heard(response: Response, tracks: Tracks) -> float | None:
-    """When the first audible sound of the response was heard."""
+def _first_audible(response: Response, tracks: Tracks) -> float | None:
+    """When the first audible sound of the response was heard, in seconds; None without one."""
     agent = tracks.agent_activity
     for item_id in response.items:
         begin, end = tracks.begins(item_id), tracks.playing_until(item_id)
         if agent is not None and begin is not None and end is not None:
             audible = agent.audible_from(begin)
-            if audible is not None and audible < end + _lag(tracks):
+            if audible is not None and audible < end + _playback_delay(tracks):
                 return audible
     return None
 
 
-def _reaction(response: Response, tracks: Tracks, cut_by: Moment) -> float | None:
-    start = cut_by.at if tracks.user_activity is None else _onset(tracks.user_activity, cut_by.at)
+def _reaction(response: Response, tracks: Tracks, interrupted_by: Moment) -> float | None:
+    """``barge_in_reaction`` in seconds; None if the response was silent when the user started to speak."""
+    start = interrupted_by.time if tracks.user_activity is None else _onset(tracks.user_activity, interrupted_by.time)
     ends = [end for end in map(tracks.playing_until, response.items) if end is not None]
     if not ends:
-        silent = response.play_ended
+        agent_end = response.play_ended
     else:
-        sound = None if tracks.agent_activity is None else tracks.agent_activity.last_before(max(ends) + _lag(tracks))
-        silent = None if sound is None else min(sound[1], max(ends) + _lag(tracks))
-    return silent - start if silent is not None and silent > start else None
+        latest = max(ends) + _playback_delay(tracks)
+        last_sound = None if tracks.agent_activity is None else tracks.agent_activity.last_before(latest)
+        agent_end = None if last_sound is None else min(last_sound[1], latest)
+    return agent_end - start if agent_end is not None and agent_end > start else None
 
 
 def _onset(user: Activity, start: float) -> float:
-    """Where the user became audible near ``start``, else ``start`` itself."""
-    utterances = user.intervals(start - ONSET_S - PAUSE_S, start + ONSET_S, pause=PAUSE_S)
-    near = [begin for begin, _ in utterances if abs(begin - start) <= ONSET_S]
+    """When the user became audible near ``start``, in seconds; ``start`` itself if that is not found."""
+    utterances = user.intervals(start - MAX_ONSET_DISTANCE_S - PAUSE_S, start + MAX_ONSET_DISTANCE_S, pause=PAUSE_S)
+    near = [begin for begin, _ in utterances if abs(begin - start) <= MAX_ONSET_DISTANCE_S]
     return min(near, key=lambda begin: abs(begin - start), default=start)
 
 
-def _lag(tracks: Tracks) -> float:
-    return TAP_S if tracks.sources().get("recording_source") in ("tap", "timed_tap") else 0.0
+def _playback_delay(tracks: Tracks) -> float:
+    """How much later than the playback model assumes the response's audio may be in the recording, in seconds."""
+    return FED_AUDIO_DELAY_S if tracks.sources().get("recording_source") in ("tap", "timed_tap") else 0.0

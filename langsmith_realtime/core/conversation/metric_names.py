@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from langsmith_realtime.core.protocol.usage import MODALITIES
 
-#: What each response is timed by; its run says ``<name>_ms``.
+#: The latencies of a response; its run has each as ``<name>_ms``.
 LATENCIES = ("latency_to_first_audio", "voice_to_voice", "time_to_first_token", "barge_in_reaction")
 
-
+#: The percentiles of each latency on the root.
 PERCENTILES = (50, 95)
 
-
-#: Every number that can be asked for as a feedback score.
+#: The numbers of the root that may be feedback scores, and that ``keep=`` may compare.
 NAMES = (
     "duration_s",
     "turns",
@@ -37,8 +36,7 @@ NAMES = (
     "estimated_cost_usd",
 )
 
-
-#: The scores of ``feedback=True``: how it felt to wait, whether it was heard, what went wrong, what it cost.
+#: The scores of ``feedback=True``: counts, latencies, the heard share and the cost.
 SCORES = (
     "turns",
     "interruptions",

@@ -1,7 +1,7 @@
-"""What one conversation comes to in numbers: its latencies, who talked how long, and which make scores.
+"""The numbers of a whole conversation: percentiles of its latencies, talk times, and feedback scores.
 
-Pure. The numbers stand in the metadata of the root run. A number that a conversation has none of is
-absent, not zero: one without a barge-in has no ``barge_in_reaction_p50_ms``.
+Pure. The numbers are metadata of the root run; docs/numbers.md defines each of them. A number that has no meaning for a
+conversation is absent, not zero: without a barge-in there is no ``barge_in_reaction_p50_ms``.
 """
 
 from __future__ import annotations
@@ -18,64 +18,65 @@ from langsmith_realtime.core.protocol.events import number
 def percentile(values: Sequence[float], percent: float) -> float:
     """The nearest-rank percentile: the smallest value that at least ``percent`` per cent of them do not exceed.
 
-    It is always one of the values, nothing is interpolated. So of a single value every percentile is that
-    value, and the 95th of fewer than 20 is the largest.
+    The result is always one of the values; nothing is interpolated. So every percentile of a single value is that
+    value, and the 95th percentile of fewer than 20 values is the largest.
 
     Raises:
-        ValueError: there are no values.
+        ValueError: ``values`` is empty.
     """
     if not values:
-        raise ValueError("no values have no percentile")
+        raise ValueError("values must not be empty")
     rank = math.ceil(percent * len(values) / 100)
     return sorted(values)[max(1, rank) - 1]
 
 
-def of_responses(responses: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The conversation's latencies and what share of the agent's speech was heard, from its responses' numbers.
+def response_metrics(responses: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """The percentiles of the latencies, and the share of the agent's audio that was heard.
 
     Args:
-        responses: of each response its ``<latency>_ms`` (see :data:`LATENCIES`), ``spoken_ms`` and ``heard_ms``,
-            each only where it has one.
+        responses: the numbers of each response: ``<latency>_ms`` (see :data:`LATENCIES`), ``spoken_ms`` and
+            ``heard_ms``, as far as the response has them.
 
     Returns:
-        ``<latency>_p50_ms``, ``<latency>_p95_ms`` and ``<latency>_max_ms`` over the responses that have the latency;
-        ``heard_share``, from 0 to 1: heard out of spoken milliseconds of all responses that have both.
+        ``<latency>_p50_ms``, ``<latency>_p95_ms`` and ``<latency>_max_ms`` over the responses that have the latency.
+        ``heard_share``, from 0 to 1: the sum of ``heard_ms`` divided by the sum of ``spoken_ms``, over the responses
+        that have both.
     """
-    known = list(responses)
+    responses = list(responses)
     result: dict[str, float] = {}
     for name in LATENCIES:
-        values = [value for value in (number(each.get(f"{name}_ms")) for each in known) if value is not None]
+        values = [value for value in (number(each.get(f"{name}_ms")) for each in responses) if value is not None]
         if values:
             result.update({f"{name}_p{percent}_ms": percentile(values, percent) for percent in PERCENTILES})
             result[f"{name}_max_ms"] = max(values)
-    spoken = heard = 0.0
-    for each in known:
-        made, listened = number(each.get("spoken_ms")), number(each.get("heard_ms"))
-        if made is not None and listened is not None:
-            spoken, heard = spoken + made, heard + min(made, listened)
-    if spoken > 0:
-        result["heard_share"] = round(heard / spoken, 3)
+    total_spoken = total_heard = 0.0
+    for each in responses:
+        spoken, heard = number(each.get("spoken_ms")), number(each.get("heard_ms"))
+        if spoken is not None and heard is not None:
+            total_spoken, total_heard = total_spoken + spoken, total_heard + min(spoken, heard)
+    if total_spoken > 0:
+        result["heard_share"] = round(total_heard / total_spoken, 3)
     return result
 
 
-def of_talk(user: Activity | None, agent: Activity | None, duration: float) -> dict[str, float]:
-    """Who talked how long, in seconds, from when each side was audible in the recording.
+def talk_metrics(user: Activity | None, agent: Activity | None, duration: float) -> dict[str, float]:
+    """How long each side talked, in seconds.
 
-    Talk is what is audible: what the user's microphone took up, and what of the agent was heard. A pause
-    shorter than 300 ms belongs to the talk around it. Silence is when neither side talks, from the moment the
-    conversation opened to the moment it closed, before the first word and after the last included.
+    A side talks while its channel of the recording is audible; a pause shorter than 300 ms counts as talk. Silence
+    is the time in which neither side talks, from the opening of the conversation to its end.
 
     Args:
-        user: when the user was audible; None when nothing of that side was recorded.
-        agent: the same of the agent.
+        user: when the user's channel was audible; None if the user was not recorded.
+        agent: when the agent's channel was audible; None if the agent was not recorded.
         duration: how long the conversation was open, in seconds.
 
     Returns:
-        ``user_talk_s`` and ``agent_talk_s`` of the sides that were recorded; ``overlap_s``, both at once and
-        part of either's time, when both were; ``silence_s`` and ``longest_silence_s`` when any was.
+        ``user_talk_s`` and ``agent_talk_s``, each if the side was recorded; ``overlap_s``, the time in which both
+        talked and which counts for both, if both were recorded; ``silence_s`` and ``longest_silence_s``, if at
+        least one side was recorded.
     """
-    nobody = Activity(1)
-    totals = talk(user or nobody, agent or nobody, duration)
+    never_audible = Activity(1)
+    totals = talk(user or never_audible, agent or never_audible, duration)
     result: dict[str, float] = {}
     if user is not None:
         result["user_talk_s"] = totals.user_s
@@ -89,9 +90,9 @@ def of_talk(user: Activity | None, agent: Activity | None, duration: float) -> d
 
 
 def scores(metadata: Mapping[str, Any], wanted: Collection[str]) -> dict[str, float]:
-    """Those of the root's numbers that were asked for and are there.
+    """The feedback scores: the numbers in the root's ``metadata`` whose names are in ``wanted``.
 
-    A cost that lacks a model's price is no score: a chart of it would show savings that are none.
+    An incomplete ``estimated_cost_usd`` is left out: a missing price would look like a saving in a chart.
     """
     found = {name: number(metadata.get(name)) for name in NAMES if name in wanted}
     if metadata.get("estimated_cost_incomplete"):

@@ -1,7 +1,7 @@
-"""One response of the model, and the run it becomes when it is known in full.
+"""One response of the model, and the ``model`` run that it becomes.
 
-Pure. Its inputs are what is new since the response before it, never the whole history again, so that a
-trace grows linearly; its output is one chat message, whatever items it is made of.
+Pure. The inputs of the run are the items that are new since the previous response, not the whole history, so that a
+trace grows linearly. The output is one chat message, however many items the response has.
 """
 
 from __future__ import annotations
@@ -14,46 +14,53 @@ from langsmith_realtime.core.conversation.run_data import ModelRun, Ref
 from langsmith_realtime.core.conversation.user_turns import Speech
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import error_text, mapping, text
-from langsmith_realtime.core.protocol.items import Item, Items, heard_words, messages_of
+from langsmith_realtime.core.protocol.items import Item, Items, heard_text, messages_of
 from langsmith_realtime.core.protocol.usage import cached_parts, usage_metadata
 
 
 @dataclass(slots=True, eq=False)
 class Response:
-    """What is known of a response. Times are seconds since the conversation opened."""
+    """Everything known about one response. Times are seconds since the conversation opened.
+
+    ``parent`` is the ref of its ``response.created``, or of its ``response.done`` if that was the first event.
+    """
 
     response_id: str
     parent: Ref
     created: float
-    in_band: bool = True
-    first_token: float | None = None
-    answers: Speech | None = None  # what the user said, if this is the answer to it
-    first_audio: float | None = None  # received, or that the server began to play
-    play_started: float | None = None  # when the server began to play it, where it says so
-    play_ended: float | None = None  # when the server ended playing it, or cleared what was left
-    muted: bool = False  # the user began to speak: what still arrives is not played
-    items: list[str] = field(default_factory=list)
-    input_messages: list[dict[str, Any]] = field(default_factory=list)  # given with the request
-    input_items: list[Item] = field(default_factory=list)  # new in the conversation
+    in_band: bool = True  # False if it was requested with conversation: "none"
+    first_token: float | None = None  # arrival of the first delta of any kind
+    user_speech: Speech | None = None  # the utterance that it answers
+    first_audio: float | None = None  # arrival of the first audio, or the server's report that playback started
+    play_started: float | None = None  # output_audio_buffer.started
+    play_ended: float | None = None  # output_audio_buffer.stopped or .cleared
+    muted: bool = False  # the user started to speak: audio that still arrives is not played
+    items: list[str] = field(default_factory=list)  # ids of the items it produced
+    input_messages: list[dict[str, Any]] = field(default_factory=list)  # of the request (out-of-band only)
+    input_items: list[Item] = field(default_factory=list)  # new in the conversation since the previous response
     done_at: float | None = None
-    body: dict[str, Any] = field(default_factory=dict)
+    body: dict[str, Any] = field(default_factory=dict)  # the `response` of its latest event
 
     @property
-    def spoke(self) -> bool:
+    def has_started(self) -> bool:
+        """Whether a delta of it arrived."""
         return self.first_token is not None
 
-    def sounds(self, t: float) -> None:
-        """Audio of it arrived, or began to play. The first audio after the user's speech is the answer to it."""
+    def audio_started(self, t: float) -> None:
+        """Its audio arrived, or the server started to play it.
+
+        Of several responses to one utterance, the first with audio is the answer; the others answer none.
+        """
         if self.first_audio is not None or self.muted:
             return
         self.first_audio = t
-        if self.answers is not None and self.answers.answered:
-            self.answers = None
-        elif self.answers is not None:
-            self.answers.answered = True
+        if self.user_speech is not None and self.user_speech.answered:
+            self.user_speech = None
+        elif self.user_speech is not None:
+            self.user_speech.answered = True
 
-    def take(self, item: Item) -> None:
-        """The response produced this item."""
+    def add_item(self, item: Item) -> None:
+        """Add an item that the response produced, unless it is already known."""
         item.out_of_band = not self.in_band
         if item.item_id not in self.items:
             self.items.append(item.item_id)
@@ -61,7 +68,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a response ended: nothing wrong, an error, or interrupted."""
+    """How a response ended. ``reason`` is from ``status_details``; ``error`` is None if it completed.
+
+    ``interrupted`` is True if it was cancelled, by the user's speech or by the client.
+    """
 
     reason: str | None = None
     error: Failure | None = None
@@ -69,7 +79,7 @@ class Outcome:
 
 
 def outcome_of(body: dict[str, Any]) -> Outcome:
-    """``response.done``'s status: completed, cancelled, incomplete or failed, with its details."""
+    """The outcome in a ``response.done``: ``body`` is its ``response``, with ``status`` and ``status_details``."""
     details = mapping(body.get("status_details"))
     reason = text(details.get("reason"))
     status = body.get("status")
@@ -79,7 +89,7 @@ def outcome_of(body: dict[str, Any]) -> Outcome:
         return Outcome(reason, Failure(f"incomplete: {reason or 'no reason given'}"))
     if status == "failed":
         failure = error_text(mapping(details.get("error"))) or Failure(reason or "no reason given")
-        return Outcome(reason, failure.of("failed"))
+        return Outcome(reason, failure.prefixed("failed"))
     return Outcome(reason)
 
 
@@ -92,10 +102,15 @@ def model_run(
     numbers: Mapping[str, float],
     heard_shares: Mapping[str, float],
 ) -> ModelRun:
-    """The response's run; ``interrupted`` when a barge-in cut it off.
+    """The ``model`` run of a response.
 
-    ``numbers`` go into the metadata. Of an interrupted response the answer says what was ``heard``, as far as
-    the ``heard_shares`` of its items tell, from 0 to 1 by ``item_id``.
+    Args:
+        response: a response that is done.
+        items: all items of the conversation.
+        model: the session's model.
+        interrupted: whether a barge-in cut the response off. If so, its message says which words were ``heard``.
+        numbers: the response's numbers, for the metadata.
+        heard_shares: by ``item_id``, the share of the item's audio that was heard, from 0 to 1.
     """
     body = response.body
     outcome = outcome_of(body)
@@ -109,12 +124,12 @@ def model_run(
         "response_metadata": mapping(body.get("metadata")) or None,
         **cached_parts(body.get("usage")),
     }
-    given = [message for item in response.input_items for message in messages_of(item)]
+    item_messages = [message for item in response.input_items for message in messages_of(item)]
     return ModelRun(
         parent=response.parent,
         end=response.created if response.done_at is None else response.done_at,
-        inputs=response.input_messages + given,
-        message=_answer(response, items, heard_shares if interrupted else {}),
+        inputs=response.input_messages + item_messages,
+        message=_answer_message(response, items, heard_shares if interrupted else {}),
         finish_reason=str(body.get("status") or "unknown"),
         model=model,
         usage=usage_metadata(body.get("usage")),
@@ -125,20 +140,20 @@ def model_run(
     )
 
 
-def _answer(response: Response, items: Items, heard_shares: Mapping[str, float]) -> dict[str, Any]:
-    said: list[str] = []
+def _answer_message(response: Response, items: Items, heard_shares: Mapping[str, float]) -> dict[str, Any]:
+    contents: list[str] = []
     heard: list[str] = []
-    calls: list[Any] = []
+    tool_calls: list[Any] = []
     for item_id in response.items:
         if item_id in heard_shares:
-            heard.append(heard_words(items.know(item_id), heard_shares[item_id]))
-        for message in messages_of(items.know(item_id)):
+            heard.append(heard_text(items.get_or_create(item_id), heard_shares[item_id]))
+        for message in messages_of(items.get_or_create(item_id)):
             if message["role"] == "assistant":
-                said += [str(message["content"])] if message["content"] else []
-                calls += message.get("tool_calls", [])
-    answer: dict[str, Any] = {"role": "assistant", "content": "\n".join(said)}
+                contents += [str(message["content"])] if message["content"] else []
+                tool_calls += message.get("tool_calls", [])
+    answer: dict[str, Any] = {"role": "assistant", "content": "\n".join(contents)}
     if heard:
-        answer["heard"] = "\n".join(words for words in heard if words)
-    if calls:
-        answer["tool_calls"] = calls
+        answer["heard"] = "\n".join(filter(None, heard))
+    if tool_calls:
+        answer["tool_calls"] = tool_calls
     return answer

@@ -1,7 +1,6 @@
-"""What the conversation's events amount to: the runs to be, before anything of LangSmith is involved.
+"""The runs of a conversation as plain data, which ``trace`` turns into LangSmith runs.
 
-Pure. ``Ref`` names an event that was received; who receives the events makes it, the core hands it back
-as the parent of what hangs below that event. Times are seconds since the conversation opened.
+Pure. Times are seconds since the conversation opened.
 """
 
 from __future__ import annotations
@@ -9,13 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-#: Opaque to the core.
+#: Identifies the run of a server event. The caller creates it; the core only hands it back as a run's identity or
+#: parent, and never looks inside.
 Ref: TypeAlias = Any
 
 
 @dataclass(frozen=True, slots=True)
 class EventRun:
-    """One server event. It ended when it arrived, or at ``end`` when it waited for tool results."""
+    """The run of one server event.
+
+    It starts when the event arrives. ``end`` is None if it ends at once; a ``response.done`` that announced
+    function calls ends when the last result was sent. ``interrupted``: the event reports a cancelled response.
+    """
 
     ref: Ref
     name: str
@@ -28,7 +32,11 @@ class EventRun:
 
 @dataclass(frozen=True, slots=True)
 class ModelRun:
-    """One response: from the arrival of its parent event to ``end``."""
+    """The ``model`` run of one response, from the arrival of its ``parent`` event to ``end``.
+
+    ``inputs`` are chat messages and ``message`` is the answer; ``usage`` is LangSmith's ``usage_metadata``.
+    ``first_token`` is the arrival of the first delta. ``interrupted``: the response was cancelled.
+    """
 
     parent: Ref
     end: float
@@ -45,7 +53,11 @@ class ModelRun:
 
 @dataclass(frozen=True, slots=True)
 class ToolRun:
-    """One tool call: from the arrival of its parent event to ``end`` (None: it ended right there)."""
+    """The run of one tool call, from the arrival of its ``parent`` event to ``end``; None if it ends at once.
+
+    ``arguments`` is JSON text as the model wrote it, ``output`` a chat message with role ``tool``. ``answered`` is
+    False if no result was seen.
+    """
 
     parent: Ref
     call_id: str

@@ -1,8 +1,11 @@
-"""Function calls: announced by one event, answered by another, each one :class:`ToolRun`.
+"""Function calls and MCP calls: when they start and end, and the :class:`ToolRun` of each.
 
-Pure. A call's parent is the ``response.done`` of its response or, when its result came before that, the
-event that completed its arguments. A ``response.done`` that announced calls ends when the last of their
-results was sent.
+Pure. The client answers a function call. Its run hangs below the ``response.done`` of its response or, if the result
+was sent earlier, below the event that completed its arguments. A ``response.done`` that announced function calls ends
+when the last of their results was sent.
+
+The server carries out an MCP call and reports it in events of its own, in varying order: the response may be done
+before its calls, and the result is in the call's item, which may arrive before or after the event that ends the call.
 """
 
 from __future__ import annotations
@@ -14,8 +17,16 @@ from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import Call, error_text, mapping, text
 from langsmith_realtime.core.protocol.items import Item, tool_message
 
-#: Events that wait for the results of their calls at once; many more wait for an application that gives none.
-HELD = 64
+#: How many ``response.done`` events may wait for the results of their calls; the oldest then ends without them.
+MAX_WAITING_EVENTS = 64
+#: How many tool calls :class:`ToolTimes` remembers; older ones are forgotten.
+MAX_TIMED_CALLS = 256
+
+_MCP_ANNOUNCEMENTS = frozenset({"response.mcp_call_arguments.done", "response.mcp_call.in_progress"})
+_MCP_ENDS = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
+_MCP_ITEM_EVENTS = frozenset({"response.output_item.done", "conversation.item.done"})
+
+MCP_CALL_FAILED = Failure("the MCP call failed")
 
 
 @dataclass(slots=True, eq=False)
@@ -25,12 +36,12 @@ class _Call:
     arguments: str | None = None
     parent: Ref | None = None
     announced: bool = False
-    left: float | None = None  # when the application's own block for this call ended
+    block_ended: float | None = None  # the end of the application's tool(call_id) block, in seconds
     error: str | None = None
 
 
 @dataclass(slots=True, eq=False)
-class _Held:
+class _WaitingEvent:
     """A ``response.done`` that waits for the results of its calls."""
 
     run: EventRun
@@ -43,69 +54,70 @@ class ToolCalls:
     def __init__(self) -> None:
         self._open: dict[str, _Call] = {}
         self._traced: set[str] = set()
-        self._held: dict[_Held, None] = {}  # in the order they came
-        self._held_for: dict[str, list[_Held]] = {}  # by call id
+        self._waiting: dict[_WaitingEvent, None] = {}  # an ordered set, oldest first
+        self._waiting_for: dict[str, list[_WaitingEvent]] = {}  # by call_id
 
-    def named(self, call_id: object, name: object) -> None:
-        """An event before the arguments were complete named the function, which not every later one does."""
+    def set_name(self, call_id: object, name: object) -> None:
+        """``response.output_item.added`` named the function; the event that completes the arguments may not."""
         if text(call_id) and call_id not in self._traced:
-            self._know(Call(str(call_id), text(name), None))
+            self._update(Call(str(call_id), text(name), None))
 
     def announced(self, calls: list[Call], ref: Ref) -> None:
-        """An event before ``response.done`` completed these calls."""
+        """An event earlier than ``response.done`` completed the arguments of these calls."""
         for call in calls:
             if call.call_id not in self._traced:
-                known = self._know(call)
+                known = self._update(call)
                 if not known.announced:
                     known.parent, known.announced = ref, True
 
     def response_done(self, run: EventRun, calls: list[Call]) -> list[RunData]:
-        """The ``response.done`` that announced ``calls``: out at once, or held until all are answered.
+        """``response.done`` arrived with these calls. Its run is returned now, or once all of them are answered.
 
-        Calls that were cut off while the model wrote them are not waited for.
+        An incomplete call, cut off while the model wrote it, is not waited for.
         """
         calls = [call for call in calls if call.call_id not in self._traced]
         for call in calls:
-            known = self._know(call)
+            known = self._update(call)
             known.parent, known.announced = run.ref, True
         waiting_for = {call.call_id for call in calls if call.complete}
         if not waiting_for:
             return [run]
-        held = _Held(run, waiting_for)
-        self._held[held] = None
+        waiting = _WaitingEvent(run, waiting_for)
+        self._waiting[waiting] = None
         for call_id in waiting_for:
-            self._held_for.setdefault(call_id, []).append(held)
-        return [self._let_go(next(iter(self._held)))] if len(self._held) > HELD else []
+            self._waiting_for.setdefault(call_id, []).append(waiting)
+        return [self._drop_oldest()] if len(self._waiting) > MAX_WAITING_EVENTS else []
 
     def answered(self, item: dict[str, object], t: float) -> list[RunData]:
-        """A ``function_call_output`` item was sent, or shown by the server. The first of a call counts.
+        """A ``function_call_output`` item was sent by the client or repeated by the server; a call's first one counts.
 
-        A result without a call is none: the application put an earlier conversation into this one.
+        A result without an announced call has no run: it belongs to an earlier conversation, which the application
+        inserted into this one.
         """
         call = self._open.get(text(item.get("call_id")) or "")
         if call is None or not call.announced:
             return []
         return [self._run(call, t, output=item.get("output"), answered=True), *self._release(call.call_id, t)]
 
-    def entered(self, call_id: str, ref: Ref) -> None:
-        """The application opened its own block around the call."""
+    def block_entered(self, call_id: str, ref: Ref) -> None:
+        """The application entered its ``tool(call_id)`` block, which announces a call that no event has announced."""
         self.announced([Call(call_id, None, None)], ref)
 
-    def left(self, call_id: str, t: float, error: str | None) -> None:
-        """The application's own block around the call ended."""
+    def block_left(self, call_id: str, t: float, error: str | None) -> None:
+        """The application's ``tool(call_id)`` block ended at ``t``."""
         call = self._open.get(call_id)
         if call is not None:
-            call.left, call.error = t, error
+            call.block_ended, call.error = t, error
 
     def close(self) -> list[RunData]:
-        """The conversation ended: calls never answered end where they were announced."""
+        """The conversation ended: an unanswered call ends with its ``tool(call_id)`` block, else where it starts."""
         unanswered = [call for call in self._open.values() if call.announced]
-        happenings: list[RunData] = [self._run(call, call.left, output=None, answered=False) for call in unanswered]
-        happenings += [held.run for held in self._held]
-        self._held.clear()
-        return happenings
+        runs: list[RunData] = [self._run(call, call.block_ended, output=None, answered=False) for call in unanswered]
+        runs += [waiting.run for waiting in self._waiting]
+        self._waiting.clear()
+        return runs
 
-    def _know(self, call: Call) -> _Call:
+    def _update(self, call: Call) -> _Call:
         known = self._open.setdefault(call.call_id, _Call(call.call_id))
         known.name = call.name or known.name
         known.arguments = call.arguments or known.arguments
@@ -125,36 +137,26 @@ class ToolCalls:
             error=call.error,
         )
 
-    def _let_go(self, held: _Held) -> RunData:
-        """Nobody answers: it goes out as it is."""
-        del self._held[held]
-        for call_id in held.waiting_for:
-            others = [other for other in self._held_for.pop(call_id) if other is not held]
+    def _drop_oldest(self) -> RunData:
+        """Stop waiting with the oldest ``response.done``, and return its run."""
+        oldest = next(iter(self._waiting))
+        del self._waiting[oldest]
+        for call_id in oldest.waiting_for:
+            others = [other for other in self._waiting_for.pop(call_id) if other is not oldest]
             if others:
-                self._held_for[call_id] = others
-        return held.run
+                self._waiting_for[call_id] = others
+        return oldest.run
 
     def _release(self, call_id: str, t: float) -> list[RunData]:
+        """The runs of the ``response.done`` events that waited for this call alone; they end at ``t``."""
         released: list[RunData] = []
-        for held in self._held_for.pop(call_id, []):
-            held.run = replace(held.run, end=t)
-            held.waiting_for.discard(call_id)
-            if not held.waiting_for:
-                del self._held[held]
-                released.append(held.run)
+        for waiting in self._waiting_for.pop(call_id, []):
+            waiting.run = replace(waiting.run, end=t)
+            waiting.waiting_for.discard(call_id)
+            if not waiting.waiting_for:
+                del self._waiting[waiting]
+                released.append(waiting.run)
         return released
-
-
-_ANNOUNCES = frozenset({"response.mcp_call_arguments.done", "response.mcp_call.in_progress"})
-
-
-_FINISHES = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
-
-
-_SHOWS = frozenset({"response.output_item.done", "conversation.item.done"})
-
-
-FAILED = Failure("the MCP call failed")
 
 
 @dataclass(slots=True, eq=False)
@@ -162,18 +164,18 @@ class _McpCall:
     item: Item
     parent: Ref | None = None
     announced: bool = False
-    finished: float | None = None
-    shown: bool = False  # as it is after it has finished
+    finished: float | None = None  # arrival of the first event that shows the end, in seconds
+    item_is_final: bool = False  # the item arrived after the end, so an empty output is the output
     failed: bool = False
 
     @property
     def result(self) -> object:
-        """What the call gave; an empty output says nothing while the call may still be at work."""
+        """The item's output or error; None if both are empty, as they are while the call is at work."""
         return self.item.fields.get("output") or self.item.fields.get("error")
 
     @property
-    def is_settled(self) -> bool:
-        return self.announced and self.finished is not None and (self.shown or bool(self.result))
+    def is_complete(self) -> bool:
+        return self.announced and self.finished is not None and (self.item_is_final or bool(self.result))
 
 
 class McpCalls:
@@ -184,23 +186,26 @@ class McpCalls:
         self._traced: set[str] = set()
 
     def event(self, kind: str, item: Item, t: float, ref: Ref) -> list[ToolRun]:
-        """One event in the life of a call. Items the application put into the conversation are none."""
+        """An event of the call arrived: ``kind`` is its GA name and ``item`` the call's item.
+
+        An MCP call that was only seen as an item of the conversation has no run: the application inserted it.
+        """
         if item.item_id in self._traced or (kind.startswith("conversation.") and item.item_id not in self._open):
             return []
         call = self._open.setdefault(item.item_id, _McpCall(item))
-        shows = kind in _SHOWS
-        finishes = kind in _FINISHES or (shows and bool(call.result))
-        if (kind in _ANNOUNCES or finishes) and not call.announced:
+        has_item = kind in _MCP_ITEM_EVENTS
+        ends = kind in _MCP_ENDS or (has_item and bool(call.result))
+        if (kind in _MCP_ANNOUNCEMENTS or ends) and not call.announced:
             call.parent, call.announced = ref, True
-        if finishes and call.finished is None:
+        if ends and call.finished is None:
             call.finished = t
         call.failed = call.failed or kind == "response.mcp_call.failed"
-        call.shown = call.shown or (shows and call.finished is not None)
-        return self._settle(call)
+        call.item_is_final = call.item_is_final or (has_item and call.finished is not None)
+        return self._complete(call)
 
     def response_done(self, items: list[Item], t: float, ref: Ref) -> list[ToolRun]:
-        """A response with these calls is done; those still at work hang below it."""
-        settled = []
+        """``response.done`` arrived with these MCP call items; the runs of unfinished calls hang below it."""
+        runs = []
         for item in items:
             if item.item_id in self._traced:
                 continue
@@ -209,22 +214,22 @@ class McpCalls:
                 call.parent, call.announced = ref, True
             if call.finished is None and call.result:
                 call.finished = t
-            settled += self._settle(call)
-        return settled
+            runs += self._complete(call)
+        return runs
 
     def close(self) -> list[ToolRun]:
-        """The conversation ended: calls never finished end where they were announced."""
+        """The conversation ended: an unfinished call ends where it starts."""
         return [self._run(call) for call in list(self._open.values()) if call.announced]
 
-    def _settle(self, call: _McpCall) -> list[ToolRun]:
-        return [self._run(call)] if call.is_settled else []
+    def _complete(self, call: _McpCall) -> list[ToolRun]:
+        return [self._run(call)] if call.is_complete else []
 
     def _run(self, call: _McpCall) -> ToolRun:
         item_id, fields = call.item.item_id, call.item.fields
         del self._open[item_id]
         self._traced.add(item_id)
         error = fields.get("error")
-        message = (error_text(mapping(error)) or Failure(str(error), FAILED)) if error else None
+        message = (error_text(mapping(error)) or Failure(str(error), MCP_CALL_FAILED)) if error else None
         answered = call.finished is not None
         output = fields.get("output") or error or fields.get("output")
         return ToolRun(
@@ -235,35 +240,35 @@ class McpCalls:
             output=tool_message(item_id, output) if answered and output is not None else None,
             end=call.finished,
             answered=answered,
-            error=message or (FAILED if call.failed else None),
+            error=message or (MCP_CALL_FAILED if call.failed else None),
             metadata={"server_label": fields["server_label"]} if "server_label" in fields else {},
         )
 
 
-#: Tool calls that are remembered: those of one answer, and many more.
-CALLS = 256
-
-
 class ToolTimes:
-    """When tools were at work: from the announcement of a call to its answer."""
+    """When tools were at work: each from the announcement of its call to the answer. Times are in seconds."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, tuple[float, float | None]] = {}
+        self._calls: dict[str, tuple[float, float | None]] = {}  # by call_id: announced, answered
 
     def announced(self, call_id: str, t: float) -> None:
+        """A call's arguments are complete. Only the first announcement of a call counts."""
         if call_id not in self._calls:
             self._calls[call_id] = t, None
-            if len(self._calls) > CALLS:
+            if len(self._calls) > MAX_TIMED_CALLS:
                 del self._calls[next(iter(self._calls))]
 
     def answered(self, call_id: str | None, t: float) -> None:
-        """The first answer counts."""
-        begin, end = self._calls.get(call_id or "", (None, None))
-        if call_id is not None and begin is not None and end is None:
-            self._calls[call_id] = begin, t
+        """A call's result is known. Only the first answer of a call counts."""
+        announced, answered = self._calls.get(call_id or "", (None, None))
+        if call_id is not None and announced is not None and answered is None:
+            self._calls[call_id] = announced, t
 
-    def between(self, begin: float, end: float) -> float | None:
-        """Seconds in which at least one call announced between these moments was at work; None without any."""
+    def busy_between(self, begin: float, end: float) -> float | None:
+        """The seconds between ``begin`` and ``end`` in which at least one call was at work.
+
+        Only calls announced in that time count; None if there are none.
+        """
         spans = sorted(
             (announced, end if answered is None else min(answered, end))
             for announced, answered in self._calls.values()

@@ -1,8 +1,8 @@
-"""What the user did, on the clock of the conversation: when they spoke, and what was done for the answer.
+"""When the user spoke, and which utterance is still unanswered.
 
-Pure. Times are seconds since the conversation opened. What is said of the user's speech is told in audio
-written to the input buffer, and is mapped to time when it is asked for, because the chunks that follow tell
-more exactly when it was captured.
+Pure. Times are seconds since the conversation opened. Turn detection reports positions in the audio written to the
+input buffer. A position is mapped to a time only when it is read, because later chunks tell more exactly when the
+audio was captured.
 """
 
 from __future__ import annotations
@@ -13,25 +13,41 @@ from dataclasses import dataclass
 from langsmith_realtime.core.audio.user.input_buffer import InputBuffer
 from langsmith_realtime.core.conversation.tool_calls import ToolTimes
 
+#: How long after the beginning of speech ``speech_started`` may arrive, in seconds.
+DETECTION_DELAY_S = 1.0
+#: How far an utterance may lie from its place in the recording, in seconds.
+SPAN_MARGIN_S = 0.3
+#: How many utterances are remembered; older ones are forgotten.
+MAX_UTTERANCES = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A moment of the user's: ``ms`` of the audio written, and when that was ``told``, or the latter alone."""
+    """The start or end of the user's speech.
 
-    told: float
-    written: InputBuffer | None = None
-    ms: float | None = None
+    ``received_at`` is the arrival of the event that reported it. ``buffer_ms`` is the reported position in
+    ``input_buffer``, in ms of written audio; None if the event has none.
+    """
+
+    received_at: float
+    input_buffer: InputBuffer | None = None
+    buffer_ms: float | None = None
 
     @property
-    def at(self) -> float:
-        """Seconds; as far as is known by now."""
-        mapped = None if self.written is None or self.ms is None else self.written.time_of(self.ms)
-        return self.told if mapped is None else min(mapped, self.told)
+    def time(self) -> float:
+        """When the audio at the position was captured, as far as it is known; else when the event arrived."""
+        captured_at = None
+        if self.input_buffer is not None and self.buffer_ms is not None:
+            captured_at = self.input_buffer.time_of(self.buffer_ms)
+        return self.received_at if captured_at is None else min(captured_at, self.received_at)
 
 
 @dataclass(slots=True, eq=False)
 class Speech:
-    """The user spoke; one answer to it is timed from its end. ``started`` is None where nobody told."""
+    """One utterance of the user. ``started`` is None if no event reported the start.
+
+    ``answered`` is set by the first response that answers it: latencies are measured for that one only.
+    """
 
     started: Moment | None
     ended: Moment
@@ -39,135 +55,131 @@ class Speech:
 
 
 class UserTurns:
-    """Who is answered: the user's latest speech, until something was said or shown in answer to it."""
+    """The user's latest utterance, until a response answers it, and the times of the tool calls in between."""
 
     def __init__(self) -> None:
-        self.tools = ToolTimes()
-        self._written = InputBuffer()
-        self._speaking: Moment | None = None
-        self._said: Speech | None = None
-        self._before_commit: Speech | None = None
-        self._idle = False  # what is committed next is silence
+        self.tool_times = ToolTimes()
+        self._input_buffer = InputBuffer()
+        self._speech_start: Moment | None = None
+        self._last_speech: Speech | None = None
+        self._speech_before_commit: Speech | None = None
+        self._next_commit_is_idle = False  # the idle timeout commits silence
 
     @property
-    def speaking(self) -> Moment | None:
-        """When the user began the speech that is going on."""
-        return self._speaking
+    def speech_start(self) -> Moment | None:
+        """The start of the utterance that is going on; None while the user is silent."""
+        return self._speech_start
 
     @property
-    def unanswered(self) -> Speech | None:
-        """What a response that is created now answers."""
-        return None if self._said is None or self._said.answered else self._said
+    def unanswered_speech(self) -> Speech | None:
+        """The utterance that a response created now would answer."""
+        return None if self._last_speech is None or self._last_speech.answered else self._last_speech
 
-    def moment(self, told: float, ms: float | None) -> Moment:
-        """``ms`` of the audio written, as was told at that time."""
-        return Moment(told, self._written, ms)
+    def moment(self, received_at: float, buffer_ms: float | None) -> Moment:
+        """The moment at a position in the session's input buffer, reported by an event."""
+        return Moment(received_at, self._input_buffer, buffer_ms)
 
-    def wrote(self, t: float, ms: float) -> None:
-        """``input_audio_buffer.append`` handed over so many milliseconds."""
-        self._written.append(t, ms)
+    def audio_appended(self, t: float, ms: float) -> None:
+        """``input_audio_buffer.append`` with ``ms`` milliseconds of audio was sent."""
+        self._input_buffer.append(t, ms)
 
     def reconnected(self, t: float) -> None:
-        """A new server session counts its input from 0."""
-        self._written = InputBuffer(t)
-        self._speaking = self._said = None
+        """A new server session began; it counts the written audio from 0."""
+        self._input_buffer = InputBuffer(t)
+        self._speech_start = self._last_speech = None
 
     def speech_started(self, t: float, start_ms: float | None) -> None:
-        """The server heard speech; ``start_ms`` is where it began, without the padding before it."""
-        self._speaking, self._said = Moment(t, self._written, start_ms), None
+        """``speech_started`` arrived; ``start_ms`` is the utterance's beginning without the padding before it."""
+        self._speech_start, self._last_speech = Moment(t, self._input_buffer, start_ms), None
 
     def speech_stopped(self, t: float, end_ms: float | None) -> None:
-        self._said = Speech(self._speaking, Moment(t, self._written, end_ms))
-        self._speaking = None
+        """``speech_stopped`` arrived; ``end_ms`` is its ``audio_end_ms``."""
+        self._last_speech = Speech(self._speech_start, Moment(t, self._input_buffer, end_ms))
+        self._speech_start = None
 
     def commit_sent(self, t: float) -> None:
-        """Push-to-talk: the user is done with what was written so far."""
-        self._before_commit = self._said
-        self._said = Speech(self._speaking, Moment(t, self._written, self._written.written_ms))
-        self._speaking = None
+        """``input_audio_buffer.commit`` was sent (push-to-talk): the utterance ends with the audio written so far."""
+        self._speech_before_commit = self._last_speech
+        self._last_speech = Speech(self._speech_start, Moment(t, self._input_buffer, self._input_buffer.written_ms))
+        self._speech_start = None
 
     def commit_refused(self) -> None:
-        """There was nothing to commit."""
-        self._said = self._before_commit
+        """The error ``input_audio_buffer_commit_empty`` arrived: the commit ended no utterance."""
+        self._last_speech = self._speech_before_commit
 
     def committed(self, t: float) -> None:
-        """The server took the user's speech; if nobody told of its end, another client said so."""
-        if self.unanswered is None and not self._idle:
-            self._said = Speech(self._speaking, Moment(t))
-            self._speaking = None
-        self._idle = False
+        """``committed`` arrived. If no event reported the end of speech, another client sent the commit."""
+        if self.unanswered_speech is None and not self._next_commit_is_idle:
+            self._last_speech = Speech(self._speech_start, Moment(t))
+            self._speech_start = None
+        self._next_commit_is_idle = False
 
-    def nobody_spoke(self) -> None:
-        """The idle timeout: what is said now answers nobody."""
-        self._said, self._idle = None, True
-
-
-#: The server tells of speech some time after it began, in seconds.
-TOLD_LATE = 1.0
-
-
-#: What is between the sound and its place in the recording at most, in seconds.
-MARGIN = 0.3
-
-
-#: Items that are remembered.
-ITEMS = 1000
+    def idle_timeout(self) -> None:
+        """``timeout_triggered`` arrived: the next response answers no utterance."""
+        self._last_speech, self._next_commit_is_idle = None, True
 
 
 @dataclass(slots=True, eq=False)
 class _Utterance:
     begin: Moment
-    since: float
+    earliest_begin: float  # seconds; the mapped time of `begin` may change until it is final
     end: Moment | None = None
 
 
 class Utterances:
-    """The user's speech by item id."""
+    """When the audio of each user item was captured.
+
+    The spans are used to silence audio, so an inexact span is too long rather than too short.
+    """
 
     def __init__(self) -> None:
-        self._items: dict[str, _Utterance] = {}
-        self._emptied = 0.0  # when the input buffer was
+        self._utterances: dict[str, _Utterance] = {}  # by item_id
+        self._buffer_emptied_at = 0.0
 
     def started(self, item_id: str | None, moment: Moment) -> None:
-        """The server heard speech begin, the padding before it included."""
+        """``speech_started`` arrived; the utterance begins at ``moment``, with the padding before it."""
         if item_id is not None:
-            self._keep(item_id, _Utterance(moment, min(moment.at, moment.told - TOLD_LATE)))
+            earliest_begin = min(moment.time, moment.received_at - DETECTION_DELAY_S)
+            self._remember(item_id, _Utterance(moment, earliest_begin))
 
     def stopped(self, item_id: str | None, moment: Moment) -> None:
-        known = self._items.get(item_id or "")
-        if known is not None:
-            known.end = moment
+        """``speech_stopped`` arrived; the utterance ends at ``moment``."""
+        utterance = self._utterances.get(item_id or "")
+        if utterance is not None:
+            utterance.end = moment
 
     def committed(self, item_id: str | None, t: float) -> None:
-        """What was written became the item; where no speech was told of, all since the buffer was empty."""
-        known = self._items.get(item_id or "")
-        if known is None and item_id is not None:
-            known = _Utterance(Moment(self._emptied), self._emptied)
-            self._keep(item_id, known)
-        if known is not None:
-            known.end = known.end or Moment(t)
-        self._emptied = t
+        """The input buffer became the item. Without a ``speech_started`` it holds all audio since it was empty."""
+        utterance = self._utterances.get(item_id or "")
+        if utterance is None and item_id is not None:
+            utterance = _Utterance(Moment(self._buffer_emptied_at), self._buffer_emptied_at)
+            self._remember(item_id, utterance)
+        if utterance is not None:
+            utterance.end = utterance.end or Moment(t)
+        self._buffer_emptied_at = t
 
     def cleared(self, t: float) -> None:
-        self._emptied = t
+        """``input_audio_buffer.cleared`` arrived: the buffer is empty."""
+        self._buffer_emptied_at = t
 
     def span(self, item_id: str) -> tuple[float, float] | None:
-        """From when to when, infinite while it goes on; None when nothing is known of it."""
-        known = self._items.get(item_id)
-        if known is None:
+        """Start and end of the item's audio in seconds, infinite while the user speaks; None for an unknown item."""
+        utterance = self._utterances.get(item_id)
+        if utterance is None:
             return None
-        begin = known.begin
-        known.since = min(known.since, begin.at)  # it may turn out to be earlier, and is forgotten later
-        since, until = known.since, math.inf
-        if known.end is not None:
-            until = max(known.end.told, known.end.at)
-            if begin.ms is not None and known.end.ms is not None:
-                # Sound that was pushed faster than it plays lies before, or behind, the moment it was pushed.
-                lasts = (known.end.ms - begin.ms) / 1000
-                since, until = min(since, until - lasts), max(until, begin.at + lasts)
-        return since - MARGIN, until + MARGIN
+        begin = utterance.begin
+        # Remembered, because the input buffer forgets old positions.
+        utterance.earliest_begin = min(utterance.earliest_begin, begin.time)
+        since, until = utterance.earliest_begin, math.inf
+        if utterance.end is not None:
+            until = max(utterance.end.received_at, utterance.end.time)
+            if begin.buffer_ms is not None and utterance.end.buffer_ms is not None:
+                # Audio sent faster than real time lies either before or after the moment it was sent.
+                duration = (utterance.end.buffer_ms - begin.buffer_ms) / 1000
+                since, until = min(since, until - duration), max(until, begin.time + duration)
+        return since - SPAN_MARGIN_S, until + SPAN_MARGIN_S
 
-    def _keep(self, item_id: str, utterance: _Utterance) -> None:
-        self._items[item_id] = utterance
-        if len(self._items) > ITEMS:
-            del self._items[next(iter(self._items))]
+    def _remember(self, item_id: str, utterance: _Utterance) -> None:
+        self._utterances[item_id] = utterance
+        if len(self._utterances) > MAX_UTTERANCES:
+            del self._utterances[next(iter(self._utterances))]

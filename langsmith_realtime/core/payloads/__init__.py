@@ -1,1 +1,1 @@
-"""Change here what payloads consist of: JSON values, removed secrets, error texts."""
+"""Change here how payloads are made safe to send: JSON types, size, removed secrets, error texts."""

@@ -1,14 +1,18 @@
-"""How a conversation, or a block within it, ended: what of an exception is an error of the trace."""
+"""The texts of errors in a trace, and which exceptions are errors at all."""
 
 from __future__ import annotations
 
-from typing_extensions import Self
+from typing import Self
 
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 
 
 class Failure(str):
-    """An error's text; ``kind`` is the part of it that quotes nobody: all of it, if nothing else is said."""
+    """An error's text.
+
+    ``kind`` is the part of the text that cannot quote the conversation, such as an error code. It is all that remains
+    of the error where content is hidden; by default it is the whole text.
+    """
 
     kind: str
 
@@ -17,25 +21,28 @@ class Failure(str):
         self.kind = text if kind is None else kind
         return self
 
-    def of(self, what: str) -> Failure:
-        """It, and what it is a failure of."""
-        return Failure(f"{what}: {self}", f"{what}: {self.kind}")
+    def prefixed(self, prefix: str) -> Failure:
+        """The failure with ``prefix`` and a colon before the text and before the kind."""
+        return Failure(f"{prefix}: {self}", f"{prefix}: {self.kind}")
 
 
-#: A cancelled task, and a connection that was closed with 1000 or 1001.
-_ORDINARY = frozenset({"CancelledError", "ConnectionClosedOK"})
+#: Exceptions that are no errors: a cancelled task, and a connection closed with code 1000 or 1001 (websockets).
+_ORDINARY_ENDS = frozenset({"CancelledError", "ConnectionClosedOK"})
 
 
 def describe(error: BaseException | str | None) -> str | None:
-    """An exception as a root's error; None for the ordinary ends of a conversation."""
+    """The error text of an exception that ended a conversation or a block; None if it is an ordinary end.
+
+    Secrets are removed from the text. Ordinary ends are cancellation, a normally closed connection, KeyboardInterrupt,
+    SystemExit, GeneratorExit, and groups of these. A text is returned as it is.
+    """
     if error is None or isinstance(error, str):
         return error
-    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY:
+    if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY_ENDS:
         return None
-    together = getattr(error, "exceptions", None)  # a group of them, from Python 3.11 on
-    if isinstance(together, tuple) and all(isinstance(e, BaseException) and describe(e) is None for e in together):
+    if isinstance(error, BaseExceptionGroup) and all(describe(each) is None for each in error.exceptions):
         return None
     try:
         return Failure(scrub_message(f"{type(error).__name__}: {error}"), type(error).__name__)
-    except Exception:  # its own, while it describes itself
+    except Exception:  # the exception's __str__ raised
         return Failure(type(error).__name__)

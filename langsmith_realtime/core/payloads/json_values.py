@@ -1,8 +1,8 @@
-"""Anything → JSON's own types, and small enough to be sent.
+"""Converts any value to JSON types, and cuts values to a size.
 
-Pure. What a peer or an application hands over may be a subclass whose methods raise, may contain itself,
-or be a value JSON has no word for; one such value would fail the request it is sent in. Here everything
-becomes an exact dict with text as keys, list, str, int, float, bool or None.
+Pure. A payload may contain subclasses whose methods raise, values that contain themselves, or values that JSON cannot
+represent. One such value would fail the whole request that carries it. The result here consists only of exact dict
+(with str keys), list, str, int, float, bool and None.
 """
 
 from __future__ import annotations
@@ -14,47 +14,48 @@ from typing import Any, TypeAlias
 import orjson
 from pydantic import BaseModel
 
-#: An application's own redaction of a payload.
+#: The application's ``redact`` function: payload in, redacted payload out.
 Redact: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
-
-#: Deeper than any real event; what lies below is named, not walked.
+#: How many containers may be nested, more than in any real event; a deeper one becomes :data:`TOO_DEEP`.
 MAX_DEPTH = 40
-#: More than any real event has; values that contain each other multiply without end.
+#: How many members all containers of a value may have together, more than in any real event. It bounds the copy of
+#: containers that are members of each other several times.
 MAX_MEMBERS = 100_000
 TOO_DEEP = "<nested too deeply>"
 TOO_MANY = "<too many members>"
-AGAIN = "<contains itself>"
+CONTAINS_ITSELF = "<contains itself>"
 
-_LEAVES = frozenset({str, int, float, bool, type(None)})
-_LONGEST_CUTS = (1_000_000, 100_000, 10_000, 1_000, 100)
+_SCALAR_TYPES = frozenset({str, int, float, bool, type(None)})
+#: Characters that are left of each text, tried in this order until the payload fits.
+_TEXT_LIMITS = (1_000_000, 100_000, 10_000, 1_000, 100)
 
 
 def plain(value: object) -> Any:
-    """A copy of a payload in JSON's own types, which nobody else holds."""
-    return _Copy().of(value)
+    """A deep copy of a payload that consists of JSON types only."""
+    return _Copier().copy(value)
 
 
 def plain_frame(frame: object) -> Any:
-    """A frame that is no event, as it can be shown."""
+    """A malformed frame as JSON types: bytes are decoded as UTF-8, anything else is copied like :func:`plain`."""
     if isinstance(frame, (bytes, bytearray, memoryview)):
         return bytes(frame).decode("utf-8", "replace")
     return plain(frame)
 
 
-class _Copy:
+class _Copier:
     def __init__(self) -> None:
-        self._left = MAX_MEMBERS
-        self._around: set[int] = set()  # the containers that what is copied now lies in
+        self._members_left = MAX_MEMBERS
+        self._enclosing: set[int] = set()  # ids of the containers around the value that is being copied
 
-    def of(self, value: object) -> Any:
+    def copy(self, value: object) -> Any:
         kind = type(value)
         if kind is str:
-            return sayable(value)  # type: ignore[arg-type]
-        if kind in _LEAVES:
-            return leaf(value)
+            return without_surrogates(value)  # type: ignore[arg-type]
+        if kind in _SCALAR_TYPES:
+            return json_scalar(value)
         try:
-            # Past the methods of a subclass, which may be anything.
+            # The base class's methods, because a subclass may override them with anything.
             if isinstance(value, dict):
                 return self._container(value, self._mapping, dict.items(value))
             if isinstance(value, list):
@@ -69,67 +70,67 @@ class _Copy:
                 return self._container(value, self._mapping, value.items())
         except Exception:
             return _unreadable(value)
-        return leaf(value)
+        return json_scalar(value)
 
-    def _container(self, value: object, copied: Callable[[Any], Any], members: Iterable[Any]) -> Any:
-        if id(value) in self._around:
-            return AGAIN
-        if len(self._around) > MAX_DEPTH:
+    def _container(self, value: object, copy_members: Callable[[Any], Any], members: Iterable[Any]) -> Any:
+        if id(value) in self._enclosing:
+            return CONTAINS_ITSELF
+        if len(self._enclosing) > MAX_DEPTH:
             return TOO_DEEP
-        self._around.add(id(value))
+        self._enclosing.add(id(value))
         try:
-            return copied(members)
+            return copy_members(members)
         finally:
-            self._around.discard(id(value))
+            self._enclosing.discard(id(value))
 
     def _mapping(self, pairs: Iterable[tuple[object, object]]) -> dict[str, Any]:
         copy: dict[str, Any] = {}
         for key, member in pairs:
-            if not self._left:
+            if not self._members_left:
                 copy["…"] = TOO_MANY
                 break
-            self._left -= 1
-            copy[key if type(key) is str and key.isascii() else str(leaf(key))] = self.of(member)
+            self._members_left -= 1
+            copy[key if type(key) is str and key.isascii() else str(json_scalar(key))] = self.copy(member)
         return copy
 
     def _sequence(self, members: Iterable[object]) -> list[Any]:
         copy: list[Any] = []
         for member in members:
-            if not self._left:
+            if not self._members_left:
                 copy.append(TOO_MANY)
                 break
-            self._left -= 1
-            copy.append(self.of(member))
+            self._members_left -= 1
+            copy.append(self.copy(member))
         return copy
 
 
 def dumped(model: BaseModel) -> dict[str, Any]:
-    """What was set of a model, as JSON: a full dump adds nulls that were never on the wire."""
+    """A pydantic model as JSON types. Fields that were not set are left out, as they were on the wire."""
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
 
 
-def leaf(value: object) -> str | int | float | bool | None:
-    """A value that is no container, as JSON and LangSmith can say it."""
+def json_scalar(value: object) -> str | int | float | bool | None:
+    """A value that is no container as a JSON scalar; a description of a value that JSON cannot represent."""
     if value is None or value is True or value is False:
         return value
     try:
         if isinstance(value, str):
-            return sayable(value if type(value) is str else str.__str__(value))
+            return without_surrogates(value if type(value) is str else str.__str__(value))
         if isinstance(value, int):
             whole = int.__index__(value)
-            return whole if -(2**63) <= whole < 2**63 else _large(whole)
+            return whole if -(2**63) <= whole < 2**63 else _large_integer(whole)
         if isinstance(value, float):
             real = float.__float__(value)
             return real if math.isfinite(real) else str(real)
         if isinstance(value, (bytes, bytearray, memoryview)):
             return f"<{memoryview(value).nbytes} bytes>"
-        return sayable(str(value))
+        return without_surrogates(str(value))
     except Exception:
         return _unreadable(value)
 
 
-def sayable(text: str) -> str:
-    """Text without lone surrogates, which no encoding of JSON has."""
+def without_surrogates(text: str) -> str:
+    """The text with each lone surrogate replaced by U+FFFD: UTF-8 cannot encode lone surrogates."""
     if text.isascii():
         return text
     try:
@@ -143,40 +144,41 @@ def _unreadable(value: object) -> str:
     return f"<unreadable {type(value).__name__}>"
 
 
-def _large(whole: int) -> str:
-    # Python refuses to write out very long ones, and few readers take more than 64 bits.
+def _large_integer(whole: int) -> str:
+    # Python refuses to convert very long integers to text, and many JSON parsers read at most 64 bits.
     return str(whole) if whole.bit_length() <= 4096 else f"<integer of {whole.bit_length()} bits>"
 
 
 def fitted(value: Any, limit: int) -> tuple[Any, int]:
-    """A plain payload in at most ``limit`` bytes of JSON, and how many it has at most.
+    """A payload of at most ``limit`` bytes of JSON, and its size in bytes.
 
-    One that has more is cut in its longest texts, so that the shorter ones stay whole.
+    If ``value``, which consists of JSON types, is larger, its longest texts are cut, so that shorter ones stay whole.
+    If that is not enough, only its size remains, under ``left_out``.
     """
     size = _json_size(value)
     if size <= limit:
         return value, size
-    for longest in _LONGEST_CUTS:
-        shorter = _cut(value, longest)
+    for max_chars in _TEXT_LIMITS:
+        shorter = _cut_texts(value, max_chars)
         shorter_size = _json_size(shorter)
         if shorter_size <= limit:
             return shorter, shorter_size
-    said = {"left_out": f"<{size} bytes>"}
-    return said, _json_size(said)
+    replacement = {"left_out": f"<{size} bytes>"}
+    return replacement, _json_size(replacement)
 
 
-def cut_text(text: str, longest: int) -> str:
-    """The text, or its beginning and how much is left out."""
-    return text if len(text) <= longest else f"{text[:longest]}… <{len(text) - longest} more characters>"
+def cut_text(text: str, max_chars: int) -> str:
+    """The text; if it is longer than ``max_chars``, its beginning and the number of characters left out."""
+    return text if len(text) <= max_chars else f"{text[:max_chars]}… <{len(text) - max_chars} more characters>"
 
 
-def _cut(value: Any, longest: int) -> Any:
+def _cut_texts(value: Any, max_chars: int) -> Any:
     if isinstance(value, str):
-        return cut_text(value, longest)
+        return cut_text(value, max_chars)
     if isinstance(value, dict):
-        return {cut_text(key, longest): _cut(member, longest) for key, member in value.items()}
+        return {cut_text(key, max_chars): _cut_texts(member, max_chars) for key, member in value.items()}
     if isinstance(value, list):
-        return [_cut(member, longest) for member in value]
+        return [_cut_texts(member, max_chars) for member in value]
     return value
 
 

@@ -1,8 +1,8 @@
-"""What may leave the process: payloads without audio, without secrets, otherwise whole.
+"""Removes audio and secrets from payloads.
 
-Pure. Raw audio and other base64 become a placeholder that says how many bytes there were; secrets
-(client secrets, API keys, bearer tokens, what an MCP server is called with) are removed. Nothing else
-is shortened. What comes out is made of JSON's own types, whatever went in.
+Pure. Audio and other base64 become a placeholder with the number of bytes. Secrets (client secrets, API keys, bearer
+tokens, passwords, the credentials for MCP servers) become :data:`REMOVED`. Everything else stays whole, converted to
+JSON types.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from langsmith_realtime.core.payloads.json_values import plain, sayable
+from langsmith_realtime.core.payloads.json_values import plain, without_surrogates
 
-#: What stands where words were.
+#: The placeholder for a text that the options or the client hide.
 NOT_KEPT = "[not kept]"
-
-
+#: The placeholder for a secret.
 REMOVED = "<secret removed>"
 
-#: Characters: ``sk-`` and twelve more, an address with a user, and three lines as MIME has them.
-SHORTEST_SECRET, SHORTEST_BASE64 = 8, 195
+#: Length in characters of the shortest text that may contain a secret: a URL with a user.
+SHORTEST_SECRET = 8
+#: Length in characters of the shortest base64 that is replaced: three lines of 64 and their ends, as MIME has them.
+SHORTEST_BASE64 = 195
 
-#: Names of what is secret, word by word: they may be joined by a dash, an underscore, a space or nothing.
+#: Keys whose values are secrets, as words. A dash, an underscore, a space or nothing may stand between the words.
 _SECRET_NAMES = (
     ("authorization",),
     ("authorization", "token"),
@@ -40,31 +41,32 @@ _SECRET_NAMES = (
     ("password",),
 )
 _SECRET_KEYS = frozenset(map("".join, _SECRET_NAMES))
-# The same in text that is JSON itself, or looks like it (arguments of tools, Python's own words): the key with its
-# quotes, which may be escaped, and what it holds.
-_NAMED = re.compile(
+# A secret key and its value inside a text that is JSON or a Python repr, such as the arguments of a tool. The quotes
+# may be escaped.
+_KEY_AND_SECRET = re.compile(
     r"""(?i)(\\{0,8}["'])("""
     + "|".join(map("[-_ ]?".join, _SECRET_NAMES))
     + r""")\1(\s{0,9}:\s{0,9})(\\{0,8}["'])(?!<secret)(?:(?!\4)(?:\\.|[^\\]))+"""
 )
-#: One of these is in each of them.
-_NAMED_PARTS = frozenset(name[-1] for name in _SECRET_NAMES)
-# An address may carry who calls it, in front of the host or among its parameters.
+#: Each secret key ends with one of these words.
+_SECRET_KEY_ENDS = frozenset(name[-1] for name in _SECRET_NAMES)
+# A URL may contain credentials, before the host or in its parameters.
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s\"'<>]+")
-_USER = re.compile(r"(?<=://)[^/@]+@")
-_PARAMETER = re.compile(
+_URL_USER = re.compile(r"(?<=://)[^/@]+@")
+_URL_SECRET_PARAMETER = re.compile(
     r"(?i)(?<=[?&])((?:api[-_]?|access[-_]?|id[-_]?|refresh[-_]?)?(?:key|token)|(?:client[-_]?)?secret|password"
     r"|auth(?:orization)?|sig(?:nature)?|x-(?:amz|goog)-(?:signature|credential|security-token))=[^&#]+"
 )
-# Keys of OpenAI, lasting and ephemeral, and of LangSmith. Letters alone are words with dashes; a key has digits.
-_SECRET = re.compile(
+# API keys of OpenAI (permanent and ephemeral) and LangSmith, and bearer tokens. A key has a digit; without one it is
+# ordinary words joined by dashes.
+_API_KEY = re.compile(
     r"(?:\b|(?<=\\[nrt]))(?:sk|ek|rk|lsv2)[-_](?=[A-Za-z_\-]{0,200}\d)[A-Za-z0-9_\-]{12,}"
     r"|(?:\b|(?<=\\[nrt]))(?i:bearer)\s{1,9}(?=[A-Za-z._~+/\-]{0,200}\d)[A-Za-z0-9._~+/\-]{12,}=*"
 )
 _DATA_URL = re.compile(r"data:([\w.+\-]+/[\w.+\-]+)?(?:;[\w.+\-]+=[\w.+\-]+){0,8};base64,([A-Za-z0-9+/\-_]*)={0,2}")
-# Shorter ones are ids or words; nothing playable fits in them.
+# Shorter ones are ids or words; they are too short for audio.
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/\-_])[A-Za-z0-9+/\-_]{256,}={0,2}")
-# In lines of one length, as MIME has it; the last may be shorter.
+# Base64 in lines of equal length, as in MIME; the last line may be shorter.
 _BASE64_LINES = re.compile(
     r"(?<![A-Za-z0-9+/\-_])(?:[A-Za-z0-9+/]{64}\r?\n|[A-Za-z0-9+/]{76}\r?\n){3,}[A-Za-z0-9+/]*={0,2}"
 )
@@ -72,23 +74,25 @@ _ANY_BASE64 = re.compile(r"[A-Za-z0-9+/\-_\s]+={0,2}\s*")
 
 
 def scrub(value: Any) -> Any:
-    """A copy of a decoded payload that may be traced."""
+    """A copy of a payload in JSON types, without audio and secrets."""
     return _scrub(plain(value))
 
 
 def scrub_message(text: str) -> str:
-    """A message (an error's, a close reason) without the secrets it may quote."""
-    return _SECRET.sub(REMOVED, _NAMED.sub(_named, _URL.sub(_url, sayable(text))))
+    """The text of an error or a close reason, without the secrets that it may quote."""
+    return _API_KEY.sub(
+        REMOVED, _KEY_AND_SECRET.sub(_without_secret, _URL.sub(_url_without_secrets, without_surrogates(text)))
+    )
 
 
 def _scrub(value: Any, key: str = "") -> Any:
-    # Every payload comes through here, and is made of JSON's own types.
+    # Types are compared exactly, which is fast: a copy by plain() has no subclasses.
     kind = type(value)
     if kind is str:
         return _scrub_text(value)
     if kind is dict:
         return {
-            name: _scrub_member(value, name, member, key) if _tells(name) else _scrub(member, name)
+            name: _scrub_member(value, name, member, key) if _is_special(name) else _scrub(member, name)
             for name, member in value.items()
         }
     if kind is list:
@@ -97,89 +101,90 @@ def _scrub(value: Any, key: str = "") -> Any:
 
 
 @lru_cache(4096)
-def _tells(key: str) -> bool:
-    """Whether what has that key may be something else than its text says."""
+def _is_special(key: str) -> bool:
+    """Whether the value of that key may have to be replaced because of its key."""
     return _is_secret(key) or key.lower() in ("headers", "audio")
 
 
 def _scrub_member(parent: dict[str, Any], key: str, member: Any, parent_key: str) -> Any:
+    """Scrub the value of a special key. ``parent_key`` is the key whose value is ``parent``."""
     if member is not None and _is_secret(key) and not _is_schema(member, parent_key):
         return REMOVED
     name = key.lower()
     if name == "headers" and parent.get("type") == "mcp" and member is not None:
         return REMOVED
     if name == "audio" and isinstance(member, str) and "audio" in str(parent.get("type")):
-        return _audio(member)
+        return _scrub_audio(member)
     return _scrub(member, key)
 
 
 def _is_secret(key: str) -> bool:
-    """Whether what has that key is one, however its words are joined."""
+    """Whether the values of that key are secrets."""
     return key.lower().replace("_", "").replace("-", "").replace(" ", "") in _SECRET_KEYS
 
 
 def _is_schema(member: Any, parent_key: str) -> bool:
-    """Whether it describes a parameter of a tool that happens to have a secret's name."""
+    """Whether ``member`` is the JSON schema of a tool parameter whose name is a secret key, not a secret."""
     return parent_key == "properties" and isinstance(member, (dict, bool))
 
 
 def _scrub_text(text: str) -> str:
-    # Most texts are short: what they cannot hold is not looked for.
+    # Most texts are short, so cheap tests come before each search.
     if len(text) < SHORTEST_SECRET:
         return text
     if "base64," in text:
-        text = _DATA_URL.sub(_data_url, text)
+        text = _DATA_URL.sub(_data_url_placeholder, text)
     if len(text) >= SHORTEST_BASE64:
-        text = _BASE64.sub(_base64, text)
-        text = _BASE64_LINES.sub(_base64, text)
+        text = _BASE64.sub(_base64_placeholder, text)
+        text = _BASE64_LINES.sub(_base64_placeholder, text)
     if "://" in text:
-        text = _URL.sub(_url, text)
+        text = _URL.sub(_url_without_secrets, text)
     lower = text.lower()
-    if any(part in lower for part in _NAMED_PARTS):
-        text = _NAMED.sub(_named, text)
-    # One of these is in each of the keys.
+    if any(part in lower for part in _SECRET_KEY_ENDS):
+        text = _KEY_AND_SECRET.sub(_without_secret, text)
+    # Each API key contains one of these.
     if "k-" in text or "k_" in text or "2-" in text or "2_" in text or "bearer" in lower:
-        text = _SECRET.sub(REMOVED, text)
+        text = _API_KEY.sub(REMOVED, text)
     return text
 
 
-def _named(match: re.Match[str]) -> str:
+def _without_secret(match: re.Match[str]) -> str:
     quote, key, between, opening = match.groups()
     return f"{quote}{key}{quote}{between}{opening}{REMOVED}"
 
 
-def _url(match: re.Match[str]) -> str:
-    return _PARAMETER.sub(rf"\1={REMOVED}", _USER.sub(f"{REMOVED}@", match[0]))
+def _url_without_secrets(match: re.Match[str]) -> str:
+    return _URL_SECRET_PARAMETER.sub(rf"\1={REMOVED}", _URL_USER.sub(f"{REMOVED}@", match[0]))
 
 
-def _audio(text: str) -> str:
-    """Wire audio of any length."""
-    return f"<audio: {_bytes(text)} bytes>" if _ANY_BASE64.fullmatch(text) else _scrub_text(text)
+def _scrub_audio(text: str) -> str:
+    """A placeholder for base64 of any length, in a field that holds audio."""
+    return f"<audio: {_decoded_size(text)} bytes>" if _ANY_BASE64.fullmatch(text) else _scrub_text(text)
 
 
-def _data_url(match: re.Match[str]) -> str:
-    return f"<{match[1] or 'data'}: {_bytes(match[2])} bytes>"
+def _data_url_placeholder(match: re.Match[str]) -> str:
+    return f"<{match[1] or 'data'}: {_decoded_size(match[2])} bytes>"
 
 
-def _base64(match: re.Match[str]) -> str:
-    drawn = not any(character.isalnum() for character in match[0])  # a line of dashes
-    return match[0] if drawn else f"<base64: {_bytes(match[0])} bytes>"
+def _base64_placeholder(match: re.Match[str]) -> str:
+    is_ruler = not any(character.isalnum() for character in match[0])  # a line of dashes
+    return match[0] if is_ruler else f"<base64: {_decoded_size(match[0])} bytes>"
 
 
-def _bytes(text: str) -> int:
-    """How many bytes that base64 stands for."""
+def _decoded_size(text: str) -> int:
+    """How many bytes this base64 decodes to."""
     return len("".join(text.split()).rstrip("=")) * 3 // 4
 
 
-#: Where what stands before the @ is a container's name, and no secret.
-_CONTAINERS = ("abfs", "abfss")
+#: URL schemes with a container's name before the @, which is not a secret (Azure).
+_SCHEMES_WITH_CONTAINER = ("abfs", "abfss")
 
 
 def public_url(url: str) -> str:
-    """The URL without what it carries to be let in: user, password and parameters."""
-    protocol, _, rest = url.partition("://")
+    """The URL without user, password and parameters."""
+    scheme, _, rest = url.partition("://")
     user, _, host = rest.rpartition("@")
-    # A password may hold whatever else separates the parts of a URL.
-    if ":" in user or not ("/" in user or protocol in _CONTAINERS):
+    # The last @ and the first colon decide, because a password may contain / and @.
+    if ":" in user or not ("/" in user or scheme in _SCHEMES_WITH_CONTAINER):
         rest = host
-    return f"{protocol}://{re.split('[?#]', rest)[0]}"
+    return f"{scheme}://{re.split('[?#]', rest)[0]}"

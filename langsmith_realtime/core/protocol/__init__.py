@@ -1,1 +1,1 @@
-"""Change here the wire's vocabulary: events, items, session settings, audio formats, usage and prices."""
+"""Change here how the Realtime protocol is read: events, items, session configuration, audio formats, usage, prices."""

@@ -1,6 +1,7 @@
-"""Audio formats: their names on the wire, their rate in Hz, and how their bytes become PCM16 samples.
+"""Audio formats of the Realtime API: their names in events, sample rates and silence.
 
-Pure. Rows: GA objects (``{"type": "audio/pcm", "rate": 24000}``) and the beta API's strings.
+Session events name a format by an object (``{"type": "audio/pcm", "rate": 24000}``), those of the beta API by a string
+(``"g711_ulaw"``).
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from typing import Any
 
 from langsmith_realtime.core.protocol.events import mapping, number
 
+#: Channels of the recording: left and right.
 USER, AGENT = 0, 1
 
 
 @dataclass(slots=True)
-class Sound:
-    """Sound as the wire carries it, without the base64 around it: what stands in an event that was decoded.
+class AudioBytes:
+    """Audio of an event after base64 decoding, in the encoding of the session.
 
-    Only ours has such: no bytes of somebody else's are taken for it.
+    It replaces the base64 text in an event's ``audio`` or ``delta`` field. A class of its own, because an application
+    may put plain ``bytes`` into that field by mistake.
     """
 
     data: bytes
@@ -31,7 +34,12 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How one channel is encoded: ``encoding`` is ``pcm16``, ``ulaw`` or ``alaw``; ``rate`` in Hz; mono."""
+    """Format of one mono channel.
+
+    Attributes:
+        encoding: ``"pcm16"``, ``"ulaw"`` or ``"alaw"``.
+        rate: sample rate in Hz.
+    """
 
     encoding: str
     rate: int
@@ -43,8 +51,8 @@ class Format:
 
 PCM16 = Format("pcm16", 24_000)
 
-#: The formats' names on the wire, and the rate of each unless it says another.
-NAMES = {
+#: Formats by their name in events, first the API's, then the beta API's. An event may give another rate.
+FORMATS_BY_NAME = {
     "audio/pcm": PCM16,
     "pcm16": PCM16,
     "audio/pcmu": Format("ulaw", 8_000),
@@ -54,20 +62,23 @@ NAMES = {
 }
 
 
-def named(value: object) -> Format | None:
-    """The format a session event names, as a GA object or a beta string; None when it is unknown."""
+def parse_format(value: object) -> Format | None:
+    """Return the format that a session event gives, as an object or as a string; None if the name is unknown.
+
+    A rate that is missing, or not between 1000 and 192000 Hz, is replaced by the default rate of the format.
+    """
     name = mapping(value).get("type") if isinstance(value, dict) else value
-    known = NAMES.get(name) if isinstance(name, str) else None
+    known = FORMATS_BY_NAME.get(name) if isinstance(name, str) else None
     rate = number(mapping(value).get("rate"))
     if known is None or rate is None or not 1_000 <= rate <= 192_000:
         return known
     return Format(known.encoding, int(rate))
 
 
-#: What is written for silence in each encoding.
-SILENT = {"pcm16": b"\0", "ulaw": b"\xff", "alaw": b"\xd5"}
+#: The byte that encodes silence, by encoding.
+SILENT_BYTE = {"pcm16": b"\0", "ulaw": b"\xff", "alaw": b"\xd5"}
 
 
-def silence_for(place: dict[str, Any], form: Format) -> bytes:
-    """As much silence as there was sound."""
-    return SILENT[form.encoding] * int(place["bytes"])
+def silence_for(place: dict[str, Any], audio_format: Format) -> bytes:
+    """Return silence of ``place["bytes"]`` bytes, to replace audio that the journal has at that place."""
+    return SILENT_BYTE[audio_format.encoding] * int(place["bytes"])

@@ -1,7 +1,7 @@
-"""The protocol's vocabulary: any frame in, one :class:`Event` out.
+"""Parses frames into events, and reads single values from them.
 
-Pure. The wire JSON is the truth here. openai's model classes are never consulted for what an event
-means, because unknown types are built as the wrong class; only the ``type`` string decides.
+Pure. Only the ``type`` string in the JSON decides what an event is. The classes of openai's models do not: the openai
+library builds events of an unknown type as an unrelated class.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import dumped
 
-#: Names of the beta API, still spoken by Azure Voice Live and found in old logs, and what they became.
+#: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
 BETA_NAMES = {
     "conversation.item.created": "conversation.item.added",
     "response.audio.delta": "response.output_audio.delta",
@@ -28,10 +28,10 @@ BETA_NAMES = {
     "response.text.done": "response.output_text.done",
 }
 
-#: A chunk of the microphone: there are more of these than of anything else.
+#: The client event that carries a chunk of microphone audio.
 APPEND = "input_audio_buffer.append"
 
-#: Events that tell which tool calls were announced, in the order of how early they come.
+#: Server events that announce function calls; see :func:`announced_calls`.
 ANNOUNCING = frozenset(
     {
         "response.function_call_arguments.done",
@@ -42,15 +42,15 @@ ANNOUNCING = frozenset(
 
 
 class FrameError(ValueError):
-    """A frame that is no Realtime event; the message says why."""
+    """The frame is not a Realtime event; the message says why."""
 
 
-@dataclass(slots=True)  # not frozen: that takes four times as long to make, and there is one for every frame
+@dataclass(slots=True)  # not frozen: creating a frozen one takes four times as long, for every frame
 class Event:
-    """One event of the conversation.
+    """One Realtime event.
 
-    ``kind`` is the GA name whatever dialect the peer speaks, ``name`` the type as it was on the wire,
-    ``body`` the decoded frame.
+    ``kind`` is its GA type, also if the server speaks the beta API; ``name`` is the ``type`` on the wire; ``body`` is
+    the decoded frame.
     """
 
     kind: str
@@ -63,15 +63,15 @@ class Event:
 
 
 def parse(frame: object) -> Event:
-    """Read a frame: a dict, JSON text or bytes, or an openai model.
+    """Parse a frame: a mapping, JSON text or bytes, or an openai model.
 
     Raises:
-        FrameError: not JSON, not an object, or without a ``type`` string.
+        FrameError: the frame is not a JSON object, or it has no ``type`` string.
     """
     body = _body(frame)
     name = body.get("type")
     if not isinstance(name, str) or not name:
-        raise FrameError("the frame has no type")
+        raise FrameError("the frame must have a type")
     return Event(BETA_NAMES.get(name, name), name, body)
 
 
@@ -81,36 +81,36 @@ def _body(frame: object) -> dict[str, Any]:
     if isinstance(frame, BaseModel):
         try:
             return dumped(frame)
-        except Exception as error:  # its own methods may raise anything
-            raise FrameError(f"the model is no JSON: {type(error).__name__}") from None
+        except Exception as error:  # a model's own methods may raise anything
+            raise FrameError(f"the model cannot be converted to JSON: {type(error).__name__}") from None
     if isinstance(frame, Mapping):
         try:
             return dict(frame)
         except Exception as error:
             raise FrameError(f"the mapping cannot be read: {type(error).__name__}") from None
     if not isinstance(frame, (str, bytes, bytearray, memoryview)):
-        raise FrameError(f"a {type(frame).__name__} is no frame")
+        raise FrameError(f"a frame must be a mapping, a model, str or bytes, got {type(frame).__name__}")
     try:
         body = _json(bytes(frame) if isinstance(frame, memoryview) else frame)
-    except Exception as error:  # bad JSON, nested too deeply, or a subclass's own
-        raise FrameError(f"the frame is no JSON: {type(error).__name__}") from None
+    except Exception as error:  # bad JSON, too deep nesting, or an error in a subclass of str or bytes
+        raise FrameError(f"the frame must be JSON, got {type(error).__name__}") from None
     if not isinstance(body, dict):
-        raise FrameError(f"the frame is a JSON {type(body).__name__}, not an object")
+        raise FrameError(f"the frame must be a JSON object, got {type(body).__name__}")
     return body
 
 
 def _json(frame: str | bytes | bytearray) -> Any:
     try:
         return from_json(frame)
-    except ValueError:  # json takes a little more: other encodings, half of a surrogate pair, deeper nesting
+    except ValueError:  # json accepts more: UTF-16 and UTF-32, lone surrogates, deeper nesting
         return json.loads(frame)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call an event announced. ``arguments`` is JSON text as the model wrote it.
+    """A function call in an event. ``arguments`` is JSON text as the model wrote it.
 
-    One that is not ``complete`` was cut off while the model wrote it: hardly anybody answers it.
+    ``complete`` is False if the call was cut off while the model wrote it; applications rarely answer such a call.
     """
 
     call_id: str
@@ -120,14 +120,14 @@ class Call:
 
 
 def announced_calls(event: Event) -> list[Call]:
-    """The function calls named in an event of :data:`ANNOUNCING`; empty for any other."""
+    """The function calls in an event of :data:`ANNOUNCING`; empty for other events."""
     if event.kind == "response.function_call_arguments.done":
         items: list[object] = [event.body]
     elif event.kind == "response.output_item.done":
-        items = [of_type(mapping(event.body.get("item")), "function_call")]
+        items = [if_type(mapping(event.body.get("item")), "function_call")]
     elif event.kind == "response.done":
         items = [
-            of_type(mapping(i), "function_call") for i in sequence(mapping(event.body.get("response")).get("output"))
+            if_type(mapping(i), "function_call") for i in sequence(mapping(event.body.get("response")).get("output"))
         ]
     else:
         items = []
@@ -140,35 +140,38 @@ def announced_calls(event: Event) -> list[Call]:
     return calls
 
 
-def of_type(item: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The item itself when it is of that type, else nothing."""
+def if_type(item: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The item if its ``type`` is ``kind``, else an empty dict."""
     return item if item.get("type") == kind else {}
 
 
 def mapping(value: object) -> dict[str, Any]:
-    """The value when it is an object, else an empty one: peers send null and worse."""
+    """The value if it is a dict, else an empty dict: a server may send null, or anything, in its place."""
     return value if isinstance(value, dict) else {}
 
 
 def sequence(value: object) -> list[Any]:
-    """The value when it is a list, else an empty one."""
+    """The value if it is a list, else an empty list."""
     return value if isinstance(value, list) else []
 
 
 def text(value: object) -> str | None:
-    """The value when it is a string that says something, else None."""
+    """The value if it is a string and not empty, else None."""
     return value if isinstance(value, str) and value else None
 
 
 def number(value: object) -> float | None:
-    """The value when it is a finite number, else None."""
+    """The value if it is a number between -1e15 and 1e15, else None."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if -1e15 < value < 1e15 else None
 
 
 def error_text(error: dict[str, Any]) -> Failure | None:
-    """A wire error as one line: its code (else its type) and message, which may quote anybody."""
+    """An error object of the protocol as ``code: message``; without a code, its type stands there. None if it is empty.
+
+    The message may quote the user, so only the code is the failure's ``kind``.
+    """
     code, message = text(error.get("code")) or text(error.get("type")), text(error.get("message"))
     line = ": ".join(part for part in (code, message) if part)
     return Failure(line, code or "error") if line else None

@@ -1,8 +1,8 @@
-"""The conversation's items in conversation order, and what was said in each.
+"""The items of a conversation: their order, their text, and the chat messages made of them.
 
-Pure. Everything is keyed by ``item_id``: transcripts come early, late or in pieces, in any order. The
-order is the chain of ``previous_item_id`` at an item's first sight; later events may repeat it as null.
-Once known, words are never taken back: a truncation makes the *server* delete its text, not ours.
+Pure. Everything is keyed by ``item_id``, because transcripts arrive early, late or in pieces, in any order. An item's
+place follows from the ``previous_item_id`` of the first event that has it; later events may repeat it as null. Text is
+never deleted: after a truncation the *server* deletes its transcript, but the trace shows what was generated.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.events import mapping, sequence, text
 
+#: The content of a user's message in place of a transcript.
 UNTRANSCRIBED = "[audio, not transcribed]"
 TRANSCRIPTION_FAILED = "[audio, transcription failed]"
 
-# Chinese and Japanese have no spaces: each character counts as a word.
+# Chinese and Japanese do not separate words by spaces, so each character counts as a word.
 _WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
 
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text"})
@@ -26,45 +27,50 @@ _AUDIO_PARTS = frozenset({"input_audio", "output_audio", "audio"})
 
 @dataclass(slots=True)
 class _Part:
-    kind: str  # text, audio or image
-    words: str | None = None
-    pieces: list[str] = field(default_factory=list)  # deltas, until the whole is known
-    url: str | None = None
+    """One content part. ``kind`` is ``text``, ``audio`` or ``image``."""
+
+    kind: str
+    full_text: str | None = None  # the text or the transcript
+    deltas: list[str] = field(default_factory=list)  # until full_text is known
+    url: str | None = None  # of an image
 
     @property
-    def said(self) -> str | None:
-        return self.words if self.words is not None else "".join(self.pieces) or None
+    def text_so_far(self) -> str | None:
+        return self.full_text if self.full_text is not None else "".join(self.deltas) or None
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One item: a message, a tool call or its result. ``parts`` are keyed by ``content_index``."""
+    """One item: a message, a tool call or its result. ``parts`` are keyed by ``content_index``.
+
+    ``heard_ms`` is how much of its audio was heard, in ms; None if nothing cut it short.
+    """
 
     item_id: str
     type: str = "message"
     role: str | None = None
     parts: dict[int, _Part] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)  # call_id, name, arguments, output, …
-    placed: bool = False  # it has its place in the conversation
-    response_id: str | None = None  # of the response that produced it
-    out_of_band: bool = False  # produced beside the conversation
-    idle: bool = False  # made by the idle timeout, nobody spoke
+    placed: bool = False  # whether its place in the conversation is known
+    response_id: str | None = None  # of the response that produced it; "" if that is unknown
+    out_of_band: bool = False  # produced by an out-of-band response
+    from_idle_timeout: bool = False  # the server committed silence
     interrupted: bool = False
     heard_ms: float | None = None
     transcription_failed: bool = False
 
     @property
-    def has_words(self) -> bool:
-        return any(part.said for part in self.parts.values())
+    def has_text(self) -> bool:
+        return any(part.text_so_far for part in self.parts.values())
 
     @property
-    def lacks_words(self) -> bool:
-        """A user's speech whose transcript did not come yet."""
+    def awaits_transcript(self) -> bool:
+        """Whether it is the user's audio and its transcript has neither arrived nor failed."""
         return (
             self.role == "user"
-            and not self.idle
+            and not self.from_idle_timeout
             and not self.transcription_failed
-            and any(part.kind == "audio" and part.words is None for part in self.parts.values())
+            and any(part.kind == "audio" and part.full_text is None for part in self.parts.values())
         )
 
     @property
@@ -76,31 +82,33 @@ class Item:
         return any(part.kind == "audio" for part in self.parts.values())
 
     @property
-    def is_turn(self) -> bool:
-        return self.role == "user" and self.type == "message" and self.placed and not self.idle
+    def is_user_turn(self) -> bool:
+        """Whether it counts as a turn: a message of the user that has its place in the conversation."""
+        return self.role == "user" and self.type == "message" and self.placed and not self.from_idle_timeout
 
 
 class Items:
-    """All items by id, and in conversation order."""
+    """All items of a conversation."""
 
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
-        # Who comes behind whom; None stands before the first and behind the last.
+        # A linked list of the placed items: the id of the next item by id. None stands for both ends.
         self._next: dict[str | None, str | None] = {None: None}
         self._last: str | None = None
-        self._fresh: list[Item] = []  # placed since the last take_fresh()
+        self._placed_since_take: list[Item] = []  # since the last take_new_items()
 
     def get(self, item_id: object) -> Item | None:
+        """The item with that id; None if no event has mentioned it."""
         return self._items.get(item_id) if isinstance(item_id, str) else None
 
-    def know(self, item_id: str) -> Item:
-        """The item of that id; made, still without a place, when it was never heard of."""
+    def get_or_create(self, item_id: str) -> Item:
+        """The item with that id. An item that no event has mentioned is created, without a place."""
         return self._items.setdefault(item_id, Item(item_id))
 
-    def ordered(self) -> list[Item]:
-        """Items that have a place, then those only their words are known of, in order of first sight.
+    def in_order(self) -> list[Item]:
+        """All items in conversation order, then the items without a place, in the order of their first events.
 
-        What an out-of-band response produced is no part of the conversation.
+        Items of out-of-band responses are no part of the conversation and are left out.
         """
         placed = []
         item_id = self._next[None]
@@ -110,8 +118,11 @@ class Items:
         return placed + [item for item in self._items.values() if not item.placed and not item.out_of_band]
 
     def place(self, item_id: str, previous: object) -> Item:
-        """Give the item its place behind ``previous``, at the front for ``"root"``, else at the end."""
-        item = self.know(item_id)
+        """Put the item behind the item ``previous``, at the front for ``"root"``, at the end for any other value.
+
+        An item that has its place keeps it.
+        """
+        item = self.get_or_create(item_id)
         if item.placed:
             return item
         before = None if previous == "root" else self._last
@@ -119,34 +130,38 @@ class Items:
         if known is not None and known.placed:
             before = known.item_id
         item.placed = True
-        self._fresh.append(item)
+        self._placed_since_take.append(item)
         self._next[item_id], self._next[before] = self._next[before], item_id
         if before == self._last:
             self._last = item_id
         return item
 
-    def produced(self, item_id: str, response_id: str) -> None:
-        """The item is a response's; ``""`` when it is not known whose."""
-        item = self.know(item_id)
+    def assign_response(self, item_id: str, response_id: str) -> None:
+        """Note that a response produced the item; ``""`` if its id is unknown. The first known id stays."""
+        item = self.get_or_create(item_id)
         item.response_id = item.response_id or response_id
 
-    def fresh(self) -> list[Item]:
-        """What got its place since the last ``take_fresh()`` and was not produced by a response."""
-        return [item for item in self._fresh if item.response_id is None]
+    def new_items(self) -> list[Item]:
+        """The items placed since the last :meth:`take_new_items` that no response produced."""
+        return [item for item in self._placed_since_take if item.response_id is None]
 
-    def take_fresh(self) -> list[Item]:
-        """The fresh items; they are not fresh any more."""
-        fresh = self.fresh()
-        self._fresh.clear()
-        return fresh
+    def take_new_items(self) -> list[Item]:
+        """Return :meth:`new_items`, and start anew with the items placed from here on."""
+        taken = self.new_items()
+        self._placed_since_take.clear()
+        return taken
 
     def update(self, body: object) -> Item | None:
-        """Take over a wire item; what it leaves out, or sends as null, stays as it was known."""
+        """Merge an item from the wire; fields that are missing or null keep their known values.
+
+        Returns:
+            The item; None if ``body`` is no object with an ``id``.
+        """
         wire = mapping(body)
         item_id = text(wire.get("id"))
         if item_id is None:
             return None
-        item = self.know(item_id)
+        item = self.get_or_create(item_id)
         item.type = text(wire.get("type")) or item.type
         item.role = text(wire.get("role")) or item.role
         for key, value in wire.items():
@@ -157,32 +172,35 @@ class Items:
         return item
 
     def update_part(self, item: Item, index: int, body: object) -> None:
+        """Merge a content part from the wire; ``index`` is its ``content_index``."""
         wire = mapping(body)
         kind = text(wire.get("type"))
         if kind in _TEXT_PARTS:
             part = item.parts.setdefault(index, _Part("text"))
-            part.words = text(wire.get("text")) or part.words
+            part.full_text = text(wire.get("text")) or part.full_text
         elif kind in _AUDIO_PARTS:
             part = item.parts.setdefault(index, _Part("audio"))
-            part.words = text(wire.get("transcript")) or part.words
+            part.full_text = text(wire.get("transcript")) or part.full_text
         elif kind == "input_image":
-            item.parts[index] = _Part("image", url=scrub(text(wire.get("image_url"))))  # not kept for an hour
+            item.parts[index] = _Part(
+                "image", url=scrub(text(wire.get("image_url")))
+            )  # an unscrubbed data URL would stay in memory
 
-    def add_words(self, item_id: str, index: int, piece: object, *, kind: str) -> None:
-        """One delta of a transcript or a text."""
-        if isinstance(piece, str):
-            self.know(item_id).parts.setdefault(index, _Part(kind)).pieces.append(piece)
+    def add_delta(self, item_id: str, index: int, delta: object, *, kind: str) -> None:
+        """Append a delta to a part's text (``kind="text"``) or transcript (``kind="audio"``)."""
+        if isinstance(delta, str):
+            self.get_or_create(item_id).parts.setdefault(index, _Part(kind)).deltas.append(delta)
 
-    def set_words(self, item_id: str, index: int, words: object, *, kind: str) -> None:
-        """The whole transcript or text; it replaces the pieces."""
-        part = self.know(item_id).parts.setdefault(index, _Part(kind))
-        if isinstance(words, str):
-            part.words = words
-            part.pieces.clear()
+    def set_text(self, item_id: str, index: int, full_text: object, *, kind: str) -> None:
+        """Set a part's whole text or transcript, which replaces its deltas."""
+        part = self.get_or_create(item_id).parts.setdefault(index, _Part(kind))
+        if isinstance(full_text, str):
+            part.full_text = full_text
+            part.deltas.clear()
 
 
 def messages_of(item: Item) -> list[dict[str, Any]]:
-    """The item as chat messages: none, one, or a remote call and its result."""
+    """The item as chat messages: none, one, or two for an MCP call with its result."""
     if item.type == "function_call":
         return [_call_message(item, item.fields.get("call_id"))]
     if item.type == "function_call_output":
@@ -205,19 +223,21 @@ def messages_of(item: Item) -> list[dict[str, Any]]:
     return [message]
 
 
-def heard_words(item: Item, share: float) -> str:
-    """What of the item's speech was heard when a ``share`` of its sound was, from 0 to 1, in whole words.
+def heard_text(item: Item, share: float) -> str:
+    """The beginning of the item's transcript that was heard, cut after a whole word.
 
-    An estimate: words are taken to be as long as they are written.
+    ``share`` is the share of the item's audio that was heard, from 0 to 1. The result is an estimate: it assumes
+    that every character takes equally long to say.
     """
-    spoken = "\n".join(part.said for _, part in sorted(item.parts.items()) if part.kind == "audio" and part.said)
-    room = len(spoken) * share
-    ends = [word.end() for word in _WORDS.finditer(spoken) if word.end() <= room]
-    return spoken[: ends[-1]] if ends else ""
+    audio_parts = [part for _, part in sorted(item.parts.items()) if part.kind == "audio"]
+    transcript = "\n".join(part.text_so_far for part in audio_parts if part.text_so_far)
+    heard_length = len(transcript) * share
+    ends = [word.end() for word in _WORDS.finditer(transcript) if word.end() <= heard_length]
+    return transcript[: ends[-1]] if ends else ""
 
 
 def tool_message(call_id: object, output: object) -> dict[str, Any]:
-    """A tool's result in the shape LangSmith's Messages view reads."""
+    """A tool's result as a chat message, in the form that LangSmith's Messages view shows."""
     return {"role": "tool", "tool_call_id": call_id, "content": output}
 
 
@@ -231,16 +251,17 @@ def _call_message(item: Item, call_id: object) -> dict[str, Any]:
 
 
 def _content(item: Item) -> str | list[dict[str, Any]]:
+    """The content of a chat message: plain text, or a list of parts if there is an image."""
     parts: list[dict[str, Any]] = []
     for _, part in sorted(item.parts.items()):
         if part.kind == "image":
             parts.append({"type": "image_url", "image_url": {"url": part.url}})
             continue
-        said = part.said
-        if said is None and part.kind == "audio" and item.role == "user" and not item.idle:
-            said = TRANSCRIPTION_FAILED if item.transcription_failed else UNTRANSCRIBED
-        if said:
-            parts.append({"type": "text", "text": said})
+        content = part.text_so_far
+        if content is None and part.kind == "audio" and item.role == "user" and not item.from_idle_timeout:
+            content = TRANSCRIPTION_FAILED if item.transcription_failed else UNTRANSCRIBED
+        if content:
+            parts.append({"type": "text", "text": content})
     if any(part["type"] != "text" for part in parts):
         return parts
     return "\n".join(part["text"] for part in parts)

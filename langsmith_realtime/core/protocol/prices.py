@@ -1,6 +1,6 @@
-"""What models cost, as one table, and what a conversation's usage comes to.
+"""The prices of models, and the estimated cost of a conversation.
 
-Pure. The prices are those OpenAI published for its standard tier, read on 21 November 2026:
+Pure. The table has the prices that OpenAI published for its standard tier, as read on 21 November 2026:
 
 - ``gpt-realtime-2``, ``-2.1``, ``-2.1-mini``, ``-1.5``, ``gpt-4o-mini-realtime-preview``, ``gpt-4o-transcribe``,
   ``gpt-realtime-whisper``, ``gpt-live-transcribe`` and ``whisper-1``: each model's own page,
@@ -9,8 +9,8 @@ Pure. The prices are those OpenAI published for its standard tier, read on 21 No
 - ``gpt-realtime``, ``gpt-realtime-mini`` and the retired ``gpt-4o-realtime-preview``: the pricing page
   (``platform.openai.com/docs/pricing``) as it stood in autumn 2025, which the newer pages do not contradict.
 
-A model whose price was not found there is not in the table. Batch, flex and regional prices, and what a
-contract says, are not in it either: give your own with ``prices=``.
+Models whose prices were not found there are not in the table, nor are batch, flex, regional and contract prices. Give
+your own prices with ``prices=``.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from types import MappingProxyType
 from typing import Any
 
 TOKENS_PER_PRICE = 1_000_000
-#: Digits after the point: a millionth of a dollar is less than one token of text.
+#: Decimal places of the estimate: a millionth of a dollar is less than the price of one text token.
 DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What one model costs, in USD: for 1 million tokens of each kind, and for a minute of audio.
+    """The prices of one model, in USD per 1 million tokens and, for ``per_minute``, in USD per minute of audio.
 
-    What is None has no price; an estimate that would need it says that it is incomplete.
+    None means that the price is not known; an estimate that needs it is marked as incomplete.
 
     Attributes:
-        text_input, audio_input, image_input: input tokens that were not cached.
-        cached_text_input, cached_audio_input, cached_image_input: input tokens that were.
-        text_output, audio_output: output tokens; reasoning counts as text.
-        per_minute: a minute of audio, where transcription is charged by duration.
+        text_input, audio_input, image_input: of input tokens that were not cached.
+        cached_text_input, cached_audio_input, cached_image_input: of cached input tokens.
+        text_output, audio_output: of output tokens; reasoning counts as text.
+        per_minute: of a minute of audio, for transcription that is charged by duration.
 
     Raises:
-        TypeError: a price is no number.
-        ValueError: it is negative or not finite.
+        TypeError: a price is not a number.
+        ValueError: a price is negative or not finite.
     """
 
     text_input: float | None = None
@@ -60,12 +60,15 @@ class Price:
             if value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"Price.{each.name} is a number of USD, not {type(value).__name__}")
+                raise TypeError(f"Price.{each.name} must be a number of USD, got {type(value).__name__}")
             if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"Price.{each.name} is a price in USD, not {value!r}")
+                raise ValueError(f"Price.{each.name} must be finite and non-negative, got {value!r}")
 
     def of(self, kind: str, units: float) -> float | None:
-        """What so many tokens (or, for ``per_minute``, minutes) of a kind cost; None when that has no price."""
+        """The cost in USD of ``units`` tokens of a kind, or minutes for ``per_minute``; None if the kind has no price.
+
+        ``kind`` is the name of a field, such as ``"text_input"``.
+        """
         price: float | None = getattr(self, kind, None)
         if price is None:
             return None
@@ -92,7 +95,7 @@ _MINI = Price(
     cached_image_input=0.08,
 )
 
-#: By model name; a dated snapshot (``…-2025-08-28``) costs what its model costs unless it has a row of its own.
+#: By model name. A dated snapshot (``…-2025-08-28``) without a row of its own has the price of its model.
 PRICES: Mapping[str, Price] = MappingProxyType(
     {
         "gpt-realtime": Price(**_FLAGSHIP, text_output=16.00),
@@ -128,43 +131,43 @@ PRICES: Mapping[str, Price] = MappingProxyType(
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 
-def table(own: object) -> Mapping[str, Price]:
-    """The default table, with a caller's own rows added and put in place of those of the same name.
+def price_table(own: object) -> Mapping[str, Price]:
+    """The option ``prices=`` as a whole table: :data:`PRICES`, with the rows of ``own`` added or replaced.
 
     Raises:
-        TypeError: it is no mapping of model names to :class:`Price`.
+        TypeError: ``own`` is not None and not a mapping of model names to :class:`Price`.
     """
     if own is None:
         return PRICES
     if not isinstance(own, Mapping):
-        raise TypeError(f"prices is a mapping of model names to Price, not {type(own).__name__}")
+        raise TypeError(f"prices must be a mapping of model names to Price, got {type(own).__name__}")
     for name, price in own.items():
         if not isinstance(name, str):
-            raise TypeError(f"prices is a mapping of model names to Price, not of {type(name).__name__}")
+            raise TypeError(f"the keys of prices must be model names (str), got {type(name).__name__}")
         if not isinstance(price, Price):
-            raise TypeError(f"prices[{name!r}] is a Price, not {type(price).__name__}")
+            raise TypeError(f"prices[{name!r}] must be a Price, got {type(price).__name__}")
     return {**PRICES, **own}
 
 
 def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
-    """The price of a model: its own row, else the one of the model it is a dated snapshot of.
+    """The price of a model: its own row or, for a dated snapshot, its model's row; None without either.
 
-    Nothing but a date may follow: ``gpt-realtime-mini`` is no ``gpt-realtime``, and a model that comes
-    later has no price until somebody gives it one.
+    Only a date is ignored: ``gpt-realtime-mini`` does not get the price of ``gpt-realtime``.
     """
     return prices.get(model) or prices.get(_SNAPSHOT.sub("", model))
 
 
 def estimated_cost(charges: Mapping[str, Mapping[str, float]], prices: Mapping[str, Price]) -> dict[str, Any]:
-    """What these charges come to, for a run's metadata.
+    """The estimated cost of these charges, for the root's metadata.
 
     Args:
-        charges: by model, by kind of charge (a field of :class:`Price`), the tokens or minutes.
-        prices: by model.
+        charges: tokens or minutes by model, then by kind of charge: a field of :class:`Price`, or ``unsplit``.
+        prices: by model name.
 
     Returns:
-        ``estimated_cost_usd``, rounded to a millionth of a dollar; absent when nothing has a price.
-        ``estimated_cost_incomplete``, the models of which something has none; absent when everything has one.
+        ``estimated_cost_usd``, rounded to a millionth of a dollar; absent if no charge has a price.
+        ``estimated_cost_incomplete``, the sorted names of models with a charge that has no price; absent if there
+        are none.
     """
     total, priced, incomplete = 0.0, False, []
     for model, kinds in charges.items():

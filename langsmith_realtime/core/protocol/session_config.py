@@ -1,16 +1,16 @@
-"""How the session is set up, as its ``session.created`` and ``session.updated`` events say.
+"""The session's configuration, from ``session.created`` and ``session.updated``.
 
-Pure. One reader for the GA shape (nested ``audio.input``/``audio.output``) and the beta's flat one.
+Pure. It reads the GA form, nested under ``audio.input`` and ``audio.output``, and the flat form of the beta API.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from langsmith_realtime.core.protocol.audio_formats import Format, named
+from langsmith_realtime.core.protocol.audio_formats import Format, parse_format
 from langsmith_realtime.core.protocol.events import mapping, text
 
-#: What goes on the root as inputs, besides the audio formats.
+#: The fields of the session that become inputs of the root run as they are.
 _INPUT_KEYS = (
     "instructions",
     "tools",
@@ -27,7 +27,7 @@ _INPUT_KEYS = (
 
 
 class SessionConfig:
-    """The session's configuration as far as it is known."""
+    """The session's configuration, as far as the server reported it. ``model`` is used until the server names one."""
 
     def __init__(self, model: str | None = None) -> None:
         self.model = model
@@ -35,7 +35,7 @@ class SessionConfig:
         self._session: dict[str, Any] = {}
 
     def update(self, session: object) -> None:
-        """Take over what a session event says; the latest word on each key wins."""
+        """Merge the ``session`` object of an event; each of its keys replaces the known value."""
         given = mapping(session)
         self._session.update(given)
         self.model = text(given.get("model")) or self.model
@@ -43,30 +43,34 @@ class SessionConfig:
 
     @property
     def voice(self) -> str | None:
+        """The voice's name; for a custom voice its name or id."""
         voice = self._output.get("voice", self._session.get("voice"))
         return text(mapping(voice).get("name") or mapping(voice).get("id") if isinstance(voice, dict) else voice)
 
     @property
     def user_format(self) -> Format | None:
-        return named(self._input.get("format", self._session.get("input_audio_format")))
+        """The format of the audio that the client sends; None if it is not known."""
+        return parse_format(self._input.get("format", self._session.get("input_audio_format")))
 
     @property
     def agent_format(self) -> Format | None:
-        return named(self._output.get("format", self._session.get("output_audio_format")))
+        """The format of the audio that the server sends; None if it is not known."""
+        return parse_format(self._output.get("format", self._session.get("output_audio_format")))
 
     @property
     def transcribes(self) -> bool:
-        """Whether what the user says will be transcribed."""
+        """Whether the server transcribes the user's audio."""
         return bool(self._input.get("transcription", self._session.get("input_audio_transcription")))
 
     @property
     def transcription_model(self) -> str | None:
+        """The model that transcribes the user's audio."""
         transcription = self._input.get("transcription", self._session.get("input_audio_transcription"))
         return text(mapping(transcription).get("model"))
 
     @property
-    def interrupts(self) -> bool:
-        """Whether the server cancels the response when the user begins to speak (its default)."""
+    def interrupts_response(self) -> bool:
+        """Whether the server cancels the response when the user starts to speak. This is its default."""
         if "turn_detection" in self._input:
             detection = self._input["turn_detection"]
         else:
@@ -74,7 +78,7 @@ class SessionConfig:
         return detection is not None and mapping(detection).get("interrupt_response") is not False
 
     def inputs(self) -> dict[str, Any]:
-        """The set-up as the root's inputs: instructions, tools, model, voice, formats."""
+        """The configuration as inputs of the root run: instructions, tools, model, voice, audio formats and more."""
         known = {key: self._session[key] for key in _INPUT_KEYS if self._session.get(key) is not None}
         if self.model:
             known["model"] = self.model

@@ -16,7 +16,7 @@ from langsmith import Client
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.operations import PAYLOAD_LEFT_OUT, RESPONSE_METADATA
-from langsmith_realtime.runtime.guard import ANYTHING, logger, unquoted
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, format_without_message, logger
 
 #: The client's attribute that hides a channel's words: the user speaks in inputs, the agent in outputs.
 _HIDE_CHANNEL = {USER: "_hide_inputs", AGENT: "_hide_outputs"}
@@ -54,7 +54,7 @@ def _hides(client: Client, name: str) -> bool:
         return False
     try:
         return _PROBE not in str(mask({"event": {"text": _PROBE}, "messages": [{"role": "user", "content": _PROBE}]}))
-    except ANYTHING:
+    except CALLBACK_ERRORS:
         return True  # a silent recording is better than one that should have been hidden
 
 
@@ -105,7 +105,7 @@ def without_payload(client: Client, run: Mapping[str, Any], application_keys: Co
     metadata = run["extra"]["metadata"]
     try:
         masked: object = client._hide_run_metadata(dict(metadata))  # noqa: SLF001
-    except ANYTHING:
+    except CALLBACK_ERRORS:
         masked = None
     if not isinstance(masked, dict):
         hidden = {*application_keys, RESPONSE_METADATA}
@@ -125,4 +125,4 @@ def warn_masking_failed(client: Client, error: BaseException) -> None:
     if client not in _warned:
         _warned.add(client)
         message = "your masking failed; the runs concerned are sent without inputs, outputs and errors, marked %s\n%s"
-        logger.warning(message, PAYLOAD_LEFT_OUT, unquoted(error))
+        logger.warning(message, PAYLOAD_LEFT_OUT, format_without_message(error))

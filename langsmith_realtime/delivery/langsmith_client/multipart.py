@@ -13,7 +13,7 @@ from typing import Any
 from langsmith import Client, utils
 
 from langsmith_realtime.delivery.langsmith_client.masking import unmasked_client, warn_masking_failed, without_payload
-from langsmith_realtime.runtime.guard import ANYTHING
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS
 from langsmith_realtime.runtime.threads import Pauses
 
 try:
@@ -77,7 +77,7 @@ def _masked(
     try:
         masked = client._run_transform(masked, update=update)  # noqa: SLF001
         client._insert_runtime_env([masked])  # noqa: SLF001
-    except ANYTHING as error:
+    except CALLBACK_ERRORS as error:
         bare = without_payload(client, run, application_keys)
         masked = unmasked_client(client)._run_transform(bare, update=update)  # noqa: SLF001
         warn_masking_failed(client, error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from langsmith.run_trees import RunTree
 
 from langsmith_realtime.delivery.langsmith_client.masking import unmasked_client, warn_masking_failed, without_payload
 from langsmith_realtime.delivery.operations import Operation, application_keys, run_dict
-from langsmith_realtime.runtime.guard import ANYTHING
+from langsmith_realtime.runtime.forks import at_fork
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS
 
 #: LangSmith's name for the size, in bytes, up to which its client builds a multipart body in memory.
 _INLINE_LIMIT = "_MULTIPART_INLINE_MAX_BYTES"
@@ -80,7 +80,7 @@ def send_through_own_queue(operation: Operation) -> None:
     """Put the operation into the queue of LangSmith's client; without its payload if the client's masking fails."""
     try:
         _post_or_patch(operation.run, operation)
-    except ANYTHING as error:
+    except CALLBACK_ERRORS as error:
         run = copy.copy(operation.run)
         bare = without_payload(run.client, run_dict(operation), list(application_keys(run)))
         run.inputs, run.outputs, run.error, run.extra = {}, {}, bare.get("error"), bare["extra"]
@@ -119,4 +119,4 @@ def _reconnect_after_fork() -> None:
             adapter.__setstate__(adapter.__getstate__())
 
 
-os.register_at_fork(after_in_child=_reconnect_after_fork)
+at_fork(after_in_child=_reconnect_after_fork)

@@ -1,4 +1,4 @@
-"""Scripts as files: JSON, or TOML from Python 3.11 on, with the fields of `Script` and `Turn` under their names.
+"""Scripts as files: JSON or TOML, with the fields of `Script` and `Turn` under their names.
 
 {
   "session": {"audio": {"input": {"transcription": {"model": "whisper-1"}}}},
@@ -32,6 +32,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import tomllib
 import wave
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -110,11 +111,7 @@ def _parsed(path: Path) -> Any:
     try:
         if path.suffix != ".toml":
             return json.loads(text)
-        import tomllib  # noqa: PLC0415 - not in Python 3.10
-
         return tomllib.loads(text.decode())
-    except ModuleNotFoundError:
-        raise ScriptFileError("TOML needs Python 3.11 or newer; write the script as JSON") from None
     except (ValueError, RecursionError) as wrong:
         raise ScriptFileError(f"{path.name} cannot be parsed: {wrong}") from None
 

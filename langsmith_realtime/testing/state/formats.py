@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from langsmith_realtime.core.audio.decoding import Decoder, Samples
-from langsmith_realtime.core.protocol.audio_formats import named
+from langsmith_realtime.core.protocol.audio_formats import parse_format
 from langsmith_realtime.testing.signals import RATE
 from langsmith_realtime.testing.state.wire import ClientError
 
@@ -58,7 +58,7 @@ def audio_format(described: Mapping[str, Any]) -> AudioFormat:
 
 
 def _g711(name: str) -> AudioFormat:
-    described = named(name)
+    described = parse_format(name)
     assert described is not None
     table = Decoder(described).decode(bytes(range(256)))
     codes = np.argsort(table, kind="stable")

@@ -9,20 +9,20 @@ fields, built when it is first used (:class:`LazyEventRun`); the worker sends th
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime.core.payloads.json_values import sayable
+from langsmith_realtime.core.payloads.json_values import without_surrogates
 from langsmith_realtime.core.protocol.events import ANNOUNCING, Call, FrameError, announced_calls, parse
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import THREAD_KEYS
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, time_of, uuid7
 from langsmith_realtime.trace.run_trees.run_limits import Priority, RunBudget, priority_of
@@ -90,7 +90,7 @@ class ParentRun(RunTree):
         LangSmith finds a run by the time in its id, and the id may have been made earlier. The start is never before
         the parent's: LangSmith refuses such runs, and the wall clock may be set back.
         """
-        start = microseconds_of(datetime.now(timezone.utc))
+        start = microseconds_of(datetime.now(UTC))
         if isinstance(run_id, UUID) and run_id.version == 7:
             id_start = (run_id.int >> 80) * 1000
             start = min(max(start, id_start), id_start + 999)
@@ -193,7 +193,7 @@ def _replace_lock_after_fork() -> None:
     _building = threading.Lock()
 
 
-os.register_at_fork(after_in_child=_replace_lock_after_fork)
+at_fork(after_in_child=_replace_lock_after_fork)
 
 
 def _build(run: ParentRun) -> None:
@@ -347,7 +347,7 @@ class ConversationRuns:
             return existing
         start = parent.start_time
         # The seed makes the id of a run replayed from the journal equal to the first one.
-        run_id = uuid7(microseconds_of(start), f"{parent.id} tool {sayable(call_id)}")
+        run_id = uuid7(microseconds_of(start), f"{parent.id} tool {without_surrogates(call_id)}")
         run = derive(parent, name, "tool", start, run_id)
         self.note_child(parent)
         return self.tool_runs.setdefault(call_id, run)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -63,7 +63,7 @@ def _root(
     thread_id = options.thread_id or _thread_id(given) or _thread_id(inherited) or str(uuid.uuid4())
     metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
     metadata["thread_id"] = thread_id
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     fields: dict[str, Any] = {}
     if outer_run is not None:
         now = max(now, start_of(outer_run.dotted_order))

@@ -7,18 +7,18 @@ the random bits of ids made without a seed.
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+from langsmith_realtime.runtime.forks import at_fork
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # A generator of its own, because the application may seed the shared one, which would repeat ids. Ids are no secrets.
 _random = random.Random()  # noqa: S311
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
+at_fork(after_in_child=_random.seed)
 
 
 def uuid7(microseconds: int, seed: str | None = None) -> UUID:
@@ -47,7 +47,7 @@ def time_of(microseconds: int) -> datetime:
 def microseconds_of(time: datetime) -> int:
     """The microseconds from the epoch to a time; a time without a zone is taken as UTC."""
     if time.tzinfo is None:
-        time = time.replace(tzinfo=timezone.utc)
+        time = time.replace(tzinfo=UTC)
     return (time - _EPOCH) // _MICROSECOND
 
 
@@ -70,4 +70,4 @@ def start_of(dotted_order: str) -> datetime:
         ValueError: the text is not a ``dotted_order``.
     """
     stamp = dotted_order.rsplit(".", 1)[-1].split("Z", maxsplit=1)[0]
-    return datetime.strptime(stamp, "%Y%m%dT%H%M%S%f").replace(tzinfo=timezone.utc)
+    return datetime.strptime(stamp, "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langsmith_realtime.core.audio.rates import Origin, Pace, fitted
+from langsmith_realtime.core.audio.rates import DriftCorrector, DriftEstimator, stretched
 from tests.support.audio.sounds import RATE, near, numbered, properties, tone
 
 pytestmark = pytest.mark.newest
@@ -19,13 +19,13 @@ CHUNK = RATE // 5  # 200 ms
 
 def told(seconds: float, *, ppm: float, late: list[float], began: float = 3.0) -> tuple[float, float]:
     """Where a stream is thought to have begun, and where that would be right: seconds at its end."""
-    origin, chunks = Origin(RATE), round(seconds * RATE / CHUNK)
+    estimator, chunks = DriftEstimator(RATE), round(seconds * RATE / CHUNK)
     ended = 0.0
     for index in range(1, chunks + 1):
         frames = index * CHUNK
         ended = began + frames / RATE / (1 + ppm * 1e-6)
-        origin.handed_over(frames, (ended + late[index % len(late)]) * RATE - frames)
-    return origin.at(chunks * CHUNK) / RATE, ended - chunks * CHUNK / RATE
+        estimator.add(frames, (ended + late[index % len(late)]) * RATE - frames)
+    return estimator.start_at(chunks * CHUNK) / RATE, ended - chunks * CHUNK / RATE
 
 
 @pytest.mark.parametrize("ppm", [-300, -20, 0, 20, 300])
@@ -33,7 +33,7 @@ def told(seconds: float, *, ppm: float, late: list[float], began: float = 3.0) -
 def test_the_beginning_of_a_stream_is_known_whatever_its_clock(ppm: float, seconds: float) -> None:
     thought, right = told(seconds, ppm=ppm, late=[0.0, 0.13, 0.2, 0.05, 0.001])
     # At first the least late hand-over counts, as if there were no drift.
-    assert thought == near(right, 0.0015 + (0 if seconds > Origin.ENOUGH else seconds * abs(ppm) * 1e-6))
+    assert thought == near(right, 0.0015 + (0 if seconds > DriftEstimator.MIN_SPAN_S else seconds * abs(ppm) * 1e-6))
 
 
 @properties
@@ -61,46 +61,46 @@ def test_a_clock_that_is_no_sound_cards_is_not_followed() -> None:
 
 
 def test_what_is_where_it_should_be_is_left_alone() -> None:
-    pace, samples = Pace(tolerance=120), numbered(480)
+    corrector, samples = DriftCorrector(tolerance=120), numbered(480)
     for offset in (0.0, 120.0, -120.0, 60.5):
-        assert pace.follow(offset, samples, 480) is samples
+        assert corrector.correct(offset, samples, 480) is samples
 
 
 @pytest.mark.parametrize("offset", [130.0, -130.0])
 def test_sound_is_followed_one_frame_in_a_thousand_until_it_is_nearly_there(offset: float) -> None:
-    pace, samples, changed = Pace(tolerance=120), tone(0.1), []
+    corrector, samples, changed = DriftCorrector(tolerance=120), tone(0.1), []
     for _ in range(100):
-        followed = len(pace.follow(offset, samples, len(samples))) - len(samples)
+        followed = len(corrector.correct(offset, samples, len(samples))) - len(samples)
         offset -= followed
         changed.append(abs(followed))
     assert 23 <= abs(offset) <= 24
     assert max(changed) <= 4
     assert sum(changed[:10]) <= 25
-    assert pace.follow(offset, samples, len(samples)) is samples, "what is nearly there stays"
+    assert corrector.correct(offset, samples, len(samples)) is samples, "what is nearly there stays"
 
 
 def test_where_no_time_goes_by_nothing_is_changed() -> None:
-    pace, samples = Pace(tolerance=120), numbered(480)
-    assert all(pace.follow(1000.0, samples, 0.0) is samples for _ in range(100))
+    corrector, samples = DriftCorrector(tolerance=120), numbered(480)
+    assert all(corrector.correct(1000.0, samples, 0.0) is samples for _ in range(100))
 
 
 def test_time_without_need_is_not_saved_up() -> None:
-    pace, samples = Pace(tolerance=120), numbered(480)
+    corrector, samples = DriftCorrector(tolerance=120), numbered(480)
     for _ in range(1000):
-        pace.follow(0.0, samples, 480)
-    assert len(pace.follow(1000.0, samples, 480)) == 481
+        corrector.correct(0.0, samples, 480)
+    assert len(corrector.correct(1000.0, samples, 480)) == 481
 
 
 def test_a_chunk_of_a_few_frames_stays_as_it_is() -> None:
-    pace = Pace(tolerance=1)
+    corrector = DriftCorrector(tolerance=1)
     samples = numbered(7)
-    assert all(pace.follow(100.0, samples, 1000) is samples for _ in range(5))
+    assert all(corrector.correct(100.0, samples, 1000) is samples for _ in range(5))
 
 
 @pytest.mark.parametrize("frames", [479, 480, 481])
 def test_fitted_sound_begins_and_ends_as_it_did_and_sounds_the_same(frames: int) -> None:
     samples = tone(0.02, hz=400)
-    made = fitted(samples, frames)
+    made = stretched(samples, frames)
     assert len(made) == frames
     assert made.dtype == np.int16
     assert (made[0], made[-1]) == (samples[0], samples[-1])

@@ -98,7 +98,7 @@ def test_what_was_not_written_or_is_long_ago_has_no_time() -> None:
         stream(written, 10 + minute * 60, 1.0, chunk=0.1)
     assert written.time_of(20) is None
     assert written.time_of(29_000) == near(10 + 28 * 60 + 0.98)
-    assert len(written._pieces) < 13
+    assert len(written._segments) < 13
 
 
 def test_another_session_begins_at_nought() -> None:

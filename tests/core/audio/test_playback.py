@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.agent import playback as module
 from langsmith_realtime.core.audio.agent.playback import Cut, Playback
-from langsmith_realtime.core.audio.agent.playback_queue import SLACK
+from langsmith_realtime.core.audio.agent.playback_queue import TOLERANCE_S
 from tests.support.audio.sounds import RATE, laid_out, near, numbered, properties, stretches, tone
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Agent:
     def say(self, t: float, item_id: str, sound: Samples, delta: int = DELTA) -> None:
         """All of it within a few milliseconds, as servers do."""
         for index, begin in enumerate(range(0, len(sound), delta)):
-            self.playback.chunk(t + index * 0.001, item_id, sound[begin : begin + delta])
+            self.playback.add(t + index * 0.001, item_id, sound[begin : begin + delta])
 
     def channel(self) -> Samples:
         return laid_out(self.playback.writes)
@@ -54,7 +54,7 @@ def test_a_delta_that_comes_after_the_queue_ran_dry_plays_when_it_comes() -> Non
     agent = Agent()
     agent.say(1.0, "a", tone(0.2))
     agent.say(1.5, "a", tone(0.2))
-    agent.playback.chunk(1.8, "a", tone(0))
+    agent.playback.add(1.8, "a", tone(0))
     assert agent.heard() == [(1.0, 1.2), (1.5, 1.7)]
 
 
@@ -63,7 +63,7 @@ def test_a_delta_that_comes_after_the_queue_ran_dry_plays_when_it_comes() -> Non
 def test_a_client_that_hands_over_what_it_plays_while_it_plays_gives_no_clicks(seed: int) -> None:
     dice, agent = random.Random(seed), Agent()
     for index in range(200):
-        agent.playback.chunk(1 + index * 0.02 + dice.uniform(0, 0.009), "a", tone(0.02))
+        agent.playback.add(1 + index * 0.02 + dice.uniform(0, 0.009), "a", tone(0.02))
     [(start, end)] = agent.heard()
     assert (start, end) == (near(1.0, 0.01), near(5.0, 0.01))
 
@@ -73,17 +73,17 @@ def test_a_barge_in_cuts_what_is_still_to_be_played() -> None:
     agent.say(1.0, "a", tone(1))
     agent.say(1.0, "b", tone(1))
     agent.say(1.0, "c", tone(1))
-    assert agent.playback.cut(2.25) == [Cut("b", 250.0), Cut("c", 0.0)]
+    assert agent.playback.barge_in(2.25) == [Cut("b", 250.0), Cut("c", 0.0)]
     assert agent.heard() == [(1.0, 2.25)]
     assert agent.playback.playing_until("b") == 2.25
     assert agent.playback.playing_until("c") is None
-    assert agent.playback.cut(2.25) == []
+    assert agent.playback.barge_in(2.25) == []
 
 
 def test_what_arrives_of_an_item_after_its_cut_is_not_heard_and_takes_no_time() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(1))
-    agent.playback.cut(1.5)
+    agent.playback.barge_in(1.5)
     agent.say(1.6, "a", tone(3))
     agent.say(2.0, "b", tone(1))
     assert agent.heard() == [(1.0, 1.5), (2.0, 3.0)]
@@ -95,7 +95,7 @@ def test_an_item_muted_before_its_first_delta_is_never_heard() -> None:
     agent.say(1.0, "a", tone(2))
     agent.say(1.5, "b", tone(1))
     assert agent.heard() == [(1.5, 2.5)]
-    assert agent.playback.cut(2.0) == [Cut("b", 500.0)]
+    assert agent.playback.barge_in(2.0) == [Cut("b", 500.0)]
 
 
 def test_an_item_muted_in_the_middle_is_heard_as_far_as_it_had_come() -> None:
@@ -121,11 +121,11 @@ def test_a_truncation_corrects_the_barge_in_in_both_directions_until_it_is_refus
 ) -> None:
     agent, sound = Agent(), numbered(5 * RATE)
     agent.say(1.0, "a", sound, delta)
-    [cut] = agent.playback.cut(1.0 + cut_s)
+    [cut] = agent.playback.barge_in(1.0 + cut_s)
     assert cut.heard_ms == near(cut_s * 1000, 0.1)
     assert agent.playback.truncate(1.0 + cut_s, "a", heard_ms) == Cut("a", heard_ms)
     if refused:
-        assert agent.playback.truncation_refused("a") == cut
+        assert agent.playback.undo_truncation("a") == cut
     heard = round(cut.heard_ms * RATE / 1000) if refused else heard_ms * RATE // 1000
     wanted = np.r_[np.zeros(RATE, np.int16), sound[:heard], np.zeros(5 * RATE - heard, np.int16)]
     channel = agent.channel()
@@ -137,11 +137,11 @@ def test_a_refused_truncation_gives_back_the_whole_reply() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(2))
     agent.playback.truncate(1.5, "a", 500)
-    assert agent.playback.truncation_refused("a") is None
+    assert agent.playback.undo_truncation("a") is None
     agent.say(1.6, "a", tone(1))
     assert agent.heard() == [(1.0, 4.0)]
-    assert agent.playback.truncation_refused("a") is None
-    assert agent.playback.truncation_refused("never heard of") is None
+    assert agent.playback.undo_truncation("a") is None
+    assert agent.playback.undo_truncation("never heard of") is None
     assert agent.heard() == [(1.0, 4.0)]
 
 
@@ -149,9 +149,9 @@ def test_a_barge_in_between_a_truncation_and_its_refusal_counts_once_it_is_refus
     agent = Agent()
     agent.say(1.0, "a", tone(5))
     agent.playback.truncate(2.0, "a", 900)
-    assert agent.playback.cut(2.1) == []  # the truncation knows better
+    assert agent.playback.barge_in(2.1) == []  # the truncation knows better
     assert agent.heard() == [(1.0, 1.9)]
-    assert agent.playback.truncation_refused("a") == Cut("a", 1100.0)
+    assert agent.playback.undo_truncation("a") == Cut("a", 1100.0)
     assert agent.heard() == [(1.0, 2.1)]
 
 
@@ -160,7 +160,7 @@ def test_a_second_truncation_refused_leaves_the_first() -> None:
     agent.say(1.0, "a", tone(2))
     agent.playback.truncate(2.0, "a", 900)
     agent.playback.truncate(2.0, "a", 9000)
-    assert agent.playback.truncation_refused("a") == Cut("a", 900.0)
+    assert agent.playback.undo_truncation("a") == Cut("a", 900.0)
     assert agent.heard() == [(1.0, 1.9)]
 
 
@@ -186,14 +186,14 @@ def test_when_playing_stops_altogether_no_truncation_says_more() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(5))
     agent.playback.truncate(1.1, "a", 4000)
-    assert agent.playback.cut(2.0, final=True) == [Cut("a", 1000.0)]
+    assert agent.playback.barge_in(2.0, final=True) == [Cut("a", 1000.0)]
     assert agent.heard() == [(1.0, 2.0)]
 
 
 def test_what_was_played_before_a_moment_counts_whether_it_was_heard_or_not() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(2))
-    agent.playback.cut(1.5)
+    agent.playback.barge_in(1.5)
     assert agent.playback.played_ms("a", 2.0) == 1000
     assert agent.playback.played_ms("b", 2.0) == 0
     assert (agent.playback.begins("a"), agent.playback.begins("b")) == (1.0, None)
@@ -210,22 +210,22 @@ def test_nothing_is_remembered_beyond_the_memory() -> None:
         agent.say(second, item_id, tone(1))
         agent.playback.writes.clear()
         items = agent.playback._items.values()
-        held = max(held, sum(len(piece.samples) for item in items for piece in item.pieces))
+        held = max(held, sum(len(piece.samples) for item in items for piece in item.segments))
         assert len(items) < 40
-    assert held <= (Playback.MEMORY + 3) * RATE
+    assert held <= (Playback.MEMORY_S + 3) * RATE
 
 
 def test_a_reply_longer_than_the_memory_is_still_cut_where_it_is_playing() -> None:
     agent = Agent()
     for second in range(1, 61):
         agent.say(second, "a", tone(1.5))  # 90 s within a minute
-    assert agent.playback.cut(62.0) == [Cut("a", 61_000.0)]
+    assert agent.playback.barge_in(62.0) == [Cut("a", 61_000.0)]
     assert agent.heard() == [(1.0, 62.0)]
     assert agent.playback.truncate(62.1, "a", 60_500) == Cut("a", 60_500.0)
     assert agent.heard() == [(1.0, 61.5)]
     agent.playback.truncate(62.1, "a", 0)  # what is forgotten cannot be taken back
     [(start, end)] = agent.heard()
-    assert (start, end) == (1.0, near(62 - Playback.MEMORY, 1))
+    assert (start, end) == (1.0, near(62 - Playback.MEMORY_S, 1))
 
 
 # Where the application says how far playing has come
@@ -334,7 +334,7 @@ def test_marks_that_a_cleared_player_gives_back_at_once_are_no_playing() -> None
     agent = Agent()
     agent.say(1.0, "a", tone(5))
     agent.playback.played(1.68, "a", 500)
-    [cut] = agent.playback.cut(2.18)
+    [cut] = agent.playback.barge_in(2.18)
     assert cut == Cut("a", near(1000, 0.1))
     for ms in range(1500, 5500, 500):
         assert agent.playback.played(2.2, "a", ms) is None
@@ -354,7 +354,7 @@ def test_more_than_arrived_counts_as_far_as_it_arrived() -> None:
 def test_a_player_that_went_on_after_the_barge_in() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(5))
-    agent.playback.cut(2.0)
+    agent.playback.barge_in(2.0)
     assert agent.playback.played(2.15, "a", 1150) == [Cut("a", near(1150, 0.1))]
     assert agent.heard() == [(1.0, 2.15)]
 
@@ -362,7 +362,7 @@ def test_a_player_that_went_on_after_the_barge_in() -> None:
 def test_a_player_that_had_not_come_that_far_when_it_was_stopped() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(5))
-    agent.playback.cut(2.0)
+    agent.playback.barge_in(2.0)
     for t in (2.1, 2.3):
         agent.playback.played(t, "a", 820)
     assert agent.playback.heard_ms("a") == 820
@@ -372,7 +372,7 @@ def test_a_player_that_had_not_come_that_far_when_it_was_stopped() -> None:
 def test_a_reply_thought_to_be_over_was_still_playing_when_it_was_cut() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(1))
-    assert agent.playback.cut(2.1) == []
+    assert agent.playback.barge_in(2.1) == []
     agent.say(2.12, "a", tone(0.5))
     assert agent.playback.played(2.05, "a", 800) == [Cut("a", near(850, 0.1))]
     assert agent.heard() == [(1.25, 2.1)]
@@ -392,20 +392,20 @@ def test_a_truncation_is_the_last_word_before_and_after_positions(heard_ms: int)
     agent = Agent()
     agent.say(1.0, "a", tone(5))
     agent.playback.played(1.68, "a", 500)
-    agent.playback.cut(2.18)
+    agent.playback.barge_in(2.18)
     assert agent.playback.truncate(2.2, "a", heard_ms) == Cut("a", heard_ms)
     assert agent.playback.played(2.3, "a", heard_ms + 50) is None
     agent.playback.played(2.3, "a", heard_ms / 2)
     assert agent.playback.heard_ms("a") == heard_ms
     _, end = agent.heard()[-1]
     assert end <= max(2.2, 1.18 + heard_ms / 1000)
-    assert agent.playback.truncation_refused("a") is not None
+    assert agent.playback.undo_truncation("a") is not None
 
 
 def test_a_truncation_that_says_more_makes_room_for_it() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(5))
-    agent.playback.cut(2.0)
+    agent.playback.barge_in(2.0)
     agent.say(3.0, "b", tone(1))
     agent.playback.truncate(3.1, "a", 2500)
     assert agent.playback.begins("b") == 3.5
@@ -418,7 +418,7 @@ def test_a_late_truncation_of_a_long_reply_that_was_moved() -> None:
         agent.say(second, "a", tone(1.5))
         agent.playback.played(second + 0.68, "a", second * 1000 - 500)
     assert agent.heard() == [(near(1.18, 0.03), near(91.18, 0.03))]
-    agent.playback.cut(61.5)
+    agent.playback.barge_in(61.5)
     agent.playback.truncate(70.0, "a", 60_000)
     [(start, end)] = agent.heard()
     assert (start, end) == (near(1.18, 0.03), near(61.18, 0.03))
@@ -429,7 +429,7 @@ def test_what_is_queued_at_the_end_was_not_heard_wherever_it_is() -> None:
     agent.say(1.0, "a", tone(1))
     agent.say(1.0, "b", tone(1))
     agent.playback.played(1.9, "a", 500)
-    assert agent.playback.cut(2.5, final=True) == [Cut("b", near(100, 0.1))]
+    assert agent.playback.barge_in(2.5, final=True) == [Cut("b", near(100, 0.1))]
     assert agent.heard() == [(1.4, 2.5)]
 
 
@@ -441,7 +441,7 @@ def test_a_phone_that_plays_later_than_it_is_sent_is_cut_where_it_was(seed: int,
     spoken = dice.uniform(0.5, 3.9)
     for ms in range(200, round(spoken * 1000), 200):
         agent.playback.played(1 + lag + ms / 1000 + dice.uniform(0, jitter), "a", ms)
-    [cut] = agent.playback.cut(1 + lag + spoken)
+    [cut] = agent.playback.barge_in(1 + lag + spoken)
     assert cut.heard_ms == near(spoken * 1000, 20)
     agent.playback.truncate(1 + lag + spoken + 0.05, "a", round(spoken * 1000))
     times = agent.playback.begins("a"), agent.playback.playing_until("a")
@@ -456,12 +456,12 @@ def test_a_phone_that_plays_later_than_it_is_sent_is_cut_where_it_was(seed: int,
 def test_a_reply_the_server_began_later_plays_from_there() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(2))
-    assert agent.playback.begins_at(1.4, "a") == []
+    assert agent.playback.item_started(1.4, "a") == []
     agent.say(1.5, "a", tone(1))
-    assert agent.playback.begins_at(1.5, "unknown") is None
+    assert agent.playback.item_started(1.5, "unknown") is None
     assert agent.heard() == [(1.4, 4.4)]
-    agent.playback.ends_at(4.41, "a")
-    agent.playback.ends_at(4.41, "unknown")
+    agent.playback.item_ended(4.41, "a")
+    agent.playback.item_ended(4.41, "unknown")
     assert agent.heard() == [(1.4, 4.4)]
 
 
@@ -470,15 +470,15 @@ def test_a_reply_the_server_began_sooner_ends_the_one_before() -> None:
     agent.say(1.0, "a", tone(2))
     agent.playback.played(2.5, "a", 1000)
     agent.say(2.0, "b", tone(1))
-    agent.playback.ends_at(3.1, "a")
-    agent.playback.begins_at(3.1, "b")
+    agent.playback.item_ended(3.1, "a")
+    agent.playback.item_started(3.1, "b")
     assert agent.heard() == [(near(1.1), near(4.1))]
 
 
 def test_nothing_is_heard_after_the_server_ended_playing() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(3))
-    agent.playback.ends_at(2.0, "a")
+    agent.playback.item_ended(2.0, "a")
     assert agent.heard() == [(1.0, 2.0)]
 
 
@@ -488,7 +488,7 @@ def test_nothing_is_heard_after_the_server_ended_playing() -> None:
 def test_numbers_outlive_the_sound_they_are_about() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(5))
-    agent.playback.cut(2.0)
+    agent.playback.barge_in(2.0)
     for t in (40, 80, 500):
         agent.say(t, f"at {t}", tone(0.1))
     assert agent.playback._items.keys() == {"at 500"}
@@ -503,11 +503,11 @@ def test_numbers_outlive_the_sound_they_are_about() -> None:
 
 
 def test_the_items_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PAST_ITEMS", 5)
+    monkeypatch.setattr(module, "MAX_PAST_ITEMS", 5)
     agent = Agent()
     for t in range(100):
         agent.say(t, f"at {t}", tone(0.1))
-    assert len(agent.playback._past) == 5
+    assert len(agent.playback._past_items) == 5
 
 
 # Whatever comes in whatever order
@@ -541,29 +541,29 @@ def test_in_any_order_each_item_is_heard_from_its_beginning_and_alone(
     for wait, word, item_id, number, ago in steps:
         t += wait
         if word == "chunk":
-            playback.chunk(t, item_id, numbered(number, len(arrived[item_id]) + 1) % 9000 + base[item_id])
+            playback.add(t, item_id, numbered(number, len(arrived[item_id]) + 1) % 9000 + base[item_id])
             arrived[item_id] += [round(t * HZ)] * number
         elif word == "played":
             playback.played(max(0, t - ago), item_id, number)
         elif word == "cut":
-            playback.cut(t)
+            playback.barge_in(t)
         elif word == "truncate":
             playback.truncate(t, item_id, number)
             assert playback.heard_ms(item_id) == min(number, len(arrived[item_id]))
         elif word == "refused":
-            playback.truncation_refused(item_id)
+            playback.undo_truncation(item_id)
         else:
-            tell = {"mute": playback.mute, "begins": playback.begins_at, "ends": playback.ends_at}[word]
+            tell = {"mute": playback.mute, "begins": playback.item_started, "ends": playback.item_ended}[word]
             tell(t, item_id)
         write()
         for known, came in arrived.items():
             places = np.flatnonzero((channel // 10_000 == base[known] // 10_000) & (channel != 0))
             assert np.array_equal(channel[places], numbered(len(places)) % 9000 + base[known]), "from its beginning"
             assert playback.heard_ms(known) == len(places)
-            assert (places - came[: len(places)] >= -SLACK * HZ).all(), "not before it arrived"
+            assert (places - came[: len(places)] >= -TOLERANCE_S * HZ).all(), "not before it arrived"
             if len(places):
                 assert playback.begins(known) == places[0] / HZ
                 assert playback.playing_until(known) == (places[-1] + 1) / HZ
-    playback.cut(t, final=True)
+    playback.barge_in(t, final=True)
     write()
     assert not channel[round(t * HZ) :].any()

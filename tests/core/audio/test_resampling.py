@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.decoding import Decoder, Samples
-from langsmith_realtime.core.audio.rates import DelayLine
+from langsmith_realtime.core.audio.rates import TaggedResampler
 from langsmith_realtime.core.protocol.audio_formats import PCM16, Format
 from tests.support.audio.sounds import numbered, pieces, properties, tone
 
@@ -19,9 +19,9 @@ SIZES = st.lists(st.integers(1, 3000), min_size=1, max_size=8)
 
 
 def resampled(rate: int, wanted: int, sound: Samples, *, chunk: int = 480) -> Samples:
-    line: DelayLine[int] = DelayLine(rate, wanted)
-    out = [got for at in range(0, len(sound), chunk) for got in line.put(at, sound[at : at + chunk])]
-    return np.concatenate([samples for _, samples in out + line.flush()])
+    resampler: TaggedResampler[int] = TaggedResampler(rate, wanted)
+    out = [got for at in range(0, len(sound), chunk) for got in resampler.add(at, sound[at : at + chunk])]
+    return np.concatenate([samples for _, samples in out + resampler.flush()])
 
 
 def amplitude(samples: Samples, rate: int, hz: float) -> float:
@@ -64,9 +64,13 @@ def test_what_the_lower_rate_cannot_hold_is_not_heard_as_something_else() -> Non
 )
 def test_no_chunking_changes_a_sample_odd_bytes_included(rates: tuple[int, int], sizes: list[int], data: bytes) -> None:
     def heard(sizes: list[int]) -> tuple[list[int], list[int]]:
-        decoder, line = Decoder(Format("pcm16", rates[0])), DelayLine[int](*rates)
-        out = [got for index, piece in enumerate(pieces(data, sizes)) for got in line.put(index, decoder.decode(piece))]
-        out += line.flush()
+        decoder, resampler = Decoder(Format("pcm16", rates[0])), TaggedResampler[int](*rates)
+        out = [
+            got
+            for index, piece in enumerate(pieces(data, sizes))
+            for got in resampler.add(index, decoder.decode(piece))
+        ]
+        out += resampler.flush()
         return [tag for tag, _ in out], [sample for _, samples in out for sample in samples.tolist()]
 
     tags, samples = heard(sizes)
@@ -76,52 +80,52 @@ def test_no_chunking_changes_a_sample_odd_bytes_included(rates: tuple[int, int],
 
 
 def test_each_chunk_comes_out_with_its_tag_and_its_share() -> None:
-    line: DelayLine[str] = DelayLine(44_100, 8_000)
+    resampler: TaggedResampler[str] = TaggedResampler(44_100, 8_000)
     sizes = {"a": 100, "b": 1, "c": 44_100, "d": 7}
-    out = [got for tag, size in sizes.items() for got in line.put(tag, numbered(size))]
-    assert list(line.waiting) == list(sizes)[len(out) :]
+    out = [got for tag, size in sizes.items() for got in resampler.add(tag, numbered(size))]
+    assert list(resampler.pending_tags) == list(sizes)[len(out) :]
     assert [tag for tag, _ in out] == ["a", "b"]  # the end of the third is not known yet
-    out += line.flush()
+    out += resampler.flush()
     assert [(tag, len(samples)) for tag, samples in out] == [("a", 18), ("b", 0), ("c", 8_000), ("d", 1)]
-    assert list(line.waiting) == []
+    assert list(resampler.pending_tags) == []
 
 
 def test_no_more_than_100_ms_is_held_back() -> None:
     for rate, wanted in RATES:
-        line: DelayLine[int] = DelayLine(rate, wanted)
+        resampler: TaggedResampler[int] = TaggedResampler(rate, wanted)
         chunk = rate // 100
         came = 0
         for index in range(200):
-            came += len(line.put(index, numbered(chunk)))
+            came += len(resampler.add(index, numbered(chunk)))
             assert index + 1 - came <= 10, "chunks of 10 ms"
 
 
 def test_after_a_flush_another_stream_begins_and_no_rounding_adds_up() -> None:
-    line: DelayLine[int] = DelayLine(44_100, 24_000)
+    resampler: TaggedResampler[int] = TaggedResampler(44_100, 24_000)
     total = 0
     for index in range(1000):
         for size in (77, 24):
-            total += sum(len(samples) for _, samples in line.put(index, tone(size / 44_100, rate=44_100, hz=0)))
+            total += sum(len(samples) for _, samples in resampler.add(index, tone(size / 44_100, rate=44_100, hz=0)))
         if index % 3 == 0:
-            total += sum(len(samples) for _, samples in line.flush())
-    out = line.flush()
+            total += sum(len(samples) for _, samples in resampler.flush())
+    out = resampler.flush()
     assert total + sum(len(samples) for _, samples in out) == 1000 * 101 * 24_000 // 44_100
-    assert line.flush() == []
+    assert resampler.flush() == []
 
 
 def test_what_each_stream_leaves_of_a_frame_makes_a_whole_one() -> None:
-    line: DelayLine[int] = DelayLine(24_000, 8_000)
+    resampler: TaggedResampler[int] = TaggedResampler(24_000, 8_000)
     made = []
     for size in (4, 4, 1):
-        out = line.put(0, np.full(size, 9_000, np.int16)) + line.flush()
+        out = resampler.add(0, np.full(size, 9_000, np.int16)) + resampler.flush()
         made.append([len(samples) for _, samples in out])
     assert made == [[1], [1], [1]]
 
 
 def test_many_small_chunks_do_not_drift() -> None:
-    line: DelayLine[None] = DelayLine(44_100, 8_000)
-    made = sum(len(samples) for _ in range(9_000) for _, samples in line.put(None, np.zeros(49, np.int16)))
-    made += sum(len(samples) for _, samples in line.flush())
+    resampler: TaggedResampler[None] = TaggedResampler(44_100, 8_000)
+    made = sum(len(samples) for _ in range(9_000) for _, samples in resampler.add(None, np.zeros(49, np.int16)))
+    made += sum(len(samples) for _, samples in resampler.flush())
     assert made == 10 * 8_000
 
 
@@ -135,9 +139,9 @@ def test_the_loudest_sound_does_not_turn_over() -> None:
 
 
 def test_at_the_same_rate_chunks_are_not_even_copied() -> None:
-    line: DelayLine[str] = DelayLine(PCM16.rate, PCM16.rate)
+    resampler: TaggedResampler[str] = TaggedResampler(PCM16.rate, PCM16.rate)
     samples = numbered(480)
-    [(tag, same)] = line.put("a", samples)
+    [(tag, same)] = resampler.add("a", samples)
     assert (tag, same is samples) == ("a", True)
-    assert line.flush() == []
-    assert list(line.waiting) == []
+    assert resampler.flush() == []
+    assert list(resampler.pending_tags) == []

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format, named
+from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format, parse_format
 from langsmith_realtime.testing.state.formats import audio_format
 from tests.support.audio.sounds import RATE, Take, near, numbered, pieces, properties, stretches, tone, wire
 
@@ -160,7 +160,7 @@ def test_a_format_that_changes_during_the_session_keeps_the_recordings_rate(take
 @pytest.mark.parametrize("law", ["audio/pcmu", "audio/pcma"])
 def test_a_telephone_call_is_recorded_right(take: Take, law: str) -> None:
     """As a bridge from a telephone network streams it: 8 kHz, a byte a frame, 20 ms a message, both ways."""
-    told, encoded = named({"type": law}), audio_format({"type": law})
+    told, encoded = parse_format({"type": law}), audio_format({"type": law})
     take.tracks.set_formats(told, told)
     question, answer = tone(1.5, rate=8_000, hz=700), tone(2, rate=8_000, hz=440)
     talk(take, 1.0, encoded.encode(question), rate=8_000, width=1, size=160)
@@ -370,7 +370,7 @@ def test_audio_before_the_session_said_its_formats_is_pcm(take: Take) -> None:
 def test_audio_that_is_no_base64_is_refused_and_the_next_is_heard(take: Take) -> None:
     with pytest.raises(ValueError, match="base64"):
         take.tracks.user_sent(1.0, "?")
-    with pytest.raises(ValueError, match="no text"):
+    with pytest.raises(ValueError, match="must be base64 text"):
         take.tracks.agent_received(1.0, "a", None)
     reply(take, 1.0, "a", tone(0.5))
     assert stretches(take.end(2.0)[AGENT]) == [(1.0, 1.5)]

@@ -1,4 +1,4 @@
-"""The core driven by hand: feed, assert, feed. One run per event, and all that follows from them."""
+"""A conversation that receives events one by one: its runs, its transcript and its numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langsmith_realtime.core.conversation.conversation import HANDLERS, Conversation
+from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
+from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.protocol.events import BETA_NAMES, parse
-from tests.support.driven_conversation import RATE, DrivenConversation, sound, told
+from tests.support.driven_conversation import RATE, DrivenConversation, labels, sound
 
-pytestmark = pytest.mark.newest  # the core alone, which no version changes
+pytestmark = pytest.mark.newest  # only the core, whose behaviour depends on no library version
 
 CALL = {"id": "item_c", "type": "function_call", "call_id": "call_1", "name": "look", "arguments": '{"x": 1}'}
 OTHER = {**CALL, "id": "item_d", "call_id": "call_2", "name": "buy"}
@@ -33,17 +34,17 @@ def send_result(driven: DrivenConversation, call_id: str, output: str = "ok", **
 # Events
 
 
-def test_every_event_that_is_no_delta_is_one_run_known_or_not() -> None:
+def test_every_server_event_except_deltas_becomes_one_run_also_of_an_unknown_type() -> None:
     driven = DrivenConversation(set_up=False)
     for name in ("session.created", "brand.new", "response.thoughts.delta", "brand.new", "input_audio_buffer.cleared"):
         driven.server(name, some="thing")
-    assert told(driven.happened) == ["session.created", "brand.new", "brand.new", "input_audio_buffer.cleared"]
+    assert labels(driven.happened) == ["session.created", "brand.new", "brand.new", "input_audio_buffer.cleared"]
     assert [run.ref for run in driven.events] == [1, 2, 3, 4]
     assert driven.events[1] == EventRun(2, "brand.new", {"type": "brand.new", "some": "thing"})
     assert driven.conversation.numbers()["event_count"] == 4
 
 
-def test_beta_events_keep_their_names_and_have_their_meaning() -> None:
+def test_beta_events_keep_their_names_and_are_handled_like_the_ga_events() -> None:
     driven = DrivenConversation()
     driven.begins("resp_1")
     item = {"id": "a", "type": "message", "role": "assistant"}
@@ -63,7 +64,7 @@ def test_beta_events_keep_their_names_and_have_their_meaning() -> None:
 # Model runs
 
 
-def test_a_response_is_a_run_below_its_created_event() -> None:
+def test_the_model_run_hangs_below_response_created() -> None:
     driven = DrivenConversation()
     driven.typed("Hi")
     driven.begins("resp_1")
@@ -73,7 +74,7 @@ def test_a_response_is_a_run_below_its_created_event() -> None:
     driven.server("response.output_text.delta", at=1.5, **where, delta="lo.")
     usage = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7, "input_token_details": {"cached_tokens": 3}}
     happened = driven.ends("resp_1", {"id": "a", "type": "message", "role": "assistant"}, usage=usage)
-    assert told(happened) == ["response.done", "model resp_1"]
+    assert labels(happened) == ["response.done", "model resp_1"]
     model = driven.model("resp_1")
     assert (model.parent, model.first_token, model.end, model.model) == (created, 1.0, driven.t, "gpt-realtime")
     assert model.inputs == [{"role": "user", "content": "Hi"}]
@@ -83,7 +84,7 @@ def test_a_response_is_a_run_below_its_created_event() -> None:
     assert driven.conversation.numbers()["total_tokens"] == 7
 
 
-def test_inputs_are_what_is_new_since_the_last_response() -> None:
+def test_inputs_of_a_model_run_are_the_items_since_the_previous_response() -> None:
     driven = DrivenConversation()
     driven.item("rules", type="message", role="system", content=[{"type": "input_text", "text": "Be kind."}])
     driven.typed("One", "one")
@@ -106,13 +107,13 @@ def test_inputs_are_what_is_new_since_the_last_response() -> None:
     assert driven.model("resp_3").inputs == []
 
 
-def test_a_late_transcript_is_waited_for_and_stands_before_its_answer() -> None:
+def test_a_model_run_waits_for_a_late_transcript_of_its_input() -> None:
     driven = DrivenConversation(transcribes=True)
     driven.spoken(None)
     driven.begins("resp_1")
     driven.says("resp_1", "Hello.", "answer")
-    assert told(driven.ends("resp_1")) == ["response.done"]
-    assert told(driven.transcribed("Hi there.")) == [
+    assert labels(driven.ends("resp_1")) == ["response.done"]
+    assert labels(driven.transcribed("Hi there.")) == [
         "conversation.item.input_audio_transcription.completed",
         "model resp_1",
     ]
@@ -120,28 +121,28 @@ def test_a_late_transcript_is_waited_for_and_stands_before_its_answer() -> None:
     assert driven.transcript() == ["user: Hi there.", "assistant: Hello."]
 
 
-def test_a_transcript_that_never_comes_is_not_waited_for_for_ever() -> None:
+def test_a_model_run_waits_at_most_30_s_for_a_transcript() -> None:
     driven = DrivenConversation(transcribes=True)
     driven.spoken(None)
     driven.begins("resp_1")
     driven.ends("resp_1")
     done_at = driven.t
-    assert told(driven.client("input_audio_buffer.append", audio=sound(0.1), at=done_at + 29)) == []
-    assert told(driven.client("input_audio_buffer.append", audio=sound(0.1), at=done_at + 30)) == ["model resp_1"]
+    assert labels(driven.client("input_audio_buffer.append", audio=sound(0.1), at=done_at + 29)) == []
+    assert labels(driven.client("input_audio_buffer.append", audio=sound(0.1), at=done_at + 30)) == ["model resp_1"]
     assert driven.model("resp_1").inputs == [{"role": "user", "content": "[audio, not transcribed]"}]
-    assert driven.model("resp_1").end == done_at, "however long was waited"
+    assert driven.model("resp_1").end == done_at, "the wait does not count"
 
 
-def test_words_in_pieces_do_until_the_whole_comes() -> None:
+def test_transcript_deltas_are_shown_until_the_whole_transcript_arrives() -> None:
     driven = DrivenConversation(transcribes=True)
     for piece in ("Hi ", "there"):
         driven.server("conversation.item.input_audio_transcription.delta", item_id="spoken", delta=piece)
-    assert driven.transcript() == ["user: Hi there"], "before the item exists"
+    assert driven.transcript() == ["user: Hi there"], "before an event has the item"
     driven.spoken("Hi there.")
     assert driven.transcript() == ["user: Hi there."]
 
 
-def test_a_response_never_seen_to_begin_hangs_below_its_end() -> None:
+def test_a_model_run_without_response_created_hangs_below_response_done() -> None:
     driven = DrivenConversation()
     driven.ends(
         "resp_1", {"id": "a", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Hi"}]}
@@ -152,17 +153,17 @@ def test_a_response_never_seen_to_begin_hangs_below_its_end() -> None:
     assert driven.transcript() == ["assistant: Hi"]
 
 
-def test_a_response_never_seen_to_end_ends_with_the_conversation() -> None:
+def test_a_model_run_without_response_done_ends_with_the_conversation() -> None:
     driven = DrivenConversation()
     driven.begins("resp_1")
     driven.says("resp_1", "Well", "a")
-    assert told(driven.close(at=4.0)) == ["model resp_1"]
+    assert labels(driven.close(at=4.0)) == ["model resp_1"]
     model = driven.model("resp_1")
     assert (model.end, model.finish_reason, model.usage) == (4.0, "in_progress", None)
     assert model.message["content"] == "Well"
 
 
-def test_a_response_that_is_created_twice_is_one() -> None:
+def test_a_second_response_created_with_the_same_id_changes_nothing() -> None:
     driven = DrivenConversation()
     driven.typed("Hi")
     driven.begins("resp_1")
@@ -175,7 +176,7 @@ def test_a_response_that_is_created_twice_is_one() -> None:
 
 
 @pytest.mark.parametrize("with_metadata", [True, False])
-def test_an_out_of_band_response_has_its_own_input_and_is_no_part_of_the_transcript(with_metadata: bool) -> None:
+def test_an_out_of_band_response_has_its_own_input_and_is_not_in_the_transcript(with_metadata: bool) -> None:
     driven = DrivenConversation()
     driven.typed("Hi")
     topics = [{"metadata": {"topic": topic}} if with_metadata else {} for topic in ("mood", "language")]
@@ -203,22 +204,24 @@ def test_an_out_of_band_response_has_its_own_input_and_is_no_part_of_the_transcr
     assert driven.model("resp_0x").message["content"] == "Cheerful"
     assert driven.model("resp_1").inputs == [{"role": "user", "content": "Hi"}]
     assert driven.transcript() == ["user: Hi"]
-    assert driven.conversation.tracks.take_writes() == [], "nobody plays it"
+    assert driven.conversation.tracks.take_writes() == [], "out-of-band audio is not replayed"
 
 
-def test_an_out_of_band_response_without_input_sees_the_conversation_and_takes_nothing_from_it() -> None:
+def test_an_out_of_band_response_without_input_has_the_conversation_as_input_and_leaves_it_to_the_next_response() -> (
+    None
+):
     driven = DrivenConversation()
     driven.typed("Hi")
     driven.client("response.create", response={"conversation": "none"})
     driven.begins("resp_x", conversation_id=None)
-    driven.begins("resp_y", conversation_id=None)  # asked for by somebody else
+    driven.begins("resp_y", conversation_id=None)  # requested by another client
     driven.begins("resp_1")
     driven.close()
     assert driven.model("resp_x").inputs == driven.model("resp_1").inputs == [{"role": "user", "content": "Hi"}]
     assert driven.model("resp_y").inputs == []
 
 
-def test_a_request_the_server_refused_is_forgotten() -> None:
+def test_a_refused_out_of_band_request_is_forgotten() -> None:
     driven = DrivenConversation()
     for event_id, words in (("mine", "Refused."), ("other", "Taken.")):
         driven.client("response.create", event_id=event_id, response={"conversation": "none", "instructions": words})
@@ -229,7 +232,7 @@ def test_a_request_the_server_refused_is_forgotten() -> None:
     assert driven.model("resp_x").inputs == [{"role": "system", "content": "Taken."}]
 
 
-def test_an_out_of_band_response_never_seen_to_begin_is_out_of_band() -> None:
+def test_a_response_without_response_created_is_recognised_as_out_of_band() -> None:
     driven = DrivenConversation()
     item = {"id": "a", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Cheerful"}]}
     driven.ends("resp_x", item, conversation_id=None)
@@ -237,7 +240,7 @@ def test_an_out_of_band_response_never_seen_to_begin_is_out_of_band() -> None:
     assert driven.transcript() == []
 
 
-def test_cancelling_an_out_of_band_response_interrupts_nobody() -> None:
+def test_cancelling_an_out_of_band_response_is_no_barge_in() -> None:
     driven = DrivenConversation()
     driven.begins("resp_x", conversation_id=None)
     driven.says("resp_x", "Cheerful", "verdict", placed=False)
@@ -250,73 +253,75 @@ def test_cancelling_an_out_of_band_response_interrupts_nobody() -> None:
 # Tools
 
 
-def test_a_call_is_a_run_below_the_end_of_its_response_which_lasts_until_the_result() -> None:
+def test_a_tool_run_hangs_below_response_done_which_ends_with_the_result() -> None:
     driven = DrivenConversation()
     driven.begins("resp_1")
     driven.output("resp_1", {**CALL, "arguments": ""})
     driven.server("response.function_call_arguments.done", call_id="call_1", item_id="item_c", arguments='{"x": 1}')
     driven.output("resp_1", CALL, done=True)
-    assert told(driven.ends("resp_1", CALL)) == ["model resp_1"]
+    assert labels(driven.ends("resp_1", CALL)) == ["model resp_1"]
     done = driven.received
-    assert told(send_result(driven, "call_1", at=3.0)) == ["tool call_1", "response.done"]
+    assert labels(send_result(driven, "call_1", at=3.0)) == ["tool call_1", "response.done"]
     assert driven.events[-1].end == 3.0
     assert driven.events[-1].ref == done
     (tool,) = driven.tools
     assert (tool.parent, tool.end, tool.name, tool.arguments) == (done, 3.0, "look", '{"x": 1}')
     assert tool.output == {"role": "tool", "tool_call_id": "call_1", "content": "ok"}
-    assert told(driven.item("item_r", **result("call_1"))) == ["conversation.item.added"]
+    assert labels(driven.item("item_r", **result("call_1"))) == ["conversation.item.added"]
 
 
-def test_a_result_sent_before_the_response_is_done_hangs_below_the_arguments() -> None:
+def test_a_tool_run_answered_before_response_done_hangs_below_the_arguments_event() -> None:
     driven = DrivenConversation()
     driven.begins("resp_1")
     driven.output("resp_1", {**CALL, "arguments": ""})
     driven.server("response.function_call_arguments.done", call_id="call_1", arguments='{"x": 1}')
     arguments = driven.received
-    assert told(send_result(driven, "call_1")) == ["tool call_1"]
+    assert labels(send_result(driven, "call_1")) == ["tool call_1"]
     driven.output("resp_1", CALL, done=True)
-    assert told(driven.ends("resp_1", CALL)) == ["response.done", "model resp_1"]
+    assert labels(driven.ends("resp_1", CALL)) == ["response.done", "model resp_1"]
     (tool,) = driven.tools
-    assert (tool.parent, tool.name) == (arguments, "look"), "older servers name the function only at the beginning"
+    assert (tool.parent, tool.name) == (arguments, "look"), (
+        "older servers send the function's name only in output_item.added"
+    )
 
 
-def test_several_calls_in_one_response_each_get_their_run() -> None:
+def test_each_call_of_a_response_has_a_tool_run() -> None:
     driven = DrivenConversation()
     message = {"id": "a", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "A moment."}]}
     driven.begins("resp_1")
     driven.ends("resp_1", message, CALL, OTHER)
-    assert told(send_result(driven, "call_2")) == ["tool call_2"]
-    assert told(send_result(driven, "call_1")) == ["tool call_1", "response.done"]
+    assert labels(send_result(driven, "call_2")) == ["tool call_2"]
+    assert labels(send_result(driven, "call_1")) == ["tool call_1", "response.done"]
     answer = driven.model("resp_1").message
     assert answer["content"] == "A moment."
     assert [call["id"] for call in answer["tool_calls"]] == ["call_1", "call_2"]
 
 
-def test_a_result_somebody_else_sent_is_seen_in_the_servers_events() -> None:
+def test_a_result_sent_by_another_client_is_taken_from_the_servers_event() -> None:
     driven = DrivenConversation()
     driven.ends("resp_1", CALL)
-    assert told(driven.item("item_r", **result("call_1"))) == [
+    assert labels(driven.item("item_r", **result("call_1"))) == [
         "conversation.item.added",
         "tool call_1",
         "response.done",
     ]
 
 
-def test_a_call_never_answered_ends_where_it_was_announced() -> None:
+def test_an_unanswered_call_has_no_duration() -> None:
     driven = DrivenConversation()
     driven.ends("resp_1", CALL)
-    assert told(driven.close(at=9.0)) == ["tool call_1", "response.done"]
+    assert labels(driven.close(at=9.0)) == ["tool call_1", "response.done"]
     assert driven.events[-1].end is None
     (tool,) = driven.tools
     assert (tool.answered, tool.end, tool.error, tool.output) == (False, None, None, None)
 
 
-def test_a_call_cut_off_by_a_barge_in_holds_nothing_up() -> None:
+def test_response_done_does_not_wait_for_a_call_that_a_barge_in_cut_off() -> None:
     driven = DrivenConversation()
-    assert told(driven.cancelled("resp_1", {**CALL, "status": "incomplete"})) == ["response.done", "model resp_1"]
+    assert labels(driven.cancelled("resp_1", {**CALL, "status": "incomplete"})) == ["response.done", "model resp_1"]
 
 
-def test_the_applications_own_block_is_part_of_the_call() -> None:
+def test_an_error_in_the_tool_block_becomes_the_error_of_the_tool_run() -> None:
     driven = DrivenConversation()
     driven.ends("resp_1", CALL)
     driven.conversation.tool_entered("call_1", 99)
@@ -326,7 +331,7 @@ def test_the_applications_own_block_is_part_of_the_call() -> None:
     assert (tool.end, tool.error) == (2.5, "KeyError: 'x'")
 
 
-def test_an_mcp_call_is_a_run_from_its_own_events() -> None:
+def test_an_mcp_call_has_a_tool_run_below_its_arguments_event() -> None:
     driven = DrivenConversation()
     item = {"id": "mcp_1", "type": "mcp_call", "name": "buy", "server_label": "shop", "arguments": ""}
     driven.begins("resp_1")
@@ -336,14 +341,16 @@ def test_an_mcp_call_is_a_run_from_its_own_events() -> None:
     driven.server("response.mcp_call.in_progress", item_id="mcp_1")
     driven.server("response.mcp_call.completed", item_id="mcp_1", at=2.0)
     whole = {**item, "arguments": '{"x": 1}', "output": "bought"}
-    assert told(driven.output("resp_1", whole, done=True)) == ["response.output_item.done", "tool mcp_1"]
-    assert told(driven.ends("resp_1", whole)) == ["response.done", "model resp_1"], "it waits for nothing"
+    assert labels(driven.output("resp_1", whole, done=True)) == ["response.output_item.done", "tool mcp_1"]
+    assert labels(driven.ends("resp_1", whole)) == ["response.done", "model resp_1"], (
+        "response.done does not wait for MCP calls"
+    )
     (tool,) = driven.tools
     assert (tool.parent, tool.end, tool.name, tool.arguments) == (arguments, 2.0, "buy", '{"x": 1}')
     assert [message["role"] for message in driven.conversation.messages()] == ["assistant", "tool"]
 
 
-def test_an_mcp_call_that_outlasts_its_response_hangs_below_its_end() -> None:
+def test_an_mcp_call_that_outlasts_its_response_hangs_below_response_done() -> None:
     driven = DrivenConversation()
     item = {"id": "mcp_1", "type": "mcp_call", "name": "buy", "arguments": "{}"}
     driven.begins("resp_1")
@@ -355,13 +362,13 @@ def test_an_mcp_call_that_outlasts_its_response_hangs_below_its_end() -> None:
     assert driven.events[-1].error == "the MCP call failed"
     failed = {**item, "error": {"type": "http_error", "message": "no answer"}}
     happened = driven.server("conversation.item.done", item=failed)
-    assert told(happened) == ["conversation.item.done", "tool mcp_1"]
+    assert labels(happened) == ["conversation.item.done", "tool mcp_1"]
     (tool,) = driven.tools
     assert (tool.parent, tool.end, tool.error) == (done, 5.0, "http_error: no answer")
     assert driven.conversation.numbers()["errors"] == 1
 
 
-def test_an_mcp_call_still_at_work_at_the_end_was_not_answered() -> None:
+def test_an_mcp_call_unfinished_at_the_end_is_not_answered() -> None:
     driven = DrivenConversation()
     driven.server("response.mcp_call.in_progress", item_id="mcp_1")
     driven.close()
@@ -372,7 +379,7 @@ def test_an_mcp_call_still_at_work_at_the_end_was_not_answered() -> None:
 # The transcript
 
 
-def test_the_transcript_is_in_conversation_order_with_everything_said_and_done() -> None:
+def test_the_transcript_has_messages_calls_and_results_in_conversation_order() -> None:
     driven = DrivenConversation(transcribes=True)
     driven.typed("Weather?")
     driven.begins("resp_1")
@@ -400,7 +407,7 @@ def test_the_transcript_is_in_conversation_order_with_everything_said_and_done()
     assert driven.conversation.numbers()["turns"] == 2
 
 
-def test_an_idle_timeout_is_no_turn() -> None:
+def test_an_idle_timeout_is_not_a_turn() -> None:
     driven = DrivenConversation(transcribes=True)
     driven.spoken("Hello?")
     driven.item("still", type="message", role="system", content=[{"type": "input_text", "text": "Nobody speaks."}])
@@ -409,12 +416,12 @@ def test_an_idle_timeout_is_no_turn() -> None:
     driven.item("idle", type="message", role="user", content=[{"type": "input_audio", "transcript": None}])
     driven.begins("resp_1")
     driven.says("resp_1", "Are you there?", "answer")
-    assert told(driven.ends("resp_1")) == ["response.done", "model resp_1"], "no transcript to wait for"
+    assert labels(driven.ends("resp_1")) == ["response.done", "model resp_1"], "no transcript to wait for"
     assert driven.transcript() == ["user: Hello?", "system: Nobody speaks.", "assistant: Are you there?"]
     assert driven.conversation.numbers()["turns"] == 1
 
 
-def test_an_item_retrieved_brings_its_words_but_no_place_or_order() -> None:
+def test_a_retrieved_item_has_text_but_no_place() -> None:
     driven = DrivenConversation()
     driven.typed("Two", "two")
     one = {"id": "two", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Two."}]}
@@ -424,7 +431,7 @@ def test_an_item_retrieved_brings_its_words_but_no_place_or_order() -> None:
     assert driven.conversation.numbers()["turns"] == 1
 
 
-def test_words_the_server_deletes_are_kept() -> None:
+def test_a_deleted_item_stays_in_the_transcript() -> None:
     driven = DrivenConversation()
     driven.typed("Hi")
     driven.server("conversation.item.deleted", item_id="typed")
@@ -460,7 +467,7 @@ def test_words_the_server_deletes_are_kept() -> None:
         ),
     ],
 )
-def test_errors_are_errors(name: str, body: dict[str, Any], error: str) -> None:
+def test_a_failure_is_the_error_of_its_run_and_is_counted(name: str, body: dict[str, Any], error: str) -> None:
     driven = DrivenConversation()
     driven.server(name, **body)
     run = driven.events[-1]
@@ -469,7 +476,7 @@ def test_errors_are_errors(name: str, body: dict[str, Any], error: str) -> None:
     assert all(model.error == error for model in driven.models)
 
 
-def test_an_error_counts_also_when_its_run_waits_for_a_result() -> None:
+def test_an_error_is_counted_once_while_its_run_waits_for_a_result() -> None:
     driven = DrivenConversation()
     driven.ends("resp_1", CALL, status="incomplete", status_details={"reason": "max_output_tokens"})
     assert driven.conversation.numbers()["errors"] == 1
@@ -478,7 +485,7 @@ def test_an_error_counts_also_when_its_run_waits_for_a_result() -> None:
     assert driven.events[-1].error == "incomplete: max_output_tokens"
 
 
-def test_a_cancelled_response_is_interrupted_not_failed() -> None:
+def test_a_cancelled_response_is_interrupted_and_not_counted_as_an_error() -> None:
     driven = DrivenConversation()
     driven.begins("resp_1")
     driven.cancelled("resp_1", reason="client_cancelled")
@@ -487,33 +494,33 @@ def test_a_cancelled_response_is_interrupted_not_failed() -> None:
     assert driven.conversation.numbers()["errors"] == 0
 
 
-def test_a_failed_transcription_is_said_and_not_waited_for() -> None:
+def test_a_failed_transcription_is_in_the_transcript_and_ends_the_wait() -> None:
     driven = DrivenConversation(transcribes=True)
     driven.spoken(None)
     driven.begins("resp_1")
     driven.ends("resp_1")
     happened = driven.server("conversation.item.input_audio_transcription.failed", item_id="spoken", error={})
-    assert told(happened)[1:] == ["model resp_1"]
+    assert labels(happened)[1:] == ["model resp_1"]
     assert driven.transcript() == ["user: [audio, transcription failed]"]
 
 
 # Reconnection
 
 
-def test_a_reconnection_is_visible_and_ends_what_the_lost_connection_left_open() -> None:
+def test_a_new_session_counts_as_reconnection_and_ends_the_open_responses() -> None:
     driven = DrivenConversation()
     driven.begins("resp_1")
     driven.says("resp_1", "Well", "a")
     assert driven.server("session.created", session={"id": "sess_1"})[0].metadata == {}
     happened = driven.server("session.created", session={"id": "sess_2"})
-    assert told(happened) == ["session.created", "model resp_1"]
+    assert labels(happened) == ["session.created", "model resp_1"]
     assert happened[0].metadata == {"reconnected": True}
     assert driven.model("resp_1").end == driven.t
     assert driven.conversation.numbers()["reconnections"] == 1
     assert driven.close() == []
 
 
-def test_a_conversation_that_never_reconnected_says_nothing_of_it() -> None:
+def test_without_a_reconnection_the_number_is_absent() -> None:
     driven = DrivenConversation()
     assert driven.conversation.numbers() == {
         "event_count": 1,
@@ -523,7 +530,7 @@ def test_a_conversation_that_never_reconnected_says_nothing_of_it() -> None:
     }
 
 
-# Whatever comes
+# Any input
 
 KINDS = sorted({*HANDLERS, *BETA_NAMES, "input_audio_buffer.speech_started", "rate_limits.updated", "response.x.delta"})
 SENT = [
@@ -616,10 +623,10 @@ FRAMES = st.lists(
 )
 
 
-def played(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) -> DrivenConversation:
+def replayed(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) -> DrivenConversation:
     driven = DrivenConversation(set_up=False)
     for (side, name), fields, speaking in frames:
-        # A caller's fields may be called like our own arguments.
+        # Not driven.server(): a generated field may have the name of one of its parameters.
         event = parse({**fields, "type": name})
         driven.t += 0.2
         if side == "client":
@@ -631,11 +638,14 @@ def played(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) ->
     return driven
 
 
-@pytest.mark.unmeasured
-@settings(max_examples=80, deadline=None)
-@given(FRAMES)
-def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> None:
-    driven = played(frames)
+@pytest.mark.nocover
+@pytest.mark.parametrize("examples", [20, pytest.param(200, marks=pytest.mark.soak)])
+def test_no_input_raises_or_loses_an_event(examples: int) -> None:
+    settings(max_examples=examples, deadline=None)(given(FRAMES)(assert_no_event_is_lost))()
+
+
+def assert_no_event_is_lost(frames: list[Any]) -> None:
+    driven = replayed(frames)
     names = [name for (side, name), _, _ in frames if side == "server" and not name.endswith(".delta")]
     assert sorted(run.ref for run in driven.events) == list(range(1, len(names) + 1))
     assert [run.name for run in sorted(driven.events, key=lambda run: run.ref)] == names
@@ -644,21 +654,21 @@ def test_nothing_a_peer_sends_raises_or_costs_an_event(frames: list[Any]) -> Non
     driven.conversation.messages()
     numbers = driven.conversation.numbers()
     assert all(number >= 0 for name, number in numbers.items() if name != "estimated_cost_incomplete")
-    assert driven.conversation.setup.inputs() is not None
+    assert driven.conversation.config.inputs() is not None
 
 
-@pytest.mark.unmeasured
+@pytest.mark.nocover
 @settings(max_examples=30, deadline=None)
 @given(FRAMES)
-def test_the_same_frames_at_the_same_times_are_the_same_runs(frames: list[Any]) -> None:
-    first, second = played(frames), played(json.loads(json.dumps(frames), parse_constant=float))
+def test_equal_events_at_equal_times_give_equal_runs(frames: list[Any]) -> None:
+    first, second = replayed(frames), replayed(json.loads(json.dumps(frames), parse_constant=float))
     assert repr(first.happened) == repr(second.happened)
     assert repr(first.conversation.messages()) == repr(second.conversation.messages())
     assert first.conversation.numbers() == second.conversation.numbers()
 
 
 def response_steps(name: str) -> list[tuple[str, dict[str, Any]]]:
-    """All events of one response, in its own order."""
+    """All events of one response, in order."""
     response_id, item_id = f"resp_{name}", f"item_{name}"
     where = {"response_id": response_id, "item_id": item_id, "content_index": 0}
     item = {"id": item_id, "type": "message", "role": "assistant"}
@@ -676,7 +686,7 @@ def response_steps(name: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 @given(st.permutations(["inside"] * 7 + ["beside"] * 7))
-def test_responses_at_once_are_two_right_runs_however_their_events_interleave(turns: list[str]) -> None:
+def test_any_interleaving_of_two_responses_gives_two_correct_model_runs(turns: list[str]) -> None:
     driven = DrivenConversation()
     driven.typed("Hi")
     steps = {name: iter(response_steps(name)) for name in ("inside", "beside")}
@@ -702,8 +712,8 @@ def test_responses_at_once_are_two_right_runs_however_their_events_interleave(tu
     assert driven.transcript() == ["user: Hi", "assistant: I am inside."]
 
 
-@pytest.mark.unmeasured
-def test_an_hour_with_thousands_of_turns_costs_no_more_per_turn_than_a_minute() -> None:
+@pytest.mark.nocover
+def test_the_cost_per_turn_does_not_grow_with_the_length_of_the_conversation() -> None:
     def talk(conversation: Conversation, begin: int, end: int) -> float:
         driven = DrivenConversation()
         driven.conversation, driven.t = conversation, begin * 1.2
@@ -731,7 +741,7 @@ def test_an_hour_with_thousands_of_turns_costs_no_more_per_turn_than_a_minute() 
     assert conversation.numbers()["turns"] == 3000
 
 
-def test_sound_sent_behind_a_change_of_format_is_in_the_new_format_already() -> None:
+def test_audio_sent_after_session_update_has_the_new_format_before_the_confirmation() -> None:
     talk = DrivenConversation(set_up=False)
     pcm = {"format": {"type": "audio/pcm", "rate": RATE}}
     talk.server("session.created", session={"audio": {"input": pcm, "output": pcm}})
@@ -744,7 +754,7 @@ def test_sound_sent_behind_a_change_of_format_is_in_the_new_format_already() -> 
     assert sum(heard) == pytest.approx(4800, abs=4)  # 100 ms of each, at 24 kHz
 
 
-def test_a_format_asked_for_before_the_sessions_first_word_is_not_taken_back_by_it() -> None:
+def test_a_format_requested_before_session_created_stays_in_effect() -> None:
     talk = DrivenConversation(set_up=False)
     ulaw, pcm = {"type": "audio/pcmu"}, {"type": "audio/pcm", "rate": RATE}
     spoken = base64.b64encode(b"\xff" * 800).decode()

@@ -1,4 +1,4 @@
-"""The numbers of each response: what they mean in every kind of turn, and how near the truth they are."""
+"""The numbers of each response: their meaning in every kind of turn, and their accuracy."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def ms(value: float, within: float = 12) -> Any:
     return pytest.approx(value, abs=within)
 
 
-def test_a_turn_has_all_its_numbers() -> None:
+def test_an_ordinary_turn_has_all_numbers() -> None:
     line = TimedTurns()
     assert line.speech(2.0, 3.0) == 3.5
     line.begins("resp_1")
-    line.answers("resp_1", at=3.9, hears=0.1)
+    line.answers("resp_1", at=3.9, silence=0.1)
     line.done("resp_1")
     line.close(at=12.0)
     assert line.numbers("resp_1") == {
@@ -38,11 +38,11 @@ def test_a_turn_has_all_its_numbers() -> None:
         "heard_ms": 1100,
         "heard_share": 1.0,
     }
-    assert line.conversation.response_numbers == [line.numbers("resp_1")]
+    assert line.conversation._state.response_numbers == [line.numbers("resp_1")]
     assert "heard" not in line.model("resp_1").message
 
 
-def test_numbers_wait_for_the_microphone_and_no_longer() -> None:
+def test_a_model_run_waits_until_the_users_audio_is_in_the_recording() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.answers("resp_1", at=3.6, seconds=0.2)
@@ -53,7 +53,7 @@ def test_numbers_wait_for_the_microphone_and_no_longer() -> None:
     assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(600)
 
 
-def test_time_counts_from_what_was_written_not_from_when_the_event_arrived() -> None:
+def test_the_end_of_speech_is_mapped_from_written_audio_to_time() -> None:
     line = TimedTurns()
     for turn in range(3):
         begin = 2.0 + turn * 13.0  # the microphone is muted between the turns
@@ -67,7 +67,7 @@ def test_time_counts_from_what_was_written_not_from_when_the_event_arrived() -> 
         assert (numbers["latency_to_first_audio_ms"], numbers["voice_to_voice_ms"]) == (ms(500), ms(1000))
 
 
-def test_the_event_arrived_late_and_the_audio_it_tells_of_was_long_captured() -> None:
+def test_a_late_speech_stopped_does_not_shorten_the_latency() -> None:
     line = TimedTurns()
     line.server("input_audio_buffer.speech_started", at=0.5, audio_start_ms=0)
     line.mic(0.5, 3.5, (1.0, 2.0))
@@ -78,7 +78,7 @@ def test_the_event_arrived_late_and_the_audio_it_tells_of_was_long_captured() ->
     assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(1600)
 
 
-def test_a_greeting_answers_nobody() -> None:
+def test_a_greeting_has_no_latency() -> None:
     line = TimedTurns()
     line.answers("resp_1", at=0.5)
     line.done("resp_1")
@@ -89,7 +89,7 @@ def test_a_greeting_answers_nobody() -> None:
     assert line.numbers("resp_2").keys() >= LATENCIES
 
 
-def test_with_push_to_talk_speech_ends_with_what_was_written() -> None:
+def test_with_push_to_talk_speech_ends_with_the_audio_written_before_the_commit() -> None:
     line = TimedTurns(vad=None)
     line.mic(1.0, 3.0, (1.2, 2.8))
     line.client("input_audio_buffer.commit", at=3.2)
@@ -100,7 +100,7 @@ def test_with_push_to_talk_speech_ends_with_what_was_written() -> None:
     assert line.numbers("resp_1")["voice_to_voice_ms"] == ms(800)
 
 
-def test_a_commit_that_is_refused_ended_nothing() -> None:
+def test_a_refused_commit_does_not_move_the_end_of_speech() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.client("input_audio_buffer.commit", at=3.6)
@@ -110,7 +110,7 @@ def test_a_commit_that_is_refused_ended_nothing() -> None:
     assert line.numbers("resp_1")["latency_to_first_audio_ms"] == ms(400)
 
 
-def test_another_clients_push_to_talk_ends_when_the_server_says_so() -> None:
+def test_a_commit_by_another_client_ends_speech_when_committed_arrives() -> None:
     line = TimedTurns(vad=None)
     for turn in range(2):
         line.server("input_audio_buffer.committed", at=3.0 + turn * 9, item_id=f"spoken_{turn}")
@@ -118,10 +118,10 @@ def test_another_clients_push_to_talk_ends_when_the_server_says_so() -> None:
     line.close(at=20)
     for response_id in ("resp_1", "resp_2"):
         assert line.numbers(response_id)["latency_to_first_audio_ms"] == 400
-    assert "voice_to_voice_ms" not in line.numbers("resp_1"), "nobody recorded the user"
+    assert "voice_to_voice_ms" not in line.numbers("resp_1"), "the user was not recorded"
 
 
-def test_typed_input_is_no_speech() -> None:
+def test_an_answer_to_typed_input_has_no_latency() -> None:
     line = TimedTurns()
     line.typed("Hi")
     line.answers("resp_1", at=1.0)
@@ -129,7 +129,7 @@ def test_typed_input_is_no_speech() -> None:
     assert not LATENCIES & line.numbers("resp_1").keys()
 
 
-def test_an_idle_timeout_answers_nobody() -> None:
+def test_a_response_to_an_idle_timeout_has_no_latency() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.server("input_audio_buffer.timeout_triggered", at=9.0, item_id="idle", audio_start_ms=0, audio_end_ms=900)
@@ -139,7 +139,7 @@ def test_an_idle_timeout_answers_nobody() -> None:
     assert not LATENCIES & line.numbers("resp_1").keys()
 
 
-def test_a_response_without_audio_has_no_latency_and_in_text_is_the_answer_all_the_same() -> None:
+def test_an_answer_in_text_has_no_latency_and_ends_the_turn() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.begins("resp_1")
@@ -151,7 +151,7 @@ def test_a_response_without_audio_has_no_latency_and_in_text_is_the_answer_all_t
     assert not LATENCIES & line.numbers("resp_2").keys()
 
 
-def test_of_several_responses_in_a_turn_the_first_with_audio_has_the_latencies() -> None:
+def test_the_first_response_with_audio_in_a_turn_has_the_latencies() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.begins("resp_1")
@@ -170,7 +170,7 @@ def test_of_several_responses_in_a_turn_the_first_with_audio_has_the_latencies()
     assert line.numbers("resp_x").keys() == {"time_to_first_token_ms"}
 
 
-def test_speech_that_came_after_a_response_was_made_is_not_answered_by_it() -> None:
+def test_a_response_created_before_the_speech_does_not_answer_it() -> None:
     line = TimedTurns(vad={**VAD, "interrupt_response": False})
     line.begins("resp_1")
     line.speech(2.0, 3.0)
@@ -179,7 +179,7 @@ def test_speech_that_came_after_a_response_was_made_is_not_answered_by_it() -> N
     assert not LATENCIES & line.numbers("resp_1").keys()
 
 
-def test_after_a_tool_round_the_answer_has_the_latencies_and_the_tools_time() -> None:
+def test_the_answer_after_tool_calls_has_the_latencies_and_the_tool_time() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.begins("resp_1")
@@ -196,7 +196,7 @@ def test_after_a_tool_round_the_answer_has_the_latencies_and_the_tools_time() ->
     assert line.numbers("resp_2")["voice_to_voice_ms"] == ms(2000)
 
 
-def test_a_response_that_calls_and_speaks_is_the_answer_itself() -> None:
+def test_a_response_with_calls_and_audio_has_the_latencies_itself() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.begins("resp_1")
@@ -211,7 +211,7 @@ def test_a_response_that_calls_and_speaks_is_the_answer_itself() -> None:
     assert not LATENCIES & line.numbers("resp_2").keys()
 
 
-def test_mcp_calls_are_tools_as_well() -> None:
+def test_mcp_calls_count_in_the_tool_time() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.begins("resp_1")
@@ -223,7 +223,7 @@ def test_mcp_calls_are_tools_as_well() -> None:
     assert line.numbers("resp_2")["tool_time_ms"] == 200
 
 
-def test_a_user_who_goes_on_speaking_or_a_loud_room_has_no_voice_to_voice_latency() -> None:
+def test_there_is_no_voice_to_voice_while_the_user_is_still_audible() -> None:
     line = TimedTurns()
     line.server("input_audio_buffer.speech_started", at=0.5, audio_start_ms=0)
     line.mic(0.5, 5.0, (1.0, 5.0))
@@ -234,16 +234,16 @@ def test_a_user_who_goes_on_speaking_or_a_loud_room_has_no_voice_to_voice_latenc
     assert "latency_to_first_audio_ms" in line.numbers("resp_1")
 
 
-def test_an_answer_that_is_silent_has_no_voice() -> None:
+def test_a_silent_answer_has_no_voice_to_voice() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
-    line.answers("resp_1", at=3.9, hears=1.0, seconds=0)
+    line.answers("resp_1", at=3.9, silence=1.0, seconds=0)
     line.close(at=9)
     assert "voice_to_voice_ms" not in line.numbers("resp_1")
 
 
 @pytest.mark.parametrize("cancelled_first", [True, False])
-def test_a_barge_in_has_its_reaction_and_the_answer_after_it_its_latencies(cancelled_first: bool) -> None:
+def test_the_interrupted_response_has_the_reaction_and_the_next_answer_the_latencies(cancelled_first: bool) -> None:
     line = TimedTurns()
     line.answers("resp_1", at=1.0, seconds=5.0, words="One two three four five six seven eight nine ten.")
     line.mic(2.5, 3.4, (3.0, 3.4))
@@ -271,11 +271,11 @@ def test_a_barge_in_has_its_reaction_and_the_answer_after_it_its_latencies(cance
     assert "One" not in repr(line.model("resp_1").metadata)
 
 
-def test_an_agent_that_was_silent_before_the_user_began_did_not_react() -> None:
+def test_there_is_no_reaction_if_the_agent_was_silent_before_the_user_spoke() -> None:
     line = TimedTurns()
     line.answers("resp_1", at=1.0, seconds=1.0)
     line.client("conversation.item.truncate", at=4.0, item_id="item_resp_1", content_index=0, audio_end_ms=500)
-    line.answers("resp_2", at=5.0, hears=4.0)
+    line.answers("resp_2", at=5.0, silence=4.0)
     line.server("input_audio_buffer.speech_started", at=6.0)
     line.server("input_audio_buffer.speech_started", at=6.1)
     line.close(at=15)
@@ -284,7 +284,7 @@ def test_an_agent_that_was_silent_before_the_user_began_did_not_react() -> None:
         assert line.model(response_id).metadata["was_interrupted"]
 
 
-def test_a_reaction_counts_to_where_the_application_says_it_stopped() -> None:
+def test_the_reaction_lasts_until_the_truncated_position() -> None:
     line = TimedTurns(vad={**VAD, "interrupt_response": False})
     line.answers("resp_1", at=1.0, seconds=5.0)
     line.server("input_audio_buffer.speech_started", at=3.0, audio_start_ms=None)
@@ -293,13 +293,13 @@ def test_a_reaction_counts_to_where_the_application_says_it_stopped() -> None:
     assert line.numbers("resp_1")["barge_in_reaction_ms"] == ms(250)
 
 
-def test_what_the_application_plays_itself_is_what_was_heard() -> None:
+def test_audio_fed_by_the_application_decides_when_the_agent_was_heard() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     tracks = line.conversation.tracks
     tracks.agent_fed(3.5, bytes(960), at=3.48)
     line.answers("resp_1", at=3.9, seconds=5.0)
-    for index in range(100):  # 200 ms later than a client could, and until 100 ms after the barge-in
+    for index in range(100):  # from 200 ms after the arrival until 100 ms after the barge-in
         tracks.agent_fed(4.1 + index * 0.02, tone(0.02).tobytes(), at=4.1 + index * 0.02)
     line.server("input_audio_buffer.speech_started", at=6.0)
     line.close(at=15)
@@ -307,7 +307,7 @@ def test_what_the_application_plays_itself_is_what_was_heard() -> None:
     assert line.numbers("resp_1")["barge_in_reaction_ms"] == ms(100)
 
 
-def test_on_a_sideband_the_server_says_when_it_played() -> None:
+def test_on_a_sideband_the_servers_playback_events_give_the_numbers() -> None:
     line = TimedTurns()
     line.server("input_audio_buffer.speech_started", at=2.0, audio_start_ms=1000)
     line.server("input_audio_buffer.speech_stopped", at=3.0, audio_end_ms=2500)
@@ -327,7 +327,7 @@ def test_on_a_sideband_the_server_says_when_it_played() -> None:
     }
 
 
-def test_a_reconnection_counts_from_nought_and_forgets_who_spoke() -> None:
+def test_after_a_reconnection_written_audio_counts_from_0_and_earlier_speech_is_forgotten() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)
     line.server("session.created", at=20.0, session={"id": "sess_2"})
@@ -340,15 +340,15 @@ def test_a_reconnection_counts_from_nought_and_forgets_who_spoke() -> None:
     assert line.numbers("resp_2")["latency_to_first_audio_ms"] == ms(500)
 
 
-def test_turn_detection_without_a_padding_of_its_own_adds_none() -> None:
+def test_the_padding_of_speech_started_depends_on_the_turn_detection() -> None:
     for vad, padding in (({"type": "semantic_vad"}, 0), ({"type": "server_vad"}, 300), (None, 0), (VAD, 300)):
-        assert DrivenConversation(vad=vad).conversation._padding_ms() == padding
+        assert DrivenConversation(vad=vad).conversation._state.speech_padding_ms() == padding
 
 
 # Twenty turns
 
 
-def test_twenty_turns_are_within_30_ms_of_the_truth() -> None:
+def test_the_numbers_of_twenty_turns_are_accurate_to_30_ms() -> None:
     dice, line = random.Random(7), TimedTurns()
     plan: list[tuple[float, int, Callable[[], object]]] = []
     voice, reaction = {}, {}
@@ -392,7 +392,7 @@ def test_twenty_turns_are_within_30_ms_of_the_truth() -> None:
         at(
             arrives,
             lambda t=arrives, turn=turn, seconds=seconds, hears=hears: line.answers(  # type: ignore[misc]
-                f"resp_{turn}", t, seconds=seconds, hears=hears
+                f"resp_{turn}", t, seconds=seconds, silence=hears
             ),
         )
         voice[f"resp_{turn}"] = arrives + hears - end

@@ -1,4 +1,4 @@
-"""MCP calls: one run each, in whatever order their events come."""
+"""MCP calls: each becomes one tool run, in any order of its events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from langsmith_realtime.core.protocol.items import Item
 FIELDS = {"name": "buy", "arguments": '{"x": 1}', "server_label": "shop"}
 ARGUMENTS, WORKING = "response.mcp_call_arguments.done", "response.mcp_call.in_progress"
 COMPLETED, FAILED = "response.mcp_call.completed", "response.mcp_call.failed"
-SHOWN, PLACED, DONE = "response.output_item.done", "conversation.item.done", "response.done"
+OUTPUT_ITEM_DONE, ITEM_DONE, DONE = "response.output_item.done", "conversation.item.done", "response.done"
 
 
-class Played:
-    """An MCP call whose item shows the result from its first ``.done`` on. Each event's ref is its kind."""
+class ScriptedCall:
+    """An MCP call that receives its events. Its item has the result from the first ``.done`` of the item on.
+
+    The ref of each event is its type.
+    """
 
     def __init__(self, **result: Any) -> None:
         self.calls = McpCalls()
@@ -26,9 +29,9 @@ class Played:
         self.result = result
         self.runs: list[ToolRun] = []
 
-    def play(self, *kinds: str) -> list[ToolRun]:
+    def receive(self, *kinds: str) -> list[ToolRun]:
         for t, kind in enumerate(kinds, 1):
-            if kind in (SHOWN, PLACED):
+            if kind in (OUTPUT_ITEM_DONE, ITEM_DONE):
                 self.item.fields.update(self.result)
             if kind == DONE:
                 self.runs += self.calls.response_done([self.item], float(t), kind)
@@ -37,11 +40,11 @@ class Played:
         return self.runs
 
 
-def test_a_call_hangs_below_its_arguments_and_ends_when_it_was_completed() -> None:
-    played = Played(output="bought")
-    assert played.play("response.output_item.added", ARGUMENTS, WORKING, COMPLETED) == []
-    played.item.fields["output"] = "bought"
-    (run,) = played.calls.event(SHOWN, played.item, 9.0, SHOWN)
+def test_a_call_hangs_below_its_arguments_event_and_ends_with_completed() -> None:
+    call = ScriptedCall(output="bought")
+    assert call.receive("response.output_item.added", ARGUMENTS, WORKING, COMPLETED) == []
+    call.item.fields["output"] = "bought"
+    (run,) = call.calls.event(OUTPUT_ITEM_DONE, call.item, 9.0, OUTPUT_ITEM_DONE)
     assert run == ToolRun(
         parent=ARGUMENTS,
         call_id="mcp_1",
@@ -54,33 +57,33 @@ def test_a_call_hangs_below_its_arguments_and_ends_when_it_was_completed() -> No
     )
 
 
-@pytest.mark.parametrize("kinds", list(permutations([ARGUMENTS, COMPLETED, SHOWN, PLACED, DONE])))
-def test_in_any_order_it_is_one_run_with_its_result(kinds: tuple[str, ...]) -> None:
-    played = Played(output="bought")
-    runs = [*played.play(*kinds), *played.calls.close()]
+@pytest.mark.parametrize("kinds", list(permutations([ARGUMENTS, COMPLETED, OUTPUT_ITEM_DONE, ITEM_DONE, DONE])))
+def test_any_order_of_the_events_gives_one_run_with_the_result(kinds: tuple[str, ...]) -> None:
+    call = ScriptedCall(output="bought")
+    runs = [*call.receive(*kinds), *call.calls.close()]
     assert len(runs) == 1
     assert runs[0].answered
     assert runs[0].output == {"role": "tool", "tool_call_id": "mcp_1", "content": "bought"}
     assert runs[0].end is not None
 
 
-def test_a_call_still_at_work_when_its_response_is_done_hangs_below_that() -> None:
-    (run,) = Played(output="bought").play(ARGUMENTS, WORKING, DONE, COMPLETED, SHOWN)
+def test_a_call_unfinished_at_response_done_hangs_below_response_done() -> None:
+    (run,) = ScriptedCall(output="bought").receive(ARGUMENTS, WORKING, DONE, COMPLETED, OUTPUT_ITEM_DONE)
     assert (run.parent, run.end) == (DONE, 4.0)
 
 
-def test_a_call_finished_before_its_response_is_done_does_not() -> None:
-    played = Played(output="bought")
-    played.play(ARGUMENTS, COMPLETED)
-    played.item.fields["output"] = "bought"
-    (run,) = played.calls.response_done([played.item], 5.0, DONE)
+def test_a_call_finished_before_response_done_hangs_below_its_arguments_event() -> None:
+    call = ScriptedCall(output="bought")
+    call.receive(ARGUMENTS, COMPLETED)
+    call.item.fields["output"] = "bought"
+    (run,) = call.calls.response_done([call.item], 5.0, DONE)
     assert (run.parent, run.end) == (ARGUMENTS, 2.0)
 
 
-def test_a_call_known_from_its_response_alone_is_answered() -> None:
-    played = Played()
-    played.item.fields["output"] = "bought"
-    (run,) = played.play(DONE)
+def test_a_call_seen_only_in_response_done_is_answered() -> None:
+    call = ScriptedCall()
+    call.item.fields["output"] = "bought"
+    (run,) = call.receive(DONE)
     assert (run.parent, run.end, run.answered) == (DONE, 1.0, True)
 
 
@@ -93,45 +96,45 @@ def test_a_call_known_from_its_response_alone_is_answered() -> None:
         (None, "the MCP call failed"),
     ],
 )
-def test_a_failed_call_says_why(error: object, message: str) -> None:
-    played = Played(error=error)
-    (run,) = played.play(ARGUMENTS, FAILED, SHOWN)
+def test_a_failed_call_has_the_servers_error(error: object, message: str) -> None:
+    call = ScriptedCall(error=error)
+    (run,) = call.receive(ARGUMENTS, FAILED, OUTPUT_ITEM_DONE)
     assert run.error == message
     assert run.output == (None if error is None else {"role": "tool", "tool_call_id": "mcp_1", "content": error})
     assert run.answered
 
 
-def test_an_empty_result_is_one() -> None:
-    (run,) = Played(output="").play(ARGUMENTS, COMPLETED, SHOWN)
+def test_an_empty_output_is_a_result() -> None:
+    (run,) = ScriptedCall(output="").receive(ARGUMENTS, COMPLETED, OUTPUT_ITEM_DONE)
     assert run.output == {"role": "tool", "tool_call_id": "mcp_1", "content": ""}
 
 
-def test_a_call_never_finished_ends_where_it_was_announced() -> None:
-    played = Played()
-    assert played.play(ARGUMENTS, DONE) == []
-    (run,) = played.calls.close()
+def test_an_unfinished_call_has_no_duration() -> None:
+    call = ScriptedCall()
+    assert call.receive(ARGUMENTS, DONE) == []
+    (run,) = call.calls.close()
     assert (run.parent, run.end, run.answered, run.output, run.error) == (DONE, None, False, None, None)
 
 
-def test_what_the_application_put_into_the_conversation_is_no_call() -> None:
-    played = Played(output="bought yesterday")
-    assert played.play(PLACED, "conversation.item.added") == []
-    assert played.calls.close() == []
+def test_a_call_item_inserted_by_the_application_has_no_run() -> None:
+    call = ScriptedCall(output="bought yesterday")
+    assert call.receive(ITEM_DONE, "conversation.item.added") == []
+    assert call.calls.close() == []
 
 
-def test_an_item_only_begun_is_no_call() -> None:
-    played = Played()
-    played.play("response.output_item.added")
-    assert played.calls.close() == []
+def test_output_item_added_alone_makes_no_run() -> None:
+    call = ScriptedCall()
+    call.receive("response.output_item.added")
+    assert call.calls.close() == []
 
 
-def test_a_call_is_told_once() -> None:
-    played = Played(output="bought")
-    assert len(played.play(ARGUMENTS, COMPLETED, SHOWN, SHOWN, DONE, COMPLETED)) == 1
+def test_repeated_events_make_no_second_run() -> None:
+    call = ScriptedCall(output="bought")
+    assert len(call.receive(ARGUMENTS, COMPLETED, OUTPUT_ITEM_DONE, OUTPUT_ITEM_DONE, DONE, COMPLETED)) == 1
 
 
-def test_fields_may_be_missing() -> None:
+def test_missing_and_wrong_fields_have_defaults() -> None:
     calls = McpCalls()
     item = Item("mcp_1", "mcp_call", fields={"name": 5, "arguments": [], "output": "x"})
-    (run,) = calls.event(SHOWN, item, 1.0, SHOWN)
+    (run,) = calls.event(OUTPUT_ITEM_DONE, item, 1.0, OUTPUT_ITEM_DONE)
     assert (run.name, run.arguments, run.metadata) == ("mcp_call", None, {})

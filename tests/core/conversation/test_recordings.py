@@ -1,4 +1,4 @@
-"""Every recorded conversation through the core: its runs one by one, and its transcript."""
+"""Every recorded conversation, replayed through the core: its runs and its transcript."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELLO = "Hello, my name is Marcelo."
 LONDON = "What is the weather in London?"
 FOGGY = "It is foggy and 12 degrees in London."
 
-# What hangs below the events, in the order it happened, and the transcript.
+# Of each recording: the model and tool runs description the events, in order, and the transcript.
 EXPECTED: dict[str, tuple[list[str], list[str]]] = {
     "azure_voice_live_ws-audio_in_server_vad_turn": (
         ["response.created: model, 143 tokens, user 'Cześć, nazywam się Marcelo.'"],
@@ -73,7 +73,7 @@ EXPECTED: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-def played(frames: list[dict[str, Any]]) -> DrivenConversation:
+def replayed(frames: list[dict[str, Any]]) -> DrivenConversation:
     driven = DrivenConversation(set_up=False)
     for frame in frames:
         body = dict(frame["event"])
@@ -83,7 +83,7 @@ def played(frames: list[dict[str, Any]]) -> DrivenConversation:
     return driven
 
 
-def below(run: ModelRun | ToolRun, names: list[str]) -> str:
+def description(run: ModelRun | ToolRun, names: list[str]) -> str:
     parent = names[run.parent - 1]
     if isinstance(run, ToolRun):
         return f"{parent}: tool {run.name}, '{run.output['content']}'"
@@ -91,14 +91,14 @@ def below(run: ModelRun | ToolRun, names: list[str]) -> str:
     return f"{parent}: model, {run.usage['total_tokens'] if run.usage else 0} tokens, {given}"
 
 
-def test_every_recording_is_expected() -> None:
+def test_every_recording_has_expected_runs() -> None:
     assert recordings().keys() == EXPECTED.keys()
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_a_recorded_conversation_gives_exactly_its_events_and_what_hangs_below_them(name: str) -> None:
+def test_a_recording_gives_its_event_runs_model_runs_and_tool_runs(name: str) -> None:
     frames = recordings()[name]
-    driven = played(frames)
+    driven = replayed(frames)
     names = spanned(server_events(frames))
     payloads = [event for event in server_events(frames) if not event["type"].endswith(".delta")]
     assert [(run.ref, run.name, run.payload) for run in driven.events] == [
@@ -106,7 +106,7 @@ def test_a_recorded_conversation_gives_exactly_its_events_and_what_hangs_below_t
     ]
     assert not [run for run in driven.events if run.error or run.end is not None or run.metadata]
     runs, transcript = EXPECTED[name]
-    assert [below(run, names) for run in driven.happened if not isinstance(run, EventRun)] == runs
+    assert [description(run, names) for run in driven.happened if not isinstance(run, EventRun)] == runs
     assert driven.transcript() == transcript
     tokens = sum(run.usage["total_tokens"] for run in driven.models if run.usage)
     counted = {"event_count": len(names), "turns": 1, "interruptions": 0, "errors": 0, "total_tokens": tokens}
@@ -116,6 +116,6 @@ def test_a_recorded_conversation_gives_exactly_its_events_and_what_hangs_below_t
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_played_again_it_is_the_same(name: str) -> None:
+def test_a_second_replay_gives_equal_runs(name: str) -> None:
     frames = recordings()[name]
-    assert played(frames).happened == played(frames).happened
+    assert replayed(frames).happened == replayed(frames).happened

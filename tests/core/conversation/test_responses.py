@@ -1,4 +1,4 @@
-"""One response: how it ended, and the run it becomes."""
+"""One response: its outcome and its model run."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from langsmith_realtime.core.protocol.items import Items
         ({"status": ["completed"], "status_details": 5}, Outcome()),
     ],
 )
-def test_a_response_ends_well_wrong_or_interrupted(body: dict[str, Any], outcome: Outcome) -> None:
+def test_the_outcome_follows_from_status_and_status_details(body: dict[str, Any], outcome: Outcome) -> None:
     assert outcome_of(body) == outcome
 
 
-def test_an_error_is_its_code_or_type_and_its_message() -> None:
+def test_an_error_text_has_the_code_or_type_and_the_message() -> None:
     assert error_text({"type": "a", "code": "b", "message": "c"}) == "b: c"
     assert error_text({"type": "a", "code": None}) == "a"
     assert error_text({"message": "c"}) == "c"
     assert error_text({"code": 5}) is None
 
 
-def test_a_run_tells_of_a_response_all_that_is_known() -> None:
+def test_a_model_run_has_the_messages_calls_usage_and_metadata_of_its_response() -> None:
     items = Items()
     items.update({"id": "user", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]})
     items.update({"id": "m", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "One."}]})
@@ -57,8 +57,8 @@ def test_a_run_tells_of_a_response_all_that_is_known() -> None:
     items.update({"id": "d", "type": "mcp_call", "name": "buy", "arguments": "{}", "output": "bought"})
     response = Response("resp_1", "parent", 1.0)
     for item_id in ("m", "c", "n", "d", "m"):
-        response.take(items.know(item_id))
-    response.input_items = [items.know("user")]
+        response.add_item(items.get_or_create(item_id))
+    response.input_items = [items.get_or_create("user")]
     response.first_token, response.done_at = 1.25, 2.0
     response.body = {
         "status": "completed",
@@ -97,7 +97,7 @@ def test_a_run_tells_of_a_response_all_that_is_known() -> None:
     assert (run.error, run.interrupted) == (None, False)
 
 
-def test_a_response_nothing_came_of_is_a_run_all_the_same() -> None:
+def test_a_response_without_any_output_has_a_model_run() -> None:
     run = model_run(
         Response("", None, 1.0, in_band=False), Items(), None, interrupted=False, numbers={}, heard_shares={}
     )
@@ -116,7 +116,7 @@ def test_a_response_nothing_came_of_is_a_run_all_the_same() -> None:
         ("昔々あるところに", 0.5, "昔々ある"),
     ],
 )
-def test_of_an_interrupted_answer_it_says_which_words_were_heard(said: str, share: float, heard: str) -> None:
+def test_the_message_of_an_interrupted_response_has_the_heard_words(said: str, share: float, heard: str) -> None:
     items = Items()
     content = [{"type": "output_audio", "transcript": said}, {"type": "text", "text": "(smiles)"}]
     items.update({"id": "m", "type": "message", "role": "assistant", "content": content})
@@ -129,7 +129,7 @@ def test_of_an_interrupted_answer_it_says_which_words_were_heard(said: str, shar
     assert [run.message.get("heard") for run in runs] == [heard, None]
 
 
-def test_words_that_were_heard_of_several_messages_stand_together() -> None:
+def test_heard_words_of_several_items_are_joined() -> None:
     items = Items()
     for item_id, words in (("m", "One two."), ("n", "Three four."), ("o", "Five.")):
         items.update({"id": item_id, "role": "assistant", "content": [{"type": "output_audio", "transcript": words}]})
@@ -139,10 +139,10 @@ def test_words_that_were_heard_of_several_messages_stand_together() -> None:
     assert run.message["heard"] == "One two.\nThree"
 
 
-def test_only_the_first_sound_after_the_users_speech_answers_it() -> None:
+def test_only_the_first_response_with_audio_answers_the_speech() -> None:
     speech = Speech(None, Moment(1.0))
-    first, second, muted = (Response(name, None, 1.0, answers=speech) for name in ("a", "b", "c"))
+    first, second, muted = (Response(name, None, 1.0, user_speech=speech) for name in ("a", "b", "c"))
     muted.muted = True
     for response in (muted, first, second, first):
-        response.sounds(2.0)
-    assert (first.answers, second.answers, muted.first_audio) == (speech, None, None)
+        response.audio_started(2.0)
+    assert (first.user_speech, second.user_speech, muted.first_audio) == (speech, None, None)

@@ -1,4 +1,4 @@
-"""Function calls: who is their parent, when they end, and what waits for them."""
+"""Function calls: parent and end of their tool runs, and the response.done events that wait for results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def output(call_id: str, result: object = "ok") -> dict[str, object]:
     return {"type": "function_call_output", "call_id": call_id, "output": result}
 
 
-def test_a_call_hangs_below_its_response_which_waits_for_the_result() -> None:
+def test_a_call_hangs_below_response_done_which_waits_for_the_result() -> None:
     calls = ToolCalls()
     calls.announced([LOOK], 5)
     assert calls.response_done(done(), [LOOK]) == []
@@ -37,24 +37,24 @@ def test_a_call_hangs_below_its_response_which_waits_for_the_result() -> None:
     assert calls.close() == []
 
 
-def test_a_result_before_the_response_is_done_hangs_below_the_arguments() -> None:
+def test_a_call_answered_before_response_done_hangs_below_the_arguments_event() -> None:
     calls = ToolCalls()
     calls.announced([LOOK], 5)
-    calls.announced([LOOK], 6)  # output_item.done says it again
+    calls.announced([LOOK], 6)  # output_item.done repeats the call
     (run,) = calls.answered(output("call_1"), 3.0)
     assert isinstance(run, ToolRun)
     assert run.parent == 5
-    assert calls.response_done(done(), [LOOK]) == [done()], "nothing to wait for"
+    assert calls.response_done(done(), [LOOK]) == [done()], "it waits for no result"
 
 
-def test_a_response_waits_for_the_last_of_its_calls() -> None:
+def test_response_done_waits_for_the_last_of_its_calls() -> None:
     calls = ToolCalls()
     assert calls.response_done(done(), [LOOK, BUY]) == []
     assert [type(run) for run in calls.answered(output("call_2"), 3.0)] == [ToolRun]
     assert calls.answered(output("call_1"), 4.0)[1] == EventRun(9, "response.done", {}, end=4.0)
 
 
-def test_several_responses_wait_each_for_its_own() -> None:
+def test_each_response_done_waits_for_its_own_calls() -> None:
     calls = ToolCalls()
     assert calls.response_done(done(8), [LOOK]) == []
     assert calls.response_done(done(9), [BUY]) == []
@@ -62,14 +62,14 @@ def test_several_responses_wait_each_for_its_own() -> None:
     assert calls.answered(output("call_1"), 4.0)[1] == EventRun(8, "response.done", {}, end=4.0)
 
 
-def test_a_result_sent_and_then_shown_by_the_server_counts_once() -> None:
+def test_a_result_that_the_server_repeats_counts_once() -> None:
     calls = ToolCalls()
     calls.response_done(done(), [LOOK])
     assert len(calls.answered(output("call_1"), 3.0)) == 2
     assert calls.answered(output("call_1"), 3.1) == []
 
 
-def test_a_result_of_no_call_is_none() -> None:
+def test_a_result_without_a_call_has_no_run() -> None:
     calls = ToolCalls()
     assert calls.answered(output("call_from_yesterday"), 3.0) == []
     assert calls.answered({"call_id": ["x"]}, 3.0) == []
@@ -77,7 +77,7 @@ def test_a_result_of_no_call_is_none() -> None:
     assert calls.close() == []
 
 
-def test_calls_never_answered_end_where_they_were_announced() -> None:
+def test_an_unanswered_call_has_no_duration() -> None:
     calls = ToolCalls()
     calls.response_done(done(), [LOOK, BUY])
     calls.answered(output("call_2"), 3.0)
@@ -85,58 +85,58 @@ def test_calls_never_answered_end_where_they_were_announced() -> None:
     assert unanswered == ToolRun(
         parent=9, call_id="call_1", name="look", arguments='{"x": 1}', output=None, end=None, answered=False
     )
-    assert released == EventRun(9, "response.done", {}, end=3.0), "it lasted until the one result"
+    assert released == EventRun(9, "response.done", {}, end=3.0), "it ends with the result that was sent"
 
 
-def test_a_call_cut_off_while_the_model_wrote_it_is_not_waited_for() -> None:
+def test_response_done_does_not_wait_for_an_incomplete_call() -> None:
     calls = ToolCalls()
     cut_off = Call("call_1", "look", '{"x', complete=False)
     assert calls.response_done(done(), [cut_off]) == [done()]
     (run,) = calls.answered(output("call_1"), 3.0)
     assert isinstance(run, ToolRun)
-    assert (run.parent, run.end) == (9, 3.0), "answered all the same"
+    assert (run.parent, run.end) == (9, 3.0), "the call was answered nevertheless"
 
 
-def test_the_application_shows_its_own_work_on_a_call() -> None:
+def test_an_unanswered_call_ends_with_its_tool_block_and_has_its_error() -> None:
     calls = ToolCalls()
     calls.response_done(done(), [LOOK])
-    calls.entered("call_1", 12)
-    calls.left("call_1", 2.5, "KeyError: 'city'")
+    calls.block_entered("call_1", 12)
+    calls.block_left("call_1", 2.5, "KeyError: 'city'")
     (run, *_) = calls.close()
     assert isinstance(run, ToolRun)
     assert (run.parent, run.end, run.answered, run.error) == (9, 2.5, False, "KeyError: 'city'")
 
 
-def test_work_on_a_call_nobody_announced_is_a_run_all_the_same() -> None:
+def test_a_tool_block_for_an_unannounced_call_has_a_run() -> None:
     calls = ToolCalls()
-    calls.entered("call_7", 12)
-    calls.left("call_7", 2.5, None)
+    calls.block_entered("call_7", 12)
+    calls.block_left("call_7", 2.5, None)
     (run,) = calls.close()
     assert run == ToolRun(
         parent=12, call_id="call_7", name="tool", arguments=None, output=None, end=2.5, answered=False
     )
 
 
-def test_work_that_goes_on_after_the_result_was_sent_changes_nothing() -> None:
+def test_events_after_the_result_make_no_second_run() -> None:
     calls = ToolCalls()
     calls.response_done(done(), [LOOK])
-    calls.entered("call_1", 12)
+    calls.block_entered("call_1", 12)
     calls.answered(output("call_1"), 2.0)
-    calls.entered("call_1", 13)
-    calls.left("call_1", 2.5, None)
-    calls.named("call_1", "look")
+    calls.block_entered("call_1", 13)
+    calls.block_left("call_1", 2.5, None)
+    calls.set_name("call_1", "look")
     calls.announced([LOOK], 14)
     assert calls.response_done(done(15), [LOOK]) == [done(15)]
     assert calls.close() == []
 
 
-def test_a_name_told_only_at_the_beginning_is_remembered() -> None:
+def test_a_function_name_sent_only_before_the_arguments_is_used() -> None:
     calls = ToolCalls()
-    calls.named("call_1", "look")
-    calls.named(None, "look")
-    calls.named("call_2", ["no name"])
+    calls.set_name("call_1", "look")
+    calls.set_name(None, "look")
+    calls.set_name("call_2", ["no name"])
     calls.announced([Call("call_1", None, "{}")], 5)
     (run,) = calls.answered(output("call_1"), 3.0)
     assert isinstance(run, ToolRun)
     assert run.name == "look"
-    assert calls.close() == [], "a name alone announces nothing"
+    assert calls.close() == [], "a name alone does not announce a call"

@@ -1,4 +1,4 @@
-"""What leaves the process: no audio, no secrets, everything else whole."""
+"""Payloads lose audio and secrets, and nothing else."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_an_mcp_tool_loses_its_authorization_and_headers() -> None:
     }
 
 
-def test_parameters_of_a_tool_may_be_called_like_secrets() -> None:
+def test_tool_parameters_named_like_secrets_stay() -> None:
     parameters = {
         "type": "object",
         "properties": {
@@ -76,7 +76,7 @@ def test_parameters_of_a_tool_may_be_called_like_secrets() -> None:
     assert scrub({"tools": [tool]}) == {"tools": [tool]}
 
 
-def test_headers_of_other_things_stay_but_not_the_secrets_in_them() -> None:
+def test_headers_outside_mcp_tools_lose_only_their_secrets() -> None:
     given_headers = {"url": "https://example.com", "headers": {"Accept": "text/html", "Authorization": "Basic abc"}}
     assert scrub(given_headers) == {
         "url": "https://example.com",
@@ -88,7 +88,7 @@ def test_headers_of_other_things_stay_but_not_the_secrets_in_them() -> None:
     "secret",
     [KEY, "sk-" + "a1" * 24, "ek_68af296e8e408191a1120ab6383263c2", "lsv2_pt_" + "0a" * 16 + "_0123456789"],
 )
-def test_keys_are_removed_wherever_they_are_quoted(secret: str) -> None:
+def test_api_keys_are_removed_from_any_text(secret: str) -> None:
     assert scrub([f"Incorrect API key provided: {secret}."]) == [f"Incorrect API key provided: {REMOVED}."]
     assert scrub_message(f"bad key '{secret}'") == f"bad key '{REMOVED}'"
 
@@ -109,7 +109,7 @@ def test_keys_are_removed_wherever_they_are_quoted(secret: str) -> None:
         ('{"password": "", "api_key": null, "keys": "a"}',) * 2,
     ],
 )
-def test_secrets_in_text_that_is_json_itself_are_removed_too(text: str, shown: str) -> None:
+def test_secrets_in_json_text_are_removed(text: str, shown: str) -> None:
     assert scrub({"arguments": text}) == {"arguments": shown}
     assert scrub_message(text) == shown
 
@@ -130,12 +130,12 @@ def test_bearer_tokens_are_removed() -> None:
         "{" + '"city": "London", ' * 100 + "}",
     ],
 )
-def test_words_are_kept_whole(words: str) -> None:
+def test_ordinary_text_stays_whole(words: str) -> None:
     assert scrub({"text": words, "audio": words}) == {"text": words, "audio": words}
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 33, 100_000])
-def test_wire_audio_becomes_its_size_however_short(size: int) -> None:
+def test_audio_of_any_length_becomes_its_size(size: int) -> None:
     part = {"type": "input_audio", "audio": encoded(size), "transcript": "Hello."}
     item = {"id": "item_1", "type": "message", "role": "user", "content": [part]}
     clean = scrub({"type": "conversation.item.retrieved", "item": item})
@@ -145,11 +145,11 @@ def test_wire_audio_becomes_its_size_however_short(size: int) -> None:
     assert scrub({"type": "input_audio_buffer.append", "audio": part["audio"]})["audio"] == f"<audio: {size} bytes>"
 
 
-def test_wire_audio_that_is_no_base64_is_shown_as_it_came() -> None:
+def test_audio_that_is_not_base64_stays() -> None:
     assert scrub({"type": "input_audio", "audio": "not base64!"})["audio"] == "not base64!"
 
 
-def test_audio_is_a_word_as_well() -> None:
+def test_other_fields_named_audio_stay() -> None:
     words: dict[str, Any] = {
         "type": "realtime",
         "audio": "on",
@@ -160,7 +160,7 @@ def test_audio_is_a_word_as_well() -> None:
 
 
 @pytest.mark.parametrize("size", [192, 1000, 65_537])
-def test_other_base64_becomes_its_size_wherever_it_stands(size: int) -> None:
+def test_base64_in_any_field_becomes_its_size(size: int) -> None:
     code = encoded(size)
     assert scrub({"data": code}) == {"data": f"<base64: {size} bytes>"}
     assert scrub([json.dumps({"image": code, "page": 1})]) == [f'{{"image": "<base64: {size} bytes>", "page": 1}}']
@@ -168,7 +168,7 @@ def test_other_base64_becomes_its_size_wherever_it_stands(size: int) -> None:
     assert scrub(url_safe) == f"<base64: {size} bytes>"
 
 
-def test_base64_in_lines_becomes_its_size() -> None:
+def test_base64_in_mime_lines_becomes_its_size() -> None:
     data = os.urandom(1000)
     assert scrub(base64.encodebytes(data).decode()) == "<base64: 1000 bytes>\n"
 
@@ -185,7 +185,7 @@ def test_bytes_become_their_size() -> None:
     assert scrub([b"abc", bytearray(2), memoryview(bytes(8)).cast("i")]) == ["<3 bytes>", "<2 bytes>", "<8 bytes>"]
 
 
-def test_what_lies_too_deep_is_named() -> None:
+def test_too_deep_nesting_and_cycles_become_placeholders() -> None:
     deep: Any = "bottom"
     for _ in range(MAX_DEPTH - 1):
         deep = [deep]
@@ -196,14 +196,14 @@ def test_what_lies_too_deep_is_named() -> None:
     assert scrub(endless) == [["<contains itself>"]]
 
 
-def test_the_payload_itself_is_left_as_it_was() -> None:
+def test_the_original_payload_is_not_changed() -> None:
     event = {"session": {"client_secret": {"value": "ek_1"}, "tools": [{"type": "mcp", "headers": {"a": "b"}}]}}
     before = json.dumps(event)
     scrub(event)
     assert json.dumps(event) == before
 
 
-def test_text_made_to_be_slow_is_not() -> None:
+def test_patterns_take_linear_time_on_hostile_text() -> None:
     for text in (
         "sk-" * 100_000,
         "bearer " * 100_000,
@@ -230,7 +230,7 @@ def test_text_made_to_be_slow_is_not() -> None:
         max_leaves=20,
     )
 )
-def test_short_plain_payloads_are_kept_whole(payload: Any) -> None:
+def test_payloads_without_secrets_stay_whole(payload: Any) -> None:
     assume(
         not any(
             word in repr(payload).lower()
@@ -240,7 +240,7 @@ def test_short_plain_payloads_are_kept_whole(payload: Any) -> None:
     assert repr(scrub(payload)) == repr(payload)
 
 
-def test_recorded_events_are_kept_whole_but_for_audio() -> None:
+def test_recorded_events_lose_only_their_audio() -> None:
     for frames in recordings().values():
         for frame in frames:
             event = frame["event"]
@@ -272,11 +272,11 @@ def test_recorded_events_are_kept_whole_but_for_audio() -> None:
         ("https://example.com/weather?city=Paris&monkey=1", "https://example.com/weather?city=Paris&monkey=1"),
     ],
 )
-def test_addresses_lose_who_calls_them_and_nothing_else(url: str, shown: str) -> None:
+def test_urls_lose_only_their_credentials(url: str, shown: str) -> None:
     assert scrub({"server_url": url}) == {"server_url": shown}
     assert scrub_message(f"cannot reach {url}") == f"cannot reach {shown}"
 
 
 @pytest.mark.parametrize("key", ["API-Key", "clientSecret", "access_token", "Refresh-Token", "password", "apikey"])
-def test_secrets_are_known_however_their_name_is_written(key: str) -> None:
+def test_secret_keys_are_recognised_in_any_spelling(key: str) -> None:
     assert scrub({key: "abc123"}) == {key: "<secret removed>"}

@@ -1,4 +1,4 @@
-"""Bytes of a channel become samples: which format is meant, how it is decoded, and at which rate."""
+"""Formats of session events, and the decoding of PCM16 and G.711."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.decoding import Decoder
-from langsmith_realtime.core.protocol.audio_formats import PCM16, Format, Sound, named
+from langsmith_realtime.core.protocol.audio_formats import PCM16, AudioBytes, Format, parse_format
 from tests.support.audio.sounds import pieces, properties
 
 pytestmark = pytest.mark.newest
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.newest
 SIZES = st.lists(st.integers(1, 700), min_size=1, max_size=8)
 
 
-def decoded(decoder: Decoder, chunks: list[bytes]) -> list[int]:
+def decode_all(decoder: Decoder, chunks: list[bytes]) -> list[int]:
     return np.concatenate([decoder.decode(chunk) for chunk in chunks]).tolist()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"),
+    ("value", "expected"),
     [
         ({"type": "audio/pcm", "rate": 24000}, PCM16),
         ({"type": "audio/pcm", "rate": 16000}, Format("pcm16", 16_000)),
@@ -41,61 +41,61 @@ def decoded(decoder: Decoder, chunks: list[bytes]) -> list[int]:
         (24000, None),
     ],
 )
-def test_a_format_is_known_by_its_ga_object_or_its_beta_name(said: object, meant: Format | None) -> None:
-    assert named(said) == meant
+def test_a_format_is_given_by_an_object_or_by_a_beta_name(value: object, expected: Format | None) -> None:
+    assert parse_format(value) == expected
 
 
-def test_a_frame_is_two_bytes_of_pcm_or_one_of_g711() -> None:
+def test_a_frame_has_two_bytes_in_pcm16_and_one_in_g711() -> None:
     assert [Format(encoding, 8_000).bytes_per_frame for encoding in ("pcm16", "ulaw", "alaw")] == [2, 1, 1]
 
 
 @properties
 @given(data=st.binary(max_size=3000), sizes=SIZES)
-def test_any_chunking_of_pcm_gives_the_same_samples(data: bytes, sizes: list[int]) -> None:
+def test_the_chunking_of_pcm16_does_not_change_the_samples(data: bytes, sizes: list[int]) -> None:
     whole = np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").tolist()
-    assert decoded(Decoder(PCM16), [b"", *pieces(data, sizes)]) == whole
+    assert decode_all(Decoder(PCM16), [b"", *pieces(data, sizes)]) == whole
 
 
-# ITU-T G.711, the ends of some segments, in 16 bits.
+# Levels of ITU-T G.711 at the ends of some segments, scaled to 16 bits.
 ULAW = {0x00: -32124, 0x0F: -16764, 0x10: -15996, 0x6F: -132, 0x7E: -8, 0x7F: 0, 0x80: 32124, 0x9F: 8316, 0xFF: 0}
 ALAW = {0x55: -8, 0x54: -24, 0xD5: 8, 0xD4: 24, 0x2A: -32256, 0xAA: 32256, 0xA5: 16896, 0x45: -264}
 
 
 @pytest.mark.parametrize(("encoding", "codes"), [("ulaw", ULAW), ("alaw", ALAW)])
-def test_telephone_codes_have_the_levels_of_the_standard(encoding: str, codes: dict[int, int]) -> None:
+def test_g711_codes_have_the_levels_of_the_standard(encoding: str, codes: dict[int, int]) -> None:
     decoder = Decoder(Format(encoding, 8_000))
     assert decoder.decode(bytes(codes)).tolist() == list(codes.values())
 
 
 @pytest.mark.parametrize("encoding", ["ulaw", "alaw"])
-def test_telephone_codes_are_symmetric_and_all_levels_differ(encoding: str) -> None:
+def test_g711_levels_are_symmetric_and_differ(encoding: str) -> None:
     levels = Decoder(Format(encoding, 8_000)).decode(bytes(range(256)))
     assert levels[:128].tolist() == (-levels[128:]).tolist()
     assert len(set(levels.tolist())) == (255 if encoding == "ulaw" else 256)  # µ-law has two zeros
 
 
-def test_a_wire_payload_is_base64() -> None:
+def test_base64_text_is_decoded() -> None:
     decoder = Decoder(PCM16)
     assert decoder.decode_base64(base64.b64encode(b"\x01\x02\x03").decode()).tolist() == [0x0201]
     assert decoder.decode_base64(base64.b64encode(b"\x04").decode()).tolist() == [0x0403]
     assert decoder.decode_base64("").tolist() == []
 
 
-def test_what_it_stands_for_is_as_good_as_the_payload() -> None:
+def test_decoded_audio_bytes_are_accepted_in_place_of_base64() -> None:
     decoder = Decoder(PCM16)
-    assert decoder.decode_base64(Sound(b"\x01\x02\x03")).tolist() == [0x0201]
-    assert decoder.decode_base64(Sound(b"\x04")).tolist() == [0x0403]
-    assert str(Sound(b"\x01\x02\x03")) == "<3 bytes>"
+    assert decoder.decode_base64(AudioBytes(b"\x01\x02\x03")).tolist() == [0x0201]
+    assert decoder.decode_base64(AudioBytes(b"\x04")).tolist() == [0x0403]
+    assert str(AudioBytes(b"\x01\x02\x03")) == "<3 bytes>"
 
 
 @pytest.mark.parametrize("payload", ["AAA", "no base64!", "ÄÖÜ=", None, b"AAAA", 7])
-def test_a_payload_that_is_no_base64_is_refused(payload: object) -> None:
-    with pytest.raises(ValueError, match=r"base64|ASCII|no text"):
+def test_a_payload_that_is_not_base64_is_refused(payload: object) -> None:
+    with pytest.raises(ValueError, match=r"base64|ASCII|must be"):
         Decoder(PCM16).decode_base64(payload)
 
 
 @properties
 @given(data=st.binary(max_size=500), sizes=SIZES, encoding=st.sampled_from(["ulaw", "alaw"]))
-def test_any_chunking_of_telephone_audio_gives_the_same_samples(data: bytes, sizes: list[int], encoding: str) -> None:
+def test_the_chunking_of_g711_does_not_change_the_samples(data: bytes, sizes: list[int], encoding: str) -> None:
     whole = Decoder(Format(encoding, 8_000)).decode(data).tolist()
-    assert decoded(Decoder(Format(encoding, 8_000)), [b"", *pieces(data, sizes)]) == whole
+    assert decode_all(Decoder(Format(encoding, 8_000)), [b"", *pieces(data, sizes)]) == whole

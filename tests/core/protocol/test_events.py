@@ -1,4 +1,4 @@
-"""Frames in, events out: by their type string alone, in both dialects."""
+"""Parsing of frames: GA and beta events, and malformed frames."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DONE = {"type": "response.done", "event_id": "event_1", "response": {"id": "resp
     ],
     ids=["dict", "mapping", "text", "bytes", "bytearray", "memoryview"],
 )
-def test_a_frame_is_read_in_whatever_form_it_comes(frame: object) -> None:
+def test_a_frame_is_parsed_from_every_supported_form(frame: object) -> None:
     event = parse(frame)
     assert (event.kind, event.name, event.body) == ("response.done", "response.done", DONE)
 
@@ -46,7 +46,7 @@ def test_a_dict_is_not_copied() -> None:
     assert parse(DONE).body is DONE
 
 
-def test_a_model_says_what_was_on_the_wire_and_no_more() -> None:
+def test_a_model_gives_only_the_fields_that_were_on_the_wire() -> None:
     model: Any = TypeAdapter(RealtimeServerEvent).validate_python(
         {"type": "rate_limits.updated", "event_id": "event_1", "rate_limits": [{"name": "tokens"}], "new": 1}
     )
@@ -58,50 +58,50 @@ def test_a_model_says_what_was_on_the_wire_and_no_more() -> None:
     }
 
 
-def test_a_model_of_the_wrong_class_keeps_its_real_type() -> None:
-    # openai builds events it does not know as some class it does know.
+def test_a_model_of_an_unrelated_class_keeps_its_type() -> None:
+    # The openai library builds an event of an unknown type as a class of another type.
     model = ConversationItemCreateEvent.construct(type="brand.new", detail={"deep": [1]})
     assert parse(model).name == "brand.new"
     assert parse(model).body["detail"] == {"deep": [1]}
 
 
-def test_a_model_that_is_no_json_is_no_frame() -> None:
+def test_a_model_that_cannot_be_converted_to_json_raises() -> None:
     class Odd(BaseModel):
         type: str
         content: bytes
 
-    with pytest.raises(FrameError, match="the model is no JSON: UnicodeDecodeError"):
+    with pytest.raises(FrameError, match="the model cannot be converted to JSON: UnicodeDecodeError"):
         parse(Odd(type="odd", content=b"\xff"))
 
 
 @pytest.mark.parametrize(
     ("frame", "reason"),
     [
-        ("{", "no JSON: JSONDecodeError"),
-        (b"\xff\xfe\xfd", "no JSON: UnicodeDecodeError"),
-        ("[" * 100_000, "no JSON: RecursionError"),
-        ("[1]", "a JSON list, not an object"),
-        ("null", "a JSON NoneType, not an object"),
-        ({}, "has no type"),
-        ({"type": ""}, "has no type"),
-        ({"type": ["session.created"]}, "has no type"),
-        (7, "a int is no frame"),
-        (None, "a NoneType is no frame"),
+        ("{", "must be JSON, got JSONDecodeError"),
+        (b"\xff\xfe\xfd", "must be JSON, got UnicodeDecodeError"),
+        ("[" * 100_000, "must be JSON, got RecursionError"),
+        ("[1]", "must be a JSON object, got list"),
+        ("null", "must be a JSON object, got NoneType"),
+        ({}, "must have a type"),
+        ({"type": ""}, "must have a type"),
+        ({"type": ["session.created"]}, "must have a type"),
+        (7, "got int"),
+        (None, "got NoneType"),
     ],
 )
-def test_what_is_no_event_is_refused_with_the_reason(frame: object, reason: str) -> None:
+def test_a_malformed_frame_raises_with_the_reason(frame: object, reason: str) -> None:
     with pytest.raises(FrameError, match=reason):
         parse(frame)
 
 
-def test_beta_names_mean_what_the_ga_names_do_and_stay_as_they_were_on_the_wire() -> None:
+def test_a_beta_event_has_the_ga_kind_and_its_name_on_the_wire() -> None:
     for beta, ga in BETA_NAMES.items():
         event = parse({"type": beta})
         assert (event.name, event.kind) == (beta, ga)
         assert event.is_delta == beta.endswith(".delta")
 
 
-def test_any_delta_is_a_delta_known_or_not() -> None:
+def test_unknown_deltas_are_deltas() -> None:
     assert parse({"type": "response.thoughts.delta"}).is_delta
     assert not parse({"type": "delta"}).is_delta
 
@@ -138,11 +138,11 @@ CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments
         ({"type": "response.output_item.done", "item": "call_1"}, []),
     ],
 )
-def test_calls_are_announced_by_the_events_that_complete_them(frame: dict[str, Any], calls: list[Call]) -> None:
+def test_events_that_complete_function_calls_announce_them(frame: dict[str, Any], calls: list[Call]) -> None:
     assert announced_calls(parse(frame)) == calls
 
 
-def test_fields_are_what_they_should_be_or_nothing() -> None:
+def test_readers_of_fields_replace_values_of_a_wrong_type() -> None:
     assert mapping({"a": 1}) == {"a": 1}
     assert mapping([1]) == {}
     assert sequence([1]) == [1]
@@ -151,5 +151,5 @@ def test_fields_are_what_they_should_be_or_nothing() -> None:
     assert text("") is None
     assert text(1) is None
     assert number(1.5) == 1.5
-    for no_number in (True, "1", None, float("nan"), float("inf"), -float("inf"), 10**400):
-        assert number(no_number) is None
+    for not_a_number in (True, "1", None, float("nan"), float("inf"), -float("inf"), 10**400):
+        assert number(not_a_number) is None

@@ -1,4 +1,4 @@
-"""What a conversation cost, as far as its models' prices are known."""
+"""Prices of models, and the estimated cost of a conversation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime import Price
-from langsmith_realtime.core.protocol.prices import PRICES, estimated_cost, price_of, table
+from langsmith_realtime.core.protocol.prices import PRICES, estimated_cost, price_of, price_table
 from langsmith_realtime.core.protocol.usage import charges_of_response, charges_of_transcription
 from langsmith_realtime.options.tracing import Options
 from tests.support.driven_conversation import DrivenConversation
@@ -38,18 +38,18 @@ def test_a_model_and_its_dated_snapshots_have_the_same_price(model: str, row: st
 @pytest.mark.parametrize(
     "model", ["gpt-realtime-3", "gpt-realtime-translate", "gpt-realtime-2025", "my-deployment", ""]
 )
-def test_a_model_that_only_begins_like_a_known_one_has_no_price(model: str) -> None:
+def test_an_unknown_model_with_a_known_prefix_has_no_price(model: str) -> None:
     assert price_of(model, PRICES) is None
 
 
 def test_a_snapshot_may_have_a_row_of_its_own() -> None:
     own = Price(text_input=1)
-    prices = table({"gpt-realtime-2025-08-28": own})
+    prices = price_table({"gpt-realtime-2025-08-28": own})
     assert price_of("gpt-realtime-2025-08-28", prices) is own
     assert price_of("gpt-realtime-2026-01-01", prices) is PRICES["gpt-realtime"]
 
 
-def test_every_realtime_model_of_the_table_has_what_a_conversation_needs() -> None:
+def test_every_realtime_model_in_the_table_has_the_prices_of_a_conversation() -> None:
     for model, price in PRICES.items():
         if "realtime" in model and price.per_minute is None:
             kinds = ("text_input", "audio_input", "cached_text_input", "cached_audio_input", "text_output")
@@ -58,10 +58,10 @@ def test_every_realtime_model_of_the_table_has_what_a_conversation_needs() -> No
             assert (price.cached_audio_input or 0) < (price.audio_input or 0), model
 
 
-def test_the_default_table_cannot_be_changed_by_accident() -> None:
+def test_the_default_table_is_read_only() -> None:
     with pytest.raises(TypeError):
         PRICES["gpt-realtime"] = Price()  # type: ignore[index]
-    table({"gpt-realtime": Price()})
+    price_table({"gpt-realtime": Price()})
     assert PRICES["gpt-realtime"].text_input == 4.0
 
 
@@ -83,7 +83,7 @@ def test_cached_input_is_charged_at_its_own_price() -> None:
     }
 
 
-def test_transcription_is_charged_by_the_minute_or_by_the_token() -> None:
+def test_transcription_is_charged_by_minutes_or_tokens() -> None:
     charges = {
         "whisper-1": charges_of_transcription({"type": "duration", "seconds": 90}),
         "gpt-4o-transcribe": charges_of_transcription(
@@ -94,24 +94,24 @@ def test_transcription_is_charged_by_the_minute_or_by_the_token() -> None:
     assert estimated_cost(charges, PRICES) == {"estimated_cost_usd": round(expected, 6)}
 
 
-def test_what_has_no_price_makes_the_estimate_incomplete_and_the_rest_is_summed() -> None:
+def test_a_missing_price_makes_the_estimate_incomplete() -> None:
     charges = {
         "gpt-realtime": {"text_output": 1_000.0},
-        "somebody-elses": {"text_output": 1_000.0},
-        "whisper-1": {"text_input": 10.0},  # it has a price by the minute alone
+        "unknown-model": {"text_output": 1_000.0},
+        "whisper-1": {"text_input": 10.0},  # it has a price per minute only
     }
     assert estimated_cost(charges, PRICES) == {
         "estimated_cost_usd": 0.016,
-        "estimated_cost_incomplete": ["somebody-elses", "whisper-1"],
+        "estimated_cost_incomplete": ["unknown-model", "whisper-1"],
     }
-    assert estimated_cost({"somebody-elses": {"text_output": 1.0}}, PRICES) == {
-        "estimated_cost_incomplete": ["somebody-elses"]
+    assert estimated_cost({"unknown-model": {"text_output": 1.0}}, PRICES) == {
+        "estimated_cost_incomplete": ["unknown-model"]
     }
 
 
-def test_what_used_nothing_has_no_cost() -> None:
+def test_without_usage_there_is_no_cost() -> None:
     assert estimated_cost({}, PRICES) == {}
-    assert estimated_cost({"somebody-elses": {"text_output": 0}}, PRICES) == {}
+    assert estimated_cost({"unknown-model": {"text_output": 0}}, PRICES) == {}
 
 
 @given(
@@ -119,7 +119,7 @@ def test_what_used_nothing_has_no_cost() -> None:
         st.sampled_from(["text", "audio", "image"]), st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1
     )
 )
-def test_caching_only_ever_makes_it_cheaper(parts: dict[str, tuple[int, int]]) -> None:
+def test_cached_tokens_never_cost_more(parts: dict[str, tuple[int, int]]) -> None:
     def cost(*, cached: bool) -> float:
         details: dict[str, Any] = {f"{name}_tokens": count for name, (count, _) in parts.items()}
         if cached:
@@ -132,36 +132,36 @@ def test_caching_only_ever_makes_it_cheaper(parts: dict[str, tuple[int, int]]) -
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "says"),
+    ("given", "error", "message"),
     [
-        ({"text_input": "4"}, TypeError, "Price.text_input is a number of USD, not str"),
-        ({"text_input": True}, TypeError, "Price.text_input is a number of USD, not bool"),
-        ({"per_minute": -0.01}, ValueError, "Price.per_minute is a price in USD, not -0.01"),
-        ({"audio_output": float("nan")}, ValueError, "not nan"),
-        ({"audio_output": float("inf")}, ValueError, "not inf"),
+        ({"text_input": "4"}, TypeError, "Price.text_input must be a number of USD, got str"),
+        ({"text_input": True}, TypeError, "Price.text_input must be a number of USD, got bool"),
+        ({"per_minute": -0.01}, ValueError, "Price.per_minute must be finite and non-negative, got -0.01"),
+        ({"audio_output": float("nan")}, ValueError, "got nan"),
+        ({"audio_output": float("inf")}, ValueError, "got inf"),
         ({"text": 4}, TypeError, "unexpected keyword"),
     ],
 )
-def test_a_wrong_price_is_refused_at_once(given: dict[str, Any], error: type[Exception], says: str) -> None:
-    with pytest.raises(error, match=says):
+def test_a_wrong_price_raises(given: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         Price(**given)
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
-        (7, "prices is a mapping of model names to Price, not int"),
-        ([Price()], "not list"),
-        ({7: Price()}, "not of int"),
-        ({"my-model": {"text_input": 1}}, r"prices\['my-model'\] is a Price, not dict"),
+        (7, "prices must be a mapping of model names to Price, got int"),
+        ([Price()], "got list"),
+        ({7: Price()}, r"the keys of prices must be model names \(str\), got int"),
+        ({"my-model": {"text_input": 1}}, r"prices\['my-model'\] must be a Price, got dict"),
     ],
 )
-def test_a_wrong_table_is_refused_at_once(given: Any, says: str) -> None:
-    with pytest.raises(TypeError, match=says):
+def test_a_wrong_table_raises(given: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         Options.of(prices=given)
 
 
-def test_prices_of_ones_own_replace_and_extend_the_default_ones() -> None:
+def test_the_option_prices_adds_and_replaces_rows() -> None:
     own = {"my-deployment": Price(text_output=10), "gpt-realtime": Price(text_output=1)}
     checked = Options.of(prices=own)
     assert checked.prices["my-deployment"].text_output == 10
@@ -186,7 +186,7 @@ USAGE = {
 }
 
 
-def test_a_conversation_says_what_it_cost_transcription_included() -> None:
+def test_the_cost_of_a_conversation_includes_transcription() -> None:
     driven = DrivenConversation(transcribes=True)  # by whisper-1
     for response in ("resp_1", "resp_2"):
         driven.begins(response)
@@ -205,21 +205,21 @@ def test_a_conversation_says_what_it_cost_transcription_included() -> None:
     assert numbers["total_tokens"] == 420
 
 
-def test_a_transcription_that_reports_no_usage_leaves_the_estimate_incomplete() -> None:
+def test_a_transcription_without_usage_makes_the_estimate_incomplete() -> None:
     driven = DrivenConversation(transcribes=True)
     driven.transcribed("Hello")
     assert driven.conversation.numbers()["estimated_cost_incomplete"] == ["whisper-1"]
     assert "estimated_cost_usd" not in driven.conversation.numbers()
 
 
-def test_a_model_that_was_never_named_is_unknown() -> None:
+def test_without_a_model_name_the_charges_are_of_unknown() -> None:
     driven = DrivenConversation(set_up=False)
     driven.begins("resp_1")
     driven.ends("resp_1", usage=USAGE)
     assert driven.conversation.numbers()["estimated_cost_incomplete"] == ["unknown"]
 
 
-def test_a_model_that_changed_is_charged_for_its_own_responses() -> None:
+def test_after_a_change_of_model_each_response_has_the_price_of_its_model() -> None:
     driven = DrivenConversation()
     driven.ends("resp_1", usage={"output_tokens": 100, "output_token_details": {"text_tokens": 100}})
     driven.server("session.created", session={"id": "sess_2", "model": "gpt-realtime-mini-2025-10-06"})

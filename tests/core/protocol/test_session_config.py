@@ -1,4 +1,4 @@
-"""The session's configuration, as GA and beta sessions state it."""
+"""The session's configuration in the GA form and in the beta form."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ BETA = {
 }
 
 
-def set_up(session: object) -> SessionConfig:
-    setup = SessionConfig()
-    setup.update(session)
-    return setup
+def config_of(session: object) -> SessionConfig:
+    config = SessionConfig()
+    config.update(session)
+    return config
 
 
-def test_a_ga_session_is_understood() -> None:
-    setup = set_up(GA)
-    assert (setup.session_id, setup.model, setup.voice) == ("sess_1", "gpt-realtime", "marin")
-    assert (setup.user_format, setup.agent_format) == (Format("ulaw", 8000), Format("pcm16", 24000))
-    assert setup.transcribes
-    assert setup.interrupts
-    assert setup.inputs() == {
+def test_a_ga_session_is_read() -> None:
+    config = config_of(GA)
+    assert (config.session_id, config.model, config.voice) == ("sess_1", "gpt-realtime", "marin")
+    assert (config.user_format, config.agent_format) == (Format("ulaw", 8000), Format("pcm16", 24000))
+    assert config.transcribes
+    assert config.interrupts_response
+    assert config.inputs() == {
         "instructions": "Be brief.",
         "tools": [{"type": "function", "name": "look"}],
         "tool_choice": "auto",
@@ -66,13 +66,13 @@ def test_a_ga_session_is_understood() -> None:
     }
 
 
-def test_a_beta_session_is_understood_alike() -> None:
-    setup = set_up(BETA)
-    assert (setup.session_id, setup.model, setup.voice) == ("sess_2", "gpt-4o-realtime", "alloy")
-    assert (setup.user_format, setup.agent_format) == (Format("alaw", 8000), Format("pcm16", 24000))
-    assert setup.transcribes
-    assert setup.interrupts
-    assert setup.inputs() == {
+def test_a_beta_session_is_read() -> None:
+    config = config_of(BETA)
+    assert (config.session_id, config.model, config.voice) == ("sess_2", "gpt-4o-realtime", "alloy")
+    assert (config.user_format, config.agent_format) == (Format("alaw", 8000), Format("pcm16", 24000))
+    assert config.transcribes
+    assert config.interrupts_response
+    assert config.inputs() == {
         "instructions": "Be brief.",
         "model": "gpt-4o-realtime",
         "modalities": ["audio", "text"],
@@ -84,15 +84,15 @@ def test_a_beta_session_is_understood_alike() -> None:
     }
 
 
-def test_the_latest_word_wins_and_silence_changes_nothing() -> None:
-    setup = SessionConfig("asked-for")
-    setup.update({"instructions": "One."})
-    assert setup.model == "asked-for"
-    setup.update(GA)
-    setup.update({"instructions": "Two.", "model": None})
-    assert setup.inputs()["instructions"] == "Two."
-    assert setup.model == "gpt-realtime"
-    assert setup.session_id == "sess_1"
+def test_later_values_replace_earlier_ones_and_missing_keys_change_nothing() -> None:
+    config = SessionConfig("asked-for")
+    config.update({"instructions": "One."})
+    assert config.model == "asked-for"
+    config.update(GA)
+    config.update({"instructions": "Two.", "model": None})
+    assert config.inputs()["instructions"] == "Two."
+    assert config.model == "gpt-realtime"
+    assert config.session_id == "sess_1"
 
 
 @pytest.mark.parametrize(
@@ -107,19 +107,19 @@ def test_the_latest_word_wins_and_silence_changes_nothing() -> None:
         ({"turn_detection": {"type": "server_vad", "interrupt_response": False}}, False),
     ],
 )
-def test_a_session_interrupts_unless_it_says_otherwise(session: dict[str, Any], interrupts: bool) -> None:
-    assert set_up(session).interrupts is interrupts
+def test_a_session_interrupts_unless_it_is_configured_not_to(session: dict[str, Any], interrupts: bool) -> None:
+    assert config_of(session).interrupts_response is interrupts
 
 
 @pytest.mark.parametrize("voice", [{"id": "voice_1"}, {"name": "voice_1", "id": "other"}, "voice_1"])
-def test_a_voice_is_named_in_three_ways(voice: object) -> None:
-    assert set_up({"audio": {"output": {"voice": voice}}}).voice == "voice_1"
+def test_a_voice_is_a_name_or_an_object_with_name_or_id(voice: object) -> None:
+    assert config_of({"audio": {"output": {"voice": voice}}}).voice == "voice_1"
 
 
 @pytest.mark.parametrize("junk", [None, 5, [], "x", {"audio": 5}, {"audio": {"input": [], "output": "x"}, "voice": 5}])
-def test_a_session_that_says_nothing_usable_leaves_all_open(junk: object) -> None:
-    setup = set_up(junk)
-    assert (setup.model, setup.session_id, setup.voice) == (None, None, None)
-    assert (setup.user_format, setup.agent_format) == (None, None)
-    assert not setup.transcribes
-    assert setup.inputs() == {}
+def test_a_session_with_unusable_values_leaves_the_configuration_empty(junk: object) -> None:
+    config = config_of(junk)
+    assert (config.model, config.session_id, config.voice) == (None, None, None)
+    assert (config.user_format, config.agent_format) == (None, None)
+    assert not config.transcribes
+    assert config.inputs() == {}

@@ -1,4 +1,4 @@
-"""Realtime's token counts as LangSmith takes them."""
+"""Realtime's usage as LangSmith's usage metadata, as charges and as sums."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ USAGE = {
 }
 
 
-def test_all_parts_arrive_under_langsmiths_names() -> None:
+def test_all_counts_have_langsmiths_names() -> None:
     assert usage_metadata(USAGE) == {
         "input_tokens": 132,
         "output_tokens": 121,
@@ -48,11 +48,11 @@ def test_langsmith_accepts_every_key() -> None:
 @pytest.mark.parametrize(
     "usage", [None, {}, [], "many", {"input_tokens": None}, {"input_token_details": {"text_tokens": 3}}]
 )
-def test_no_counts_are_no_usage(usage: object) -> None:
+def test_without_counts_there_is_no_usage(usage: object) -> None:
     assert usage_metadata(usage) is None
 
 
-def test_a_total_that_is_missing_is_the_sum() -> None:
+def test_a_missing_total_is_the_sum_of_input_and_output() -> None:
     assert usage_metadata({"input_tokens": 2, "output_tokens": 3}) == {
         "input_tokens": 2,
         "output_tokens": 3,
@@ -63,7 +63,7 @@ def test_a_total_that_is_missing_is_the_sum() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, float("nan"), 10**30, True, "12", None, [3]])
-def test_what_is_no_count_is_left_out(wrong: object) -> None:
+def test_values_that_are_no_counts_are_left_out(wrong: object) -> None:
     usage = {
         "input_tokens": 2,
         "output_tokens": wrong,
@@ -75,14 +75,14 @@ def test_what_is_no_count_is_left_out(wrong: object) -> None:
 
 
 @pytest.mark.parametrize("details", [None, [], 5])
-def test_details_may_be_anything(details: object) -> None:
+def test_details_of_a_wrong_type_are_ignored(details: object) -> None:
     counts = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
     given = {**counts, "input_token_details": details, "output_token_details": details}
     assert usage_metadata(given) == counts
     assert cached_parts(given) == {}
 
 
-# What is charged for
+# Charges
 
 
 def test_each_token_is_charged_once() -> None:
@@ -96,7 +96,7 @@ def test_each_token_is_charged_once() -> None:
     }
 
 
-def test_cached_tokens_of_an_untold_kind_count_as_text_first() -> None:
+def test_cached_tokens_without_a_modality_count_as_text_first() -> None:
     details = {"text_tokens": 10, "audio_tokens": 20, "cached_tokens": 15}
     assert charges_of_response({"input_tokens": 30, "input_token_details": details}) == {
         "cached_text_input": 10,
@@ -105,17 +105,17 @@ def test_cached_tokens_of_an_untold_kind_count_as_text_first() -> None:
     }
 
 
-def test_more_cached_than_there_was_is_all_of_it() -> None:
+def test_cached_tokens_are_limited_to_the_input_tokens() -> None:
     details = {"text_tokens": 10, "cached_tokens": 99, "cached_tokens_details": {"text_tokens": 99}}
     assert charges_of_response({"input_tokens": 10, "input_token_details": details}) == {"cached_text_input": 10}
 
 
-def test_output_beyond_the_modalities_is_reasoning_and_charged_as_text() -> None:
+def test_output_tokens_beyond_the_modalities_are_charged_as_text() -> None:
     usage = {"output_tokens": 50, "output_token_details": {"text_tokens": 10, "audio_tokens": 30}}
     assert charges_of_response(usage) == {"text_output": 20, "audio_output": 30}
 
 
-def test_tokens_of_an_untold_kind_cannot_be_charged() -> None:
+def test_tokens_without_a_modality_are_unsplit() -> None:
     assert charges_of_response({"input_tokens": 5, "output_tokens": 7}) == {UNSPLIT: 12}
     assert charges_of_response({"input_tokens": 5, "input_token_details": {"text_tokens": 3}}) == {
         "text_input": 3,
@@ -141,19 +141,19 @@ def test_tokens_of_an_untold_kind_cannot_be_charged() -> None:
         (None, {UNSPLIT: 1}),
     ],
 )
-def test_a_transcription_is_charged_by_tokens_or_by_time(usage: object, charges: dict[str, float]) -> None:
+def test_a_transcription_is_charged_by_tokens_or_minutes(usage: object, charges: dict[str, float]) -> None:
     assert charges_of_transcription(usage) == pytest.approx(charges)
 
 
-# A whole conversation
+# Sums
 
 
-def test_a_conversation_sums_up_what_its_responses_reported() -> None:
+def test_totals_are_the_sums_over_all_responses() -> None:
     usage = Usage()
-    usage.responded("gpt-realtime", USAGE)
-    usage.responded("gpt-realtime", None)  # it failed
-    usage.responded("gpt-realtime", USAGE)
-    assert usage.numbers() == {
+    usage.add_response("gpt-realtime", USAGE)
+    usage.add_response("gpt-realtime", None)  # it failed
+    usage.add_response("gpt-realtime", USAGE)
+    assert usage.totals() == {
         "input_tokens": 264,
         "output_tokens": 242,
         "total_tokens": 506,
@@ -171,13 +171,13 @@ def test_a_conversation_sums_up_what_its_responses_reported() -> None:
     assert usage.charges["gpt-realtime"]["audio_output"] == 182
 
 
-def test_transcription_stands_apart() -> None:
+def test_transcription_is_summed_separately() -> None:
     usage = Usage()
-    usage.transcribed("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 26, "output_tokens": 9})
-    usage.transcribed("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 4, "output_tokens": 1})
-    usage.transcribed("whisper-1", {"type": "duration", "seconds": 2.5})
-    usage.transcribed(None, None)
-    assert usage.numbers() == {
+    usage.add_transcription("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 26, "output_tokens": 9})
+    usage.add_transcription("gpt-4o-transcribe", {"type": "tokens", "input_tokens": 4, "output_tokens": 1})
+    usage.add_transcription("whisper-1", {"type": "duration", "seconds": 2.5})
+    usage.add_transcription(None, None)
+    assert usage.totals() == {
         "transcription_input_tokens": 30,
         "transcription_output_tokens": 10,
         "transcription_seconds": 2.5,
@@ -185,16 +185,16 @@ def test_transcription_stands_apart() -> None:
     assert set(usage.charges) == {"gpt-4o-transcribe", "whisper-1", UNKNOWN_MODEL}
 
 
-def test_a_conversation_without_usage_has_no_numbers() -> None:
+def test_without_usage_there_are_no_totals() -> None:
     usage = Usage()
-    usage.responded("gpt-realtime", {})
-    assert usage.numbers() == {}
+    usage.add_response("gpt-realtime", {})
+    assert usage.totals() == {}
     assert usage.charges == {}
 
 
 @pytest.mark.parametrize("junk", [[], "many", {"seconds": "3"}, {"input_tokens": [], "output_tokens": {}}, 7])
-def test_junk_is_no_usage(junk: object) -> None:
+def test_usage_of_a_wrong_type_is_ignored(junk: object) -> None:
     usage = Usage()
-    usage.responded("gpt-realtime", junk)
-    usage.transcribed("whisper-1", junk)
-    assert usage.numbers() == {}
+    usage.add_response("gpt-realtime", junk)
+    usage.add_transcription("whisper-1", junk)
+    assert usage.totals() == {}

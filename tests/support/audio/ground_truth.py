@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import time
 from dataclasses import dataclass
 from itertools import chain
@@ -13,23 +12,21 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pytest
 import soundfile
 
-from demo.devices import BLOCK_FRAMES
-from demo.playback import Part
-from demo.soundcard import SoundCard
+from demo.devices.interface import BLOCK_FRAMES
+from demo.devices.playback_queue import ContentPart
+from demo.devices.sound_card import SoundCard
 from langsmith_realtime import Recording, flush, wrap_realtime
 from langsmith_realtime.testing import RealtimeServer, Say, Script, Turn
-from tests.support.audio.pulseaudio import go_first, read_pcm
+from tests.support.audio.pulseaudio import read_pcm
 from tests.support.audio.sound_comparison import RATE, Sound, rms
 from tests.support.conversations import async_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from demo.devices import DeviceError
+    from demo.devices.interface import DeviceError
     from tests.support.audio.pulseaudio import PulseAudio
 
 
@@ -214,18 +211,18 @@ class VoiceProgram:
         self.said, self.heard = Told(), Told()
         self.played_ms: list[float] = []  # of each reply, before it was cut
 
-    def microphone(self, pcm: bytes, at: float) -> None:
+    def microphone_audio(self, pcm: bytes, at: float) -> None:
         self.said.add(pcm, at)
         if self._timed:
             self._connection.record_user_audio(pcm, at=at)
         self._loop.call_soon_threadsafe(self._microphone.put_nowait, pcm)
 
-    def speaker(self, pcm: bytes, at: float) -> None:
+    def speaker_audio(self, pcm: bytes, at: float) -> None:
         self.heard.add(pcm, at)
         if self._timed:
             self._connection.record_agent_audio(pcm, at=at)
 
-    def lost(self, error: DeviceError) -> None:
+    def device_lost(self, error: DeviceError) -> None:
         raise error
 
     async def talk(self, devices: PulseAudio, folder: Path, turns: int) -> None:
@@ -260,7 +257,7 @@ class VoiceProgram:
         async for event in self._connection:
             if event.type == "response.output_audio.delta":
                 self._began.setdefault(event.item_id, time.monotonic())
-                self._card.play(Part(event.item_id, event.content_index), base64.b64decode(event.delta))
+                self._card.play(ContentPart(event.item_id, event.content_index), base64.b64decode(event.delta))
                 self._spoke.set()
             elif event.type == "input_audio_buffer.speech_started":
                 await self._cut()
@@ -270,7 +267,7 @@ class VoiceProgram:
             self.played_ms.append((time.monotonic() - self._began[cut.part.item_id]) * 1000)
             if self._timed:
                 await self._connection.conversation.item.truncate(
-                    item_id=cut.part.item_id, content_index=cut.part.content_index, audio_end_ms=cut.heard_ms
+                    item_id=cut.part.item_id, content_index=cut.part.content_index, audio_end_ms=cut.played_ms
                 )
 
 
@@ -364,12 +361,3 @@ def _heard(reply: Sound, there: Sound) -> int:
     loud = [rms(there[n * block : (n + 1) * block]) > 0.03 for n in range(min(len(there), len(reply) + RATE) // block)]
     quiet = next((n for n in range(len(loud)) if not any(loud[n : n + 100])), len(loud))
     return quiet * block
-
-
-@pytest.fixture
-def _first() -> Iterator[None]:
-    """The program under test is this process."""
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    go_first(0)
-    yield
-    os.setpriority(os.PRIO_PROCESS, 0, before)

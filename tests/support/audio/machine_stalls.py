@@ -40,6 +40,14 @@ class Watch:
     longest_s = 0.0
 
 
+def processors() -> list[int]:
+    """The numbers of the processors that this process may run on; none where the system does not tell."""
+    if sys.platform == "linux":
+        return sorted(os.sched_getaffinity(0))
+    else:  # noqa: RET505 - types of all platforms are checked
+        return []
+
+
 @contextlib.contextmanager
 def watched() -> Iterator[Watch]:
     """Watches while inside; known afterwards."""
@@ -51,7 +59,7 @@ def watched() -> Iterator[Watch]:
                     [sys.executable, "-c", WATCH, str(processor)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
                 )
             )
-            for processor in sorted(os.sched_getaffinity(0))
+            for processor in processors()
         ]
         try:
             yield watch

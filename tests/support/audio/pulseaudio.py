@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from tests.support.processes import set_priority
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -149,7 +151,7 @@ class PulseAudio:
 def go_first(process: int) -> None:
     """What keeps time with a sound card runs before everything else, as on any desktop. Where that is permitted."""
     with contextlib.suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, process, -15)
+        set_priority(process, -15)
 
 
 def read_pcm(path: Path) -> npt.NDArray[np.int16]:

@@ -1,1 +1,1 @@
-"""Change here where the agent's sound belongs in the recording, and what of it was heard."""
+"""Change here how the playback of the agent's audio is modelled, and how much of each item the user heard."""

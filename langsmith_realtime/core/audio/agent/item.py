@@ -1,6 +1,6 @@
-"""One item's speech: the pieces it came in, where they play, and how much of it is heard.
+"""The audio of one item: its segments, where they play, and how many of its frames are heard.
 
-Pure. Positions are frames since the recording began, offsets frames of the item.
+Pure. Positions are frames of the recording, offsets are frames of the item.
 """
 
 from __future__ import annotations
@@ -12,133 +12,160 @@ from langsmith_realtime.core.audio.decoding import Samples
 
 
 @dataclass(slots=True, eq=False)
-class Piece:
-    """Some of an item's frames, that play without a break."""
+class Segment:
+    """Consecutive frames of an item that play without a gap.
 
-    speech: SpokenItem
-    offset: int  # of its first frame
-    arrived: int  # position
-    start: int  # position
+    Attributes:
+        item: item to which the frames belong.
+        offset: offset of the first frame.
+        arrival: position at which the frames arrived.
+        start: position at which the first frame plays.
+        samples: PCM16 mono.
+        heard: how many of the frames, from the first, are in the recording.
+    """
+
+    item: SpokenItem
+    offset: int
+    arrival: int
+    start: int
     samples: Samples
-    heard: int = 0  # frames of it that are in the recording
+    heard: int = 0
 
     @property
     def end(self) -> int:
+        """Position at which the last frame ends, heard or not."""
         return self.start + len(self.samples)
 
 
 @dataclass(slots=True, eq=False)
 class SpokenItem:
-    """What is known of one item's speech.
+    """One item's audio, and the limits on how much of it is heard.
 
-    What barge-ins cut and what truncations say is kept apart: a truncation is exact, so it counts while
-    it stands, and the rest counts again when it is refused. A barge-in is kept as a position, because
-    what had been played by then follows from where the speech is laid out.
+    Truncations and barge-ins are stored separately. A truncation is exact, so it prevails while it stands; if the
+    server refuses it, the limits by barge-ins apply again. A barge-in is stored as a position: how many frames had been
+    played by then changes when segments move.
+
+    Attributes:
+        item_id: the API's id of the item.
+        added_at: position at which the item was added to the items of the playback, or to its past items.
+        segments: segments whose samples are still in memory, by offset.
+        first_start: position at which the first frame plays; None before the first segment.
+        frames: frames that have arrived.
+        dropped: frames, from the first, whose samples are no longer in memory.
+        confirmed: frames, from the first, whose position the application or the server has confirmed.
+        max_frames: frames that can be heard by barge-ins that no longer depend on a position; None: all.
+        barge_in_at: position of the barge-in that stopped the item; None if there was none.
+        barge_in_frames: frames that had arrived by that barge-in.
+        truncations: of each truncation, the frames heard, and the position at which it was sent.
+        heard: frames that are heard.
+        heard_end: position at which the last heard frame ends.
     """
 
     item_id: str
-    known_since: int = 0  # position
-    pieces: list[Piece] = field(default_factory=list)
-    begin: int | None = None  # where its first frame plays
+    added_at: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    first_start: int | None = None
     frames: int = 0
-    forgotten: int = 0  # frames at its beginning whose samples are no longer remembered
-    anchored: int = 0  # frames whose place the application, or the server, confirmed
-    limit: int | None = None  # frames that can be heard; None: all
-    cut_at: int | None = None  # where a barge-in stopped it
-    cut_of: int = 0  # frames that had arrived by then
-    truncations: list[tuple[int, int]] = field(default_factory=list)  # frames heard, sent at position
-    audible: int = 0  # frames that are heard
-    end: int = 0  # where the last of them plays
+    dropped: int = 0
+    confirmed: int = 0
+    max_frames: int | None = None
+    barge_in_at: int | None = None
+    barge_in_frames: int = 0
+    truncations: list[tuple[int, int]] = field(default_factory=list)
+    heard: int = 0
+    heard_end: int = 0
 
     @property
-    def cut(self) -> int | None:
-        """Frames heard, as far as barge-ins tell; None: all."""
-        if self.cut_at is not None:
-            played = self.frames_before(self.cut_at)
-            if played < self.cut_of:
-                return played if self.limit is None else min(played, self.limit)
-        return self.limit
+    def barge_in_limit(self) -> int | None:
+        """How many frames can be heard, by barge-ins alone; None: all."""
+        if self.barge_in_at is not None:
+            played = self.frames_before(self.barge_in_at)
+            if played < self.barge_in_frames:
+                return played if self.max_frames is None else min(played, self.max_frames)
+        return self.max_frames
 
     @property
-    def heard(self) -> int | None:
-        """Frames heard; None: all."""
-        return self.truncations[-1][0] if self.truncations else self.cut
+    def limit(self) -> int | None:
+        """How many frames can be heard; None: all."""
+        return self.truncations[-1][0] if self.truncations else self.barge_in_limit
 
     @property
     def stopped_at(self) -> int | None:
-        """Where playing it ended early, if it did."""
+        """Position at which playback stopped before the item's end; None if it did not."""
         if self.truncations:
             return self.truncations[-1][1]
-        return self.cut_at if self._was_stopped else None
+        return self.barge_in_at if self._was_interrupted else None
 
     @property
-    def _was_stopped(self) -> bool:
-        return self.cut_at is not None and self.frames_before(self.cut_at) < self.cut_of
+    def _was_interrupted(self) -> bool:
+        return self.barge_in_at is not None and self.frames_before(self.barge_in_at) < self.barge_in_frames
 
-    def append(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-        self.frames += len(piece.samples)
+    def append(self, segment: Segment) -> None:
+        """Add a segment that has arrived."""
+        self.segments.append(segment)
+        self.frames += len(segment.samples)
 
-    def settle(self) -> None:
-        """Work out what is audible, after anything that may have changed it."""
-        if self.limit is None and self._was_stopped:
-            self.limit = self.cut_of
-        heard = self.heard
-        self.audible = self.frames if heard is None else min(heard, self.frames)
-        if self.pieces:
-            self.end = self.position(self.audible)
-            if not self.pieces[0].offset:
-                self.begin = self.pieces[0].start
+    def update_heard(self) -> None:
+        """Recompute the heard frames, after a change of a limit or of a segment's start."""
+        if self.max_frames is None and self._was_interrupted:
+            self.max_frames = self.barge_in_frames
+        limit = self.limit
+        self.heard = self.frames if limit is None else min(limit, self.frames)
+        if self.segments:
+            self.heard_end = self.position_of(self.heard)
+            if not self.segments[0].offset:
+                self.first_start = self.segments[0].start
 
-    def audible_of(self, piece: Piece, start: int) -> int:
-        """How many frames of the piece are heard if it plays from ``start`` on."""
-        frames = len(piece.samples)
+    def heard_frames_of(self, segment: Segment, start: int) -> int:
+        """Return how many frames of a segment would be heard if it played from position ``start`` on."""
+        frames = len(segment.samples)
         if self.truncations:
-            return max(0, min(self.truncations[-1][0] - piece.offset, frames))
-        if self.limit is not None:
-            frames = min(self.limit - piece.offset, frames)
-        if self.cut_at is not None and piece.offset < self.cut_of:
-            frames = min(self.cut_at - start, frames)
+            return max(0, min(self.truncations[-1][0] - segment.offset, frames))
+        if self.max_frames is not None:
+            frames = min(self.max_frames - segment.offset, frames)
+        if self.barge_in_at is not None and segment.offset < self.barge_in_frames:
+            frames = min(self.barge_in_at - start, frames)
         return max(0, frames)
 
-    def stop(self, position: int) -> None:
-        """A barge-in: nothing of what arrived so far is heard beyond ``position``, nor what still comes."""
+    def barge_in(self, position: int) -> None:
+        """Limit the item to the frames played before a barge-in; frames that arrive later are not heard either."""
         played = self.frames_before(position)
-        known = self.cut
-        if played < (self.frames if known is None else min(known, self.frames)):
-            self.cut_at, self.cut_of = position, self.frames
-        elif not self._was_stopped:
-            self.cut_at, self.cut_of = position, self.frames  # it may turn out to have played then
+        limit = self.barge_in_limit
+        if played < (self.frames if limit is None else min(limit, self.frames)):
+            self.barge_in_at, self.barge_in_frames = position, self.frames
+        elif not self._was_interrupted:
+            # A later playback position may show that the item was still playing.
+            self.barge_in_at, self.barge_in_frames = position, self.frames
 
-    def index(self, offset: int) -> int:
-        """Which of its pieces is the first to begin at ``offset`` or later."""
-        return bisect_left(self.pieces, offset, key=lambda piece: piece.offset)
+    def index_of(self, offset: int) -> int:
+        """Return the index of the first segment that begins at an offset or after it."""
+        return bisect_left(self.segments, offset, key=lambda segment: segment.offset)
 
-    def position(self, offset: int) -> int:
-        """Where the frame before ``offset`` has been played; where the item begins when there is none."""
-        before = self.index(offset)
-        if before:
-            piece = self.pieces[before - 1]
-            return piece.start + min(offset - piece.offset, len(piece.samples))
-        return self.pieces[0].start if self.pieces else self.end
+    def position_of(self, offset: int) -> int:
+        """Return the position at which the frames before an offset end; the start of the item if there are none."""
+        index = self.index_of(offset)
+        if index:
+            segment = self.segments[index - 1]
+            return segment.start + min(offset - segment.offset, len(segment.samples))
+        return self.segments[0].start if self.segments else self.heard_end
 
     def frames_before(self, position: int) -> int:
-        """How many of its frames play before ``position``."""
-        before = bisect_left(self.pieces, position, key=lambda piece: piece.start)
-        if not before:
-            return self.forgotten
-        piece = self.pieces[before - 1]
-        return piece.offset + min(len(piece.samples), position - piece.start)
+        """Return how many frames play before a position, heard or not."""
+        index = bisect_left(self.segments, position, key=lambda segment: segment.start)
+        if not index:
+            return self.dropped
+        segment = self.segments[index - 1]
+        return segment.offset + min(len(segment.samples), position - segment.start)
 
-    def forget(self, horizon: int) -> list[Piece]:
-        """Let go of the pieces that no longer matter at ``horizon``, and tell which."""
-        gone = 0
-        if self.cut_at is not None and self.cut_at < horizon:
-            gone = 0 if self.stopped_at is None else len(self.pieces)
-            self.limit, self.cut_at = self.cut, None
-        while gone < len(self.pieces) and self.pieces[gone].end < horizon:
-            gone += 1
-        pieces = self.pieces[:gone]
-        del self.pieces[:gone]
-        self.forgotten += sum(len(piece.samples) for piece in pieces)
-        return pieces
+    def drop_before(self, horizon: int) -> list[Segment]:
+        """Drop the segments that ended before a position, or all if the item was stopped before it. Return them."""
+        count = 0
+        if self.barge_in_at is not None and self.barge_in_at < horizon:
+            count = 0 if self.stopped_at is None else len(self.segments)
+            self.max_frames, self.barge_in_at = self.barge_in_limit, None
+        while count < len(self.segments) and self.segments[count].end < horizon:
+            count += 1
+        segments = self.segments[:count]
+        del self.segments[:count]
+        self.dropped += sum(len(segment.samples) for segment in segments)
+        return segments

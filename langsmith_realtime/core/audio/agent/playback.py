@@ -1,248 +1,264 @@
-"""The agent's channel: where its speech is played, and what of it a barge-in or a truncation cut.
+"""Models a client that plays the agent's audio, and how barge-ins, truncations and playback positions change it.
 
-Pure. Times are seconds since the recording began (frame 0); positions are frames at ``rate`` Hz, offsets
-frames of one item.
+Pure. Times are seconds since the recording began (frame 0); positions are frames of the recording, offsets are frames
+of one item.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from langsmith_realtime.core.audio.agent.item import Piece, SpokenItem
+from langsmith_realtime.core.audio.agent.item import Segment, SpokenItem
 from langsmith_realtime.core.audio.agent.playback_queue import PlaybackQueue
 from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import Write
 
-#: Items of which numbers are remembered when their sound is not any more, and for how many seconds.
-PAST_ITEMS, PAST = 1000, 600.0
+#: Number of items whose lengths and times are remembered after their samples were dropped.
+MAX_PAST_ITEMS = 1000
+#: Seconds for which they are remembered.
+PAST_ITEMS_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """An item whose speech was cut off: ``heard_ms`` of it were played."""
+    """An item that was cut off.
+
+    Attributes:
+        item_id: the API's id of the item.
+        heard_ms: milliseconds of the item that were played.
+    """
 
     item_id: str
     heard_ms: float
 
 
 class Playback:
-    """Speech as a client plays it: one piece after the other, in real time.
+    """A client that plays the deltas of all items one after the other, in real time.
 
-    Deltas arrive faster than real time, so a piece begins when the one before it ends, or when it
-    arrives if that is later by more than :data:`SLACK` seconds (less is the jitter of a client that
-    hands over what it plays as it plays it). Where the application, or the server, says how far playing
-    has come, the queue is laid out again from there if it was elsewhere by more than :data:`SLACK`.
+    Deltas arrive faster than real time. A delta plays when the previous one ends; if it arrives later than that, by
+    more than :data:`~langsmith_realtime.core.audio.agent.playback_queue.TOLERANCE_S`, it plays on arrival. If the
+    application or the server confirms a playback position that differs by more than this tolerance, queued segments
+    move.
 
-    A barge-in cuts what is still to be played. What was cut is kept for :attr:`MEMORY` seconds, because
-    ``conversation.item.truncate`` may still say that more, or less, of an item was heard.
+    A barge-in cuts the audio that is still queued. Its samples are remembered for :attr:`MEMORY_S`, because a later
+    ``conversation.item.truncate`` or playback position may say that more of an item was heard.
     """
 
-    MEMORY = 30.0
+    MEMORY_S = 30.0
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._layout = PlaybackQueue(rate)
+        self._queue = PlaybackQueue(rate)
         self._items: dict[str, SpokenItem] = {}
-        self._past: dict[str, SpokenItem] = {}  # numbers alone
-        self._anchored: SpokenItem | None = None  # whose place was confirmed last
-        self._anchored_at = 0
-        self._tidied = 0.0
+        self._past_items: dict[str, SpokenItem] = {}  # without samples
+        self._confirmed_item: SpokenItem | None = None  # item of the last confirmed position
+        self._confirmed_at = 0
+        self._last_drop = 0.0
 
     @property
     def writes(self) -> list[Write]:
-        """What is to be written, in order; whoever takes it clears it."""
-        return self._layout.writes
+        """Writes in order. The caller clears the list after taking them."""
+        return self._queue.writes
 
     @property
     def written_until(self) -> int:
-        """Frames written up to here, even if they were cut since."""
-        return self._layout.written_until
+        """Position up to which frames have ever been written, even if they were silenced later."""
+        return self._queue.written_until
 
-    # What arrives, and what is cut of it
+    # Deltas and cuts
 
-    def chunk(self, t: float, item_id: str, samples: Samples) -> None:
-        """``samples`` of an item arrived at ``t``."""
+    def add(self, t: float, item_id: str, samples: Samples) -> None:
+        """Queue samples of an item that arrived at ``t``."""
         if not len(samples):
             return
-        self._forget(t)
-        self._layout.append(self._item(t, item_id), round(t * self._rate), samples)
+        self._drop_old(t)
+        self._queue.append(self._get_or_create(t, item_id), round(t * self._rate), samples)
 
     def mute(self, t: float, item_id: str) -> None:
-        """No more of the item is heard than what arrived up to now, whatever still comes."""
-        item = self._item(t, item_id)
-        if item.limit is None:
-            item.limit = item.frames
+        """Limit an item to the samples that arrived until ``t``: later ones are not heard."""
+        item = self._get_or_create(t, item_id)
+        if item.max_frames is None:
+            item.max_frames = item.frames
 
-    def cut(self, t: float, *, final: bool = False) -> list[Cut]:
-        """Everything still to be played at ``t`` is not heard; tells which items that cut short.
+    def barge_in(self, t: float, *, final: bool = False) -> list[Cut]:
+        """Cut all audio that is queued at ``t``, and return the items that this shortens.
 
-        A truncation knows better, unless the cut is ``final``: playing stopped altogether.
+        Args:
+            t: when the user interrupted the agent, or the conversation ended.
+            final: playback has ended. The cut prevails over truncations that allow more than was played until ``t``.
         """
-        self._forget(t)
+        self._drop_old(t)
         position = round(t * self._rate)
-        cut = []
+        shortened = []
         for item in self._items.values():
-            if not item.pieces:
+            if not item.segments:
                 continue
-            if final and item.frames_before(position) < item.audible:
+            if final and item.frames_before(position) < item.heard:
                 item.truncations.clear()
-                item.cut_at = item.limit = None
-            before = item.cut
-            item.stop(position)
-            if item.cut != before and not item.truncations:
-                cut.append(item)
-        self._layout.settle(cut)
-        return [self._cut(item) for item in cut]
+                item.barge_in_at = item.max_frames = None
+            before = item.barge_in_limit
+            item.barge_in(position)
+            if item.barge_in_limit != before and not item.truncations:
+                shortened.append(item)
+        self._queue.update(shortened)
+        return [self._cut_of(item) for item in shortened]
 
     def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
-        """``heard_ms`` of the item were heard, as the truncation sent at ``t`` says.
+        """Limit an item to its first ``heard_ms`` milliseconds, by a ``conversation.item.truncate`` sent at ``t``.
 
-        It holds for what still arrives of the item, too. None when nothing arrived so far.
+        Returns:
+            The cut; None if no audio of the item has arrived. The limit also applies to audio that arrives later.
         """
-        self._forget(t)
-        item = self._item(t, item_id)
+        self._drop_old(t)
+        item = self._get_or_create(t, item_id)
         item.truncations.append((max(0, round(heard_ms / 1000 * self._rate)), round(t * self._rate)))
-        self._layout.settle([item])
-        return self._cut(item) if item.frames else None
+        self._queue.update([item])
+        return self._cut_of(item) if item.frames else None
 
-    def truncation_refused(self, item_id: str) -> Cut | None:
-        """The item's latest truncation was none: as it was before. None when nothing was cut then."""
-        item = self._known(item_id)
+    def undo_truncation(self, item_id: str) -> Cut | None:
+        """Undo the last truncation of an item; return the cut that remains, None if the item is not cut."""
+        item = self._find(item_id)
         if item is None or not item.truncations:
             return None
         item.truncations.pop()
-        self._layout.settle([item])
-        return None if item.heard is None else self._cut(item)
+        self._queue.update([item])
+        return None if item.limit is None else self._cut_of(item)
 
-    # How far playing has come
+    # Playback positions
 
     def played(self, t: float, item_id: str, ms: float) -> list[Cut] | None:
-        """``ms`` milliseconds of the item had been played at ``t``.
+        """Confirm that ``ms`` milliseconds of an item had been played at ``t``.
+
+        The latest position prevails. A position is ignored if it is earlier than the last one, is about audio before
+        the last one's, or exceeds a truncation or the audio that can have been played by then.
 
         Returns:
-            What of items that were cut is heard now, if that changed; None when the word counts for nothing.
-
-        The latest word stands above the ones before it. One about an item before the item told of last
-        counts for nothing, nor does one that says more than a truncation, or more than there was time to play.
+            The cut items of which a different number of frames is heard now; None if the position is ignored.
         """
-        self._forget(t)
+        self._drop_old(t)
         item = self._items.get(item_id)
         if item is None:
             return None
         position, offset = round(t * self._rate), round(ms / 1000 * self._rate)
-        if offset > item.frames:  # what comes next was played from here on, as far as that goes
+        if offset > item.frames:  # the frames beyond the item are those of the next one
             position, offset = position - (offset - item.frames), item.frames
-        return self._anchor(item, offset, position)
+        return self._confirm(item, offset, position)
 
-    def begins_at(self, t: float, item_id: str) -> list[Cut] | None:
-        """The server began to play the item at ``t``; as :meth:`played`."""
+    def item_started(self, t: float, item_id: str) -> list[Cut] | None:
+        """Confirm that the server began to play an item at ``t``; return what :meth:`played` does."""
         item = self._items.get(item_id)
-        return None if item is None else self._anchor(item, 0, round(t * self._rate), begins=True)
+        return None if item is None else self._confirm(item, 0, round(t * self._rate), begins=True)
 
-    def ends_at(self, t: float, item_id: str) -> None:
-        """The server had played the item to its end at ``t``: nothing of it is heard later."""
+    def item_ended(self, t: float, item_id: str) -> None:
+        """Confirm that the server had played an item to its end at ``t``: none of it is heard later."""
         item = self._items.get(item_id)
         if item is None or not item.frames:
             return
         position = round(t * self._rate)
-        if item.end > position:
-            self._anchor(item, item.frames, position)
-        if item.end > position and not item.truncations:
-            item.stop(position)
-            self._layout.settle([item])
+        if item.heard_end > position:
+            self._confirm(item, item.frames, position)
+        if item.heard_end > position and not item.truncations:
+            item.barge_in(position)
+            self._queue.update([item])
 
-    # What is known of an item
+    # Lengths and times of items
 
     def spoken_ms(self, item_id: str) -> float:
-        """How many milliseconds of the item arrived, heard or not."""
-        item = self._known(item_id)
+        """Return how many milliseconds of the item have arrived, heard or not."""
+        item = self._find(item_id)
         return 0.0 if item is None else self._ms(item.frames)
 
     def heard_ms(self, item_id: str) -> float:
-        """How many of them are heard as far as is known: what is still queued counts until it is cut."""
-        item = self._known(item_id)
-        return 0.0 if item is None else self._ms(item.audible)
+        """Return how many milliseconds of the item are heard. Queued audio counts as heard until it is cut."""
+        item = self._find(item_id)
+        return 0.0 if item is None else self._ms(item.heard)
 
     def played_ms(self, item_id: str, t: float) -> float:
-        """How many milliseconds of the item play before ``t``, heard or not."""
-        item = self._known(item_id)
+        """Return how many milliseconds of the item play before ``t``, heard or not."""
+        item = self._find(item_id)
         return 0.0 if item is None else self._ms(item.frames_before(round(t * self._rate)))
 
     def begins(self, item_id: str) -> float | None:
-        """When the item's first frame plays, in seconds; None when the item is not known."""
-        item = self._known(item_id)
-        return None if item is None or item.begin is None else item.begin / self._rate
+        """Return when the item's first frame plays, in seconds; None if no audio of it has arrived."""
+        item = self._find(item_id)
+        return None if item is None or item.first_start is None else item.first_start / self._rate
 
     def playing_until(self, item_id: str) -> float | None:
-        """When the last frame of the item is heard, in seconds; None when none is."""
-        item = self._known(item_id)
-        return item.end / self._rate if item is not None and item.audible else None
+        """Return when the item's last heard frame ends, in seconds; None if none of its frames is heard."""
+        item = self._find(item_id)
+        return item.heard_end / self._rate if item is not None and item.heard else None
 
-    def _anchor(self, item: SpokenItem, offset: int, position: int, *, begins: bool = False) -> list[Cut] | None:
-        """The frames before ``offset`` ended at ``position``; if the item ``begins`` there, its first one began."""
-        latest = self._anchored
-        overtaken = latest not in (None, item) and item.position(offset) <= latest.position(latest.anchored)
-        beyond_truncation = bool(item.truncations) and offset > item.truncations[-1][0]
-        unremembered = bool(item.forgotten) and offset <= item.forgotten
-        if position < self._anchored_at or overtaken or beyond_truncation or unremembered or not item.pieces:
+    def _confirm(self, item: SpokenItem, offset: int, position: int, *, begins: bool = False) -> list[Cut] | None:
+        """Move the queue so that the item's frames before an offset end at a position.
+
+        Arguments as for :meth:`PlaybackQueue.plan`, result as for :meth:`played`.
+        """
+        last = self._confirmed_item
+        is_overtaken = last not in (None, item) and item.position_of(offset) <= last.position_of(last.confirmed)
+        exceeds_truncation = bool(item.truncations) and offset > item.truncations[-1][0]
+        is_dropped = bool(item.dropped) and offset <= item.dropped
+        if position < self._confirmed_at or is_overtaken or exceeds_truncation or is_dropped or not item.segments:
             return None
-        before = {known: known.audible for known in self._items.values()}
-        said = item.cut_at, item.cut_of, item.limit
-        heard, stopped = item.heard, item.stopped_at
-        further = heard is not None and offset > heard
-        if further:  # it was played further than known
-            item.limit = max(item.limit or 0, offset)
-            if item.cut_at is not None:
-                item.cut_at, item.cut_of = max(item.cut_at, position), max(item.cut_of, offset)
-        elif stopped is not None:  # how far it had come when it was stopped; a truncation says that, too
-            position = min(position, stopped - (item.truncations[-1][0] - offset if item.truncations else 0))
-        plan = self._layout.plan(item, offset, position, begins=begins)
+        heard_before = {other: other.heard for other in self._items.values()}
+        limits = item.barge_in_at, item.barge_in_frames, item.max_frames
+        limit, stopped_at = item.limit, item.stopped_at
+        exceeds_limit = limit is not None and offset > limit
+        if exceeds_limit:  # more was played than the barge-in allowed
+            item.max_frames = max(item.max_frames or 0, offset)
+            if item.barge_in_at is not None:
+                item.barge_in_at = max(item.barge_in_at, position)
+                item.barge_in_frames = max(item.barge_in_frames, offset)
+        elif stopped_at is not None:  # playback stopped before the position; a truncation also says how far it was then
+            position = min(position, stopped_at - (item.truncations[-1][0] - offset if item.truncations else 0))
+        plan = self._queue.plan(item, offset, position, begins=begins)
         if plan is None:
-            item.cut_at, item.cut_of, item.limit = said
+            item.barge_in_at, item.barge_in_frames, item.max_frames = limits
             return None
         if plan.starts:
-            self._layout.lay(plan)
+            self._queue.apply(plan)
         else:
-            self._layout.settle([item])
-        if further and said[0] is not None:  # and no further than that
-            item.cut_at = max(said[0], item.position(offset))
-            self._layout.settle([item])
-        item.anchored = offset
-        self._anchored, self._anchored_at = item, position
-        changed = [known for known, audible in before.items() if known.audible != audible]
-        return [self._cut(known) for known in changed if known.heard is not None]
+            self._queue.update([item])
+        if exceeds_limit and limits[0] is not None:  # but no more than the position says
+            item.barge_in_at = max(limits[0], item.position_of(offset))
+            self._queue.update([item])
+        item.confirmed = offset
+        self._confirmed_item, self._confirmed_at = item, position
+        changed = [other for other, heard in heard_before.items() if other.heard != heard]
+        return [self._cut_of(other) for other in changed if other.limit is not None]
 
-    # Remembering
-
-    def _cut(self, item: SpokenItem) -> Cut:
-        return Cut(item.item_id, self._ms(item.audible))
+    def _cut_of(self, item: SpokenItem) -> Cut:
+        return Cut(item.item_id, self._ms(item.heard))
 
     def _ms(self, frames: int) -> float:
         return frames * 1000 / self._rate
 
-    def _known(self, item_id: str) -> SpokenItem | None:
-        return self._items.get(item_id) or self._past.get(item_id)
+    # Memory
 
-    def _item(self, t: float, item_id: str) -> SpokenItem:
+    def _find(self, item_id: str) -> SpokenItem | None:
+        return self._items.get(item_id) or self._past_items.get(item_id)
+
+    def _get_or_create(self, t: float, item_id: str) -> SpokenItem:
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = self._known(item_id) or SpokenItem(item_id)
-            self._past.pop(item_id, None)
-            item.known_since = round(t * self._rate)
+            item = self._items[item_id] = self._find(item_id) or SpokenItem(item_id)
+            self._past_items.pop(item_id, None)
+            item.added_at = round(t * self._rate)
         return item
 
-    def _forget(self, t: float) -> None:
-        if t < self._tidied + 1:  # once a second is often enough
+    def _drop_old(self, t: float) -> None:
+        """Drop samples older than :attr:`MEMORY_S`, and past items beyond their limits."""
+        if t < self._last_drop + 1:  # once a second is enough
             return
-        self._tidied = t
-        horizon = round((t - self.MEMORY) * self._rate)
-        gone: list[Piece] = []
+        self._last_drop = t
+        horizon = round((t - self.MEMORY_S) * self._rate)
+        dropped: list[Segment] = []
         for item_id, item in list(self._items.items()):
-            gone += item.forget(horizon)
-            if not item.pieces and item.known_since < horizon:
-                self._past[item_id] = self._items.pop(item_id)
-                item.known_since = round(t * self._rate)
-        self._layout.forget(gone)
-        oldest = round((t - PAST) * self._rate)
-        while self._past and (len(self._past) > PAST_ITEMS or next(iter(self._past.values())).known_since < oldest):
-            del self._past[next(iter(self._past))]
+            dropped += item.drop_before(horizon)
+            if not item.segments and item.added_at < horizon:
+                self._past_items[item_id] = self._items.pop(item_id)
+                item.added_at = round(t * self._rate)
+        self._queue.drop(dropped)
+        oldest = round((t - PAST_ITEMS_S) * self._rate)
+        past = self._past_items
+        while past and (len(past) > MAX_PAST_ITEMS or next(iter(past.values())).added_at < oldest):
+            del past[next(iter(past))]

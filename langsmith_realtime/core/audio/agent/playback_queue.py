@@ -1,6 +1,6 @@
-"""The agent's queue: where each piece plays, and the writes that put it there.
+"""The client's playback queue: where each segment plays, and the writes that put the heard frames there.
 
-Pure. Positions are frames since the recording began, offsets frames of one item.
+Pure. Positions are frames of the recording, offsets are frames of one item.
 """
 
 from __future__ import annotations
@@ -8,218 +8,241 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from langsmith_realtime.core.audio.agent.item import Piece, SpokenItem
+from langsmith_realtime.core.audio.agent.item import Segment, SpokenItem
 from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import Write, silence
 
-#: Seconds by which a piece may be late, or elsewhere than was said, and stays where it is.
-SLACK = 0.02
-#: Seconds by which more can be said to have been played than had arrived and had time to play: a player's
-#: clock. Beyond it is no playing: Twilio answers ``clear`` with all marks at once.
-FAST = 0.2
+#: Seconds by which a segment may arrive late, or be off a confirmed position, without being moved.
+TOLERANCE_S = 0.02
+#: Seconds by which a confirmed position may exceed the frames that can have been played by then, because a player's
+#: clock may be fast. A position beyond that is not one of playback: Twilio answers ``clear`` with all marks at once.
+MAX_AHEAD_S = 0.2
 
 
 @dataclass(slots=True)
 class Plan:
-    """Where the queue plays from its piece ``first`` on; without ``starts`` nothing moves."""
+    """New start positions of segments.
+
+    Attributes:
+        first: index in the queue of the first segment that moves.
+        starts: start of this segment and of each later one; empty if no segment moves.
+    """
 
     first: int = 0
     starts: list[int] = field(default_factory=list)
 
 
 class PlaybackQueue:
-    """Pieces in the order in which they play, in real time. What is heard of them never overlaps."""
+    """The segments of all items, in the order in which they play, in real time. Heard frames never overlap."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._slack = round(SLACK * rate)
-        self._queue: list[Piece] = []
-        self._played_until = 0  # where the last forgotten piece ends
-        self._heard_end: int | None = 0  # where what is heard ends; None when a change made it unknown
-        #: Frames written up to here, even if they were cut since.
+        self._tolerance = round(TOLERANCE_S * rate)
+        self._segments: list[Segment] = []
+        self._dropped_until = 0  # position at which the heard frames of dropped segments end
+        self._heard_end: int | None = 0  # position at which the heard frames of the queue end; None: to be recomputed
+        #: Position up to which frames have ever been written, even if they were silenced later.
         self.written_until = 0
+        #: Writes that have not been taken yet, in order.
         self.writes: list[Write] = []
 
-    def append(self, item: SpokenItem, arrived: int, samples: Samples) -> None:
-        """Samples of an item arrived."""
-        piece = Piece(item, item.frames, arrived, 0, samples)
-        piece.start = self._earliest(piece, self._end())
-        piece.heard = item.audible_of(piece, piece.start)
-        if not piece.heard and item.pieces:
-            # What nobody hears takes no time: its place is only remembered.
-            piece.start = self._earliest(piece, item.pieces[-1].end)
-        item.append(piece)
-        self._queue.append(piece)
-        if item.begin is None:
-            item.begin = piece.start
-        if piece.heard:
-            item.audible = piece.offset + piece.heard
-            item.end = self._heard_end = piece.start + piece.heard
-            self._put(piece.start, samples[: piece.heard])
+    def append(self, item: SpokenItem, arrival: int, samples: Samples) -> None:
+        """Queue samples of an item that arrived at a position."""
+        segment = Segment(item, item.frames, arrival, 0, samples)
+        segment.start = self._earliest_start(segment, self._queue_end())
+        segment.heard = item.heard_frames_of(segment, segment.start)
+        if not segment.heard and item.segments:
+            # Frames that are not heard delay no other segment. They only continue their item.
+            segment.start = self._earliest_start(segment, item.segments[-1].end)
+        item.append(segment)
+        self._segments.append(segment)
+        if item.first_start is None:
+            item.first_start = segment.start
+        if segment.heard:
+            item.heard = segment.offset + segment.heard
+            item.heard_end = self._heard_end = segment.start + segment.heard
+            self._write(segment.start, samples[: segment.heard])
 
-    def forget(self, pieces: Iterable[Piece]) -> None:
-        """Let go of what the items have let go of."""
-        for piece in pieces:
-            self._played_until = max(self._played_until, piece.start + piece.heard if piece.heard else 0)
-        self._queue = [piece for piece in self._queue if piece.offset >= piece.speech.forgotten]
+    def drop(self, segments: Iterable[Segment]) -> None:
+        """Remove segments that their items have dropped."""
+        for segment in segments:
+            heard_end = segment.start + segment.heard if segment.heard else 0
+            self._dropped_until = max(self._dropped_until, heard_end)
+        self._segments = [segment for segment in self._segments if segment.offset >= segment.item.dropped]
 
     def plan(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
-        """How the queue is laid out so that the item's frames before ``offset`` end at ``position``.
+        """Plan the queue for a confirmed position: the item's frames before an offset end there.
 
-        None when they could not have been played by then.
+        Args:
+            item: item whose position is confirmed.
+            offset: frames of the item that have been played.
+            position: position by which they have been played.
+            begins: the item's first frame plays exactly there, as the server said. Only for offset 0.
+
+        Returns:
+            The new starts; None if the frames cannot have been played by then.
         """
-        shift = position - item.position(offset)
-        if abs(shift) <= self._slack:
+        shift = position - item.position_of(offset)
+        if abs(shift) <= self._tolerance:
             return Plan()
         if shift > 0:
-            return self._later(item, offset, position, shift)
-        return self._earlier(item, offset, position, begins=begins)
+            return self._plan_later(item, offset, position, shift)
+        return self._plan_earlier(item, offset, position, begins=begins)
 
-    def _later(self, item: SpokenItem, offset: int, position: int, shift: int) -> Plan:
-        """A pause before what was played since the item's last anchor; all that follows comes later."""
-        anchored = max(min(item.anchored, item.audible, offset), item.forgotten)
-        if anchored == item.frames:
+    def _plan_later(self, item: SpokenItem, offset: int, position: int, shift: int) -> Plan:
+        """Put a gap before the frames that are confirmed now for the first time; all later segments move with them."""
+        confirmed = max(min(item.confirmed, item.heard, offset), item.dropped)
+        if confirmed == item.frames:
             return Plan()
-        first = self._split(item, anchored)
-        if offset == anchored:
-            return self._replan(first, [position])
-        return self._replan(first, [piece.start + shift for piece in self._queue[first : self._split(item, offset)]])
+        first = self._split(item, confirmed)
+        if offset == confirmed:
+            return self._schedule(first, [position])
+        last = self._split(item, offset)
+        return self._schedule(first, [segment.start + shift for segment in self._segments[first:last]])
 
-    def _earlier(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
-        """What had to be played before comes earlier as well, as far as it had arrived: its anchors came late."""
+    def _plan_earlier(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
+        """Move earlier segments forward as well, but not before their arrival: their confirmations came late."""
         if not offset and not begins:
-            return Plan()  # it begins later, that is all
-        unheard = self._split(item, max(min(item.audible, offset), item.forgotten))
+            return Plan()  # the item has not begun at this position
+        unheard = self._split(item, max(min(item.heard, offset), item.dropped))
         first = last = self._split(item, offset)
-        wanted, end = [position], position
+        starts, end = [position], position
         while first:
-            piece = self._queue[first - 1]
-            frames = len(piece.samples) if piece.speech is item else piece.heard
-            if first <= unheard and frames and end - frames >= piece.start:
+            segment = self._segments[first - 1]
+            frames = len(segment.samples) if segment.item is item else segment.heard
+            if first <= unheard and frames and end - frames >= segment.start:
                 break
             first -= 1
             if frames:
-                end = min(end - frames, piece.start)
-            wanted.append(end if frames else 0)
-        wanted.reverse()
-        plan = self._replan(first, wanted if begins else wanted[:-1])
+                end = min(end - frames, segment.start)
+            starts.append(end if frames else 0)
+        starts.reverse()
+        plan = self._schedule(first, starts if begins else starts[:-1])
         if offset:
-            played = self._queue[last - 1]
-            if plan.starts[last - 1 - first] + len(played.samples) - position > FAST * self._rate:
+            segment = self._segments[last - 1]
+            if plan.starts[last - 1 - first] + len(segment.samples) - position > MAX_AHEAD_S * self._rate:
                 return None
         return plan
 
-    def _replan(self, first: int, wanted: Sequence[int]) -> Plan:
-        """Where the queue plays in real time from its piece ``first`` on, the first of them not before ``wanted``."""
-        queued = self._heard_until(first)
-        said: dict[
-            SpokenItem, tuple[int, bool]
-        ] = {}  # where what came before of an item ends, and whether all is heard
+    def _schedule(self, first: int, min_starts: Sequence[int]) -> Plan:
+        """Plan when segments play in real time.
+
+        Args:
+            first: index of the first segment to plan; all later ones follow.
+            min_starts: earliest start of this segment and of the next ones.
+        """
+        queue_end = self._heard_end_before(first)
+        # Of each item: where its previous segment ends, and whether all of that is heard
+        previous: dict[SpokenItem, tuple[int, bool]] = {}
         starts = []
-        for index, piece in enumerate(self._queue[first:]):
-            item = piece.speech
-            before, whole = said.get(item) or self._before(piece, queued)
-            least = wanted[index] if index < len(wanted) else 0
-            start = max(least, self._earliest(piece, queued))
-            heard = item.audible_of(piece, start) if whole else 0
+        for index, segment in enumerate(self._segments[first:]):
+            item = segment.item
+            previous_end, is_whole = previous.get(item) or self._previous_in_item(segment, queue_end)
+            min_start = min_starts[index] if index < len(min_starts) else 0
+            start = max(min_start, self._earliest_start(segment, queue_end))
+            heard = item.heard_frames_of(segment, start) if is_whole else 0
             if heard:
-                queued = start + heard
-            else:  # it takes no time: its place is only remembered
-                start = max(least, self._earliest(piece, before))
-                if item.cut_at is not None and piece.offset < item.cut_of:
-                    start = max(start, item.cut_at)
-            said[item] = start + len(piece.samples), heard == len(piece.samples)
+                queue_end = start + heard
+            else:  # frames that are not heard delay no other segment; they only continue their item
+                start = max(min_start, self._earliest_start(segment, previous_end))
+                if item.barge_in_at is not None and segment.offset < item.barge_in_frames:
+                    start = max(start, item.barge_in_at)
+            previous[item] = start + len(segment.samples), heard == len(segment.samples)
             starts.append(start)
         return Plan(first, starts)
 
-    def _before(self, piece: Piece, queued: int) -> tuple[int, bool]:
-        """Where the item's piece before this one ends, and whether all of that is heard."""
-        index = piece.speech.index(piece.offset)
+    def _previous_in_item(self, segment: Segment, queue_end: int) -> tuple[int, bool]:
+        """Return where the previous segment of the same item ends, and whether all of it is heard."""
+        index = segment.item.index_of(segment.offset)
         if not index:
-            return queued, True
-        before = piece.speech.pieces[index - 1]
-        return before.end, before.heard == len(before.samples)
+            return queue_end, True
+        previous = segment.item.segments[index - 1]
+        return previous.end, previous.heard == len(previous.samples)
 
-    def _earliest(self, piece: Piece, queued: int) -> int:
-        """Where a piece plays in real time when what was queued before it ends at ``queued``."""
-        follows = piece.arrived - queued <= self._slack and (queued or piece.arrived <= 0)
-        return queued if follows else piece.arrived
+    def _earliest_start(self, segment: Segment, queue_end: int) -> int:
+        """Return the start of a segment in real time: at the end of the queue, or on arrival if that is later."""
+        follows = segment.arrival - queue_end <= self._tolerance and (queue_end or segment.arrival <= 0)
+        return queue_end if follows else segment.arrival
 
-    def _heard_until(self, index: int) -> int:
-        """Where what is heard of the queue before its piece ``index`` ends."""
-        for piece in reversed(self._queue[:index]):
-            if piece.heard:
-                return piece.start + piece.heard
-        return self._played_until
+    def _heard_end_before(self, index: int) -> int:
+        """Return the position at which the heard frames before a segment of the queue end."""
+        for segment in reversed(self._segments[:index]):
+            if segment.heard:
+                return segment.start + segment.heard
+        return self._dropped_until
 
-    def _end(self) -> int:
+    def _queue_end(self) -> int:
         if self._heard_end is None:
-            self._heard_end = self._heard_until(len(self._queue))
+            self._heard_end = self._heard_end_before(len(self._segments))
         return self._heard_end
 
     def _split(self, item: SpokenItem, offset: int) -> int:
-        """The queue's index of the piece that begins at ``offset``; or that after the item's last."""
-        index = item.index(offset)
-        if index < len(item.pieces) and item.pieces[index].offset == offset:
-            return self._queue.index(item.pieces[index])
-        piece = item.pieces[index - 1]
-        place, frames = self._queue.index(piece) + 1, offset - piece.offset
-        if frames == len(piece.samples):
+        """Split the segment that contains an offset. Return the index in the queue of the segment that begins there.
+
+        If no segment of the item begins there, return the index after its last segment.
+        """
+        index = item.index_of(offset)
+        if index < len(item.segments) and item.segments[index].offset == offset:
+            return self._segments.index(item.segments[index])
+        segment = item.segments[index - 1]
+        place, frames = self._segments.index(segment) + 1, offset - segment.offset
+        if frames == len(segment.samples):
             return place
-        rest = Piece(item, offset, piece.arrived, piece.start + frames, piece.samples[frames:])
-        piece.samples = piece.samples[:frames]
-        piece.heard, rest.heard = min(piece.heard, frames), max(0, piece.heard - frames)
-        item.pieces.insert(index, rest)
-        self._queue.insert(place, rest)
+        rest = Segment(item, offset, segment.arrival, segment.start + frames, segment.samples[frames:])
+        segment.samples = segment.samples[:frames]
+        segment.heard, rest.heard = min(segment.heard, frames), max(0, segment.heard - frames)
+        item.segments.insert(index, rest)
+        self._segments.insert(place, rest)
         return place
 
     # Writing
 
-    def settle(self, items: Iterable[SpokenItem]) -> None:
-        """What is heard of these items may have changed: silence it, or write it, and make room for it."""
-        pieces: list[Piece] = []
+    def update(self, items: Iterable[SpokenItem]) -> None:
+        """Recompute the heard frames of items, after a change of their limits, and write the difference."""
+        segments: list[Segment] = []
         for item in items:
-            before = item.audible
-            item.settle()
-            if item.audible > before:
-                index = max(0, item.index(before + 1) - 1)
-                if item.pieces:
-                    first = self._queue.index(item.pieces[index])
-                    self.lay(self._replan(first, [piece.start for piece in self._queue[first:]]))
-            elif item.audible < before:
-                pieces += item.pieces[max(0, item.index(item.audible + 1) - 1) :]
-        self._rewrite(pieces, [piece.start for piece in pieces])
+            before = item.heard
+            item.update_heard()
+            if item.heard > before:
+                index = max(0, item.index_of(before + 1) - 1)
+                if item.segments:
+                    first = self._segments.index(item.segments[index])
+                    self.apply(self._schedule(first, [segment.start for segment in self._segments[first:]]))
+            elif item.heard < before:
+                segments += item.segments[max(0, item.index_of(item.heard + 1) - 1) :]
+        self._write_changes(segments, [segment.start for segment in segments])
 
-    def lay(self, plan: Plan) -> None:
-        pieces = self._queue[plan.first :]
-        places = [piece.start for piece in pieces]
-        for piece, start in zip(pieces, plan.starts, strict=True):
-            piece.start = start
-        for item in {piece.speech for piece in pieces}:
-            item.settle()
-        self._rewrite(pieces, places)
+    def apply(self, plan: Plan) -> None:
+        """Move segments to their new starts, and write the difference."""
+        segments = self._segments[plan.first :]
+        old_starts = [segment.start for segment in segments]
+        for segment, start in zip(segments, plan.starts, strict=True):
+            segment.start = start
+        for item in {segment.item for segment in segments}:
+            item.update_heard()
+        self._write_changes(segments, old_starts)
 
-    def _rewrite(self, pieces: Sequence[Piece], places: Sequence[int]) -> None:
-        """Silence these pieces at their old ``places``, and write them at their new ones, as far as they are heard."""
+    def _write_changes(self, segments: Sequence[Segment], old_starts: Sequence[int]) -> None:
+        """Silence segments at their old starts and write their heard frames at their starts; skip what is unchanged."""
         self._heard_end = None
         begin = end = 0
-        fresh: list[tuple[int, Samples]] = []
-        for piece, place in zip(pieces, places, strict=True):
-            heard = max(0, min(piece.speech.audible - piece.offset, len(piece.samples)))
-            kept = min(heard, piece.heard) if place == piece.start else 0
-            if kept < piece.heard:
-                if place + kept != end:
-                    self._put(begin, silence(end - begin))
-                    begin = place + kept
-                end = place + piece.heard
-            if kept < heard:
-                fresh.append((piece.start + kept, piece.samples[kept:heard]))
-            piece.heard = heard
-        self._put(begin, silence(end - begin))
-        for start, samples in fresh:
-            self._put(start, samples)
+        writes: list[tuple[int, Samples]] = []
+        for segment, old_start in zip(segments, old_starts, strict=True):
+            heard = max(0, min(segment.item.heard - segment.offset, len(segment.samples)))
+            unchanged = min(heard, segment.heard) if old_start == segment.start else 0
+            if unchanged < segment.heard:
+                if old_start + unchanged != end:
+                    self._write(begin, silence(end - begin))
+                    begin = old_start + unchanged
+                end = old_start + segment.heard
+            if unchanged < heard:
+                writes.append((segment.start + unchanged, segment.samples[unchanged:heard]))
+            segment.heard = heard
+        self._write(begin, silence(end - begin))
+        for start, samples in writes:
+            self._write(start, samples)
 
-    def _put(self, start: int, samples: Samples) -> None:
+    def _write(self, start: int, samples: Samples) -> None:
         if not len(samples):
             return
         self.written_until = max(self.written_until, start + len(samples))

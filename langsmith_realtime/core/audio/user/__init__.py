@@ -1,1 +1,1 @@
-"""Change here where the user's sound belongs in the recording."""
+"""Change here how the capture time of the user's audio is determined."""

@@ -1,8 +1,8 @@
-"""When the audio was captured that was written to a session's input buffer.
+"""Maps offsets in a session's input buffer to the times at which the audio was captured.
 
-Pure. A server's turn detection counts the audio *written* to the input buffer of its session
-(``audio_start_ms``, ``audio_end_ms``), in which a muted microphone takes no time and a file that is
-pushed at once takes as long as it plays. Times are seconds since the conversation opened.
+Pure. Server events give offsets in ms of audio appended to the input buffer (``audio_start_ms``, ``audio_end_ms``): a
+muted microphone takes no time there, and a file appended at once takes its full length. Times are seconds since the
+conversation opened.
 """
 
 from __future__ import annotations
@@ -12,97 +12,105 @@ from collections import deque
 
 
 class InputBuffer:
-    """The input buffer of one server session, which began at ``opened``.
+    """The input buffer of one server session.
 
-    A chunk ended when it was handed over, or earlier: scheduling holds chunks up and releases them in
-    bursts. The latest moment it can have ended follows from every chunk of the next :attr:`LOOK_AHEAD`
-    seconds, for they did not overlap. A chunk that seems to come less than :attr:`JITTER` seconds after a
-    pause was held up instead, unless :attr:`PROOF` seconds of audio follow it that were no earlier. Audio
-    that takes longer than the time it was written in was not captured then: it counts as of its hand-over.
+    A chunk ended when it was appended, or earlier: scheduling delays chunks and releases them in bursts. Chunks do not
+    overlap, so the chunks of the next :attr:`LOOK_AHEAD_S` seconds bound the end of a chunk. A gap of at most
+    :attr:`MAX_DELAY_S` before a chunk is a delay, unless the next :attr:`CONFIRM_S` seconds of audio are as late. Audio
+    appended faster than real time (a file) has no time of capture: the time of the append stands for it.
+
+    Args:
+        opened: when the session began, in seconds.
     """
 
-    LOOK_AHEAD = 2.0
-    JITTER = 0.2
-    PROOF = 1.0
-    #: What is remembered, in seconds.
-    MEMORY = 600.0
-    #: Differences in seconds that are not worth remembering.
-    RESOLUTION = 0.002
+    LOOK_AHEAD_S = 2.0
+    MAX_DELAY_S = 0.2
+    CONFIRM_S = 1.0
+    #: Seconds after which the mapping of older audio is dropped.
+    MEMORY_S = 600.0
+    #: Differences below this, in seconds, start no new segment.
+    RESOLUTION_S = 0.002
 
     def __init__(self, opened: float = 0.0) -> None:
-        self._written = 0.0  # seconds
-        self._origin = opened  # when the audio would have begun, had it been continuous
-        # Chunks not placed yet: handed over, begin and end in the buffer.
-        self._waiting: deque[tuple[float, float, float]] = deque()
-        # Of those, the ones no later chunk undercuts: begin in the buffer, latest origin.
-        self._latest: deque[tuple[float, float]] = deque()
-        # From which second of the buffer on, at what time, and whether time goes on from there.
-        self._froms: list[float] = []
-        self._pieces: list[tuple[float, bool]] = []
+        self._length = 0.0  # seconds
+        self._start = opened  # time at which continuous audio would have started
+        # Chunks not mapped yet: (time of the append, begin and end in the buffer in s)
+        self._pending: deque[tuple[float, float, float]] = deque()
+        # Bounds of pending chunks that no later chunk lowers: (begin in the buffer, latest start)
+        self._start_bounds: deque[tuple[float, float]] = deque()
+        # Segments: begin in the buffer; time of that, and whether later audio of the segment has later times
+        self._segment_begins: list[float] = []
+        self._segments: list[tuple[float, bool]] = []
 
     @property
     def written_ms(self) -> float:
-        """How much was written, in ms."""
-        return self._written * 1000
+        """Length of the audio appended so far, in ms."""
+        return self._length * 1000
 
     def append(self, t: float, ms: float) -> None:
-        """``ms`` of audio were handed over at ``t``."""
+        """Add a chunk of ``ms`` milliseconds that was appended at ``t``."""
         if ms <= 0:
             return
-        while self._waiting and t > self._waiting[0][0] + self.LOOK_AHEAD:
-            self._place_first(t)
-        begin = self._written
-        self._written = round(self._written + ms / 1000, 9)  # a boundary is one, however many chunks lie before it
-        self._waiting.append((t, begin, self._written))
-        origin = t - self._written
-        while self._latest and self._latest[-1][1] >= origin:
-            self._latest.pop()
-        self._latest.append((begin, origin))
+        while self._pending and t > self._pending[0][0] + self.LOOK_AHEAD_S:
+            self._map_first(t)
+        begin = self._length
+        self._length = round(self._length + ms / 1000, 9)  # without the rounding errors of many additions
+        self._pending.append((t, begin, self._length))
+        latest_start = t - self._length
+        while self._start_bounds and self._start_bounds[-1][1] >= latest_start:
+            self._start_bounds.pop()
+        self._start_bounds.append((begin, latest_start))
 
     def time_of(self, ms: float) -> float | None:
-        """When the audio before ``ms`` of the buffer was captured; None when that was not written, or is long ago.
+        """Return the capture time of an offset; None if it is not in the buffer, or the mapping was dropped.
 
-        What was written in the last :attr:`LOOK_AHEAD` seconds may turn out to be earlier.
+        The time of audio appended within the last :attr:`LOOK_AHEAD_S` seconds may still become earlier.
+
+        Args:
+            ms: offset in the input buffer.
         """
-        at = ms / 1000
-        if not 0 <= at <= self._written:
+        offset = ms / 1000
+        if not 0 <= offset <= self._length:
             return None
-        for handed_over, begin, end in self._waiting:
-            if begin < at <= end:
-                origin = self._origin_from(begin)
-                return handed_over if origin is None else origin + at
-        piece = bisect_left(self._froms, at) - 1
-        if piece < 0:
+        for appended, begin, end in self._pending:
+            if begin < offset <= end:
+                start = self._start_from(begin)
+                return appended if start is None else start + offset
+        index = bisect_left(self._segment_begins, offset) - 1
+        if index < 0:
             return None
-        time, goes_on = self._pieces[piece]
-        return time + at - self._froms[piece] if goes_on else time
+        time, is_running = self._segments[index]
+        return time + offset - self._segment_begins[index] if is_running else time
 
-    def _place_first(self, t: float) -> None:
-        handed_over, begin, _ = self._waiting[0]
-        origin = self._origin_from(begin)
-        self._waiting.popleft()
-        if self._latest[0][0] <= begin:
-            self._latest.popleft()
-        if origin is None:
-            self._piece(begin, handed_over, goes_on=False)
+    def _map_first(self, t: float) -> None:
+        appended, begin, _ = self._pending[0]
+        start = self._start_from(begin)
+        self._pending.popleft()
+        if self._start_bounds[0][0] <= begin:
+            self._start_bounds.popleft()
+        if start is None:
+            self._add_segment(begin, appended, is_running=False)
             return
-        time, goes_on = self._pieces[-1] if self._pieces else (0.0, False)
-        if not goes_on or abs(time - self._froms[-1] - origin) >= self.RESOLUTION:
-            self._piece(begin, origin + begin, goes_on=True)
-            self._origin = origin
-        while len(self._pieces) > 1 and self._pieces[1][0] < t - self.MEMORY:
-            del self._pieces[0], self._froms[0]
+        time, is_running = self._segments[-1] if self._segments else (0.0, False)
+        if not is_running or abs(time - self._segment_begins[-1] - start) >= self.RESOLUTION_S:
+            self._add_segment(begin, start + begin, is_running=True)
+            self._start = start
+        while len(self._segments) > 1 and self._segments[1][0] < t - self.MEMORY_S:
+            del self._segments[0], self._segment_begins[0]
 
-    def _piece(self, begin: float, time: float, *, goes_on: bool) -> None:
-        self._froms.append(begin)
-        self._pieces.append((time, goes_on))
+    def _add_segment(self, begin: float, time: float, *, is_running: bool) -> None:
+        self._segment_begins.append(begin)
+        self._segments.append((time, is_running))
 
-    def _origin_from(self, begin: float) -> float | None:
-        """When the buffer would have begun, as the waiting chunks tell from ``begin`` on; None: never."""
-        latest = next(origin for start, origin in self._latest if start >= begin)
-        late = latest - self._origin
-        if late < -self.JITTER:
+    def _start_from(self, begin: float) -> float | None:
+        """Return when continuous audio would have started, by the pending chunks from ``begin`` (s in the buffer) on.
+
+        None if these chunks are faster than real time.
+        """
+        latest = next(bound for chunk_begin, bound in self._start_bounds if chunk_begin >= begin)
+        delay = latest - self._start
+        if delay < -self.MAX_DELAY_S:
             return None
-        if 0 < late <= self.JITTER and self._written - begin < self.PROOF:
-            return self._origin
+        if 0 < delay <= self.MAX_DELAY_S and self._length - begin < self.CONFIRM_S:
+            return self._start
         return latest

@@ -1,7 +1,6 @@
-"""Which frame was heard when, for chunks that came with their time, and for the microphone's.
+"""Places the user's audio in the recording, from the arrival times of its chunks or from times the application gives.
 
-Pure. Times are seconds since the recording began (frame 0); positions are frames at ``rate`` Hz.
-Channels hand out :class:`Write` operations; a later one overwrites an earlier one.
+Pure. Times are seconds since the recording began (frame 0); positions are frames of the recording.
 """
 
 from __future__ import annotations
@@ -9,166 +8,177 @@ from __future__ import annotations
 from collections import deque
 
 from langsmith_realtime.core.audio.decoding import Samples
-from langsmith_realtime.core.audio.rates import Origin, Pace, Timed
-from langsmith_realtime.core.audio.writes import Joined, Write, silence
+from langsmith_realtime.core.audio.rates import DriftCorrector, DriftEstimator, TimedPlacement
+from langsmith_realtime.core.audio.writes import Write, WriteJoiner, silence
 
 
 class Microphone:
-    """The user's channel, from chunks of which only the hand-over time is known.
+    """The user's channel. For most chunks only the arrival time is known: when the application sent or fed the chunk.
 
-    A chunk *ended* when it was handed over, or earlier: scheduling holds chunks up and releases them in
-    bursts. The latest moment a chunk can have ended follows from every chunk after it (they did not
-    overlap), so a chunk is placed after looking :attr:`LOOK_AHEAD` seconds ahead, together with those
-    that were handed over within :attr:`GROUP` seconds of it. What remains between two chunks is a pause
-    when it is longer than :attr:`JITTER` seconds. A shorter one, down to :attr:`SLACK`, may as well be a
-    late hand-over: it is a pause when hand-overs have not been that late of late (:attr:`CALM` seconds),
-    and most of the next :attr:`PROOF` seconds go on from where it ends. When they have been, it is one when
-    most of the next :attr:`MORE_PROOF` seconds do so within :attr:`SLACK`: what holds hand-overs up does not
-    hold up one after the other by the same time.
+    A chunk ended when it arrived, or earlier: scheduling delays chunks and releases them in bursts. Chunks do not
+    overlap, so every later chunk bounds the end of the earlier ones. A chunk is therefore placed after waiting
+    :attr:`LOOK_AHEAD_S` for later chunks, together with the chunks that arrived within :attr:`GROUP_S` of it.
 
-    Between pauses sound is continuous. The microphone's clock drifts, and what is known of the first
-    seconds may be late: once :attr:`SETTLED` seconds tell that sound lies more than :attr:`DRIFT` seconds
-    off, but by no more than :attr:`NO_DRIFT`, it is made to follow, a frame now and then.
+    A gap that remains between two chunks is either a pause or a delayed arrival:
+
+    - up to :attr:`MIN_PAUSE_S` it is a delay, above :attr:`MAX_DELAY_S` a pause;
+    - between these it is a pause if it is longer than the delays of the last :attr:`DELAY_MEMORY_S` seconds, and most
+      chunks of the next :attr:`CONFIRM_S` seconds continue from where it ends;
+    - if recent delays are as long, it is a pause if most chunks of the next :attr:`CONFIRM_DELAYED_S` seconds continue
+      within :attr:`MIN_PAUSE_S` of where it ends, because successive delays differ in length.
+
+    Between pauses audio is continuous. The microphone's clock drifts, and the first seconds may all have arrived late.
+    So after :attr:`MIN_DRIFT_SPAN_S` of continuous audio, an offset above :attr:`DRIFT_TOLERANCE_S` is corrected by
+    single frames. An offset above :attr:`MAX_DRIFT_OFFSET_S` has another cause and is not corrected.
+
+    Args:
+        rate: rate of the recording in Hz.
     """
 
-    LOOK_AHEAD = 2.0
-    GROUP = 0.1
-    LONGEST = 1.0  # seconds of sound in one write
-    SLACK = 0.015
-    JITTER = 0.2
-    CALM = 10.0
-    PROOF = 0.5
-    MORE_PROOF = 1.5
-    SETTLED = 10.0
-    DRIFT = 0.005
-    NO_DRIFT = 0.1
+    LOOK_AHEAD_S = 2.0
+    GROUP_S = 0.1
+    #: Longest audio that is joined into one write.
+    MAX_WRITE_S = 1.0
+    MIN_PAUSE_S = 0.015
+    MAX_DELAY_S = 0.2
+    DELAY_MEMORY_S = 10.0
+    CONFIRM_S = 0.5
+    CONFIRM_DELAYED_S = 1.5
+    MIN_DRIFT_SPAN_S = 10.0
+    DRIFT_TOLERANCE_S = 0.005
+    MAX_DRIFT_OFFSET_S = 0.1
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
-        self._waiting: deque[tuple[float, int, Samples]] = deque()  # handed over (s), frames so far, samples
-        # Of the chunks waiting, those no later chunk undercuts: (index, latest start of the whole stream).
-        self._latest: deque[tuple[int, float]] = deque()
-        self._first = 0  # index of the first chunk waiting
-        self._count = 0
-        self._frames = 0
-        self._end = 0  # frames placed up to here
-        self._lateness = 0.0  # frames between the end of a chunk and its hand-over, of late
-        self._since: tuple[float, int] | None = None  # where what is continuous began: handed over (s), frames
-        self._now = 0.0  # the hand-over of the last chunk placed (s)
-        self._elapsed = 0.0  # frames that time went on and sound has not
-        self._origin = Origin(rate)
-        self._pace = Pace(self.DRIFT * rate)
-        self._timed = Timed(rate)
-        self._joined = Joined()
+        # Chunks to be placed: (arrival in s, frames of the stream up to their end, samples)
+        self._pending: deque[tuple[float, int, Samples]] = deque()
+        # Bounds of pending chunks that no later chunk lowers: (index of the chunk, latest start of the stream)
+        self._start_bounds: deque[tuple[int, float]] = deque()
+        self._first_index = 0  # of the pending chunks
+        self._next_index = 0
+        self._frames = 0  # of the stream so far
+        self._end = 0  # position up to which chunks are placed
+        self._delay = 0.0  # frames between the end of a chunk and its arrival, recently
+        self._stretch_start: tuple[float, int] | None = None  # continuous audio starts: (arrival in s, frames)
+        self._last_arrival = 0.0  # of the chunks placed, in s
+        self._elapsed = 0.0  # frames of time that drift correction has not used yet
+        self._drift = DriftEstimator(rate)
+        self._corrector = DriftCorrector(self.DRIFT_TOLERANCE_S * rate)
+        self._timed = TimedPlacement(rate)
+        self._joiner = WriteJoiner()
 
     def take_writes(self) -> list[Write]:
-        """What was placed since the last call, in order."""
-        return self._joined.take_writes()
+        """Return the writes since the last call, in order."""
+        return self._joiner.take_writes()
 
-    def chunk(self, t: float, samples: Samples) -> None:
-        """``samples`` were handed over at ``t``."""
+    def add(self, t: float, samples: Samples) -> None:
+        """Add a chunk that arrived at ``t``."""
         if not len(samples):
             return
         self.advance(t)
         self._frames += len(samples)
-        origin = t * self._rate - self._frames
-        while self._latest and self._latest[-1][1] >= origin:
-            self._latest.pop()
-        self._latest.append((self._count, origin))
-        self._count += 1
-        self._waiting.append((t, self._frames, samples))
-        self._origin.handed_over(self._frames, origin)
+        latest_start = t * self._rate - self._frames
+        while self._start_bounds and self._start_bounds[-1][1] >= latest_start:
+            self._start_bounds.pop()
+        self._start_bounds.append((self._next_index, latest_start))
+        self._next_index += 1
+        self._pending.append((t, self._frames, samples))
+        self._drift.add(self._frames, latest_start)
 
-    def chunk_at(self, at: float, samples: Samples) -> None:
-        """``samples`` were captured from ``at`` on."""
+    def add_timed(self, at: float, samples: Samples) -> None:
+        """Add a chunk that was captured from ``at`` on, as the application says."""
         if len(samples):
-            self._put(self._timed.place(at, samples), self.GROUP)
+            self._write(self._timed.place(at, samples), self.GROUP_S)
 
     def advance(self, t: float) -> None:
-        """Place what can no longer be moved by anything arriving after ``t``."""
-        while self._waiting and t > self._waiting[0][0] + self.GROUP + self.LOOK_AHEAD:
-            until = self._waiting[0][0] + self.GROUP
-            while self._waiting and self._waiting[0][0] <= until:
+        """Place the chunks that no chunk arriving at ``t`` or later can move."""
+        while self._pending and t > self._pending[0][0] + self.GROUP_S + self.LOOK_AHEAD_S:
+            until = self._pending[0][0] + self.GROUP_S
+            while self._pending and self._pending[0][0] <= until:
                 self._place_first()
-            self._joined.flush()
-        if self._joined.frames and t > self._joined.end / self._rate + self.GROUP:
-            self._joined.flush()  # nobody speaks on
+            self._joiner.flush()
+        if self._joiner.pending_frames and t > self._joiner.end / self._rate + self.GROUP_S:
+            self._joiner.flush()  # no chunk continues the last write
 
     def close(self) -> None:
-        """Nothing comes any more: place what waits."""
-        while self._waiting:
+        """Place all pending chunks: no chunk arrives any more."""
+        while self._pending:
             self._place_first()
-        self._joined.flush()
+        self._joiner.flush()
 
-    def restart(self) -> None:
-        """Take back everything so far: the channel is fed from elsewhere now."""
-        self._first += len(self._waiting)
-        self._waiting.clear()
-        self._latest.clear()
+    def erase(self) -> None:
+        """Silence all audio so far and drop pending chunks, because the application starts to feed this channel."""
+        self._first_index += len(self._pending)
+        self._pending.clear()
+        self._start_bounds.clear()
         if self._end:
-            self._joined.put(Write(0, silence(self._end)))
-            self._joined.flush()
-        self._end, self._lateness = 0, 0.0
-        self._since = None
+            self._joiner.add(Write(0, silence(self._end)))
+            self._joiner.flush()
+        self._end, self._delay = 0, 0.0
+        self._stretch_start = None
 
     def _place_first(self) -> None:
-        handed_over, frames, samples = self._waiting.popleft()
-        while self._latest[0][0] < self._first:
-            self._latest.popleft()
-        self._first += 1
-        start = round(self._latest[0][1]) + frames - len(samples)
+        arrival, frames, samples = self._pending.popleft()
+        while self._start_bounds[0][0] < self._first_index:
+            self._start_bounds.popleft()
+        self._first_index += 1
+        start = round(self._start_bounds[0][1]) + frames - len(samples)
         gap = start - self._end
-        if self._since is None or (gap > 0 and self._is_pause(gap, frames)):
+        if self._stretch_start is None or (gap > 0 and self._is_pause(gap, frames)):
             self._end = max(start, self._end)
-            self._begin(handed_over, frames)
+            self._start_stretch(arrival, frames)
         else:
-            samples = self._following(handed_over, frames, samples)
-        self._put(Write(self._end, samples), self.LONGEST)
+            samples = self._correct_drift(arrival, frames, samples)
+        self._write(Write(self._end, samples), self.MAX_WRITE_S)
         self._end += len(samples)
-        late = min(handed_over * self._rate - self._end, self.JITTER * self._rate)
-        self._lateness = max(late, self._lateness - len(samples) * self.JITTER / self.CALM)
+        delay = min(arrival * self._rate - self._end, self.MAX_DELAY_S * self._rate)
+        self._delay = max(delay, self._delay - len(samples) * self.MAX_DELAY_S / self.DELAY_MEMORY_S)
 
-    def _put(self, write: Write, enough: float) -> None:
-        """Hand out, with what came before it if there are ``enough`` seconds of it."""
-        self._joined.put(write)
-        if self._joined.frames >= enough * self._rate:
-            self._joined.flush()
+    def _write(self, write: Write, max_s: float) -> None:
+        """Join a write to the previous one, until they have ``max_s`` seconds."""
+        self._joiner.add(write)
+        if self._joiner.pending_frames >= max_s * self._rate:
+            self._joiner.flush()
 
     def _is_pause(self, gap: int, frames: int) -> bool:
-        if gap > self.JITTER * self._rate:
+        """Tell whether a gap, before the chunk that ends at ``frames`` of the stream, is a pause."""
+        if gap > self.MAX_DELAY_S * self._rate:
             return True
-        slack = self.SLACK * self._rate
-        if gap <= slack:
+        min_pause = self.MIN_PAUSE_S * self._rate
+        if gap <= min_pause:
             return False
-        proof, within = (self.PROOF, gap / 2) if gap > self._lateness else (self.MORE_PROOF, min(gap / 2, slack))
-        latest, on_time = self._latest[0][1] + within, 0
-        for seen, (handed_over, later, _) in enumerate(self._waiting, 1):
-            on_time += handed_over * self._rate - later <= latest
-            if later - frames >= proof * self._rate:
-                return on_time > seen / 2
+        confirm_s, within = self.CONFIRM_S, gap / 2
+        if gap <= self._delay:
+            confirm_s, within = self.CONFIRM_DELAYED_S, min(within, min_pause)
+        latest, on_time = self._start_bounds[0][1] + within, 0
+        for count, (arrival, end, _) in enumerate(self._pending, 1):
+            on_time += arrival * self._rate - end <= latest
+            if end - frames >= confirm_s * self._rate:
+                return on_time > count / 2
         return False
 
-    def _begin(self, handed_over: float, frames: int) -> None:
-        """A continuous stretch begins: only what belongs to it tells of its clock."""
-        self._since = handed_over, frames
-        self._now, self._elapsed = handed_over, 0.0
-        self._pace = Pace(self.DRIFT * self._rate)
-        self._origin = Origin(self._rate)
-        self._origin.handed_over(frames, handed_over * self._rate - frames)
-        for t, later, _ in self._waiting:
-            self._origin.handed_over(later, t * self._rate - later)
+    def _start_stretch(self, arrival: float, frames: int) -> None:
+        """Start continuous audio with a chunk. Drift is estimated anew, from the chunks of the stretch alone."""
+        self._stretch_start = arrival, frames
+        self._last_arrival, self._elapsed = arrival, 0.0
+        self._corrector = DriftCorrector(self.DRIFT_TOLERANCE_S * self._rate)
+        self._drift = DriftEstimator(self._rate)
+        self._drift.add(frames, arrival * self._rate - frames)
+        for t, later, _ in self._pending:
+            self._drift.add(later, t * self._rate - later)
 
-    def _following(self, handed_over: float, frames: int, samples: Samples) -> Samples:
-        """The samples, made to follow the drift of the clock."""
-        # A file pushed at once takes no time, so there is none for drift.
-        self._elapsed = min(self._elapsed + (handed_over - self._now) * self._rate, self.LOOK_AHEAD * self._rate)
-        self._now = handed_over
-        earned = min(self._elapsed, len(samples))
-        self._elapsed -= earned
-        assert self._since is not None
-        began, first = self._since
-        offset = self._origin.at(frames) + frames - self._end - len(samples)
-        settled = handed_over - began >= self.SETTLED and frames - first >= self.SETTLED * self._rate
-        if not settled or abs(offset) > self.NO_DRIFT * self._rate:
+    def _correct_drift(self, arrival: float, frames: int, samples: Samples) -> Samples:
+        """Return a chunk of the stretch, lengthened or shortened to where the drift estimate places it."""
+        # Audio of a file arrives within no time; drift needs time.
+        self._elapsed = min(self._elapsed + (arrival - self._last_arrival) * self._rate, self.LOOK_AHEAD_S * self._rate)
+        self._last_arrival = arrival
+        elapsed = min(self._elapsed, len(samples))
+        self._elapsed -= elapsed
+        assert self._stretch_start is not None
+        first_arrival, first_frames = self._stretch_start
+        offset = self._drift.start_at(frames) + frames - self._end - len(samples)
+        min_span = self.MIN_DRIFT_SPAN_S
+        is_long = arrival - first_arrival >= min_span and frames - first_frames >= min_span * self._rate
+        if not is_long or abs(offset) > self.MAX_DRIFT_OFFSET_S * self._rate:
             offset = 0.0
-        return self._pace.follow(offset, samples, earned)
+        return self._corrector.correct(offset, samples, elapsed)

@@ -1,0 +1,85 @@
+"""Sets the parent of traced work in the callers' contexts: the conversation's root run, then its latest event.
+
+LangSmith reads the parent of a new run from a context variable. Each asyncio task and each thread has its own value.
+"""
+
+from __future__ import annotations
+
+from langsmith.run_trees import RunTree
+
+from langsmith_realtime.delivery.langsmith_client import context
+from langsmith_realtime.delivery.langsmith_client.context import (
+    ParentReference,
+    current_parent_reference,
+    set_parent_reference,
+)
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
+
+
+class ParentContext:
+    """A conversation's part of the contexts of its callers.
+
+    Every ``recv`` and every event call its methods in the caller's thread, so they do as little as possible.
+
+    Args:
+        runs: runs of the conversation.
+    """
+
+    def __init__(self, runs: ConversationRuns) -> None:
+        self.runs = runs
+        self._latest_run: ParentRun = runs.root
+        #: ParentReference in the contexts of callers that wait for the next event.
+        self._awaiting: ParentReference | None = None
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def enter(self) -> None:
+        """Make the conversation's root the parent in this context, when a ``with`` block begins."""
+        self.runs.previous_parent = context.get_current_run_tree()
+        context.set_parent(self.runs.root)
+
+    def begin_receive(self) -> None:
+        """Prepare the context of a caller that waits for the next event.
+
+        The context gets a reference to the latest run. When the next event arrives, the reference points to that
+        event's run, also if another task parses the event.
+        """
+        if self._closed:
+            return
+        awaiting = self._awaiting
+        if awaiting is None:
+            awaiting = self._awaiting = ParentReference(self._latest_run)
+        set_parent_reference(awaiting)
+
+    def _set_parent(self, run: ParentRun | None) -> None:
+        """Make the run of an event the parent in this context and in those of callers that wait for an event.
+
+        ``run`` is None for a delta: the parent stays the latest run.
+        """
+        awaiting, reference = self._awaiting, current_parent_reference()
+        if run is None:
+            if reference is awaiting:
+                self._awaiting = None  # these contexts received the delta: later events do not change their parent
+        else:
+            self._latest_run = run
+            if awaiting is not None:
+                self._awaiting, awaiting.run = None, run
+        if reference is None or reference.run is not self._latest_run:
+            context.set_parent(self._latest_run)
+
+    def _leave(self) -> None:
+        """Restore the parent that this context had before the conversation, when the conversation ends."""
+        current = context.get_current_run_tree()
+        self.runs.previous_parent = _nearest_open(self.runs.previous_parent)
+        if isinstance(current, ParentRun) and current.conversation_runs is self.runs and current.is_root_or_event:
+            context.set_parent(self.runs.previous_parent)
+
+
+def _nearest_open(run: RunTree | None) -> RunTree | None:
+    """Return ``run``, or the parent before its conversation if that has ended: blocks may end in any order."""
+    while isinstance(run, ParentRun) and run.is_root_or_event and run.conversation_runs.ended:
+        run = run.conversation_runs.previous_parent
+    return run
