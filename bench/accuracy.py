@@ -26,7 +26,7 @@ from bench.measuring.stalls import Stalls
 from langsmith_realtime import flush, wrap_realtime
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from tests.support.audio.long_conversation import misplaced
+from tests.support.audio.long_conversation import placement_errors_ms
 from tests.support.audio.sounds import RATE, laid_out, wire
 from tests.support.conversations import tracing_to
 from tests.support.timed_turns import TimedTurns
@@ -176,7 +176,7 @@ def distribution(errors: Iterable[float]) -> str:
 def print_simulated() -> None:
     """Prints the distribution of each error on simulated time, in ms, and the stalls at closing."""
     with tempfile.TemporaryDirectory() as folder:
-        placed = misplaced(600, Path(folder) / "conversation.wav")
+        placed = placement_errors_ms(600, Path(folder) / "conversation.wav")
     rows = {
         "user: position (clock 100 ppm fast, chunks up to 150 ms late)": placed[USER],
         "agent: start of a reply": placed[AGENT],
@@ -207,9 +207,9 @@ def print_devices(minutes: float, *, sources: Collection[str] = PLAYBACK_SOURCES
     """
     from langsmith_realtime.collector import Collector  # noqa: PLC0415
     from tests.support.audio.ground_truth import measure  # noqa: PLC0415  needs the PortAudio library
-    from tests.support.audio.pulseaudio import ROOM, go_first, pulseaudio  # noqa: PLC0415
+    from tests.support.audio.pulseaudio import ROOM, pulseaudio, raise_priority  # noqa: PLC0415
 
-    go_first(0)
+    raise_priority(0)
     for source in sources:
         with (
             tempfile.TemporaryDirectory() as folder,

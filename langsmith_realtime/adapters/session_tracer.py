@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
 from langsmith_realtime.live.capture import LiveConversation, UnsampledConversation
+from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
@@ -224,7 +225,7 @@ def _open_conversation(options: Options) -> LiveConversation | None:
     if not options.is_on:
         return None
     try:
-        runs = start_conversation_runs(options, Guard())
+        runs = start_conversation_runs(options, Guard(), process().limits)
         kind = LiveConversation if is_sampled(runs.root) else UnsampledConversation
         return kind(options, runs)
     except Exception as error:

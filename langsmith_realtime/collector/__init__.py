@@ -1,6 +1,7 @@
-"""A LangSmith-compatible ingest server on this machine: for tests, for demos, and for work without an account.
+"""A LangSmith-compatible server on 127.0.0.1 that stores runs: for tests, for demos and for work without an account.
 
-Needs the ``collector`` extra: ``pip install 'langsmith-realtime[collector]'``.
+Change here what the server accepts (``ingest``, ``rules``), stores (``store``, ``records``) and answers (``read``).
+The package needs the ``collector`` extra: ``pip install 'langsmith-realtime[collector]'``.
 """
 
 from __future__ import annotations

@@ -1,15 +1,25 @@
-"""Puts the collector's endpoints at LangSmith's paths."""
+"""The collector's ASGI application: routes at LangSmith's paths, behind checks of host, origin and API key.
+
+The outermost layer also logs every request before its answer is sent.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from langsmith_realtime.collector import records
 from langsmith_realtime.collector.read.attachments import Attachments
 from langsmith_realtime.collector.read.endpoints import ReadEndpoints
 from langsmith_realtime.collector.rules import Refused
@@ -17,47 +27,34 @@ from langsmith_realtime.collector.rules import Refused
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from starlette.types import ASGIApp, Scope
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from langsmith_realtime.collector.ingest.endpoints import WriteEndpoints
     from langsmith_realtime.collector.records import RequestLog
     from langsmith_realtime.collector.store import Store
-import asyncio
-import hashlib
-import hmac
-import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from starlette.datastructures import Headers
-
-from langsmith_realtime.collector import records
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-    from langsmith_realtime.collector.records import RequestLog
 
 VERSION: Final = "0.16.14"
-"""The LangSmith release that is answered for; from 0.18 on clients would ask to resolve agent addresses."""
+"""The LangSmith release in the answer to ``GET /info``; from 0.18 on, clients would ask to resolve agent addresses."""
 
 
 def build(
-    store: Store, journal: RequestLog, writes: WriteEndpoints, api_key: str | None, drop: Callable[[Scope], None]
+    store: Store,
+    request_log: RequestLog,
+    write_endpoints: WriteEndpoints,
+    api_key: str | None,
+    abort_connection: Callable[[Scope], None],
 ) -> ASGIApp:
     """Return the collector's ASGI application.
 
     Args:
-        store: Where runs are kept.
-        journal: Where requests and violations are noted.
-        writes: The endpoints that store.
-        api_key: The key to demand; None takes any.
-        drop: Cuts the connection that a request came on.
+        store: Holds the runs that the read endpoints return.
+        request_log: Receives every request and every broken rule.
+        write_endpoints: The endpoints that store runs and feedback.
+        api_key: The key that requests must carry; None accepts any key.
+        abort_connection: Closes the TCP connection of a request without an answer.
     """
     attachments = Attachments(store)
-    queries = ReadEndpoints(store, attachments.link)
+    read_endpoints = ReadEndpoints(store, attachments.link)
 
     async def info(_: Request) -> Response:
         return JSONResponse(
@@ -69,47 +66,47 @@ def build(
                     "scale_up_nthreads_limit": 16,
                     "scale_down_nempty_trigger": 4,
                     "size_limit": 100,
-                    "size_limit_bytes": writes.limits.run_bytes,
+                    "size_limit_bytes": write_endpoints.limits.run_bytes,
                 },
                 "instance_flags": {"zstd_compression_enabled": True},
             }
         )
 
-    async def refused(request: Request, error: Exception) -> Response:
+    async def answer_refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, Refused)
-        journal.violations.append(error.violation())
-        # The two halves of LangSmith's API name the reason differently.
+        request_log.violations.append(error.violation())
+        # LangSmith's multipart endpoint names the reason "error", its other endpoints "detail".
         key = "error" if request.url.path.endswith("/runs/multipart") else "detail"
         return JSONResponse({key: error.message}, error.status)
 
-    async def lost(request: Request, _: Exception) -> Response:
-        request.scope["exchange"].lost = True
-        return Response(status_code=499)  # the gate keeps it back and notes 0
+    async def answer_disconnected(request: Request, _: Exception) -> Response:
+        request.scope["exchange"].disconnected = True
+        return Response(status_code=499)  # never sent: AccessMiddleware drops it and logs status 0
 
-    async def http_error(_: Request, error: Exception) -> Response:
+    async def answer_http_error(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         return JSONResponse({"detail": error.detail}, error.status_code)
 
     v1 = [
         Route("/info", info),
-        Route("/runs/multipart", writes.multipart, methods=["POST"]),
-        Route("/runs/batch", writes.batch, methods=["POST"]),
-        Route("/runs/query", queries.v1_runs, methods=["POST"]),
-        Route("/runs", writes.create, methods=["POST"]),
-        Route("/runs/{run_id}", writes.update, methods=["PATCH"]),
-        Route("/runs/{run_id}", queries.v1_run),
-        Route("/sessions", queries.sessions),
-        Route("/sessions/{session_id}", queries.session),
-        Route("/feedback", writes.feedback, methods=["POST"]),
-        Route("/feedback", queries.feedback),
+        Route("/runs/multipart", write_endpoints.multipart, methods=["POST"]),
+        Route("/runs/batch", write_endpoints.batch, methods=["POST"]),
+        Route("/runs/query", read_endpoints.v1_runs, methods=["POST"]),
+        Route("/runs", write_endpoints.create, methods=["POST"]),
+        Route("/runs/{run_id}", write_endpoints.update, methods=["PATCH"]),
+        Route("/runs/{run_id}", read_endpoints.v1_run),
+        Route("/sessions", read_endpoints.sessions),
+        Route("/sessions/{session_id}", read_endpoints.session),
+        Route("/feedback", write_endpoints.feedback, methods=["POST"]),
+        Route("/feedback", read_endpoints.feedback),
     ]
     v2 = [
-        Route("/runs/query", queries.v2_runs, methods=["POST"]),
-        Route("/runs/{run_id}", queries.v2_run),
-        Route("/threads/query", queries.threads, methods=["POST"]),
-        Route("/threads/{thread_id:path}/traces", queries.thread_traces),
-        Route("/traces/query", queries.traces, methods=["POST"]),
-        Route("/traces/{trace_id}/runs", queries.trace_runs),
+        Route("/runs/query", read_endpoints.v2_runs, methods=["POST"]),
+        Route("/runs/{run_id}", read_endpoints.v2_run),
+        Route("/threads/query", read_endpoints.threads, methods=["POST"]),
+        Route("/threads/{thread_id:path}/traces", read_endpoints.thread_traces),
+        Route("/traces/query", read_endpoints.traces, methods=["POST"]),
+        Route("/traces/{trace_id}/runs", read_endpoints.trace_runs),
     ]
     app = Starlette(
         routes=[
@@ -118,92 +115,111 @@ def build(
             Mount("/api/v1", routes=v1),
             *v1,
         ],
-        exception_handlers={Refused: refused, ClientDisconnect: lost, HTTPException: http_error},
+        exception_handlers={
+            Refused: answer_refused,
+            ClientDisconnect: answer_disconnected,
+            HTTPException: answer_http_error,
+        },
     )
-    return Gate(app, journal, api_key, drop)
+    return AccessMiddleware(app, request_log, api_key, abort_connection)
 
 
-_KEYLESS: Final = ("/info", "/api/v1/info", "/attachments/")  # attachments carry a signature instead
+_PATHS_WITHOUT_KEY: Final = ("/info", "/api/v1/info", "/attachments/")  # attachment links carry a signature instead
 
 
 @dataclass
 class Exchange:
-    """One request while it is being answered.
+    """The state of one request until its answer is sent.
 
     Attributes:
-        bytes: Of its body, as received so far.
-        operations: Creates, updates and feedback it holds.
-        lost: Whether its connection ends before the answer.
+        bytes: Size of the request's body received so far, before decompression.
+        operations: Number of creates, updates and feedback in the request.
+        disconnected: Whether the connection ends before the answer.
     """
 
     bytes: int = 0
     operations: int = 0
-    lost: bool = False
+    disconnected: bool = False
 
 
-class Gate:
-    """Lets through what comes from this machine, not from a foreign web page, and with the right key.
+class AccessMiddleware:
+    """Refuses requests with a foreign Host or Origin header or without the API key, and logs every request.
 
     Args:
-        app: What answers the rest.
-        journal: Where requests and violations are noted.
-        api_key: The key to demand in ``x-api-key``; None takes any. Only a digest of it is kept.
-        drop: Cuts the connection that a request came on.
+        app: The ASGI application that answers accepted requests.
+        request_log: Receives every request and every broken rule.
+        api_key: The key demanded in the header ``x-api-key``; None accepts any key. The middleware keeps only a
+            digest of the key.
+        abort_connection: Closes the TCP connection of a request without an answer.
     """
 
-    def __init__(self, app: ASGIApp, journal: RequestLog, api_key: str | None, drop: Callable[[Scope], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        request_log: RequestLog,
+        api_key: str | None,
+        abort_connection: Callable[[Scope], None],
+    ) -> None:
         self._app = app
-        self._journal = journal
-        self._drop = drop
+        self._request_log = request_log
+        self._abort_connection = abort_connection
         self._salt = secrets.token_bytes()
-        self._key = None if api_key is None else self._digest(api_key)
+        self._key_digest = None if api_key is None else self._digest(api_key)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Check, answer and log one request."""
         exchange = scope["exchange"] = Exchange()
 
-        async def counted() -> Message:
+        async def receive_and_count() -> Message:
             message = await receive()
             exchange.bytes += len(message.get("body", b""))
             return message
 
-        async def noted(message: Message) -> None:
-            # Noted before the answer leaves: whoever sees it finds the request in the journal.
+        async def log_and_send(message: Message) -> None:
+            # Logged before the answer is sent, so that a client that has its answer finds its request in the log.
             if message["type"] == "http.response.start":
-                self._note(scope, message["status"])
-                if exchange.lost:
-                    self._drop(scope)
-                    await asyncio.sleep(0)  # the connection learns of it in the loop's next turn
-            if not exchange.lost:
+                self._log(scope, message["status"])
+                if exchange.disconnected:
+                    self._abort_connection(scope)
+                    await asyncio.sleep(0)  # asyncio reports the closed connection in the loop's next iteration
+            if not exchange.disconnected:
                 await send(message)
 
-        await (self._refusal(scope) or self._app)(scope, counted, noted)
+        await (self._refusal(scope) or self._app)(scope, receive_and_count, log_and_send)
 
-    def _note(self, scope: Scope, status: int) -> None:
+    def _log(self, scope: Scope, status: int) -> None:
         exchange: Exchange = scope["exchange"]
-        seen = 0 if exchange.lost else status
-        request = records.Request(scope["method"], scope["path"], seen, exchange.operations, exchange.bytes)
-        self._journal.note(request)
+        sent_status = 0 if exchange.disconnected else status
+        self._request_log.add(
+            records.Request(scope["method"], scope["path"], sent_status, exchange.operations, exchange.bytes)
+        )
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         port = scope["server"][1]
-        here = {f"127.0.0.1:{port}", f"localhost:{port}"}
-        if headers.get("host") not in here:
-            return JSONResponse({"detail": "Host not allowed"}, 421)
-        if "origin" in headers and headers["origin"].removeprefix("http://") not in here:
-            return JSONResponse({"detail": "Origin not allowed"}, 403)
-        if self._key is None or scope["path"].startswith(_KEYLESS):
+        own_hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
+        host, origin = headers.get("host"), headers.get("origin")
+        if host not in own_hosts:
+            # A web page may reach 127.0.0.1 under a name of its own domain, but it cannot fake the Host header.
+            detail = f"Host not allowed: it must be {' or '.join(own_hosts)}, got {host!r}"
+            return JSONResponse({"detail": detail}, 421)
+        if origin is not None and origin.removeprefix("http://") not in own_hosts:
+            own_origins = " or ".join(f"http://{each}" for each in own_hosts)
+            return JSONResponse({"detail": f"Origin not allowed: it must be {own_origins}, got {origin!r}"}, 403)
+        if self._key_digest is None or scope["path"].startswith(_PATHS_WITHOUT_KEY):
             return None
-        sent = headers.get("x-api-key", "")
-        if not sent:
-            return self._refuse(Refused("api-key-missing", "Invalid token"), "detail")
-        if not hmac.compare_digest(self._digest(sent), self._key):
-            return self._refuse(Refused("api-key-wrong", "Forbidden"), "error")
+        sent_key = headers.get("x-api-key", "")
+        remedy = "set LANGSMITH_API_KEY to the key that the collector was started with"
+        if not sent_key:
+            missing = Refused("api-key-missing", f"Invalid token: the request has no x-api-key header; {remedy}")
+            return self._refuse(missing, "detail")
+        if not hmac.compare_digest(self._digest(sent_key), self._key_digest):
+            wrong = Refused("api-key-wrong", f"Forbidden: the x-api-key header has another key; {remedy}")
+            return self._refuse(wrong, "error")
         return None
 
     def _refuse(self, refused: Refused, key: str) -> Response:
-        self._journal.violations.append(refused.violation())
+        self._request_log.violations.append(refused.violation())
         return JSONResponse({key: refused.message}, refused.status)
 
     def _digest(self, api_key: str) -> bytes:

@@ -1,32 +1,27 @@
-"""What the collector keeps and shows: runs, attachments, broken rules and requests."""
+"""The records that a collector hands out: runs, attachments, requests and broken rules."""
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
     from pathlib import Path
-from collections import deque
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 THREAD_KEYS = ("session_id", "conversation_id", "thread_id")
-"""Metadata keys that name a run's thread, in the order LangSmith looks them up."""
+"""Metadata keys that hold a run's thread id, in the order in which LangSmith looks them up."""
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file that came with a run.
+    """A file attached to a run.
 
     Attributes:
-        mime_type: The part's content type, without its ``length`` parameter.
-        path: Where the bytes are, below the collector's directory.
+        mime_type: The ``Content-Type`` of the multipart part, without its ``length`` parameter.
+        path: The stored file, below the collector's directory.
     """
 
     mime_type: str
@@ -35,19 +30,20 @@ class Attachment:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run as LangSmith would show it: its create and its update, merged.
+    """One run as LangSmith would show it: the create and the update, merged.
 
-    The update's fields win wherever they are not null, whichever arrived first. A run whose create has
-    not arrived yet has ``creates == 0``; what neither of them said is empty.
+    Fields of the update that are not null replace those of the create, whichever arrived first. A run whose create
+    has not arrived yet has ``creates == 0``. A field that neither the create nor the update has is empty.
 
     Attributes:
-        id: UUID string, like ``trace_id`` and ``parent_run_id``.
-        start_time: Aware, UTC; taken from ``dotted_order`` when the run states none.
-        project: Name of the project ("session" in LangSmith's API).
-        status: ``error`` with an error, ``success`` once ended, ``pending`` until then.
-        attachments: By name.
-        creates: Accepted creates, 0 or 1.
-        updates: Accepted updates, 0 or 1.
+        id: UUID in lower case, like ``trace_id`` and ``parent_run_id``.
+        start_time: UTC, with time zone; taken from ``dotted_order`` if the run has no ``start_time``.
+        end_time: UTC, with time zone; None until the run has ended.
+        project: Name of the project (a project is a "session" in LangSmith's API).
+        status: ``error`` if the run has an error, ``success`` if it has ended, else ``pending``.
+        attachments: The run's attachments by name.
+        creates: Number of accepted creates, 0 or 1.
+        updates: Number of accepted updates, 0 or 1.
     """
 
     id: str
@@ -72,13 +68,13 @@ class StoredRun:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """``extra["metadata"]``, or an empty dict."""
+        """The run's metadata, ``extra["metadata"]``; an empty dict if the run has none."""
         metadata = self.extra.get("metadata")
         return metadata if isinstance(metadata, dict) else {}
 
     @property
     def thread_id(self) -> str | None:
-        """The thread this run belongs to: the first of :data:`THREAD_KEYS` in its metadata."""
+        """The id of the run's thread: the value of the first of :data:`THREAD_KEYS` in the run's metadata."""
         for key in THREAD_KEYS:
             if self.metadata.get(key) is not None:
                 return str(self.metadata[key])
@@ -86,19 +82,19 @@ class StoredRun:
 
     @property
     def ancestors(self) -> list[str]:
-        """Ids of the runs above this one, root first."""
+        """The ids of the run's ancestors in ``dotted_order``, from the root to the parent."""
         return [segment[-36:] for segment in self.dotted_order.split(".")[:-1]]
 
 
 @dataclass(frozen=True)
 class Violation:
-    """A rule of LangSmith's that a request broke.
+    """A rule of LangSmith that a request broke.
 
     Attributes:
-        rule: Its name in :data:`langsmith_realtime.collector.rules.RULES`.
-        run_id: The run it concerns, when there is one.
-        status: What was answered: 202 for what LangSmith accepts and then loses, else the refusal.
-        message: What LangSmith says, or would.
+        rule: The rule's name in :data:`langsmith_realtime.collector.rules.RULES`.
+        run_id: The run that broke the rule; None if the rule concerns the whole request.
+        status: HTTP status of the answer. 202 marks data that LangSmith accepts and then loses.
+        message: What is wrong and what to do; the answer of a refused request has this message, too.
     """
 
     rule: str
@@ -109,14 +105,15 @@ class Violation:
 
 @dataclass(frozen=True)
 class Request:
-    """One request the collector was asked.
+    """One HTTP request that the collector answered.
 
     Attributes:
         method: HTTP method.
         path: Path without the query.
-        status: What was answered, 0 when the connection was dropped.
-        operations: Creates, updates and feedback of a write, accepted or not; 0 when its body could not be read.
-        bytes: Size of the body on the wire, before decompression.
+        status: HTTP status of the answer; 0 if the connection ended without an answer.
+        operations: Number of creates, updates and feedback in a write request, accepted or refused; 0 if the body
+            could not be parsed.
+        bytes: Size of the body as received, before decompression.
     """
 
     method: str
@@ -126,22 +123,23 @@ class Request:
     bytes: int
 
 
-_KEPT = 100_000
+#: How many requests, and how many violations, a log holds; older ones go.
+_CAPACITY = 100_000
 
 
 class RequestLog:
-    """The newest requests and violations, in order.
+    """The newest 100,000 requests and violations, oldest first.
 
     Args:
-        changed: Called after every request, from the server's thread.
+        on_request: Called on the server's thread after every added request.
     """
 
-    def __init__(self, changed: Callable[[], None]) -> None:
-        self.requests: deque[Request] = deque(maxlen=_KEPT)
-        self.violations: deque[Violation] = deque(maxlen=_KEPT)
-        self._changed = changed
+    def __init__(self, on_request: Callable[[], None]) -> None:
+        self.requests: deque[Request] = deque(maxlen=_CAPACITY)
+        self.violations: deque[Violation] = deque(maxlen=_CAPACITY)
+        self._on_request = on_request
 
-    def note(self, request: Request) -> None:
-        """Add a request; whatever it stored is stored by now."""
+    def add(self, request: Request) -> None:
+        """Add a request, after the store has committed the runs of the request."""
         self.requests.append(request)
-        self._changed()
+        self._on_request()

@@ -1,4 +1,4 @@
-"""The collector as a server in a thread of its own."""
+"""Runs the collector's ASGI application on a thread of its own, and reads the stored runs for tests."""
 
 from __future__ import annotations
 
@@ -30,29 +30,35 @@ if TYPE_CHECKING:
 
     from langsmith_realtime.collector.records import Request, StoredRun, Violation
 
+#: Seconds that requests in progress have to end when the collector stops.
 _GRACE_S = 2.0
 
 
 class Collector:
-    """A LangSmith-compatible ingest server on 127.0.0.1.
+    """A LangSmith-compatible server on 127.0.0.1.
 
-    It enforces LangSmith's rules and answers as LangSmith does when they are broken; what it accepted can be
-    read through LangSmith's own client, or here. Use it as a context manager::
+    The collector enforces LangSmith's rules, and answers a broken rule with LangSmith's HTTP status. LangSmith's client
+    and the methods of this class read the accepted runs. Use it as a context manager::
 
         with Collector() as collector:
             client = langsmith.Client(api_url=collector.url, api_key="local")
 
-    All methods may be called from any thread while it runs; ``violations`` and ``requests`` also afterwards.
+    Any thread may call the methods while the collector runs; ``violations`` and ``requests`` work afterwards, too.
+
+    Attributes:
+        url: Address for ``langsmith.Client(api_url=…)``; set on entering.
+        directory: Absolute path of the folder with runs and attachments; set on entering.
 
     Args:
-        directory: Where runs and attachments are kept, made if missing and continued if not; None for a
-            private folder that is removed at exit.
-        port: TCP port, 0 for any free one.
-        api_key: The key clients must send; None takes any. It is neither stored nor logged.
-        limits: Sizes above which requests are refused.
+        directory: Folder for runs and attachments. It is created if it does not exist; runs that it has already stay.
+            None for a temporary folder that is deleted when the collector stops.
+        port: TCP port; 0 for a free port.
+        api_key: The key that clients must send in ``x-api-key``; None accepts any key. The key is neither stored nor
+            logged.
+        limits: Sizes above which the collector refuses requests.
 
     Raises:
-        OSError: On entering: the port is taken, or the directory cannot be written.
+        OSError: On entering, if the port is in use or the directory cannot be written.
     """
 
     def __init__(
@@ -63,26 +69,26 @@ class Collector:
         api_key: str | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._wanted = directory
+        self._requested_directory = directory
         self._port = port
         self._api_key = api_key
         self._limits = limits or Limits()
         self._changed = threading.Condition()
-        self._requests_seen = 0
-        self._journal = RequestLog(self._notify)
+        self._request_count = 0
+        self._request_log = RequestLog(self._notify)
 
     def __enter__(self) -> Self:
-        """Start serving; returns once connections are accepted."""
+        """Start the server; returns when clients can connect."""
         with ExitStack() as opened:
             listener = opened.enter_context(_listen(self._port))
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            wanted = self._wanted
-            if wanted is None:
-                wanted = opened.enter_context(tempfile.TemporaryDirectory(prefix="langsmith-realtime-"))
-            # Absolute, because the paths handed out must hold wherever the caller changes to.
-            self.directory = Path(wanted).absolute()
+            directory = self._requested_directory
+            if directory is None:
+                directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="langsmith-realtime-"))
+            # Absolute, so that paths of attachments stay valid if the caller changes its working directory.
+            self.directory = Path(directory).absolute()
             self._store = store.Store(
-                self.directory, trace_limit=self._limits.trace_runs, durable=self._wanted is not None
+                self.directory, trace_limit=self._limits.trace_runs, durable=self._requested_directory is not None
             )
             opened.callback(self._store.close)
             ready: Future[Callable[[], object]] = Future()
@@ -98,86 +104,95 @@ class Collector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop serving; requests under way have two seconds to end."""
+        """Stop the server; requests in progress have two seconds to end."""
         self._opened.close()
 
     def runs(self, trace_id: str | None = None, project: str | None = None) -> list[StoredRun]:
-        """Return the stored runs in ``dotted_order`` order: parents before children, siblings by start."""
+        """Return stored runs in ``dotted_order`` order: parents before children, siblings by start time.
+
+        Args:
+            trace_id: Only runs of this trace.
+            project: Only runs of the project with this name.
+        """
         return self._store.runs(trace_id, project)
 
     def roots(self, project: str | None = None) -> list[StoredRun]:
-        """Return the runs without a parent, oldest first."""
+        """Return the root runs of a project, or of all projects, oldest first."""
         return [run for run in self.runs(project=project) if run.parent_run_id is None]
 
     def attachment(self, run_id: str, name: str) -> tuple[str, Path]:
-        """Return an attachment's MIME type and file.
+        """Return the MIME type and the file of an attachment.
 
         Raises:
-            KeyError: There is no such attachment.
+            KeyError: The run does not exist, or it has no attachment of this name.
         """
         run = self._store.run(run_id)
         if run is None or name not in run.attachments:
-            raise KeyError(f"no attachment {name!r} on run {run_id}")
+            names = ", ".join(run.attachments) if run else ""
+            found = "is not stored" if run is None else f"has the attachments: {names or 'none'}"
+            raise KeyError(f"run {run_id} must have an attachment {name!r}, but the run {found}")
         return run.attachments[name].mime_type, run.attachments[name].path
 
     def feedback(self, run_id: str | None = None) -> list[dict[str, Any]]:
-        """Return feedback as it was sent, of one run or all."""
+        """Return feedback as received, oldest first: the feedback of one run, or of all runs."""
         return self._store.feedback(None if run_id is None else [run_id])
 
     @property
     def violations(self) -> list[Violation]:
-        """Every rule that was broken, in order (the newest 100,000)."""
-        return list(self._journal.violations)
+        """The newest 100,000 broken rules, oldest first."""
+        return list(self._request_log.violations)
 
     @property
     def requests(self) -> list[Request]:
-        """Every request, in the order of the answers (the newest 100,000)."""
-        return list(self._journal.requests)
+        """The newest 100,000 requests, in the order of their answers."""
+        return list(self._request_log.requests)
 
     def respond_with(self, status: int, times: int = 1, delay: float = 0.0, *, stored: bool = False) -> None:
-        """Make the next write requests fail, after those of earlier calls.
+        """Answer the next write requests with this status. Further calls apply to the write requests after these.
 
         Args:
-            status: What to answer; 0 drops the connection, 2xx gives the true answer (late, with ``delay``).
-            times: How many write requests.
+            status: HTTP status of the answers. 0 closes the connection without an answer; 2xx answers as usual, which
+                together with ``delay`` makes a slow server.
+            times: Number of write requests.
             delay: Seconds before each answer.
-            stored: Whether the request is carried out although the answer says otherwise.
+            stored: Whether the collector stores the runs of requests that it answers with an error.
         """
-        self._writes.faults.extend([Fault(status, delay, stored)] * times)
+        self._write_endpoints.faults.extend([Fault(status, delay, stored)] * times)
 
     def wait_for(self, predicate: Callable[[list[StoredRun]], object], timeout: float = 5.0) -> list[StoredRun]:
-        """Wait until the stored runs satisfy a predicate, which is asked again after every request.
+        """Wait until a predicate of the stored runs is true. The predicate runs at once and after every request.
 
         Args:
-            predicate: Given all runs in ``dotted_order`` order; what it returns is tested for truth.
-            timeout: In seconds.
+            predicate: Receives all stored runs in ``dotted_order`` order, and returns a true or a false value.
+            timeout: Seconds to wait.
 
         Returns:
-            Those runs.
+            The runs for which the predicate was true.
 
         Raises:
-            TimeoutError: They did not, in time.
+            TimeoutError: The predicate was not true in time. The message has the newest three broken rules.
         """
         deadline = time.monotonic() + timeout
-        known: dict[str, StoredRun] = {}
+        runs_by_id: dict[str, StoredRun] = {}
         revision = 0
         while True:
-            seen = self._requests_seen
+            request_count = self._request_count
             revision, changed = self._store.changed_since(revision)
-            known.update((run.id, run) for run in changed)
-            runs = sorted(known.values(), key=lambda run: run.dotted_order)
-            # Not under the lock, which the server needs: a predicate may ask the server.
+            runs_by_id.update((run.id, run) for run in changed)
+            runs = sorted(runs_by_id.values(), key=lambda run: run.dotted_order)
+            # Without the lock, because a predicate may send requests, and the server takes the lock for each.
             if predicate(runs):
                 return runs
             with self._changed:
-                while self._requests_seen == seen:
+                while self._request_count == request_count:
                     if not self._changed.wait(max(0.0, deadline - time.monotonic())):
                         broken = "".join(f"; {violation}" for violation in self.violations[-3:])
-                        raise TimeoutError(f"not within {timeout} s; {len(runs)} runs are stored{broken}")
+                        stored = f"{len(runs)} runs are stored{broken}"
+                        raise TimeoutError(f"the predicate was not true within {timeout} s; {stored}")
 
     def _notify(self) -> None:
         with self._changed:
-            self._requests_seen += 1
+            self._request_count += 1
             self._changed.notify_all()
 
     def _run(self, listener: socket.socket, ready: Future[Callable[[], object]]) -> None:
@@ -193,56 +208,56 @@ class Collector:
         stop = asyncio.Event()
         state = ServerState()
 
-        def drop(scope: Scope) -> None:
-            for each in state.connections:
-                if isinstance(each, H11Protocol) and each.client == scope["client"]:
-                    each.transport.abort()
+        def abort_connection(scope: Scope) -> None:
+            for connection in state.connections:
+                if isinstance(connection, H11Protocol) and connection.client == scope["client"]:
+                    connection.transport.abort()
 
-        self._writes = WriteEndpoints(self._store, self._journal, self._limits)
+        self._write_endpoints = WriteEndpoints(self._store, self._request_log, self._limits)
         config = uvicorn.Config(
-            app.build(self._store, self._journal, self._writes, self._api_key, drop),
+            app.build(self._store, self._request_log, self._write_endpoints, self._api_key, abort_connection),
             http="h11",
             access_log=False,
             log_config=None,
             lifespan="off",
             ws="none",
-            proxy_headers=False,  # a forwarded address is not the connection's
+            proxy_headers=False,  # so that scope["client"] is the connection's address, for abort_connection
         )
         config.load()
 
-        def connection() -> H11Protocol:
+        def new_protocol() -> H11Protocol:
             return H11Protocol(config=config, server_state=state, app_state={})
 
-        # uvicorn.Server polls for its end, which would cost each test 0.2 s; its protocol is all that is needed.
-        server = await loop.create_server(connection, sock=listener)
+        # Only uvicorn's protocol, because uvicorn.Server polls for its end, which would cost each test 0.2 s.
+        server = await loop.create_server(new_protocol, sock=listener)
         ready.set_result(lambda: loop.call_soon_threadsafe(stop.set))
         await stop.wait()
-        # A connection being accepted is a task, unknown to the state until that ends; a server closed meanwhile
-        # would forget its socket.
+        # asyncio accepts each connection in a task that is not in state.tasks. If the server closed before such a task
+        # ended, the connection's socket would stay open.
         loop.remove_reader(listener)
-        self._writes.closing.set()
-        await _ended({each for each in asyncio.all_tasks() if each not in state.tasks})
+        self._write_endpoints.closing.set()
+        await _wait_for({task for task in asyncio.all_tasks() if task not in state.tasks})
         server.close()
-        for connected in list(state.connections):
-            connected.shutdown()
-        await _ended(state.tasks)
+        for connection in list(state.connections):
+            connection.shutdown()
+        await _wait_for(state.tasks)
         while state.connections:
-            for connected in list(state.connections):
-                connected.transport.abort()
-            await asyncio.sleep(0)  # a transport closes in the loop's next turn
+            for connection in list(state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)  # a transport closes in the loop's next iteration
 
 
-async def _ended(tasks: set[asyncio.Task[None]]) -> None:
+async def _wait_for(tasks: set[asyncio.Task[None]]) -> None:
     if tasks := tasks - {asyncio.current_task()}:
         await asyncio.wait(tasks, timeout=_GRACE_S)
 
 
 def _listen(port: int) -> socket.socket:
-    # The protocol is named because asyncio switches Nagle's algorithm off only for sockets that name it, and
-    # with it every answer on a kept connection would take 40 ms.
+    # asyncio disables Nagle's algorithm only for sockets made with IPPROTO_TCP; with Nagle's algorithm, every answer on
+    # a persistent connection would take 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        if sys.platform != "win32":  # there it would let two servers share a port
+        if sys.platform != "win32":  # on Windows the option lets two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         listener.listen(128)

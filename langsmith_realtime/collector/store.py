@@ -1,7 +1,4 @@
-"""Runs, feedback and attachments on disk: one SQLite file and a folder, readable by their owner only.
-
-Every method may be called from any thread.
-"""
+"""Stores runs and feedback in one SQLite file, and attachments as files beside it, readable by their owner only."""
 
 from __future__ import annotations
 
@@ -27,9 +24,9 @@ CREATE TABLE IF NOT EXISTS runs (
     trace_id TEXT NOT NULL,
     dotted_order TEXT NOT NULL,
     project TEXT NOT NULL,
-    created TEXT,                  -- the create's fields, JSON
-    updated TEXT,                  -- the update's fields, JSON
-    revision INTEGER NOT NULL      -- counts writes, so that a reader can ask for what is new
+    created TEXT,                  -- fields of the create, JSON
+    updated TEXT,                  -- fields of the update, JSON
+    revision INTEGER NOT NULL      -- number of the latest write, for Store.changed_since
 );
 CREATE INDEX IF NOT EXISTS runs_by_order ON runs (dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_trace ON runs (trace_id, dotted_order);
@@ -51,17 +48,18 @@ DEFAULT_PROJECT: Final = "default"
 
 
 def project_id(name: str) -> str:
-    """Return the id of a project, which follows from its name."""
+    """Return the id of a project, a UUID made from the project's name."""
     return str(uuid5(NAMESPACE_URL, f"langsmith-realtime:project:{name}"))
 
 
 class Store:
-    """The collector's folder.
+    """A collector's folder with its runs, feedback and attachments. Any thread may call the methods.
 
     Args:
-        directory: Made when it is missing; an existing one goes on where it was.
-        trace_limit: Runs a trace may have.
-        durable: Whether it must outlive a power failure; waiting for the disk takes 30 ms for each store.
+        directory: The folder. It is created if it does not exist; runs that it has already stay.
+        trace_limit: Largest number of runs in one trace.
+        durable: Whether SQLite waits for the disk, so that stored runs survive a power failure. Waiting takes
+            about 30 ms for each collector.
     """
 
     def __init__(self, directory: Path, *, trace_limit: int, durable: bool) -> None:
@@ -69,8 +67,8 @@ class Store:
         self.incoming = directory / "attachments"
         for folder in (directory, self.incoming):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for left_over in self.incoming.glob("incoming-*"):
-            left_over.unlink()
+        for unfinished in self.incoming.glob("incoming-*"):
+            unfinished.unlink()
         database = directory / "runs.sqlite3"
         os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
         self._trace_limit = trace_limit
@@ -81,38 +79,38 @@ class Store:
         (self._revision,) = self._db.execute("SELECT coalesce(max(revision), 0) FROM runs").fetchone()
 
     def close(self) -> None:
-        """Close the file; no method may be called afterwards."""
+        """Close the SQLite file. The store cannot be used afterwards."""
         with self._lock:
             self._db.close()
 
     def apply(self, batch: Batch) -> None:
-        """Store everything a checked request asks for, or nothing of it.
+        """Store the operations and the feedback of a checked request in one transaction.
 
         Raises:
-            Refused: A run conflicts with what is stored.
+            Refused: A run has this create or update already, or its trace is full. Nothing is stored.
         """
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                moved = [file for operation in batch.operations for file in self._write(operation)]
+                moves = [move for operation in batch.operations for move in self._write(operation)]
                 self._db.executemany(
                     "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)",
                     [(each["id"], each.get("run_id"), json.dumps(each)) for each in batch.feedback],
                 )
-                for come, stay in moved:
-                    stay.parent.mkdir(mode=0o700, exist_ok=True)
-                    come.replace(stay)
+                for received, stored in moves:
+                    stored.parent.mkdir(mode=0o700, exist_ok=True)
+                    received.replace(stored)
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
 
     def run(self, run_id: str) -> StoredRun | None:
-        """Return one run."""
+        """Return the run with this id, or None."""
         return next(iter(self._runs("WHERE id = ?", run_id)), None)
 
     def runs(self, trace_id: str | None = None, project: str | None = None) -> list[StoredRun]:
-        """Return the runs of a trace, a project or all, in ``dotted_order`` order."""
+        """Return the runs of a trace, of a project or of all projects, in ``dotted_order`` order."""
         return self._runs(
             "WHERE trace_id = coalesce(?, trace_id) AND project = coalesce(?, project) ORDER BY dotted_order",
             trace_id,
@@ -120,30 +118,31 @@ class Store:
         )
 
     def changed_since(self, revision: int) -> tuple[int, list[StoredRun]]:
-        """Return the newest revision and the runs written after an earlier one (0: all)."""
+        """Return the newest revision, and the runs written after an earlier revision (0 for all runs)."""
         newest = self._revision
         return newest, self._runs("WHERE revision > ? AND revision <= ?", revision, newest)
 
     def projects(self) -> dict[str, str]:
-        """Return the start of every project's first run, by project name."""
+        """Return the smallest ``dotted_order`` in every project by the project's name, newest project first."""
         return dict(self._rows("SELECT project, min(dotted_order) FROM runs GROUP BY project ORDER BY 2 DESC"))
 
     def feedback(self, run_ids: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Return feedback as it was sent, of some runs or all."""
-        wanted = None if run_ids is None else set(run_ids)
+        """Return feedback as received, oldest first: the feedback of these runs, or of all runs."""
+        ids = None if run_ids is None else set(run_ids)
         rows = self._rows("SELECT run_id, content FROM feedback ORDER BY rowid")
-        return [json.loads(content) for run_id, content in rows if wanted is None or run_id in wanted]
+        return [json.loads(content) for run_id, content in rows if ids is None or run_id in ids]
 
     def _write(self, operation: Operation) -> Iterator[tuple[Path, Path]]:
+        """Write one operation, and yield where each attachment's file is and where it belongs."""
         column, other = ("created", "updated") if operation.kind == "post" else ("updated", "created")
         row = self._db.execute(f"SELECT {column}, {other} FROM runs WHERE id = ?", (operation.id,)).fetchone()  # noqa: S608 - two fixed names
         if row and row[0] is not None:
             raise conflict(operation.id)
         if row is None:
-            self._count(operation)
-        sent = {key: value for key, value in operation.fields.items() if value is not None}
-        before = json.loads(row[1]) if row and row[1] is not None else {}
-        merged = {**before, **sent} if operation.kind == "patch" else {**sent, **before}
+            self._count_run(operation)
+        received = {key: value for key, value in operation.fields.items() if value is not None}
+        stored = json.loads(row[1]) if row and row[1] is not None else {}
+        merged = {**stored, **received} if operation.kind == "patch" else {**received, **stored}
         self._revision += 1
         self._db.execute(
             f"INSERT INTO runs (id, trace_id, dotted_order, project, {column}, revision) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
@@ -154,7 +153,7 @@ class Store:
                 operation.trace_id,
                 merged["dotted_order"],
                 self._project_of(merged),
-                json.dumps(sent),
+                json.dumps(received),
                 self._revision,
             ),
         )
@@ -164,19 +163,20 @@ class Store:
             )
             yield attachment.path, self._path(operation.id, name)
 
-    def _count(self, operation: Operation) -> None:
+    def _count_run(self, operation: Operation) -> None:
         trace_id = operation.trace_id
-        # Counted as they come: counting the rows of a long trace for each of its runs takes quadratic time.
+        # A counter, because counting the rows of a trace for each of its runs takes quadratic time.
         (runs,) = self._db.execute("SELECT total(runs) FROM traces WHERE id = ?", (trace_id,)).fetchone()
         if runs >= self._trace_limit:
-            raise Refused("trace-size", f"trace {trace_id} has {self._trace_limit} runs, the limit", operation.id)
+            message = f"trace {trace_id} must have at most {self._trace_limit} runs, got one more; start another trace"
+            raise Refused("trace-size", message, operation.id)
         self._db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?)", (trace_id, int(runs) + 1))
 
     def _project_of(self, fields: dict[str, Any]) -> str:
         if fields.get("session_name") or "session_id" not in fields:
             return fields.get("session_name") or DEFAULT_PROJECT
-        known = [name for (name,) in self._db.execute("SELECT DISTINCT project FROM runs")]
-        return next((name for name in known if project_id(name) == fields["session_id"]), DEFAULT_PROJECT)
+        projects = [name for (name,) in self._db.execute("SELECT DISTINCT project FROM runs")]
+        return next((name for name in projects if project_id(name) == fields["session_id"]), DEFAULT_PROJECT)
 
     def _runs(self, where: str, *values: object) -> list[StoredRun]:
         return [self._stored(*row) for row in self._rows(f"{_SELECT} {where}", *values)]

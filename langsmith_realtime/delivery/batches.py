@@ -17,11 +17,7 @@ from langsmith_realtime.delivery.langsmith_client.transport import (
     streaming_attachments,
 )
 from langsmith_realtime.delivery.operations import Operation, application_keys, run_dict
-
-#: The most runs in one request.
-BATCH_RUNS = 100
-#: The most bytes of runs in one request, far below the 20 MB that LangSmith accepts.
-BATCH_BYTES = 4_000_000
+from langsmith_realtime.options.limits import Limits
 
 
 def destination_of(run: RunTree) -> object:
@@ -35,14 +31,14 @@ def destination_of(run: RunTree) -> object:
     return (client.api_url, workspace, key, id(client) if may_be_slow else None)
 
 
-def split_batch(waiting: list[Operation]) -> tuple[list[Operation], list[Operation]]:
+def split_batch(waiting: list[Operation], limits: Limits) -> tuple[list[Operation], list[Operation]]:
     """The operations at the front that fit into one request, and the rest; an operation with attachments goes alone."""
     first = waiting[0]
     count, size = 1, first.size
-    while count < min(len(waiting), BATCH_RUNS) and not first.attachments:
+    while count < min(len(waiting), limits.request_runs) and not first.attachments:
         following = waiting[count]
         size += following.size
-        if following.attachments or size > BATCH_BYTES or following.run.client is not first.run.client:
+        if following.attachments or size > limits.request_bytes or following.run.client is not first.run.client:
             break
         if bool(following.run.replicas) != bool(first.run.replicas):
             break

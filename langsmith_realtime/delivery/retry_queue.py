@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from langsmith_realtime.options.limits import Limits
+
 T = TypeVar("T")
 
-#: Seconds until the first retry, and the longest time between two retries; the wait doubles in between.
-FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
-#: Operations, and their bytes, that may wait in memory for a destination that does not answer. The journals have more.
-WAITING_LIMIT, WAITING_BYTES = 10_000, 50_000_000
-#: The limits are this many times higher while the destination answers, and for operations that no trace can do without.
-HEALTHY_FACTOR = 4
 #: The share of the limits that is still used after dispensable operations were left out.
 ROOM_MADE = 0.9
 
@@ -26,9 +22,11 @@ class RetryQueue(Generic[T]):
 
     Args:
         size_of: the bytes of an item.
+        limits: how many items may wait, and how long retries wait.
     """
 
-    def __init__(self, size_of: Callable[[T], int]) -> None:
+    def __init__(self, size_of: Callable[[T], int], limits: Limits) -> None:
+        self._limits = limits
         self.waiting: list[T] = []
         #: The items of the request under way.
         self.in_flight: list[T] = []
@@ -40,7 +38,7 @@ class RetryQueue(Generic[T]):
         self.retry_at: float | None = None
         self._size_of = size_of
         self._size = 0
-        self._wait_s = FIRST_WAIT_S
+        self._wait_s = limits.first_retry_s
         self._next_scan_at = 0  # number of waiting items from which on looking for dispensable ones is worth it again
 
     @property
@@ -56,7 +54,7 @@ class RetryQueue(Generic[T]):
     @property
     def is_overfull(self) -> bool:
         """Whether the queue accepts no more items."""
-        return self._exceeds(HEALTHY_FACTOR)
+        return self._exceeds(self._limits.waiting_factor)
 
     @property
     def unresolved(self) -> int:
@@ -74,8 +72,8 @@ class RetryQueue(Generic[T]):
         """
         if not self.is_full or len(self.waiting) < self._next_scan_at:
             return []
-        excess_items = len(self.waiting) - ROOM_MADE * self._limit_factor * WAITING_LIMIT
-        excess_bytes = self._size - ROOM_MADE * self._limit_factor * WAITING_BYTES
+        excess_items = len(self.waiting) - ROOM_MADE * self._limit_factor * self._limits.waiting_runs
+        excess_bytes = self._size - ROOM_MADE * self._limit_factor * self._limits.waiting_bytes
         remaining: list[T] = []
         removed: list[T] = []
         failed_waiting = self.known_failed - len(self.in_flight)
@@ -106,10 +104,10 @@ class RetryQueue(Generic[T]):
             # The destination does not answer, so the items behind count as failed, too.
             self.known_failed = len(self.waiting)
             self.retry_at = now + self._wait_s
-            self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+            self._wait_s = min(2 * self._wait_s, self._limits.longest_retry_s)
         else:
             self.known_failed = max(0, self.known_failed - resolved)
-            self.retry_at, self._wait_s = None, FIRST_WAIT_S
+            self.retry_at, self._wait_s = None, self._limits.first_retry_s
 
     def abandon(self) -> list[T]:
         """Remove all waiting items; return these and the ones in flight, whose outcome stays unknown."""
@@ -119,7 +117,8 @@ class RetryQueue(Generic[T]):
 
     @property
     def _limit_factor(self) -> int:
-        return 1 if self.is_retrying else HEALTHY_FACTOR
+        return 1 if self.is_retrying else self._limits.waiting_factor
 
     def _exceeds(self, factor: float) -> bool:
-        return len(self.waiting) >= factor * WAITING_LIMIT or self._size >= factor * WAITING_BYTES
+        limits = self._limits
+        return len(self.waiting) >= factor * limits.waiting_runs or self._size >= factor * limits.waiting_bytes

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from langsmith import Client
 
-from langsmith_realtime.delivery.batches import BATCH_RUNS, destination_of, send_batch, split_batch
+from langsmith_realtime.delivery.batches import destination_of, send_batch, split_batch
 from langsmith_realtime.delivery.langsmith_client.transport import (
     flush_client,
     needs_own_queue,
@@ -22,11 +22,10 @@ from langsmith_realtime.delivery.langsmith_client.transport import (
 )
 from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.delivery.retry_queue import RetryQueue
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, format_without_message, logger
 
-#: Seconds that the first run of a batch waits for more: a request costs as much as 15 runs.
-BATCH_WAIT_S = 1.0
 #: Seconds without work after which a destination's thread ends.
 IDLE_S = 30.0
 
@@ -42,12 +41,16 @@ class Sender:
 
     An operation that no server accepts now is retried at growing intervals as long as the process lives. An operation
     that the server refuses for good is not retried.
+
+    Args:
+        limits: sizes of requests, waiting runs and retries.
     """
 
     #: The name of the threads.
     name = "langsmith-realtime-sender"
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
         self._queues: dict[object, RetryQueue[Operation]] = {}
         self._changed = threading.Condition()
         self._preparing = 0  # functions in :meth:`run_apart` that have not returned
@@ -70,11 +73,14 @@ class Sender:
                 self.failed += 1
             else:
                 if queue is None:
-                    queue = self._queues[destination] = RetryQueue(lambda operation: operation.size)
+                    queue = self._queues[destination] = RetryQueue(lambda operation: operation.size, self._limits)
                 queue.put(operation)
                 if not queue.has_thread:
                     queue.has_thread = self._start(destination, queue)
-                if len(queue.waiting) in (1, BATCH_RUNS):  # the thread waits only for the first run and a full batch
+                if len(queue.waiting) in (
+                    1,
+                    self._limits.request_runs,
+                ):  # the thread waits only for the first run and a full batch
                     self._changed.notify_all()
                 return
         _abandon(operation)
@@ -180,10 +186,13 @@ class Sender:
                     break
                 self._changed.wait(left)
             # A full batch costs less for each run, so wait for more runs unless a flush waits.
-            self._changed.wait_for(lambda: self._flushing or len(queue.waiting) >= BATCH_RUNS, BATCH_WAIT_S)
+            limits = self._limits
+            self._changed.wait_for(
+                lambda: self._flushing or len(queue.waiting) >= limits.request_runs, limits.request_wait_s
+            )
             if self._queues.get(destination) is not queue or not queue.waiting:
                 return []
-            return queue.take(split_batch)
+            return queue.take(lambda waiting: split_batch(waiting, limits))
 
     def _send(self, batch: list[Operation]) -> list[Operation]:
         """Send a batch and report its verdicts; return the operations to retry because no server accepted them."""

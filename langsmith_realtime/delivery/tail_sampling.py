@@ -12,13 +12,12 @@ from typing import Any, Protocol
 
 from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.options.keep import KeepRule
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard, logger
 
-#: The most bytes that one conversation holds.
-HELD_BYTES = 50_000_000
 #: The bytes that a ``post`` or ``patch`` of one of the caller's own runs counts for.
 CALL_BYTES = 4_000
-#: The share of ``HELD_BYTES`` that is still used after runs were left out; so the next run does not cause another scan.
+#: The share of ``held_bytes`` that is still used after runs were left out; so the next run does not cause another scan.
 ROOM_MADE = 0.9
 
 
@@ -37,16 +36,18 @@ class BackgroundSink(OperationSink, Protocol):
 class HeldConversation:
     """Holds operations until :meth:`keep` or :meth:`drop`. Every method may be called from any thread.
 
-    When :data:`HELD_BYTES` are exceeded, the oldest runs that the trace can do without are left out. If that is not
-    enough, the conversation is kept without asking the rule.
+    When the limit ``held_bytes`` is exceeded, the oldest runs that the trace can do without are left out. If that is
+    not enough, the conversation is kept without asking the rule.
 
     Args:
         sink: takes the operations of a kept conversation.
         rule: the application's ``keep=``.
         guard: counts exceptions of the rule; a conversation whose rule raises is kept.
+        limits: how many bytes of runs the conversation holds.
     """
 
-    def __init__(self, sink: BackgroundSink, rule: KeepRule, guard: Guard) -> None:
+    def __init__(self, sink: BackgroundSink, rule: KeepRule, guard: Guard, limits: Limits) -> None:
+        self._limits = limits
         self._sink = sink
         self._rule = rule
         self._guard = guard
@@ -117,7 +118,7 @@ class HeldConversation:
                 return not self._is_kept
             self._held.append(item)
             self._size += size
-            is_full = self._size > HELD_BYTES and not self._is_making_room
+            is_full = self._size > self._limits.held_bytes and not self._is_making_room
             self._is_making_room |= is_full
         if is_full:
             self._sink.run_apart(self._make_room)
@@ -128,14 +129,18 @@ class HeldConversation:
             remaining = []
             for item in self._held:
                 leave_out = item.leave_out if isinstance(item, Operation) else None
-                if self._size > ROOM_MADE * HELD_BYTES and leave_out is not None and leave_out(MissingReason.LIMIT):
+                if (
+                    self._size > ROOM_MADE * self._limits.held_bytes
+                    and leave_out is not None
+                    and leave_out(MissingReason.LIMIT)
+                ):
                     assert isinstance(item, Operation)
                     self._size -= item.size
                 else:
                     remaining.append(item)
             self._held = remaining
             self._is_making_room = self._is_deciding
-            self.is_too_large = self._size > HELD_BYTES and not self._is_deciding
+            self.is_too_large = self._size > self._limits.held_bytes and not self._is_deciding
         if self.is_too_large:
             logger.warning("a conversation is too large to be held until it ends; it is kept without asking keep=")
             self.keep()

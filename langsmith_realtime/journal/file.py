@@ -40,7 +40,7 @@ class Journal:
         self._lines: list[bytes] = []
         self._audio: list[bytes] = []
         self._buffered_bytes = 0
-        self._audio_end = files.audio_size()  # of what is written and buffered, in bytes
+        self._audio_end = files.audio_size()  # bytes of written and buffered audio
         self._expected = {ROOT_CREATE, ROOT_UPDATE}
         self._settled: set[str] = set()
         self._has_undelivered = False  # an operation was given up, a recovery has to deliver it

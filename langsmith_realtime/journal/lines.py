@@ -18,7 +18,7 @@ from langsmith import Client
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import plain
+from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format
 from langsmith_realtime.core.protocol.prices import PRICES, Price
@@ -62,7 +62,7 @@ def header(
             "metadata": mask(dict(runs.metadata)),
             "root_metadata": mask(dict((root.extra or {}).get("metadata") or {})),
             "session_id": None if root.session_id is None else str(root.session_id),
-            "address": plain(getattr(root, "address", None)),
+            "address": json_copy(getattr(root, "address", None)),
         },
         "options": {
             "sample_rate": options.sample_rate,

@@ -38,7 +38,7 @@ class TimeBudget:
         return self._left <= 0
 
     def spend(self, seconds: float) -> None:
-        """Subtract seconds; what is left may become negative."""
+        """Subtract seconds; the budget may become negative."""
         self._left -= seconds
 
 
@@ -59,7 +59,7 @@ _all_masking = TimeBudget(0.5, 1.0)
 
 
 class JournalMasking:
-    """What one conversation's journal may contain, after its privacy options and the client's masking.
+    """Applies a conversation's privacy options and its client's masking to the contents of journal lines.
 
     ``t`` is seconds since the conversation opened.
     """
@@ -74,17 +74,17 @@ class JournalMasking:
         self._spent_s = 0.0
 
     def event(self, event: Event, t: float) -> dict[str, Any]:
-        """The fields of an event that may be written."""
+        """Mask an event; deltas and audio events keep only their type, ids, indices and, if harmless, their text."""
         if event.is_delta or event.kind in AUDIO_FIELDS:
             return _references(event.body) | (self._delta(event) if event.kind in _TEXT_DELTAS else {})
         return self._masked(self._privacy.masked(event.body, redaction.of_event), t)
 
     def frame(self, frame: Any, t: float) -> dict[str, Any]:
-        """``{"frame": …}`` with what may be written of a frame that is no event; empty if nothing may."""
+        """Mask a frame that is no event; returns ``{"frame": …}``, or an empty dict if the masking fails."""
         return self._masked(self._privacy.masked({"frame": frame}, redaction.of_event), t)
 
     def error(self, message: str | None, t: float) -> str | None:
-        """What may be written of an error's message."""
+        """Mask an error's message; a placeholder replaces it if the masking fails."""
         shown = self._privacy.masked_error(message)
         if shown is None or not self._is_masked or not hasattr(self._client, "_hide_run_error"):
             return shown
@@ -92,7 +92,7 @@ class JournalMasking:
         return masked if isinstance(masked, str) else NOT_KEPT
 
     def metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """What may be written of the metadata of the conversation's runs."""
+        """Remove secrets from runs' metadata and mask it; empty if the masking fails."""
         masked = self._mask("_hide_run_metadata", scrub(metadata), 0.0)
         return masked if isinstance(masked, dict) else {}
 

@@ -38,8 +38,6 @@ PATIENCE_S = 60.0
 #: How many operations a recovery queues before it waits for their delivery.
 QUEUED_OPERATIONS = 500
 
-#: The least time between two recoveries of a process, in seconds. One begins when a conversation opens.
-EVERY_S = 60.0
 
 #: When the latest recovery ended, in seconds, by state directory and destination; infinite while one runs.
 _recovered: dict[tuple[object, ...], float] = {}
@@ -94,8 +92,10 @@ def recover(client: Client, directory: Path | None = None, *, patience: float = 
                 yield Found(folder, Fate.UNREADABLE, str(error) or type(error).__name__)
 
 
-def begin_in_background(client: Client, directory: Path | None = None) -> threading.Thread | None:
-    """Recover conversations and tidy the state directory in a thread, at most every :data:`EVERY_S` seconds.
+def begin_in_background(
+    client: Client, directory: Path | None = None, *, interval_s: float = 60.0
+) -> threading.Thread | None:
+    """Recover conversations and tidy the state directory in a thread, at most every ``interval_s`` seconds.
 
     Returns:
         The thread; None if none was started.
@@ -108,7 +108,7 @@ def begin_in_background(client: Client, directory: Path | None = None) -> thread
     destination = [getattr(client, name, None) for name in ("api_url", "workspace_id", "api_key")]
     key, now = (directory, *destination), time.perf_counter()
     with _beginning:
-        if now < _recovered.get(key, -math.inf) + EVERY_S:
+        if now < _recovered.get(key, -math.inf) + interval_s:
             return None
         _recovered[key] = math.inf
     thread = threads.start_thread(lambda: _recover_and_log(client, directory, key), "langsmith-realtime-recovery")

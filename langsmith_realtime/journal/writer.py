@@ -1,7 +1,7 @@
 """Writes what happens in a live conversation to its journal, and passes it to the session.
 
-The lines have what the worker's thread was given, before the session makes anything of it. So a replay takes the same
-way through the session, with the same times and ids.
+The lines have the inputs of the worker's thread, before the session processes them. So a replay repeats the session's
+work with equal times and ids.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from langsmith_realtime.core.payloads.json_values import plain_frame
+from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
 from langsmith_realtime.core.protocol.events import APPEND, Event, FrameError, parse, text
@@ -40,7 +40,7 @@ class JournaledSession:
         recorded_channels: The channels whose audio may be written.
         begin: Makes the journal; returns None if the conversation has none.
         run_later: Runs a function soon, when the worker's thread has no other work.
-        guard: Is told of failures.
+        guard: Counts and logs failures.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class JournaledSession:
 
     def malformed_frame(self, frame: object, reason: str, t: float, ref: ParentRun | None) -> None:
         def line(_: Journal) -> dict[str, Any]:
-            masked = self._masking.frame(plain_frame(frame), t)
+            masked = self._masking.frame(json_frame(frame), t)
             return {"t": t, "malformed": scrub_message(reason), "frame": masked.get("frame"), **run_fields(ref)}
 
         self._write(line)
@@ -112,15 +112,15 @@ class JournaledSession:
         self._write(lambda journal: self._event(journal, event, t, CLIENT))
         self._session.client_frame(event.body, t)
 
-    def microphone(self, sound: AudioBytes, t: float) -> None:
+    def microphone(self, audio: AudioBytes, t: float) -> None:
         """Like :meth:`client_frame` for an append event, but faster: these are frequent and need no masking."""
 
         def line(journal: Journal) -> dict[str, Any]:
-            event = {"type": APPEND, "audio": self._add_audio(journal, USER, sound.data, t)}
+            event = {"type": APPEND, "audio": self._add_audio(journal, USER, audio.data, t)}
             return {"t": t, "dir": CLIENT, "event": event}
 
         self._write(line)
-        self._session.microphone(sound, t)
+        self._session.microphone(audio, t)
 
     def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:
         self._write_fed(USER, pcm, t, at)
@@ -255,7 +255,7 @@ def journaled(
         assembled: The session and its parts.
         options: The options of the conversation.
         runs: The conversation's runs.
-        guard: Is told of failures.
+        guard: Counts and logs failures.
         run_later: Runs a function soon, when the worker's thread has no other work.
     """
     root = runs.root

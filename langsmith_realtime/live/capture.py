@@ -15,8 +15,8 @@ from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any, cast
 
-from langsmith_realtime.core.payloads.errors import describe
-from langsmith_realtime.core.payloads.json_values import plain, plain_frame
+from langsmith_realtime.core.payloads.errors import describe_error
+from langsmith_realtime.core.payloads.json_values import json_copy, json_frame
 from langsmith_realtime.core.protocol.audio_formats import USER
 from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
 from langsmith_realtime.delivery.langsmith_client import context, sampling
@@ -84,7 +84,9 @@ class LiveConversation(ParentContext):
         has_callbacks = options.redact is not None or calls_application(runs.root.client)
         worker = self._process.callback_worker if has_callbacks else self._process.worker
         if options.keep is not None:
-            runs.held_conversation = HeldConversation(self._process.sender, options.keep, self.guard)
+            runs.held_conversation = HeldConversation(
+                self._process.sender, options.keep, self.guard, self._process.limits
+            )
         make = partial(_build_pipeline, options, runs, self._process, worker, self.guard)
         self._session = cast("Coalescer", LazySession(make))
         self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
@@ -106,7 +108,7 @@ class LiveConversation(ParentContext):
         """Record an event that arrived just now, in any form that a caller may have."""
         arrived = time.monotonic()
         if isinstance(event, Mapping):
-            event = plain(event)  # a copy, because the caller may change the dict later
+            event = json_copy(event)  # a copy, because the caller may change the dict later
         try:
             parsed = parse(event)
         except FrameError as error:
@@ -149,7 +151,7 @@ class LiveConversation(ParentContext):
     def malformed_frame(self, frame: object, reason: str, arrived: float) -> None:
         """Record a frame from the server that is no event."""
         if not self._closed:
-            frame = plain_frame(frame)
+            frame = json_frame(frame)
             with self._lock:
                 run = self._event_run("malformed_frame", arrived, None, "")
                 t = arrived - self._opened_at
@@ -267,7 +269,7 @@ class LiveConversation(ParentContext):
         try:
             yield
         except BaseException as error:
-            failure = describe(error)
+            failure = describe_error(error)
             raise
         finally:
             context.set_parent(before)
@@ -289,7 +291,7 @@ class LiveConversation(ParentContext):
                 return
             self._closed = self.runs.ended = True
         self._process.open.pop(id(self), None)
-        message = describe(error) or describe(self.connection_error)
+        message = describe_error(error) or describe_error(self.connection_error)
         t = time.monotonic() - self._opened_at
         self._intake.put_always(self._session.closed, t, message, self._intake.dropped)
 
@@ -349,7 +351,7 @@ def _audio_size(frame: object, field: str) -> int:
 def _parse_copy(event: object) -> Event | None:
     """Parse a copy of an event, because the caller may change it later; None if it is no event."""
     try:
-        return parse(plain(event) if isinstance(event, Mapping) else event)
+        return parse(json_copy(event) if isinstance(event, Mapping) else event)
     except FrameError:
         return None
 

@@ -31,7 +31,7 @@ def build_pipeline(
     into_session = Coalescer(assembled.session)
     if not options.journal:
         return into_session
-    begin_in_background(runs.root.client)
+    begin_in_background(runs.root.client, interval_s=process.limits.recovery_interval_s)
     journal = journaled(
         replace(assembled, session=cast("Session", into_session)), options, runs, guard, worker.call_after_tick
     )

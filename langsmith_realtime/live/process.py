@@ -68,7 +68,7 @@ class Process:
 
         with self._senders_lock:
             if self._senders is None:
-                self._senders = Sender(), FeedbackSender()
+                self._senders = Sender(self.limits), FeedbackSender(self.limits)
             return self._senders
 
     def flush(self, timeout: float | None) -> bool:

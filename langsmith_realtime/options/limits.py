@@ -20,6 +20,22 @@ class Limits:
             conversations is dropped.
         batch_chunks: largest number of consecutive microphone chunks that the worker processes in one call.
         batch_bytes: largest number of their bytes.
+        request_runs: largest number of runs in one request to LangSmith.
+        request_bytes: largest number of bytes of runs in one request, far below the 20 MB that LangSmith accepts.
+        request_wait_s: seconds that the first run of a request waits for more: a request costs as much as 15 runs.
+        first_retry_s: seconds until the first retry; the wait doubles with each retry.
+        longest_retry_s: longest time between two retries, in seconds.
+        waiting_runs: number of runs that may wait in memory for a destination that does not answer. The journals have
+            more.
+        waiting_bytes: bytes of these runs.
+        waiting_factor: the limits of waiting runs are this many times higher while the destination answers, and for
+            runs that no trace can do without.
+        held_bytes: bytes of runs that one conversation holds until its ``keep`` rule decides.
+        trace_runs: largest number of runs that LangSmith accepts in one trace.
+        trace_low_priority_runs: number of runs in a trace from which runs of low priority are left out.
+        trace_medium_priority_runs: number of runs in a trace from which runs of medium priority are left out.
+        trace_parents: number of runs that are remembered to have children.
+        recovery_interval_s: shortest time between two searches for conversations to recover, in seconds.
     """
 
     queue_audio_entries: int = 50_000
@@ -28,3 +44,17 @@ class Limits:
     queue_entries: int = 200_000
     batch_chunks: int = 100
     batch_bytes: int = 1_000_000
+    request_runs: int = 100
+    request_bytes: int = 4_000_000
+    request_wait_s: float = 1.0
+    first_retry_s: float = 1.0
+    longest_retry_s: float = 60.0
+    waiting_runs: int = 10_000
+    waiting_bytes: int = 50_000_000
+    waiting_factor: int = 4
+    held_bytes: int = 50_000_000
+    trace_runs: int = 25_000
+    trace_low_priority_runs: int = 20_000
+    trace_medium_priority_runs: int = 24_000
+    trace_parents: int = 10_000
+    recovery_interval_s: float = 60.0

@@ -1,1 +1,1 @@
-"""Change here sound files: the WAV, its smaller forms, silenced spans and where recordings are stored."""
+"""Change here audio files: the WAV, its smaller forms, silenced spans, and where recordings are stored."""

@@ -1,7 +1,6 @@
-"""Recordings that are encoded while they are made, by one thread for all of the process.
+"""Encodes recordings while they are made; one thread serves all recordings of the process.
 
-The WAV stays the truth. What is read of it lies far enough behind to be settled; where that changed all
-the same, encoding starts over.
+The encoders read only audio that is old enough to be final. If it changes after all, encoding starts again.
 """
 
 from __future__ import annotations
@@ -19,175 +18,184 @@ from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import logger
 
-#: The time that what was settled changes for which encoding is left for the end.
-STARTS = 3
-#: What part of the limit a form may reach before the next smaller one is begun. Opus takes over a second for a minute
-#: of sound, so it is not begun where FLAC will do; what is left of the time is enough for it to catch up many times.
-NEARLY = 0.8
-#: How long the thread waits for more before it ends, in seconds.
-IDLE = 30.0
+#: After so many restarts, encoding waits for the end of the conversation.
+MAX_RESTARTS = 3
+#: The share of the size limit at which the next smaller format is begun. Opus takes over a second for a minute of
+#: audio, so it is not begun while FLAC may be small enough; in the remaining time it can catch up many times.
+NEXT_FORMAT_AT = 0.8
+#: Seconds without work after which the thread ends.
+IDLE_S = 30.0
 
 
 class BackgroundEncoder:
-    """Encodes ``forms``, the largest first, behind a WAV that grows.
+    """Encodes a growing WAV in several formats.
 
-    The first begins with the first :meth:`settled`, each other one when the form before it has reached
-    :data:`NEARLY` all of ``limit`` bytes; so at the end only a tail is left to do. What outgrows the limit is given up.
-    The worker calls; what is made of it in the end (:meth:`finish`, :meth:`discard`) any one thread may ask.
+    The first format begins with the first :meth:`encode_until`, each other one when the format before it reaches
+    :data:`NEXT_FORMAT_AT` of the size limit; so only the last seconds remain to be encoded at the end. A format that
+    exceeds the limit is given up.
+
+    The worker's thread calls all methods but :meth:`finish` and :meth:`discard`, which any one thread may call at the
+    end.
+
+    Args:
+        source: The WAV.
+        rate: Its rate in Hz.
+        formats: The formats, from the largest to the smallest.
+        limit: The size limit in bytes.
     """
 
-    def __init__(self, source: Path, rate: int, forms: Sequence[FileFormat], limit: float) -> None:
-        self._source, self._rate, self._forms, self._limit = source, rate, forms, limit
+    def __init__(self, source: Path, rate: int, formats: Sequence[FileFormat], limit: float) -> None:
+        self._source, self._rate, self._formats, self._limit = source, rate, formats, limit
         self._encoders: dict[FileFormat, Encoder | None] = {}  # None: given up
         self._state = threading.Lock()
-        self._at_work = threading.Lock()
-        self._settled = self._done = self._starts = 0
-        self._stale = self._stopped = self._is_due = False
+        self._encoding = threading.Lock()
+        self._final_frames = self._encoded_frames = self._restarts = 0
+        self._is_stale = self._is_stopped = self._is_queued = False
 
-    def settled(self, frames: int) -> None:
-        """The WAV is on disk, and will not change any more, up to that frame."""
+    def encode_until(self, frames: int) -> None:
+        """Encode up to that frame of the WAV, which is on disk and final."""
         with self._state:
-            self._settled = frames
-            self._have_it_done()
+            self._final_frames = frames
+            self._queue()
 
-    def start_over(self) -> None:
-        """It did change, and is on disk as it is now."""
+    def restart(self) -> None:
+        """Encode again from the beginning: audio changed that was final, and is on disk."""
         with self._state:
-            self._stale = True
-            self._starts += 1
-            self._done = 0
-            self._have_it_done()
+            self._is_stale = True
+            self._restarts += 1
+            self._encoded_frames = 0
+            self._queue()
 
     def stop(self) -> None:
-        """The WAV is finished. Does not wait."""
-        self._stopped = True
+        """Leave the rest to :meth:`finish`. Does not wait."""
+        self._is_stopped = True
 
-    def finish(self, form: FileFormat, frames: int) -> Path | None:
-        """The file of so many frames, encoded by now; None when it is larger than the limit.
+    def finish(self, file_format: FileFormat, frames: int) -> Path | None:
+        """Encode the rest of the finished WAV, which has ``frames`` frames; None if the file exceeds the limit.
 
         Raises:
-            OSError: the disk is full, or gone.
-            soundfile.SoundFileError: the same, as libsndfile says it.
+            OSError: The disk is full or gone.
+            soundfile.SoundFileError: libsndfile could not write, for one of these reasons.
         """
         self._end()
-        encoder = self._encoder(form)
+        encoder = self._encoder(file_format)
         return None if encoder is None else encoder.finish(frames)
 
     def discard(self, *, keep: Path | None = None) -> None:
-        """Remove the files but the one to keep."""
+        """Remove all encoded files but ``keep``."""
         self._end()
-        self._forget(keep)
+        self._remove_files(keep)
 
-    def go_on(self) -> None:
-        """Encode one piece of every form that may be needed; from the thread that does so for all."""
-        with self._at_work:
+    def encode_piece(self) -> None:
+        """Encode one piece in each format that may be needed; called by the thread of all recordings."""
+        with self._encoding:
             try:
-                self._go_on()
+                self._encode_piece()
             except Exception as error:
-                # It is tried once more at the end, by who needs it.
+                # `finish` tries it again.
                 logger.warning("the recording could not be encoded while it was made: %s", error)
-                self._stale = self._stopped = True
+                self._is_stale = self._is_stopped = True
         with self._state:
-            self._is_due = False
-            self._have_it_done()
+            self._is_queued = False
+            self._queue()
 
-    def _have_it_done(self) -> None:
-        """Take one's place in the queue, where there is something to do."""
-        if not self._is_due and self._has_work():
-            self._is_due = True
-            _encoding.put(self)
+    def _queue(self) -> None:
+        if not self._is_queued and self._has_work():
+            self._is_queued = True
+            _thread.put(self)
 
     def _has_work(self) -> bool:
-        # What was encoded of what changed may be what nobody shall hear: it goes with the next turn.
-        return not self._stopped and (self._stale or (self._done < self._settled and self._starts < STARTS))
+        # Files with outdated audio may have silenced audio, so they are removed even if no encoding follows.
+        can_encode = self._encoded_frames < self._final_frames and self._restarts < MAX_RESTARTS
+        return not self._is_stopped and (self._is_stale or can_encode)
 
-    def _go_on(self) -> None:
+    def _encode_piece(self) -> None:
         with self._state:
             if not self._has_work():
                 return
-            if self._stale:
-                self._forget()
-            if self._starts >= STARTS:
+            if self._is_stale:
+                self._remove_files()
+            if self._restarts >= MAX_RESTARTS:
                 return
-            settled, starts = self._settled, self._starts
-        done = self._look(settled)
+            frames, restarts = self._final_frames, self._restarts
+        encoded = self._advance(frames)
         with self._state:
-            if starts == self._starts:
-                self._done = done
+            if restarts == self._restarts:
+                self._encoded_frames = encoded
 
-    def _look(self, settled: int) -> int:
-        """How far all of them are then."""
-        done = settled
-        for form in self._forms:
-            encoder = self._encoder(form)
+    def _advance(self, frames: int) -> int:
+        """Advance the encoders of all formats that may be needed; returns how far all of them are."""
+        encoded = frames
+        for file_format in self._formats:
+            encoder = self._encoder(file_format)
             if encoder is None:
                 continue
-            encoder.advance(settled)
-            done = min(done, encoder.frames)
+            encoder.advance(frames)
+            encoded = min(encoded, encoder.frames)
             size = encoder.size
             if size > self._limit:
                 encoder.discard()
-                self._encoders[form] = None
-            elif size < self._limit * NEARLY:
+                self._encoders[file_format] = None
+            elif size < self._limit * NEXT_FORMAT_AT:
                 break
-        return done
+        return encoded
 
     def _end(self) -> None:
         self.stop()
-        with self._at_work:
-            if self._stale:
-                self._forget()
+        with self._encoding:
+            if self._is_stale:
+                self._remove_files()
 
-    def _forget(self, keep: Path | None = None) -> None:
+    def _remove_files(self, keep: Path | None = None) -> None:
         for encoder in self._encoders.values():
             if encoder is not None and encoder.path != keep:
                 encoder.discard()
         self._encoders.clear()
-        self._stale = False
+        self._is_stale = False
 
-    def _encoder(self, form: FileFormat) -> Encoder | None:
-        if form not in self._encoders:
-            self._encoders[form] = Encoder(self._source, form, self._rate)
-        return self._encoders[form]
+    def _encoder(self, file_format: FileFormat) -> Encoder | None:
+        if file_format not in self._encoders:
+            self._encoders[file_format] = Encoder(self._source, file_format, self._rate)
+        return self._encoders[file_format]
 
 
-class _Encoding:
-    """The followers that have something to do, each a piece in its turn, in a thread that begins with the first."""
+class _EncodingThread:
+    """Encodes a piece of each queued recording in turn. The thread starts when the first recording is queued."""
 
     def __init__(self) -> None:
-        self._due: queue.SimpleQueue[BackgroundEncoder] = queue.SimpleQueue()
+        self._queued: queue.SimpleQueue[BackgroundEncoder] = queue.SimpleQueue()
         self._starting = threading.Lock()
         self._is_running = False
 
-    def put(self, follower: BackgroundEncoder) -> None:
-        self._due.put(follower)
+    def put(self, encoder: BackgroundEncoder) -> None:
+        self._queued.put(encoder)
         with self._starting:
             if not self._is_running:
-                # Where the process ends already, who needs what was not encoded does so.
+                # While the process exits no thread starts; `BackgroundEncoder.finish` encodes the recording then.
                 self._is_running = threads.start_thread(self._work, "langsmith-realtime-encoder") is not None
 
     def _work(self) -> None:
         if sys.platform == "linux":
-            # There a thread has a niceness of its own: the conversation goes first.
+            # On Linux each thread has its own niceness: the conversation's threads go first.
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
         while True:
             try:
-                self._due.get(timeout=IDLE).go_on()
+                self._queued.get(timeout=IDLE_S).encode_piece()
             except queue.Empty:
                 with self._starting:
-                    if self._due.empty():
+                    if self._queued.empty():
                         self._is_running = False
                         return
 
 
-_encoding = _Encoding()
+_thread = _EncodingThread()
 
 
-def _begin_again() -> None:
-    """After a fork: the recordings are the parent's, and so is the thread."""
-    global _encoding  # noqa: PLW0603
-    _encoding = _Encoding()
+def _reset_in_child() -> None:
+    """In a forked child, which has neither its parent's recordings nor the thread."""
+    global _thread  # noqa: PLW0603
+    _thread = _EncodingThread()
 
 
-at_fork(after_in_child=_begin_again)
+at_fork(after_in_child=_reset_in_child)

@@ -1,4 +1,4 @@
-"""Smaller forms of a recording: the WAV's sound as FLAC or Ogg Opus."""
+"""Encodes the WAV as FLAC or Ogg Opus, piece by piece."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ import soxr
 from langsmith_realtime.recording.wav import FRAME_BYTES, HEADER_BYTES
 from langsmith_realtime.runtime.files import create_private, open_private, read_at
 
-#: Seconds that are read and encoded at once.
+#: Seconds of audio that are read and encoded at once.
 PIECE_S = 5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileFormat:
-    """A way to store a recording."""
+    """A format of recordings."""
 
-    #: As in ``Recording.format``, and as a sentence calls it.
+    #: The name in ``Recording.format``.
     name: str
+    #: The name in messages.
     label: str
     suffix: str
     mime: str
-    #: What soundfile is told of it.
+    #: Arguments of ``soundfile.SoundFile``.
     encoding: dict[str, Any] = field(default_factory=dict)
-    #: The rates it takes, in Hz, ascending; none for all.
+    #: The allowed rates in Hz, ascending; empty if all are.
     rates: tuple[int, ...] = ()
 
-    def rate(self, wanted: int) -> int:
-        """The lowest rate it takes that loses nothing, or else its highest."""
-        return next((rate for rate in self.rates if rate >= wanted), self.rates[-1]) if self.rates else wanted
+    def rate(self, source: int) -> int:
+        """The lowest allowed rate that is not below the source's, otherwise the highest one; in Hz."""
+        return next((rate for rate in self.rates if rate >= source), self.rates[-1]) if self.rates else source
 
 
 def _opus(label: str, suffix: str, level: float) -> FileFormat:
@@ -45,59 +46,63 @@ def _opus(label: str, suffix: str, level: float) -> FileFormat:
 
 
 WAV = FileFormat("wav", "WAV", ".wav", "audio/wav")
-#: Its second level: a third less work than the usual one, and 3 % more bytes.
+#: With libsndfile's second level of compression, which takes a third less time than its default for 3 % more bytes.
 FLAC = FileFormat(
     "flac", "FLAC", ".flac", "audio/flac", {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.125}
 )
-#: 290 kB a minute at most: an hour, the longest session, in 17 MB, close to the original.
+#: At most 290 kB a minute, 17 MB for an hour, the longest session; sounds close to the original.
 OPUS = _opus("Opus", ".ogg", 0.95)
-#: 90 kB a minute: more than three hours in 17 MB, where the sides are heard in each other's channel a little.
+#: 90 kB a minute, 17 MB for three hours; each channel has a little of the other side's audio.
 SMALL_OPUS = _opus("smallest Opus", ".small.ogg", 1.0)
-#: From the largest to the smallest.
-FORMS = (WAV, FLAC, OPUS, SMALL_OPUS)
+#: All formats, from the largest to the smallest.
+FILE_FORMATS = (WAV, FLAC, OPUS, SMALL_OPUS)
 
 
 class Encoder:
-    """A WAV at ``rate`` Hz → another form beside it, readable by its owner alone.
+    """Encodes a WAV into a file beside it that only its owner can read.
+
+    Args:
+        source: The WAV.
+        file_format: The format of the new file.
+        rate: The WAV's rate in Hz.
 
     Raises:
-        OSError: the disk is full, or gone.
-        soundfile.SoundFileError: the same, as libsndfile says it.
+        OSError: The disk is full or gone.
+        soundfile.SoundFileError: libsndfile could not write, for one of these reasons.
     """
 
-    def __init__(self, source: Path, form: FileFormat, rate: int) -> None:
-        self.form = form
-        self.path = source.with_suffix(form.suffix)
-        #: Frames of the WAV that are encoded.
+    def __init__(self, source: Path, file_format: FileFormat, rate: int) -> None:
+        self.path = source.with_suffix(file_format.suffix)
+        #: How many frames of the WAV are encoded.
         self.frames = 0
         self._piece = PIECE_S * rate
         self._resampler = None
-        if form.rate(rate) != rate:
-            self._resampler = soxr.ResampleStream(rate, form.rate(rate), 2, dtype="int16")
+        if file_format.rate(rate) != rate:
+            self._resampler = soxr.ResampleStream(rate, file_format.rate(rate), 2, dtype="int16")
         self._target: Any = None
         create_private(self.path)
         self._source = -1
         try:
             self._source = open_private(source, os.O_RDONLY)
-            self._target = soundfile.SoundFile(self.path, "w", form.rate(rate), 2, **form.encoding)
+            self._target = soundfile.SoundFile(self.path, "w", file_format.rate(rate), 2, **file_format.encoding)
         except BaseException:
             self.discard()
             raise
 
     @property
     def size(self) -> int:
-        """Bytes so far."""
+        """The file's size in bytes."""
         return self.path.stat().st_size
 
     def advance(self, frames: int) -> None:
-        """Go on towards that frame, by one piece at most."""
+        """Encode at most one piece, up to that frame of the WAV."""
         count = min(frames - self.frames, self._piece)
         if count > 0:
             self._write(self._read(count), last=False)
             self.frames += count
 
     def finish(self, frames: int) -> Path:
-        """Encode what is left of so many frames, and end the file."""
+        """Encode the rest of the WAV's ``frames`` frames and close the file."""
         while self.frames < frames:
             self.advance(frames)
         if not self._target.closed:
@@ -106,8 +111,8 @@ class Encoder:
         return self.path
 
     def discard(self) -> None:
-        """The file is not needed, or not any more."""
-        with contextlib.suppress(soundfile.SoundFileError):  # what cannot be finished can still be removed
+        """Remove the file."""
+        with contextlib.suppress(soundfile.SoundFileError):  # on a full disk it cannot be closed, but removed
             self._close()
         self.path.unlink(missing_ok=True)
 
@@ -115,7 +120,7 @@ class Encoder:
         frames = np.zeros((count, 2), dtype="<i2")
         data = read_at(self._source, count * FRAME_BYTES, HEADER_BYTES + self.frames * FRAME_BYTES)
         frames.reshape(-1)[: len(data) // 2] = np.frombuffer(data, dtype="<i2", count=len(data) // 2)
-        return frames  # what lies behind the end of the file was not written yet: silence
+        return frames  # zeros behind the end of the file
 
     def _write(self, frames: npt.NDArray[np.int16], *, last: bool) -> None:
         if self._resampler is not None:

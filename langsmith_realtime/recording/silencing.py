@@ -1,6 +1,6 @@
-"""What of a recording is silent because somebody asked for it, whatever else is written there, before or after.
+"""Silences spans and items of a recording that the application asked to silence, whenever their audio is written.
 
-Pure. Times are seconds since the conversation opened, which is when the recording begins (frame 0).
+Pure. Times are seconds since the conversation opened, when the recording begins (frame 0).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A time of one channel; it has no end yet where ``until`` is infinite."""
+    """A span of one channel, in seconds; ``until`` is infinite while it has no end."""
 
     channel: int
     since: float
@@ -25,23 +25,23 @@ class Span:
 
 
 class SilencedSpans:
-    """The silent spans of one conversation, and the silent items, whose spans may still move."""
+    """The silent spans and items of one conversation. The span of an item may move while more events arrive."""
 
     def __init__(self) -> None:
-        self._spans: dict[str | int, list[Span]] = {}  # by item id, or a number
-        self._done: dict[tuple[str | int, int], Span] = {}  # what was made silent of them, by channel
-        self._open: int | None = None
-        self._ended = False
-        self._written = {USER: 0, AGENT: 0}  # frames
+        self._spans: dict[str | int, list[Span]] = {}  # by item id or, for spans of both channels, by number
+        self._erased: dict[tuple[str | int, int], Span] = {}  # the part that is silent in the file, by key and channel
+        self._open: int | None = None  # number of the span without an end
+        self._has_ended = False
+        self._written = {USER: 0, AGENT: 0}  # frames, by channel
 
     def __bool__(self) -> bool:
         return bool(self._spans)
 
-    def between(self, since: float | None, until: float | None) -> None:
-        """Both channels are silent in that time.
+    def add_span(self, since: float | None, until: float | None) -> None:
+        """Silence both channels from ``since`` until ``until``.
 
-        Without ``until`` they are from ``since`` on, until another call ends that: without ``since``. If there is
-        nothing to end, it is all that was until then.
+        Without ``until``, the span stays open until a call without ``since`` ends it. If no span is open, such a call
+        silences all from the beginning.
         """
         key: int = len(self._spans)
         begin, end = since or 0.0, math.inf if until is None else until
@@ -52,50 +52,60 @@ class SilencedSpans:
             self._open = key if until is None else None
         self._spans[key] = [Span(channel, begin, end) for channel in (USER, AGENT)]
 
-    def item(self, item_id: str) -> None:
-        """All sound of an item is silent, wherever it is placed."""
+    def add_item(self, item_id: str) -> None:
+        """Silence all audio of an item, wherever it is placed in the recording."""
         self._spans.setdefault(item_id, [])
 
     def locate(self, place: Callable[[str], tuple[int, float, float] | None]) -> None:
-        """Ask for the channel and the time of the silent items; None for one that is not known, or not any more."""
+        """Update the spans of the items.
+
+        Args:
+            place: Returns an item's channel, begin and end; None for an unknown item, whose span stays.
+        """
         for key in self._spans:
             found = place(key) if isinstance(key, str) else None
             if found is not None:
                 self._spans[key] = [Span(*found)]
 
     def spans(self, channel: int) -> list[Span]:
-        """What is silent of a channel, as it was located last."""
+        """The channel's silent spans, as of the latest :meth:`locate`."""
         return [span for spans in self._spans.values() for span in spans if span.channel == channel]
 
     def end(self) -> None:
-        """The conversation ended: what nobody ended is silent to the last."""
-        self._ended = True
+        """Note the end of the conversation: an open span lasts until the end of the recording."""
+        self._has_ended = True
 
-    def applied(self, writes: Iterable[ChannelWrite], rate: int, t: float) -> list[ChannelWrite]:
-        """Writes at ``rate`` Hz as they may be done at ``t``, and those that silence what was written before."""
-        spans = [(key, self._as_of(span, t)) for key, known in self._spans.items() for span in known]
+    def apply(self, writes: Iterable[ChannelWrite], rate: int, t: float) -> list[ChannelWrite]:
+        """Silence the writes where the spans say so, and add writes that silence audio in the file.
+
+        Args:
+            writes: The new writes.
+            rate: Their rate in Hz.
+            t: The current time.
+        """
+        spans = [(key, self._until_now(span, t)) for key, known in self._spans.items() for span in known]
         applied = []
         for item in writes:
             end = item.write.start + len(item.write.samples)
             self._written[item.channel] = max(self._written[item.channel], end)
             applied.append(_masked(item, [span for _, span in spans], rate) if spans else item)
         for key, span in spans:
-            applied += self._erased(key, span, rate)
+            applied += self._erase(key, span, rate)
         return applied
 
-    def _as_of(self, span: Span, t: float) -> Span:
-        """What of a silence that nobody has ended yet is silent at ``t``: the agent's queue may outlast it."""
-        if span.channel == USER or not math.isinf(span.until) or self._ended:
+    def _until_now(self, span: Span, t: float) -> Span:
+        """End an open span of the agent at ``t``: its queued audio may play after the span's end."""
+        if span.channel == USER or not math.isinf(span.until) or self._has_ended:
             return span
         return Span(span.channel, span.since, max(t, span.since))
 
-    def _erased(self, key: str | int, span: Span, rate: int) -> Iterator[ChannelWrite]:
-        """Silence for what of the span was written before the span was there."""
-        done = self._done.get((key, span.channel))
+    def _erase(self, key: str | int, span: Span, rate: int) -> Iterator[ChannelWrite]:
+        """Silence the part of the span that was written to the file before."""
+        erased = self._erased.get((key, span.channel))
         since = span.since
-        if done is not None and done.since <= since <= done.until:
-            since = done.until
-        self._done[key, span.channel] = span
+        if erased is not None and erased.since <= since <= erased.until:
+            since = erased.until
+        self._erased[key, span.channel] = span
         if since >= span.until:
             return
         first = max(0, math.floor(since * rate))

@@ -1,4 +1,4 @@
-"""Recordings in a store that a URL names: a bucket, a share, whatever fsspec knows (the ``storage`` extra)."""
+"""Uploads recordings to a store that a URL names, with fsspec (the ``storage`` extra): a bucket, a share, a folder."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.runtime.files import NO_FOLLOW, open_private
 from langsmith_realtime.runtime.threads import STEP_S, work_in_progress
 
-#: Bytes a store's client may hold back before it sends them; S3's own choice of 50 MB is more than a
-#: recording may cost in memory, and 5 MiB the least that S3 takes.
+#: Bytes that the store's client buffers before it sends them. S3 accepts no parts below 5 MiB; the default of s3fs,
+#: 50 MB, is more memory than a recording should take.
 BLOCK_BYTES = 5 * 2**20
-#: Bytes that are read, and handed to it, at once.
+#: Bytes that are read from the file at once.
 PIECE_BYTES = 2**20
 
 
 def upload(path: Path, folder: str) -> str:
-    """Put the file into the folder that a URL names; tells its own URL, which anybody may read.
+    """Copy a file to the folder that a URL names; returns the file's URL, without secrets.
 
     Raises:
-        Exception: whatever the store's client raises.
+        Exception: Any exception of the store's client.
     """
-    import fsspec  # noqa: PLC0415 - an extra, needed by nobody else
+    import fsspec  # noqa: PLC0415 - an extra that may not be installed
 
     address, mark, parameters = folder.partition("?")
     target = f"{address.rstrip('/')}/{path.name}{mark}{parameters}"
     filesystem, place = fsspec.core.url_to_fs(target)
     if "file" in _protocols(filesystem):
-        # Other stores have their own rules of who may read what; on a disk they are ours.
+        # Other stores have access rules of their own.
         Path(place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Named by the conversation's id: what is there is the same recording, of a process that died before it said so.
+        # An existing file has the conversation's id: it is this recording, from a process that died after the upload.
         os.close(open_private(place, os.O_WRONLY | os.O_CREAT | NO_FOLLOW))
     with (
         work_in_progress(STEP_S) as step,

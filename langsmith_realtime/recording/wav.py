@@ -1,8 +1,7 @@
-"""The WAV on disk: two channels of PCM16, written by position while the conversation goes on.
+"""Writes a stereo WAV by position: PCM16, 4 bytes a frame, while the conversation goes on.
 
-Frames nobody wrote are silence and cost no disk (the file stays sparse), and neither does written silence.
-The header carries open sizes until :meth:`Wav.close`, so that an unfinished file can be told from a
-finished one.
+Frames that are not written, and written silence, take no disk where files can be sparse. Until :meth:`Wav.close` the
+header has the largest sizes instead of the true ones, which marks an unfinished file.
 """
 
 from __future__ import annotations
@@ -23,38 +22,48 @@ from langsmith_realtime.runtime.files import open_private, read_at, write_at
 
 HEADER_BYTES = 44
 FRAME_BYTES = 4
-#: RIFF sizes are 32 bits (12.4 h at 24 kHz); libsndfile stops there without a word, so do we.
+#: Sizes in a RIFF header have 32 bits: 12.4 h at 24 kHz. libsndfile, too, writes no frames beyond that.
 MAX_FRAMES = (2**32 - 1 - HEADER_BYTES) // FRAME_BYTES
 
-#: Seconds of the file that are held in memory around where each channel is being written.
+#: Seconds of a page, a part of the file in memory; each channel is usually written within one page.
 PAGE_S = 2.0
+#: The most pages in memory.
 PAGES = 2
 
 
 class Wav:
-    """A stereo WAV being written; left the user, right the agent. ``max_frames`` caps its length."""
+    """A WAV that is being written: the user on the left channel, the agent on the right one.
+
+    Args:
+        path: The new file.
+        rate: Frames per second.
+        max_frames: The longest recording, in frames; by default what a WAV can hold.
+
+    Raises:
+        OSError: The file exists, or cannot be written.
+    """
 
     def __init__(self, path: Path, rate: int, max_frames: int | None = None) -> None:
         self.path = path
         self.rate = rate
-        #: The most frames it may have.
+        #: The most frames that are written.
         self.limit = MAX_FRAMES if max_frames is None else min(max_frames, MAX_FRAMES)
-        #: Its length; known once it is closed.
+        #: The length after :meth:`close`.
         self.frames = 0
-        #: Frames that were not kept because the recording had reached its limit; known once it is closed.
+        #: After :meth:`close`: how many frames were left out because of the limit.
         self.frames_beyond_limit = 0
         self._user_end = 0
         self._page_frames = round(rate * PAGE_S)
-        self._pages: dict[int, _Page] = {}  # by number; the one used last is the last
-        self._first_new = 0  # number of the first page of which nothing is on disk
+        self._pages: dict[int, _Page] = {}  # by number, in the order of their latest use
+        self._first_new = 0  # number of the first page that has no frames on disk
         self._file = open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         self._put(0, _header(rate, None))
 
     def write(self, item: ChannelWrite) -> None:
-        """Put the samples of one channel where they belong; what lies before frame 0 is left out.
+        """Write one channel's samples at their position, without those before frame 0.
 
         Raises:
-            OSError: the disk is full, or gone; what was written of late is lost.
+            OSError: The disk is full or gone; the samples since the last :meth:`sync` may be lost.
         """
         start, samples = item.write.start, item.write.samples
         if start < 0:
@@ -71,21 +80,21 @@ class Wav:
             place += size
 
     def sync(self) -> None:
-        """Have all that was written on disk.
+        """Write the pages in memory to the file.
 
         Raises:
-            OSError: the disk is full, or gone; what was written of late is lost.
+            OSError: The disk is full or gone; the samples since the last call may be lost.
         """
         for number, page in self._pages.items():
             self._write_out(number, page)
 
     def close(self, frames: int) -> None:
-        """Finish the file at that length, or where the user's sound ends if that is later.
+        """Cut the file at ``frames``, or at the end of the user's audio if that is later, and close it.
 
-        What the agent still had to say then was not heard.
+        The agent's audio beyond that was never played.
 
         Raises:
-            OSError: the disk is full, or gone; the file is closed all the same.
+            OSError: The disk is full or gone. The file is closed anyway.
         """
         wanted = max(frames, self._user_end)
         self.frames = min(wanted, self.limit)
@@ -95,7 +104,7 @@ class Wav:
             os.ftruncate(self._file, HEADER_BYTES + self.frames * FRAME_BYTES)
             self._put(0, _header(self.rate, self.frames))
         finally:
-            file, self._file = self._file, -1  # whatever is written from here on must not be another file's
+            file, self._file = self._file, -1  # a later write must not reach another file with that number
             os.close(file)
 
     def _page(self, number: int) -> _Page:
@@ -121,41 +130,41 @@ class Wav:
         return HEADER_BYTES + number * self._page_frames * FRAME_BYTES
 
     def _put(self, position: int, data: bytes | memoryview) -> None:
-        while data:  # a disk that fills up takes a part, and refuses the rest
+        while data:  # a disk that fills up accepts a part first
             written = write_at(self._file, data, position)
             position, data = position + written, data[written:]
 
 
 class _Page:
-    """A piece of the file in memory, and which of its frames are not on disk yet."""
+    """A part of the file in memory, and the range of its frames that are not on disk yet."""
 
     __slots__ = ("_first", "_frames", "_last")
 
-    def __init__(self, frames: int, there: bytes) -> None:
+    def __init__(self, frames: int, on_disk: bytes) -> None:
         self._frames: npt.NDArray[Any] = np.zeros((frames, 2), dtype="<i2")
-        self._frames.reshape(-1)[: len(there) // 2] = np.frombuffer(there, dtype="<i2")
+        self._frames.reshape(-1)[: len(on_disk) // 2] = np.frombuffer(on_disk, dtype="<i2")
         self._first, self._last = frames, 0
 
     def put(self, offset: int, channel: int, samples: Samples) -> None:
         end = offset + len(samples)
-        there = self._frames[offset:end, channel]
-        # One sample tells sound from silence most of the time, and faster.
-        if samples[-1] or samples.any() or there.any():
-            there[:] = samples
+        present = self._frames[offset:end, channel]
+        # The last sample usually tells audio from silence, and faster than all of them.
+        if samples[-1] or samples.any() or present.any():
+            present[:] = samples
             self._first, self._last = min(self._first, offset), max(self._last, end)
 
     def take(self) -> tuple[int, memoryview]:
-        """What is not on disk yet, and the frame at which it begins; it counts as written from now on."""
+        """Return the first frame that is not on disk yet and the bytes from there on, and mark them as written."""
         first, data = self._first, self._frames[self._first : self._last].reshape(-1).view(np.uint8).data
         self._first, self._last = len(self._frames), 0
         return first, data
 
 
-def private_directory(wanted: str | os.PathLike[str] | None) -> Path:
-    """The folder for a recording, made if need be, readable by its owner alone."""
-    if wanted is None:
+def private_directory(directory: str | os.PathLike[str] | None) -> Path:
+    """Make a recording's folder, which only its owner can read; by default a temporary one."""
+    if directory is None:
         return Path(tempfile.mkdtemp(prefix="langsmith-realtime-"))
-    path = Path(wanted)
+    path = Path(directory)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 

@@ -1,4 +1,7 @@
-"""A Realtime server to test voice agents against, on this machine, scripted from data.
+"""A Realtime server on 127.0.0.1 that follows a script, for tests of voice agents.
+
+Change here what a script can say (``script``), how the server answers (``agent``), how it processes the user's audio
+(``user``) and what it remembers of a session (``state``).
 
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
 
@@ -34,7 +37,7 @@ from langsmith_realtime.testing.script.script_file import ScriptFileError, load_
 from langsmith_realtime.testing.server import RealtimeServer
 from langsmith_realtime.testing.session import Session
 from langsmith_realtime.testing.signals import RATE, silence, speech_like, tone
-from langsmith_realtime.testing.state.agenda import Outgoing
+from langsmith_realtime.testing.state.scheduler import Outgoing
 
 __all__ = [
     "RATE",

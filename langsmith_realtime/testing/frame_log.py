@@ -1,4 +1,4 @@
-"""The log of what went over a server's connections, written by its thread and read by tests."""
+"""Logs the frames of a server's connections, and the problems of client frames. Any thread may use the log."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from langsmith_realtime.testing.state.client_events import problems_of
 
 Direction: TypeAlias = Literal["client", "server"]
 MOST_PROBLEMS = 1000
-"""So many are kept: a server may run long."""
+"""Largest number of problems in a log, because a server may run for days."""
 
 
 @dataclass(frozen=True)
 class LoggedFrame:
-    """One frame that went over a connection (0 is the first); `direction` says who sent it.
+    """One frame that a server sent or received.
 
-    `at` is `time.monotonic()` when it was received, or handed to the socket. `event` is empty if the client's frame
-    was not a JSON object; `raw` is the frame itself.
+    Attributes:
+        connection: Number of the connection; the first connection is 0.
+        direction: The sender, ``client`` or ``server``.
+        at: `time.monotonic()` in seconds, when the server received the frame or passed it to the socket.
+        event: The frame as a JSON object; empty if the frame is not a JSON object.
+        raw: The frame as received or sent.
     """
 
     connection: int
@@ -33,16 +37,20 @@ class LoggedFrame:
 
     @property
     def type(self) -> str:
-        """The event's type; empty if it has none."""
-        found = self.event.get("type")
-        return found if isinstance(found, str) else ""
+        """The event's type; empty if the event has none."""
+        type_ = self.event.get("type")
+        return type_ if isinstance(type_, str) else ""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a frame that a client sent over a connection; `message` says what.
+    """One way in which a client's frame breaks the Realtime API's reference.
 
-    `type` is the event's, `event_id` the one its client gave it; both empty if there is none.
+    Attributes:
+        connection: Number of the connection; the first connection is 0.
+        type: The event's type; empty if the event has none.
+        event_id: The event's id; empty if the client set none.
+        message: What the event must have, and what it has.
     """
 
     connection: int
@@ -56,61 +64,63 @@ class Problem:
 
 
 class WrongFramesError(AssertionError):
-    """A client sent what the Realtime API does not take. `problems` are in the order they came."""
+    """A client sent frames that the Realtime API does not accept; `problems` lists them in order."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(["the client sent wrong frames:", *map(str, problems)]))
+        super().__init__(
+            "\n".join(["the client sent frames that the Realtime API does not accept:", *map(str, problems)])
+        )
         self.problems = problems
 
 
 class FrameLog:
-    """Frames in order, and what is wrong with the clients'. With `keep` off only the latter is kept."""
+    """The frames in order, and the problems of client frames. With ``keep=False``, only the problems."""
 
     def __init__(self, *, keep: bool = True) -> None:
         self._keep = keep
         self._frames: list[LoggedFrame] = []
         self._problems: list[Problem] = []
-        self._grown = threading.Condition()
+        self._changed = threading.Condition()
 
-    def note(self, connection: int, direction: Direction, raw: str | bytes) -> None:
-        """Log a frame that went over the wire just now."""
-        found = problems_of(raw) if direction == "client" else []
-        if not (self._keep or found):
+    def add(self, connection: int, direction: Direction, raw: str | bytes) -> None:
+        """Add a frame that was sent or received at this moment."""
+        problems = problems_of(raw) if direction == "client" else []
+        if not (self._keep or problems):
             return
         frame = LoggedFrame(connection, direction, time.monotonic(), _object_in(raw), raw)
         event_id = frame.event.get("event_id")
-        name = event_id if isinstance(event_id, str) else ""
-        with self._grown:
+        event_id = event_id if isinstance(event_id, str) else ""
+        with self._changed:
             room = MOST_PROBLEMS - len(self._problems)
-            self._problems += [Problem(connection, frame.type, name, message) for message in found[:room]]
+            self._problems += [Problem(connection, frame.type, event_id, message) for message in problems[:room]]
             if self._keep:
                 self._frames.append(frame)
-            self._grown.notify_all()
+            self._changed.notify_all()
 
     def of(self, direction: Direction) -> list[LoggedFrame]:
-        """The frames sent by this side so far."""
-        with self._grown:
+        """Return the frames of one direction so far."""
+        with self._changed:
             return [frame for frame in self._frames if frame.direction == direction]
 
     @property
     def problems(self) -> list[Problem]:
-        """What was wrong so far."""
-        with self._grown:
+        """The problems so far, in the order of the frames."""
+        with self._changed:
             return list(self._problems)
 
     def wait_for(self, predicate: Callable[[LoggedFrame], bool], timeout: float) -> LoggedFrame:
-        """The first frame of which `predicate` is true. Raises TimeoutError after `timeout` seconds."""
+        """Return the first frame for which `predicate` is true. Raises TimeoutError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
-        looked_at = 0
-        with self._grown:
+        checked = 0
+        with self._changed:
             while True:
-                for frame in self._frames[looked_at:]:
+                for frame in self._frames[checked:]:
                     if predicate(frame):
                         return frame
-                looked_at = len(self._frames)
-                if not self._grown.wait(deadline - time.monotonic()):
+                checked = len(self._frames)
+                if not self._changed.wait(deadline - time.monotonic()):
                     seen = ", ".join(f"{frame.direction}:{frame.type}" for frame in self._frames)
-                    raise TimeoutError(f"no such frame within {timeout} s; seen: {seen}")
+                    raise TimeoutError(f"the predicate was true for no frame within {timeout} s; seen: {seen}")
 
 
 def _object_in(raw: str | bytes) -> Event:

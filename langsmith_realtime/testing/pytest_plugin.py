@@ -1,4 +1,4 @@
-"""A pytest fixture for tests of voice agents. In ``conftest.py``:
+"""A pytest fixture that starts servers for tests of voice agents. Add to ``conftest.py``:
 
 pytest_plugins = ["langsmith_realtime.testing.pytest_plugin"]
 """
@@ -14,18 +14,19 @@ import pytest
 from langsmith_realtime.testing.server import RealtimeServer
 
 StartServer: TypeAlias = Callable[..., RealtimeServer]
-"""Takes what `RealtimeServer` takes, and starts it."""
+"""A function with the parameters of `RealtimeServer` that returns a started server."""
 
 
 @pytest.fixture
 def realtime_server() -> Iterator[StartServer]:
-    """Starts servers that stop with the test: ``server = realtime_server(script, strict=True)``.
+    """Return a function that starts servers: ``server = realtime_server(script, strict=True)``.
 
-    What a server raises when it stops, a strict one's complaints say, is an error of the test's teardown.
+    The servers stop at the end of the test. If a server raises an error when it stops (a strict server raises
+    WrongFramesError), pytest reports an error of the test's teardown.
     """
-    with ExitStack() as running:
+    with ExitStack() as servers:
 
         def start(*arguments: Any, **options: Any) -> RealtimeServer:
-            return running.enter_context(RealtimeServer(*arguments, **options))
+            return servers.enter_context(RealtimeServer(*arguments, **options))
 
         yield start

@@ -1,4 +1,4 @@
-"""The websocket shell: runs a `Session` or a replay for each client that connects, in a thread of its own."""
+"""A WebSocket server on a thread of its own that runs a `Session` or a `ReplaySession` for each connection."""
 
 from __future__ import annotations
 
@@ -22,19 +22,23 @@ from langsmith_realtime.testing.frame_log import FrameLog, LoggedFrame, Problem,
 from langsmith_realtime.testing.script.replay import Replay
 from langsmith_realtime.testing.script.script import Close, Drop, Raw, Script
 from langsmith_realtime.testing.session import ReplaySession, Session
-from langsmith_realtime.testing.state.agenda import Outgoing
+from langsmith_realtime.testing.state.scheduler import Outgoing
 
 HOST = "127.0.0.1"
 PATH = "/v1/realtime"
 LARGEST_FRAME = 16 * 2**20
+"""Largest frame that the server receives, in bytes."""
 CLOSE_SECONDS = 1.0
-"""How long a client that is still connected when the server stops may take to answer the close frame."""
+"""Seconds that a client has to answer the close frame when the server stops."""
 START_SECONDS = 10.0
+"""Seconds that the thread has to start listening."""
 
 Source: TypeAlias = Script | Replay
 
 
-class _Core(Protocol):
+class _Session(Protocol):
+    """The methods that `Session` and `ReplaySession` have in common."""
+
     @property
     def next_at(self) -> float | None: ...
     def open(self, now: float) -> list[Outgoing]: ...
@@ -43,17 +47,24 @@ class _Core(Protocol):
 
 
 class RealtimeServer:
-    """A Realtime server on 127.0.0.1 that does what a `Script` or a `Replay` says.
+    """A Realtime server on 127.0.0.1 that follows a `Script`, or repeats a `Replay`.
 
-    Use it as a context manager, or call `start` and `stop`. Each client that connects begins the script anew; with
-    a list of scripts the first client gets the first one, the second the second, and so on, and the last of them
-    serves all others. Raises ValueError for no script, or one whose session cannot be. `port` 0 takes a free one.
+    Use the server as a context manager, or call `start` and `stop`. The server accepts any API key and stores none. It
+    compares every frame of a client with the Realtime API's reference, and adds deviations to `problems`.
 
-    Any API key is accepted and none is kept; `refuse` is an HTTP status (401, say) with which every client is
-    refused instead. `keep_frames=False` keeps no log, for servers that run long.
+    Args:
+        script: A script or a recording, which every connection begins anew. With a sequence, the first connection gets
+            the first script, the second connection the second script, and so on; all further connections get the last
+            script. None for ``Script()``.
+        port: TCP port; 0 for a free port.
+        refuse: HTTP status, for example 401, with which the server refuses every client.
+        keep_frames: Whether the server keeps every frame for `received`, `sent` and `wait_for`. A server that runs for
+            long should not.
+        strict: Whether the server raises WrongFramesError when it stops and `problems` is not empty. The exception of a
+            ``with`` block has precedence.
 
-    Every frame of a client is held against the API's reference, and `problems` tells what is wrong. A `strict`
-    server raises WrongFramesError when it stops if there is any, unless the ``with`` block raises anyway.
+    Raises:
+        ValueError: The sequence of scripts is empty, or a script has an invalid `session`.
     """
 
     def __init__(
@@ -67,15 +78,15 @@ class RealtimeServer:
     ) -> None:
         sources = [Script()] if script is None else [script] if isinstance(script, Script | Replay) else list(script)
         if not sources:
-            raise ValueError("a server needs at least one script")
+            raise ValueError("script must be a script or a sequence of at least one script, got an empty sequence")
         for source in sources:
             if isinstance(source, Script):
-                Session(source)  # what is wrong with its session is told here, not to the first client
+                Session(source)  # raises ValueError here, and not when the first client connects
         self._sources = sources
-        self._wanted_port = port
+        self._requested_port = port
         self._refuse = refuse
         self._port: int | None = None
-        self._numbers = itertools.count()
+        self._connection_numbers = itertools.count()
         self._failures: list[BaseException] = []
         self._log = FrameLog(keep=keep_frames)
         self._strict = strict
@@ -91,15 +102,17 @@ class RealtimeServer:
     ) -> None:
         self._stop()
         if error is None:
-            self._complain()
+            self._raise_if_strict()
 
     def start(self) -> Self:
-        """Listen. Returns when clients can connect.
+        """Start the server. Returns when clients can connect.
 
-        Raises OSError if the port is taken, and RuntimeError if the server is running already.
+        Raises:
+            OSError: The port is in use.
+            RuntimeError: The server is already running.
         """
         if self._thread is not None:
-            raise RuntimeError("the server is already running")
+            raise RuntimeError("the server is already running; call stop() before start()")
         listening: Future[None] = Future()
         thread = threading.Thread(target=self._run, args=(listening,), name="realtime-server", daemon=True)
         thread.start()
@@ -108,12 +121,15 @@ class RealtimeServer:
         return self
 
     def stop(self) -> None:
-        """Close every connection (1001) and stop listening.
+        """Close every connection with code 1001, and stop the server.
 
-        Raises what went wrong within the server, if anything, and WrongFramesError if it is strict and has reason to.
+        Raises:
+            Exception: The first exception that a connection raised within the server, for example because an event of
+                the script is not JSON.
+            WrongFramesError: The server is strict, and a client sent frames that the Realtime API does not accept.
         """
         self._stop()
-        self._complain()
+        self._raise_if_strict()
 
     def _stop(self) -> None:
         thread, self._thread = self._thread, None
@@ -126,56 +142,62 @@ class RealtimeServer:
         if failures:
             raise failures[0]
 
-    def _complain(self) -> None:
+    def _raise_if_strict(self) -> None:
         if self._strict and self.problems:
             raise WrongFramesError(self.problems)
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The TCP port. Raises RuntimeError before the server starts."""
         if self._port is None:
-            raise RuntimeError("the server was not started")
+            raise RuntimeError("the server was not started; use it in a with block, or call start()")
         return self._port
 
     @property
     def base_url(self) -> str:
-        """For ``OpenAI(base_url=…)``."""
+        """The address for ``OpenAI(base_url=…)``, which newer clients use for HTTP and WebSockets."""
         return f"http://{HOST}:{self.port}/v1"
 
     @property
     def websocket_base_url(self) -> str:
-        """For ``OpenAI(websocket_base_url=…)``: older clients speak TLS to any server that is not named there."""
+        """The address for ``OpenAI(websocket_base_url=…)``, without which clients before version 2 use TLS."""
         return f"ws://{HOST}:{self.port}/v1"
 
     @property
     def url(self) -> str:
-        """For a websocket client: the address without ``?model=…``."""
+        """The address for a WebSocket client, without ``?model=…``."""
         return f"ws://{HOST}:{self.port}{PATH}"
 
     @property
     def received(self) -> list[LoggedFrame]:
-        """What clients have sent so far, in order of arrival."""
+        """The frames that the server has received so far, in order of arrival."""
         return self._log.of("client")
 
     @property
     def sent(self) -> list[LoggedFrame]:
-        """What was sent to clients so far, in order."""
+        """The frames that the server has sent so far, in order."""
         return self._log.of("server")
 
     @property
     def problems(self) -> list[Problem]:
-        """What was wrong with what clients have sent so far, in order."""
+        """The first 1000 deviations of client frames from the Realtime API's reference, in the order of the frames."""
         return self._log.problems
 
     def wait_for(self, predicate: Callable[[LoggedFrame], bool], timeout: float = 5.0) -> LoggedFrame:
-        """The first frame, received or sent, past or to come, of which `predicate` is true.
+        """Return the first received or sent frame for which `predicate` is true; wait for it if necessary.
 
-        Blocks its thread: from a coroutine call it with ``asyncio.to_thread``. Raises TimeoutError after `timeout`
-        seconds, with the types seen until then.
+        The method blocks the calling thread; call it from a coroutine with ``asyncio.to_thread``.
+
+        Args:
+            predicate: Receives a frame.
+            timeout: Seconds to wait.
+
+        Raises:
+            TimeoutError: The predicate was not true in time; the message has the types of all frames.
         """
         return self._log.wait_for(predicate, timeout)
 
-    # In the server's thread.
+    # The methods below run on the server's thread.
 
     def _run(self, listening: Future[None]) -> None:
         asyncio.run(self._listen(listening))
@@ -187,16 +209,16 @@ class RealtimeServer:
             server: Server = await serve(
                 self._serve,
                 HOST,
-                self._wanted_port,
+                self._requested_port,
                 process_request=self._check,
-                origins=[None],  # no page in a browser has business here
+                origins=[None],  # refuses web pages: a browser sends an Origin header
                 compression=None,
                 max_size=LARGEST_FRAME,
                 ping_interval=None,
                 close_timeout=CLOSE_SECONDS,
             )
-        except OSError as problem:
-            listening.set_exception(problem)
+        except OSError as error:
+            listening.set_exception(error)
             return
         self._port = next(iter(server.sockets)).getsockname()[1]
         async with server:
@@ -204,23 +226,28 @@ class RealtimeServer:
             await self._stopping.wait()
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
-        # A page in a browser may reach loopback under a name of its own; it cannot fake the Host header.
+        # A web page may reach 127.0.0.1 under a name of its own domain, but it cannot fake the Host header.
         host = urlsplit("//" + request.headers.get("Host", "")).hostname
         if host not in (HOST, "localhost"):
-            return connection.respond(HTTPStatus.FORBIDDEN, "Only 127.0.0.1 and localhost are served.\n")
+            return connection.respond(
+                HTTPStatus.FORBIDDEN, f"The Host header must be {HOST} or localhost, got {host}.\n"
+            )
         if self._refuse is not None:
-            error = {"message": "This server refuses every client.", "type": "invalid_request_error"}
+            message = f"The server refuses every client, because it was created with refuse={self._refuse}."
+            error = {"message": message, "type": "invalid_request_error"}
             return connection.respond(HTTPStatus(self._refuse), json.dumps({"error": error}))
         if urlsplit(request.path).path != PATH:
-            return connection.respond(HTTPStatus.NOT_FOUND, f"The server answers at {PATH}.\n")
+            problem = f"The path must be {PATH}, got {urlsplit(request.path).path}."
+            remedy = f"Set the client's base_url to {self.base_url}."
+            return connection.respond(HTTPStatus.NOT_FOUND, f"{problem} {remedy}\n")
         return None
 
     async def _serve(self, connection: ServerConnection) -> None:
-        number = next(self._numbers)
-        core = self._core(number, connection.request.path if connection.request else "")
+        number = next(self._connection_numbers)
+        session = self._new_session(number, connection.request.path if connection.request else "")
         outbox: asyncio.Queue[Outgoing] = asyncio.Queue()
         tasks = [
-            asyncio.create_task(self._converse(number, connection, core, outbox)),
+            asyncio.create_task(self._converse(number, connection, session, outbox)),
             asyncio.create_task(self._send_all(number, connection, outbox)),
         ]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -231,7 +258,7 @@ class RealtimeServer:
                 self._failures.append(outcome)
                 await connection.close(1011)
 
-    def _core(self, number: int, path: str) -> _Core:
+    def _new_session(self, number: int, path: str) -> _Session:
         source = self._sources[min(number, len(self._sources) - 1)]
         if isinstance(source, Replay):
             return ReplaySession(source)
@@ -246,32 +273,32 @@ class RealtimeServer:
         )
 
     async def _converse(
-        self, number: int, connection: ServerConnection, core: _Core, outbox: asyncio.Queue[Outgoing]
+        self, number: int, connection: ServerConnection, session: _Session, outbox: asyncio.Queue[Outgoing]
     ) -> None:
-        """Give the core what arrives and the time, and queue what it answers. Never waits for the sending."""
+        """Pass received frames and the time to the session, and queue the returned frames. Never waits for a send."""
 
         def queue(outgoing: list[Outgoing]) -> None:
             for each in outgoing:
                 outbox.put_nowait(each)
 
-        queue(core.open(time.monotonic()))
-        arriving = _receiving(connection)
+        queue(session.open(time.monotonic()))
+        receiving = _receive(connection)
         try:
             while True:
-                wait = None if core.next_at is None else max(0.0, core.next_at - time.monotonic())
-                await asyncio.wait([arriving], timeout=wait)
-                if arriving.done():
-                    frame = arriving.result()
-                    self._log.note(number, "client", frame)
-                    queue(core.receive(frame, time.monotonic()))
-                    arriving = _receiving(connection)
+                wait = None if session.next_at is None else max(0.0, session.next_at - time.monotonic())
+                await asyncio.wait([receiving], timeout=wait)
+                if receiving.done():
+                    frame = receiving.result()
+                    self._log.add(number, "client", frame)
+                    queue(session.receive(frame, time.monotonic()))
+                    receiving = _receive(connection)
                 else:
-                    queue(core.advance(time.monotonic()))
+                    queue(session.advance(time.monotonic()))
         finally:
-            arriving.cancel()
+            receiving.cancel()
 
     async def _send_all(self, number: int, connection: ServerConnection, outbox: asyncio.Queue[Outgoing]) -> None:
-        """Send what is queued until the script ends the connection."""
+        """Send the queued frames until the script ends the connection."""
         while True:
             what = (await outbox.get()).what
             if isinstance(what, Close):
@@ -280,15 +307,15 @@ class RealtimeServer:
             if isinstance(what, Drop):
                 if what.mid_frame:
                     connection.transport.write(b"\x81\x7e\x04\x00" + b'{"type": "response.output_audio.delta", ')
-                connection.transport.close()  # what was written before still goes out; a close frame does not
+                connection.transport.close()  # sends the bytes written before, but no close frame
                 return
             raw = what.data if isinstance(what, Raw) else json.dumps(what)
-            self._log.note(number, "server", raw)
+            self._log.add(number, "server", raw)
             await connection.send(raw)
 
 
-def _receiving(connection: ServerConnection) -> asyncio.Task[str | bytes]:
+def _receive(connection: ServerConnection) -> asyncio.Task[str | bytes]:
     task = asyncio.create_task(connection.recv())
-    # Its outcome is looked at even where the conversation has ended meanwhile, or asyncio complains.
+    # The callback retrieves the task's exception, because asyncio logs an error for one that nothing retrieves.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

@@ -1,6 +1,7 @@
-"""The server side of one Realtime connection, without socket or clock: client events in, server events out.
+"""Computes the server's frames of one Realtime connection from client events and the time, without I/O and clock.
 
-Order and fields of the events are those of recorded GA sessions, and the API's documentation where none was recorded.
+The order and the fields of the events are those of recorded GA sessions, or, where no session was recorded, of the
+Realtime API's reference.
 """
 
 from __future__ import annotations
@@ -16,21 +17,32 @@ from langsmith_realtime.testing.agent.mcp import McpServers
 from langsmith_realtime.testing.agent.response import Response
 from langsmith_realtime.testing.script.replay import Replay
 from langsmith_realtime.testing.script.script import Action, Close, Event, Pause, Script
-from langsmith_realtime.testing.state.agenda import Agenda, Outgoing, Process
 from langsmith_realtime.testing.state.config import default_session, modalities, updated_session
 from langsmith_realtime.testing.state.conversation import Conversation, Entry, new_item
-from langsmith_realtime.testing.state.dialect import BetaSpeech, beta_defaults, response_request, session_change
+from langsmith_realtime.testing.state.dialect import BetaTranslator, beta_defaults, response_request, session_change
+from langsmith_realtime.testing.state.scheduler import Outgoing, Process, Scheduler
 from langsmith_realtime.testing.state.shared import SharedState
 from langsmith_realtime.testing.state.wire import ClientError, Ids, missing, wrong_type
 from langsmith_realtime.testing.user.listener import Listener
 
 
 class Session:
-    """A scripted server's side of one connection.
+    """The server's end of one connection that follows a script.
 
-    Give it what the client sends and the time in seconds (of any clock that does not go back), and send what it
-    returns at the times it states. `epoch` is the Unix time of the connection's begin, for ``expires_at``.
-    `sideband` is a connection to a telephone or WebRTC call (``?call_id=``): no ``session.created``, no audio.
+    Pass client frames to `receive` and the time to `advance`, and send each returned frame at its time `Outgoing.at`.
+    Times are in seconds of any clock that does not go back.
+
+    Args:
+        script: The script.
+        model: The model in ``session.created``.
+        sideband: Whether the connection belongs to a telephone or WebRTC call (``?call_id=``), which has no
+            ``session.created`` and no audio deltas.
+        now: Time at which the connection begins.
+        epoch: Unix time in seconds at which the connection begins, for ``expires_at``.
+        seed: Seed of the generated ids; None for the seed of the script.
+
+    Raises:
+        ClientError: The script's `session` is invalid; a ValueError.
     """
 
     def __init__(
@@ -46,7 +58,7 @@ class Session:
         self._script = script
         self._beta = script.dialect == "beta"
         self._ids = Ids(script.seed if seed is None else seed)
-        self._agenda = Agenda(self._ids, now, BetaSpeech() if self._beta else None)
+        self._scheduler = Scheduler(self._ids, now, BetaTranslator() if self._beta else None)
         self._conversation = Conversation(self._ids.new("conv"))
         self._expires = now + script.session_seconds
         defaults = default_session(self._ids.new("sess"), model, int(epoch + script.session_seconds))
@@ -55,14 +67,14 @@ class Session:
             session_change(script.session) if self._beta else {"type": "realtime", **script.session},
             has_spoken=False,
         )
-        self._world = SharedState(
-            script, self._agenda, self._ids, self._conversation, sideband=sideband, unix_zero=epoch - now
+        self._shared = SharedState(
+            script, self._scheduler, self._ids, self._conversation, sideband=sideband, unix_zero=epoch - now
         )
-        self._mcp = McpServers(self._world)
+        self._mcp = McpServers(self._shared)
         self._turns = iter(script.turns)
         self._responses: dict[str, Response] = {}
         self._listener = Listener(
-            self._world, self._session["audio"]["input"], interrupt=self._interrupt, respond=self._respond_to_speech
+            self._shared, self._session["audio"]["input"], interrupt=self._interrupt, respond=self._respond_to_speech
         )
         self._handlers: dict[str, Callable[[Event], None]] = {
             "session.update": self._session_update,
@@ -79,66 +91,67 @@ class Session:
         }
 
     def open(self, now: float) -> list[Outgoing]:
-        """The client has connected."""
-        self._agenda.run(now)
-        if self._script.session_created and not self._world.sideband:
-            self._agenda.send("session.created", session=self._session)
+        """Begin the connection; returns the frames that are due at `now`."""
+        self._scheduler.run(now)
+        if self._script.session_created and not self._shared.sideband:
+            self._scheduler.send("session.created", session=self._session)
         self._mcp.configure(self._session["tools"])
-        self._agenda.start(self._perform(self._script.on_connect))
+        self._scheduler.start(self._perform(self._script.on_connect))
         return self.advance(now)
 
     def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:
-        """The client has sent this event, as JSON text or as an object. Nothing it may hold raises."""
+        """Process a client's frame, JSON text or an object; returns the frames that are due. Never raises."""
         self._run(now)
-        if self._agenda.ended:
-            return self._agenda.take()
+        if self._scheduler.ended:
+            return self._scheduler.take()
         event_id: str | None = None
         try:
             event = _parsed(frame)
             event_id = event["event_id"] if isinstance(event.get("event_id"), str) else None
             self._handler(event)(event)
-        except ClientError as wrong:
-            self._send_error(wrong, event_id)
+        except ClientError as error:
+            self._send_error(error, event_id)
         except RecursionError:
             self._send_error(ClientError("invalid_value", "The event is nested too deeply."), event_id)
         return self.advance(now)
 
     def advance(self, now: float) -> list[Outgoing]:
-        """What became due by `now`, in order of time.
+        """Return the frames that became due by `now`, in order of their times.
 
-        Infinity gives all that happens if the client is silent, but for the end of the session at its greatest age.
+        With ``now=math.inf``, return all frames that follow without a client event, except for the end of the session
+        after `Script.session_seconds`.
         """
         self._run(now)
-        return self._agenda.take()
+        return self._scheduler.take()
 
     @property
     def next_at(self) -> float | None:
-        """When `advance` has something to do next; None if the connection has ended."""
-        if self._agenda.ended:
+        """Time of the next call of `advance`; None if the connection has ended."""
+        if self._scheduler.ended:
             return None
-        due = self._agenda.next_at
+        due = self._scheduler.next_at
         return self._expires if due is None else min(due, self._expires)
 
     def _run(self, now: float) -> None:
-        self._agenda.run(now if math.isinf(now) else min(now, self._expires))
+        self._scheduler.run(now if math.isinf(now) else min(now, self._expires))
         if self._expires <= now < math.inf:
             self._expire()
-            self._agenda.run(now)
+            self._scheduler.run(now)
 
     def _expire(self) -> None:
         minutes = f"{self._script.session_seconds / 60:g} minutes"
         message = f"Your session hit the maximum duration of {minutes}."
         self._send_error(ClientError("session_expired", message), None)
-        self._agenda.end(Close(1001, message))
+        self._scheduler.end(Close(1001, message))
 
-    # Client events.
+    # The handlers of client events.
 
     def _handler(self, event: Event) -> Callable[[Event], None]:
         kind = event.get("type")
         if kind is None:
             raise missing("type")
         if not isinstance(kind, str) or kind not in self._handlers:
-            supported = ", ".join(repr(each) for each in self._handlers)
+            supported = ", ".join(repr(name) for name in self._handlers)
             raise ClientError("invalid_value", f"Invalid value: {kind!r}. Supported values are: {supported}.", "type")
         return self._handlers[kind]
 
@@ -148,7 +161,7 @@ class Session:
             change = session_change(change)
         self._session = updated_session(self._session, change, has_spoken=self._conversation.has_spoken)
         self._listener.configure(self._session["audio"]["input"])
-        self._agenda.send("session.updated", session=self._session)
+        self._scheduler.send("session.updated", session=self._session)
         self._mcp.configure(self._session["tools"])
 
     def _append(self, event: Event) -> None:
@@ -167,12 +180,12 @@ class Session:
 
     def _item_create(self, event: Event) -> None:
         item = new_item(event.get("item"), self._ids)
-        before = self._conversation.add(Entry(item), event.get("previous_item_id"))
-        self._world.announce(item, before)
+        previous_item_id = self._conversation.add(Entry(item), event.get("previous_item_id"))
+        self._shared.announce_item(item, previous_item_id)
 
     def _item_retrieve(self, event: Event) -> None:
         entry = self._conversation.find(event.get("item_id"), "retrieve")
-        self._agenda.send("conversation.item.retrieved", item=entry.item)
+        self._scheduler.send("conversation.item.retrieved", item=entry.item)
 
     def _item_truncate(self, event: Event) -> None:
         entry = self._conversation.find(event.get("item_id"), "truncate")
@@ -188,13 +201,13 @@ class Session:
             )
         entry.audio_ms = end_ms
         entry.item["content"] = [{"type": "output_audio", "transcript": None} for _ in content]
-        self._agenda.send(
+        self._scheduler.send(
             "conversation.item.truncated", item_id=entry.item["id"], content_index=index, audio_end_ms=end_ms
         )
 
     def _item_delete(self, event: Event) -> None:
         self._conversation.remove(event.get("item_id"))
-        self._agenda.send("conversation.item.deleted", item_id=event["item_id"])
+        self._scheduler.send("conversation.item.deleted", item_id=event["item_id"])
 
     def _response_create(self, event: Event) -> None:
         request = event.get("response") or {}
@@ -209,22 +222,22 @@ class Session:
         response.generate()
 
     def _response_cancel(self, event: Event) -> None:
-        asked = event.get("response_id")
-        active = self._active if asked is None else self._responses.get(str(asked))
+        response_id = event.get("response_id")
+        active = self._active if response_id is None else self._responses.get(str(response_id))
         if active is None:
             raise ClientError("response_cancel_not_active", "There is no active response to cancel.")
         active.cancel("client_cancelled")
 
     def _output_clear(self, _: Event) -> None:
-        if not self._world.sideband:
+        if not self._shared.sideband:
             raise ClientError("invalid_value", "Only calls (WebRTC, SIP) have an output audio buffer.", "type")
-        self._world.stop_playing()
+        self._shared.clear_output_audio()
 
-    # The agent answers.
+    # The agent's responses.
 
     @property
     def _active(self) -> Response | None:
-        """The response in the conversation, of which there can be one; others run beside it."""
+        """The active response of the conversation, without responses of ``conversation: "none"``."""
         return next((each for each in self._responses.values() if each.in_conversation), None)
 
     def _respond(self, request: Mapping[str, Any]) -> Response:
@@ -235,7 +248,7 @@ class Session:
                 f"The conversation already has an active response: {active.id}. Wait until it is done.",
             )
         turn = next(self._turns, self._script.afterwards)
-        response = Response(self._world, turn, self._session, request, self._response_done)
+        response = Response(self._shared, turn, self._session, request, self._response_done)
         self._responses[response.id] = response
         if response.in_conversation:
             self._listener.response_begun()
@@ -244,41 +257,41 @@ class Session:
     def _response_done(self, response: Response) -> None:
         del self._responses[response.id]
         if response.in_conversation:
-            self._listener.response_done(response.playing_seconds)
-        self._agenda.start(self._perform(response.turn.then))
+            self._listener.response_done(response.playback_seconds)
+        self._scheduler.start(self._perform(response.turn.then))
 
     def _interrupt(self) -> None:
         if self._active is not None:
             self._active.cancel("turn_detected")
-        self._world.stop_playing()
+        self._shared.clear_output_audio()
 
     def _respond_to_speech(self) -> Response | None:
         try:
             response = self._respond({})
-        except ClientError as busy:
-            self._send_error(busy, None)
+        except ClientError as error:
+            self._send_error(error, None)
             return None
         response.begin()
         return response
 
-    # Sending.
+    # Actions and errors.
 
     def _perform(self, actions: Iterable[Action]) -> Process:
         for action in actions:
             if isinstance(action, Pause):
                 yield action.seconds
             else:
-                self._world.act(action)
+                self._shared.perform(action)
 
-    def _send_error(self, wrong: ClientError, event_id: str | None) -> None:
-        error = {
+    def _send_error(self, error: ClientError, event_id: str | None) -> None:
+        fields = {
             "type": "invalid_request_error",
-            "code": wrong.code,
-            "message": wrong.message,
-            "param": wrong.param,
+            "code": error.code,
+            "message": error.message,
+            "param": error.param,
             "event_id": event_id,
         }
-        self._agenda.send("error", error=error)
+        self._scheduler.send("error", error=fields)
 
 
 def _parsed(frame: str | bytes | Mapping[str, Any]) -> Event:
@@ -307,38 +320,38 @@ def _number(event: Event, name: str) -> int:
 
 
 class ReplaySession:
-    """The server's side of one connection that follows a `Replay`. Used like `Session`."""
+    """The server's end of one connection that repeats a `Replay`. It has the methods of `Session`."""
 
     def __init__(self, replay: Replay) -> None:
-        self._ahead = list(reversed(replay.frames))
-        self._client_ahead = 0
+        self._remaining = list(reversed(replay.frames))
+        self._unmatched_client_frames = 0
         self.next_at: float | None = None
 
     def open(self, now: float) -> list[Outgoing]:
-        """The client has connected."""
-        return self._go_on(now)
+        """Begin the connection; returns the recording's frames before the first client frame."""
+        return self._next_frames(now)
 
     def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:  # noqa: ARG002
-        """The client has sent a frame; what it holds does not matter."""
-        self._client_ahead += 1
-        return self._go_on(now)
+        """Count a client's frame with any content; returns the frames before the recording's next client frame."""
+        self._unmatched_client_frames += 1
+        return self._next_frames(now)
 
     def advance(self, now: float) -> list[Outgoing]:  # noqa: ARG002
-        """Nothing: a recording has no times."""
+        """Return nothing, because a recording has no times."""
         return []
 
-    def _go_on(self, now: float) -> list[Outgoing]:
+    def _next_frames(self, now: float) -> list[Outgoing]:
         out: list[Outgoing] = []
-        if not self._ahead:
+        if not self._remaining:
             return out
-        while self._ahead:
-            direction, event = self._ahead[-1]
+        while self._remaining:
+            direction, event = self._remaining[-1]
             if direction == "server":
                 out.append(Outgoing(now, event))
-            elif self._client_ahead:
-                self._client_ahead -= 1
+            elif self._unmatched_client_frames:
+                self._unmatched_client_frames -= 1
             else:
                 return out
-            self._ahead.pop()
+            self._remaining.pop()
         out.append(Outgoing(now, Close(1000)))
         return out

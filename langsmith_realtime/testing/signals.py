@@ -1,4 +1,4 @@
-"""Test signals: tones, silence, and a stand-in for speech. All PCM16, little-endian, mono."""
+"""Synthesizes test audio as PCM16, little-endian, mono: tones, silence and speech-like audio."""
 
 from __future__ import annotations
 
@@ -8,26 +8,36 @@ import numpy as np
 import numpy.typing as npt
 
 RATE = 24_000
-"""Frames a second of ``audio/pcm``, the Realtime API's default format."""
+"""Sample rate in Hz of ``audio/pcm``, the Realtime API's default format."""
 
 
 def tone(hz: float, seconds: float, rate: int = RATE, amplitude: float = 0.3) -> bytes:
-    """A sine of `hz` Hz lasting `seconds`, `amplitude` between 0 and 1 (full scale), as PCM16 bytes."""
+    """Return a sine tone of `hz` Hz and `seconds` s as PCM16 bytes.
+
+    Args:
+        hz: Frequency in Hz.
+        seconds: Length in seconds.
+        rate: Sample rate in Hz.
+        amplitude: Peak between 0 and 1 (full scale).
+
+    Raises:
+        ValueError: `amplitude` is not between 0 and 1.
+    """
     if not 0 <= amplitude <= 1:
-        raise ValueError(f"amplitude must lie between 0 and 1, got {amplitude}")
+        raise ValueError(f"amplitude must be between 0 and 1, got {amplitude}")
     return pcm16(amplitude * np.sin(2 * np.pi * hz * _times(seconds, rate)))
 
 
 def silence(seconds: float, rate: int = RATE) -> bytes:
-    """`seconds` of digital silence as PCM16 bytes."""
+    """Return `seconds` s of digital silence at `rate` Hz as PCM16 bytes."""
     return bytes(2 * round(seconds * rate))
 
 
 def speech_like(text: str, seconds: float, rate: int = RATE) -> bytes:
-    """A voiced sound with four syllables a second, `seconds` long, as PCM16 bytes.
+    """Return speech-like audio with four syllables a second, `seconds` s long at `rate` Hz, as PCM16 bytes.
 
-    The pitch (110 to 240 Hz) follows from `text`: the same text always gives the same bytes, and two
-    different sentences can be told apart by their spectrum.
+    The pitch (110 to 240 Hz) is computed from `text`. Equal texts give equal bytes, and the spectrum distinguishes
+    different texts.
     """
     t = _times(seconds, rate)
     pitch = 110 + zlib.crc32(text.encode()) % 131
@@ -37,7 +47,7 @@ def speech_like(text: str, seconds: float, rate: int = RATE) -> bytes:
 
 
 def pcm16(samples: npt.NDArray[np.float64]) -> bytes:
-    """Samples between -1 and 1 as PCM16 bytes; louder ones are clipped."""
+    """Return samples as PCM16 bytes; samples outside of -1 to 1 are clipped."""
     return (np.clip(samples, -1, 1) * 32767).round().astype("<i2").tobytes()
 
 

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import plain_frame
+from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.delivery.feedback import Feedback
 from langsmith_realtime.delivery.operations import FEEDBACK, ROOT_CREATE, ROOT_UPDATE, MissingReason, Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import OperationSink
 from langsmith_realtime.journal.file import Journal
-from langsmith_realtime.recording.recorder import Recorded
+from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.run_builder import RunBuilder, fit_payload
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
@@ -81,7 +81,7 @@ class LangSmithRuns:
 
     def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
         """Send the run of a frame that is not an event; its error is ``reason``."""
-        self.emit(EventRun(ref, "malformed_frame", {"frame": plain_frame(frame)}, error=Failure(reason)))
+        self.emit(EventRun(ref, "malformed_frame", {"frame": json_frame(frame)}, error=Failure(reason)))
 
     def close(
         self,
@@ -91,7 +91,7 @@ class LangSmithRuns:
         messages: list[dict[str, Any]],
         metadata: dict[str, Any],
         error: str | None,
-        recorded: Recorded,
+        recorded: FinishedRecording,
         scores: Mapping[str, float] | None = None,
     ) -> None:
         """Send the root's update, and feedback scores after it.
@@ -125,7 +125,7 @@ class LangSmithRuns:
             send_feedback()
 
     def _update_operation(
-        self, run: ParentRun, recorded: Recorded, size: int, send_feedback: Callable[[], None]
+        self, run: ParentRun, recorded: FinishedRecording, size: int, send_feedback: Callable[[], None]
     ) -> Operation:
         """The root's update with the recording; if LangSmith refuses that, another update takes its place."""
         metadata, make_smaller = run.extra["metadata"], recorded.refused

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import Redact, plain
+from langsmith_realtime.core.payloads.json_values import Redact, json_copy
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub, scrub_message
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client.masking import (
@@ -131,7 +131,7 @@ class Privacy:
             warn_if_slow("redact", time.monotonic() - began)
         if not isinstance(redacted, dict):
             return self._failed(f"redact must return a dict, got {type(redacted).__name__}")
-        copy: dict[str, Any] = plain(redacted)
+        copy: dict[str, Any] = json_copy(redacted)
         return copy
 
     def _failed(self, reason: str, error: BaseException | None = None) -> dict[str, Any]:

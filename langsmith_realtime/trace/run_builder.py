@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
-from langsmith_realtime.core.payloads.json_values import cut_text, fitted, without_surrogates
+from langsmith_realtime.core.payloads.json_values import cut_text, cut_to_size, without_surrogates
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.delivery.operations import PAYLOAD_LEFT_OUT
 from langsmith_realtime.trace import redaction
@@ -147,7 +147,7 @@ class RunBuilder:
         run.end_time = run.start_time if end is None else max(self._time(end), run.start_time)
         run.error = self._error(error)
         if metadata:
-            run.extra["metadata"].update(fitted(self._privacy.masked_metadata(metadata), METADATA_BYTES)[0])
+            run.extra["metadata"].update(cut_to_size(self._privacy.masked_metadata(metadata), METADATA_BYTES)[0])
         if interrupted:
             run.extra["metadata"]["ls_is_error_interrupt"] = True
 
@@ -161,8 +161,8 @@ class RunBuilder:
 
 def fit_payload(run: ParentRun) -> int:
     """Shorten the run's inputs and outputs to what LangSmith accepts; return about how many bytes the run has."""
-    run.inputs, input_bytes = fitted(run.inputs, PAYLOAD_BYTES)
-    run.outputs, output_bytes = fitted(run.outputs, PAYLOAD_BYTES)
+    run.inputs, input_bytes = cut_to_size(run.inputs, PAYLOAD_BYTES)
+    run.outputs, output_bytes = cut_to_size(run.outputs, PAYLOAD_BYTES)
     return 1000 + input_bytes + output_bytes
 
 

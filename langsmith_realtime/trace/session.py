@@ -24,7 +24,8 @@ from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.options.tracing import Options
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.recording.silencing import SilencedSpans, Span
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
@@ -137,12 +138,12 @@ class Session:
         self._record(t)
 
     def silence(self, t: float, since: float | None, until: float | None, item_id: str | None) -> None:
-        """Silence an item's audio, or a span of time; see :meth:`.SilencedSpans.between`."""
+        """Silence an item's audio, or a span of time; see :meth:`.SilencedSpans.add_span`."""
         self._emit(self._conversation.advance(t))
         if item_id is not None:
-            self._silences.item(item_id)
+            self._silences.add_item(item_id)
         else:
-            self._silences.between(since, until)
+            self._silences.add_span(since, until)
         self._record(t)
         if self._recorder is not None:
             self._recorder.sync()
@@ -187,7 +188,7 @@ class Session:
             metadata["tracing_failures"] = self._guard.count
         feedback_scores = scores(metadata, self._feedback)
 
-        def end(recorded: Recorded) -> None:
+        def end(recorded: FinishedRecording) -> None:
             self._runs.close(
                 t,
                 inputs=inputs,
@@ -205,7 +206,7 @@ class Session:
             if self._held_conversation is not None and self._held_conversation.is_too_large:
                 metadata["keep_skipped"] = "too large to be held"
             if self._recorder is None:
-                end(Recorded())
+                end(FinishedRecording())
             else:
                 self._recorder.finish(t, end)
 
@@ -238,7 +239,7 @@ class Session:
         self._silences.locate(self._conversation.item_span)
         writes = self._tracks.take_writes()
         if self._recorder is not None and self._tracks.rate is not None:
-            self._recorder.write(self._silences.applied(writes, self._tracks.rate, t), self._tracks.rate, t)
+            self._recorder.write(self._silences.apply(writes, self._tracks.rate, t), self._tracks.rate, t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +282,7 @@ def build_session(
             limit_s=options.max_audio_seconds,
             hidden=hidden,
             guard=guard,
-            aside=sender.run_apart,
+            run_in_thread=sender.run_apart,
         )
         recorded_channels = frozenset({USER, AGENT} - hidden)
     tracks = Tracks(

@@ -158,7 +158,10 @@ def test_a_scripted_agent_is_served_until_a_signal(tmp_path: Path, sent: str, op
 
     assert lines[1:] == ["To connect to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
     assert process.returncode == status
-    assert errors == ("the client sent wrong frames:\nconnection 0, a frame: not valid JSON\n" if status else "")
+    problems = (
+        "the client sent frames that the Realtime API does not accept:\nconnection 0, a frame: the frame must be JSON\n"
+    )
+    assert errors == (problems if status else "")
 
 
 def test_the_help_describes_the_format_of_scripts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -175,8 +178,8 @@ def test_the_help_describes_the_format_of_scripts(capsys: pytest.CaptureFixture[
     ("text", "sentence"),
     [
         (None, "The script cannot be read: "),
-        ("{", "The script is wrong: agent.json cannot be parsed: "),
-        ('{"turn": []}', "The script is wrong: script.turn: unknown"),
+        ("{", "The script is wrong: agent.json must be JSON: "),
+        ('{"turn": []}', "The script is wrong: agent.json: script.turn: unknown"),
         ('{"session": {"voice": "alloy"}}', "The script is wrong: Unknown parameter: 'session.voice'."),
     ],
 )

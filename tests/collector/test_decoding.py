@@ -1,4 +1,4 @@
-"""Compressed bodies as streams."""
+"""Decompression of request bodies as streams."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from langsmith_realtime.collector.ingest.decoding import DecodingError, decoder
 
 
 def decode(encoding: str, body: bytes, size: int = 1 << 20) -> bytes:
-    pieces: list[bytes] = []
-    decoding = decoder(encoding, pieces.append)
+    chunks: list[bytes] = []
+    decoding = decoder(encoding, chunks.append)
     assert decoding is not None
     for at in range(0, len(body), size):
         decoding.feed(body[at : at + size])
     decoding.close()
-    return b"".join(pieces)
+    return b"".join(chunks)
 
 
 def encode(encoding: str, content: bytes) -> bytes:
@@ -31,7 +31,7 @@ def encode(encoding: str, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("encoding", ["", "identity", "gzip", " GZIP", "zstd"])
 @given(contents=st.lists(st.binary(max_size=100), max_size=4), size=st.integers(min_value=1, max_value=50))
-def test_any_chunking_of_any_number_of_frames_gives_what_was_sent(
+def test_any_chunking_of_any_number_of_frames_gives_the_original_bytes(
     encoding: str, contents: list[bytes], size: int
 ) -> None:
     body = b"".join(encode(encoding.strip().lower(), content) for content in contents)
@@ -40,13 +40,13 @@ def test_any_chunking_of_any_number_of_frames_gives_what_was_sent(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_a_body_that_expands_a_thousandfold_passes_in_pieces(encoding: str) -> None:
+def test_a_body_that_expands_a_thousandfold_is_decompressed_in_small_chunks(encoding: str) -> None:
     body = encode(encoding, bytes(64 << 20))
     total = 0
 
-    def count(piece: bytes) -> None:
+    def count(chunk: bytes) -> None:
         nonlocal total
-        total += len(piece)
+        total += len(chunk)
 
     tracemalloc.start()
     try:
@@ -63,15 +63,15 @@ def test_a_body_that_expands_a_thousandfold_passes_in_pieces(encoding: str) -> N
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-def test_what_is_not_compressed_is_refused(encoding: str) -> None:
+def test_a_body_without_compression_is_refused(encoding: str) -> None:
     with pytest.raises(DecodingError, match=f"is not {encoding}"):
         decode(encoding, b"plain text, nothing else")
 
 
-def test_a_gzip_body_cut_short_is_refused() -> None:
-    with pytest.raises(DecodingError, match="cut short"):
+def test_an_incomplete_gzip_body_is_refused() -> None:
+    with pytest.raises(DecodingError, match="incomplete"):
         decode("gzip", gzip.compress(bytes(range(256)))[:-4])
 
 
-def test_other_encodings_are_not_taken() -> None:
+def test_other_encodings_are_not_supported() -> None:
     assert decoder("br", lambda _: None) is None

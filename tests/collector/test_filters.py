@@ -1,4 +1,4 @@
-"""Filter expressions."""
+"""Parsing and evaluation of filter expressions."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ RUN = StoredRun(
         'has(metadata, \'{"city": "Oslo", "turn": 3}\')',
     ],
 )
-def test_what_holds(expression: str) -> None:
+def test_a_filter_matches_the_run(expression: str) -> None:
     assert parse(expression)(RUN)
 
 
@@ -78,7 +78,7 @@ def test_what_holds(expression: str) -> None:
         "eq(end_time, null)",
     ],
 )
-def test_what_does_not_hold(expression: str) -> None:
+def test_a_filter_does_not_match_the_run(expression: str) -> None:
     assert not parse(expression)(RUN)
 
 
@@ -104,7 +104,7 @@ def test_what_does_not_hold(expression: str) -> None:
     ],
     ids=lambda expression: str(expression)[:30],
 )
-def test_what_is_no_filter_is_refused(expression: Any) -> None:
+def test_a_malformed_or_unsupported_filter_is_refused(expression: Any) -> None:
     with pytest.raises(Refused) as caught:
         parse(expression)
 

@@ -1,4 +1,4 @@
-"""Write requests: what is stored, what is refused, and that a refusal leaves nothing behind."""
+"""Write requests: stored runs, refusals, and that a refused request stores nothing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def files(collector: Collector) -> list[Path]:
+def stored_files(collector: Collector) -> list[Path]:
     return [path for path in (collector.directory / "attachments").rglob("*") if path.is_file()]
 
 
-def test_a_run_arrives_with_its_fields_and_attachment(collector: Collector) -> None:
+def test_a_run_is_stored_with_its_fields_and_attachment(collector: Collector) -> None:
     run = root(session_name="calls", tags=["a"], extra={"metadata": {"thread_id": "t1"}})
 
     answer = send(
@@ -52,7 +52,7 @@ def test_a_run_arrives_with_its_fields_and_attachment(collector: Collector) -> N
 
 
 @unix_only
-def test_what_is_stored_is_for_its_owner_only(collector: Collector) -> None:
+def test_stored_files_are_readable_by_their_owner_only(collector: Collector) -> None:
     run = root()
     send(
         collector,
@@ -65,7 +65,7 @@ def test_what_is_stored_is_for_its_owner_only(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize("update_first", [False, True])
-def test_an_update_wins_whatever_the_order(collector: Collector, update_first: bool) -> None:
+def test_fields_of_an_update_replace_those_of_the_create_in_any_order(collector: Collector, update_first: bool) -> None:
     run = root(inputs={"from": "create"}, tags=["create"], error="create", session_name="calls")
     later = update(run, inputs={"from": "update"}, tags=None, end_time=run["start_time"], outputs={"is": "done"})
     requests = [part(f"post.{run['id']}", run), part(f"patch.{run['id']}", later)]
@@ -79,7 +79,7 @@ def test_an_update_wins_whatever_the_order(collector: Collector, update_first: b
     assert (stored.creates, stored.updates) == (1, 1)
 
 
-def test_an_update_alone_is_kept_for_its_create(collector: Collector) -> None:
+def test_an_update_without_a_create_is_stored(collector: Collector) -> None:
     run = root()
 
     send(collector, part(f"patch.{run['id']}", update(run, end_time=run["start_time"])))
@@ -98,13 +98,15 @@ def test_a_second_create_or_update_conflicts_and_is_lost(collector: Collector, k
     answer = send(collector, part(f"post.{other['id']}", other), part(f"{kind}.{run['id']}", {**run, "name": "second"}))
 
     assert answer.status_code == 409
-    assert answer.json() == {"error": "Conflict: payload already received: payloads already received"}
+    assert answer.json()["error"].startswith(
+        "Conflict: payload already received: payloads already received; send a run"
+    )
     assert [stored.name for stored in collector.runs()] == ["first"]
     (violation,) = collector.violations
     assert (violation.rule, violation.run_id, violation.status) == ("conflict", run["id"], 409)
 
 
-def test_a_request_that_holds_a_create_twice_conflicts(collector: Collector) -> None:
+def test_a_request_with_two_creates_of_a_run_conflicts(collector: Collector) -> None:
     run = root()
 
     assert send(collector, *[part(f"post.{run['id']}", run)] * 2).status_code == 409
@@ -124,14 +126,14 @@ def test_one_bad_run_fails_its_whole_request(collector: Collector) -> None:
     )
 
     assert answer.status_code == 422
-    assert "run_type: 'agent' is not one of" in answer.json()["error"]
+    assert "run_type must be one of chain, embedding, " in answer.json()["error"]
     assert collector.runs() == []
-    assert files(collector) == []
+    assert stored_files(collector) == []
     (violation,) = collector.violations
     assert (violation.rule, violation.run_id) == ("run-type", bad["id"])
 
 
-def test_an_attachment_with_a_period_in_its_name_is_lost(collector: Collector) -> None:
+def test_an_attachment_with_a_period_in_its_name_is_dropped(collector: Collector) -> None:
     run = root()
 
     answer = send(
@@ -142,11 +144,11 @@ def test_an_attachment_with_a_period_in_its_name_is_lost(collector: Collector) -
 
     assert answer.status_code == 202
     assert collector.runs()[0].attachments == {}
-    assert files(collector) == []
+    assert stored_files(collector) == []
     assert [violation.rule for violation in collector.violations] == ["attachment-name"]
 
 
-def test_the_length_may_stand_in_the_content_type(collector: Collector) -> None:
+def test_the_length_of_a_part_may_be_a_parameter_of_the_content_type(collector: Collector) -> None:
     run = root()
     attachment = part(
         f"attachment.{run['id']}.conversation", b"1234", Content_Type="audio/wav; length=4", Content_Length=None
@@ -194,7 +196,7 @@ ID = str(uuid4())
     ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_a_part_that_breaks_a_rule_fails_the_request(collector: Collector, parts: list[bytes], rule: str) -> None:
-    # The part with a file of its own comes first: nothing of it may stay.
+    # The attachment comes first, so that its temporary file exists when the request is refused.
     run = root()
     before = [
         part(f"attachment.{run['id']}.conversation", b"x", Content_Type="audio/wav"),
@@ -207,7 +209,7 @@ def test_a_part_that_breaks_a_rule_fails_the_request(collector: Collector, parts
     assert [violation.rule for violation in collector.violations] == [rule]
     assert collector.violations[0].message == answer.json()["error"]
     assert collector.runs() == []
-    assert files(collector) == []
+    assert stored_files(collector) == []
 
 
 @pytest.mark.parametrize(
@@ -219,9 +221,9 @@ def test_a_part_that_breaks_a_rule_fails_the_request(collector: Collector, parts
         (b"no zstd at all", {"Content_Encoding": "zstd"}),
         (zstandard.compress(body([part("post.x", {})]))[:-20], {"Content_Encoding": "zstd"}),
     ],
-    ids=["broken", "json", "no boundary", "no zstd", "cut short"],
+    ids=["broken", "json", "no boundary", "not zstd", "incomplete"],
 )
-def test_a_body_of_another_kind_is_refused(collector: Collector, content: bytes, headers: dict[str, str]) -> None:
+def test_a_body_that_is_not_multipart_is_refused(collector: Collector, content: bytes, headers: dict[str, str]) -> None:
     answer = send_body(collector, content, **headers)
 
     assert answer.status_code == 422
@@ -243,7 +245,7 @@ def test_a_whole_body_may_be_compressed(collector: Collector, encoding: str) -> 
     assert collector.requests[-1].bytes == len(compressed)
 
 
-def test_a_body_without_parts_is_accepted_and_noted(collector: Collector) -> None:
+def test_a_body_without_parts_is_accepted_as_a_violation(collector: Collector) -> None:
     assert send(collector).status_code == 202
     assert [violation.rule for violation in collector.violations] == ["body-empty"]
 
@@ -263,7 +265,7 @@ class TestLimits:
         assert answer.json()["error"].startswith("Payload too large")
         assert [violation.rule for violation in collector.violations] == ["body-size"]
 
-    def test_attachments_and_other_runs_do_not_count(self, collector: Collector) -> None:
+    def test_attachments_and_other_runs_do_not_count_towards_the_limit_of_a_run(self, collector: Collector) -> None:
         first = root(inputs={"text": "x" * 3000})
         second = child(first, inputs={"text": "x" * 3000})
         attachment = part(f"attachment.{first['id']}.conversation", bytes(50_000), Content_Type="audio/wav")
@@ -272,7 +274,9 @@ class TestLimits:
 
         assert answer.status_code == 202
 
-    def test_a_body_above_the_limit_on_the_wire_is_refused_and_read_to_its_end(self, collector: Collector) -> None:
+    def test_a_body_above_the_limit_before_decompression_is_refused_and_read_to_its_end(
+        self, collector: Collector
+    ) -> None:
         run = root()
         attachment = part(f"attachment.{run['id']}.conversation", bytes(8 << 20), Content_Type="audio/wav")
 
@@ -280,7 +284,7 @@ class TestLimits:
 
         assert answer.status_code == 413
         assert collector.requests[-1].bytes > 8 << 20
-        assert files(collector) == []
+        assert stored_files(collector) == []
 
     def test_a_json_body_above_the_limit_is_refused(self, collector: Collector) -> None:
         answer = ask("POST", f"{collector.url}/runs", json=root(inputs={"text": "x" * 5000}))
@@ -288,7 +292,7 @@ class TestLimits:
         assert answer.status_code == 413
         assert "detail" in answer.json()
 
-    def test_a_trace_holds_so_many_runs_and_no_more(self, collector: Collector) -> None:
+    def test_a_run_beyond_the_limit_of_a_trace_is_refused(self, collector: Collector) -> None:
         first = root()
         create(collector, first, child(first), child(first))
         late = child(first)
@@ -300,7 +304,9 @@ class TestLimits:
         finished = part(f"patch.{first['id']}", update(first, end_time=first["start_time"]))
         assert send(collector, finished).status_code == 202
 
-    def test_a_request_may_not_fill_the_memory(self, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_request_above_the_memory_limit_is_refused(
+        self, collector: Collector, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(ingest, "MEMORY_LIMIT", 5000)
         runs = [root(inputs={"text": "x" * 2000}) for _ in range(3)]
 
@@ -322,14 +328,14 @@ def test_a_batch_stores_creates_and_updates(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"post": {}}', '{"post": [1]}'])
-def test_a_batch_that_is_none_is_refused(collector: Collector, content: str) -> None:
+def test_a_malformed_batch_is_refused(collector: Collector, content: str) -> None:
     answer = ask("POST", f"{collector.url}/runs/batch", content=content)
 
     assert answer.status_code == 422
     assert answer.json()["detail"] == collector.violations[0].message
 
 
-def test_a_single_root_may_leave_its_place_out(collector: Collector) -> None:
+def test_a_root_in_a_request_of_its_own_may_lack_trace_id_and_dotted_order(collector: Collector) -> None:
     run = root()
     first = {key: value for key, value in run.items() if key not in {"trace_id", "dotted_order"}}
 
@@ -340,25 +346,25 @@ def test_a_single_root_may_leave_its_place_out(collector: Collector) -> None:
     assert (stored.dotted_order, stored.outputs) == (run["dotted_order"], {"a": 1})
 
 
-def test_a_single_child_is_updated_where_it_stands(collector: Collector) -> None:
+def test_an_update_in_a_request_of_its_own_may_lack_trace_id_and_dotted_order(collector: Collector) -> None:
     run = root()
-    below = child(run)
+    child_run = child(run)
     create(collector, run)
 
-    assert ask("POST", f"{collector.url}/runs", json=below).status_code == 202
-    assert ask("PATCH", f"{collector.url}/runs/{below['id']}", json={"error": "lost"}).status_code == 202
+    assert ask("POST", f"{collector.url}/runs", json=child_run).status_code == 202
+    assert ask("PATCH", f"{collector.url}/runs/{child_run['id']}", json={"error": "lost"}).status_code == 202
     assert [stored.status for stored in collector.runs()] == ["pending", "error"]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_single_run_without_a_place_is_refused(collector: Collector, method: str) -> None:
+def test_a_run_without_dotted_order_and_start_time_is_refused(collector: Collector, method: str) -> None:
     fields = {"id": ID, "name": "x", "run_type": "chain"}
     path = "/runs" if method == "POST" else f"/runs/{ID}"
 
     assert ask(method, collector.url + path, json=fields).status_code == 422
 
 
-def test_feedback_is_stored_by_either_way(collector: Collector) -> None:
+def test_feedback_is_stored_by_both_endpoints(collector: Collector) -> None:
     first, second = (str(uuid4()) for _ in range(2))
 
     assert send(collector, part(f"feedback.{first}", {"key": "kind", "run_id": ID, "score": 1})).status_code == 202
@@ -370,7 +376,7 @@ def test_feedback_is_stored_by_either_way(collector: Collector) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_project_may_be_named_by_its_id(collector: Collector, known: bool) -> None:
+def test_a_run_may_name_its_project_by_id(collector: Collector, known: bool) -> None:
     create(collector, root(session_name="calls"))
     (project,) = ask("GET", f"{collector.url}/sessions").json()
     run = root(session_id=project["id"] if known else ID)
@@ -380,23 +386,23 @@ def test_a_project_may_be_named_by_its_id(collector: Collector, known: bool) -> 
     assert {stored.id: stored.project for stored in collector.runs()}[run["id"]] == ("calls" if known else "default")
 
 
-def test_a_directory_is_continued(tmp_path: Path) -> None:
+def test_a_second_collector_keeps_the_runs_of_its_directory(tmp_path: Path) -> None:
     run = root()
-    left_over = tmp_path / "kept" / "attachments" / "incoming-1"
+    unfinished = tmp_path / "kept" / "attachments" / "incoming-1"
     with Collector(tmp_path / "kept") as first:
         create(first, run)
-    left_over.write_bytes(b"of a request that was cut short")
+    unfinished.write_bytes(b"an unfinished upload")
 
     with Collector(tmp_path / "kept") as second:
         assert [stored.id for stored in second.runs()] == [run["id"]]
         assert second.wait_for(len, timeout=30)[0].name == "session"
         assert send(second, part(f"post.{run['id']}", run)).status_code == 409
 
-    assert not left_over.exists()
+    assert not unfinished.exists()
     assert (tmp_path / "kept" / "runs.sqlite3").exists()
 
 
-def test_no_key_is_stored(collector: Collector) -> None:
+def test_the_api_key_is_not_stored(collector: Collector) -> None:
     secret = "lsv2_secret"  # not a key
     run = root()
     send_body(collector, body([part(f"post.{run['id']}", run)]), x_api_key=secret)
@@ -407,8 +413,7 @@ def test_no_key_is_stored(collector: Collector) -> None:
     assert secret not in json.dumps([vars(request) for request in collector.requests])
 
 
-def test_types_of_answers(collector: Collector) -> None:
-    """The half of the API that has multipart says ``error``, the other ``detail``."""
+def test_multipart_answers_with_error_and_other_endpoints_with_detail(collector: Collector) -> None:
     answers: list[dict[str, Any]] = [
         send(collector, part("post.x", {})).json(),
         ask("POST", f"{collector.url}/runs", json={"id": "x"}).json(),

@@ -1,4 +1,4 @@
-"""LangSmith's own client against the collector: what it sends arrives, what it asks is answered."""
+"""LangSmith's own client writes to the collector and reads from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Reading by v1 is deprecated, and still what most programs do.
+# LangSmith deprecates reading by v1, but most programs still do.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langsmith.utils.LangSmithWarning"),
     pytest.mark.filterwarnings("ignore:.*is deprecated and will be removed:DeprecationWarning"),
@@ -33,16 +33,16 @@ pytestmark = [
 def client(request: pytest.FixtureRequest, collector: Collector, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
     if request.param == "plain":
         monkeypatch.setenv("LANGSMITH_DISABLE_RUN_COMPRESSION", "true")
-    made = Client(api_url=collector.url, api_key="local")
-    yield made
-    made.cleanup(timeout=5)
+    client = Client(api_url=collector.url, api_key="local")
+    yield client
+    client.cleanup(timeout=5)
 
 
 def finished(run: Any) -> bool:
     return run.end_time is not None
 
 
-def test_info_is_what_the_client_expects(collector: Collector, client: Client) -> None:
+def test_the_client_accepts_the_answer_to_info(collector: Collector, client: Client) -> None:
     info = client.info
 
     assert info.batch_ingest_config is not None
@@ -99,7 +99,7 @@ def test_a_batch_is_ingested_in_one_request(collector: Collector, client: Client
     first = root(inputs={"a": 1})
     runs = [child(first, seconds) for seconds in (1, 2, 3)]
     attachments = {"conversation": ("audio/wav", recording), "note": ("text/plain", b"hi")}
-    ids = [run["id"] for run in (first, *runs)]  # the client turns them into UUID objects
+    ids = [run["id"] for run in (first, *runs)]  # copied first, because the client replaces the ids by UUID objects
 
     client.multipart_ingest(create=[first, *runs])
     client.multipart_ingest(
@@ -165,10 +165,10 @@ def test_traced_functions_nest(collector: Collector, client: Client) -> None:
     assert collector.violations == []
 
     tree = client.read_run(runs[0].id, load_child_runs=True)
-    assert [below.name for below in tree.child_runs or []] == ["fail", "look_up"]
+    assert [child_run.name for child_run in tree.child_runs or []] == ["fail", "look_up"]
 
 
-def test_without_batching_runs_go_one_by_one(collector: Collector) -> None:
+def test_without_batching_each_run_is_a_request(collector: Collector) -> None:
     client = Client(api_url=collector.url, api_key="local", auto_batch_tracing=False)
     run = RunTree(name="call", ls_client=client)
 
@@ -208,15 +208,15 @@ def calls(collector: Collector, client: Client) -> list[dict[str, Any]]:
 
     first, second, other = started(-9, "first", "t1"), started(-6, "second", "t1", error="cut"), started(-3, "o", "t2")
     usage = {"input_tokens": 5, "output_tokens": 2, "total_tokens": 7, "input_token_details": {"audio": 4}}
-    below = started(-5, "model", "t1", run_type="llm", tags=["spoken"])
-    below |= {
+    child_run = started(-5, "model", "t1", run_type="llm", tags=["spoken"])
+    child_run |= {
         "trace_id": second["id"],
         "parent_run_id": second["id"],
-        "dotted_order": f"{second['dotted_order']}.{below['dotted_order']}",
+        "dotted_order": f"{second['dotted_order']}.{child_run['dotted_order']}",
         "extra": {"metadata": {"thread_id": "t1", "usage_metadata": usage}},
-        "events": [{"name": "new_token", "time": below["end_time"]}],
+        "events": [{"name": "new_token", "time": child_run["end_time"]}],
     }
-    runs = [first, second, below, other]
+    runs = [first, second, child_run, other]
     client.multipart_ingest(create=[{**run, "attachments": {"note": ("text/plain", b"hi")}} for run in runs])
     assert len(collector.runs()) == 4
     return runs
@@ -269,18 +269,18 @@ def test_projects_are_read(client: Client, calls: list[dict[str, Any]]) -> None:
     assert client.get_run_url(run=run).endswith(f"{run.app_path}?poll=true")
 
 
-def test_a_run_that_is_not_there_is_not_found(client: Client) -> None:
+def test_a_missing_run_is_not_found(client: Client) -> None:
     with pytest.raises(LangSmithNotFoundError):
         client.read_run(uuid4())
 
 
-def test_runs_are_listed_by_a_known_scope_only(collector: Collector, client: Client) -> None:
+def test_listing_runs_needs_a_project_or_ids(collector: Collector, client: Client) -> None:
     with pytest.raises(LangSmithError, match="At least one of"):
         list(client.list_runs())
     assert [violation.rule for violation in collector.violations] == ["query"]
 
 
-def test_feedback_is_given_and_listed(collector: Collector, client: Client, calls: list[dict[str, Any]]) -> None:
+def test_feedback_is_created_and_listed(collector: Collector, client: Client, calls: list[dict[str, Any]]) -> None:
     run_id = calls[0]["id"]
     client.create_feedback(run_id=run_id, trace_id=run_id, key="kind", score=1)
     client.create_feedback(run_id=run_id, key="fast", score=0, comment="slow")
@@ -293,7 +293,7 @@ def test_feedback_is_given_and_listed(collector: Collector, client: Client, call
 
 
 @pytest.mark.newest  # langsmith 0.8 has no v2 client
-def test_v2_reads(client: Client, calls: list[dict[str, Any]]) -> None:
+def test_runs_threads_and_traces_are_read_by_v2(client: Client, calls: list[dict[str, Any]]) -> None:
     async def read() -> str:
         project = str(client.read_project(project_name="calls").id)
         run = await client.runs.retrieve_v2(
@@ -346,7 +346,7 @@ def test_v2_reads(client: Client, calls: list[dict[str, Any]]) -> None:
     assert requests.get(asyncio.run(read()), timeout=5).content == b"hi"
 
 
-def test_the_key_is_asked_for(tmp_path: Path) -> None:
+def test_the_client_needs_the_collectors_key(tmp_path: Path) -> None:
     run = root()
     with Collector(api_key="right") as collector:
         for key in ("right", "wrong"):

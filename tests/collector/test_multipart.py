@@ -1,4 +1,4 @@
-"""The multipart parser: bytes in, parts out."""
+"""The multipart parser."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def parse(body: bytes, size: int = 1 << 20) -> Parts:
     return parts
 
 
-def test_a_body_is_cut_into_its_parts() -> None:
+def test_a_body_is_split_into_its_parts() -> None:
     body = b"--b\r\nA: 1\r\nB:2\r\n\r\none\r\n--b\r\nA: 2\r\n\r\n\r\n--b--\r\n"
 
     assert parse(body).seen == [({"a": "1", "b": "2"}, b"one"), ({"a": "2"}, b"")]
 
 
-def test_what_surrounds_the_parts_is_ignored() -> None:
+def test_text_before_and_after_the_parts_is_ignored() -> None:
     assert parse(b"before\r\n--b \t\r\n\r\none\r\n--b--after\r\n--b\r\nmore").seen == [({}, b"one")]
 
 
@@ -60,7 +60,7 @@ def test_any_chunking_gives_the_same_parts(contents: list[bytes], size: int) -> 
     assert parse(body, size).seen == [({"x": "y"}, content) for content in contents]
 
 
-def test_a_large_part_passes_in_pieces() -> None:
+def test_a_large_part_is_passed_on_in_chunks() -> None:
     parts = parse(b"--b\r\n\r\n" + bytes(1_000_000) + b"\r\n--b--\r\n", size=1000)
 
     assert len(parts.seen[0][1]) == 1_000_000
@@ -74,13 +74,13 @@ def test_a_large_part_passes_in_pieces() -> None:
         (b"nothing of the kind", "before its closing boundary"),
         (b"--b\r\nA: 1\r\n\r\none", "before its closing boundary"),
         (b"--b\r\nA: 1\r\n\r\none\r\n--b", "before its closing boundary"),
-        (b"--bx\r\n", "not followed by a line break"),
-        (b"--b then", "not followed by a line break"),
-        (b"--b\r\nA\r\n\r\none\r\n--b--", "without a colon"),
-        (b"--b\r\nA: " + b"x" * 20_000, "too long"),
-        (b"--b\r\nA: " + b"x" * 20_000 + b"\r\n\r\none\r\n--b--", "too long"),
+        (b"--bx\r\n", "must be followed by a line break"),
+        (b"--b then", "must be followed by a line break"),
+        (b"--b\r\nA\r\n\r\none\r\n--b--", "must have a colon, got 'A'"),
+        (b"--b\r\nA: " + b"x" * 20_000, "at most 16384 bytes, got more"),
+        (b"--b\r\nA: " + b"x" * 20_000 + b"\r\n\r\none\r\n--b--", "at most 16384 bytes, got more"),
     ],
 )
-def test_what_is_no_multipart_body_is_refused(body: bytes, reason: str) -> None:
+def test_a_malformed_body_raises(body: bytes, reason: str) -> None:
     with pytest.raises(MultipartError, match=reason):
         parse(body)

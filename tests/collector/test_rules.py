@@ -1,4 +1,4 @@
-"""Every rule of a single run, one at a time."""
+"""The rules that concern one run alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_child_may_start_together_with_its_parent() -> None:
     assert check(Operation("post", run["id"], run)) == []
 
 
-def test_ids_become_canonical() -> None:
+def test_ids_are_changed_to_lower_case() -> None:
     parent = root()
     run = child(parent)
     loud = {**run, "id": run["id"].upper(), "parent_run_id": parent["id"].upper()}
@@ -72,13 +72,13 @@ def test_a_segment_ends_in_a_run_id() -> None:
     assert refusal(root(dotted_order=order(START, "no-id"))).rule == "timestamp"
 
 
-def test_the_last_segment_is_the_run_itself() -> None:
+def test_the_last_segment_has_the_id_of_the_run() -> None:
     other = str(uuid4())
 
     assert refusal(root(dotted_order=order(START, other), trace_id=other)).rule == "dotted-order"
 
 
-def test_the_first_segment_is_the_trace() -> None:
+def test_the_first_segment_has_the_trace_id() -> None:
     refused = refusal(root(trace_id=str(uuid4())))
 
     assert (refused.rule, refused.status) == ("trace-id", 400)
@@ -99,7 +99,7 @@ def test_a_child_has_at_least_two_segments() -> None:
     assert "must contain at least two parts for child runs" in refused.message
 
 
-def test_the_last_but_one_segment_is_the_parent() -> None:
+def test_the_last_but_one_segment_has_the_id_of_the_parent() -> None:
     assert refusal(child(root(), parent_run_id=str(uuid4()))).rule == "dotted-order"
 
 
@@ -112,24 +112,24 @@ def test_a_child_does_not_start_before_its_parent() -> None:
 
 @pytest.mark.parametrize("key", ["id", "trace_id", "parent_run_id"])
 @pytest.mark.parametrize("value", ["", "session-1", 7])
-def test_ids_are_uuids(key: str, value: object) -> None:
+def test_an_id_that_is_not_a_uuid_is_refused(key: str, value: object) -> None:
     refused = refusal({**child(root()), key: value})
 
     assert (refused.rule, refused.status) == ("id", 422)
 
 
-def test_a_run_is_sent_under_its_own_id() -> None:
-    with pytest.raises(Refused, match="does not match the run"):
+def test_the_id_field_must_equal_the_id_of_the_operation() -> None:
+    with pytest.raises(Refused, match=r"id must be .*, got "):
         check(Operation("post", str(uuid4()), root()))
 
 
 @pytest.mark.parametrize("run_type", ["agent", "", None, ["llm"]])
-def test_a_run_type_is_one_of_seven(run_type: object) -> None:
+def test_an_unknown_run_type_is_refused(run_type: object) -> None:
     assert refusal(root(run_type=run_type)).rule == "run-type"
 
 
 @pytest.mark.parametrize("run_type", sorted(rules.RUN_TYPES))
-def test_each_of_the_seven_is_accepted(run_type: str) -> None:
+def test_each_of_the_seven_run_types_is_accepted(run_type: str) -> None:
     run = root(run_type=run_type)
 
     assert check(Operation("post", run["id"], run)) == []
@@ -142,7 +142,7 @@ def test_a_name_has_up_to_128_characters(name: object) -> None:
     assert (refused.rule, refused.status) == ("name", 422)
 
 
-def test_an_update_needs_neither_name_nor_type_but_keeps_their_rules() -> None:
+def test_an_update_may_lack_name_and_run_type_but_not_break_their_rules() -> None:
     run = root()
 
     assert check(Operation("patch", run["id"], update(run, outputs={}))) == []
@@ -151,7 +151,7 @@ def test_an_update_needs_neither_name_nor_type_but_keeps_their_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "field",
     [
         {"inputs": []},
         {"outputs": "text"},
@@ -168,8 +168,8 @@ def test_an_update_needs_neither_name_nor_type_but_keeps_their_rules() -> None:
     ],
     ids=str,
 )
-def test_fields_have_their_types(wrong: dict[str, Any]) -> None:
-    refused = refusal(root(**wrong))
+def test_a_field_of_the_wrong_type_is_refused(field: dict[str, Any]) -> None:
+    refused = refusal(root(**field))
 
     assert (refused.rule, refused.status) == ("field", 422)
 
@@ -183,15 +183,15 @@ def test_fields_have_their_types(wrong: dict[str, Any]) -> None:
         START.timestamp() * 1000,
     ],
 )
-def test_times_are_read_as_clients_send_them(sent: object) -> None:
+def test_every_spelling_of_a_time_by_clients_is_parsed(sent: object) -> None:
     assert abs(rules.time(sent, "start_time") - START) < timedelta(milliseconds=1)
 
 
-def test_a_run_that_states_no_start_started_at_its_timestamp() -> None:
+def test_a_run_without_start_time_starts_at_its_timestamp() -> None:
     assert rules.start_time(child(root(), seconds=2, start_time=None)) == START + timedelta(seconds=2)
 
 
-def test_the_order_of_a_root_follows_from_its_start() -> None:
+def test_the_dotted_order_of_a_root_is_computed_from_its_start_time() -> None:
     assert rules.root_order("id", START) == "20260314T150926535897Zid"
 
 
@@ -205,28 +205,28 @@ def with_uuid7(milliseconds_off: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("milliseconds_off", [-1, 0, 1])
-def test_the_time_in_a_uuid7_is_the_start(milliseconds_off: int) -> None:
+def test_a_uuid7_with_the_start_time_is_accepted(milliseconds_off: int) -> None:
     run = with_uuid7(milliseconds_off)
 
     assert check(Operation("post", run["id"], run)) == []
 
 
-def test_a_uuid7_of_another_time_is_accepted_and_noted() -> None:
+def test_a_uuid7_of_another_time_is_a_violation() -> None:
     run = with_uuid7(2)
 
-    (noted,) = check(Operation("post", run["id"], run))
+    (violation,) = check(Operation("post", run["id"], run))
 
-    assert (noted.rule, noted.run_id, noted.status) == ("uuid7-time", run["id"], 202)
-    assert "2 ms off" in noted.message
+    assert (violation.rule, violation.run_id, violation.status) == ("uuid7-time", run["id"], 202)
+    assert "2 ms off" in violation.message
     assert check(Operation("patch", run["id"], run)) == []
 
 
 @pytest.mark.parametrize("name", ["conversation.wav", "a b", "ü", "", "x" * 65, "../up"])
-def test_an_attachment_with_a_wrong_name_is_dropped_and_noted(name: str) -> None:
+def test_an_attachment_with_an_invalid_name_is_dropped_as_a_violation(name: str) -> None:
     run = root()
     attachments = {name: Attachment("audio/wav", Path("x")), "conversation": Attachment("audio/wav", Path("y"))}
 
-    (noted,) = check(operation := Operation("post", run["id"], run, attachments))
+    (violation,) = check(operation := Operation("post", run["id"], run, attachments))
 
-    assert (noted.rule, noted.run_id, noted.status) == ("attachment-name", run["id"], 202)
+    assert (violation.rule, violation.run_id, violation.status) == ("attachment-name", run["id"], 202)
     assert list(operation.attachments) == ["conversation"]

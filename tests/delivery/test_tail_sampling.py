@@ -16,9 +16,9 @@ from langsmith import Client, get_current_run_tree, run_trees, traceable
 
 from langsmith_realtime import Keep, Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import tail_sampling
 from langsmith_realtime.journal.recovery import Fate, recover
 from langsmith_realtime.journal.state_directory import state_directory
+from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from tests.support.conversations import stored_trees, the_tree, trees
@@ -257,7 +257,7 @@ def test_a_failure_to_post_a_held_run_of_the_callers_is_reported(
 def test_above_the_held_size_the_oldest_events_without_children_are_left_out(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail_sampling, "HELD_BYTES", 100_000)
+    monkeypatch.setattr(process().limits, "held_bytes", 100_000)
     tracer = SessionTracer(keep=Keep(errors=True))
     with tracer:
         tracer.server_event(event(0))
@@ -280,7 +280,7 @@ def test_above_the_held_size_the_oldest_events_without_children_are_left_out(
 def test_a_conversation_that_stays_above_the_held_size_is_kept(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tail_sampling, "HELD_BYTES", 20_000)
+    monkeypatch.setattr(process().limits, "held_bytes", 20_000)
     tracer = SessionTracer(keep=Keep())
     with caplog.at_level(logging.WARNING), tracer:
         for number in range(10):

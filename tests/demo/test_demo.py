@@ -22,7 +22,7 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import Drop, RealtimeServer, Say, Script, Turn
 from tests import ROOT
 from tests.support.audio.machine_stalls import Take, best_take
-from tests.support.audio.pulseaudio import PulseAudio, go_first, pulseaudio, read_pcm
+from tests.support.audio.pulseaudio import PulseAudio, pulseaudio, raise_priority, read_pcm
 from tests.support.audio.sound_comparison import (
     AUDIBLE,
     RATE,
@@ -80,7 +80,7 @@ def started(folder: Path, *options: str, **environment: str) -> Iterator[subproc
         stderr=subprocess.PIPE,
         text=True,
     )
-    go_first(process.pid)
+    raise_priority(process.pid)
     try:
         yield process
     finally:
@@ -121,7 +121,7 @@ def take(tmp_path_factory: pytest.TempPathFactory) -> Take[Run]:
 
 @pytest.fixture
 def spoken(take: Take[Run]) -> Run:
-    return take.held
+    return take.result
 
 
 def is_found(speech: Sound, channel: Sound, *, starved: bool) -> bool:
@@ -172,10 +172,10 @@ def test_the_left_channel_is_the_users_speech(spoken: Run) -> None:
 
 
 def test_the_right_channel_is_the_agents_speech_as_played_and_ends_at_the_barge_in(take: Take[Run]) -> None:
-    right = take.held.channel(1)
+    right = take.result.channel(1)
     for name in AGENT_LINES:
         assert is_found(samples(name), right, starved=take.starved)
-    barged_in = find(samples("user-london"), take.held.channel(0))
+    barged_in = find(samples("user-london"), take.result.channel(0))
     reply = samples("agent-paris")
     began = find(reply[: 4 * RATE], right)
     played = right[began : began + len(reply)]
@@ -279,7 +279,7 @@ def _say(devices: PulseAudio, folder: Path, name: str) -> None:
 def test_the_bundled_conversation_can_be_held_through_a_microphone_and_a_speaker(
     call: Take[DeviceConversation],
 ) -> None:
-    run = call.held.run
+    run = call.result.run
     assert (run.exit_code, run.err) == (0, "")
     assert "Use headphones" in run.out
     assert "Agent: You're welcome. Goodbye!" in run.out
@@ -289,12 +289,12 @@ def test_the_bundled_conversation_can_be_held_through_a_microphone_and_a_speaker
 @pytest.mark.devices
 @pytest.mark.parametrize("name", USER_LINES)
 def test_the_left_channel_is_the_speech_played_into_the_microphone(call: Take[DeviceConversation], name: str) -> None:
-    assert difference(samples(name), call.held.run.channel(0), starved=call.starved) <= 1, call
+    assert difference(samples(name), call.result.run.channel(0), starved=call.starved) <= 1, call
 
 
 @pytest.mark.devices
 def test_the_right_channel_is_the_speakers_output(call: Take[DeviceConversation]) -> None:
-    right, monitor = call.held.run.channel(1), call.held.monitor
+    right, monitor = call.result.run.channel(1), call.result.monitor
     assert difference(right, monitor, starved=call.starved) <= 1, call
     assert audible_s(monitor) == pytest.approx(audible_s(right), abs=0.3)  # the speaker played nothing else
 
@@ -302,9 +302,9 @@ def test_the_right_channel_is_the_speakers_output(call: Take[DeviceConversation]
 @pytest.mark.devices
 @pytest.mark.parametrize("wrong", ["200 ms silent", "200 ms missing", "100 ms late", "cut speech kept"])
 def test_a_wrong_recording_is_detected_even_on_a_starved_machine(call: Take[DeviceConversation], wrong: str) -> None:
-    right, reply = call.held.run.channel(1), samples("agent-paris")
+    right, reply = call.result.run.channel(1), samples("agent-paris")
     # A starved device has errors of its own, which may cancel the error made here.
-    reference = right.copy() if call.starved else call.held.monitor
+    reference = right.copy() if call.starved else call.result.monitor
     began = find(reply[: 4 * RATE], right)
     loud = [min(map(rms, np.split(reply[start:][:4800], 4))) for start in range(RATE, 4 * RATE, 480)]
     at = began + RATE + 480 * int(np.argmax(loud))  # in the middle of the agent's speech
@@ -324,8 +324,8 @@ def test_the_barge_in_ends_the_agent_in_the_recording_where_the_speaker_fell_sil
     call: Take[DeviceConversation],
 ) -> None:
     speech = samples("user-london")
-    barged_in = find(speech, call.held.run.channel(0)) / RATE
-    right = call.held.run.channel(1)
+    barged_in = find(speech, call.result.run.channel(0)) / RATE
+    right = call.result.run.channel(1)
     from_then_on = right[round(barged_in * RATE) :][: round(1.5 * RATE)]
     assert 0.02 < audible_s(from_then_on) < (0.9 if call.starved else 0.6)
     assert rms(from_then_on[-RATE // 2 :]) < AUDIBLE

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from langsmith_realtime.collector import Collector
-from tests.support.audio.ground_truth import STARVED, Truth, measure
+from tests.support.audio.ground_truth import STALLED_FACTOR, Truth, measure
 from tests.support.audio.machine_stalls import best_take
-from tests.support.audio.pulseaudio import ROOM, go_first, look_for_devices_again, pulseaudio
+from tests.support.audio.pulseaudio import ROOM, look_for_devices_again, pulseaudio, raise_priority
 from tests.support.conversations import tracing_to
 from tests.support.processes import priority, set_priority
 
@@ -31,7 +31,7 @@ pytestmark = [
 def high_priority() -> Iterator[None]:
     """Raises the priority of this process, which is the program under test."""
     before = priority()
-    go_first(0)
+    raise_priority(0)
     yield
     set_priority(0, before)
 
@@ -51,8 +51,8 @@ def test_the_recording_agrees_with_a_recording_of_the_devices(
             print(f"\n{'timed tap' if timed else 'playback model'}: {truth}")
             return truth
 
-        take = best_take(hold, lambda truth: truth.wrong(timed=timed))
-    assert take.wrong <= (STARVED if take.starved else 1), take
+        take = best_take(hold, lambda truth: truth.error_ratio(timed=timed))
+    assert take.error_ratio <= (STALLED_FACTOR if take.starved else 1), take
 
 
 RIGHT = Truth([0.0], [0.0], [[0.0] * 4], [[-20.0] * 2], [0.0] * 6)
@@ -63,12 +63,12 @@ RIGHT = Truth([0.0], [0.0], [[0.0] * 4], [[-20.0] * 2], [0.0] * 6)
     [
         replace(RIGHT, cut_in_program=[300.0], cut_in_room=[300.0]),
         replace(RIGHT, agent=[[-20.0, 180.0]]),
-        replace(RIGHT, agent=[[80.0] * 2], kept=[0.0] * 4 + [100.0] * 2),
+        replace(RIGHT, agent=[[80.0] * 2], fed=[0.0] * 4 + [100.0] * 2),
         replace(RIGHT, agent=[[]]),
     ],
     ids=["cut speech kept", "200 ms missing", "100 ms late", "nothing heard"],
 )
 def test_a_wrong_recording_is_detected_even_on_a_starved_machine(wrong: Truth) -> None:
-    assert RIGHT.wrong(timed=True) <= 1
-    assert wrong.wrong(timed=True) > STARVED
+    assert RIGHT.error_ratio(timed=True) <= 1
+    assert wrong.error_ratio(timed=True) > STALLED_FACTOR
     assert str(wrong)

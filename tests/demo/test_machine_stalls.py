@@ -50,23 +50,23 @@ def takes_in_order(*takes: float | Exception) -> Callable[[], float]:
 def test_a_wrong_take_is_not_repeated_if_the_machine_kept_time(stalled: Callable[[float], None]) -> None:
     stalled(IN_TIME)
     take = best_take(takes_in_order(1.2, 0.0), float)
-    assert (take.held, take.starved) == (1.2, False)
+    assert (take.result, take.starved) == (1.2, False)
     with pytest.raises(ValueError, match="broken"):
         best_take(takes_in_order(ValueError("broken"), 0.0), float)
 
 
 def test_a_right_take_is_not_repeated_if_the_machine_starved(stalled: Callable[[float], None]) -> None:
     stalled(LATE)
-    assert best_take(takes_in_order(0.9, 0.0), float).held == 0.9
+    assert best_take(takes_in_order(0.9, 0.0), float).result == 0.9
 
 
 def test_a_wrong_take_on_a_starved_machine_is_repeated_and_the_best_take_counts(
     stalled: Callable[[float], None],
 ) -> None:
     stalled(LATE)
-    assert best_take(takes_in_order(5.0, ValueError("broken"), 0.5), float).held == 0.5
+    assert best_take(takes_in_order(5.0, ValueError("broken"), 0.5), float).result == 0.5
     take = best_take(takes_in_order(5.0, 2.0, ValueError("broken")), float)
-    assert (take.held, take.starved) == (2.0, True)
+    assert (take.result, take.starved) == (2.0, True)
     with pytest.raises(ValueError, match="always"):
         best_take(takes_in_order(*[ValueError("always")] * machine_stalls.TAKES), float)
 

@@ -18,7 +18,7 @@ import pytest
 import langsmith_realtime
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import sender
+from langsmith_realtime.options.limits import Limits
 from tests import ROOT
 from tests.support.conversations import stored_trees
 from tests.support.snippets import snippet
@@ -44,9 +44,9 @@ def assert_sent(collector: Collector, count: int = 1) -> None:
 
 
 @pytest.fixture
-def sends_on_flush(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> Collector:
+def sends_on_flush(tracing: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits) -> Collector:
     """Delays sending for a minute, so that only a flush sends the traces."""
-    monkeypatch.setattr(sender, "BATCH_WAIT_S", 60.0)
+    monkeypatch.setattr(limits, "request_wait_s", 60.0)
     return tracing
 
 
@@ -95,8 +95,8 @@ import asyncio, multiprocessing, os, signal, sys, time
 from contextlib import asynccontextmanager
 import langsmith_realtime
 from langsmith_realtime import SessionTracer
-from langsmith_realtime.delivery import sender
-sender.BATCH_WAIT_S = 60.0  # so that only a flush sends the traces
+from langsmith_realtime.live.process import process
+process().limits.request_wait_s = 60.0  # so that only a flush sends the traces
 def talk(number=0):
     with SessionTracer() as tracer:
         tracer.server_event({"type": "session.created", "event_id": "event_0"})

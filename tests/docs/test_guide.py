@@ -1,4 +1,4 @@
-"""Every snippet of the guide to testing one's own voice agent runs as it stands."""
+"""Runs the snippets of docs/testing.md, and checks its names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TEST_WITH_FIXTURE = snippet("docs/testing.md", "realtime_server(")
 (FILE,) = snippets("docs/testing.md", "json")
 
 
-@pytest.mark.newest  # its snippets below show what versions change
+@pytest.mark.newest  # the tests of the other snippets run with the oldest versions
 def test_the_tests_in_the_guide_pass(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(CONFTEST, "utf-8")
     (tmp_path / "test_weather.py").write_text(AGENT + TEST, "utf-8")
@@ -35,9 +35,9 @@ def test_the_tests_in_the_guide_pass(tmp_path: Path) -> None:
     assert "2 passed" in ran.stdout, ran.stdout + ran.stderr
 
 
-def test_the_fixture_stops_its_servers_with_the_test() -> None:
+def test_the_fixture_stops_its_servers_at_the_end_of_the_test() -> None:
     function: Any = the_fixture
-    # What pytest keeps of the function under the fixture; its name depends on the version.
+    # The attribute with the fixture's function has another name in each version of pytest.
     fixture = getattr(function, "_get_wrapped_function", lambda: function.__wrapped__)()
     running = fixture()
     start = next(running)
@@ -48,21 +48,21 @@ def test_the_fixture_stops_its_servers_with_the_test() -> None:
         pass
 
 
-def test_the_interruption_interrupts() -> None:
+def test_the_snippet_of_a_barge_in_cancels_the_response() -> None:
     names = run(snippet("docs/testing.md", "speech_like"))
     types = [frame.type for frame in names["server"].sent]
     assert types.index("input_audio_buffer.speech_started") < types.index("response.output_item.added")
     assert types.count("input_audio_buffer.speech_started") == 2
 
 
-def test_the_client_comes_back() -> None:
+def test_the_snippet_of_a_reconnection_gets_the_second_script() -> None:
     names = run(snippet("docs/testing.md", "ConnectionClosed"))
     assert names["heard"] == "Back again."
     created = [frame.connection for frame in names["server"].sent if frame.type == "session.created"]
     assert created == [0, 1]
 
 
-def test_the_file_is_a_script(tmp_path: Path) -> None:
+def test_the_script_file_in_the_guide_can_be_loaded(tmp_path: Path) -> None:
     path = tmp_path / "agent.json"
     path.write_text(FILE, "utf-8")
     assert load_script(path) == Script(
@@ -71,7 +71,7 @@ def test_the_file_is_a_script(tmp_path: Path) -> None:
     )
 
 
-def test_the_table_names_what_there_is() -> None:
+def test_the_steps_in_the_table_can_be_created() -> None:
     table = GUIDE[GUIDE.index("| step | what happens |") :].split("\n\n", 1)[0]
     for code in re.findall(r"`([^`|]+)`", table):
         name = re.split(r"\W", code, maxsplit=1)[0]
@@ -86,7 +86,7 @@ def test_the_options_in_the_prose_exist() -> None:
 
 
 @pytest.mark.parametrize("name", testing.__all__)
-def test_every_public_name_says_what_it_is(name: str) -> None:
+def test_every_public_name_has_a_docstring(name: str) -> None:
     public = getattr(testing, name)
     assert public is not None
     if callable(public):

@@ -1,4 +1,4 @@
-"""A journal on disk: what it takes, what it refuses to hold, and how it ends."""
+"""A journal on disk: its lines and audio, its lock, what it must not contain, and its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, REMOVED
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
-from langsmith_realtime.delivery.retry_queue import LONGEST_WAIT_S, RetryQueue
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES, is_free
 from langsmith_realtime.journal.masking import JournalMasking, insert_audio, take_audio
@@ -44,12 +43,12 @@ HEADER: dict[str, Any] = {"journal": 1}
 NAME = "01a1fcfa-e6a2-7672-b070-9b3b741df670"
 
 
-def begun(tmp_path: Path, name: str = NAME, **settings: bool) -> Journal:
+def new_journal(tmp_path: Path, name: str = NAME, **settings: bool) -> Journal:
     return Journal.begin(tmp_path / "state" / name, HEADER, **settings)
 
 
-def test_lines_and_sound_come_back_as_they_were_written(tmp_path: Path) -> None:
-    journal = begun(tmp_path)
+def test_lines_and_audio_are_read_as_they_were_written(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path)
     first, second = journal.add_audio(b"\1\2\3"), journal.add_audio(b"\4\5")
     journal.write({"t": 0.25, "said": "…"})
     journal.write({"t": 0.5})
@@ -62,10 +61,10 @@ def test_lines_and_sound_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert story.audio({"offset": 4, "bytes": 4}) == b"\5\0\0\0"
 
 
-def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_some_of_many_journals_keep_their_audio_file_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("langsmith_realtime.journal.folder.OPEN_AUDIO_FILES", 2)
     before = open_files()
-    journals = [begun(tmp_path, f"{NAME[:-1]}{number}") for number in range(4)]
+    journals = [new_journal(tmp_path, f"{NAME[:-1]}{number}") for number in range(4)]
     for _ in range(2):
         for number, journal in enumerate(journals):
             journal.write({"event": journal.add_audio(bytes([number] * 10))})
@@ -79,15 +78,15 @@ def test_of_many_only_some_keep_their_sound_open(tmp_path: Path, monkeypatch: py
 
 
 @unix_only
-def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
-    journal = begun(tmp_path)
+def test_only_the_owner_can_read_a_journal(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path)
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (journal.folder.parent, journal.folder)]
     assert modes == [0o700, 0o700]
     assert {stat.S_IMODE(path.stat().st_mode) for path in journal.folder.iterdir()} == {0o600}
 
 
-def test_it_is_gone_when_everything_is_settled_and_not_before(tmp_path: Path) -> None:
-    journal = begun(tmp_path)
+def test_a_journal_is_removed_when_all_operations_are_settled(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path)
     assert journal.expect(ROOT_CREATE)
     assert journal.expect("run")
     journal.settle(ROOT_CREATE)
@@ -104,24 +103,24 @@ def test_it_is_gone_when_everything_is_settled_and_not_before(tmp_path: Path) ->
     journal.release()
 
 
-def test_a_kept_one_stays_under_another_name(tmp_path: Path) -> None:
-    journal = begun(tmp_path, keep=True)
+def test_a_kept_journal_is_renamed_when_all_operations_are_settled(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path, keep=True)
     for operation in (ROOT_CREATE, ROOT_UPDATE):
         journal.settle(operation)
     assert sorted(path.name for path in journal.folder.iterdir()) == [AUDIO, DELIVERED]
     assert JournalReader(journal.folder).header == HEADER
 
 
-def test_a_recording_that_is_kept_beside_it_stays(tmp_path: Path) -> None:
-    journal = begun(tmp_path)
+def test_a_recording_in_the_folder_stays_when_the_journal_is_removed(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path)
     (journal.folder / "recording.wav").touch()
     for operation in (ROOT_CREATE, ROOT_UPDATE):
         journal.settle(operation)
     assert [path.name for path in journal.folder.iterdir()] == ["recording.wav"]
 
 
-def test_the_living_are_told_from_the_dead_by_the_lock(tmp_path: Path) -> None:
-    journal = begun(tmp_path)
+def test_a_locked_journal_cannot_be_taken(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path)
     assert Journal.take(journal.folder) is None
     assert not is_free(journal.folder)
     journal.release()
@@ -132,17 +131,17 @@ def test_the_living_are_told_from_the_dead_by_the_lock(tmp_path: Path) -> None:
     taken.release()
 
 
-def test_one_that_is_completed_while_it_is_taken_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    journal = begun(tmp_path)
+def test_a_journal_removed_after_opening_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = new_journal(tmp_path)
     opened = os.open
 
-    def then_gone(path: Any, *arguments: Any) -> int:
+    def open_and_complete(path: Any, *arguments: Any) -> int:
         file = opened(path, *arguments)
         for operation in (ROOT_CREATE, ROOT_UPDATE):
             journal.settle(operation)
         return file
 
-    monkeypatch.setattr(os, "open", then_gone)
+    monkeypatch.setattr(os, "open", open_and_complete)
     assert Journal.take(journal.folder) is None
     monkeypatch.undo()
     with pytest.raises(FileNotFoundError):
@@ -162,12 +161,12 @@ def test_a_new_journal_is_locked_although_another_process_looks_at_it(
 ) -> None:
     tries: list[int] = []
 
-    def looked_at_twice(file: int) -> bool:
+    def locked_elsewhere_twice(file: int) -> bool:
         tries.append(file)
         return len(tries) > 2 and try_lock(file)
 
-    monkeypatch.setattr("langsmith_realtime.journal.folder.try_lock", looked_at_twice)
-    journal = begun(tmp_path)
+    monkeypatch.setattr("langsmith_realtime.journal.folder.try_lock", locked_elsewhere_twice)
+    journal = new_journal(tmp_path)
     monkeypatch.undo()
     assert not is_free(journal.folder)
     journal.discard()
@@ -178,13 +177,13 @@ def test_a_new_journal_that_another_process_keeps_locked_is_removed(
 ) -> None:
     monkeypatch.setattr("langsmith_realtime.journal.folder.try_lock", lambda file: False)
     with pytest.raises(BlockingIOError, match="another process"):
-        begun(tmp_path)
+        new_journal(tmp_path)
     assert list((tmp_path / "state").iterdir()) == []
 
 
 @pytest.mark.parametrize("end", [b'{"t":2,"dir":"ser', b"\xff\xfe\n", b"[]\n", b"\0" * 100_000])
-def test_one_that_is_damaged_at_its_end_is_read_up_to_there(tmp_path: Path, end: bytes) -> None:
-    journal = begun(tmp_path)
+def test_a_journal_is_read_up_to_its_first_damaged_line(tmp_path: Path, end: bytes) -> None:
+    journal = new_journal(tmp_path)
     journal.write({"t": 1})
     journal.release()
     with (journal.folder / LINES).open("ab") as file:
@@ -200,7 +199,7 @@ def test_one_that_is_damaged_at_its_end_is_read_up_to_there(tmp_path: Path, end:
 
 
 @pytest.mark.parametrize("content", ["", "half", '{"t": 1}\n', '{"journal": 99}\n'])
-def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path, content: str) -> None:
+def test_a_file_that_is_no_journal_raises_an_error_with_its_name(tmp_path: Path, content: str) -> None:
     (tmp_path / LINES).write_text(content)
     with pytest.raises(JournalError, match=LINES):
         JournalReader(tmp_path)
@@ -209,35 +208,35 @@ def test_what_is_no_journal_is_said_to_be_none(tmp_path: Path, content: str) -> 
         JournalReader(tmp_path)
 
 
-def test_a_child_process_has_no_part_in_it(tmp_path: Path) -> None:
-    journal = begun(tmp_path)
+def test_a_forked_child_closes_the_journal_and_the_parent_keeps_the_lock(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path)
     journal.write({"t": 1})
     child = fork()
     if child == 0:
-        journal.flush()  # what was gathered is the parent's to write
+        journal.flush()  # the buffered lines are the parent's
         os._exit(journal.is_open)
     assert exit_code(child) == 0
-    assert Journal.take(journal.folder) is None  # the child took no lock along
+    assert Journal.take(journal.folder) is None  # the child's exit did not free the lock
     journal.flush()
     assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]
 
 
-def test_one_of_a_conversation_that_nobody_wants_is_gone(tmp_path: Path) -> None:
-    journal = begun(tmp_path)
+def test_a_discarded_journal_is_removed(tmp_path: Path) -> None:
+    journal = new_journal(tmp_path)
     journal.expect("run")
     journal.discard()
     assert not journal.folder.exists()
 
 
-def test_whatever_a_session_takes_is_written_down() -> None:
+def test_the_journaled_session_has_all_methods_of_the_session() -> None:
     offers = {name for name in vars(Session) if not name.startswith("_")} - {"format"}
     assert offers <= set(vars(JournaledSession))
 
 
-# When the disk refuses
+# Errors of the disk
 
 
-def test_a_full_disk_costs_the_journal_and_not_the_trace(
+def test_a_full_disk_costs_the_journal_but_not_the_trace(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tracer = SessionTracer(recording=False)
@@ -245,9 +244,9 @@ def test_a_full_disk_costs_the_journal_and_not_the_trace(
     write = os.write
 
     def full(file: int, data: Any) -> int:
-        # A disk that fills up takes a part, and refuses the rest.
+        # A disk that fills up accepts a part first.
         if len(data) < 20:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(errno.ENOSPC, "No space folder_of on device")
         return write(file, data[: len(data) // 2])
 
     monkeypatch.setattr(os, "write", full)
@@ -260,10 +259,10 @@ def test_a_full_disk_costs_the_journal_and_not_the_trace(
     assert caplog.text.count("tracing goes on without it") == 1
 
 
-def test_a_folder_that_cannot_be_written_costs_the_journal_and_not_the_trace(
+def test_a_read_only_folder_costs_the_journal_but_not_the_trace(
     tracing: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").touch()  # a folder's rights do not bind root
+    (tmp_path / "file").touch()  # root may write to read-only folders, so this is a file
     monkeypatch.setenv("LANGSMITH_REALTIME_DIR", str(tmp_path / "file" / "state"))
     for _ in range(2):
         with SessionTracer() as tracer:
@@ -275,19 +274,19 @@ def test_a_folder_that_cannot_be_written_costs_the_journal_and_not_the_trace(
     assert caplog.text.count("there is no journal") == 1
 
 
-# What it may hold
+# Contents
 
 
 def event(name: str, **body: Any) -> Any:
     return parse({"type": name, **body})
 
 
-def keeping(redact: Redact | None = None, **settings: Any) -> JournalMasking:
+def masking_of(redact: Redact | None = None, **settings: Any) -> JournalMasking:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, **settings)
     return JournalMasking(client, Privacy.from_options(client, Guard(), redact=redact))
 
 
-def test_sound_is_taken_out_and_given_back() -> None:
+def test_audio_is_taken_out_of_an_event_and_inserted_again() -> None:
     for name, field in (("input_audio_buffer.append", "audio"), ("response.audio.delta", "delta")):
         body = {"type": name, field: base64.b64encode(b"\1\2").decode(), "item_id": "item_1"}
         bare, where, sound = take_audio(parse(body))
@@ -298,61 +297,61 @@ def test_sound_is_taken_out_and_given_back() -> None:
         assert take_audio(event("input_audio_buffer.append", audio=broken))[1:] == (None, None)
 
 
-def test_secrets_are_removed() -> None:
-    kept = keeping().event(event("session.created", session={"client_secret": {"value": "ek_1"}}), 0.0)
+def test_secrets_are_removed_from_events() -> None:
+    kept = masking_of().event(event("session.created", session={"client_secret": {"value": "ek_1"}}), 0.0)
     assert kept["session"] == {"client_secret": REMOVED}
 
 
-def test_where_inputs_are_hidden_the_structure_stays() -> None:
-    mine = keeping(hide_inputs=True)
+def test_hidden_inputs_leave_the_structure_of_events() -> None:
+    masking = masking_of(hide_inputs=True)
     body = {
         "item": {"id": "item_1", "type": "message", "content": [{"type": "input_text", "text": "my name"}, "word"]},
         "response": {"metadata": {"name": "Ann"}, "usage": {"total_tokens": 3}, "status": "completed"},
     }
-    assert mine.event(event("conversation.item.added", **body), 0.0) == {
+    assert masking.event(event("conversation.item.added", **body), 0.0) == {
         "type": "conversation.item.added",
         "item": {"id": "item_1", "type": "message", "content": [{"type": "input_text", "text": NOT_KEPT}]},
         "response": {"usage": {"total_tokens": 3}, "status": "completed"},
     }
     delta = event("conversation.item.input_audio_transcription.delta", delta="my name", item_id="item_1")
-    assert mine.event(delta, 0.0)["delta"] == NOT_KEPT
-    assert mine.event(event("session.updated", session={"id": "sess_1", "instructions": "Ann"}), 0.0)["session"] == {
+    assert masking.event(delta, 0.0)["delta"] == NOT_KEPT
+    assert masking.event(event("session.updated", session={"id": "sess_1", "instructions": "Ann"}), 0.0)["session"] == {
         "id": "sess_1",
         "instructions": NOT_KEPT,
     }
 
 
-def test_what_the_application_redacts_is_redacted_and_deltas_which_it_cannot_judge_lose_their_words() -> None:
-    mine = keeping(redact=lambda payload: {**payload, "item": "redacted"})
-    assert mine.event(event("conversation.item.done", item={"transcript": "Ann"}), 0.0)["item"] == "redacted"
-    assert "delta" not in mine.event(event("response.output_text.delta", delta="An"), 0.0)
+def test_redact_is_applied_to_events_and_deltas_lose_their_words() -> None:
+    masking = masking_of(redact=lambda payload: {**payload, "item": "redacted"})
+    assert masking.event(event("conversation.item.done", item={"transcript": "Ann"}), 0.0)["item"] == "redacted"
+    assert "delta" not in masking.event(event("response.output_text.delta", delta="An"), 0.0)
 
 
-def test_only_deltas_whose_words_count_keep_them() -> None:
-    mine = keeping()
-    assert mine.event(event("response.output_text.delta", delta="Hi"), 0.0)["delta"] == "Hi"
-    assert "delta" not in mine.event(event("response.function_call_arguments.delta", delta='{"key": "s'), 0.0)
+def test_only_deltas_of_text_and_transcripts_keep_their_words() -> None:
+    masking = masking_of()
+    assert masking.event(event("response.output_text.delta", delta="Hi"), 0.0)["delta"] == "Hi"
+    assert "delta" not in masking.event(event("response.function_call_arguments.delta", delta='{"key": "s'), 0.0)
 
 
-def test_an_anonymizer_is_applied_and_deltas_which_it_cannot_judge_lose_their_words() -> None:
-    mine = keeping(anonymizer=create_anonymizer([{"pattern": re.compile("Ann"), "replace": "<name>"}]))
-    kept = mine.event(event("conversation.item.done", item={"id": "item_1", "transcript": "I am Ann"}), 1.0)
+def test_an_anonymizer_is_applied_to_events_and_deltas_lose_their_words() -> None:
+    masking = masking_of(anonymizer=create_anonymizer([{"pattern": re.compile("Ann"), "replace": "<name>"}]))
+    kept = masking.event(event("conversation.item.done", item={"id": "item_1", "transcript": "I am Ann"}), 1.0)
     assert kept["item"] == {"id": "item_1", "transcript": "I am <name>"}
-    assert "delta" not in mine.event(event("response.output_text.delta", delta="An"), 1.0)
-    assert mine.error("Ann hung up", 1.0) == "<name> hung up"
-    assert mine.metadata({"caller": "Ann"})["caller"] == "<name>"
+    assert "delta" not in masking.event(event("response.output_text.delta", delta="An"), 1.0)
+    assert masking.error("Ann hung up", 1.0) == "<name> hung up"
+    assert masking.metadata({"caller": "Ann"})["caller"] == "<name>"
 
 
 @pytest.mark.parametrize(
     "hides",
     [lambda inputs: {}, lambda inputs: None, lambda inputs: {"event": "gone"}, lambda inputs: 1 / 0],
 )
-def test_what_masking_leaves_nothing_of_is_kept_as_structure(hides: Any) -> None:
-    kept = keeping(hide_inputs=hides).event(event("error", error={"code": "c", "message": "Ann"}), 0.0)
+def test_the_structure_of_an_event_stays_when_masking_fails_or_returns_no_event(hides: Any) -> None:
+    kept = masking_of(hide_inputs=hides).event(event("error", error={"code": "c", "message": "Ann"}), 0.0)
     assert kept == {"type": "error", "error": {"code": "c"}}
 
 
-def test_masking_that_takes_long_is_not_asked_any_more() -> None:
+def test_slow_masking_is_not_called_again() -> None:
     asked = 0
 
     def slow(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -361,28 +360,28 @@ def test_masking_that_takes_long_is_not_asked_any_more() -> None:
         time.sleep(0.3)
         return inputs
 
-    mine = keeping(hide_inputs=slow)
+    masking = masking_of(hide_inputs=slow)
     asked = 0
     for _ in range(5):
-        mine.event(event("error", error={"message": "Ann"}), 1.0)
+        masking.event(event("error", error={"message": "Ann"}), 1.0)
     assert asked == 1
 
 
-def test_metadata_that_is_hidden_is_not_kept() -> None:
-    assert keeping(hide_metadata=True).metadata({"caller": "Ann"}) == {}
-    assert keeping().metadata({"caller": "Ann", "token": b"1"}) == {"caller": "Ann", "token": "<1 bytes>"}
-    assert keeping().error("it broke", 0.0) == "it broke"
+def test_hidden_metadata_is_not_written() -> None:
+    assert masking_of(hide_metadata=True).metadata({"caller": "Ann"}) == {}
+    assert masking_of().metadata({"caller": "Ann", "token": b"1"}) == {"caller": "Ann", "token": "<1 bytes>"}
+    assert masking_of().error("it broke", 0.0) == "it broke"
 
 
 @pytest.mark.parametrize(
     ("settings", "recording", "kept"),
     [({}, True, 8), ({}, False, 0), ({"hide_inputs": True}, True, 4), ({"hide_outputs": True}, True, 4)],
 )
-def test_sound_that_is_not_recorded_is_not_kept(
+def test_audio_that_is_not_recorded_is_not_written(
     collector: Collector, settings: dict[str, Any], recording: bool, kept: int
 ) -> None:
-    mine = Client(api_url=collector.url, api_key="k", **settings)
-    tracer = SessionTracer(client=mine, enabled=True, recording=recording, journal="keep")
+    masking = Client(api_url=collector.url, api_key="k", **settings)
+    tracer = SessionTracer(client=masking, enabled=True, recording=recording, journal="keep")
     four = base64.b64encode(b"\1\2\3\4").decode()
     tracer.client_event({"type": "input_audio_buffer.append", "audio": four})
     tracer.server_event({"type": "response.output_audio.delta", "delta": four, "item_id": "item_1"})
@@ -394,7 +393,7 @@ def test_sound_that_is_not_recorded_is_not_kept(
     assert [line.get("audio", line.get("delta"))["bytes"] for line in said] == [4, 4]
 
 
-def test_a_journal_may_be_switched_off_and_asked_for_where_the_client_sends_on_its_own(tracing: Collector) -> None:
+def test_a_client_with_replicas_has_only_kept_journals(tracing: Collector) -> None:
     SessionTracer(journal=False).close()
     assert flush(10)
     SessionTracer(replicas=[{"project_name": "one"}]).close()
@@ -407,12 +406,14 @@ def test_a_journal_may_be_switched_off_and_asked_for_where_the_client_sends_on_i
 
 
 @pytest.mark.parametrize("wrong", ["yes", 1, 3])
-def test_the_option_is_checked(wrong: Any) -> None:
+def test_a_wrong_journal_option_raises_an_error(wrong: Any) -> None:
     with pytest.raises((TypeError, ValueError), match="journal must be"):
         SessionTracer(journal=wrong)
 
 
-def test_where_journals_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_state_directory_follows_the_environment_and_the_platform(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert state_directory() == Path(os.environ["LANGSMITH_REALTIME_DIR"])
     monkeypatch.delenv("LANGSMITH_REALTIME_DIR")
     monkeypatch.setattr("sys.platform", "linux")
@@ -430,10 +431,10 @@ def test_where_journals_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert state_directory() == Path("/home/ann/AppData/Local/langsmith-realtime")
 
 
-# What is silenced
+# Silences
 
 
-def test_a_silence_takes_what_it_may_lie_in_out_of_the_journal(tracing: Collector) -> None:
+def test_a_silence_overwrites_the_audio_that_it_may_cover(tracing: Collector) -> None:
     tracer = SessionTracer(journal="keep")
     piece = base64.b64encode(b"\1" * 480).decode()
     for item_id in ("item_1", "item_2"):
@@ -451,42 +452,42 @@ def test_a_silence_takes_what_it_may_lie_in_out_of_the_journal(tracing: Collecto
     assert set((folder / AUDIO).read_bytes()) == {0}
 
 
-def test_a_piece_is_silenced_wherever_it_may_be_heard() -> None:
-    blanks = SilencedAudio()
-    blanks.silence(10.0, 11.0, None)
-    assert not blanks.covers(USER, 9.0, 0.02)
-    assert blanks.covers(USER, 9.6, 0.02)
-    assert not blanks.covers(AGENT, 5.0, 2.0)
-    assert blanks.covers(AGENT, 5.1, 4.0)  # queued behind the other
-    assert blanks.covers(USER, 50.0, 0.02, at=10.5)
-    assert not blanks.covers(USER, 50.0, 0.02)
-    blanks.silence(60.0, None, None)
-    assert blanks.covers(USER, 70.0, 0.02)
-    blanks.silence(None, 80.0, None)
-    assert not blanks.covers(USER, 95.0, 0.02)
-    blanks.silence(None, None, None)
-    assert blanks.covers(USER, 100.0, 0.02)
+def test_a_chunk_is_silenced_wherever_it_may_lie() -> None:
+    silenced = SilencedAudio()
+    silenced.silence(10.0, 11.0, None)
+    assert not silenced.covers(USER, 9.0, 0.02)
+    assert silenced.covers(USER, 9.6, 0.02)
+    assert not silenced.covers(AGENT, 5.0, 2.0)
+    assert silenced.covers(AGENT, 5.1, 4.0)  # plays after the chunk before
+    assert silenced.covers(USER, 50.0, 0.02, at=10.5)
+    assert not silenced.covers(USER, 50.0, 0.02)
+    silenced.silence(60.0, None, None)
+    assert silenced.covers(USER, 70.0, 0.02)
+    silenced.silence(None, 80.0, None)
+    assert not silenced.covers(USER, 95.0, 0.02)
+    silenced.silence(None, None, None)
+    assert silenced.covers(USER, 100.0, 0.02)
 
 
-def test_what_a_stall_handed_over_late_may_have_been_said_in_it() -> None:
-    blanks = SilencedAudio()
-    blanks.silence(2.0, 3.0, None)
-    heard = [blanks.covers(USER, at, 0.5) for at in (0.5, 1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.5, 5.0)]
+def test_chunks_that_were_sent_after_a_stall_may_lie_in_a_silence_before() -> None:
+    silenced = SilencedAudio()
+    silenced.silence(2.0, 3.0, None)
+    heard = [silenced.covers(USER, at, 0.5) for at in (0.5, 1.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.5, 5.0)]
     assert heard == [False, False, True, True, True, True, True, False, False]
 
 
-def test_what_is_played_later_than_it_came_may_be_heard_until_its_end() -> None:
-    blanks = SilencedAudio()
-    blanks.silence(5.5, 6.0, None)
-    blanks.received("item_1", 1.0)
-    assert not blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
-    blanks.played("item_1", 200.0, 5.0)
-    assert blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
-    blanks.played("item_1", 900.0, 3.0)
-    assert not blanks.covers(AGENT, 1.0, 1.0, item_id="item_1")
+def test_an_item_that_is_played_late_may_lie_in_a_later_silence() -> None:
+    silenced = SilencedAudio()
+    silenced.silence(5.5, 6.0, None)
+    silenced.received("item_1", 1.0)
+    assert not silenced.covers(AGENT, 1.0, 1.0, item_id="item_1")
+    silenced.played("item_1", 200.0, 5.0)
+    assert silenced.covers(AGENT, 1.0, 1.0, item_id="item_1")
+    silenced.played("item_1", 900.0, 3.0)
+    assert not silenced.covers(AGENT, 1.0, 1.0, item_id="item_1")
 
 
-def test_a_silence_finds_in_the_journal_what_is_played_late(tracing: Collector) -> None:
+def test_a_silence_overwrites_the_audio_of_an_item_that_is_played_late(tracing: Collector) -> None:
     piece = base64.b64encode(b"\1" * 4800).decode()
     where = {"type": "response.output_audio.delta", "item_id": "item_1"}
     with SessionTracer(journal="keep") as tracer:
@@ -500,11 +501,11 @@ def test_a_silence_finds_in_the_journal_what_is_played_late(tracing: Collector) 
     assert (folder / AUDIO).read_bytes() == b"\0" * 4800 + b"\1" * 4800
 
 
-# How long it stays
+# Limits of the state directory
 
 
-def left(directory: Path, number: int, *, days: float, size: int = 10_000) -> Path:
-    """A conversation that died so many days ago."""
+def folder_of(directory: Path, number: int, *, days: float, size: int = 10_000) -> Path:
+    """The folder of a conversation whose process died so many days ago."""
     folder = directory / f"00000000-0000-7000-8000-{number:012}"
     journal = Journal.begin(folder, HEADER)
     journal.add_audio(os.urandom(size))
@@ -515,28 +516,28 @@ def left(directory: Path, number: int, *, days: float, size: int = 10_000) -> Pa
     return folder
 
 
-def test_what_is_older_than_thirty_days_goes(tmp_path: Path) -> None:
-    old, new = left(tmp_path, 1, days=31), left(tmp_path, 2, days=29)
+def test_folders_older_than_30_days_are_removed(tmp_path: Path) -> None:
+    old, new = folder_of(tmp_path, 1, days=31), folder_of(tmp_path, 2, days=29)
     assert tidy(tmp_path) == [old]
     assert folders(tmp_path) == [new]
 
 
-def test_of_what_is_too_much_the_oldest_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = [left(tmp_path, number, days=10 - number, size=100_000) for number in range(1, 5)]
+def test_the_oldest_folders_beyond_the_size_limit_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [folder_of(tmp_path, number, days=10 - number, size=100_000) for number in range(1, 5)]
     monkeypatch.setenv(BYTES_VARIABLE, "250000")
     assert tidy(tmp_path) == kept[:2]
 
 
-def test_nothing_is_removed_that_is_in_use_new_or_somebody_elses(
+def test_locked_new_and_foreign_folders_are_not_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(DAYS_VARIABLE, "0")
-    used, strange = left(tmp_path, 1, days=3), left(tmp_path, 2, days=3)
+    used, strange = folder_of(tmp_path, 1, days=3), folder_of(tmp_path, 2, days=3)
     taken = Journal.take(used)
     assert taken is not None
-    (strange / "diary.txt").write_text("mine")
+    (strange / "diary.txt").write_text("masking")
     os.utime(strange / "diary.txt", (0, 0))
-    left(tmp_path, 3, days=0)
+    folder_of(tmp_path, 3, days=0)
     (tmp_path / "not-ours").mkdir()
     (tmp_path / NAME).symlink_to(tmp_path / "not-ours")
     assert tidy(tmp_path) == []
@@ -545,57 +546,3 @@ def test_nothing_is_removed_that_is_in_use_new_or_somebody_elses(
     assert tidy(tmp_path) == []
     assert "'soon'" in caplog.text
     assert tidy(tmp_path / "nowhere") == []
-
-
-# What waits for a destination
-
-
-def lane(*items: int) -> RetryQueue[int]:
-    made: RetryQueue[int] = RetryQueue(lambda size: size)
-    for item in items:
-        made.put(item)
-    return made
-
-
-def all_of(waiting: list[int]) -> tuple[list[int], list[int]]:
-    return waiting, []
-
-
-def test_what_is_not_taken_waits_in_its_place_and_longer_each_time() -> None:
-    mine = lane(1, 2)
-    waits = []
-    for _ in range(10):
-        assert mine.take(all_of) == [1, 2]
-        mine.finish_batch([1, 2], 100.0)
-        assert mine.retry_at is not None
-        waits.append(mine.retry_at - 100)
-    assert waits[:3] == [1, 2, 4]
-    assert waits[-1] == LONGEST_WAIT_S
-    mine.put(3)
-    assert mine.take(all_of) == [1, 2, 3]
-    mine.finish_batch([3], 200.0)
-    mine.take(all_of)
-    mine.finish_batch([], 200.0)
-    assert not mine.is_retrying
-
-
-def test_what_failed_is_told_once() -> None:
-    mine = lane(1, 2)
-    assert mine.unresolved == 2
-    mine.take(lambda waiting: (waiting[:1], waiting[1:]))
-    mine.finish_batch([1], 0.0)
-    assert mine.unresolved == 0  # what waits behind it fares no better
-    mine.put(3)
-    assert mine.unresolved == 1
-    mine.take(lambda waiting: (waiting[:1], waiting[1:]))
-    mine.finish_batch([], 0.0)
-    assert (mine.known_failed, mine.unresolved) == (1, 1)
-
-
-def test_what_is_given_up_waits_no_more() -> None:
-    mine = lane(1, 2, 3)
-    mine.take(lambda waiting: (waiting[:1], waiting[1:]))
-    assert mine.abandon() == [1, 2, 3]  # of the first nobody knows yet
-    assert mine.waiting == []
-    mine.finish_batch([], 0.0)
-    assert mine.unresolved == 0

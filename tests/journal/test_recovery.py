@@ -1,4 +1,4 @@
-"""Conversations whose process died, or whose runs could not be delivered: completed, once, as they would have been."""
+"""Recovery: conversations whose process died, or that were not delivered, are completed once and are identical."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from urllib3.util.retry import Retry
 from langsmith_realtime import Price, Recording, SessionTracer, flush, wrap_realtime
 from langsmith_realtime.cli.main import main
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import retry_queue, sender
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
@@ -31,13 +30,14 @@ from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.replay import JournalReader
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import EXIT_LIMIT
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, tone
 from tests import ROOT
 from tests.support.conversations import Node, async_client, stored_trees, the_tree, trees
 from tests.support.processes import unix_only
 
-#: Of what was under way when a process was killed nobody knows whether it arrived: it is sent again.
+#: An operation that was being sent when the process was killed may have arrived, and is sent again.
 UNKNOWN = ("conflict",)
 KEY = "lsv2_pt_0123456789abcdef"
 SCRIPT = Script(
@@ -55,8 +55,8 @@ def lookup_weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-def told(node: Node) -> Any:
-    """Everything of a trace that must be the same again, ids included."""
+def contents(node: Node) -> Any:
+    """Everything in a trace that a recovery must reproduce, including ids."""
     run = node.run
     return {
         "id": run.id,
@@ -69,14 +69,14 @@ def told(node: Node) -> Any:
         "tags": run.tags,
         "metadata": {key: value for key, value in run.metadata.items() if not key.isupper()},
         "events": run.events,
-        "children": [told(child) for child in node.children],
+        "children": [contents(child) for child in node.children],
     }
 
 
-def stripped(told_of: Any, ids: set[str]) -> Any:
-    """Without the caller's own runs, which no journal holds."""
-    children = [stripped(child, ids) for child in told_of["children"] if child["id"] not in ids]
-    return {**told_of, "children": children}
+def without_runs(node_contents: Any, ids: set[str]) -> Any:
+    """The trace without the runs of the application, which no journal has."""
+    children = [without_runs(child, ids) for child in node_contents["children"] if child["id"] not in ids]
+    return {**node_contents, "children": children}
 
 
 def sound(collector: Collector, root: Node) -> bytes:
@@ -93,14 +93,14 @@ def recovery_ended() -> None:
             thread.join(20)
 
 
-def died_before(folder: Path, collector: Collector) -> None:
-    """Make a kept journal one of a process that died, and of a conversation that was meant for that collector."""
-    recovery_ended()  # or it would find it, too
-    told_lines = [line for line in (folder / DELIVERED).read_text().splitlines(keepends=True) if '{"ack"' not in line]
-    header = json.loads(told_lines[0])
+def make_undelivered(folder: Path, collector: Collector) -> None:
+    """Turn a kept journal into one of a process that died, for the collector as destination."""
+    recovery_ended()  # a running recovery would find the journal, too
+    lines = [line for line in (folder / DELIVERED).read_text("utf-8").splitlines(keepends=True) if '{"ack"' not in line]
+    header = json.loads(lines[0])
     header["destination"]["endpoint"] = collector.url
     header["keep"] = False
-    (folder / LINES).write_text(json.dumps(header) + "\n" + "".join(told_lines[1:]))
+    (folder / LINES).write_text(json.dumps(header) + "\n" + "".join(lines[1:]), "utf-8")
     (folder / DELIVERED).unlink()
 
 
@@ -141,16 +141,16 @@ def test_a_replayed_journal_gives_the_identical_trace(tracing: Collector) -> Non
     (folder,) = folders()
     assert sorted(path.name for path in folder.iterdir()) == [AUDIO, DELIVERED]
     with Collector() as other:
-        died_before(folder, other)
+        make_undelivered(folder, other)
         (found,) = recover(client_of(other))
         assert found.fate is Fate.COMPLETED
         (again,) = stored_trees(other)
-        assert told(again) == stripped(told(live), own)
+        assert contents(again) == without_runs(contents(live), own)
         assert sound(other, again) == sound(tracing, live)
     assert not folder.exists()
 
 
-def test_whatever_happens_to_a_conversation_happens_again(tracing: Collector) -> None:
+def test_every_kind_of_input_is_replayed(tracing: Collector) -> None:
     ulaw = base64.b64encode(b"\x55" * 800).decode()
     said = {"type": "message", "role": "assistant", "id": "item_1", "status": "completed"}
     with SessionTracer(
@@ -186,14 +186,14 @@ def test_whatever_happens_to_a_conversation_happens_again(tracing: Collector) ->
     live = the_tree(tracing)
     (folder,) = folders()
     with Collector() as other:
-        died_before(folder, other)
+        make_undelivered(folder, other)
         assert [found.fate for found in recover(client_of(other))] == [Fate.COMPLETED]
         (again,) = stored_trees(other)
-        assert told(again) == told(live)
+        assert contents(again) == contents(live)
         assert sound(other, again) == sound(tracing, live)
 
 
-# Processes that die
+# Killed processes
 
 TALK = """
 import os, sys, time
@@ -204,7 +204,7 @@ def event(number, name="session.updated", **body):
     tracer.server_event({"type": name, "event_id": f"event_{number}", "sent": time.time(), **body})
 event(0, "session.created", session={"model": "gpt-realtime"})
 """
-#: A client of openai's, at the server whose addresses are its arguments. It says when each item's answer arrived.
+#: Talks to the server at the given addresses, and prints when each item was acknowledged.
 WRAPPED = """
 import sys, time
 from openai import OpenAI
@@ -252,7 +252,7 @@ def environment(endpoint: str, **settings: str) -> dict[str, str]:
 
 @contextmanager
 def process(code: str, endpoint: str, *arguments: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of its own with LangSmith's settings, that has said it is talking."""
+    """Runs code in a process with LangSmith's settings, and kills it at the end."""
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         cwd=ROOT,
@@ -268,8 +268,8 @@ def process(code: str, endpoint: str, *arguments: str, **settings: str) -> Itera
             running.wait()
 
 
-def ends(code: str, endpoint: str, **settings: str) -> tuple[str, float]:
-    """What a process said that was let end, and how many seconds it took from its ``END``."""
+def run_to_exit(code: str, endpoint: str, **settings: str) -> tuple[str, float]:
+    """Runs code until the process exits; returns its output, and the seconds between its ``END`` and its exit."""
     with process(TALK + code + "\nprint('END', time.time())", endpoint, **settings) as running:
         said, errors = running.communicate(timeout=60)
         ended = time.time()
@@ -278,7 +278,7 @@ def ends(code: str, endpoint: str, **settings: str) -> tuple[str, float]:
 
 
 def kill(running: subprocess.Popen[str]) -> float:
-    """Wait until it talks, and kill it; when that was."""
+    """Waits for ``talking``, and kills the process; returns when, in seconds since the epoch."""
     assert running.stdout is not None
     assert "talking\n" in iter(running.stdout.readline, "")
     time.sleep(0.15)
@@ -297,7 +297,7 @@ def late(times: list[float]) -> float:
     return 0.05 + 2 * max(later - earlier for earlier, later in pairwise(times[-40:]))
 
 
-@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.newest  # tests the journal, not the libraries
 @pytest.mark.nocover
 def test_a_killed_process_loses_no_more_than_the_last_tenth_of_a_second(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
@@ -346,9 +346,9 @@ def test_a_wrapped_connection_of_a_killed_process_is_completed_by_the_command(tr
     assert folders() == []
 
 
-@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.newest  # tests the journal, not the libraries
 @pytest.mark.nocover
-def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
+def test_acknowledged_operations_are_not_sent_again(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         collector.wait_for(lambda runs: len(runs) > 60, timeout=20)
         kill(running)
@@ -358,13 +358,13 @@ def test_what_was_acknowledged_is_not_sent_again(collector: Collector) -> None:
     assert found.fate is Fate.COMPLETED
     (root,) = stored_trees(collector, broken=UNKNOWN)
     again = sum(request.operations for request in collector.requests) - operations
-    # The rest, the root's update, and what was under way: taken, and nobody lived to hear of it.
+    # The rest, the root's update, and a batch that arrived although its process was killed before the answer.
     assert again <= len(root.children) + 1 - before + 1 + 60
 
 
-@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.newest  # tests the journal, not the libraries
 @pytest.mark.nocover
-def test_the_next_conversation_recovers_by_itself_what_died_before_it(collector: Collector) -> None:
+def test_the_next_conversation_recovers_one_whose_process_died(collector: Collector) -> None:
     with process(TALK + FOREVER, collector.url) as running:
         kill(running)
     code = """
@@ -377,25 +377,24 @@ for _ in range(1000):
         break
     time.sleep(0.02)
 """
-    ends(code, collector.url)
+    run_to_exit(code, collector.url)
     roots = stored_trees(collector, broken=UNKNOWN)
     assert [root.run.error for root in roots] == [DIED, None]
     assert folders() == []
 
 
-@pytest.mark.nocover
-def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost(collector: Collector) -> None:
+def test_an_unreachable_endpoint_delays_the_exit_a_little_and_nothing_is_lost(collector: Collector) -> None:
     code = "from langsmith_realtime.live import process; process.EXIT_PATIENCE = 0.5\n"
-    said, took = ends(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
-    assert took < EXIT_LIMIT / 3  # far more than a busy machine adds to the patience
+    said, took = run_to_exit(code + "[event(number) for number in range(1, 20)]; tracer.close()", "http://127.0.0.1:9")
+    assert took < EXIT_LIMIT / 3  # a busy machine adds far less to the patience
     assert KEY not in said
     (folder,) = folders()
-    header = json.loads((folder / LINES).read_text().splitlines()[0])
-    assert KEY not in (folder / LINES).read_text()
-    # It comes up, at another port than nobody listens at.
-    text = (folder / LINES).read_text().replace("http://127.0.0.1:9", collector.url)
+    header = json.loads((folder / LINES).read_text("utf-8").splitlines()[0])
+    assert KEY not in (folder / LINES).read_text("utf-8")
+    # The endpoint is reachable now, at another port.
+    text = (folder / LINES).read_text("utf-8").replace("http://127.0.0.1:9", collector.url)
     assert header["destination"]["endpoint"] == "http://127.0.0.1:9"
-    (folder / LINES).write_text(text)
+    (folder / LINES).write_text(text, "utf-8")
     assert [found.fate for found in recover(client_of(collector))] == [Fate.COMPLETED]
     (root,) = stored_trees(collector)
     assert root.run.error is None
@@ -403,8 +402,7 @@ def test_an_endpoint_that_is_down_costs_the_patience_at_exit_and_nothing_is_lost
 
 
 @unix_only
-@pytest.mark.nocover
-def test_a_process_that_makes_sigterm_an_exit_loses_nothing_and_leaves_nothing(collector: Collector) -> None:
+def test_a_process_that_exits_on_sigterm_delivers_all_and_leaves_no_journal(collector: Collector) -> None:
     code = """
 import signal
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
@@ -420,14 +418,14 @@ os.kill(os.getpid(), signal.SIGTERM)
     assert folders() == []
 
 
-# Servers in trouble
+# Failing servers
 
 
-def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(
-    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+def test_operations_that_a_failing_server_refused_are_delivered_when_it_recovers(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
-    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.05)
-    monkeypatch.setattr(sender, "BATCH_WAIT_S", 0.05)
+    monkeypatch.setattr(limits, "first_retry_s", 0.05)
+    monkeypatch.setattr(limits, "request_wait_s", 0.05)
     for status in (429, 500, 503, 0):
         tracing.respond_with(status)
     with SessionTracer(client=client_of(tracing, retry_config=Retry(0))) as tracer:
@@ -438,7 +436,7 @@ def test_what_a_server_in_trouble_does_not_take_arrives_once_it_is_well(
     assert folders() == []
 
 
-def test_an_answer_that_comes_too_late_makes_nothing_twice(collector: Collector) -> None:
+def test_a_late_answer_duplicates_no_run(collector: Collector) -> None:
     client = Client(api_url=collector.url, api_key=KEY, info={}, timeout_ms=(500, 500))
     tracer = SessionTracer(client=client, enabled=True)
     for number in range(5):
@@ -458,22 +456,22 @@ def test_a_recording_that_is_too_large_leaves_no_journal(tracing: Collector) -> 
     tracer.record_user_audio(tone(1000, 0.5))
     tracer.close()
     root = the_tree(tracing)
-    assert "larger than" in root.metadata["recording_error"]
+    assert "exceeds the limit" in root.metadata["recording_error"]
     (folder,) = folders()
     assert [path.suffix for path in folder.iterdir()] == [".wav"]
 
 
-# Whose it is
+# Destinations
 
 
 def undelivered(collector: Collector, *events: dict[str, Any], **options: Any) -> Path:
-    """The folder of a conversation whose process died before anything was sent."""
+    """The folder of a conversation of which nothing was sent."""
     with SessionTracer(client=client_of(collector), enabled=True, journal="keep", **options) as tracer:
         for event in events:
             tracer.server_event(event)
     assert flush(20)
     (folder,) = folders()
-    died_before(folder, collector)
+    make_undelivered(folder, collector)
     return folder
 
 
@@ -481,7 +479,7 @@ CREATED = {"type": "session.created", "event_id": "event_0", "session": {}}
 
 
 @pytest.mark.parametrize("other", ["endpoint", "key", "workspace", "nobody's"])
-def test_what_is_meant_for_elsewhere_is_left_and_named(collector: Collector, other: str) -> None:
+def test_a_conversation_for_another_destination_is_left_and_reported(collector: Collector, other: str) -> None:
     with Collector() as first:
         folder = undelivered(first, CREATED)
         workspace = "00000000-0000-7000-8000-000000000000"
@@ -492,8 +490,8 @@ def test_what_is_meant_for_elsewhere_is_left_and_named(collector: Collector, oth
             **({"workspace_id": workspace} if other == "workspace" else {}),  # type: ignore[arg-type]
         )
         if other == "nobody's":
-            text = (folder / LINES).read_text()
-            (folder / LINES).write_text(text.replace('"salt": "', '"salt": "none'))
+            text = (folder / LINES).read_text("utf-8")
+            (folder / LINES).write_text(text.replace('"salt": "', '"salt": "none'), "utf-8")
         (found,) = recover(client)
         assert found.fate is Fate.ELSEWHERE
         assert found.detail == first.url
@@ -503,7 +501,7 @@ def test_what_is_meant_for_elsewhere_is_left_and_named(collector: Collector, oth
         ]
 
 
-def test_what_somebody_alive_has_is_left_alone(tracing: Collector) -> None:
+def test_a_conversation_of_a_living_process_is_left_alone(tracing: Collector) -> None:
     tracer = SessionTracer(client=client_of(tracing))
     assert flush(10)
     (found,) = recover(client_of(tracing))
@@ -512,13 +510,13 @@ def test_what_somebody_alive_has_is_left_alone(tracing: Collector) -> None:
     assert the_tree(tracing).run.error is None
 
 
-@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.newest  # tests the journal, not the libraries
 @pytest.mark.nocover
-def test_of_two_that_recover_only_one_does(collector: Collector) -> None:
+def test_only_one_of_two_recoveries_completes_a_conversation(collector: Collector) -> None:
     with Collector() as first:
         folder = undelivered(first, *({**CREATED, "event_id": f"event_{number}"} for number in range(300)))
-        text = (folder / LINES).read_text()
-    (folder / LINES).write_text(text.replace(first.url, collector.url))
+        text = (folder / LINES).read_text("utf-8")
+    (folder / LINES).write_text(text.replace(first.url, collector.url), "utf-8")
     code = "from langsmith_realtime.cli.main import main; import sys; sys.exit(main(['recover']))"
     both = [
         subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment(collector.url), stdout=subprocess.PIPE)
@@ -532,31 +530,31 @@ def test_of_two_that_recover_only_one_does(collector: Collector) -> None:
     assert folders() == []
 
 
-def test_a_journal_that_cannot_be_read_is_left_and_the_others_are_completed(collector: Collector) -> None:
+def test_an_unreadable_journal_is_left_and_the_others_are_completed(collector: Collector) -> None:
     with Collector() as first:
         folder = undelivered(first, CREATED)
-        text = (folder / LINES).read_text()
+        text = (folder / LINES).read_text("utf-8")
     broken = folder.parent / "00000000-0000-7000-8000-000000000000"
     for name, content in ((broken.name, "half a li"), (folder.name, text.replace(first.url, collector.url) + '{"t"')):
         (folder.parent / name).mkdir(exist_ok=True)
-        (folder.parent / name / LINES).write_text(content)
+        (folder.parent / name / LINES).write_text(content, "utf-8")
     assert [found.fate for found in recover(client_of(collector))] == [Fate.UNREADABLE, Fate.COMPLETED]
     assert len(stored_trees(collector)) == 1
     assert folders() == [broken]
 
 
-def test_what_cannot_be_delivered_is_left_for_the_next(collector: Collector) -> None:
+def test_an_undelivered_conversation_is_left_for_the_next_recovery(collector: Collector) -> None:
     with Collector() as first:
         folder = undelivered(first, CREATED)
-        text = (folder / LINES).read_text()
-    (folder / LINES).write_text(text.replace(first.url, collector.url))
+        text = (folder / LINES).read_text("utf-8")
+    (folder / LINES).write_text(text.replace(first.url, collector.url), "utf-8")
     collector.respond_with(403, times=1)
     assert [found.fate for found in recover(client_of(collector), patience=5)] == [Fate.UNDELIVERED]
     assert [found.fate for found in recover(client_of(collector))] == [Fate.COMPLETED]
     assert len(stored_trees(collector)) == 1
 
 
-def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(collector: Collector) -> None:
+def test_hidden_inputs_give_the_same_runs_without_their_words(collector: Collector) -> None:
     hiding = Client(api_url=collector.url, api_key=KEY, hide_inputs=True, hide_outputs=True, info={})
     said = {**CREATED, "session": {"instructions": "Ann"}}
     with SessionTracer(client=hiding, enabled=True, journal="keep", tags=["shop"]) as tracer:
@@ -565,23 +563,23 @@ def test_where_inputs_are_hidden_the_same_runs_come_out_without_their_words(coll
         tracer.server_event({"type": "response.done", "event_id": "event_2", "response": {"id": "resp_1"}})
     live = the_tree(collector)
     (folder,) = folders()
-    assert "Ann" not in (folder / DELIVERED).read_text()
+    assert "Ann" not in (folder / DELIVERED).read_text("utf-8")
     with Collector() as other:
-        died_before(folder, other)
+        make_undelivered(folder, other)
         client = Client(api_url=other.url, api_key=KEY, hide_inputs=True, hide_outputs=True, info={})
         assert [found.fate for found in recover(client)] == [Fate.COMPLETED]
         (again,) = stored_trees(other)
-        assert told(again) == told(live)
+        assert contents(again) == contents(live)
 
 
 # Forks, disks, commands
 
 
 @unix_only
-@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.newest  # tests the journal, not the libraries
 @pytest.mark.nocover
-def test_a_child_leaves_its_parents_journal_alone(collector: Collector) -> None:
-    # A thread that imports while its process forks leaves the child a lock that nobody opens: Python's, not ours.
+def test_a_forked_child_leaves_its_parents_journal_alone(collector: Collector) -> None:
+    # Flushed first: a thread that imports during a fork leaves Python's import lock locked in the child.
     code = """
 from langsmith_realtime import flush
 assert flush(10)
@@ -606,9 +604,9 @@ time.sleep(60)
 
 
 @unix_only
-@pytest.mark.newest  # the journal matters, not what it is sent with
+@pytest.mark.newest  # tests the journal, not the libraries
 @pytest.mark.nocover
-def test_a_disk_that_takes_no_more_costs_the_journal_once_and_not_the_trace(collector: Collector) -> None:
+def test_a_full_disk_costs_the_journals_with_one_warning_but_not_the_traces(collector: Collector) -> None:
     code = """
 import resource
 from langsmith_realtime import flush
@@ -622,15 +620,15 @@ with SessionTracer(thread_id="second") as second:
         second.server_event({"type": "session.updated", "event_id": f"event_{number}"})
 tracer.close()
 assert flush(20)
-resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)  # what else it writes as it ends is whole
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)  # for files that are written at exit
 """
-    said, _ = ends(code, collector.url)
+    said, _ = run_to_exit(code, collector.url)
     assert said.count("tracing goes on without it") == 1
     assert [len(root.children) for root in stored_trees(collector)] == [200, 200]
     assert folders() == []
 
 
-def test_the_command_completes_what_it_may_and_names_the_rest(
+def test_the_command_completes_its_conversations_and_lists_the_others(
     tracing: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     undelivered(tracing, CREATED)
@@ -643,7 +641,7 @@ def test_the_command_completes_what_it_may_and_names_the_rest(
     assert f"{folder.name}: it is meant for another endpoint, workspace or API key ({other.url})" in said
 
 
-def test_the_command_says_where_it_would_have_to_look(
+def test_the_command_fails_if_the_folder_does_not_exist_or_is_unknown(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["recover", "--dir", str(tmp_path / "mistyped")]) == 1
@@ -654,7 +652,7 @@ def test_the_command_says_where_it_would_have_to_look(
     assert tracing.runs() == []
 
 
-def test_the_command_traces_a_kept_conversation_once_more(
+def test_the_command_traces_a_kept_conversation_again(
     tracing: Collector, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with SessionTracer(client=client_of(tracing), journal="keep") as tracer:
@@ -673,7 +671,7 @@ def test_the_command_traces_a_kept_conversation_once_more(
     assert "cannot be replayed" in capsys.readouterr().err
 
 
-def test_a_kept_journal_is_read_by_a_tracer(tracing: Collector) -> None:
+def test_a_tracer_accepts_the_events_of_a_kept_journal(tracing: Collector) -> None:
     with SessionTracer(client=client_of(tracing), journal="keep") as tracer:
         tracer.server_event(CREATED)
         tracer.client_event({"type": "response.create"})
@@ -690,12 +688,14 @@ def test_a_kept_journal_is_read_by_a_tracer(tracing: Collector) -> None:
     assert first.names() == second.names()
 
 
-def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_recovers_again_after_a_while(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
+) -> None:
     with Collector() as other:
         undelivered(other, CREATED)
-        assert recovery.begin_in_background(client_of(other)) is None  # it did when the conversation opened
+        assert recovery.begin_in_background(client_of(other)) is None  # one began when the conversation opened
         assert len(folders()) == 1
-        monkeypatch.setattr(recovery, "EVERY_S", 0.0)
+        monkeypatch.setattr(limits, "recovery_interval_s", 0.0)
         with SessionTracer(client=client_of(other), enabled=True, recording=False):
             pass
         assert flush(10)  # the worker's thread has begun the recovery
@@ -704,24 +704,23 @@ def test_a_process_looks_again_after_a_while(collector: Collector, monkeypatch: 
     assert folders() == []
 
 
-def test_where_there_is_no_thread_to_be_had_it_looks_the_next_time(
+def test_a_recovery_that_gets_no_thread_is_tried_at_the_next_conversation(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = client_of(collector)
     with monkeypatch.context() as late:
         late.setattr(threads, "start_thread", lambda *_: None)
         assert recovery.begin_in_background(client) is None
-    assert recovery.begin_in_background(client) is None  # not so soon
-    monkeypatch.setattr(recovery, "EVERY_S", 0.0)
-    assert recovery.begin_in_background(client) is not None
+    assert recovery.begin_in_background(client) is None  # too early
+    assert recovery.begin_in_background(client, interval_s=0.0) is not None
     recovery_ended()
 
 
-def test_a_journal_that_is_damaged_inside_stands_in_nobodys_way(collector: Collector) -> None:
+def test_a_damaged_journal_does_not_stop_a_recovery(collector: Collector) -> None:
     with Collector() as other:
         first = undelivered(other, CREATED)
-        lines = (first / LINES).read_text().replace('"start":1', '"start":9991')  # a date that there is not
-        (first / LINES).write_text(lines)
+        lines = (first / LINES).read_text("utf-8").replace('"start":1', '"start":9991')  # an impossible date
+        (first / LINES).write_text(lines, "utf-8")
         moved = first.parent.parent / first.name
         first.rename(moved)
         second = undelivered(other, CREATED)
@@ -730,16 +729,16 @@ def test_a_journal_that_is_damaged_inside_stands_in_nobodys_way(collector: Colle
         assert found == {first: Fate.UNREADABLE, second: Fate.COMPLETED}
 
 
-def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_process(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
+def test_operations_beyond_the_queues_limit_are_delivered_by_a_recovery_in_the_same_process(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, limits: Limits
 ) -> None:
     client = client_of(collector, retry_config=Retry(0))
     recovery.begin_in_background(client)
-    recovery_ended()  # nobody looks for a while
+    recovery_ended()  # no other begins for a while
     collector.respond_with(503, times=6)
     with monkeypatch.context() as narrow:
-        narrow.setattr(retry_queue, "WAITING_LIMIT", 10)
-        narrow.setattr(retry_queue, "HEALTHY_FACTOR", 1)
+        narrow.setattr(limits, "waiting_runs", 10)
+        narrow.setattr(limits, "waiting_factor", 1)
         for _ in range(4):
             with SessionTracer(client=client, enabled=True, recording=False) as tracer:
                 for number in range(8):
@@ -752,7 +751,7 @@ def test_what_there_was_no_room_for_is_delivered_by_a_recovery_in_the_same_proce
     assert folders() == []
 
 
-def test_without_a_home_a_conversation_is_traced_without_its_journal(
+def test_a_conversation_without_a_home_directory_is_traced_without_a_journal(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("LANGSMITH_REALTIME_DIR", "~nobody-has-that-name/journals")

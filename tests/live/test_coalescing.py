@@ -261,7 +261,7 @@ def test_an_event_overtakes_microphone_chunks_unless_it_concerns_the_microphone(
 
 
 def test_the_tracks_tolerate_the_longest_delay() -> None:
-    assert Coalescer.JOINED_S < Coalescer.MAX_DELAY_S < Tracks.LATE
+    assert Coalescer.JOINED_S < Coalescer.MAX_DELAY_S < Tracks.MAX_LAG_S
 
 
 def test_a_frame_that_is_no_event_keeps_its_place() -> None:

@@ -19,7 +19,6 @@ from langsmith import Client
 
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.delivery import retry_queue
 from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.retry_queue import RetryQueue
@@ -385,7 +384,7 @@ def test_the_send_queue_is_bounded_and_drops_only_light_runs(
 ) -> None:
     tracer = SessionTracer(journal=journal)
     assert flush(10)
-    monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 25)
+    monkeypatch.setattr(process().limits, "waiting_runs", 25)
     slow_down(tracing, 0.8, 1)
     tracer.server_event(response(0)[0])
     # Wait until that run is being sent: otherwise the following ones would go into its batch.
@@ -410,11 +409,8 @@ def test_the_send_queue_is_bounded_and_drops_only_light_runs(
 
 
 @pytest.mark.newest
-def test_the_oldest_runs_are_dropped_first_and_count_as_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry_queue, "WAITING_LIMIT", 10)
-    monkeypatch.setattr(retry_queue, "WAITING_BYTES", 1_000)
-    monkeypatch.setattr(retry_queue, "HEALTHY_FACTOR", 2)
-    retries = RetryQueue[int](abs)
+def test_the_oldest_runs_are_dropped_first_and_count_as_reported() -> None:
+    retries = RetryQueue[int](abs, Limits(waiting_runs=10, waiting_bytes=1_000, waiting_factor=2))
     for size in (1, 2, 3):
         retries.put(size)
     retries.take(lambda waiting: (waiting[:1], waiting[1:]))

@@ -1,4 +1,4 @@
-"""A recording from its first sound to its delivery: in which form it is attached, stored or kept."""
+"""A recording from its first audio to its delivery: its format, attachment, store, and the file on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.recording.encoder import PIECE_S
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import speech_like, tone
 from tests.support.audio.sound_comparison import correlation
@@ -35,33 +36,34 @@ if TYPE_CHECKING:
 
 RATE = 8_000
 SPEECH = np.frombuffer(speech_like("It is sunny in Paris today.", 2.0), dtype="<i2").astype(np.int16)
-SPEECH += np.random.default_rng(7).integers(-500, 500, len(SPEECH)).astype(np.int16)  # of a room; FLAC needs its bits
+# The noise of a room, which FLAC cannot compress.
+SPEECH += np.random.default_rng(7).integers(-500, 500, len(SPEECH)).astype(np.int16)
 
 
 class Take:
-    """A conversation's recording, by hand; what is done aside is done at once."""
+    """A recorder that the test drives; work for other threads runs at once and is counted."""
 
     def __init__(self, directory: str | Path, *, limit_s: float | None = None, **how: Any) -> None:
-        self.asides = 0
-        self._ended: list[Recorded] = []
+        self.threads_used = 0
+        self._ended: list[FinishedRecording] = []
         recording = Recording(directory=directory, **how)
         self.recorder = Recorder(
-            recording, name="take", limit_s=limit_s, hidden=set(), guard=Guard(), aside=self._do_aside
+            recording, name="take", limit_s=limit_s, hidden=set(), guard=Guard(), run_in_thread=self._run_in_thread
         )
 
-    def _do_aside(self, work: Callable[[], None]) -> None:
-        self.asides += 1
+    def _run_in_thread(self, work: Callable[[], None]) -> None:
+        self.threads_used += 1
         work()
 
     def write(self, start: int, samples: Samples, t: float, channel: int = USER) -> None:
         self.recorder.write([ChannelWrite(channel, Write(start, samples))], RATE, t)
 
     def talk(self, seconds: int, first: int = 0) -> None:
-        """The user speaks all the time, a second of it at a time."""
+        """Write so many seconds of the user's speech, one second at a time."""
         for second in range(first, first + seconds):
             self.write(second * RATE, np.resize(SPEECH, RATE), second + 1.0)
 
-    def end(self, t: float) -> Recorded:
+    def end(self, t: float) -> FinishedRecording:
         self.recorder.finish(t, self._ended.append)
         (recorded,) = self._ended
         return recorded
@@ -71,40 +73,42 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def attached(recorded: Recorded) -> tuple[str, Path]:
+def attached(recorded: FinishedRecording) -> tuple[str, Path]:
     assert recorded.attachment is not None
     return recorded.attachment
 
 
-def deliver(recorded: Recorded, delivered: bool = True) -> None:
+def deliver(recorded: FinishedRecording, delivered: bool = True) -> None:
     assert recorded.done is not None
     recorded.done(delivered)
 
 
-def test_a_wav_that_fits_is_attached_as_it_is_and_at_once(tmp_path: Path) -> None:
+def test_a_wav_within_the_limit_is_attached_at_once(tmp_path: Path) -> None:
     take = Take(tmp_path)
     take.talk(3)
     recorded = take.end(3.0)
     assert attached(recorded) == ("audio/wav", tmp_path / "take.wav")
     assert recorded.metadata == {"recording_format": "wav"}
-    assert take.asides == 0
+    assert take.threads_used == 0
     deliver(recorded)
     assert names(tmp_path) == []
+
+
+def exceeded(size: str, limit: str, *others: str) -> str:
+    """The reason in the metadata why the WAV, of that size, and other formats are not attached."""
+    first = f"the WAV of {size} exceeds the limit of {limit} for attachments"
+    return "; ".join([first, *(f"the {other} exceeds the limit, too" for other in others)])
 
 
 @pytest.mark.parametrize(
     ("limit", "mime", "reduced"),
     [
-        (60_000, "audio/flac", "the WAV of 112.0 kB is larger than the 60.0 kB an attachment may have"),
-        (20_000, "audio/ogg", "the WAV of 112.0 kB is larger than the 20.0 kB an attachment may have; so is the FLAC"),
-        (
-            8_000,
-            "audio/ogg",
-            "the WAV of 112.0 kB is larger than the 8.0 kB an attachment may have; so is the FLAC; so is the Opus",
-        ),
+        (60_000, "audio/flac", exceeded("112.0 kB", "60.0 kB")),
+        (20_000, "audio/ogg", exceeded("112.0 kB", "20.0 kB", "FLAC")),
+        (8_000, "audio/ogg", exceeded("112.0 kB", "8.0 kB", "FLAC", "Opus")),
     ],
 )
-def test_beyond_the_limit_the_same_sound_is_attached_in_a_smaller_form(
+def test_a_recording_beyond_the_limit_is_attached_in_a_smaller_format(
     tmp_path: Path, limit: int, mime: str, reduced: str
 ) -> None:
     take = Take(tmp_path, max_attachment_bytes=limit)
@@ -117,12 +121,12 @@ def test_beyond_the_limit_the_same_sound_is_attached_in_a_smaller_form(
     heard, original = soundfile.read(path)[0], soundfile.read(tmp_path / "take.wav")[0]
     assert heard.shape == original.shape == (28_000, 2)
     assert correlation(heard[:, USER], original[:, USER]) > 0.9
-    assert take.asides == 1
+    assert take.threads_used == 1
     deliver(recorded)
     assert names(tmp_path) == []
 
 
-def test_what_is_too_large_in_every_form_stays_here_and_the_trace_says_so(
+def test_a_recording_too_large_in_every_format_stays_on_disk_and_the_root_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     take = Take(tmp_path, max_attachment_bytes=1_000)
@@ -130,20 +134,20 @@ def test_what_is_too_large_in_every_form_stays_here_and_the_trace_says_so(
     recorded = take.end(3.0)
     assert recorded.attachment is None
     assert recorded.metadata == {
-        "recording_error": "the WAV of 96.0 kB is larger than the 1.0 kB an attachment may have; so is the FLAC; "
-        "so is the Opus; so is the smallest Opus; it is kept where it was recorded"
+        "recording_error": exceeded("96.0 kB", "1.0 kB", "FLAC", "Opus", "smallest Opus")
+        + "; it is kept where it was recorded"
     }
     assert names(tmp_path) == ["take.wav"]
     assert str(tmp_path / "take.wav") in caplog.text
 
 
-def test_most_of_a_smaller_form_is_made_before_the_end(tmp_path: Path) -> None:
+def test_most_of_a_smaller_format_is_encoded_before_the_end(tmp_path: Path) -> None:
     take = Take(tmp_path, max_attachment_bytes=1_000_000)
     take.talk(10)
     assert names(tmp_path) == ["take.wav"]
     take.talk(50, first=10)
     deadline = time.monotonic() + 30
-    while take.recorder._follower is None or take.recorder._follower._done < (60 - 35 - 2 - PIECE_S) * RATE:
+    while take.recorder._encoder is None or take.recorder._encoder._encoded_frames < (60 - 35 - 2 - PIECE_S) * RATE:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     assert names(tmp_path) == ["take.flac", "take.wav"]
@@ -155,7 +159,7 @@ def test_most_of_a_smaller_form_is_made_before_the_end(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_what_is_taken_back_long_after_is_taken_back_in_the_smaller_form_too(tmp_path: Path) -> None:
+def test_a_late_truncation_changes_the_smaller_format_too(tmp_path: Path) -> None:
     take = Take(tmp_path, format="flac")
     take.talk(45)
     take.write(0, np.zeros(20 * RATE, np.int16), 45.0)
@@ -167,26 +171,26 @@ def test_what_is_taken_back_long_after_is_taken_back_in_the_smaller_form_too(tmp
     assert np.array_equal(heard, soundfile.read(tmp_path / "take.wav", dtype="int16")[0])
 
 
-@pytest.mark.parametrize(("form", "kept"), [(None, "take.wav"), ("flac", "take.flac"), ("opus", "take.ogg")])
-def test_the_file_that_is_wanted_is_the_file_that_is_kept(tmp_path: Path, form: str | None, kept: str) -> None:
-    take = Take(tmp_path, format=form, keep=True)
+@pytest.mark.parametrize(("file_format", "kept"), [(None, "take.wav"), ("flac", "take.flac"), ("opus", "take.ogg")])
+def test_the_file_in_the_requested_format_is_kept(tmp_path: Path, file_format: str | None, kept: str) -> None:
+    take = Take(tmp_path, format=file_format, keep=True)
     take.talk(2)
     recorded = take.end(2.0)
-    assert recorded.metadata == {"recording_format": form or "wav"}
+    assert recorded.metadata == {"recording_format": file_format or "wav"}
     deliver(recorded)
     assert names(tmp_path) == [kept]
 
 
-def test_a_form_that_was_asked_for_is_taken_or_none(tmp_path: Path) -> None:
+def test_a_requested_format_beyond_the_limit_is_not_replaced(tmp_path: Path) -> None:
     take = Take(tmp_path, format="wav", max_attachment_bytes=10_000)
     take.talk(2)
     recorded = take.end(2.0)
     assert recorded.attachment is None
-    assert "the WAV of 64.0 kB is larger" in recorded.metadata["recording_error"]
+    assert exceeded("64.0 kB", "10.0 kB") in recorded.metadata["recording_error"]
     assert names(tmp_path) == ["take.wav"]
 
 
-def test_what_was_not_delivered_stays_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_undelivered_recording_stays_on_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     take = Take(tmp_path, format="opus")
     take.talk(2)
     deliver(take.end(2.0), delivered=False)
@@ -194,7 +198,7 @@ def test_what_was_not_delivered_stays_whole(tmp_path: Path, caplog: pytest.LogCa
     assert f"it is kept at {tmp_path / 'take.wav'}" in caplog.text
 
 
-def test_a_refusal_that_is_not_about_the_size_ends_it(tmp_path: Path) -> None:
+def test_a_refusal_for_another_reason_than_size_ends_the_attempts(tmp_path: Path) -> None:
     take = Take(tmp_path)
     take.talk(1)
     recorded = take.end(1.0)
@@ -203,7 +207,7 @@ def test_a_refusal_that_is_not_about_the_size_ends_it(tmp_path: Path) -> None:
     assert names(tmp_path) == ["take.wav"]
 
 
-def test_a_recording_of_limited_length_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_recording_that_reached_its_longest_duration_says_so(tmp_path: Path) -> None:
     take = Take(tmp_path, limit_s=1.0, format="flac")
     take.talk(40)
     recorded = take.end(40.0)
@@ -211,22 +215,22 @@ def test_a_recording_of_limited_length_says_what_is_missing(tmp_path: Path) -> N
     assert soundfile.info(attached(recorded)[1]).frames == RATE
 
 
-def test_a_folder_that_is_none_costs_the_recording(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_is_a_file_costs_the_recording_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     take = Take(tmp_path / "file")
     take.talk(2)
-    assert take.end(2.0) == Recorded({"recording_error": "FileExistsError: File exists"})
+    assert take.end(2.0) == FinishedRecording({"recording_error": "FileExistsError: File exists"})
     assert caplog.text.count("the recording stopped") == 1
 
 
-def test_a_conversation_without_sound_has_no_recording(tmp_path: Path) -> None:
+def test_a_conversation_without_audio_has_no_recording(tmp_path: Path) -> None:
     take = Take(tmp_path)
     take.recorder.write([], RATE, 1.0)
-    assert take.end(2.0) == Recorded()
+    assert take.end(2.0) == FinishedRecording()
     assert names(tmp_path) == []
 
 
-def test_a_form_that_cannot_be_made_costs_the_attachment_alone(tmp_path: Path) -> None:
+def test_a_format_that_cannot_be_encoded_costs_the_attachment_only(tmp_path: Path) -> None:
     (tmp_path / "take.flac").touch()
     take = Take(tmp_path, format="flac")
     take.talk(1)
@@ -238,7 +242,7 @@ def test_a_form_that_cannot_be_made_costs_the_attachment_alone(tmp_path: Path) -
 
 
 def _forget_failures() -> None:
-    from langsmith_realtime.runtime import guard  # noqa: PLC0415 - only here is a failure wanted
+    from langsmith_realtime.runtime import guard  # noqa: PLC0415 - only tests with failures need it
 
     guard.failures.clear()
 
@@ -256,11 +260,11 @@ def test_a_file_that_cannot_be_finished_is_not_attached(tmp_path: Path, caplog: 
     assert "the recording stopped" in caplog.text
 
 
-# Stores.
+# Stores
 
 
 class Slow(MemoryFileSystem):  # type: ignore[misc]
-    """A store that answers when it is told to."""
+    """A store that answers when the test lets it."""
 
     protocol = "slow"
     answers = threading.Event()
@@ -271,7 +275,7 @@ class Slow(MemoryFileSystem):  # type: ignore[misc]
 
 
 class Broken(MemoryFileSystem):  # type: ignore[misc]
-    """A store that quotes what it was told in what it says."""
+    """A store whose errors quote the URL."""
 
     protocol = "broken"
 
@@ -279,8 +283,8 @@ class Broken(MemoryFileSystem):  # type: ignore[misc]
         raise PermissionError(f"key:secret@{path} may not write")
 
 
-def left_behind(pattern: str) -> list[Path]:
-    """What there is of recordings in the folders of conversations."""
+def recordings_on_disk(pattern: str) -> list[Path]:
+    """The recordings' files in the folders of conversations."""
     return list(Path(os.environ["LANGSMITH_REALTIME_DIR"]).glob(f"*/{pattern}"))
 
 
@@ -302,9 +306,11 @@ def talk(**options: Any) -> SessionTracer:
 
 
 @pytest.mark.usefixtures("stores")
-@pytest.mark.parametrize(("form", "suffix", "mime"), [(None, "wav", "WAV"), ("flac", "flac", "FLAC")])
-def test_a_recording_can_be_put_into_a_store(tracing: Collector, form: str | None, suffix: str, mime: str) -> None:
-    recording = Recording(format=form, directory="memory://key:secret@calls/today", max_attachment_bytes=1_000)
+@pytest.mark.parametrize(("file_format", "suffix", "mime"), [(None, "wav", "WAV"), ("flac", "flac", "FLAC")])
+def test_a_recording_is_uploaded_to_a_store(
+    tracing: Collector, file_format: str | None, suffix: str, mime: str
+) -> None:
+    recording = Recording(format=file_format, directory="memory://key:secret@calls/today", max_attachment_bytes=1_000)
     tracer = talk(recording=recording)
     root = the_tree(tracing)
     assert root.run.attachments == {}
@@ -314,11 +320,11 @@ def test_a_recording_can_be_put_into_a_store(tracing: Collector, form: str | Non
     with fsspec.open(f"memory://key:secret@calls/today/{tracer.run_id}.{suffix}") as stored:
         assert soundfile.info(stored).format == mime
     assert "secret" not in str([run.metadata for run in tracing.runs()])
-    assert left_behind(f"{tracer.run_id}.*") == []
+    assert recordings_on_disk(f"{tracer.run_id}.*") == []
 
 
 @pytest.mark.usefixtures("stores")
-def test_a_store_that_fails_costs_neither_the_trace_nor_the_recording(
+def test_a_failing_store_costs_neither_the_trace_nor_the_recording(
     tracing: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -328,13 +334,13 @@ def test_a_store_that_fails_costs_neither_the_trace_nor_the_recording(
         "the recording could not be stored at broken://calls (PermissionError); it is kept where it was recorded"
     )
     assert "recording_url" not in root.metadata
-    (kept,) = left_behind("*.wav")
+    (kept,) = recordings_on_disk("*.wav")
     assert str(kept) in caplog.text
     assert "secret" not in caplog.text + str(root.metadata)
 
 
 @pytest.mark.usefixtures("stores")
-def test_a_slow_store_slows_nobody_and_is_waited_for(tracing: Collector) -> None:
+def test_a_slow_store_delays_no_conversation_and_flush_waits_for_it(tracing: Collector) -> None:
     talk(recording=Recording(directory="slow://calls"), thread_id="slow")
     talk(recording=False, thread_id="other")
     runs = tracing.wait_for(lambda runs: any(run.end_time for run in runs), timeout=30)
@@ -345,7 +351,7 @@ def test_a_slow_store_slows_nobody_and_is_waited_for(tracing: Collector) -> None
     assert any("recording_url" in run.metadata for run in tracing.roots())
 
 
-# Whole conversations.
+# Whole conversations
 
 
 def test_a_conversation_above_the_limit_arrives_as_flac(tracing: Collector, tmp_path: Path) -> None:
@@ -361,11 +367,11 @@ def test_a_conversation_above_the_limit_arrives_as_flac(tracing: Collector, tmp_
     assert (info.format, info.channels, info.samplerate) == ("FLAC", 2, 24_000)
     assert 5.0 <= info.duration <= 5.0 + (began - before) + 0.01
     assert root.metadata["recording_format"] == "flac"
-    assert root.metadata["recording_reduced"].endswith("is larger than the 100.0 kB an attachment may have")
+    assert root.metadata["recording_reduced"].endswith("exceeds the limit of 100.0 kB for attachments")
     assert names(tmp_path) == []
 
 
-def test_a_conversation_arrives_as_opus_when_that_is_wanted(tracing: Collector) -> None:
+def test_a_conversation_is_recorded_as_opus(tracing: Collector) -> None:
     before = time.monotonic()
     with SessionTracer(recording=Recording(format="opus")) as tracer:
         at = time.monotonic()
@@ -379,7 +385,7 @@ def test_a_conversation_arrives_as_opus_when_that_is_wanted(tracing: Collector) 
     assert "recording_reduced" not in root.metadata
 
 
-def test_a_conversation_has_the_rate_that_is_wanted(tracing: Collector) -> None:
+def test_a_conversation_is_recorded_at_the_requested_rate(tracing: Collector) -> None:
     before = time.monotonic()
     with SessionTracer(recording=Recording(sample_rate=16_000)) as tracer:
         at = time.monotonic()

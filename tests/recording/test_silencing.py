@@ -1,4 +1,4 @@
-"""What is silenced on demand is silent: whenever it comes, wherever it is placed, in whatever form."""
+"""`silence`: the audio is silent whenever it arrives, wherever it is placed, and in every format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from langsmith_realtime.core.conversation.user_turns import SPAN_MARGIN_S, Momen
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.recording.silencing import SilencedSpans
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
@@ -44,7 +45,7 @@ pytestmark = pytest.mark.newest
 
 
 class Sent(list["Operation"]):
-    """What would be sent."""
+    """Collects operations instead of sending them."""
 
     def put(self, operation: Operation) -> None:
         self.append(operation)
@@ -55,18 +56,18 @@ class Sent(list["Operation"]):
 
 @dataclass
 class Call:
-    """A recorded conversation whose clock the test holds."""
+    """A recorded conversation with times that the test gives."""
 
     folder: Path
     how: dict[str, Any] = field(default_factory=dict)
-    ended: list[Recorded] = field(default_factory=list)
+    ended: list[FinishedRecording] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         client = Client(api_url="http://127.0.0.1:9", api_key="k", auto_batch_tracing=False)
         sent = Sent()
         recording = Recording(directory=self.folder, **{"keep": True, **self.how})
         self.recorder = Recorder(
-            recording, name="call", limit_s=None, hidden=set(), guard=Guard(), aside=lambda work: work()
+            recording, name="call", limit_s=None, hidden=set(), guard=Guard(), run_in_thread=lambda work: work()
         )
         tracks = Tracks()
         self.family = start_conversation_runs(Options(client=client), Guard())
@@ -80,13 +81,13 @@ class Call:
         self.session.server_frame({"type": name, **body}, t, ref, None)
 
     def user_speaks(self, since: float, until: float) -> None:
-        """In chunks of 100 ms, handed over as they end."""
+        """The user speaks: chunks of 100 ms, each sent when it ends."""
         for number in range(round(since * 10), round(until * 10)):
             chunk = base64.b64encode(tone(0.1).astype("<i2").tobytes()).decode()
             self.session.client_frame({"type": "input_audio_buffer.append", "audio": chunk}, (number + 1) / 10)
 
     def agent_speaks(self, t: float, seconds: float, item_id: str = "agent_1") -> None:
-        """All of it arriving at once."""
+        """The agent speaks: all audio arrives at once."""
         delta = base64.b64encode(tone(seconds).astype("<i2").tobytes()).decode()
         where = {"response_id": f"resp_{item_id}", "item_id": item_id}
         self.server("response.output_audio.delta", t, delta=delta, **where)
@@ -95,7 +96,7 @@ class Call:
         self.session.silence(t, *checked_silence(t, **how))
 
     def on_disk(self) -> Samples:
-        """The WAV as it is now."""
+        """The samples that are in the file now."""
         raw = np.fromfile(self.folder / "call.wav", dtype="<i2")[22:]
         return raw[: len(raw) // 2 * 2].reshape(-1, 2)
 
@@ -105,13 +106,13 @@ class Call:
 
 
 def sounds(channel: Samples) -> list[tuple[float, float]]:
-    """Where there is sound, in tenths of a second, for pieces more than 50 ms apart."""
+    """Begin and end of audible spans, in seconds rounded to 0.1, with at least 50 ms between them."""
     places = np.flatnonzero(np.abs(channel) > 100)
     pieces = np.split(places, np.flatnonzero(np.diff(places) > RATE // 20) + 1)
     return [(round(piece[0] / RATE, 1), round((piece[-1] + 1) / RATE, 1)) for piece in pieces if len(piece)]
 
 
-# Times.
+# Times
 
 
 def test_the_last_seconds_are_silent_on_both_sides(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_the_last_seconds_are_silent_on_both_sides(tmp_path: Path) -> None:
     assert sounds(heard[:, AGENT]) == [(0.5, 3.0), (5.0, 6.5)]
 
 
-def test_what_is_silenced_is_gone_from_the_disk_at_once(tmp_path: Path) -> None:
+def test_silenced_audio_is_removed_from_the_disk_at_once(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.agent_speaks(0.0, 3.0)
     call.user_speaks(0.0, 5.0)
@@ -135,20 +136,20 @@ def test_what_is_silenced_is_gone_from_the_disk_at_once(tmp_path: Path) -> None:
     call.end(5.0)
 
 
-def test_from_now_on_until_somebody_says_so(tmp_path: Path) -> None:
+def test_an_open_silence_lasts_until_a_call_ends_it(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.user_speaks(0.0, 2.0)
     call.agent_speaks(1.0, 8.0)
     call.silence(2.0, since=2.0)
     call.user_speaks(2.0, 5.0)
-    call.silence(5.0, until=6.0)  # it may lie ahead
+    call.silence(5.0, until=6.0)  # in the future
     call.user_speaks(5.0, 9.0)
     heard = call.end(9.0)
     assert sounds(heard[:, USER]) == [(0.0, 2.0), (6.0, 9.0)]
     assert sounds(heard[:, AGENT]) == [(1.0, 2.0), (6.0, 9.0)]
 
 
-def test_a_time_ahead_a_time_within_and_one_that_never_ends(tmp_path: Path) -> None:
+def test_silences_may_lie_ahead_inside_another_or_never_end(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.silence(0.0, since=1.0, until=2.0)
     call.user_speaks(0.0, 6.0)
@@ -159,24 +160,24 @@ def test_a_time_ahead_a_time_within_and_one_that_never_ends(tmp_path: Path) -> N
     assert sounds(heard[:, USER]) == [(0.0, 1.0), (2.0, 3.0), (4.0, 8.0)]
 
 
-def test_until_alone_with_nothing_to_end_is_all_from_the_beginning(tmp_path: Path) -> None:
+def test_until_without_an_open_silence_silences_all_from_the_beginning(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.user_speaks(0.0, 4.0)
     call.silence(4.0, until=2.0)
     assert sounds(call.end(4.0)[:, USER]) == [(2.0, 4.0)]
 
 
-def test_silence_holds_for_sound_that_a_correction_moves_there_and_not_where_it_was(tmp_path: Path) -> None:
+def test_a_silence_covers_audio_that_a_correction_moves_into_it(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.agent_speaks(1.0, 4.0)
     call.silence(2.0, since=5.0, until=6.0)
-    call.session.agent_played("agent_1", 0.0, 3.0, 3.0)  # it begins at 3 s only
+    call.session.agent_played("agent_1", 0.0, 3.0, 3.0)  # its playback begins at 3 s
     call.session.agent_played("agent_1", 500.0, 3.5, 3.5)
     heard = call.end(9.0)
     assert sounds(heard[:, AGENT])[-2:] == [(3.0, 5.0), (6.0, 7.0)]
 
 
-def test_what_is_silent_until_somebody_says_so_may_be_asked_for_twice(tmp_path: Path) -> None:
+def test_an_open_silence_may_be_requested_twice(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.user_speaks(0.0, 4.0)
     call.silence(4.0, since=3.0)
@@ -187,24 +188,24 @@ def test_what_is_silent_until_somebody_says_so_may_be_asked_for_twice(tmp_path: 
     assert sounds(call.end(9.0)[:, USER]) == [(0.0, 1.5), (7.0, 8.0)]
 
 
-# Items.
+# Items
 
 
 def test_an_agents_item_is_silent_wherever_it_plays(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.agent_speaks(0.0, 2.0, "first")
-    call.silence(0.5, item_id="second")  # before any of it has come
+    call.silence(0.5, item_id="second")  # before any of its audio arrived
     call.agent_speaks(0.6, 2.0, "second")
     call.agent_speaks(0.7, 2.0, "third")
     call.user_speaks(0.0, 6.0)
-    call.session.agent_played("first", 500.0, 1.5, 1.5)  # all of it is played a second later
+    call.session.agent_played("first", 500.0, 1.5, 1.5)  # its playback is a second late
     heard = call.end(8.0)
     assert [sounds(heard[:, AGENT])[0][1], *sounds(heard[:, AGENT])[-1]] == [pytest.approx(3.0, abs=1.0), 5.0, 7.0]
     assert not heard[3 * RATE : 5 * RATE, AGENT].any()
     assert sounds(heard[:, USER]) == [(0.0, 6.0)]
 
 
-def test_what_a_truncation_brings_back_of_a_silent_item_stays_silent(tmp_path: Path) -> None:
+def test_a_silent_items_audio_stays_silent_after_a_truncation(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.server("response.created", 0.0, response={"id": "resp_agent_1"})
     call.agent_speaks(0.0, 4.0)
@@ -215,11 +216,11 @@ def test_what_a_truncation_brings_back_of_a_silent_item_stays_silent(tmp_path: P
     assert not call.end(6.0)[:, AGENT].any()
 
 
-def test_a_users_item_is_silent_with_what_was_said_after_it_was_named(tmp_path: Path) -> None:
+def test_a_silent_item_of_the_user_includes_audio_sent_after_the_silence_call(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.user_speaks(0.0, 6.0)
     call.server("input_audio_buffer.speech_started", 6.0, item_id="user_1", audio_start_ms=5000)
-    call.silence(6.1, item_id="user_1")  # while it is spoken
+    call.silence(6.1, item_id="user_1")  # while the user speaks it
     call.agent_speaks(6.2, 1.0)
     call.user_speaks(6.1, 9.0)
     call.server("input_audio_buffer.speech_stopped", 9.0, item_id="user_1", audio_end_ms=8900)
@@ -231,7 +232,7 @@ def test_a_users_item_is_silent_with_what_was_said_after_it_was_named(tmp_path: 
     assert sounds(heard[:, AGENT]) == [(6.2, 7.2)]
 
 
-def test_without_turn_detection_an_item_is_what_was_written_since_the_buffer_was_empty(tmp_path: Path) -> None:
+def test_an_item_without_turn_detection_is_the_audio_since_the_buffer_was_empty(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.user_speaks(0.0, 2.0)
     call.server("input_audio_buffer.committed", 2.0, item_id="user_1")
@@ -245,7 +246,7 @@ def test_without_turn_detection_an_item_is_what_was_written_since_the_buffer_was
     assert sounds(call.end(8.0)[:, USER]) == [(0.0, 3.7), (6.3, 8.0)]
 
 
-def test_sound_the_application_fed_is_silent_around_the_item_that_was_received(tmp_path: Path) -> None:
+def test_audio_that_the_application_recorded_is_silent_around_a_silenced_item(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.agent_speaks(3.0, 2.0)
     for at in (0.0, 3.4, 8.0):
@@ -254,24 +255,24 @@ def test_sound_the_application_fed_is_silent_around_the_item_that_was_received(t
     assert sounds(call.end(12.0)[:, AGENT]) == [(0.0, 2.0), (8.0, 10.0)]
 
 
-def test_an_item_nobody_heard_of_silences_nothing(tmp_path: Path) -> None:
+def test_an_unknown_item_silences_nothing(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.user_speaks(0.0, 1.0)
     call.silence(1.0, item_id="nobody's")
     assert sounds(call.end(1.0)[:, USER]) == [(0.0, 1.0)]
 
 
-# Smaller forms.
+# Smaller formats
 
 
 @pytest.mark.parametrize("times", [1, 4])
-def test_what_was_encoded_before_it_was_silenced_is_encoded_again(tmp_path: Path, times: int) -> None:
+def test_silenced_audio_is_encoded_again(tmp_path: Path, times: int) -> None:
     call = Call(tmp_path, {"format": "flac"})
     call.agent_speaks(0.0, 20.0)
     call.user_speaks(0.0, 60.0)
     flac = tmp_path / "call.flac"
     _until(lambda: flac.exists() and flac.stat().st_size > 100_000)
-    for number in range(times):  # so often that it is left for the end
+    for number in range(times):  # after three restarts encoding waits for the end
         call.silence(60.0 + number, since=float(number), until=10.0)
     if times > 1:
         _until(lambda: not flac.exists())
@@ -289,7 +290,7 @@ def _until(true: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-# Arguments.
+# Arguments
 
 
 @pytest.mark.parametrize(
@@ -311,12 +312,12 @@ def _until(true: Callable[[], object]) -> None:
         ({"until": []}, TypeError),
     ],
 )
-def test_what_cannot_be_silenced_is_refused(given: dict[str, Any], error: type[Exception]) -> None:
+def test_wrong_arguments_of_silence_raise_errors(given: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         checked_silence(100.0, **given)
 
 
-def test_a_wrong_call_is_logged_and_never_raised(tracing: Collector, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_wrong_call_of_silence_is_logged_and_not_raised(tracing: Collector, caplog: pytest.LogCaptureFixture) -> None:
     with SessionTracer() as tracer:
         tracer.silence()
         assert "silence() needs seconds, or item_id, or since and/or until" in caplog.text
@@ -328,7 +329,7 @@ def test_a_wrong_call_is_logged_and_never_raised(tracing: Collector, caplog: pyt
     SessionTracer(enabled=False).silence(seconds=1)
 
 
-# A whole conversation.
+# A whole conversation
 
 
 def test_a_card_number_is_in_no_file_and_no_attachment(tracing: Collector, tmp_path: Path) -> None:
@@ -346,19 +347,19 @@ def test_a_card_number_is_in_no_file_and_no_attachment(tracing: Collector, tmp_p
     assert "card" not in json.dumps(root.run.inputs)
 
 
-# The core.
+# Placement in the recording
 
 
-def test_writes_that_nobody_silenced_are_left_alone() -> None:
+def test_writes_outside_silences_are_unchanged() -> None:
     silences = SilencedSpans()
     write = ChannelWrite(USER, Write(0, numbered(100)))
-    assert silences.applied([write], RATE, 1.0)[0] is write
-    silences.between(10.0, 11.0)
-    assert silences.applied([write], RATE, 1.0) == [write]
+    assert silences.apply([write], RATE, 1.0)[0] is write
+    silences.add_span(10.0, 11.0)
+    assert silences.apply([write], RATE, 1.0) == [write]
     assert silences
 
 
-def test_an_utterance_that_was_pushed_at_once_is_as_long_as_it_plays() -> None:
+def test_an_utterance_that_was_sent_at_once_is_as_long_as_its_audio() -> None:
     utterances = Utterances()
     utterances.started("item", Moment(1.0, None, 0.0))
     utterances.stopped("item", Moment(1.1, None, 5000.0))
@@ -366,7 +367,7 @@ def test_an_utterance_that_was_pushed_at_once_is_as_long_as_it_plays() -> None:
     assert utterances.span("another") is None
 
 
-def test_so_many_utterances_are_remembered() -> None:
+def test_a_limited_number_of_utterances_is_remembered() -> None:
     utterances = Utterances()
     for number in range(1001):
         utterances.committed(f"item_{number}", float(number))
@@ -376,7 +377,7 @@ def test_so_many_utterances_are_remembered() -> None:
     assert utterances.span("item_1") is not None
 
 
-# The journal.
+# The journal
 
 
 def test_a_users_item_is_silent_in_the_journal_too(
@@ -385,7 +386,7 @@ def test_a_users_item_is_silent_in_the_journal_too(
     monkeypatch.setenv("LANGSMITH_REALTIME_DIR", str(tmp_path))
     chunk = {"type": "input_audio_buffer.append", "audio": base64.b64encode(b"\1" * 4800).decode()}
     with SessionTracer(journal="keep") as tracer:
-        tracer.silence(item_id="user_1")  # before anything is known of it
+        tracer.silence(item_id="user_1")  # before the item is known
         tracer.client_event(chunk)
         assert flush(timeout=10)
         (raw,) = tmp_path.glob("*/audio.raw")
@@ -393,7 +394,7 @@ def test_a_users_item_is_silent_in_the_journal_too(
         tracer.server_event({"type": "input_audio_buffer.speech_started", "item_id": "user_1", "audio_start_ms": 0})
         tracer.client_event(chunk)
         tracer.server_event({"type": "input_audio_buffer.committed", "item_id": "user_1"})
-        tracer.client_event(chunk)  # close to it
+        tracer.client_event(chunk)  # near the silenced audio
         _until(lambda: not any(raw.read_bytes()))
     the_tree(tracing)
     assert not any(raw.read_bytes())

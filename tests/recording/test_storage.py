@@ -1,4 +1,4 @@
-"""Stores that a URL names: what is put there, and that nobody learns how one is let in."""
+"""Uploads to a store that a URL names; the URL's secrets stay secret."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from tests.support.processes import unix_only
         ("file:///folder", "file:///folder"),
     ],
 )
-def test_a_url_is_shown_without_what_lets_one_in(url: str, shown: str) -> None:
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert public_url(url) == shown
 
 
-def test_a_file_is_put_into_the_folder_under_its_own_name(tmp_path: Path) -> None:
+def test_a_file_is_uploaded_under_its_own_name(tmp_path: Path) -> None:
     source = tmp_path / "a.wav"
     source.write_bytes(b"sound" * 1_000_000)
     assert storage.upload(source, "memory://folder/") == "memory://folder/a.wav"
@@ -45,14 +45,14 @@ def test_a_file_is_put_into_the_folder_under_its_own_name(tmp_path: Path) -> Non
 
 
 @unix_only
-def test_on_this_machines_disk_only_its_owner_reads_it(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_a_file_stored_on_the_local_disk(tmp_path: Path) -> None:
     source, folder = tmp_path / "a.wav", tmp_path / "deep" / "er"
     source.write_bytes(b"sound")
     assert storage.upload(source, f"file://{folder}") == f"file://{folder}/a.wav"
     assert (folder / "a.wav").read_bytes() == b"sound"
     assert stat.S_IMODE((folder / "a.wav").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    source.write_bytes(b"more")  # made anew, after its process died
+    source.write_bytes(b"more")  # a recovery uploads it again
     assert storage.upload(source, f"file://{folder}") == f"file://{folder}/a.wav"
     assert (folder / "a.wav").read_bytes() == b"more"
     (folder / "a.wav").unlink()
@@ -61,7 +61,7 @@ def test_on_this_machines_disk_only_its_owner_reads_it(tmp_path: Path) -> None:
         storage.upload(source, f"file://{folder}")
 
 
-def test_a_url_without_fsspec_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_without_fsspec_raises_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(
         ValueError, match=r"s3:// needs fsspec; install it with: pip install 'langsmith-realtime\[storage\]'"
@@ -70,11 +70,11 @@ def test_a_url_without_fsspec_is_refused_at_once(monkeypatch: pytest.MonkeyPatch
     assert Recording(directory="folder").directory == "folder"
 
 
-def test_a_store_nobody_knows_is_refused_without_its_secrets() -> None:
+def test_an_unknown_store_raises_an_error_without_its_secrets() -> None:
     with pytest.raises(ValueError, match="cannot be at nowhere://") as refused:
         Recording(directory="nowhere://key:secret@bucket")
     assert "secret" not in str(refused.value)
 
 
-def test_a_url_is_not_shown_where_options_are() -> None:
+def test_the_representation_of_options_hides_the_url() -> None:
     assert "secret" not in repr(Recording(directory="memory://key:secret@bucket"))

@@ -1,4 +1,4 @@
-"""The WAV on disk: every sample where it belongs, private, sparse, and finished with a true header."""
+"""The WAV on disk: every sample at its position, private, sparse, with true sizes in the header at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def put(wav: Wav, channel: int, start: int, frames: int, first: int = 1) -> None
     wav.write(ChannelWrite(channel, Write(start, numbered(frames, first))))
 
 
-def test_each_channel_is_where_it_was_put_and_the_rest_is_silent(tmp_path: Path) -> None:
+def test_each_channel_is_written_at_its_position_and_the_rest_is_silent(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 24_000)
     put(wav, AGENT, 300, 200)
     put(wav, USER, 100, 300)
@@ -46,7 +46,7 @@ writes = st.lists(st.tuples(st.sampled_from([USER, AGENT]), st.integers(-500, 20
 
 @properties
 @given(puts=writes, limit=st.one_of(st.none(), st.integers(0, 2500)))
-def test_later_writes_win_and_neither_channel_touches_the_other(
+def test_a_later_write_replaces_an_earlier_one_in_its_channel_only(
     tmp_path_factory: pytest.TempPathFactory, puts: list[tuple[int, int, int]], limit: int | None
 ) -> None:
     path = tmp_path_factory.mktemp("wav") / "a.wav"
@@ -64,7 +64,7 @@ def test_later_writes_win_and_neither_channel_touches_the_other(
     assert np.array_equal(np.stack(channels), wanted[:, 500 : 500 + kept])
 
 
-def test_what_the_agent_had_still_to_say_is_cut_off_and_what_the_user_said_is_not(tmp_path: Path) -> None:
+def test_the_agents_audio_is_cut_at_the_end_and_the_users_is_not(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 8_000)
     put(wav, AGENT, 0, 5000)
     wav.close(1000)
@@ -75,7 +75,7 @@ def test_what_the_agent_had_still_to_say_is_cut_off_and_what_the_user_said_is_no
     assert np.array_equal(read_wav(tmp_path / "b.wav")[1][USER], numbered(5000))
 
 
-def test_a_write_longer_than_a_page_is_whole(tmp_path: Path) -> None:
+def test_a_write_longer_than_a_page_is_complete(tmp_path: Path) -> None:
     wav, frames = Wav(tmp_path / "a.wav", 24_000), 200_017
     put(wav, USER, 5, frames)
     put(wav, AGENT, 0, 10)
@@ -86,7 +86,7 @@ def test_a_write_longer_than_a_page_is_whole(tmp_path: Path) -> None:
     assert not right.any()
 
 
-def test_other_readers_read_it(tmp_path: Path) -> None:
+def test_other_libraries_read_the_wav(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 16_000)
     put(wav, AGENT, 0, 100)
     wav.close(16_000)
@@ -94,7 +94,7 @@ def test_other_readers_read_it(tmp_path: Path) -> None:
     assert (info.samplerate, info.channels, info.frames, info.subtype) == (16_000, 2, 16_000, "PCM_16")
 
 
-def test_an_unfinished_recording_can_be_told_and_has_all_that_was_written(tmp_path: Path) -> None:
+def test_an_unfinished_recording_has_its_own_header_and_all_written_audio(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 24_000)
     for chunk in range(50):
         put(wav, USER, chunk * 480, 480, chunk * 480)
@@ -123,7 +123,7 @@ def test_an_hour_of_silence_takes_no_disk(tmp_path: Path) -> None:
 
 
 @unix_only
-def test_a_microphone_that_hears_nothing_takes_no_disk_either(tmp_path: Path) -> None:
+def test_a_silent_microphone_takes_no_disk(tmp_path: Path) -> None:
     wav, quiet = Wav(tmp_path / "a.wav", 24_000), np.zeros(24_000, np.int16)
     put(wav, AGENT, 0, 100)
     for second in range(600):
@@ -139,7 +139,7 @@ def test_a_microphone_that_hears_nothing_takes_no_disk_either(tmp_path: Path) ->
 
 
 @unix_only
-def test_only_its_owner_reads_it_and_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_a_wav_and_no_file_is_overwritten(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         Wav(tmp_path / "a.wav", 24_000).close(0)
@@ -154,7 +154,7 @@ def test_only_its_owner_reads_it_and_nothing_is_overwritten(tmp_path: Path) -> N
 
 
 @unix_only
-def test_by_default_a_recording_has_a_private_folder_of_its_own() -> None:
+def test_the_default_folder_of_a_recording_is_private_and_new() -> None:
     first, second = private_directory(None), private_directory(None)
     try:
         assert first != second
@@ -164,7 +164,7 @@ def test_by_default_a_recording_has_a_private_folder_of_its_own() -> None:
         second.rmdir()
 
 
-def test_a_full_disk_is_said_and_what_fitted_stays(tmp_path: Path) -> None:
+def test_a_full_disk_raises_an_error_and_keeps_what_was_written(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 8_000)
     put(wav, USER, 0, 100)
     with file_size_limit(HEADER_BYTES + 4 * 250):
@@ -176,10 +176,10 @@ def test_a_full_disk_is_said_and_what_fitted_stays(tmp_path: Path) -> None:
     assert np.array_equal(left, np.r_[numbered(100), numbered(150), np.zeros(350)])
 
 
-def test_what_is_written_behind_its_end_goes_into_no_other_file(tmp_path: Path) -> None:
+def test_a_write_after_close_reaches_no_other_file(tmp_path: Path) -> None:
     wav = Wav(tmp_path / "a.wav", 8_000)
     wav.close(0)
-    with (tmp_path / "another").open("w+b") as other:  # has the number that the file had
+    with (tmp_path / "another").open("w+b") as other:  # gets the descriptor that the WAV had
         put(wav, USER, 0, 100)
         with pytest.raises(OSError, match="Bad file"):
             wav.sync()
@@ -201,14 +201,12 @@ def test_what_is_written_behind_its_end_goes_into_no_other_file(tmp_path: Path) 
         ({"directory": "nowhere://x"}, ValueError, "cannot be at nowhere://"),
     ],
 )
-def test_wrong_options_are_refused_before_anything_is_recorded(
-    wrong: dict[str, Any], error: type[Exception], says: str
-) -> None:
+def test_wrong_recording_options_raise_errors(wrong: dict[str, Any], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         Recording(**wrong)
 
 
-def test_right_options_are_kept() -> None:
+def test_valid_recording_options_are_accepted() -> None:
     wanted = Recording("flac", 16_000, Path("x"), True, 1)
     assert (
         Recording(format="flac", sample_rate=16_000, directory=Path("x"), keep=True, max_attachment_bytes=1) == wanted

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from langsmith import Client
 
 from langsmith_realtime.core.conversation.conversation import Conversation
-from langsmith_realtime.core.payloads.json_values import plain
+from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.protocol.events import FrameError, parse
 from langsmith_realtime.delivery.operations import Operation, run_dict
 from langsmith_realtime.delivery.sender import Sender
@@ -66,7 +66,7 @@ class SessionFedByHand:
 
     def server(self, frame: object) -> None:
         self.t += 0.01
-        frame = plain(frame) if isinstance(frame, dict) else frame
+        frame = json_copy(frame) if isinstance(frame, dict) else frame
         try:
             name = parse(frame).name
         except FrameError:
@@ -76,7 +76,7 @@ class SessionFedByHand:
 
     def client(self, frame: object) -> None:
         self.t += 0.01
-        self.session.client_frame(plain(frame) if isinstance(frame, dict) else frame, self.t)
+        self.session.client_frame(json_copy(frame) if isinstance(frame, dict) else frame, self.t)
 
     def close(self) -> None:
         self.session.closed(self.t, None, {})

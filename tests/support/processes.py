@@ -1,4 +1,4 @@
-"""What tests need of the operating system that Windows does not have: forks, limits and figures of a process."""
+"""Forks, limits and measurements of processes, for tests; Windows lacks them, and tests that need them are skipped."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if sys.platform != "win32":
 
 #: For tests of file modes, of sparse files, and of signals that end a process.
 unix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes, sparse files and signals")
-#: Seconds after which a forked child ends, so that one that waits for ever fails its test.
+#: Seconds after which a forked child is ended by a signal, which fails its test.
 CHILD_ENDS_S = 30
 
 
 def fork() -> int:
-    """Fork: 0 in the child, which ends by itself after a while, and the child's id in the parent."""
+    """Returns 0 in the forked child, and the child's process id in the parent. A signal ends a child that hangs."""
     if sys.platform == "win32":
         pytest.skip("Windows cannot fork")
     else:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # newer Pythons warn of forks while threads run
+            warnings.simplefilter("ignore")  # newer Pythons warn about forks while threads run
             child = os.fork()
         if child == 0:
             signal.alarm(CHILD_ENDS_S)
@@ -35,13 +35,13 @@ def fork() -> int:
 
 
 def exit_code(child: int) -> int:
-    """Wait for a forked child; 0 if it succeeded, the negative number of the signal if one ended it."""
+    """Waits for a forked child; returns its exit code, or the negative number of the signal that ended it."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:
-    """Inside, the system refuses to make a file larger than so many bytes, as it does on a full disk."""
+    """Limits files to so many bytes inside the block; longer writes fail as on a full disk."""
     if sys.platform == "win32":
         pytest.skip("Windows does not limit the size of files")
     else:
@@ -54,7 +54,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 
 
 def peak_memory() -> int:
-    """The most memory that this process has taken: kilobytes on Linux, bytes on macOS."""
+    """Returns the process's peak memory: in kilobytes on Linux, in bytes on macOS."""
     if sys.platform == "win32":
         pytest.skip("Windows has no getrusage")
     else:
@@ -62,7 +62,7 @@ def peak_memory() -> int:
 
 
 def open_files() -> int:
-    """How many files this process has open."""
+    """Returns the number of files that the process has open."""
     folder = Path("/dev/fd")
     if not folder.exists():
         pytest.skip("Windows does not list the files that a process has open")
@@ -70,7 +70,7 @@ def open_files() -> int:
 
 
 def priority() -> int:
-    """This process's niceness."""
+    """Returns the process's niceness."""
     if sys.platform == "win32":
         return 0
     else:  # noqa: RET505 - types of both platforms are checked
@@ -78,6 +78,6 @@ def priority() -> int:
 
 
 def set_priority(process: int, niceness: int) -> None:
-    """Give a process that niceness; 0 is this process. Windows has none."""
+    """Sets a process's niceness, except on Windows, which has none; process 0 is this one."""
     if sys.platform != "win32":
         os.setpriority(os.PRIO_PROCESS, process, niceness)

@@ -1,4 +1,4 @@
-"""Test signals, and the formats in which the scripted server hears and speaks."""
+"""Test signals, audio formats, and voice activity detection of long audio."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from langsmith_realtime.testing import RATE, Script, Turn, silence, speech_like, tone
-from langsmith_realtime.testing.agent.pacing import arguments_of, words_of
+from langsmith_realtime.testing.agent.pacing import split_arguments, split_words
 from langsmith_realtime.testing.state.formats import audio_format
 from langsmith_realtime.testing.state.wire import ClientError
-from langsmith_realtime.testing.user.input_audio import UNSPOKEN_MS, InputAudio, SpeechStarted
+from langsmith_realtime.testing.user.input_audio import MAX_SILENCE_MS, InputAudio, SpeechStarted
 
 
 def spectrum_peak(pcm: bytes, rate: int = RATE) -> float:
@@ -17,7 +17,7 @@ def spectrum_peak(pcm: bytes, rate: int = RATE) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(samples))) * rate / len(samples))
 
 
-def test_a_tone_has_its_pitch_length_and_loudness() -> None:
+def test_a_tone_has_the_given_frequency_length_and_amplitude() -> None:
     pcm = tone(1000, 0.5, amplitude=0.5)
     samples = np.frombuffer(pcm, "<i2")
     assert len(samples) == 12_000
@@ -32,7 +32,7 @@ def test_silence_is_silent() -> None:
     assert silence(0.25, rate=8000) == bytes(4000)
 
 
-def test_made_speech_is_the_same_for_the_same_text_and_differs_for_another() -> None:
+def test_speech_like_audio_is_equal_for_equal_texts_and_differs_for_others() -> None:
     hello = speech_like("Hello.", 1.5)
     assert len(hello) == 1.5 * RATE * 2
     assert hello == speech_like("Hello.", 1.5)
@@ -41,18 +41,18 @@ def test_made_speech_is_the_same_for_the_same_text_and_differs_for_another() -> 
 
 
 @pytest.mark.parametrize("name", ["audio/pcmu", "audio/pcma"])
-def test_a_telephone_format_keeps_the_sound(name: str) -> None:
+def test_a_telephone_format_preserves_the_frequency(name: str) -> None:
     phone = audio_format({"type": name})
     pcm = tone(440, 1.0)
     encoded = phone.from_pcm16(pcm)
     assert (len(encoded), phone.bytes_per_second, phone.milliseconds(4000)) == (8000, 8000, 500)
-    heard = phone.decode(encoded)
-    wanted = np.frombuffer(tone(440, 1.0, rate=8000), "<i2").astype(float)
-    assert np.corrcoef(heard.astype(float), wanted)[0, 1] > 0.95
-    assert np.max(np.abs(phone.decode(phone.encode(heard)) - heard)) == 0
+    decoded = phone.decode(encoded)
+    expected = np.frombuffer(tone(440, 1.0, rate=8000), "<i2").astype(float)
+    assert np.corrcoef(decoded.astype(float), expected)[0, 1] > 0.95
+    assert np.max(np.abs(phone.decode(phone.encode(decoded)) - decoded)) == 0
 
 
-def test_pcm_passes_unchanged_and_an_odd_byte_is_no_sample() -> None:
+def test_pcm_is_unchanged_and_an_odd_last_byte_is_ignored() -> None:
     pcm = audio_format({"type": "audio/pcm", "rate": 24000})
     audio = tone(440, 0.1)
     assert pcm.from_pcm16(audio + b"\x01") == audio
@@ -65,19 +65,19 @@ def test_pcm_passes_unchanged_and_an_odd_byte_is_no_sample() -> None:
 def test_a_day_of_silence_does_not_fill_the_memory() -> None:
     audio = InputAudio(audio_format({"type": "audio/pcmu"}), {"type": "server_vad"})
     for _ in range(5):
-        assert list(audio.append(b"\xff" * 8 * UNSPOKEN_MS)) == []
-    assert audio.buffered_ms == UNSPOKEN_MS
+        assert list(audio.append(b"\xff" * 8 * MAX_SILENCE_MS)) == []
+    assert audio.buffered_ms == MAX_SILENCE_MS
     (started, *_) = audio.append(b"\x00" * 800)
-    assert started == SpeechStarted(5 * UNSPOKEN_MS - 300)
+    assert started == SpeechStarted(5 * MAX_SILENCE_MS - 300)
 
 
-def test_words_and_arguments_are_cut_without_losing_anything() -> None:
-    assert words_of("Hello there, you. ") == ["Hello", " there,", " you. "]
-    assert words_of("") == []
-    assert "".join(arguments_of('{"city": "Paris"}')) == '{"city": "Paris"}'
+def test_split_words_and_arguments_join_to_the_original() -> None:
+    assert split_words("Hello there, you. ") == ["Hello", " there,", " you. "]
+    assert split_words("") == []
+    assert "".join(split_arguments('{"city": "Paris"}')) == '{"city": "Paris"}'
 
 
-def test_a_script_that_cannot_be_is_refused() -> None:
+def test_a_script_with_an_invalid_setting_raises() -> None:
     with pytest.raises(ValueError, match="speed"):
         Script([Turn()], speed=-1)
     with pytest.raises(ValueError, match="chunk_ms"):

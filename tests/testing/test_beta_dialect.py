@@ -1,4 +1,4 @@
-"""The beta dialect: old names and shapes in both directions."""
+"""The beta dialect: translation of client events and server events."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def beta(*turns: Turn, **options: Any) -> Talk:
     return Talk(Script(turns, dialect="beta", **options))
 
 
-def test_a_session_has_the_old_flat_shape() -> None:
+def test_a_session_has_the_flat_beta_shape() -> None:
     talk = beta(session={"instructions": "Be brief."})
     session = talk.one("session.created")["session"]
     assert (session["instructions"], session["modalities"]) == ("Be brief.", ["audio"])
@@ -41,7 +41,7 @@ def test_a_session_has_the_old_flat_shape() -> None:
         assert session[name] == change[name]
 
 
-def test_a_spoken_answer_has_the_old_names() -> None:
+def test_the_events_of_an_audio_response_have_beta_names() -> None:
     talk = beta(Turn(Say("Hello.")), session={"output_audio_format": "g711_alaw"})
     talk.send("response.create", response={"modalities": ["audio", "text"], "max_response_output_tokens": 9})
     spoken = talk.wait()
@@ -55,7 +55,7 @@ def test_a_spoken_answer_has_the_old_names() -> None:
     assert "audio" not in done
 
 
-def test_a_written_answer_and_a_call_too() -> None:
+def test_the_events_of_a_text_response_and_of_a_function_call_have_beta_names() -> None:
     talk = beta(Turn(Say("Hello."), Call("f")))
     talk.send("response.create", response={"modalities": ["text"]})
     talk.wait()
@@ -69,7 +69,7 @@ def test_a_written_answer_and_a_call_too() -> None:
     assert (call["object"], call["type"]) == ("realtime.item", "function_call")
 
 
-def test_what_a_client_adds_is_created_and_done() -> None:
+def test_an_item_of_the_client_is_created_and_done() -> None:
     talk = beta()
     odd: list[Any] = [{"type": "input_text", "text": "Hi."}, None, {"type": 5}]
     item = {"type": "message", "role": "user", "content": odd}
@@ -81,7 +81,7 @@ def test_what_a_client_adds_is_created_and_done() -> None:
     assert created["item"]["object"] == "realtime.item"
 
 
-def test_scripted_events_are_sent_as_they_are() -> None:
+def test_scripted_events_are_not_translated() -> None:
     event = {"type": "response.output_audio.done", "event_id": "mine"}
     assert beta(on_connect=[Emit(event)]).events[1] == event
 
@@ -99,7 +99,7 @@ def test_scripted_events_are_sent_as_they_are() -> None:
         ({"output_audio_format": None}, "session.output_audio_format"),
     ],
 )
-def test_what_the_old_api_does_not_know_is_an_error(session: Any, param: str) -> None:
+def test_a_field_or_value_that_the_beta_api_lacks_is_an_error(session: Any, param: str) -> None:
     talk = beta()
     error = error_of(talk.send("session.update", session=session, event_id="mine"))
     assert (error["param"], error["event_id"]) == (param, "mine")
@@ -127,7 +127,7 @@ def test_no_value_in_any_field_stops_the_session(session: dict[str, Any], modali
     assert types(talk.send("session.update", session={})) == ["session.updated"]
 
 
-def test_a_response_without_wishes_is_that_of_the_session() -> None:
+def test_a_response_without_modalities_has_those_of_the_session() -> None:
     talk = beta(Turn(Say("Hello.")), session={"modalities": ["text"]})
     talk.send("response.create", response={"metadata": {"a": "b"}})
     talk.wait()
@@ -135,7 +135,7 @@ def test_a_response_without_wishes_is_that_of_the_session() -> None:
     assert (done["modalities"], done["metadata"]) == (["text"], {"a": "b"})
 
 
-def test_a_dialect_must_be_one_of_two() -> None:
-    wrong: Any = "alpha"
+def test_an_unknown_dialect_raises() -> None:
+    dialect: Any = "alpha"
     with pytest.raises(ValueError, match="'ga' or 'beta'"):
-        Script(dialect=wrong)
+        Script(dialect=dialect)

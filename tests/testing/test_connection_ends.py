@@ -1,4 +1,4 @@
-"""How scripted connections misbehave and end: odd frames, telephone keys, the greatest age, a second connection."""
+"""Scripted frames that are not events, telephone keys, the end of sessions, reconnection and errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from langsmith_realtime.testing import (
 from tests.support.conversations import sync_client
 from tests.support.scripted_session import SPOKEN, Talk, error_of, message, types
 
-# Frames that are no events
+# Frames that are not events
 
 
 def test_frames_of_any_kind_are_sent_as_they_are() -> None:
@@ -38,7 +38,7 @@ def test_frames_of_any_kind_are_sent_as_they_are() -> None:
         assert [frame.raw for frame in server.sent[1:]] == ["{no json", b"\x00\xff", "", '{"type": 5}']
 
 
-def test_they_come_in_the_middle_of_an_answer_too() -> None:
+def test_frames_of_any_kind_are_sent_within_a_response() -> None:
     talk = Talk(Script([Turn(Say("One."), Raw("nonsense"), Say("Two."))]))
     talk.send("response.create")
     talk.wait()
@@ -60,7 +60,7 @@ def test_nothing_is_sent_after_the_end() -> None:
     assert ended.session.next_at is None
 
 
-def test_an_event_larger_than_a_megabyte_ends_a_client_that_takes_no_more() -> None:
+def test_an_event_of_more_than_a_megabyte_ends_a_client_with_that_limit() -> None:
     large = Script(on_connect=[Emit({"type": "large", "text": "x" * (2**20 + 1)})])
     with RealtimeServer(large) as server:
         with connect(server.url, max_size=None) as client:
@@ -72,7 +72,7 @@ def test_an_event_larger_than_a_megabyte_ends_a_client_that_takes_no_more() -> N
                 client.recv(timeout=20)
 
 
-def test_a_key_is_pressed_on_the_telephone() -> None:
+def test_a_pressed_telephone_key_is_an_event() -> None:
     talk = Talk(Script([Turn(Say("Press one."), then=[Pause(2), Dtmf("1")])]), epoch=1000.0)
     talk.send("response.create")
     talk.wait()
@@ -85,7 +85,7 @@ def test_a_key_is_pressed_on_the_telephone() -> None:
     }
 
 
-# The greatest age
+# The longest duration of a session
 
 
 def test_a_session_ends_after_an_hour() -> None:
@@ -108,17 +108,17 @@ def test_a_session_ends_after_an_hour() -> None:
     assert talk.session.next_at is None
 
 
-def test_a_message_that_comes_too_late_is_not_answered() -> None:
+def test_an_event_after_the_end_of_the_session_is_not_answered() -> None:
     talk = Talk(Script(session_seconds=90))
     talk.now = 100.0
     (expired, _) = talk.send("response.create")
     assert expired["error"]["message"] == "Your session hit the maximum duration of 1.5 minutes."
-    for never in (0, math.inf):
+    for seconds in (0, math.inf):
         with pytest.raises(ValueError, match="session_seconds"):
-            Script(session_seconds=never)
+            Script(session_seconds=seconds)
 
 
-def test_the_age_can_be_scripted_and_a_clean_end_is_what_the_client_sees() -> None:
+def test_a_script_can_shorten_the_session_and_the_client_sees_a_clean_close() -> None:
     with (
         RealtimeServer(Script(session_seconds=0.05)) as server,
         sync_client(server) as client,
@@ -127,11 +127,11 @@ def test_the_age_can_be_scripted_and_a_clean_end_is_what_the_client_sees() -> No
         assert [event.type for event in connection] == ["session.created", "error"]
 
 
-# Another connection
+# Reconnection
 
 
 @pytest.mark.parametrize("end", [Close(1012, "restart"), Close(1011), Drop(), Drop(mid_frame=True)])
-def test_a_client_that_connects_again_has_a_new_session(end: Close | Drop) -> None:
+def test_a_client_that_reconnects_has_a_new_session(end: Close | Drop) -> None:
     with RealtimeServer([Script(on_connect=[end]), Script()]) as server:
         with connect(server.url) as client:
             first = json.loads(client.recv(timeout=20))["session"]["id"]
@@ -142,7 +142,7 @@ def test_a_client_that_connects_again_has_a_new_session(end: Close | Drop) -> No
             assert json.loads(client.recv(timeout=20))["session"]["id"] != first
 
 
-# Errors that keep the conversation open
+# Errors that do not end the session
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_client_that_connects_again_has_a_new_session(end: Close | Drop) -> No
         ),
     ],
 )
-def test_an_error_names_the_event_and_the_conversation_goes_on(event: dict[str, object], code: str) -> None:
+def test_an_error_has_the_id_of_the_event_and_the_session_continues(event: dict[str, object], code: str) -> None:
     talk = Talk(Script([Turn(Say("Long.", seconds=5))], speed=1))
     talk.send("response.create")
     talk.wait(2)
@@ -170,7 +170,7 @@ def test_an_error_names_the_event_and_the_conversation_goes_on(event: dict[str, 
     assert "speech_started" in types(talk.speak(SPOKEN))[0]
 
 
-def test_bad_json_names_no_event() -> None:
+def test_the_error_for_invalid_json_has_no_event_id() -> None:
     talk = Talk(Script())
     error = error_of(talk.raw('{"event_id": "event_mine", '))
     assert (error["code"], error["event_id"]) == ("invalid_json", None)
@@ -180,7 +180,7 @@ def test_bad_json_names_no_event() -> None:
     ]
 
 
-def test_the_real_client_goes_on_after_an_error() -> None:
+def test_the_real_client_continues_after_an_error() -> None:
     with (
         RealtimeServer() as server,
         OpenAI(api_key="x", base_url=server.base_url, websocket_base_url=server.websocket_base_url) as client,

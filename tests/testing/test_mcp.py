@@ -1,4 +1,4 @@
-"""MCP servers in the scripted server: their tools are listed, and called by the server itself."""
+"""MCP servers: the scripted server lists their tools and calls them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ HTTP_ERROR = {"type": "http_error", "code": 502, "message": "Bad gateway."}
 
 
 def talk_with(*steps: Say | Call | McpCall, **options: Any) -> Talk:
-    """A whole response with these steps."""
+    """Return a session after a response with these steps."""
     talk = Talk(Script([Turn(*steps)], rate_limits=False, **options))
     talk.send("response.create")
     talk.wait()
     return talk
 
 
-def of_call(talk: Talk) -> list[str]:
-    """The types of the events about the only MCP call, and of the response's ends."""
+def mcp_event_types(talk: Talk) -> list[str]:
+    """Return the types of the events of the only MCP call and of ``response.done``."""
     (added,) = (e for e in talk.of("response.output_item.added") if e["item"]["type"] == "mcp_call")
     item_id = added["item"]["id"]
 
@@ -35,14 +35,14 @@ def of_call(talk: Talk) -> list[str]:
     return types([event for event in talk.events if concerns(event)])
 
 
-BEGUN = [
+START_OF_CALL = [
     "response.output_item.added",
     "conversation.item.added",
     "response.mcp_call_arguments.delta",
     "response.mcp_call_arguments.done",
     "response.mcp_call.in_progress",
 ]
-SHOWN = ["conversation.item.done", "response.output_item.done"]
+END_OF_CALL = ["conversation.item.done", "response.output_item.done"]
 
 
 def test_the_tools_of_a_server_are_listed_when_the_session_names_it() -> None:
@@ -67,7 +67,7 @@ def test_the_tools_of_a_server_are_listed_when_the_session_names_it() -> None:
     }
 
 
-def test_a_server_is_asked_once_and_other_tools_are_not() -> None:
+def test_the_tools_of_a_server_are_listed_once_and_other_tools_are_not() -> None:
     talk = Talk(Script(mcp_servers=[DOCS], session={"tools": UPDATE["tools"]}))
     assert types(talk.events) == ["session.created", "conversation.item.added", "mcp_list_tools.in_progress"]
     tools: list[Any] = [*UPDATE["tools"], {"type": "function", "name": "f"}, {"type": "mcp"}, "nonsense"]
@@ -76,7 +76,7 @@ def test_a_server_is_asked_once_and_other_tools_are_not() -> None:
 
 
 @pytest.mark.parametrize("servers", [[], [McpServer("docs", [SEARCH], fails=True)]])
-def test_a_server_that_fails_or_is_unknown_lists_nothing(servers: list[McpServer]) -> None:
+def test_listing_fails_for_a_server_that_fails_or_is_unknown(servers: list[McpServer]) -> None:
     talk = Talk(Script(mcp_servers=servers))
     talk.send("session.update", session=UPDATE)
     failed, done = talk.wait()
@@ -84,9 +84,9 @@ def test_a_server_that_fails_or_is_unknown_lists_nothing(servers: list[McpServer
     assert done["item"]["tools"] == []
 
 
-def test_a_call_streams_its_arguments_and_holds_its_output() -> None:
+def test_a_call_streams_its_arguments_and_has_its_output() -> None:
     talk = talk_with(McpCall("search", {"q": "vad"}, output="3 pages", server_label="docs", seconds=2))
-    assert of_call(talk) == [*BEGUN, "response.mcp_call.completed", *SHOWN, "response.done"]
+    assert mcp_event_types(talk) == [*START_OF_CALL, "response.mcp_call.completed", *END_OF_CALL, "response.done"]
     arguments = "".join(event["delta"] for event in talk.of("response.mcp_call_arguments.delta"))
     assert arguments == talk.one("response.mcp_call_arguments.done")["arguments"] == '{"q": "vad"}'
     assert talk.time_of("response.mcp_call.completed") == talk.time_of("response.mcp_call.in_progress") + 2
@@ -105,26 +105,26 @@ def test_a_call_streams_its_arguments_and_holds_its_output() -> None:
 
 def test_a_call_can_fail() -> None:
     talk = talk_with(McpCall("search", error=HTTP_ERROR))
-    assert of_call(talk) == [*BEGUN, "response.mcp_call.failed", *SHOWN, "response.done"]
+    assert mcp_event_types(talk) == [*START_OF_CALL, "response.mcp_call.failed", *END_OF_CALL, "response.done"]
     (item,) = talk.one("response.done")["response"]["output"]
     assert (item["output"], item["error"]) == (None, HTTP_ERROR)
 
 
 def test_a_call_can_take_longer_than_its_response() -> None:
     talk = talk_with(McpCall("search", output="late", outlives_response=True, seconds=1), Say("Let me look."))
-    assert of_call(talk) == [*BEGUN, "response.done", "response.mcp_call.completed", *SHOWN]
+    assert mcp_event_types(talk) == [*START_OF_CALL, "response.done", "response.mcp_call.completed", *END_OF_CALL]
     assert talk.time_of("response.mcp_call.completed") == talk.time_of("response.done") + 1
     assert talk.one("response.done")["response"]["output"][0]["output"] is None
     assert talk.of("response.output_item.done")[-1]["item"]["output"] == "late"
 
 
-def test_a_call_cut_off_by_its_client_has_no_result() -> None:
+def test_a_cancelled_call_has_no_output() -> None:
     talk = Talk(Script([Turn(McpCall("search", output="never", seconds=5))], rate_limits=False))
     talk.send("response.create")
     talk.wait(2)
     talk.send("response.cancel")
     talk.wait()
-    assert of_call(talk) == [*BEGUN, *SHOWN, "response.done"]
+    assert mcp_event_types(talk) == [*START_OF_CALL, *END_OF_CALL, "response.done"]
     assert talk.one("response.done")["response"]["output"][0]["output"] is None
 
 
@@ -141,18 +141,18 @@ def test_many_items_of_every_kind_share_one_response() -> None:
         assert [event["previous_item_id"] for event in talk.of("conversation.item.added")] == [None, *chain[:-1]]
 
 
-def test_a_client_may_approve() -> None:
+def test_a_client_may_create_an_approval() -> None:
     talk = Talk(Script())
     approval: Any = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
     assert types(talk.send("conversation.item.create", item=approval)) == [
         "conversation.item.added",
         "conversation.item.done",
     ]
-    wrong = error_of(talk.send("conversation.item.create", item={**approval, "approve": "yes"}))
-    assert (wrong["code"], wrong["param"]) == ("invalid_type", "item.approve")
+    error = error_of(talk.send("conversation.item.create", item={**approval, "approve": "yes"}))
+    assert (error["code"], error["param"]) == ("invalid_type", "item.approve")
 
 
-def test_the_real_client_sees_it_all() -> None:
+def test_the_real_client_receives_every_event_of_a_call() -> None:
     script = Script([Turn(McpCall("search", output="3 pages"))], mcp_servers=[DOCS], session={"tools": UPDATE["tools"]})
     seen: list[str] = []
     with (
@@ -169,6 +169,6 @@ def test_the_real_client_sees_it_all() -> None:
     assert [kind for kind in seen if "mcp" in kind and not kind.endswith(".delta")] == [
         "mcp_list_tools.in_progress",
         "mcp_list_tools.completed",
-        *BEGUN[3:],
+        *START_OF_CALL[3:],
         "response.mcp_call.completed",
     ]

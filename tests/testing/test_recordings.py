@@ -1,4 +1,4 @@
-"""The scripted server says what real servers said: each recording, scripted alike, gives the same events.
+"""Compares the scripted server with recorded servers: a script of each recording must give the recorded events.
 
 Stated differences, none of them in the order of the events' types:
 
@@ -43,9 +43,9 @@ NAMES = [
 ]
 IDS = ("event_id", "item_id", "previous_item_id", "response_id", "conversation_id", "id", "call_id")
 DIFFERENT = ("event_id", "obfuscation", "expires_at", "instructions", "model", "voice", "content_filter_results")
-"""Fields whose value is the model's, the clock's or chance."""
+"""Fields whose values depend on the model, on time or on chance."""
 COUNTED = ("usage", "rate_limits", "audio_start_ms", "audio_end_ms")
-"""Fields of which only the shape must be the same."""
+"""Fields of which only the shape is compared."""
 
 
 VAD_TIMES = ("prefix_padding_ms", "silence_duration_ms")
@@ -59,7 +59,7 @@ def recording(name: str) -> list[dict[str, Any]]:
 
 
 def script_of(frames: list[dict[str, Any]]) -> Script:
-    """A script that says what the recorded server said."""
+    """Return a script with the turns of the recorded server."""
     events = [frame["event"] for frame in frames if frame["dir"] == "server"]
     turns = [Turn(*map(step_of, event["response"]["output"])) for event in events if event["type"] == "response.done"]
     beta = any(event["type"] == "response.audio.done" for event in events)
@@ -71,7 +71,7 @@ def script_of(frames: list[dict[str, Any]]) -> Script:
         if event["type"].endswith("input_audio_transcription.completed")
     ]
     rate_limits = any(event["type"] == "rate_limits.updated" for event in events)
-    # How long a silence ends speech by default depends on the model.
+    # The default length of the silence that ends speech depends on the model.
     session = next(event["session"] for event in events if "session" in event)
     if beta:
         vad = {"turn_detection": session["turn_detection"]}
@@ -88,7 +88,7 @@ def step_of(item: Event) -> Say | Call:
 
 
 def client_frames(frames: list[dict[str, Any]]) -> Iterator[tuple[int, Event]]:
-    """What the client sent, and after how many server events; recorded audio was cut, so it speaks anew."""
+    """Yield each client event and the number of server events before it. Synthesized speech replaces recorded audio."""
     server_events = 0
     spoken = False
     for frame in frames:
@@ -103,25 +103,25 @@ def client_frames(frames: list[dict[str, Any]]) -> Iterator[tuple[int, Event]]:
             yield server_events, {"type": event["type"], "audio": base64.b64encode(audio).decode()}
 
 
-def played(frames: list[dict[str, Any]]) -> list[Event]:
-    """What our server says when the recorded client talks to it."""
+def scripted_events(frames: list[dict[str, Any]]) -> list[Event]:
+    """Return the scripted server's events for the recorded client events."""
     sideband = frames[0]["dir"] == "client"
     session = Session(script_of(frames), sideband=sideband)
-    said: list[Outgoing] = list(session.open(0.0))
+    outgoing: list[Outgoing] = list(session.open(0.0))
     now = 0.0
     for server_events, event in client_frames(frames):
-        while sum(not out.event["type"].endswith(".delta") for out in said) < server_events:
+        while sum(not out.event["type"].endswith(".delta") for out in outgoing) < server_events:
             assert session.next_at is not None, f"the server waits, with {server_events} events expected"
             now = session.next_at
-            said += session.advance(now)
-        said += session.receive(event, now)
-    events = [out.event for out in said + session.advance(math.inf)]
+            outgoing += session.advance(now)
+        outgoing += session.receive(event, now)
+    events = [out.event for out in outgoing + session.advance(math.inf)]
     stopped_early = frames[-1]["event"]["type"] == "response.done"
     return events[:-1] if stopped_early and events[-1]["type"] == "rate_limits.updated" else events
 
 
-def normal(events: list[Event]) -> list[Event]:
-    """The events that are no deltas, with ids numbered in order of appearance and without what cannot be the same."""
+def normalized(events: list[Event]) -> list[Event]:
+    """Return the events other than deltas, with ids numbered in order of appearance and without fields that differ."""
     numbers: dict[str, str] = {}
 
     def plain(value: Any, name: str = "") -> Any:
@@ -147,29 +147,29 @@ def shape(value: Any) -> Any:
 
 
 def deltas_between(events: list[Event]) -> list[tuple[str, set[str]]]:
-    """Each event that is no delta, with the kinds of deltas that follow it."""
-    found: list[tuple[str, set[str]]] = []
+    """Return each event other than a delta, with the types of the deltas that follow it."""
+    grouped: list[tuple[str, set[str]]] = []
     for event in events:
         if event["type"].endswith(".delta"):
-            found[-1][1].add(event["type"])
+            grouped[-1][1].add(event["type"])
         else:
-            found.append((event["type"], set()))
-    return found
+            grouped.append((event["type"], set()))
+    return grouped
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_scripted_conversation_has_the_recorded_order_of_events_and_deltas(name: str) -> None:
     frames = recording(name)
     recorded = [frame["event"] for frame in frames if frame["dir"] == "server"]
-    assert deltas_between(played(frames)) == deltas_between(recorded)
+    assert deltas_between(scripted_events(frames)) == deltas_between(recorded)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_scripted_conversation_has_the_recorded_events_field_by_field(name: str) -> None:
     frames = recording(name)
     recorded = [frame["event"] for frame in frames if frame["dir"] == "server"]
-    ours = normal(played(frames))
-    theirs = normal(recorded)
+    ours = normalized(scripted_events(frames))
+    theirs = normalized(recorded)
     assert [event["type"] for event in ours] == [event["type"] for event in theirs]
     for mine, real in zip(ours, theirs, strict=True):
         if real["type"] in ("response.content_part.added", "response.content_part.done"):
@@ -179,7 +179,7 @@ def test_a_scripted_conversation_has_the_recorded_events_field_by_field(name: st
 
 
 def without_stated_differences(event: Event) -> Event:
-    """What Azure Voice Live says otherwise than a script can."""
+    """Return the event without the fields of Azure Voice Live that a script cannot reproduce."""
     if event["type"] == "session.updated":
         vad = event["session"]["turn_detection"]
         return {**event, "session": {**event["session"], "turn_detection": {**vad, **dict.fromkeys(VAD_TIMES)}}}

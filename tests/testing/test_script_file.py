@@ -1,4 +1,4 @@
-"""Scripts as files: every kind of step, and what is wrong told by its place."""
+"""Script files: every kind of step, and messages with the place of each mistake."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from langsmith_realtime.testing import (
 from langsmith_realtime.testing.script import script_file
 
 
-def loaded(tmp_path: Path, data: Any) -> Any:
+def load(tmp_path: Path, data: Any) -> Any:
     path = tmp_path / "script.json"
     path.write_text(json.dumps(data), "utf-8")
     return load_script(path)
@@ -48,9 +48,9 @@ def write_wav(path: Path, rate: int = 24_000) -> None:
         sound.writeframes(tone(440, 0.1))
 
 
-def test_a_file_says_all_that_a_script_can(tmp_path: Path) -> None:
+def test_a_file_can_have_every_field_of_a_script(tmp_path: Path) -> None:
     write_wav(tmp_path / "beep.wav")
-    script = loaded(
+    script = load(
         tmp_path,
         {
             "turns": [
@@ -101,8 +101,8 @@ def test_a_file_says_all_that_a_script_can(tmp_path: Path) -> None:
     )
 
 
-def test_there_can_be_a_script_for_each_client(tmp_path: Path) -> None:
-    assert loaded(tmp_path, {"scripts": [{"on_connect": [{"drop": False}]}, {}]}) == [
+def test_a_file_can_have_a_script_for_each_client(tmp_path: Path) -> None:
+    assert load(tmp_path, {"scripts": [{"on_connect": [{"drop": False}]}, {}]}) == [
         Script(on_connect=[Drop()]),
         Script(),
     ]
@@ -128,7 +128,7 @@ def test_a_file_can_be_a_recording(tmp_path: Path) -> None:
     assert replay.frames == [("server", {"type": "session.created"})]
     for wrong in ('{"dir": "up"}', "[1]", "{"):
         path.write_text(wrong, "utf-8")
-        with pytest.raises(ScriptFileError, match="no recording"):
+        with pytest.raises(ScriptFileError, match="must be a recording"):
             load_script(path)
 
 
@@ -136,59 +136,77 @@ def test_a_file_can_be_a_recording(tmp_path: Path) -> None:
     ("data", "message"),
     [
         ([], "script: must be an object"),
-        ({"turn": []}, "script.turn: unknown; there are: turns, "),
+        ({"turn": []}, "script.json: script.turn: unknown field; use one of: turns, "),
         ({"turns": "Hello."}, "script.turns: must be an array"),
-        ({"turns": [{"step": []}]}, "script.turns[0].step: unknown; there are: steps, think, then, usage"),
+        ({"turns": [{"step": []}]}, "script.turns[0].step: unknown field; use one of: steps, think, then, usage"),
         ({"turns": [5]}, "script.turns[0]: must be an object"),
-        ({"turns": [[5]]}, "script.turns[0].steps[0]: a step is a sentence, or an object with one of: say, call"),
-        ({"turns": [[{"say": "a", "call": "b"}]]}, "script.turns[0].steps[0]: a step is"),
-        ({"turns": [[{"say": 5}]]}, "script.turns[0].steps[0].text: Input should be a valid string"),
-        ({"turns": [[{"say": "a", "tone": "b"}]]}, "script.turns[0].steps[0].tone: unknown"),
-        ({"turns": [[{"say": "a", "audio": "none.wav"}]]}, "steps[0].audio: none.wav cannot be read as WAV"),
-        ({"turns": [[{"say": "a", "audio": "slow.wav"}]]}, "steps[0].audio: slow.wav is not PCM16, 24000 Hz, mono"),
-        ({"turns": [[{"say": "a", "audio": 5}]]}, "steps[0].audio: Input should be a valid string"),
-        ({"turns": [[{"binary": "%"}]]}, "steps[0].data: "),
-        ({"turns": [{"then": ["Hello."]}]}, "script.turns[0].then[0]: a Say belongs into the steps of a turn"),
-        ({"turns": [{"think": "long"}]}, "script.turns[0].think: Input should be a valid number"),
-        ({"chunk_ms": [5]}, "script.chunk_ms: "),
+        ({"turns": [[5]]}, "steps[0]: a step must be a sentence, or an object with exactly one of: say, call"),
+        ({"turns": [[{"say": "a", "call": "b"}]]}, "script.turns[0].steps[0]: a step must be"),
+        ({"turns": [[{"say": 5}]]}, "script.turns[0].steps[0].say: must be a valid string, got 5"),
+        (
+            {"turns": [[{"say": "a", "tone": "b"}]]},
+            "steps[0].tone: unknown field; use one of: say, audio, seconds, phase",
+        ),
+        (
+            {"turns": [[{"say": "a", "audio": "none.wav"}]]},
+            "steps[0].audio: none.wav must be a WAV file in the script's folder",
+        ),
+        (
+            {"turns": [[{"say": "a", "audio": "slow.wav"}]]},
+            "steps[0].audio: slow.wav must be PCM16, 24000 Hz, mono, got PCM16, 8000 Hz",
+        ),
+        ({"turns": [[{"say": "a", "audio": 5}]]}, "steps[0].audio: must be a valid string, got 5"),
+        ({"turns": [[{"binary": "%"}]]}, 'steps[0].binary: must be base64, got "%"'),
+        ({"turns": [{"then": ["Hello."]}]}, "script.turns[0].then[0]: must be emit, raw, "),
+        ({"turns": [{"think": "long"}]}, 'script.turns[0].think: must be a valid number, got "long"'),
+        ({"chunk_ms": [5]}, "script.chunk_ms: must be an array with more elements, got [5]"),
+        ({"chunk_ms": [5, 6, 7]}, "script.chunk_ms: must be an array with fewer elements"),
         ({"chunk_ms": [5, 2]}, "script: chunk_ms must be (shortest, longest)"),
-        ({"user_transcripts": [{"when": "after"}]}, "script.user_transcripts[0]: "),
-        ({"dialect": "alpha"}, "script.dialect: Input should be 'ga' or 'beta'"),
+        ({"user_transcripts": [{"when": "after"}]}, "script.user_transcripts[0]: must have the field text"),
+        ({"dialect": "alpha"}, "script.dialect: must be 'ga' or 'beta', got \"alpha\""),
         ({"scripts": {}}, "scripts: must be an array"),
-        ({"scripts": [{}], "speed": 1}, "scripts: stands alone"),
+        ({"turns": "a" * 80}, f'script.turns: must be an array, got "{"a" * 59}…'),
+        ({"scripts": [{}], "speed": 1}, "scripts: must be the only field of the file, got speed"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
 )
-def test_what_is_wrong_is_told_by_its_place(tmp_path: Path, data: Any, message: str) -> None:
+def test_the_message_has_the_place_and_the_mistake(tmp_path: Path, data: Any, message: str) -> None:
     write_wav(tmp_path / "slow.wav", rate=8000)
     with pytest.raises(ScriptFileError) as wrong:
-        loaded(tmp_path, data)
+        load(tmp_path, data)
     assert message in str(wrong.value)
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000, '"\\ud800"'])
-def test_a_file_that_is_no_json_is_told_by_its_name(tmp_path: Path, text: str) -> None:
+def test_a_file_that_is_not_json_raises(tmp_path: Path, text: str) -> None:
     path = tmp_path / "script.json"
     path.write_text(text, "utf-8")
     with pytest.raises(ScriptFileError):
         load_script(path)
 
 
-def test_a_file_that_is_not_there_is_told_as_usual(tmp_path: Path) -> None:
+def test_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_script(tmp_path / "none.json")
 
 
-def test_the_documented_example_is_a_script(tmp_path: Path) -> None:
+def test_the_example_in_the_docstring_can_be_loaded(tmp_path: Path) -> None:
     assert script_file.__doc__ is not None
     example = "{" + script_file.__doc__.split("\n{", 1)[1].split("\n}\n", 1)[0] + "}"
     write_wav(tmp_path / "enjoy.wav")
-    script = loaded(tmp_path, json.loads(example))
+    script = load(tmp_path, json.loads(example))
     assert [len(turn.steps) for turn in script.turns] == [1, 3, 1]
 
 
-def test_the_documentation_names_every_step_and_its_main_fields() -> None:
+def test_the_docstring_names_every_step() -> None:
     assert script_file.__doc__ is not None
     for kind, (made, _) in script_file._KINDS.items():
         assert f'{{"{kind}": ' in script_file.__doc__
         assert fields(made)
+
+
+def test_a_value_nested_too_deeply_for_json_is_described_in_the_message() -> None:
+    value: Any = []
+    for _ in range(100_000):
+        value = [value]
+    assert script_file._shown(value) == "a deeply nested value"

@@ -42,7 +42,7 @@ from tests.support.conversations import RECORDINGS, recording_paths
 PUSH_TO_TALK: Any = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
 
 
-def typed(wanted: str) -> Callable[[LoggedFrame], bool]:
+def has_type(wanted: str) -> Callable[[LoggedFrame], bool]:
     return lambda frame: frame.type == wanted
 
 
@@ -117,7 +117,7 @@ def test_the_sync_client_interrupts_an_answer_and_truncates_it() -> None:
             elif event.type == "conversation.item.truncated":
                 assert (event.item_id, event.audio_end_ms) == (item_id, 20)
                 break
-        assert server.wait_for(typed("conversation.item.truncate")).event["item_id"] == item_id
+        assert server.wait_for(has_type("conversation.item.truncate")).event["item_id"] == item_id
 
 
 def test_audio_deltas_are_sent_when_they_are_due() -> None:
@@ -129,14 +129,15 @@ def test_audio_deltas_are_sent_when_they_are_due() -> None:
     ):
         connection.response.create()
         assert "response.done" in (event.type for event in connection)
-        done = server.wait_for(typed("response.done"))
-        created = server.wait_for(typed("response.created"))
-        first = server.wait_for(typed("response.output_audio.delta"))
+        done = server.wait_for(has_type("response.done"))
+        created = server.wait_for(has_type("response.created"))
+        first = server.wait_for(has_type("response.output_audio.delta"))
         assert first.at - created.at >= 0.099
-        assert 0.299 <= done.at - created.at < 2.0  # what they last, were they not sent ten times as fast
+        # Two seconds of audio at speed 10, after 0.1 s of thinking.
+        assert 0.299 <= done.at - created.at < 2.0
 
 
-def test_each_client_begins_the_script_anew_or_the_next_one() -> None:
+def test_each_client_begins_the_script_anew_or_gets_the_next_script() -> None:
     def first_answer(server: RealtimeServer) -> str:
         with (
             OpenAI(**address(server)) as client,
@@ -156,7 +157,7 @@ def test_each_client_begins_the_script_anew_or_the_next_one() -> None:
         assert {frame.connection for frame in server.received} == {0, 1, 2}
 
 
-def test_a_seed_repeats_a_server_but_not_from_one_connection_to_the_next() -> None:
+def test_a_seed_gives_each_connection_its_own_ids_which_are_equal_in_every_run() -> None:
     def greetings() -> list[dict[str, Any]]:
         with RealtimeServer(Script(seed=1)) as server:
             for _ in range(2):
@@ -169,13 +170,13 @@ def test_a_seed_repeats_a_server_but_not_from_one_connection_to_the_next() -> No
     assert greetings() == [first, second]
 
 
-def test_a_sideband_is_asked_for_by_a_call_id() -> None:
+def test_a_call_id_makes_a_sideband_connection() -> None:
     with RealtimeServer() as server, connect(f"{server.url}?call_id=rtc_1") as client:
         client.send(json.dumps({"type": "session.update", "session": {"type": "realtime"}}))
         assert json.loads(client.recv(timeout=20))["type"] == "session.updated"
 
 
-# The ends of a connection
+# The end of a connection
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 4000])
@@ -193,7 +194,7 @@ UPGRADE = (
 )
 
 
-def test_a_page_in_a_browser_is_refused() -> None:
+def test_a_web_page_is_refused() -> None:
     with RealtimeServer(Script()) as server:
         with pytest.raises(InvalidStatus) as refused:
             connect(server.url, origin=Origin("http://evil.example"))
@@ -201,7 +202,7 @@ def test_a_page_in_a_browser_is_refused() -> None:
 
 
 def everything_sent(server: RealtimeServer) -> bytes:
-    """The bytes after the handshake until the connection ends; clients may throw away what they had not read."""
+    """Return the bytes after the handshake until the connection ends, because clients may discard unread bytes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as raw:
         raw.sendall(UPGRADE.format(host=f"127.0.0.1:{server.port}").encode())
         data = b"".join(iter(lambda: raw.recv(65536), b""))
@@ -209,7 +210,7 @@ def everything_sent(server: RealtimeServer) -> bytes:
 
 
 def frames_in(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The complete websocket frames, as opcode and payload, then opcode -1 with what is left."""
+    """Yield the opcode and the payload of each complete WebSocket frame, then opcode -1 with the remaining bytes."""
     while len(data) >= 4:
         size, start = data[1], 2
         if size == 126:
@@ -224,7 +225,7 @@ def frames_in(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("mid_frame", [False, True])
-def test_a_dropped_connection_ends_without_a_close_frame_after_all_that_was_sent(mid_frame: bool) -> None:
+def test_a_dropped_connection_ends_after_the_sent_frames_without_a_close_frame(mid_frame: bool) -> None:
     megabyte = Emit({"type": "large", "text": "x" * 2**20})
     with RealtimeServer(Script(on_connect=[*[megabyte] * 5, Drop(mid_frame=mid_frame)])) as server:
         *frames, (_, rest) = frames_in(everything_sent(server))
@@ -239,17 +240,17 @@ def test_a_dropped_connection_ends_without_a_close_frame_after_all_that_was_sent
         assert ended.value.rcvd is None
 
 
-def test_a_client_that_leaves_in_mid_answer_harms_nobody() -> None:
+def test_a_client_that_leaves_during_a_response_does_not_disturb_others() -> None:
     script = Script([Turn(Say("Long.", seconds=30))], speed=1, user_transcripts=[UserTranscript("x")])
     with RealtimeServer(script) as server:
         for _ in range(3):
             with connect(server.url) as client:
                 client.send(json.dumps({"type": "response.create"}))
-                server.wait_for(typed("response.output_audio.delta"))
+                server.wait_for(has_type("response.output_audio.delta"))
     assert server.sent
 
 
-def test_a_stopping_server_tells_its_clients() -> None:
+def test_a_stopping_server_closes_its_connections() -> None:
     server = RealtimeServer().start()
     with connect(server.url) as client:
         client.recv(timeout=20)
@@ -261,7 +262,7 @@ def test_a_stopping_server_tells_its_clients() -> None:
         connect(server.url)
 
 
-def test_what_goes_wrong_within_the_server_is_told_when_it_stops() -> None:
+def test_an_exception_within_the_server_is_raised_when_it_stops() -> None:
     unserialisable: Any = {"type": "odd", "value": object()}
     server = RealtimeServer(Script(on_connect=[Emit(unserialisable)])).start()
     with connect(server.url) as client, pytest.raises(ConnectionClosedError) as ended:
@@ -273,10 +274,10 @@ def test_what_goes_wrong_within_the_server_is_told_when_it_stops() -> None:
         server.stop()
 
 
-# Who is let in
+# Access
 
 
-def test_only_loopback_names_are_served() -> None:
+def test_other_host_names_than_loopback_are_refused() -> None:
     with RealtimeServer() as server:
         with connect(server.url.replace("127.0.0.1", "localhost")) as client:
             client.recv(timeout=20)
@@ -285,21 +286,21 @@ def test_only_loopback_names_are_served() -> None:
             assert b" 403 " in raw.recv(1000)
 
 
-def test_another_path_is_not_found_and_a_key_can_be_refused() -> None:
+def test_another_path_is_not_found_and_a_server_can_refuse_every_client() -> None:
     with RealtimeServer() as server, pytest.raises(InvalidStatus, match="404"):
         connect(server.url + "/other")
     with RealtimeServer(refuse=401) as server, pytest.raises(InvalidStatus, match="401"):
         connect(server.url)
 
 
-def test_no_key_is_kept() -> None:
+def test_the_api_key_is_not_stored() -> None:
     with RealtimeServer() as server:
         with connect(server.url, additional_headers={"Authorization": "Bearer sk-very-secret"}) as client:
             client.recv(timeout=20)
         assert "very-secret" not in repr(server.sent) + repr(server.received) + repr(vars(server))
 
 
-def test_a_server_starts_once_and_only_on_a_free_port_and_needs_a_possible_script() -> None:
+def test_a_server_starts_once_on_a_free_port_with_a_valid_script() -> None:
     with pytest.raises(ValueError, match="at least one"):
         RealtimeServer([])
     with pytest.raises(ValueError, match="Unknown parameter"):
@@ -317,7 +318,7 @@ def test_a_server_starts_once_and_only_on_a_free_port_and_needs_a_possible_scrip
 # The log
 
 
-def test_the_log_has_frames_that_are_no_events_and_can_be_switched_off() -> None:
+def test_the_log_has_frames_that_are_not_events_and_can_be_switched_off() -> None:
     with RealtimeServer() as server, connect(server.url) as client:
         for frame in ("nonsense", "[1]", b'{"no": "type"}'):
             client.send(frame)
@@ -330,19 +331,19 @@ def test_the_log_has_frames_that_are_no_events_and_can_be_switched_off() -> None
         assert server.sent == []
 
 
-def test_waiting_in_vain_says_what_was_seen() -> None:
+def test_a_timeout_names_the_types_of_all_frames() -> None:
     with RealtimeServer() as server, connect(server.url) as client:
         client.recv(timeout=20)
         begun = time.monotonic()
         with pytest.raises(TimeoutError, match=r"seen: server:session\.created"):
-            server.wait_for(typed("response.done"), timeout=0.05)
+            server.wait_for(has_type("response.done"), timeout=0.05)
         assert time.monotonic() - begun < 30
 
 
 # Replay
 
 
-def test_a_replay_waits_for_one_client_frame_wherever_the_recording_has_one() -> None:
+def test_a_replay_waits_for_a_client_frame_where_the_recording_has_one() -> None:
     frames = [
         {"dir": "server", "event": {"type": "session.created"}},
         {"dir": "client", "event": {"type": "session.update"}},
@@ -361,7 +362,7 @@ def test_a_replay_waits_for_one_client_frame_wherever_the_recording_has_one() ->
             client.recv(timeout=20)
 
 
-def test_a_replay_has_no_times_of_its_own() -> None:
+def test_a_replay_sends_its_frames_when_the_client_frame_arrives() -> None:
     session = ReplaySession(Replay([{"dir": "client", "event": {}}, {"dir": "server", "event": {"type": "a"}}]))
     assert session.open(0.0) == []
     assert session.advance(100.0) == []
@@ -369,22 +370,22 @@ def test_a_replay_has_no_times_of_its_own() -> None:
     assert session.receive("{}", 300.0) == []
 
 
-def test_frames_sent_ahead_of_the_recording_count() -> None:
+def test_client_frames_ahead_of_the_recording_count() -> None:
     frames = [{"dir": "server", "event": {"type": "a"}}, {"dir": "client", "event": {}}] * 2
     session = ReplaySession(Replay([{"dir": "client", "event": {}}, {"dir": "client", "event": {}}, *frames]))
     assert session.open(0.0) == []
     assert [session.receive("{}", 0.0) for _ in range(2)] == [[], [Outgoing(0.0, {"type": "a"})]]
     early = ReplaySession(Replay(frames))
-    early._client_ahead = 2
+    early._unmatched_client_frames = 2
     assert [out.what for out in early.open(0.0)] == [{"type": "a"}, {"type": "a"}, Close(1000)]
 
 
-def test_a_recording_can_be_a_file_and_must_have_the_right_shape(tmp_path: Path) -> None:
+def test_a_recording_can_be_a_file_and_a_malformed_frame_raises(tmp_path: Path) -> None:
     path = tmp_path / "recording.jsonl"
     path.write_text('{"dir": "server", "event": {"type": "session.created"}}\n\n')
     with RealtimeServer(Replay(path)) as server, connect(server.url) as client:
         assert [json.loads(frame) for frame in client] == [{"type": "session.created"}]
-    with pytest.raises(ValueError, match="frame 1 is not"):
+    with pytest.raises(ValueError, match="frame 1 must be"):
         Replay([{"dir": "up", "event": {}}])
 
 
@@ -407,7 +408,7 @@ def test_a_recording_is_replayed_through_the_real_client(path: Path) -> None:
     assert seen == [event["type"] for direction, event in frames if direction == "server"]
 
 
-def test_the_recordings_are_there_when_it_counts() -> None:
+def test_recordings_exist_on_ci() -> None:
     if not os.environ.get("CI") and not RECORDINGS.exists():
         pytest.skip(f"no recordings at {RECORDINGS}")
     assert recording_paths()

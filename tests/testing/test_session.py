@@ -1,4 +1,4 @@
-"""The scripted server without a socket: what the client sends, and what it gets back at which time."""
+"""The scripted session without a socket: the server events, and their times, for client events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from langsmith_realtime.testing import (
 )
 from tests.support.scripted_session import SPOKEN, Talk, audio_of, error_of, message, types
 
-pytestmark = pytest.mark.newest  # the session alone, which no version changes
+pytestmark = pytest.mark.newest  # no dependency of the session changes with versions
 
 TRANSCRIBED = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
 PUSH_TO_TALK = {"audio": {"input": {"turn_detection": None}}}
@@ -52,7 +52,7 @@ def test_a_session_begins_with_its_full_configuration() -> None:
     }
 
 
-def test_an_update_is_merged_and_keeps_what_it_does_not_name() -> None:
+def test_an_update_keeps_the_fields_that_it_does_not_have() -> None:
     talk = Talk(Script())
     change = {
         "type": "realtime",
@@ -109,7 +109,7 @@ def test_an_update_is_merged_and_keeps_what_it_does_not_name() -> None:
         ),
     ],
 )
-def test_a_wrong_update_changes_nothing_and_names_the_field(session: Any, code: str, param: str) -> None:
+def test_an_invalid_update_changes_nothing_and_the_error_names_the_field(session: Any, code: str, param: str) -> None:
     talk = Talk(Script())
     error = error_of(talk.send("session.update", event_id="event_mine", session=session))
     assert (error["code"], error["param"], error["event_id"]) == (code, param, "event_mine")
@@ -127,7 +127,7 @@ def test_the_voice_cannot_change_once_the_agent_has_spoken() -> None:
     assert error_of(talk.send("session.update", session=voice))["code"] == "cannot_update_voice"
 
 
-def test_a_script_may_change_the_defaults_and_greet_with_anything() -> None:
+def test_a_script_may_change_the_defaults_and_send_events_on_connect() -> None:
     news = {"type": "server.news", "event_id": "event_own", "text": "unknown to any client"}
     digit = {"type": "input_audio_buffer.dtmf_event_received", "event": "9", "event_id": None}
     talk = Talk(
@@ -144,11 +144,11 @@ def test_a_script_may_change_the_defaults_and_greet_with_anything() -> None:
     assert talk.send("response.create") == []
 
 
-def test_nothing_is_announced_on_a_session_without_greeting() -> None:
+def test_a_script_may_omit_session_created() -> None:
     assert Talk(Script(session_created=False)).sent == []
 
 
-# Wrong events
+# Invalid events
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_nothing_is_announced_on_a_session_without_greeting() -> None:
         ),
     ],
 )
-def test_a_wrong_event_is_answered_by_an_error_and_the_session_goes_on(
+def test_an_invalid_event_is_answered_with_an_error_and_the_session_continues(
     frame: str | bytes, code: str, param: str | None
 ) -> None:
     talk = Talk(Script())
@@ -265,7 +265,7 @@ def test_no_value_in_any_field_stops_the_session(value: Any, field: str, type_: 
     assert types(talk.send("session.update", session={"type": "realtime"})) == ["session.updated"]
 
 
-def test_a_strange_item_does_not_stop_the_counting_of_tokens() -> None:
+def test_tokens_are_counted_for_items_of_any_content() -> None:
     talk = Talk(Script())
     strange = {"type": "function_call", "name": "a", "arguments": "", "role": "assistant", "content": 5}
     talk.send("conversation.item.create", item=strange)
@@ -278,7 +278,7 @@ def test_a_strange_item_does_not_stop_the_counting_of_tokens() -> None:
 # Items
 
 
-def test_items_form_a_chain_and_keep_the_ids_their_client_chose() -> None:
+def test_items_follow_previous_item_id_and_keep_the_ids_of_the_client() -> None:
     talk = Talk(Script())
     added, done = talk.send("conversation.item.create", item=message("One.", id="mine"))
     assert (added["type"], done["type"]) == ("conversation.item.added", "conversation.item.done")
@@ -294,7 +294,7 @@ def test_items_form_a_chain_and_keep_the_ids_their_client_chose() -> None:
     assert (taken["code"], taken["param"]) == ("item_create_duplicate_id", "item.id")
 
 
-def test_items_can_be_looked_up_and_deleted() -> None:
+def test_items_can_be_retrieved_and_deleted() -> None:
     talk = Talk(Script())
     talk.send("conversation.item.create", item=message("One.", id="mine"))
     (retrieved,) = talk.send("conversation.item.retrieve", item_id="mine")
@@ -304,7 +304,7 @@ def test_items_can_be_looked_up_and_deleted() -> None:
     assert error_of(talk.send("conversation.item.retrieve", item_id="mine"))["code"] == "item_retrieve_invalid_item_id"
 
 
-def test_every_id_is_given_once_and_says_its_kind() -> None:
+def test_every_id_is_unique_and_has_the_prefix_of_its_kind() -> None:
     talk = Talk(Script(turns=[Turn(Say("One."), Call("a"), Call("b", call_id="call_mine"))] * 5))
     for _ in range(5):
         talk.send("response.create")
@@ -322,7 +322,7 @@ def test_every_id_is_given_once_and_says_its_kind() -> None:
     assert calls[0].startswith("call_")
 
 
-def test_a_seed_makes_a_conversation_the_same_again() -> None:
+def test_a_seed_repeats_a_conversation() -> None:
     def conversation(seed: int | None) -> list[Outgoing]:
         talk = Talk(Script(turns=[Turn(Say("Hello."))], seed=seed))
         talk.send("response.create")
@@ -336,7 +336,7 @@ def test_a_seed_makes_a_conversation_the_same_again() -> None:
 # Responses
 
 
-def test_a_turn_of_message_and_calls_is_one_response_whose_items_overlap() -> None:
+def test_a_turn_with_a_message_and_calls_is_one_response_whose_items_overlap() -> None:
     talk = Talk(Script(turns=[Turn(Say("Let me look."), Call("a", {"x": 1}), Call("b", "{broken"))]))
     talk.send("response.create")
     talk.wait()
@@ -357,7 +357,7 @@ def test_a_turn_of_message_and_calls_is_one_response_whose_items_overlap() -> No
         assert "".join(said) == arguments["arguments"]
 
 
-def test_items_can_follow_one_another_instead() -> None:
+def test_items_need_not_overlap() -> None:
     talk = Talk(Script(turns=[Turn(Say("Let me look."), Call("a"))], overlap_items=False, rate_limits=False))
     talk.send("response.create")
     talk.wait()
@@ -367,7 +367,7 @@ def test_items_can_follow_one_another_instead() -> None:
     assert order[-1] == "response.done"
 
 
-def test_a_text_response_writes_instead_of_speaking() -> None:
+def test_a_text_response_has_text_and_no_audio() -> None:
     talk = Talk(Script(turns=[Turn(Say("Sunny, says  the sky.", phase="final_answer"), think=0.5)]))
     talk.send("response.create", response={"output_modalities": ["text"], "max_output_tokens": 50})
     talk.wait()
@@ -380,7 +380,7 @@ def test_a_text_response_writes_instead_of_speaking() -> None:
     assert talk.time_of("response.output_item.added") == 0.5
 
 
-def test_the_turns_run_out_and_the_agent_stays_polite() -> None:
+def test_responses_after_the_last_turn_follow_afterwards() -> None:
     talk = Talk(Script(turns=[Turn(Say("First."))]))
     for _ in range(3):
         talk.send("response.create")
@@ -389,7 +389,7 @@ def test_the_turns_run_out_and_the_agent_stays_polite() -> None:
     assert said == ["First.", "All right.", "All right."]
 
 
-def test_one_response_at_a_time_but_any_number_beside_the_conversation() -> None:
+def test_a_conversation_has_one_response_at_a_time_and_any_number_outside_of_it() -> None:
     talk = Talk(Script(turns=[Turn(Say("In the conversation.")), Turn(Say("Beside it.")), Turn(Say("Next."))]))
     talk.send("response.create")
     assert error_of(talk.send("response.create"))["code"] == "conversation_already_has_active_response"
@@ -405,7 +405,7 @@ def test_one_response_at_a_time_but_any_number_beside_the_conversation() -> None
     assert error_of(talk.send("conversation.item.retrieve", item_id=item["id"]))["param"] == "item_id"
 
 
-def test_a_client_cancels_a_response_by_its_id_or_without() -> None:
+def test_a_client_cancels_a_response_with_or_without_its_id() -> None:
     talk = Talk(Script(turns=[Turn(Say("A long answer.", seconds=8)), Turn(Call("a", {"x": "y z"}))], speed=1))
     talk.send("response.create")
     talk.wait(2)
@@ -425,14 +425,14 @@ def test_a_client_cancels_a_response_by_its_id_or_without() -> None:
     assert talk.of("response.done")[1]["response"]["output"][0]["arguments"] == '{"'
 
 
-def test_a_response_cancelled_before_it_said_anything_has_no_output() -> None:
+def test_a_response_cancelled_before_its_first_item_has_no_output() -> None:
     talk = Talk(Script(turns=[Turn(Say("Never."), think=1)]))
     talk.send("response.create")
     assert types(talk.send("response.cancel")) == ["response.done", "rate_limits.updated"]
     assert talk.one("response.done")["response"]["output"] == []
 
 
-def test_responses_fail_and_stay_incomplete_as_scripted() -> None:
+def test_responses_fail_or_are_incomplete_as_scripted() -> None:
     turns = [
         Turn(Say("Half a"), Incomplete()),
         Turn(Incomplete("content_filter")),
@@ -456,7 +456,7 @@ def test_responses_fail_and_stay_incomplete_as_scripted() -> None:
     assert failed["usage"] is None
 
 
-def test_a_turn_emits_pauses_and_ends_the_connection_where_it_says() -> None:
+def test_a_turn_emits_events_pauses_and_ends_the_connection_in_order() -> None:
     error = {"type": "error", "error": {"type": "server_error", "message": "Odd."}}
     turn = Turn(Emit(error), Pause(3), Say("Well."), then=[Emit({"type": "after.all"}), Close(1011, "gone")])
     talk = Talk(Script(turns=[turn, Turn(Say("Never."))]))
@@ -474,7 +474,7 @@ def test_a_turn_emits_pauses_and_ends_the_connection_where_it_says() -> None:
     assert talk.of("response.done") == []
 
 
-def test_usage_adds_up_and_what_was_read_before_is_cached() -> None:
+def test_usage_adds_up_and_tokens_of_the_previous_prompt_are_cached() -> None:
     talk = Talk(Script(turns=[Turn(Say("Word " * 50, seconds=30))] * 3 + [Turn(Say("x"), usage={"total_tokens": 1})]))
     talk.send("conversation.item.create", item=message("A long story. " * 60))
     for _ in range(4):
@@ -494,10 +494,10 @@ def test_usage_adds_up_and_what_was_read_before_is_cached() -> None:
     assert counted[2]["input_token_details"]["cached_tokens_details"]["audio_tokens"] == 576
 
 
-# Audio out
+# The agent's audio
 
 
-def test_audio_is_sent_faster_than_it_plays_and_words_run_ahead_of_it() -> None:
+def test_audio_is_sent_faster_than_it_plays_and_the_transcript_precedes_it() -> None:
     audio = tone(440, 4.0)
     talk = Talk(Script(turns=[Turn(Say("One two three four five six seven.", audio=audio))], speed=8))
     talk.send("response.create")
@@ -523,7 +523,7 @@ def test_audio_can_be_sent_at_once(speed: float) -> None:
     assert len(audio_of(talk.events)) == 60 * 48_000
 
 
-def test_odd_splits_tear_samples_apart_and_lose_none() -> None:
+def test_odd_splits_divide_samples_between_deltas_without_loss() -> None:
     audio = tone(440, 3.0)
     talk = Talk(Script(turns=[Turn(Say("Odd.", audio=audio))], odd_splits=True, chunk_ms=(1, 60)))
     talk.send("response.create")
@@ -533,7 +533,7 @@ def test_odd_splits_tear_samples_apart_and_lose_none() -> None:
     assert audio_of(talk.events) == audio
 
 
-def test_a_telephone_codec_is_spoken_at_its_rate() -> None:
+def test_a_telephone_format_has_its_own_sample_rate() -> None:
     talk = Talk(Script(turns=[Turn(Say("Hello.", audio=tone(440, 1.0)))]))
     change = {"type": "realtime", "audio": {"output": {"format": {"type": "audio/pcmu"}}}}
     talk.send("session.update", session=change)
@@ -545,10 +545,10 @@ def test_a_telephone_codec_is_spoken_at_its_rate() -> None:
     assert error_of(talk.send("conversation.item.truncate", **too_long))["param"] == "audio_end_ms"
 
 
-# The user speaks
+# The user's speech
 
 
-def test_speech_is_found_in_the_audio_and_answered() -> None:
+def test_speech_in_the_audio_is_detected_and_answered() -> None:
     talk = Talk(Script(turns=[Turn(Say("Hi."))]))
     heard = talk.speak(SPOKEN)
     talk.wait()
@@ -570,8 +570,9 @@ def test_speech_is_found_in_the_audio_and_answered() -> None:
     assert answer["previous_item_id"] == started["item_id"]
 
 
+@pytest.mark.nocover
 @given(st.lists(st.integers(min_value=1, max_value=9000), min_size=1, max_size=30))
-def test_speech_is_found_at_the_same_place_however_the_audio_is_cut(sizes: list[int]) -> None:
+def test_any_chunking_of_the_audio_gives_speech_at_the_same_positions(sizes: list[int]) -> None:
     talk = Talk(Script(speed=0))
     start = 0
     for size in [*sizes, len(SPOKEN)]:
@@ -583,7 +584,7 @@ def test_speech_is_found_at_the_same_place_however_the_audio_is_cut(sizes: list[
     assert [[e.get(p) for p in places] for e in talk.events] == [[e.get(p) for p in places] for e in whole.events]
 
 
-def test_milliseconds_count_the_audio_of_the_whole_session() -> None:
+def test_positions_count_the_audio_of_the_whole_session() -> None:
     talk = Talk(Script())
     talk.speak(SPOKEN)
     talk.wait()
@@ -593,7 +594,7 @@ def test_milliseconds_count_the_audio_of_the_whole_session() -> None:
     assert second - first == 70_000 + 1900
 
 
-def test_quiet_noise_and_clicks_are_no_speech() -> None:
+def test_quiet_noise_and_clicks_are_not_speech() -> None:
     talk = Talk(Script())
     assert talk.speak(tone(200, 2, amplitude=0.005) + silence(0.1) + tone(1000, 0.02) + silence(0.5)) == []
     change = {"audio": {"input": {"turn_detection": {"type": "server_vad", "threshold": 0.1}}}}
@@ -601,7 +602,7 @@ def test_quiet_noise_and_clicks_are_no_speech() -> None:
     assert types(talk.speak(tone(200, 2, amplitude=0.005))) == ["input_audio_buffer.speech_started"]
 
 
-def test_speech_goes_on_through_pauses_shorter_than_the_configured_silence() -> None:
+def test_pauses_shorter_than_the_configured_silence_do_not_end_speech() -> None:
     vad = {"audio": {"input": {"turn_detection": {"type": "server_vad", "silence_duration_ms": 500}}}}
     talk = Talk(Script(session=vad))
     talk.speak(tone(200, 0.5) + silence(0.4) + tone(200, 0.5) + silence(0.48))
@@ -611,7 +612,7 @@ def test_speech_goes_on_through_pauses_shorter_than_the_configured_silence() -> 
     assert talk.one("input_audio_buffer.speech_stopped")["audio_end_ms"] == 1900
 
 
-def test_speech_is_found_on_a_telephone_line() -> None:
+def test_speech_is_detected_in_telephone_audio() -> None:
     talk = Talk(Script(session={"audio": {"input": {"format": {"type": "audio/pcma"}}}}))
     talk.speak(b"\xd5" * 4000 + bytes([0x2A, 0xAA]) * 4000 + b"\xd5" * 3000)
     assert talk.one("input_audio_buffer.speech_started")["audio_start_ms"] == 200
@@ -633,7 +634,7 @@ def test_push_to_talk_waits_for_commit_and_response_create() -> None:
     assert error_of(talk.send("input_audio_buffer.commit"))["code"] == "input_audio_buffer_commit_empty"
 
 
-def test_turn_detection_switched_on_hears_only_what_comes_after() -> None:
+def test_turn_detection_applies_only_to_audio_after_it_is_switched_on() -> None:
     talk = Talk(Script(session=PUSH_TO_TALK))
     talk.speak(SPOKEN)
     vad = {"audio": {"input": {"turn_detection": {"type": "server_vad"}}}}
@@ -647,7 +648,7 @@ def test_turn_detection_switched_on_hears_only_what_comes_after() -> None:
     assert committed["item_id"] == talk.one("input_audio_buffer.speech_started")["item_id"]
 
 
-def test_speech_can_stay_unanswered() -> None:
+def test_a_session_may_not_answer_speech() -> None:
     vad = {"type": "server_vad", "create_response": False}
     talk = Talk(Script(session={"audio": {"input": {"turn_detection": vad}}}))
     talk.speak(SPOKEN)
@@ -659,7 +660,7 @@ def test_speech_can_stay_unanswered() -> None:
 
 
 def interrupted(script: Script) -> tuple[Talk, list[Event]]:
-    """A conversation in which the user speaks after two seconds of an eight second answer."""
+    """Return a session in which the user speaks after two seconds of an eight-second response, and its events."""
     talk = Talk(script)
     talk.send("response.create")
     talk.wait(2)
@@ -669,7 +670,7 @@ def interrupted(script: Script) -> tuple[Talk, list[Event]]:
 LONG = Say("One two three four five six seven eight nine ten eleven twelve.", seconds=8)
 
 
-def test_a_barge_in_cancels_the_response_with_what_was_sent() -> None:
+def test_a_barge_in_cancels_the_response_which_keeps_the_sent_content() -> None:
     talk, after = interrupted(Script(turns=[Turn(LONG)], speed=1))
     assert types(after) == [
         "input_audio_buffer.speech_started",
@@ -694,17 +695,17 @@ def test_a_barge_in_cancels_the_response_with_what_was_sent() -> None:
     assert len(talk.of("response.created")) == 2
 
 
-def test_other_servers_end_the_response_before_they_announce_the_speech() -> None:
+def test_a_script_may_end_the_response_before_speech_started() -> None:
     _, after = interrupted(Script(turns=[Turn(LONG)], speed=1, speech_started_first=False, rate_limits=False))
     assert types(after)[-2:] == ["response.done", "input_audio_buffer.speech_started"]
 
 
-def test_speech_over_an_answer_that_only_plays_is_just_announced() -> None:
+def test_speech_after_the_end_of_a_response_cancels_nothing() -> None:
     _, after = interrupted(Script(turns=[Turn(LONG)], speed=8))
     assert types(after) == ["input_audio_buffer.speech_started"]
 
 
-def test_a_session_that_does_not_interrupt_lets_the_answer_run_and_cannot_begin_another() -> None:
+def test_without_interrupt_response_the_response_continues_and_speech_gets_an_error() -> None:
     vad = {"type": "server_vad", "interrupt_response": False}
     talk, after = interrupted(Script([Turn(LONG)], speed=1, session={"audio": {"input": {"turn_detection": vad}}}))
     assert types(after) == ["input_audio_buffer.speech_started"]
@@ -715,7 +716,7 @@ def test_a_session_that_does_not_interrupt_lets_the_answer_run_and_cannot_begin_
     assert talk.one("response.done")["response"]["status"] == "completed"
 
 
-def test_a_barge_in_leaves_responses_beside_the_conversation_alone() -> None:
+def test_a_barge_in_does_not_cancel_responses_outside_of_the_conversation() -> None:
     talk = Talk(Script(turns=[Turn(LONG)], speed=1))
     talk.send("response.create", response={"conversation": "none"})
     talk.wait(1)
@@ -727,7 +728,7 @@ def test_a_barge_in_leaves_responses_beside_the_conversation_alone() -> None:
 # Truncation
 
 
-def test_truncation_deletes_the_text_of_what_was_not_heard() -> None:
+def test_truncation_deletes_the_transcript() -> None:
     talk = Talk(Script(turns=[Turn(Say("Five seconds.", seconds=5))]))
     talk.send("response.create")
     talk.wait()
@@ -744,7 +745,7 @@ def test_truncation_deletes_the_text_of_what_was_not_heard() -> None:
     assert (error["code"], error["param"], error["event_id"]) == ("invalid_value", "audio_end_ms", "event_mine")
 
 
-def test_only_the_agents_spoken_messages_can_be_truncated() -> None:
+def test_only_audio_messages_of_the_agent_can_be_truncated() -> None:
     talk = Talk(Script(turns=[Turn(Say("Spoken."))]))
     talk.send("response.create")
     talk.wait()
@@ -763,7 +764,7 @@ def test_only_the_agents_spoken_messages_can_be_truncated() -> None:
     )
 
 
-# Transcripts of the user
+# Transcription of the user
 
 
 def transcribed(*transcripts: str | UserTranscript, **options: Any) -> Talk:
@@ -777,7 +778,7 @@ COMPLETED = "conversation.item.input_audio_transcription.completed"
 DELTA = "conversation.item.input_audio_transcription.delta"
 
 
-def test_a_transcript_comes_while_the_response_is_generated() -> None:
+def test_a_transcription_completes_while_the_response_is_generated() -> None:
     talk = transcribed("Hello, is anybody there?")
     assert talk.time_of("response.created") < talk.time_of(COMPLETED) < talk.time_of("response.done")
     completed = talk.one(COMPLETED)
@@ -789,7 +790,7 @@ def test_a_transcript_comes_while_the_response_is_generated() -> None:
     assert retrieved["item"]["content"][0]["transcript"] == "Hello, is anybody there?"
 
 
-def test_a_transcript_also_keeps_pace_with_a_written_response() -> None:
+def test_a_transcription_completes_during_a_text_response_too() -> None:
     written = {**TRANSCRIBED, "output_modalities": ["text"]}
     talk = Talk(Script([Turn(LONG)], user_transcripts=["Hello?"], session=written))
     talk.speak(SPOKEN)
@@ -797,7 +798,7 @@ def test_a_transcript_also_keeps_pace_with_a_written_response() -> None:
     assert talk.time_of("response.output_text.delta") < talk.time_of(COMPLETED) < talk.time_of("response.done")
 
 
-def test_an_early_transcript_streams_before_the_speech_has_ended() -> None:
+def test_an_early_transcription_has_deltas_before_speech_stops() -> None:
     talk = transcribed(UserTranscript("One two three four five six.", when="early", usage="tokens"))
     order = types(talk.events)
     assert order.index(DELTA) < order.index("input_audio_buffer.speech_stopped")
@@ -809,7 +810,7 @@ def test_an_early_transcript_streams_before_the_speech_has_ended() -> None:
     assert usage["input_token_details"]["audio_tokens"] == usage["input_tokens"]
 
 
-def test_a_late_transcript_waits_for_the_end_of_the_response() -> None:
+def test_a_late_transcription_begins_after_the_response() -> None:
     talk = transcribed(UserTranscript("Hello?", when="after", streamed=False, usage=None))
     order = types(talk.events)
     assert order.index("response.done") < order.index(COMPLETED)
@@ -824,7 +825,7 @@ def test_a_transcription_can_fail() -> None:
     assert talk.of(COMPLETED) == []
 
 
-def test_unscripted_speech_has_an_empty_transcript_and_push_to_talk_has_transcripts_too() -> None:
+def test_speech_without_a_scripted_transcript_has_an_empty_one_and_push_to_talk_is_transcribed() -> None:
     talk = transcribed()
     assert talk.one(COMPLETED)["transcript"] == ""
     both = {"audio": {"input": {**TRANSCRIBED["audio"]["input"], "turn_detection": None}}}
@@ -837,7 +838,7 @@ def test_unscripted_speech_has_an_empty_transcript_and_push_to_talk_has_transcri
     assert [event["delta"] for event in talk.of(DELTA)] == ["One", "Two", " words"]
 
 
-def test_speech_that_was_cleared_away_is_not_answered() -> None:
+def test_speech_in_a_cleared_buffer_is_not_answered() -> None:
     talk = Talk(Script(session=TRANSCRIBED, user_transcripts=[UserTranscript("a b c d", when="early"), "next"]))
     talk.speak(tone(200, 0.5))
     talk.send("input_audio_buffer.clear")
@@ -848,10 +849,10 @@ def test_speech_that_was_cleared_away_is_not_answered() -> None:
     assert talk.one(COMPLETED)["transcript"] == "next"
 
 
-# Beside a call
+# Sideband connections
 
 
-def test_a_sideband_hears_when_audio_plays_but_none_of_it() -> None:
+def test_a_sideband_connection_has_playback_events_and_no_audio() -> None:
     talk = Talk(Script(turns=[Turn(Say("Hello there.", seconds=2))] * 3), sideband=True)
     assert talk.sent == []
     talk.send("response.create")

@@ -1,4 +1,4 @@
-"""What clients send is held against the API's reference."""
+"""Client frames are compared with the API's reference."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langsmith_realtime.testing.state.client_events import CLIENT_EVENTS, proble
 from tests.support.conversations import recordings
 
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}
-RIGHT: list[dict[str, Any]] = [
+VALID: list[dict[str, Any]] = [
     {"type": "session.update", "event_id": "e", "session": {"type": "realtime"}},
     {"type": "input_audio_buffer.append", "audio": "AAAA"},
     {"type": "input_audio_buffer.commit"},
@@ -33,17 +33,17 @@ RIGHT: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("event", RIGHT, ids=lambda event: event["type"])
-def test_right_frames_have_no_problems(event: dict[str, Any]) -> None:
+@pytest.mark.parametrize("event", VALID, ids=lambda event: event["type"])
+def test_valid_frames_have_no_problems(event: dict[str, Any]) -> None:
     assert problems_of(json.dumps(event)) == problems_of(json.dumps(event).encode()) == []
 
 
-def test_every_client_event_is_known() -> None:
-    assert {event["type"] for event in RIGHT} == CLIENT_EVENTS
+def test_every_client_event_of_the_reference_is_checked() -> None:
+    assert {event["type"] for event in VALID} == CLIENT_EVENTS
     assert len(CLIENT_EVENTS) == 11
 
 
-def test_what_real_clients_sent_has_no_problems() -> None:
+def test_recorded_client_frames_have_no_problems() -> None:
     sent: Iterable[dict[str, Any]] = (
         frame["event"] for frames in recordings().values() for frame in frames if frame["dir"] == "client"
     )
@@ -57,15 +57,18 @@ DEEP += "[" * 600 + "]" * 600 + "}}"
 @pytest.mark.parametrize(
     ("frame", "problems"),
     [
-        ("{", ["not valid JSON"]),
-        (b"\xff", ["not valid JSON"]),
-        ("[" * 100_000, ["not valid JSON"]),
-        ("[]", ["not a JSON object"]),
-        ("{}", ["no type"]),
-        ('{"type": 7}', ["no type"]),
-        ('{"type": "session.destroy"}', ["no client event is called 'session.destroy'"]),
+        ("{", ["must be JSON"]),
+        (b"\xff", ["must be JSON"]),
+        ("[" * 100_000, ["must be JSON"]),
+        ("[]", ["must be a JSON object"]),
+        ("{}", ["'type' must be a string"]),
+        ('{"type": 7}', ["'type' must be a string"]),
+        ('{"type": "session.destroy"}', ["must be a client event of the Realtime API, got 'session.destroy'"]),
         ('{"type": "session.update"}', ["missing field 'session'"]),
-        ('{"type": "session.update", "session": "s", "event_id": 5}', ["'event_id' must be", "'session' must be"]),
+        (
+            '{"type": "session.update", "session": "s", "event_id": 5}',
+            ["'event_id' must be a string, got an integer", "'session' must be an object"],
+        ),
         ('{"type": "input_audio_buffer.append", "data": "AA=="}', ["unknown field 'data'", "missing field 'audio'"]),
         ('{"type": "input_audio_buffer.append", "audio": "%%%"}', ["'audio' must be base64"]),
         ('{"type": "input_audio_buffer.append", "audio": "ü"}', ["'audio' must be base64"]),
@@ -74,17 +77,17 @@ DEEP += "[" * 600 + "]" * 600 + "}}"
             ["'content_index' must be an integer", "'audio_end_ms' must be an integer"],
         ),
         ('{"type": "conversation.item.create", "item": {"type": "message"}}', ["Missing required parameter"]),
-        (DEEP, ["nested too deeply"]),
+        (DEEP, ["nested so deeply"]),
     ],
     ids=lambda value: value[:60] if isinstance(value, str) else None,
 )
-def test_wrong_frames_are_told_field_by_field(frame: str | bytes, problems: list[str]) -> None:
+def test_invalid_frames_have_a_problem_for_each_field(frame: str | bytes, problems: list[str]) -> None:
     found = problems_of(frame)
     assert len(found) == len(problems)
     assert all(expected in actual for expected, actual in zip(problems, found, strict=True))
 
 
-def send_two_wrong_frames(server: RealtimeServer) -> None:
+def send_two_invalid_frames(server: RealtimeServer) -> None:
     with connect(server.url) as client:
         client.send('{"type": "response.create"}')
         client.send('{"type": "conversation.item.delete", "event_id": "event_7"}')
@@ -92,28 +95,31 @@ def send_two_wrong_frames(server: RealtimeServer) -> None:
         server.wait_for(lambda frame: frame.raw == "nonsense")
 
 
-TOLD = "connection 0, conversation.item.delete event_7: missing field 'item_id'\nconnection 0, a frame: not valid JSON"
+MESSAGE = (
+    "connection 0, conversation.item.delete event_7: missing field 'item_id'\n"
+    "connection 0, a frame: the frame must be JSON"
+)
 
 
 def test_a_strict_server_raises_at_the_end_of_its_block() -> None:
-    with pytest.raises(WrongFramesError, match=re.escape(TOLD)) as raised, RealtimeServer(strict=True) as server:
-        send_two_wrong_frames(server)
+    with pytest.raises(WrongFramesError, match=re.escape(MESSAGE)) as raised, RealtimeServer(strict=True) as server:
+        send_two_invalid_frames(server)
     assert raised.value.problems[0] == Problem(0, "conversation.item.delete", "event_7", "missing field 'item_id'")
     server = RealtimeServer(strict=True).start()
-    send_two_wrong_frames(server)
+    send_two_invalid_frames(server)
     with pytest.raises(WrongFramesError):
         server.stop()
 
 
-def test_what_the_block_itself_raises_comes_first() -> None:
+def test_the_exception_of_the_block_has_precedence() -> None:
     with pytest.raises(KeyError), RealtimeServer(strict=True) as server:
-        send_two_wrong_frames(server)
+        send_two_invalid_frames(server)
         raise KeyError
 
 
-def test_another_server_only_records_and_a_strict_one_is_quiet_about_right_frames() -> None:
+def test_a_lenient_server_only_records_problems_and_a_strict_server_accepts_valid_frames() -> None:
     with RealtimeServer() as server:
-        send_two_wrong_frames(server)
+        send_two_invalid_frames(server)
     assert len(server.problems) == 2
     with RealtimeServer(strict=True) as server, connect(server.url) as client:
         client.send('{"type": "response.create"}')
@@ -121,11 +127,11 @@ def test_another_server_only_records_and_a_strict_one_is_quiet_about_right_frame
     assert server.problems == []
 
 
-def test_problems_are_kept_without_the_log_but_not_without_end() -> None:
+def test_problems_are_kept_without_frames_up_to_a_limit() -> None:
     log = FrameLog(keep=False)
     for _ in range(MOST_PROBLEMS + 1):
-        log.note(0, "client", "nonsense")
-    log.note(0, "client", '{"type": "response.create"}')
-    log.note(0, "server", "nonsense")
+        log.add(0, "client", "nonsense")
+    log.add(0, "client", '{"type": "response.create"}')
+    log.add(0, "server", "nonsense")
     assert log.of("client") == []
     assert len(log.problems) == MOST_PROBLEMS

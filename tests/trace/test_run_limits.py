@@ -19,9 +19,9 @@ from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.live.process import process
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees import run_limits
 from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.run_trees.run_limits import Priority, RunBudget, priority_of
@@ -74,9 +74,9 @@ def failed(number: int) -> dict[str, Any]:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lowers the limits so that a test reaches them."""
-    monkeypatch.setattr(run_limits, "LOW_PRIORITY_UNTIL", 10)
-    monkeypatch.setattr(run_limits, "MEDIUM_PRIORITY_UNTIL", 14)
-    monkeypatch.setattr(run_limits, "MAX_RUNS", 40)
+    monkeypatch.setattr(process().limits, "trace_low_priority_runs", 10)
+    monkeypatch.setattr(process().limits, "trace_medium_priority_runs", 14)
+    monkeypatch.setattr(process().limits, "trace_runs", 40)
 
 
 @contextmanager
@@ -121,10 +121,10 @@ def test_an_event_with_an_error_has_medium_priority() -> None:
 
 @pytest.mark.newest
 def test_a_full_trace_admits_no_run_and_readmits_no_parent(small: None) -> None:
-    budget, parent = RunBudget(), uuid4()
+    budget, parent = RunBudget(process().limits), uuid4()
     while budget.admits(uuid4(), Priority.HIGH):
         pass
-    assert budget.count == run_limits.MAX_RUNS
+    assert budget.count == process().limits.trace_runs
     assert not budget.admits(parent, Priority.LOW)
     assert budget.note_child(parent)
     assert not budget.readmit(parent)
@@ -137,7 +137,7 @@ def test_a_run_that_gets_a_child_while_it_is_left_out_is_sent_once(small: None) 
         """Gets a child right after the run was left out, before leave_out returns."""
 
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(process().limits)
             self.readmitted = 0
             self._left_out = NotingDict(self)
 
@@ -159,8 +159,8 @@ def test_a_run_that_gets_a_child_while_it_is_left_out_is_sent_once(small: None) 
 
 @pytest.mark.newest
 def test_a_limited_number_of_parents_is_remembered(small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_limits, "MAX_REMEMBERED_PARENTS", 3)
-    budget, parents = RunBudget(), [uuid4() for _ in range(5)]
+    monkeypatch.setattr(process().limits, "trace_parents", 3)
+    budget, parents = RunBudget(process().limits), [uuid4() for _ in range(5)]
     for parent in parents:
         assert not budget.note_child(parent)
     assert [budget.leave_out(parent, MissingReason.OVERLOAD) for parent in parents] == [True, True, False, False, False]
@@ -260,10 +260,10 @@ def test_runs_of_the_callers_count_towards_the_limit(tracing: Collector) -> None
 
 @pytest.mark.newest
 def test_a_trace_never_has_more_runs_than_langsmith_accepts(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
+    collector: Collector,
 ) -> None:
-    for limit in ("LOW_PRIORITY_UNTIL", "MEDIUM_PRIORITY_UNTIL", "MAX_RUNS"):
-        monkeypatch.setattr(run_limits, limit, getattr(run_limits, limit) // 10)  # to save time
+    # A tenth of the limits, to save time.
+    limits = Limits(trace_low_priority_runs=2_000, trace_medium_priority_runs=2_400, trace_runs=2_500)
 
     class StoringSender(Sender):
         def __init__(self) -> None:
@@ -278,7 +278,7 @@ def test_a_trace_never_has_more_runs_than_langsmith_accepts(
 
     options = Options.of(client=Client(api_url=collector.url, api_key="k"), recording=False, enabled=True)
     guard, sender = Guard(), StoringSender()
-    runs = start_conversation_runs(options, guard)
+    runs = start_conversation_runs(options, guard, limits)
     session = build_session(options, runs, sender, FeedbackSender(), guard).session
     start, t = microseconds_of(runs.root.start_time), 0.0
 
@@ -301,8 +301,8 @@ def test_a_trace_never_has_more_runs_than_langsmith_accepts(
     session.closed(t, None, {})
     creates = [operation.run for operation in sender.operations if not operation.update]
     names = Counter(run.name for run in creates)
-    assert len({run.id for run in creates}) == len(creates) <= run_limits.MAX_RUNS
-    assert len(creates) > run_limits.MEDIUM_PRIORITY_UNTIL
+    assert len({run.id for run in creates}) == len(creates) <= limits.trace_runs
+    assert len(creates) > limits.trace_medium_priority_runs
     assert names["model"] == names["weather"] == names["response.created"] == names["response.done"] == 42
     assert names["error"] > 300
     assert {run.parent_run_id for run in creates} <= {run.id for run in creates} | {None}

@@ -28,10 +28,11 @@ from urllib3.util.retry import Retry
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector, Request
-from langsmith_realtime.delivery import operations, retry_queue, sender
+from langsmith_realtime.delivery import operations, retry_queue
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.journal import folder
 from langsmith_realtime.journal.state_directory import state_directory
+from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, Say, Script, Turn, tone
 from langsmith_realtime.trace.run_trees import nesting, root_run
@@ -145,7 +146,7 @@ def refusing_a_batch(status: int, *, stored: bool = False) -> FaultSteps:
 
 def _send_on_flush(environment: Environment) -> None:
     """Delays sending for 10 s, so that a flush sends all runs in one batch."""
-    environment.patch.setattr(sender, "BATCH_WAIT_S", 10.0)
+    environment.patch.setattr(process().limits, "request_wait_s", 10.0)
 
 
 def _retry_on_flush(environment: Environment) -> None:
@@ -400,9 +401,9 @@ FAULTS = [
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Environment]:
-    monkeypatch.setattr(retry_queue, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(retry_queue, "LONGEST_WAIT_S", 0.05)
-    monkeypatch.setattr(sender, "BATCH_WAIT_S", 0.01)
+    monkeypatch.setattr(process().limits, "first_retry_s", 0.01)
+    monkeypatch.setattr(process().limits, "longest_retry_s", 0.05)
+    monkeypatch.setattr(process().limits, "request_wait_s", 0.01)
     with ExitStack() as contexts, monkeypatch.context() as patch:
         yield Environment(patch, contexts, caplog)
 

@@ -22,7 +22,14 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.core.conversation.run_data import EventRun
 from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.conversation.tool_calls import MAX_WAITING_EVENTS, ToolCalls
-from langsmith_realtime.core.payloads.json_values import CONTAINS_ITSELF, MAX_MEMBERS, TOO_DEEP, TOO_MANY, fitted, plain
+from langsmith_realtime.core.payloads.json_values import (
+    CONTAINS_ITSELF,
+    MAX_MEMBERS,
+    TOO_DEEP,
+    TOO_MANY,
+    cut_to_size,
+    json_copy,
+)
 from langsmith_realtime.core.protocol.events import Call, FrameError, parse
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import RealtimeServer, Script
@@ -80,7 +87,7 @@ def runs_expected(frames: list[Any], *, raw: bool = False) -> int:
     count = 0
     for frame in frames:
         try:
-            event = parse(plain(frame) if isinstance(frame, Mapping) else frame)
+            event = parse(json_copy(frame) if isinstance(frame, Mapping) else frame)
         except FrameError:
             count += 1
             continue
@@ -238,8 +245,8 @@ class ConversationItemMessage(BaseModel):
 
 @pytest.mark.newest  # limits do not depend on the versions of other packages
 def test_exponential_and_endless_values_are_cut(tracing: Collector) -> None:
-    assert TOO_DEEP in json.dumps(plain(nested(1000)))
-    laughs = json.dumps(plain(exponential()))
+    assert TOO_DEEP in json.dumps(json_copy(nested(1000)))
+    laughs = json.dumps(json_copy(exponential()))
     assert TOO_MANY in laughs
     assert laughs.count("ha") <= MAX_MEMBERS
     run = run_of(tracing, {"type": "x", "value": EndlessMapping()})
@@ -286,11 +293,11 @@ def test_a_conversation_whose_text_exceeds_the_limit_of_a_run_still_closes(traci
 
 
 def test_a_payload_of_too_many_small_values_is_replaced_by_its_size() -> None:
-    value, size = fitted({"all": [str(number) for number in range(100_000)]}, 10_000)
+    value, size = cut_to_size({"all": [str(number) for number in range(100_000)]}, 10_000)
     assert value == {"left_out": "<788899 bytes>"}
     assert size < 100
     whole = {"a": ["b", 1, None]}
-    assert fitted(whole, PAYLOAD_BYTES) == (whole, len(b'{"a":["b",1,null]}'))
+    assert cut_to_size(whole, PAYLOAD_BYTES) == (whole, len(b'{"a":["b",1,null]}'))
 
 
 def test_run_names_are_cut_to_langsmiths_limit(tracing: Collector) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from tests.support.audio.long_conversation import hold, misplaced
+from tests.support.audio.long_conversation import placement_errors_ms, record_conversation
 from tests.support.processes import peak_memory
 
 pytestmark = [pytest.mark.newest, pytest.mark.nocover]
@@ -19,7 +19,7 @@ MAX_ADDED_MB = 20.0
 
 
 def test_ten_minutes_with_a_drifting_microphone_stay_aligned(tmp_path: Path) -> None:
-    errors = misplaced(600, tmp_path / "conversation.wav")
+    errors = placement_errors_ms(600, tmp_path / "conversation.wav")
     assert (len(errors[USER]), len(errors[AGENT])) == (600, 60)
     assert max(map(abs, errors[USER])) <= MAX_ERROR_MS
     assert max(map(abs, errors[AGENT])) <= MAX_ERROR_MS
@@ -36,7 +36,7 @@ def test_hours_add_less_than_20_mb_of_memory(tmp_path: Path, hours: float) -> No
 def report(hours: float) -> None:
     """Prints by how many MB a conversation of `hours` hours exceeds the peak memory of a short one."""
     folder = Path(sys.argv[1])
-    hold(1 / 30, folder)
+    record_conversation(1 / 30, folder)
     before = peak_memory()
-    hold(hours, folder)
+    record_conversation(hours, folder)
     print((peak_memory() - before) / 1024)

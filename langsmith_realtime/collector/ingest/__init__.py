@@ -1,1 +1,1 @@
-"""Change here what the collector takes: bodies, parts and the endpoints that write."""
+"""Change here how the collector parses write requests: bodies, multipart parts and the write endpoints."""

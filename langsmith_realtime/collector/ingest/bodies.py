@@ -1,4 +1,4 @@
-"""Request bodies as they arrive: decompressed piece by piece, measured, and read to the end."""
+"""Reads request bodies chunk by chunk: decompresses them, and checks their size."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+_REMEDY = "send fewer runs in a request"
+
 
 async def read_whole(request: Request, limit: int, wire_limit: int | None = None) -> bytes:
-    """Return a body that is kept in memory.
+    """Return the decompressed body of a request.
 
     Args:
-        request: Whose body.
-        limit: Bytes it may have once decompressed.
-        wire_limit: Bytes it may have as sent.
+        request: The request.
+        limit: Largest size after decompression, in bytes.
+        wire_limit: Largest size as received, in bytes; None for no limit.
 
     Raises:
-        Refused: It is too large, or not what its Content-Encoding says.
+        Refused: The body is too large, or cannot be decompressed as its Content-Encoding says.
     """
     body = bytearray()
 
     def add(chunk: bytes) -> None:
         if len(body) + len(chunk) > limit:
-            raise too_large(f"the body has more than {limit} bytes")
+            raise too_large(f"the body must have at most {limit} bytes after decompression, got more; {_REMEDY}")
         body.extend(chunk)
 
     await _decode(request, add, wire_limit)
@@ -38,23 +40,29 @@ async def read_whole(request: Request, limit: int, wire_limit: int | None = None
 
 
 async def read_parts(request: Request, sink: PartSink, wire_limit: int | None = None) -> None:
-    """Hand the parts of a multipart/form-data body to a sink as they arrive.
+    """Pass the parts of a multipart/form-data body to a sink as they arrive.
+
+    Args:
+        request: The request.
+        sink: Receives the headers and the content of each part.
+        wire_limit: Largest size as received, in bytes; None for no limit.
 
     Raises:
-        Refused: The body is not well-formed or too large, or the sink refused a part.
+        Refused: The body is malformed or too large, or the sink refuses a part.
     """
     header = Message()
     header["Content-Type"] = request.headers.get("content-type", "")
     boundary = header.get_boundary()
     if header.get_content_type() != "multipart/form-data" or not boundary:
         await drain(request.stream())
-        raise Refused("body", "the body must be multipart/form-data with a boundary")
+        got = request.headers.get("content-type")
+        raise Refused("body", f"the Content-Type must be multipart/form-data with a boundary, got {got!r}")
     parser = MultipartParser(boundary, sink)
     try:
         await _decode(request, parser.feed, wire_limit)
         parser.close()
     except MultipartError as error:
-        raise Refused("body", f"the body is not multipart/form-data: {error}") from None
+        raise Refused("body", f"the body is not valid multipart/form-data: {error}") from None
 
 
 async def _decode(request: Request, sink: Callable[[bytes], None], wire_limit: int | None) -> None:
@@ -63,13 +71,13 @@ async def _decode(request: Request, sink: Callable[[bytes], None], wire_limit: i
     chunks = request.stream()
     if decoding is None:
         await drain(chunks)
-        raise Refused("body-encoding", f"Content-Encoding {encoding} is not supported")
+        raise Refused("body-encoding", f"the Content-Encoding must be gzip, zstd or identity, got {encoding!r}")
     received = 0
     try:
         async for chunk in chunks:
             received += len(chunk)
             if wire_limit is not None and received > wire_limit:
-                raise too_large(f"the body has more than {wire_limit} bytes")
+                raise too_large(f"the body must have at most {wire_limit} bytes, got more; {_REMEDY}")
             decoding.feed(chunk)
         decoding.close()
     except DecodingError as error:
@@ -81,6 +89,6 @@ async def _decode(request: Request, sink: Callable[[bytes], None], wire_limit: i
 
 
 async def drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read a body to its end: a client that is still sending would not see the answer."""
+    """Read the rest of a body, because a client does not read the answer while it sends."""
     async for _ in chunks:
         pass

@@ -1,4 +1,4 @@
-"""Content-Encoding as a stream: compressed bytes in, plain bytes out in small pieces."""
+"""Decompresses a request body as a stream, by its Content-Encoding: gzip, zstd or identity."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import zstandard
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_PIECE = 256 * 1024
+#: Largest chunk of decompressed bytes that a decoder passes on.
+_CHUNK = 256 * 1024
 
 
 class DecodingError(ValueError):
-    """A body that is not what its Content-Encoding says."""
+    """A body cannot be decompressed as its Content-Encoding says."""
 
 
 class Decoder(Protocol):
-    """Takes a body's bytes as they arrive; what they mean has gone to the sink when ``feed`` returns."""
+    """Decompresses the chunks of one body, and passes the decompressed bytes to a sink before ``feed`` returns."""
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body. Raises DecodingError."""
+        """Decompress the next chunk of the body. Raises DecodingError if the body is malformed."""
 
     def close(self) -> None:
-        """State that the body is over. Raises DecodingError when it is incomplete."""
+        """Finish the body. Raises DecodingError if the body is incomplete."""
 
 
 def decoder(encoding: str, sink: Callable[[bytes], None]) -> Decoder | None:
-    """Return the decoder of a ``Content-Encoding``, or None for one that LangSmith does not take."""
+    """Return the decoder for a ``Content-Encoding``, or None if LangSmith does not support the encoding."""
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
         return _Identity(sink)
@@ -47,43 +48,43 @@ class _Identity:
         self._sink(chunk)
 
     def close(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: ``feed`` has passed on every byte."""
 
 
 class _Gzip:
     def __init__(self, sink: Callable[[bytes], None]) -> None:
         self._sink = sink
         self._member = zlib.decompressobj(wbits=31)
-        self._fed = False
+        self._has_data = False
 
     def feed(self, chunk: bytes) -> None:
-        self._fed = True
+        self._has_data = True
         while chunk:
             if self._member.eof:
                 self._member = zlib.decompressobj(wbits=31)
             try:
-                plain = self._member.decompress(chunk, _PIECE)
+                plain = self._member.decompress(chunk, _CHUNK)
             except zlib.error as error:
-                raise DecodingError(f"the body is not gzip: {error}") from None
+                raise DecodingError(f"the body is not gzip, as its Content-Encoding says: {error}") from None
             if plain:
                 self._sink(plain)
             chunk = self._member.unconsumed_tail or self._member.unused_data
 
     def close(self) -> None:
-        # What did not fit the last piece is still inside.
+        # The decompressor still holds the bytes beyond the last chunk.
         if plain := self._member.flush():
             self._sink(plain)
-        if self._fed and not self._member.eof:
-            raise DecodingError("the gzip body is cut short")
+        if self._has_data and not self._member.eof:
+            raise DecodingError("the gzip body is incomplete: it ends before the end of its last member")
 
 
 class _Zstd:
-    """A stream of frames, which is how LangSmith's client sends a batch."""
+    """Decompresses a sequence of zstd frames; LangSmith's client sends a batch as several frames."""
 
     def __init__(self, sink: Callable[[bytes], None]) -> None:
         self._sink = sink
-        into = cast("IO[bytes]", self)  # only write() is called
-        self._writer = zstandard.ZstdDecompressor().stream_writer(into, write_size=_PIECE, closefd=False)
+        output = cast("IO[bytes]", self)  # stream_writer calls only write()
+        self._writer = zstandard.ZstdDecompressor().stream_writer(output, write_size=_CHUNK, closefd=False)
 
     def write(self, plain: bytes) -> int:
         self._sink(bytes(plain))
@@ -93,7 +94,7 @@ class _Zstd:
         try:
             self._writer.write(chunk)
         except zstandard.ZstdError as error:
-            raise DecodingError(f"the body is not zstd: {error}") from None
+            raise DecodingError(f"the body is not zstd, as its Content-Encoding says: {error}") from None
 
     def close(self) -> None:
-        """Whether the last frame is complete shows in what it held: multipart and JSON both have an end."""
+        """Do nothing: the parser of the content, multipart or JSON, notices an incomplete last frame."""

@@ -1,4 +1,4 @@
-"""The write half of the API: bodies become batches, batches are checked, stored and answered."""
+"""The write endpoints: parse a request into a batch, check the batch, store it, and answer."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes above which LangSmith refuses.
+    """Sizes above which the collector refuses a request, as LangSmith does.
 
     Attributes:
-        run_bytes: Of one run's fields, attachments apart. LangSmith publishes no number; this is the
-            ``size_limit_bytes`` that ``/info`` announces by default.
-        body_bytes: Of a whole body on the wire; None for no limit, since recordings far above
-            ``run_bytes`` are taken.
-        trace_runs: Runs in one trace.
+        run_bytes: Largest size of one run without its attachments, in bytes. LangSmith publishes no limit; the default
+            is the ``size_limit_bytes`` of LangSmith's ``GET /info``.
+        body_bytes: Largest size of a request's body before decompression, in bytes; None for no limit, because
+            LangSmith accepts recordings far larger than ``run_bytes``.
+        trace_runs: Largest number of runs in one trace.
     """
 
     run_bytes: int = 20_971_520
@@ -41,18 +41,18 @@ class Limits:
 
     @property
     def json_bytes(self) -> int:
-        """Of a body that is one JSON text: room for the largest run and what surrounds it."""
+        """Largest size of a JSON body, in bytes: the largest run and a quarter more for the JSON around it."""
         return self.run_bytes * 5 // 4
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What to answer a write instead of the truth.
+    """An answer to one write request that ``Collector.respond_with`` has set.
 
     Attributes:
-        status: The answer; 0 drops the connection, a 2xx stands for the true answer.
-        delay: Seconds before it.
-        stored: Whether the request is carried out before a false answer.
+        status: HTTP status of the answer. 0 closes the connection without an answer; 2xx answers as usual.
+        delay: Seconds before the answer.
+        stored: Whether the collector stores the request's runs before it answers with an error.
     """
 
     status: int
@@ -60,25 +60,30 @@ class Fault:
     stored: bool = False
 
     @property
-    def truthful(self) -> bool:
-        """Whether the true answer is given."""
+    def succeeds(self) -> bool:
+        """Whether the collector stores the runs and answers as usual."""
         return 200 <= self.status < 300
 
 
 class WriteEndpoints:
-    """Endpoints that store something.
+    """The endpoints that store runs and feedback.
+
+    Attributes:
+        faults: Answers to the next write requests.
+        closing: Set when the collector stops, so that delayed answers are sent at once.
+        limits: Sizes above which requests are refused.
 
     Args:
-        store: Where it goes.
-        journal: Where violations are noted.
-        limits: See :class:`Limits`.
+        store: Receives accepted batches.
+        request_log: Receives the broken rules of accepted batches.
+        limits: Sizes above which requests are refused.
     """
 
-    def __init__(self, store: Store, journal: RequestLog, limits: Limits) -> None:
+    def __init__(self, store: Store, request_log: RequestLog, limits: Limits) -> None:
         self.faults: deque[Fault] = deque()
         self.closing = asyncio.Event()
         self._store = store
-        self._journal = journal
+        self._request_log = request_log
         self.limits = limits
 
     async def multipart(self, request: Request) -> Response:
@@ -109,12 +114,12 @@ class WriteEndpoints:
         return await self._answer_json(request, lambda body: json_update(body, run_id, self._store.run(run_id)))
 
     async def feedback(self, request: Request) -> Response:
-        """``POST /feedback``: one piece of feedback, which is also the answer."""
+        """``POST /feedback``: one feedback."""
         return await self._answer_json(request, json_feedback)
 
-    async def _answer_json(self, request: Request, make: Callable[[bytes], Batch]) -> Response:
+    async def _answer_json(self, request: Request, parse: Callable[[bytes], Batch]) -> Response:
         async def read() -> Batch:
-            return make(await read_whole(request, self.limits.json_bytes, self.limits.body_bytes))
+            return parse(await read_whole(request, self.limits.json_bytes, self.limits.body_bytes))
 
         return await self._answer(request, read)
 
@@ -123,21 +128,21 @@ class WriteEndpoints:
         if fault.delay:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.closing.wait(), fault.delay)
-        if fault.truthful or fault.stored:
-            self._take(request, await read())
+        if fault.succeeds or fault.stored:
+            self._store_batch(request, await read())
         elif fault.status:
             await drain(request.stream())
-        if fault.truthful:
+        if fault.succeeds:
             return JSONResponse({"message": "Runs batch ingested"}, 202)
         if not fault.status:
-            raise ClientDisconnect  # as if the other side had: the gate makes it true
+            raise ClientDisconnect  # for this exception, AccessMiddleware closes the connection
         return JSONResponse({"error": HTTPStatus(fault.status).phrase}, fault.status)
 
-    def _take(self, request: Request, batch: Batch) -> None:
+    def _store_batch(self, request: Request, batch: Batch) -> None:
         try:
             request.scope["exchange"].operations = len(batch.operations) + len(batch.feedback)
             batch.check(self.limits.run_bytes)
             self._store.apply(batch)
-            self._journal.violations += batch.violations
+            self._request_log.violations += batch.violations
         finally:
             batch.discard()

@@ -1,52 +1,53 @@
-"""multipart/form-data as a stream: bytes in, parts out, whatever the chunking. Pure, bounded memory."""
+"""Parses multipart/form-data as a stream, in bounded memory and without I/O."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+#: Largest size of the headers of one part, in bytes.
 _HEADER_LIMIT = 16 * 1024
 
 
 class MultipartError(ValueError):
-    """A body that is not well-formed multipart/form-data."""
+    """A body is malformed multipart/form-data."""
 
 
 class PartSink(Protocol):
-    """Receives the parts of a body, one after the other."""
+    """Receives the parts of a body in order."""
 
     def begin(self, headers: dict[str, str]) -> None:
-        """Start a part; the names of its headers are in lower case."""
+        """Start a part with these headers; the names of the headers are in lower case."""
 
     def data(self, chunk: bytes) -> None:
-        """Take the next bytes of the current part."""
+        """Receive the next bytes of the current part's content."""
 
     def end(self) -> None:
         """Finish the current part."""
 
 
 class MultipartParser:
-    """Cuts a body into parts (RFC 2046 5.1.1) and hands them to a sink as they arrive.
+    """Splits a body into parts (RFC 2046, 5.1.1), and passes each part to a sink as it arrives.
 
-    Exceptions the sink raises pass through; after one the parser must not be used again.
+    Exceptions of the sink propagate to the caller; after an exception the parser cannot be used again.
 
     Args:
-        boundary: The boundary of the request's ``Content-Type``.
-        sink: Where the parts go.
+        boundary: The ``boundary`` parameter of the request's ``Content-Type``.
+        sink: Receives the parts.
     """
 
     def __init__(self, boundary: str, sink: PartSink) -> None:
         self._delimiter = b"\r\n--" + boundary.encode("latin-1")
         self._sink = sink
-        # The first delimiter has no line break before it when nothing precedes it.
+        # A body may begin with its first delimiter, without the line break that belongs to a delimiter.
         self._buffer = b"\r\n"
         self._at = 0
         self._state = self._preamble
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes of the body.
+        """Parse the next chunk of the body.
 
         Raises:
-            MultipartError: The body is not well-formed.
+            MultipartError: The body is malformed.
         """
         self._buffer = self._buffer[self._at :] + chunk
         self._at = 0
@@ -54,15 +55,15 @@ class MultipartParser:
             pass
 
     def close(self) -> None:
-        """State that the body is over.
+        """Finish the body.
 
         Raises:
-            MultipartError: It ends before its closing boundary.
+            MultipartError: The body ends before its closing boundary.
         """
         if self._state != self._epilogue:
             raise MultipartError("the body ends before its closing boundary")
 
-    # Each state takes what it can from the buffer and returns whether the next state may go on.
+    # Each state parses the buffer as far as it can, and returns whether the next state can continue.
 
     def _preamble(self) -> bool:
         found = self._buffer.find(self._delimiter, self._at)
@@ -79,10 +80,10 @@ class MultipartParser:
             return True
         end = self._buffer.find(b"\r\n", self._at)
         if self._buffer[self._at : end if end >= 0 else None].strip(b" \t\r-"):
-            raise MultipartError("a boundary is not followed by a line break")
+            raise MultipartError("a boundary must be followed by a line break or by two hyphens")
         if end < 0:
             return False
-        # The line break stays, so that a part without headers ends them like any other.
+        # The line break stays in the buffer, so that the headers of a part without headers end with an empty line, too.
         self._at = end
         self._state = self._headers
         return True
@@ -90,14 +91,15 @@ class MultipartParser:
     def _headers(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n", self._at)
         if (end if end >= 0 else len(self._buffer)) - self._at > _HEADER_LIMIT:
-            raise MultipartError("the headers of a part are too long")
+            raise MultipartError(f"the headers of a part must have at most {_HEADER_LIMIT} bytes, got more")
         if end < 0:
             return False
         headers = {}
         for line in filter(None, self._buffer[self._at : end].split(b"\r\n")):
             name, colon, value = line.partition(b":")
             if not colon:
-                raise MultipartError("a part has a header without a colon")
+                line_text = line[:100].decode("latin-1")
+                raise MultipartError(f"a part's header must have a colon, got {line_text!r}")
             headers[name.decode("latin-1").strip().lower()] = value.decode("utf-8", "replace").strip()
         self._at = end + 4
         self._sink.begin(headers)
@@ -106,7 +108,7 @@ class MultipartParser:
 
     def _content(self) -> bool:
         found = self._buffer.find(self._delimiter, self._at)
-        # What may be the beginning of a delimiter waits for the next chunk.
+        # The last bytes stay in the buffer, because they may be the beginning of a delimiter.
         end = found if found >= 0 else len(self._buffer) - len(self._delimiter) + 1
         if end > self._at:
             self._sink.data(self._buffer[self._at : end])

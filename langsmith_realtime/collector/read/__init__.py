@@ -1,1 +1,1 @@
-"""Change here what the collector answers: queries, filters and views."""
+"""Change here how the collector answers queries: the read endpoints, filter expressions and JSON views of runs."""

@@ -1,4 +1,4 @@
-"""Attachments over HTTP, behind signed links: LangSmith's client fetches them without its key."""
+"""Serves attachments at signed URLs, because LangSmith's client downloads attachments without an API key."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from langsmith_realtime.collector.store import Store
 
 _HEADERS = {
-    # A recording must not become a page with this server's origin.
+    # So that a browser does not run an attachment as a page with this server's origin.
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
 }
 
 
 class Attachments:
-    """Makes links and serves what they lead to. Links hold until the collector stops.
+    """Makes signed URLs for attachments, and serves the files. A URL is valid until the collector stops.
 
     Args:
-        store: Where the files are.
+        store: Holds the attachments.
     """
 
     def __init__(self, store: Store) -> None:
@@ -34,18 +34,18 @@ class Attachments:
         self._secret = secrets.token_bytes()
 
     def link(self, request: Request, run_id: str, name: str) -> str:
-        """Return the URL of an attachment, on the host the request asked."""
+        """Return the signed URL of an attachment, with the request's host."""
         url = request.url_for("attachment", run_id=run_id, name=name)
         return str(url.include_query_params(signature=self._signature(run_id, name)))
 
     async def serve(self, request: Request) -> Response:
-        """``GET /attachments/{run_id}/{name}?signature=…``, with ranges."""
+        """``GET /attachments/{run_id}/{name}?signature=…``; supports the ``Range`` header."""
         run_id, name = request.path_params["run_id"], request.path_params["name"]
         if not hmac.compare_digest(request.query_params.get("signature", ""), self._signature(run_id, name)):
-            raise HTTPException(403, "Signature does not match")
+            raise HTTPException(403, "The signature is not valid; read the run again for a new URL of the attachment")
         run = self._store.run(run_id)
         if run is None or name not in run.attachments:
-            raise HTTPException(404, "Attachment not found")
+            raise HTTPException(404, f"Attachment not found: run {run_id} has no attachment {name!r}")
         attachment = run.attachments[name]
         return FileResponse(attachment.path, media_type=attachment.mime_type, headers=_HEADERS)
 

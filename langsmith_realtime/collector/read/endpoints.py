@@ -1,4 +1,4 @@
-"""The read half of the API: what LangSmith's client asks for, v1 and v2."""
+"""The read endpoints, v1 and v2, that LangSmith's client uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from langsmith_realtime.collector.ingest.bodies import read_whole
 from langsmith_realtime.collector.read import filters, views
-from langsmith_realtime.collector.rules import Refused, time
+from langsmith_realtime.collector.rules import Refused, json_type, time
 from langsmith_realtime.collector.store import project_id
 
 if TYPE_CHECKING:
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
     from langsmith_realtime.collector.records import StoredRun
     from langsmith_realtime.collector.store import Store
 
+#: Largest size of a query, in bytes.
 _QUERY_BYTES: Final = 1024 * 1024
 _DAY: Final = timedelta(days=1)
 
 
 class ReadEndpoints:
-    """Endpoints that show what is stored. Runs whose create has not arrived are not shown.
+    """The endpoints that return stored runs, traces, threads, projects and feedback.
+
+    A run appears once its create has arrived.
 
     Args:
-        store: What to show.
-        link: Makes the URL of an attachment, as the asking client reaches it.
+        store: Holds the runs and the feedback.
+        link: Makes an attachment's URL from the request, the run's id and the attachment's name.
     """
 
     def __init__(self, store: Store, link: Callable[[Request, str, str], str]) -> None:
@@ -42,14 +45,14 @@ class ReadEndpoints:
     # --- v1
 
     async def v1_run(self, request: Request) -> Response:
-        """``GET /runs/{run_id}``."""
+        """``GET /runs/{run_id}``: one run."""
         run = self._store.run(request.path_params["run_id"].lower())
         if run is None or not run.creates:
-            raise HTTPException(404, "Run not found")
+            raise HTTPException(404, f"Run not found: {request.path_params['run_id']}")
         return JSONResponse(views.v1_run(run, self._linker(request)))
 
     async def v1_runs(self, request: Request) -> Response:
-        """``POST /runs/query``, newest first unless ``order`` is ``asc``."""
+        """``POST /runs/query``: a page of runs, newest first unless ``order`` is ``asc``."""
         query = await _body(request)
         if not any(query.get(key) for key in ("session", "id", "parent_run", "trace", "reference_example")):
             raise Refused(
@@ -71,7 +74,7 @@ class ReadEndpoints:
             runs = [run for run in runs if run.parent_run_id == query["parent_run"]]
         if query.get("order") != "asc":
             runs.reverse()
-        page, cursor = _page(runs, query.get("limit"), query.get("cursor"), most=100, usual=100)
+        page, cursor = _page(runs, query.get("limit"), query.get("cursor"), largest=100, default=100)
         link = self._linker(request)
         select = query.get("select")
         return JSONResponse(
@@ -79,26 +82,26 @@ class ReadEndpoints:
         )
 
     async def sessions(self, request: Request) -> Response:
-        """``GET /sessions``, newest first."""
+        """``GET /sessions``: a page of projects, newest first, filtered by ``name`` and ``name_contains``."""
         name = request.query_params.get("name")
-        part = request.query_params.get("name_contains", "")
+        name_part = request.query_params.get("name_contains", "")
         found = [
             views.project(each, first)
             for each, first in self._store.projects().items()
-            if (name is None or each == name) and part in each
+            if (name is None or each == name) and name_part in each
         ]
         return JSONResponse(_numbered_page(request, found))
 
     async def session(self, request: Request) -> Response:
-        """``GET /sessions/{session_id}``."""
+        """``GET /sessions/{session_id}``: one project."""
         for name, first in self._store.projects().items():
-            shown = views.project(name, first)
-            if shown["id"] == request.path_params["session_id"]:
-                return JSONResponse(shown)
-        raise HTTPException(404, "Session not found")
+            view = views.project(name, first)
+            if view["id"] == request.path_params["session_id"]:
+                return JSONResponse(view)
+        raise HTTPException(404, f"Session not found: {request.path_params['session_id']}")
 
     async def feedback(self, request: Request) -> Response:
-        """``GET /feedback``, of some runs or all, oldest first."""
+        """``GET /feedback``: feedback of the runs in the query, or of all runs, oldest first."""
         found = self._store.feedback(request.query_params.getlist("run") or None)
         if keys := request.query_params.getlist("key"):
             found = [each for each in found if each["key"] in keys]
@@ -107,18 +110,18 @@ class ReadEndpoints:
     # --- v2
 
     async def v2_run(self, request: Request) -> Response:
-        """``GET /api/v2/runs/{run_id}?project_id=…&selects=…``."""
+        """``GET /api/v2/runs/{run_id}?project_id=…&selects=…``: one run."""
         run = self._store.run(request.path_params["run_id"].lower())
         project = _project_id(request)
         if run is None or not run.creates or project_id(run.project) != project:
-            raise HTTPException(404, "run not found")
+            raise HTTPException(404, f"run not found in project {project}: {request.path_params['run_id']}")
         return JSONResponse(views.v2_run(run, self._linker(request), request.query_params.getlist("selects")))
 
     async def v2_runs(self, request: Request) -> Response:
-        """``POST /api/v2/runs/query``, newest first, of the last day unless told otherwise."""
+        """``POST /api/v2/runs/query``: a page of runs, newest first; without ``min_start_time``, of the last day."""
         query = await _body(request)
         if not query.get("project_ids"):
-            raise Refused("query", "project_ids: is required")
+            raise Refused("query", "project_ids must have at least one project id, got none")
         runs = self._matching(
             projects=query["project_ids"],
             ids=query.get("ids"),
@@ -130,12 +133,15 @@ class ReadEndpoints:
             until=query.get("max_start_time"),
             query=query,
         )
-        page, cursor = _page(runs[::-1], query.get("page_size"), query.get("cursor"), most=1000, usual=100)
+        page, cursor = _page(runs[::-1], query.get("page_size"), query.get("cursor"), largest=1000, default=100)
         link, selects = self._linker(request), query.get("selects") or ()
         return JSONResponse({"items": [views.v2_run(run, link, selects) for run in page], "next_cursor": cursor})
 
     async def threads(self, request: Request) -> Response:
-        """``POST /api/v2/threads/query``, latest activity first, of the last day unless told otherwise."""
+        """``POST /api/v2/threads/query``: a page of threads, latest activity first.
+
+        Without ``min_start_time``, the threads of the last day.
+        """
         query = await _body(request)
         runs = self._matching(
             projects=[query.get("project_id")],
@@ -143,26 +149,26 @@ class ReadEndpoints:
             until=query.get("max_start_time"),
             query={**query, "filter": None, "trace_filter": query.get("filter") or query.get("trace_filter")},
         )
-        page, cursor = _page(views.threads(runs), query.get("page_size"), query.get("cursor"), most=100, usual=20)
+        page, cursor = _page(views.threads(runs), query.get("page_size"), query.get("cursor"), largest=100, default=20)
         return JSONResponse({"items": page, "next_cursor": cursor})
 
     async def thread_traces(self, request: Request) -> Response:
-        """``GET /api/v2/threads/{thread_id}/traces?project_id=…``, oldest first."""
+        """``GET /api/v2/threads/{thread_id}/traces?project_id=…``: a page of a thread's traces, oldest first."""
         params = request.query_params
         runs = self._matching(projects=[_project_id(request)], query=params)
         traces = _by_trace(run for run in runs if run.thread_id == request.path_params["thread_id"])
-        shown = [
-            views.thread_trace(of_trace[0], turn, views.total_tokens(of_trace))
-            for turn, of_trace in enumerate(traces, start=1)
+        items = [
+            views.thread_trace(trace_runs[0], turn, views.total_tokens(trace_runs))
+            for turn, trace_runs in enumerate(traces, start=1)
         ]
-        page, cursor = _page(shown, params.get("page_size"), params.get("cursor"), most=100, usual=20)
+        page, cursor = _page(items, params.get("page_size"), params.get("cursor"), largest=100, default=20)
         if selects := params.getlist("selects"):
             wanted = {select.lower() for select in selects}
             page = [{key: value for key, value in trace.items() if key in wanted} for trace in page]
         return JSONResponse({"items": page, "next_cursor": cursor})
 
     async def traces(self, request: Request) -> Response:
-        """``POST /api/v2/traces/query``, newest first, of the last day unless told otherwise."""
+        """``POST /api/v2/traces/query``: a page of traces, newest first; by default, traces of the last day."""
         query = await _body(request)
         runs = self._matching(
             projects=[query.get("project_id")],
@@ -171,19 +177,19 @@ class ReadEndpoints:
             query=query,
         )
         traces = [each for each in _by_trace(runs) if each[0].trace_id in (query.get("trace_ids") or each[0].trace_id)]
-        page, cursor = _page(traces[::-1], query.get("page_size"), query.get("cursor"), most=100, usual=20)
+        page, cursor = _page(traces[::-1], query.get("page_size"), query.get("cursor"), largest=100, default=20)
         link, selects = self._linker(request), query.get("selects") or ()
         items = [
             {
-                "root_run": views.v2_run(of_trace[0], link, selects),
-                "trace_aggregates": {"total_tokens": views.total_tokens(of_trace)},
+                "root_run": views.v2_run(trace_runs[0], link, selects),
+                "trace_aggregates": {"total_tokens": views.total_tokens(trace_runs)},
             }
-            for of_trace in page
+            for trace_runs in page
         ]
         return JSONResponse({"items": items, "next_cursor": cursor})
 
     async def trace_runs(self, request: Request) -> Response:
-        """``GET /api/v2/traces/{trace_id}/runs?project_id=…``, in ``dotted_order`` order."""
+        """``GET /api/v2/traces/{trace_id}/runs?project_id=…``: a trace's runs in ``dotted_order`` order."""
         params = request.query_params
         runs = self._matching(
             projects=[_project_id(request)],
@@ -213,16 +219,16 @@ class ReadEndpoints:
         since: str | None = None,
         until: str | None = None,
     ) -> list[StoredRun]:
-        """Return the runs that satisfy every condition that is set, in ``dotted_order`` order.
+        """Return the runs that satisfy all given conditions, in ``dotted_order`` order.
 
-        ``query`` may hold ``filter`` (of the run), ``trace_filter`` (of its root) and ``tree_filter`` (of any
-        run in its trace).
+        The query may have the filter expressions ``filter`` (applied to the run), ``trace_filter`` (applied to the
+        run's root) and ``tree_filter`` (true for any run of the trace).
         """
         start, end = (time(each, "start_time") if each else None for each in (since, until))
-        wanted = None if projects is None else set(projects)
+        project_ids = None if projects is None else set(projects)
         conditions: list[Callable[[StoredRun], bool]] = [
             lambda run: run.creates > 0,
-            lambda run: wanted is None or project_id(run.project) in wanted,
+            lambda run: project_ids is None or project_id(run.project) in project_ids,
             lambda run: ids is None or run.id in ids,
             lambda run: is_root is None or (run.parent_run_id is None) is is_root,
             lambda run: run_type is None or run.run_type == run_type.lower(),
@@ -235,7 +241,7 @@ class ReadEndpoints:
         for key, of_root in (("trace_filter", True), ("tree_filter", False)):
             if query.get(key):
                 conditions.append(self._in_trace(filters.parse(query[key]), of_root=of_root))
-        return [run for run in self._store.runs(trace_id) if all(holds(run) for holds in conditions)]
+        return [run for run in self._store.runs(trace_id) if all(condition(run) for condition in conditions)]
 
     def _in_trace(self, predicate: filters.Predicate, *, of_root: bool) -> filters.Predicate:
         traces = {
@@ -245,34 +251,37 @@ class ReadEndpoints:
 
 
 def _by_trace(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
-    """Group runs by trace, each with its root first; traces whose root is not among them are left out."""
+    """Return the runs of each trace, root first, without traces whose root is not in ``runs``."""
     traces: defaultdict[str, list[StoredRun]] = defaultdict(list)
     for run in runs:
         traces[run.trace_id].append(run)
-    return [of_trace for of_trace in traces.values() if of_trace[0].parent_run_id is None]
+    return [trace_runs for trace_runs in traces.values() if trace_runs[0].parent_run_id is None]
 
 
-def _page(items: Sequence[Any], size: object, cursor: object, *, most: int, usual: int) -> tuple[list[Any], str | None]:
-    """Return one page and the cursor of the next."""
+def _page(
+    items: Sequence[Any], size: object, cursor: object, *, largest: int, default: int
+) -> tuple[list[Any], str | None]:
+    """Return the page at a cursor, and the cursor of the next page (None at the end)."""
     try:
-        count, start = int(str(size or usual)), int(str(cursor or 0))
+        count, start = int(str(size or default)), int(str(cursor or 0))
     except ValueError:
-        raise Refused("query", "page size or cursor is not valid") from None
-    if not 1 <= count <= most:
-        raise Refused("query", f"page size must be between 1 and {most}")
+        message = f"the page size and the cursor must be integers, got {size!r} and {cursor!r}"
+        raise Refused("query", message) from None
+    if not 1 <= count <= largest:
+        raise Refused("query", f"the page size must be between 1 and {largest}, got {count}")
     end = start + count
     return list(items[start:end]), str(end) if end < len(items) else None
 
 
 def _numbered_page(request: Request, items: Sequence[Any]) -> list[Any]:
     params = request.query_params
-    return _page(items, params.get("limit"), params.get("offset"), most=100, usual=100)[0]
+    return _page(items, params.get("limit"), params.get("offset"), largest=100, default=100)[0]
 
 
 def _project_id(request: Request) -> str:
     project = request.query_params.get("project_id")
     if not project:
-        raise Refused("query", "project_id: is required")
+        raise Refused("query", "project_id must be set: add ?project_id=… to the URL")
     return project
 
 
@@ -284,7 +293,7 @@ async def _body(request: Request) -> dict[str, Any]:
     try:
         query = json.loads(await read_whole(request, _QUERY_BYTES))
     except ValueError as error:
-        raise Refused("query", f"body is not JSON: {error}") from None
+        raise Refused("query", f"the body must be JSON: {error}") from None
     if not isinstance(query, dict):
-        raise Refused("query", "body must be a JSON object")
+        raise Refused("query", f"the body must be a JSON object, got {json_type(query)}")
     return query

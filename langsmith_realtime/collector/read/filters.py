@@ -1,4 +1,4 @@
-"""LangSmith's filter expressions, as ``and(eq(run_type, "llm"), gt(latency, 5))``. Pure.
+"""Parses LangSmith's filter expressions, such as ``and(eq(run_type, "llm"), gt(latency, 5))``.
 
 Source: https://docs.langchain.com/langsmith/trace-query-syntax#filter-query-language
 """
@@ -16,7 +16,8 @@ from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
 
 Predicate = Callable[[StoredRun], bool]
-# Beside the run goes one pair of its metadata: within one and(), metadata_key and metadata_value mean the same pair.
+# A check receives the run and one (key, value) pair of its metadata, because metadata_key and metadata_value within one
+# and() must hold for one pair. None outside of and().
 _Pair = tuple[str, object] | None
 _Check = Callable[[StoredRun, _Pair], bool]
 
@@ -53,13 +54,13 @@ _FIELDS: Final[dict[str, Callable[[StoredRun], object]]] = {
 
 
 def parse(expression: str) -> Predicate:
-    """Make a predicate of a filter expression.
+    """Return the predicate of runs that a filter expression describes.
 
     Raises:
-        Refused: The expression is none, or uses something that is not known here.
+        Refused: The expression is malformed, or has a function or a field that the collector does not support.
     """
     try:
-        check = _Parser(expression).whole()
+        check = _Parser(expression).parse()
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Refused("filter", f"invalid filter {str(expression)[:200]!r}: {error}") from None
     return lambda run: check(run, None)
@@ -70,65 +71,67 @@ class _Parser:
         self._expression = expression
         self._at = 0
 
-    def whole(self) -> _Check:
+    def parse(self) -> _Check:
         check = self._call()
-        if self._expression[self._at :].strip():
-            raise ValueError("something follows its end")
+        if rest := self._expression[self._at :].strip():
+            raise ValueError(f"the expression must end after its closing parenthesis, got {rest!r} after it")
         return check
 
     def _call(self) -> _Check:
         name = self._take("word")
-        self._mark("(")
+        self._expect("(")
         if name in {"and", "or", "not"}:
-            check = _combined(name, self._listed(self._call))
+            check = _combined(name, self._list_of(self._call))
         elif name == "search":
             check = _search(self._value())
         elif name in _COMPARISONS:
             field = self._take("word")
-            self._mark(",")
+            self._expect(",")
             check = _comparison(name, field, self._value())
         else:
-            raise ValueError(f"unknown function {name!r}")
-        self._mark(")")
+            functions = ", ".join(("and", "or", "not", "search", *_COMPARISONS))
+            raise ValueError(f"a function must be one of {functions}, got {name!r}")
+        self._expect(")")
         return check
 
-    def _listed(self, item: Callable[[], Any]) -> list[Any]:
+    def _list_of(self, item: Callable[[], Any]) -> list[Any]:
         items = [item()]
-        while self._sees(","):
-            self._mark(",")
+        while self._is_next(","):
+            self._expect(",")
             items.append(item())
         return items
 
     def _value(self) -> Any:
-        if self._sees("["):
-            self._mark("[")
-            values = self._listed(self._value)
-            self._mark("]")
+        if self._is_next("["):
+            self._expect("[")
+            values = self._list_of(self._value)
+            self._expect("]")
             return values
         kind, token = self._next()
         if kind == "text":
             return re.sub(r"\\(.)", r"\1", token[1:-1])
         if kind == "number" or token in {"true", "false", "null"}:
             return json.loads(token)
-        raise ValueError(f"{token!r} is no value")
+        raise ValueError(f"a value must be a quoted string, a number, true, false, null or a list, got {token!r}")
 
     def _take(self, kind: str) -> str:
         found, token = self._next()
         if found != kind:
-            raise ValueError(f"{token!r} is no {kind}")
+            raise ValueError(f"expected a {kind} before position {self._at}, got {token!r}")
         return token
 
-    def _mark(self, mark: str) -> None:
-        if self._next() != ("mark", mark):
-            raise ValueError(f"{mark!r} is missing before position {self._at}")
+    def _expect(self, mark: str) -> None:
+        found = self._next()
+        if found != ("mark", mark):
+            raise ValueError(f"expected {mark!r} before position {self._at}, got {found[1]!r}")
 
-    def _sees(self, mark: str) -> bool:
+    def _is_next(self, mark: str) -> bool:
         return self._expression[self._at :].lstrip().startswith(mark)
 
     def _next(self) -> tuple[str, str]:
         match = _TOKEN.match(self._expression, self._at)
         if match is None:
-            raise ValueError(f"unreadable from position {self._at}")
+            raise ValueError(f"expected a name, a value or punctuation at position {self._at}")
         self._at = match.end()
         return str(match.lastgroup), match[str(match.lastgroup)]
 
@@ -152,7 +155,7 @@ def _comparison(name: str, field: str, wanted: Any) -> _Check:
     compare = _COMPARISONS[name]
     if field in {"metadata_key", "metadata_value"}:
         index = int(field == "metadata_value")
-        # Alone, it asks for any pair.
+        # Outside of and(), the comparison is true if any pair satisfies it.
         return lambda run, pair: any(
             compare(each[index], wanted) for each in (run.metadata.items() if pair is None else (pair,))
         )
@@ -160,7 +163,8 @@ def _comparison(name: str, field: str, wanted: Any) -> _Check:
         pairs = json.loads(wanted).items()
         return lambda run, _: all(run.metadata.get(key) == value for key, value in pairs)
     if field not in _FIELDS:
-        raise ValueError(f"unknown field {field!r}")
+        fields = ", ".join((*_FIELDS, "metadata", "metadata_key", "metadata_value"))
+        raise ValueError(f"a field must be one of {fields}, got {field!r}")
     read = _FIELDS[field]
     if field.endswith("_time") and wanted is not None:
         wanted = time(wanted, field)
@@ -168,7 +172,7 @@ def _comparison(name: str, field: str, wanted: Any) -> _Check:
     def check(run: StoredRun, _: _Pair) -> bool:
         value = read(run)
         if value is None and name not in {"eq", "neq", "in"}:
-            return False  # nothing is neither before nor after anything
+            return False  # gt, lt and so on are false for a missing value
         try:
             return bool(compare(value, wanted))
         except TypeError:

@@ -1,4 +1,4 @@
-"""Stored runs in the shapes LangSmith's read API answers with, v1 and v2. Pure."""
+"""Converts stored runs into the JSON objects of LangSmith's read API, v1 and v2."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 TENANT_ID: Final = str(uuid5(NAMESPACE_URL, "langsmith-realtime:tenant"))
 
-# LangSmith's client cannot read a run without these, whatever it selected.
-_ALWAYS: Final = frozenset(
+# LangSmith's client cannot parse a run without these fields, even if its query selects other fields.
+_REQUIRED: Final = frozenset(
     {"id", "name", "run_type", "start_time", "trace_id", "dotted_order", "status", "session_id", "app_path"}
 )
+#: Largest length of a preview, in characters.
 _PREVIEW: Final = 200
 
 
 def v1_run(run: StoredRun, link: LinkMaker, select: Iterable[str] | None = None) -> dict[str, Any]:
-    """Return a run as ``GET /runs/{id}`` and ``POST /runs/query`` do.
+    """Return the JSON object of a run in ``GET /runs/{id}`` and ``POST /runs/query``.
 
     Args:
         run: The run.
-        link: Makes the URL of an attachment.
-        select: Fields to answer with beside those every run needs; None for all.
+        link: Makes an attachment's URL from the run's id and the attachment's name.
+        select: Fields to return besides the fields that every run needs; None for all fields.
     """
     view = {
         **_common(run),
@@ -50,15 +51,21 @@ def v1_run(run: StoredRun, link: LinkMaker, select: Iterable[str] | None = None)
         "prompt_token_details": _usage(run).get("input_token_details"),
         "completion_token_details": _usage(run).get("output_token_details"),
     }
-    return view if select is None else _only(view, _ALWAYS.union(select))
+    return view if select is None else _only(view, _REQUIRED.union(select))
 
 
 def v2_run(run: StoredRun, link: LinkMaker, select: Iterable[str] = ()) -> dict[str, Any]:
-    """Return a run as ``/api/v2`` does: the selected fields (upper-case names) and its ``id``."""
+    """Return the JSON object of a run in ``/api/v2``: its ``id`` and the selected fields.
+
+    Args:
+        run: The run.
+        link: Makes an attachment's URL from the run's id and the attachment's name.
+        select: Names of fields, in upper or lower case.
+    """
     details = {
-        f"{side}_token_details": {"raw": found}
+        f"{side}_token_details": {"raw": token_details}
         for side, key in (("prompt", "input_token_details"), ("completion", "output_token_details"))
-        if (found := _usage(run).get(key))
+        if (token_details := _usage(run).get(key))
     }
     view = {
         **_common(run),
@@ -80,7 +87,12 @@ def v2_run(run: StoredRun, link: LinkMaker, select: Iterable[str] = ()) -> dict[
 
 
 def project(name: str, first_order: str) -> dict[str, Any]:
-    """Return a project ("session"), whose first run has a given ``dotted_order``."""
+    """Return the JSON object of a project, a "session" in LangSmith's API.
+
+    Args:
+        name: Name of the project.
+        first_order: The ``dotted_order`` of the project's first run, which has the project's start time.
+    """
     stamp = first_order[:22]
     started = f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:11]}:{stamp[11:13]}:{stamp[13:15]}.{stamp[15:21]}+00:00"
     return {
@@ -95,12 +107,16 @@ def project(name: str, first_order: str) -> dict[str, Any]:
 
 
 def app_path(run: StoredRun) -> str:
-    """Return where a run is shown, relative to the web page."""
+    """Return the path of a run's page in LangSmith's web application."""
     return f"/o/{TENANT_ID}/projects/p/{project_id(run.project)}/r/{run.id}"
 
 
 def threads(runs: Iterable[StoredRun]) -> list[dict[str, Any]]:
-    """Return the threads that some runs (whole traces) belong to, latest activity first."""
+    """Return the JSON objects of the threads in ``runs``, latest activity first.
+
+    Args:
+        runs: All runs of the traces, in ``dotted_order`` order.
+    """
     roots: defaultdict[str, list[StoredRun]] = defaultdict(list)
     tokens: defaultdict[str, int] = defaultdict(int)
     for run in runs:
@@ -109,17 +125,17 @@ def threads(runs: Iterable[StoredRun]) -> list[dict[str, Any]]:
         tokens[run.thread_id] += _usage(run).get("total_tokens") or 0
         if run.parent_run_id is None:
             roots[run.thread_id].append(run)
-    found = [_thread(thread_id, of_thread, tokens[thread_id]) for thread_id, of_thread in roots.items()]
-    return sorted(found, key=lambda thread: str(thread["max_start_time"]), reverse=True)
+    views = [_thread(thread_id, thread_roots, tokens[thread_id]) for thread_id, thread_roots in roots.items()]
+    return sorted(views, key=lambda thread: str(thread["max_start_time"]), reverse=True)
 
 
 def thread_trace(root: StoredRun, turn: int, tokens: int) -> dict[str, Any]:
-    """Return one trace of a thread.
+    """Return the JSON object of one trace of a thread.
 
     Args:
         root: The trace's root run.
-        turn: Its place in the thread, from 1.
-        tokens: Of all runs of the trace.
+        turn: Position of the trace in the thread, from 1.
+        tokens: Number of tokens of all runs of the trace.
     """
     return {
         "trace_id": root.trace_id,
@@ -140,17 +156,17 @@ def thread_trace(root: StoredRun, turn: int, tokens: int) -> dict[str, Any]:
 
 
 def total_tokens(runs: Iterable[StoredRun]) -> int:
-    """Return the tokens of some runs together."""
+    """Return the sum of the runs' ``total_tokens``."""
     return sum(_usage(run).get("total_tokens") or 0 for run in runs)
 
 
 def latency(run: StoredRun) -> float | None:
-    """Return how long a run took in seconds, None while it runs."""
+    """Return a run's duration in seconds; None if the run has not ended."""
     return (run.end_time - run.start_time).total_seconds() if run.end_time else None
 
 
 def first_token_time(run: StoredRun) -> str | None:
-    """Return the time of an llm run's first ``new_token`` event, as it was sent."""
+    """Return the time of an llm run's first ``new_token`` event, as received; None for other runs."""
     if run.run_type != "llm":
         return None
     return next((str(event["time"]) for event in run.events if event.get("name") == "new_token"), None)

@@ -39,7 +39,7 @@ class Tracks:
     """
 
     #: Seconds by which a call about sent or received audio may lag behind other calls, because chunks are coalesced.
-    LATE = 1.2
+    MAX_LAG_S = 1.2
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Tracks:
         self._collect()
 
     def user_fed(self, t: float, audio: bytes, at: float | None = None) -> None:
-        """Add audio of the user that the application feeds. The first such audio erases all audio sent before.
+        """Add audio of the user that the application feeds. The first call erases all audio sent before.
 
         Args:
             t: when the application fed it.
@@ -152,7 +152,7 @@ class Tracks:
         self._collect()
 
     def agent_fed(self, t: float, audio: bytes, at: float | None = None) -> None:
-        """Add audio of the agent that the application feeds. The first such audio erases all audio received before.
+        """Add audio of the agent that the application feeds. The first call erases all audio received before.
 
         Audio without a time is ignored if it is a delta of an interrupted response, which no player plays.
 
@@ -192,12 +192,12 @@ class Tracks:
         self._collect()
         return cut
 
-    def truncate_refused(self, item_id: str) -> Cut | None:
+    def undo_truncation(self, item_id: str) -> Cut | None:
         """Undo the last truncation of an item, which the server refused; return a cut by barge-in that remains."""
         agent = self._complete_agent()
         if agent is None:
             return None
-        cut = agent.truncate_refused(item_id)
+        cut = agent.undo_truncation(item_id)
         self._collect()
         return cut
 
@@ -263,7 +263,7 @@ class Tracks:
             return
         placed_until = t
         for (channel, fed), stream in self._streams.items():
-            until = stream.advance(t if fed else max(stream.last_arrival, t - self.LATE))
+            until = stream.advance(t if fed else max(stream.last_arrival, t - self.MAX_LAG_S))
             if channel == USER and fed == self._user_is_fed:
                 placed_until = min(placed_until, until)
         self._channels.user.advance(placed_until)

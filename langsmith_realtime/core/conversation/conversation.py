@@ -106,7 +106,10 @@ class Conversation:
         return runs
 
     def tool_entered(self, call_id: str, ref: Ref) -> None:
-        """The application entered its ``tool(call_id)`` block. ``ref`` is the parent if no event announced the call."""
+        """The application entered its ``tool(call_id)`` block.
+
+        ``ref`` is the parent of the call's run if no event announced the call.
+        """
         self._state.tool_calls.block_entered(call_id, ref)
 
     def tool_left(self, call_id: str, t: float, error: str | None = None) -> None:

@@ -291,7 +291,7 @@ class Interruptions:
         self._truncations.remove(refused)
         refused.barge_in.reports -= 1
         item = refused.item
-        cut = self._tracks.truncate_refused(item.item_id)
+        cut = self._tracks.undo_truncation(item.item_id)
         item.interrupted = refused.interrupted_before or cut is not None or refused.barge_in.reports > 0
         item.heard_ms = refused.heard_ms_before if cut is None else cut.heard_ms
 

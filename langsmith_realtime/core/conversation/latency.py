@@ -51,8 +51,8 @@ from langsmith_realtime.core.conversation.tool_calls import ToolTimes
 from langsmith_realtime.core.conversation.user_turns import Moment
 
 #: How long after a moment the user's audio of that moment is in the recording at the latest, in seconds: chunks may
-#: arrive late, and are placed only when later chunks have told when they were captured.
-USER_AUDIO_DELAY_S = Microphone.LOOK_AHEAD_S + Tracks.LATE + 0.8
+#: arrive late, and are placed only once later chunks show when they were captured.
+USER_AUDIO_DELAY_S = Microphone.LOOK_AHEAD_S + Tracks.MAX_LAG_S + 0.8
 #: How far the user's onset in the recording may lie from the start of speech that turn detection reports, in seconds.
 MAX_ONSET_DISTANCE_S = 0.3
 #: How much later than the playback model assumes the application may play the audio that it feeds, in seconds.

@@ -1,6 +1,6 @@
 """What each server event changes in a conversation, as one table of handlers.
 
-Pure. Events are told apart by their ``type`` string alone. An event without a row in :data:`HANDLERS`
+Pure. Only the ``type`` string decides how an event is handled. An event without a row in :data:`HANDLERS`
 becomes a run and changes nothing.
 """
 
@@ -237,7 +237,7 @@ def _on_response_created(state: ConversationState, event: Event, t: float, ref: 
 def _take_request(state: ConversationState, response: Response) -> None:
     """Set an out-of-band response's inputs from the ``response.create`` that asked for it.
 
-    Several requests are told apart by their ``metadata``, which the server repeats. A request without ``input``
+    Several requests are distinguished by their ``metadata``, which the server repeats. A request without ``input``
     uses the conversation's items.
     """
     metadata = response.body.get("metadata") or None

@@ -110,7 +110,10 @@ class ToolCalls:
             call.block_ended, call.error = t, error
 
     def close(self) -> list[RunData]:
-        """The conversation ended: an unanswered call ends with its ``tool(call_id)`` block, else where it starts."""
+        """The conversation ended: return the runs of the unanswered calls, then the events that wait for them.
+
+        The run of an unanswered call ends with its ``tool(call_id)`` block; without a block, it has no end.
+        """
         unanswered = [call for call in self._open.values() if call.announced]
         runs: list[RunData] = [self._run(call, call.block_ended, output=None, answered=False) for call in unanswered]
         runs += [waiting.run for waiting in self._waiting]
@@ -148,7 +151,7 @@ class ToolCalls:
         return oldest.run
 
     def _release(self, call_id: str, t: float) -> list[RunData]:
-        """The runs of the ``response.done`` events that waited for this call alone; they end at ``t``."""
+        """The call was answered at ``t``: return the runs of the ``response.done`` events that waited only for it."""
         released: list[RunData] = []
         for waiting in self._waiting_for.pop(call_id, []):
             waiting.run = replace(waiting.run, end=t)
@@ -175,6 +178,7 @@ class _McpCall:
 
     @property
     def is_complete(self) -> bool:
+        """Whether the parent, the end and the result of the call are known."""
         return self.announced and self.finished is not None and (self.item_is_final or bool(self.result))
 
 
@@ -218,7 +222,7 @@ class McpCalls:
         return runs
 
     def close(self) -> list[ToolRun]:
-        """The conversation ended: an unfinished call ends where it starts."""
+        """The conversation ended: return the runs of the unfinished calls; they have no end."""
         return [self._run(call) for call in list(self._open.values()) if call.announced]
 
     def _complete(self, call: _McpCall) -> list[ToolRun]:

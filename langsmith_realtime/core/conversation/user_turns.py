@@ -100,7 +100,7 @@ class UserTurns:
     def commit_sent(self, t: float) -> None:
         """``input_audio_buffer.commit`` was sent (push-to-talk): the utterance ends with the audio written so far."""
         self._speech_before_commit = self._last_speech
-        self._last_speech = Speech(self._speech_start, Moment(t, self._input_buffer, self._input_buffer.written_ms))
+        self._last_speech = Speech(self._speech_start, Moment(t, self._input_buffer, self._input_buffer.appended_ms))
         self._speech_start = None
 
     def commit_refused(self) -> None:

@@ -30,7 +30,7 @@ class Failure(str):
 _ORDINARY_ENDS = frozenset({"CancelledError", "ConnectionClosedOK"})
 
 
-def describe(error: BaseException | str | None) -> str | None:
+def describe_error(error: BaseException | str | None) -> str | None:
     """The error text of an exception that ended a conversation or a block; None if it is an ordinary end.
 
     Secrets are removed from the text. Ordinary ends are cancellation, a normally closed connection, KeyboardInterrupt,
@@ -40,7 +40,7 @@ def describe(error: BaseException | str | None) -> str | None:
         return error
     if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)) or type(error).__name__ in _ORDINARY_ENDS:
         return None
-    if isinstance(error, BaseExceptionGroup) and all(describe(each) is None for each in error.exceptions):
+    if isinstance(error, BaseExceptionGroup) and all(describe_error(each) is None for each in error.exceptions):
         return None
     try:
         return Failure(scrub_message(f"{type(error).__name__}: {error}"), type(error).__name__)

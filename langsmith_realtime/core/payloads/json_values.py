@@ -31,19 +31,21 @@ _SCALAR_TYPES = frozenset({str, int, float, bool, type(None)})
 _TEXT_LIMITS = (1_000_000, 100_000, 10_000, 1_000, 100)
 
 
-def plain(value: object) -> Any:
+def json_copy(value: object) -> Any:
     """A deep copy of a payload that consists of JSON types only."""
     return _Copier().copy(value)
 
 
-def plain_frame(frame: object) -> Any:
-    """A malformed frame as JSON types: bytes are decoded as UTF-8, anything else is copied like :func:`plain`."""
+def json_frame(frame: object) -> Any:
+    """A malformed frame as JSON types: bytes are decoded as UTF-8, anything else is copied like :func:`json_copy`."""
     if isinstance(frame, (bytes, bytearray, memoryview)):
         return bytes(frame).decode("utf-8", "replace")
-    return plain(frame)
+    return json_copy(frame)
 
 
 class _Copier:
+    """Makes one copy of a value; counts its members and detects cycles."""
+
     def __init__(self) -> None:
         self._members_left = MAX_MEMBERS
         self._enclosing: set[int] = set()  # ids of the containers around the value that is being copied
@@ -65,7 +67,7 @@ class _Copier:
             if isinstance(value, (set, frozenset)):
                 return self._container(value, self._sequence, frozenset(value))
             if isinstance(value, BaseModel):
-                return self._container(value, self._mapping, dumped(value).items())
+                return self._container(value, self._mapping, dump_model(value).items())
             if isinstance(value, Mapping):
                 return self._container(value, self._mapping, value.items())
         except Exception:
@@ -104,8 +106,8 @@ class _Copier:
         return copy
 
 
-def dumped(model: BaseModel) -> dict[str, Any]:
-    """A pydantic model as JSON types. Fields that were not set are left out, as they were on the wire."""
+def dump_model(model: BaseModel) -> dict[str, Any]:
+    """A pydantic model as JSON types, without the fields that were not on the wire."""
     return model.model_dump(mode="json", by_alias=True, exclude_unset=True, warnings=False)
 
 
@@ -149,7 +151,7 @@ def _large_integer(whole: int) -> str:
     return str(whole) if whole.bit_length() <= 4096 else f"<integer of {whole.bit_length()} bits>"
 
 
-def fitted(value: Any, limit: int) -> tuple[Any, int]:
+def cut_to_size(value: Any, limit: int) -> tuple[Any, int]:
     """A payload of at most ``limit`` bytes of JSON, and its size in bytes.
 
     If ``value``, which consists of JSON types, is larger, its longest texts are cut, so that shorter ones stay whole.

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from langsmith_realtime.core.payloads.json_values import plain, without_surrogates
+from langsmith_realtime.core.payloads.json_values import json_copy, without_surrogates
 
 #: The placeholder for a text that the options or the client hide.
 NOT_KEPT = "[not kept]"
@@ -75,7 +75,7 @@ _ANY_BASE64 = re.compile(r"[A-Za-z0-9+/\-_\s]+={0,2}\s*")
 
 def scrub(value: Any) -> Any:
     """A copy of a payload in JSON types, without audio and secrets."""
-    return _scrub(plain(value))
+    return _scrub(json_copy(value))
 
 
 def scrub_message(text: str) -> str:
@@ -86,7 +86,7 @@ def scrub_message(text: str) -> str:
 
 
 def _scrub(value: Any, key: str = "") -> Any:
-    # Types are compared exactly, which is fast: a copy by plain() has no subclasses.
+    # Types are compared exactly, which is fast: a copy by json_copy() has no subclasses.
     kind = type(value)
     if kind is str:
         return _scrub_text(value)

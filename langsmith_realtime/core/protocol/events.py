@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import dumped
+from langsmith_realtime.core.payloads.json_values import dump_model
 
 #: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
 BETA_NAMES = {
@@ -59,6 +59,7 @@ class Event:
 
     @property
     def is_delta(self) -> bool:
+        """Whether it is one of many pieces of an output; a delta has no run."""
         return self.name[-6:] == ".delta"
 
 
@@ -80,7 +81,7 @@ def _body(frame: object) -> dict[str, Any]:
         return frame
     if isinstance(frame, BaseModel):
         try:
-            return dumped(frame)
+            return dump_model(frame)
         except Exception as error:  # a model's own methods may raise anything
             raise FrameError(f"the model cannot be converted to JSON: {type(error).__name__}") from None
     if isinstance(frame, Mapping):
@@ -168,9 +169,10 @@ def number(value: object) -> float | None:
 
 
 def error_text(error: dict[str, Any]) -> Failure | None:
-    """An error object of the protocol as ``code: message``; without a code, its type stands there. None if it is empty.
+    """An error object of the protocol as ``code: message``, or ``type: message`` without a code.
 
-    The message may quote the user, so only the code is the failure's ``kind``.
+    None if it has neither code, type nor message. The message may quote the user, so only the code (or type) is the
+    ``kind`` of the failure.
     """
     code, message = text(error.get("code")) or text(error.get("type")), text(error.get("message"))
     line = ": ".join(part for part in (code, message) if part)

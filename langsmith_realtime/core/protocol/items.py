@@ -36,6 +36,7 @@ class _Part:
 
     @property
     def text_so_far(self) -> str | None:
+        """The text or transcript; until it is complete, the deltas that have arrived."""
         return self.full_text if self.full_text is not None else "".join(self.deltas) or None
 
 
@@ -61,6 +62,7 @@ class Item:
 
     @property
     def has_text(self) -> bool:
+        """Whether any text or transcript of it has arrived."""
         return any(part.text_so_far for part in self.parts.values())
 
     @property
@@ -75,10 +77,12 @@ class Item:
 
     @property
     def is_call(self) -> bool:
+        """Whether it is a function call or an MCP call."""
         return self.type in {"function_call", "mcp_call"}
 
     @property
     def has_audio(self) -> bool:
+        """Whether it has an audio part."""
         return any(part.kind == "audio" for part in self.parts.values())
 
     @property

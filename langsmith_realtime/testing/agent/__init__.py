@@ -1,1 +1,1 @@
-"""Change here how the scripted agent answers: responses, their pace, tools of MCP servers."""
+"""Change here how the scripted agent answers: responses, output items, the timing of deltas, and MCP tools."""

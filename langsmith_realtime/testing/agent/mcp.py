@@ -1,6 +1,7 @@
-"""MCP servers that a session names as tools: listing what they offer.
+"""Lists the tools of MCP servers that a session names.
 
-Fields are those of the API's documentation; no recording shows the order, which is that of its guide to MCP.
+The fields of the events are those of the Realtime API's reference. No session with MCP was recorded; the order of the
+events is that of the API's MCP guide.
 """
 
 from __future__ import annotations
@@ -9,40 +10,40 @@ from collections.abc import Sequence
 from typing import Any
 
 from langsmith_realtime.testing.script.script import Event, McpServer
-from langsmith_realtime.testing.state.agenda import Process
 from langsmith_realtime.testing.state.conversation import Entry
+from langsmith_realtime.testing.state.scheduler import Process
 from langsmith_realtime.testing.state.shared import SharedState
 
 
 class McpServers:
-    """The MCP servers of one session. Each is asked for its tools once, when a session first names it."""
+    """The MCP servers of one session. The server lists the tools of each once, when the session first names it."""
 
-    def __init__(self, world: SharedState) -> None:
-        self._world = world
-        self._reachable = {server.label: server for server in world.script.mcp_servers}
-        self._asked: set[str] = set()
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
+        self._servers = {server.label: server for server in shared.script.mcp_servers}
+        self._listed_labels: set[str] = set()
 
     def configure(self, tools: object) -> None:
-        """Look through the session's tools for MCP servers that are new."""
+        """Start listing the tools of MCP servers that the session's `tools` name for the first time."""
         for tool in tools if isinstance(tools, Sequence) else ():
             label = tool.get("server_label") if isinstance(tool, dict) and tool.get("type") == "mcp" else None
-            if isinstance(label, str) and label not in self._asked:
-                self._asked.add(label)
-                server = self._reachable.get(label, McpServer(label, fails=True))
-                self._world.agenda.start(self._list(server))
+            if isinstance(label, str) and label not in self._listed_labels:
+                self._listed_labels.add(label)
+                server = self._servers.get(label, McpServer(label, fails=True))
+                self._shared.scheduler.start(self._list(server))
 
     def _list(self, server: McpServer) -> Process:
-        agenda = self._world.agenda
+        scheduler = self._shared.scheduler
         tools: list[Any] = []
-        item_id = self._world.ids.new("mcpl")
+        item_id = self._shared.ids.new("mcpl")
         item: Event = {"id": item_id, "type": "mcp_list_tools", "server_label": server.label, "tools": tools}
-        before = self._world.conversation.add(Entry(item))
-        agenda.send("conversation.item.added", previous_item_id=before, item=item)
-        agenda.send("mcp_list_tools.in_progress", item_id=item_id)
+        previous_item_id = self._shared.conversation.add(Entry(item))
+        scheduler.send("conversation.item.added", previous_item_id=previous_item_id, item=item)
+        scheduler.send("mcp_list_tools.in_progress", item_id=item_id)
         yield server.seconds
         if server.fails:
-            agenda.send("mcp_list_tools.failed", item_id=item_id)
+            scheduler.send("mcp_list_tools.failed", item_id=item_id)
         else:
             tools += server.tools
-            agenda.send("mcp_list_tools.completed", item_id=item_id)
-        agenda.send("conversation.item.done", previous_item_id=before, item=item)
+            scheduler.send("mcp_list_tools.completed", item_id=item_id)
+        scheduler.send("conversation.item.done", previous_item_id=previous_item_id, item=item)

@@ -12,12 +12,23 @@ from langsmith_realtime.testing.state.shared import SharedState
 
 @dataclass
 class Output:
-    """One output item while it is being generated. One that is `closed` is done, or will be without the response."""
+    """One output item of a response.
+
+    Attributes:
+        index: The ``output_index``.
+        entry: The item, and the length of its audio.
+        part: Type of the item's only content part; None for items without content.
+        previous_item_id: Id of the item before this item.
+        text: Transcript, text or arguments sent so far.
+        audio_bytes: Size of the audio sent so far, in the session's format.
+        complete: Whether the item has all its content.
+        closed: Whether ``response.output_item.done`` is sent, or is sent after the end of the response.
+    """
 
     index: int
     entry: Entry
     part: Literal["audio", "text"] | None
-    before: str | None
+    previous_item_id: str | None
     text: str = ""
     audio_bytes: int = 0
     complete: bool = False
@@ -25,34 +36,38 @@ class Output:
 
     @property
     def item(self) -> Event:
+        """The item as in the events."""
         return self.entry.item
 
 
 class Outputs:
-    """The items of the response `response_id` in order."""
+    """The output items of the response `response_id` in order."""
 
-    def __init__(self, world: SharedState, response_id: str, *, in_conversation: bool) -> None:
+    def __init__(self, shared: SharedState, response_id: str, *, in_conversation: bool) -> None:
         self.all: list[Output] = []
-        self._world = world
-        self._agenda = world.agenda
+        self._shared = shared
+        self._scheduler = shared.scheduler
         self._response_id = response_id
         self._in_conversation = in_conversation
 
     def add(self, item: Event, part: Literal["audio", "text"] | None = None) -> Output:
-        """Begin another item."""
+        """Add an item to the response and its conversation, and send the events of the item's beginning.
+
+        `part` is the type of the item's only content part; None for an item without content.
+        """
         entry = Entry(item)
         index = len(self.all)
-        before = self._world.conversation.last_id
-        self._agenda.send("response.output_item.added", response_id=self._response_id, output_index=index, item=item)
+        previous_item_id = self._shared.conversation.last_id
+        self._scheduler.send("response.output_item.added", response_id=self._response_id, output_index=index, item=item)
         if self._in_conversation:
-            before = self._world.conversation.add(entry)
-            self._agenda.send("conversation.item.added", previous_item_id=before, item=item)
-        output = Output(index, entry, part, before)
+            previous_item_id = self._shared.conversation.add(entry)
+            self._scheduler.send("conversation.item.added", previous_item_id=previous_item_id, item=item)
+        output = Output(index, entry, part, previous_item_id)
         self.all.append(output)
         return output
 
     def send_part(self, type_: str, output: Output, **fields: Any) -> None:
-        """Send an event about an item of this response, or about its only content part if it has one."""
+        """Send an event of an output item, or of the item's only content part if the item has one."""
         place: dict[str, Any] = {
             "response_id": self._response_id,
             "item_id": output.item["id"],
@@ -60,16 +75,19 @@ class Outputs:
         }
         if output.part is not None:
             place["content_index"] = 0
-        self._agenda.send(type_, **place, **fields)
+        self._scheduler.send(type_, **place, **fields)
 
-    def close_all(self, *, cut: bool = False) -> None:
-        """End the items that are not closed yet; `cut` ones stay as far as they got."""
+    def close_all(self, *, cancelled: bool = False) -> None:
+        """Close every item that is still open; `cancelled` says that the response was cancelled."""
         for output in self.all:
             if not output.closed:
-                self.close(output, cut=cut)
+                self.close(output, cancelled=cancelled)
 
-    def close(self, output: Output, *, cut: bool = False) -> None:
-        """End this item."""
+    def close(self, output: Output, *, cancelled: bool = False) -> None:
+        """Close an item: set its status and content, and send the events of its end.
+
+        If the response was `cancelled`, an incomplete function call has no ``response.function_call_arguments.done``.
+        """
         output.closed = True
         item = output.item
         if "status" in item:
@@ -85,18 +103,23 @@ class Outputs:
             item["content"] = [{"type": "output_text", "text": output.text}]
         elif item["type"] == "function_call":
             item["arguments"] = output.text
-            if not cut or output.complete:
+            if not cancelled or output.complete:
                 call = {"call_id": item["call_id"], "name": item["name"], "arguments": output.text}
                 self.send_part("response.function_call_arguments.done", output, **call)
         if self._in_conversation:
-            self._agenda.send("conversation.item.done", previous_item_id=self._done_after(output.before), item=item)
-        self._agenda.send(
+            self._scheduler.send(
+                "conversation.item.done", previous_item_id=self._previous_item_id_when_done(output), item=item
+            )
+        self._scheduler.send(
             "response.output_item.done", response_id=self._response_id, output_index=output.index, item=item
         )
 
-    def _done_after(self, before: str | None) -> str | None:
-        """The ``previous_item_id`` of an item that is done: recorded sessions give null after a user's message."""
-        for entry in self._world.conversation.entries:
-            if entry.item["id"] == before:
-                return None if entry.item.get("role") == "user" else before
+    def _previous_item_id_when_done(self, output: Output) -> str | None:
+        """Return the ``previous_item_id`` of ``conversation.item.done``.
+
+        In recorded sessions, the field is null after a message of the user.
+        """
+        for entry in self._shared.conversation.entries:
+            if entry.item["id"] == output.previous_item_id:
+                return None if entry.item.get("role") == "user" else output.previous_item_id
         return None

@@ -1,4 +1,4 @@
-"""How a spoken message goes over the wire: which words and which pieces of audio, and when."""
+"""Splits a spoken message into transcript and audio deltas, and computes the time of each delta."""
 
 from __future__ import annotations
 
@@ -8,46 +8,51 @@ from collections.abc import Iterator
 
 from langsmith_realtime.testing.state.formats import AudioFormat
 
-TEXT_LEAD = 0.6
-"""The words of a spoken message are all sent when this part of its audio was."""
-HEAD_START_WORDS = 3
-"""So many words are sent before the first audio."""
+TRANSCRIPT_FRACTION = 0.6
+"""Fraction of the audio after which all transcript deltas are sent."""
+WORDS_BEFORE_AUDIO = 3
+"""Number of words that are sent before the first audio delta."""
 
 
-def words_of(text: str) -> list[str]:
-    """The text cut before each space; joined they are the text again."""
+def split_words(text: str) -> list[str]:
+    """Split a text before each space, so that the joined words are the text."""
     return re.findall(r"\s*\S+\s*$|\s*\S+", text)
 
 
-def arguments_of(text: str) -> list[str]:
-    """JSON text cut between words and punctuation, as a model's tokens are."""
+def split_arguments(text: str) -> list[str]:
+    """Split JSON text between words and punctuation, similar to the tokens of a model."""
     return re.findall(r"\w+|\W+", text)
 
 
-def spoken_pieces(
-    words: list[str], audio: bytes, audio_format: AudioFormat, pieces: Iterator[int]
+def timed_deltas(
+    words: list[str], audio: bytes, audio_format: AudioFormat, sizes: Iterator[int]
 ) -> list[tuple[float, str | bytes]]:
-    """Words and audio in the order they are sent, each with the second of the audio at which it is due.
+    """Return the transcript deltas and audio deltas of a message in order, each with its time.
 
-    `pieces` gives the size of each piece of audio in bytes.
+    Times are positions in the message's audio, in seconds. `sizes` yields the size of each audio delta in bytes.
     """
     seconds = audio_format.milliseconds(len(audio)) / 1000
-    spread = max(1, len(words) - HEAD_START_WORDS)
-    timed: list[tuple[float, str | bytes]] = [
-        (max(0, number - HEAD_START_WORDS) / spread * TEXT_LEAD * seconds, word) for number, word in enumerate(words)
+    spread = max(1, len(words) - WORDS_BEFORE_AUDIO)
+    deltas: list[tuple[float, str | bytes]] = [
+        (max(0, number - WORDS_BEFORE_AUDIO) / spread * TRANSCRIPT_FRACTION * seconds, word)
+        for number, word in enumerate(words)
     ]
     start = 0
     while start < len(audio):
-        size = next(pieces)
-        timed.append((audio_format.milliseconds(start) / 1000, audio[start : start + size]))
+        size = next(sizes)
+        deltas.append((audio_format.milliseconds(start) / 1000, audio[start : start + size]))
         start += size
-    return sorted(timed, key=lambda piece: piece[0])
+    return sorted(deltas, key=lambda delta: delta[0])
 
 
-def piece_sizes(
-    audio_format: AudioFormat, chunk_ms: tuple[int, int], chance: random.Random, *, odd: bool
+def delta_sizes(
+    audio_format: AudioFormat, chunk_ms: tuple[int, int], rng: random.Random, *, odd: bool
 ) -> Iterator[int]:
-    """Sizes in bytes, without end, of pieces between the shortest and the longest; `odd` tears samples apart."""
+    """Yield random sizes of audio deltas in bytes, without end.
+
+    `chunk_ms` is the length of the shortest and the longest delta in milliseconds. With `odd`, every size is odd, so
+    that a sample is split between two deltas.
+    """
     while True:
-        size = max(audio_format.width, audio_format.offset(chance.uniform(*chunk_ms)))
+        size = max(audio_format.width, audio_format.offset(rng.uniform(*chunk_ms)))
         yield size | 1 if odd else size

@@ -1,1 +1,1 @@
-"""Change here what a script may say, and how it is read from a file or a recording."""
+"""Change here the steps and fields of scripts, and how script files and recordings are parsed."""

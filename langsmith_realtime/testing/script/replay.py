@@ -1,4 +1,4 @@
-"""A server that repeats a recorded conversation."""
+"""A recorded conversation for a server to repeat."""
 
 from __future__ import annotations
 
@@ -11,17 +11,36 @@ from langsmith_realtime.testing.script.script import Event
 
 
 class Replay:
-    """A recording: ``{"dir": "server" | "client", "event": {…}}`` objects in wire order, or a file with one a line.
+    """A recorded conversation that a `RealtimeServer` repeats.
 
-    The server sends its frames; wherever the recording has a client frame it waits until the client has sent one,
-    whatever it is. After the last frame it closes with 1000. Raises ValueError if a frame has another shape.
+    `source` holds ``{"dir": "server" | "client", "event": {…}}`` objects in wire order, or is the path of a file with
+    one such object on each line. The server sends the frames of the direction ``server``. For each frame of the
+    direction ``client`` it waits until the client sends a frame, with any content. After the last frame the server
+    closes the connection with code 1000.
+
+    Raises:
+        ValueError: A frame of the recording has another shape.
+        OSError: The file cannot be read.
     """
 
     def __init__(self, source: str | Path | Iterable[Mapping[str, Any]]) -> None:
         if isinstance(source, str | Path):
-            source = [json.loads(line) for line in Path(source).read_text("utf-8").splitlines() if line.strip()]
+            lines = Path(source).read_text("utf-8").splitlines()
+            source = [_parsed(line, number) for number, line in enumerate(lines, 1) if line.strip()]
         self.frames: list[tuple[str, Event]] = []
         for number, frame in enumerate(source, 1):
-            if frame.get("dir") not in ("server", "client") or not isinstance(frame.get("event"), dict):
-                raise ValueError(f'frame {number} is not {{"dir": "server" | "client", "event": {{…}}}}')
+            if (
+                not isinstance(frame, Mapping)
+                or frame.get("dir") not in ("server", "client")
+                or not isinstance(frame.get("event"), dict)
+            ):
+                expected = '{"dir": "server" | "client", "event": {…}}'
+                raise ValueError(f"frame {number} must be {expected}, got {str(frame)[:100]}")
             self.frames.append((frame["dir"], frame["event"]))
+
+
+def _parsed(line: str, number: int) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"line {number} must be JSON: {error}") from None

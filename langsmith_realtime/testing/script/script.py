@@ -1,7 +1,7 @@
-"""What a scripted server will do, as data.
+"""The script of a server as data: turns, the steps of a turn, and settings of the server.
 
-A `Script` is a list of turns; each response the server gives takes the next one. Everything is a frozen
-dataclass, so a script can be built once and shared by many servers and tests.
+Each response of the server follows the next turn of the `Script`. All classes are frozen dataclasses, so that servers
+and tests can share a script.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 Event: TypeAlias = dict[str, Any]
-"""One event of the Realtime API, as the JSON object it is on the wire."""
+"""One event of the Realtime API, as the JSON object on the wire."""
 
 
 @dataclass(frozen=True)
 class Say:
-    """A message of the agent: spoken, or written when the response's modality is text.
+    """A message of the agent: audio with the transcript `text`, or only `text` if the response's modality is text.
 
-    `audio` is PCM16, 24 kHz, mono; without it a speech-like sound of `seconds` is made from the text
-    (default: fifteen characters a second, at least 0.4 s). `phase` is the untyped field that newer models
-    put on messages (``commentary``, ``final_answer``).
+    `audio` is PCM16, 24 kHz, mono. Without `audio` the server synthesizes speech-like audio that lasts `seconds`
+    (default: one second for fifteen characters, at least 0.4 s). `phase` is the field of that name that newer models
+    add to messages (``commentary``, ``final_answer``).
     """
 
     text: str
@@ -31,13 +31,13 @@ class Say:
 
     @property
     def duration(self) -> float:
-        """Seconds of speech to make when no `audio` is given."""
+        """Length of the synthesized audio in seconds."""
         return max(0.4, len(self.text) / 15) if self.seconds is None else self.seconds
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function call. `arguments` is a mapping, or the JSON text itself (also where it is not valid JSON)."""
+    """A function call. `arguments` is a mapping, or a string that is sent as it is, even if it is not JSON."""
 
     name: str
     arguments: Mapping[str, Any] | str = field(default_factory=dict)
@@ -46,10 +46,11 @@ class Call:
 
 @dataclass(frozen=True)
 class McpCall:
-    """A call that the server itself makes to an MCP server (a client only watches): its `output`, or its `error`.
+    """A call of an MCP tool, which the Realtime server makes itself: the client receives only the events of the call.
 
-    `error` is the item's ``error`` object, ``{"type": "http_error", "code": 500, "message": "…"}`` say. The call
-    takes `seconds`. With `outlives_response` these begin at ``response.done``, so that the result comes after it.
+    The call ends with `output`, or with `error`, the item's ``error`` object, for example
+    ``{"type": "http_error", "code": 500, "message": "…"}``. The call takes `seconds`. With `outlives_response` these
+    seconds begin at ``response.done``, so that the result arrives after the end of the response.
     """
 
     name: str
@@ -64,9 +65,10 @@ class McpCall:
 
 @dataclass(frozen=True)
 class McpServer:
-    """An MCP server that the Realtime server can reach: what happens when a session names its label as a tool.
+    """An MCP server with the `label` that a session's tools name.
 
-    Its `tools` are listed within `seconds`; with `fails` the listing fails.
+    The Realtime server lists its `tools` when a session first names the label. Listing takes `seconds`; with `fails`
+    listing fails.
     """
 
     label: str
@@ -77,35 +79,35 @@ class McpServer:
 
 @dataclass(frozen=True)
 class Emit:
-    """Send this event as it is; an ``event_id`` is added unless it has one, or it is None."""
+    """Send `event` as it is. The server adds an ``event_id`` if the event has none; ``"event_id": None`` removes it."""
 
     event: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Raw:
-    """Send a frame that need be no event: text as a text frame, bytes as a binary one."""
+    """Send a frame with any content: `data` as a text frame if it is a string, as a binary frame if it is bytes."""
 
     data: str | bytes
 
 
 @dataclass(frozen=True)
 class Dtmf:
-    """A key is pressed on the telephone: one of ``0``–``9``, ``*``, ``#``, ``A``–``D``."""
+    """Send the event of a pressed telephone key: ``0``–``9``, ``*``, ``#`` or ``A``–``D``."""
 
     key: str
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Say nothing for `seconds`."""
+    """Wait `seconds` before the next step."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Fail:
-    """End the response as ``failed``."""
+    """End the response as ``failed``, with an error of this `code`, `message` and `type`."""
 
     code: str | None = "server_error"
     message: str = "The server had an error while processing your request."
@@ -114,7 +116,7 @@ class Fail:
 
 @dataclass(frozen=True)
 class Incomplete:
-    """End the response as ``incomplete``; the item before this step stays incomplete too."""
+    """End the response as ``incomplete``; the last item before this step is incomplete, too."""
 
     reason: Literal["max_output_tokens", "content_filter"] = "max_output_tokens"
 
@@ -129,23 +131,24 @@ class Close:
 
 @dataclass(frozen=True)
 class Drop:
-    """Cut the connection without a close frame, `mid_frame` after half a frame was sent."""
+    """End the connection without a close frame; with `mid_frame`, after half of a frame."""
 
     mid_frame: bool = False
 
 
 Action: TypeAlias = Emit | Raw | Dtmf | Pause | Close | Drop
-"""What can be done at any time."""
+"""A step that is possible at any time: in a turn, after a turn, and when a client connects."""
 Step: TypeAlias = Say | Call | McpCall | Fail | Incomplete | Action
-"""What can be done within a response."""
+"""A step that is possible within a response."""
 
 
 @dataclass(frozen=True, init=False)
 class Turn:
-    """One response: its steps in order.
+    """One response: its `steps` in order.
 
-    `think` is the time in seconds from ``response.created`` to the first output. `then` is done after
-    ``response.done`` (and ``rate_limits.updated``). `usage` replaces the usage that is otherwise counted.
+    `think` is the time from ``response.created`` to the first output, in seconds. The actions in `then` follow
+    ``response.done`` and ``rate_limits.updated``. `usage` is the usage in ``response.done``; without it the server
+    counts tokens.
     """
 
     steps: tuple[Step, ...]
@@ -164,12 +167,13 @@ class Turn:
 
 @dataclass(frozen=True)
 class UserTranscript:
-    """What the server will claim the user said in one committed piece of audio.
+    """The transcript of one committed user item.
 
-    `when` it is complete: ``early`` – before the response begins, its deltas while the user is still speaking;
-    ``during`` – while the response is being generated; ``after`` – after ``response.done``. `streamed` word by
-    word, ``whole`` – in one delta – or in none. `usage` is counted by ``duration``, by ``tokens``, or missing. With
-    `error` the transcription fails, with this message.
+    `when` says when the transcription completes: ``early``: before the response begins, with deltas while the user
+    speaks; ``during``: while the response is generated; ``after``: after ``response.done``.
+    `streamed` says how the deltas arrive: True: one for each word; ``whole``: one delta; False: no delta.
+    `usage` is the kind of usage in ``completed``: ``duration``, ``tokens`` or None for no usage.
+    With `error`, the transcription fails with this message.
     """
 
     text: str
@@ -181,41 +185,46 @@ class UserTranscript:
 
 @dataclass(frozen=True)
 class Script:
-    """How a server behaves.
+    """The behaviour of a server.
 
     turns
-        One for each response. When they run out, `afterwards` is used again and again.
+        The turns in order, one for each response.
+    afterwards
+        The turn of every response after the last of `turns`.
     user_transcripts
-        One for each committed piece of user audio, if the client configured transcription; a plain string is
-        ``UserTranscript(string)``. When they run out the transcript is empty.
+        The transcripts in order, one for each committed user item, if the session has a transcription model. A string
+        is ``UserTranscript(string)``. Items after the last transcript have an empty transcript.
     speed
-        How many seconds of audio are sent in one second; 0 or infinity sends everything at once.
+        Seconds of audio that the server sends in one second; 0 or infinity sends all audio at once.
     chunk_ms
-        Shortest and longest piece of audio in one delta, in milliseconds.
+        Shortest and longest audio in one delta, in milliseconds.
     odd_splits
-        Give audio deltas an odd number of bytes, so that samples are torn apart between them.
+        Whether audio deltas have an odd number of bytes, so that a sample is split between two deltas.
     overlap_items
-        In a response of several items, begin the next item before the one before is done, as newer OpenAI
-        models do; otherwise one item after the other.
+        Whether an item of a response begins before the previous item is done, as with newer OpenAI models.
     speech_started_first
-        At a barge-in, announce the speech before the response's end (OpenAI), or after it (other servers).
+        Whether ``input_audio_buffer.speech_started`` at a barge-in precedes the response's end (as with OpenAI) or
+        follows it (as with other servers).
     rate_limits
-        Send ``rate_limits.updated`` after each ``response.done``.
+        Whether the server sends ``rate_limits.updated`` after each ``response.done``.
     session_created
-        Send ``session.created`` when a client connects.
+        Whether the server sends ``session.created`` when a client connects.
     session
-        Changes the session's defaults; the same shape as the ``session`` of a ``session.update``.
+        Changes to the session's defaults, in the shape of ``session`` in a ``session.update``.
     session_seconds
-        How long a session may last, 60 minutes at OpenAI. Then comes the error ``session_expired``, and close 1001.
+        Longest duration of a session in seconds; OpenAI's is 60 minutes. At the end the server sends the error
+        ``session_expired`` and closes the connection with code 1001.
     mcp_servers
-        What a client may name in the session's tools as ``{"type": "mcp", "server_label": …}``. The tools of one
-        that is not here cannot be listed.
+        The MCP servers that a client may name in the session's tools as ``{"type": "mcp", "server_label": …}``.
+        Listing the tools of any other MCP server fails.
     dialect
-        ``beta``: the names and shapes that Azure Voice Live still speaks. `session` has that shape too then.
+        ``ga``, or ``beta`` for the event names and shapes of Azure Voice Live. With ``beta``, `session` has the beta
+        shape, too.
     on_connect
-        Done after ``session.created``.
+        Actions that follow ``session.created``.
     seed
-        Makes the ids and the splits of the audio the same on every run. The splits are so anyway.
+        Seed of the generated ids, which makes them equal in every run. The sizes of audio deltas are equal in every
+        run without a seed, too.
     """
 
     turns: Sequence[Turn] = ()
@@ -238,15 +247,15 @@ class Script:
 
     def __post_init__(self) -> None:
         if self.speed < 0:
-            raise ValueError(f"speed must not be negative, got {self.speed}")
+            raise ValueError(f"speed must be 0 or greater, got {self.speed}")
         shortest, longest = self.chunk_ms
         if not 1 <= shortest <= longest:
-            raise ValueError(f"chunk_ms must be (shortest, longest) with at least 1 ms, got {self.chunk_ms}")
+            raise ValueError(f"chunk_ms must be (shortest, longest) with 1 <= shortest <= longest, got {self.chunk_ms}")
         if not 0 < self.session_seconds < math.inf:
             raise ValueError(f"session_seconds must be positive and finite, got {self.session_seconds}")
         if self.dialect not in ("ga", "beta"):
             raise ValueError(f"dialect must be 'ga' or 'beta', got {self.dialect!r}")
 
     def pace(self, seconds_of_audio: float) -> float:
-        """How many seconds it takes to send this much audio."""
+        """Return the seconds in which the server sends `seconds_of_audio` of audio, by `speed`."""
         return 0.0 if self.speed == 0 or math.isinf(self.speed) else seconds_of_audio / self.speed

@@ -10,21 +10,21 @@
   ]
 }
 
-A turn is an object, an array of steps, or a sentence to say. A step is a sentence, or an object that names its
-kind, with that kind's other fields beside it:
+A turn is an object, an array of steps, or a sentence for the agent to say. A step is a sentence, or an object with
+the name of the step and its other fields:
 
-  {"say": TEXT, "audio": WAV, "seconds": N, "phase": TEXT}     the WAV is PCM16, 24 kHz, mono, beside the script
+  {"say": TEXT, "audio": WAV, "seconds": N, "phase": TEXT}     WAV: a file beside the script, PCM16, 24 kHz, mono
   {"call": NAME, "arguments": {…}, "call_id": ID}
   {"mcp_call": NAME, "arguments": {…}, "output": TEXT, "error": {…}, "server_label": TEXT, …}
   {"fail": CODE, "message": TEXT, "type": TEXT}                {"incomplete": "max_output_tokens"}
 
-and, in a turn's "then" and the script's "on_connect" too:
+These steps are possible in a turn's "then" and in the script's "on_connect", too:
 
   {"emit": EVENT}   {"raw": TEXT}   {"binary": BASE64}   {"dtmf": KEY}   {"pause": SECONDS}
   {"close": CODE, "reason": TEXT}   {"drop": WHETHER_IN_MID_FRAME}
 
-{"scripts": [SCRIPT, …]} has one script for each client that connects; the last of them serves all others.
-A file called *.jsonl is a recording to repeat.
+{"scripts": [SCRIPT, …]} has one script for each client that connects; the last script serves all further clients.
+A file named *.jsonl is a recording for the server to repeat.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ import base64
 import dataclasses
 import json
 import tomllib
+import types
 import wave
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -62,10 +63,17 @@ from langsmith_realtime.testing.script.script import (
 )
 from langsmith_realtime.testing.signals import RATE
 
+#: Largest length of a value in a message, in characters.
+_SHOWN_LENGTH = 60
+
+#: What a value must be, for pydantic's errors whose message does not say that.
+_EXPECTED = {"missing": "an array with more elements", "too_long": "an array with fewer elements"}
+
 _T = TypeVar("_T")
 _Reader: TypeAlias = Callable[[Any, str], Any]
-"""Makes a value of what the file has, given where the file has it."""
+"""Converts a parsed value of the file; receives the value and its place in the file, such as ``script.turns[0]``."""
 
+# The class of each step by its name in files, and the attribute that the name stands for.
 _KINDS: dict[str, tuple[type[Any], str]] = {
     "say": (Say, "text"),
     "call": (Call, "name"),
@@ -83,27 +91,28 @@ _KINDS: dict[str, tuple[type[Any], str]] = {
 
 
 class ScriptFileError(ValueError):
-    """A script's file cannot be understood; the message says where and why."""
+    """A script file is wrong; the message has the place in the file, what must be there, and what is there."""
 
 
 def load_script(path: str | Path) -> Script | list[Script] | Replay:
-    """What a file tells a `RealtimeServer` to do; the module's documentation has the format.
+    """Return the script, the scripts or the recording in a file; the module's docstring has the format.
 
-    Raises OSError if it cannot be read, and ScriptFileError if it is wrong.
+    Raises:
+        OSError: The file cannot be read.
+        ScriptFileError: The file is wrong.
     """
     path = Path(path)
     if path.suffix == ".jsonl":
         try:
             return Replay(path)
-        except (AttributeError, ValueError) as wrong:
-            raise ScriptFileError(f"{path.name} is no recording: {wrong}") from None
+        except ValueError as error:
+            raise ScriptFileError(f"{path.name} must be a recording: {error}") from None
     data = _parsed(path)
     reader = _ScriptReader(path.parent)
-    if isinstance(data, Mapping) and "scripts" in data:
-        if len(data) > 1:
-            raise ScriptFileError("scripts: stands alone; everything else belongs into one of them")
-        return reader.each(reader.script)(data["scripts"], "scripts")
-    return reader.script(data, "script")
+    try:
+        return reader.file(data)
+    except ScriptFileError as error:
+        raise ScriptFileError(f"{path.name}: {error}") from None
 
 
 def _parsed(path: Path) -> Any:
@@ -112,22 +121,31 @@ def _parsed(path: Path) -> Any:
         if path.suffix != ".toml":
             return json.loads(text)
         return tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as wrong:
-        raise ScriptFileError(f"{path.name} cannot be parsed: {wrong}") from None
+    except (ValueError, RecursionError) as error:
+        kind = "TOML" if path.suffix == ".toml" else "JSON"
+        raise ScriptFileError(f"{path.name} must be {kind}: {error}") from None
 
 
 class _ScriptReader:
-    """Makes scripts of parsed files. Sound is looked for in `directory`."""
+    """Converts the parsed content of a script file. `directory` has the WAV files that the script names."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+
+    def file(self, data: Any) -> Script | list[Script]:
+        if not isinstance(data, Mapping) or "scripts" not in data:
+            return self.script(data, "script")
+        if len(data) > 1:
+            others = ", ".join(name for name in data if name != "scripts")
+            raise ScriptFileError(f"scripts: must be the only field of the file, got {others}; move it into a script")
+        return self.each(self.script)(data["scripts"], "scripts")
 
     def script(self, data: Any, where: str) -> Script:
         readers: dict[str, _Reader] = {
             "turns": self.each(self.turn),
             "afterwards": self.turn,
             "user_transcripts": self.each(self.transcript),
-            "mcp_servers": self.each(lambda given, at: _build(McpServer, given, at)),
+            "mcp_servers": self.each(lambda value, at: _build(McpServer, value, at)),
             "on_connect": self.each(self.action),
         }
         return _build(Script, data, where, readers)
@@ -144,7 +162,9 @@ class _ScriptReader:
     def action(self, data: Any, where: str) -> Action:
         step = self.step(data, where)
         if not isinstance(step, Emit | Raw | Dtmf | Pause | Close | Drop):
-            raise ScriptFileError(f"{where}: a {type(step).__name__} belongs into the steps of a turn")
+            possible = "emit, raw, binary, dtmf, pause, close or drop"
+            kind = next(name for name, (cls, _) in _KINDS.items() if type(step) is cls)
+            raise ScriptFileError(f"{where}: must be {possible}, got {kind}; move it to the steps of a turn")
         return step
 
     def step(self, data: Any, where: str) -> Step:
@@ -152,70 +172,115 @@ class _ScriptReader:
             return Say(data)
         kinds = [name for name in data if name in _KINDS] if isinstance(data, Mapping) else []
         if len(kinds) != 1:
-            raise ScriptFileError(f"{where}: a step is a sentence, or an object with one of: {', '.join(_KINDS)}")
+            expected = f"a step must be a sentence, or an object with exactly one of: {', '.join(_KINDS)}"
+            raise ScriptFileError(f"{where}: {expected}; got {_shown(data)}")
         kind = kinds[0]
-        made, first = _KINDS[kind]
-        others = {name: value for name, value in data.items() if name != kind}
+        cls, main_field = _KINDS[kind]
+        other_fields = {name: value for name, value in data.items() if name != kind}
         readers: dict[str, _Reader] = {"audio": self._audio}
         if kind == "binary":
             readers["data"] = _from_base64
-        step: Step = _build(made, {first: data[kind], **others}, where, readers)
+        step: Step = _build(cls, {main_field: data[kind], **other_fields}, where, readers, {main_field: kind})
         return step
 
     def each(self, reader: Callable[[Any, str], _T]) -> Callable[[Any, str], list[_T]]:
         def read(data: Any, where: str) -> list[_T]:
             if not isinstance(data, list):
-                raise ScriptFileError(f"{where}: must be an array")
-            return [reader(each, f"{where}[{number}]") for number, each in enumerate(data)]
+                raise ScriptFileError(f"{where}: must be an array, got {_shown(data)}")
+            return [reader(value, f"{where}[{index}]") for index, value in enumerate(data)]
 
         return read
 
     def _audio(self, name: Any, where: str) -> bytes:
         try:
-            with wave.open(str(self._directory / _checked(str, name, where)), "rb") as sound:
-                if (sound.getnchannels(), sound.getsampwidth(), sound.getframerate()) != (1, 2, RATE):
-                    raise ScriptFileError(f"{where}: {name} is not PCM16, {RATE} Hz, mono")
-                return sound.readframes(sound.getnframes())
-        except (OSError, EOFError, wave.Error) as wrong:
-            raise ScriptFileError(f"{where}: {name} cannot be read as WAV: {wrong}") from None
+            with wave.open(str(self._directory / _checked(str, name, where)), "rb") as file:
+                channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
+                if (channels, width, rate) != (1, 2, RATE):
+                    got = f"PCM{8 * width}, {rate} Hz, {channels} channels; convert the file"
+                    raise ScriptFileError(f"{where}: {name} must be PCM16, {RATE} Hz, mono, got {got}")
+                return file.readframes(file.getnframes())
+        except (OSError, EOFError, wave.Error) as error:
+            raise ScriptFileError(f"{where}: {name} must be a WAV file in the script's folder: {error}") from None
 
 
-def _build(made: type[_T], data: Any, where: str, readers: Mapping[str, _Reader] | None = None) -> _T:
+def _build(
+    cls: type[_T],
+    data: Any,
+    where: str,
+    readers: Mapping[str, _Reader] = types.MappingProxyType({}),
+    file_names: Mapping[str, str] = types.MappingProxyType({}),
+) -> _T:
+    """Return an instance of a dataclass from an object in the file.
+
+    Args:
+        cls: The dataclass.
+        data: The object in the file.
+        where: Its place in the file, for messages.
+        readers: Conversions of fields whose value in the file differs from the attribute's type.
+        file_names: The name in the file of attributes that have another name there.
+
+    Raises:
+        ScriptFileError: A field is unknown, missing, or has a wrong value.
+    """
+    fields = _fields(cls, data, where, readers, file_names)
+    for attribute in dataclasses.fields(cls):  # type: ignore[arg-type] # mypy has no bound for dataclasses
+        required = attribute.default is attribute.default_factory is dataclasses.MISSING
+        if required and attribute.name not in fields:
+            raise ScriptFileError(f"{where}: must have the field {attribute.name}, got {_shown(data)}")
     try:
-        return made(**_fields(made, data, where, readers or {}))
-    except ScriptFileError:
-        raise
-    except (TypeError, ValueError) as wrong:
-        raise ScriptFileError(f"{where}: {wrong}") from None
+        return cls(**fields)
+    except (TypeError, ValueError) as error:
+        raise ScriptFileError(f"{where}: {error}") from None
 
 
-def _fields(made: type[Any], data: Any, where: str, readers: Mapping[str, _Reader]) -> dict[str, Any]:
+def _fields(
+    cls: type[Any],
+    data: Any,
+    where: str,
+    readers: Mapping[str, _Reader],
+    file_names: Mapping[str, str] = types.MappingProxyType({}),
+) -> dict[str, Any]:
     if not isinstance(data, Mapping):
-        raise ScriptFileError(f"{where}: must be an object")
-    known = [field.name for field in dataclasses.fields(made)]
-    hints = get_type_hints(made)
+        raise ScriptFileError(f"{where}: must be an object, got {_shown(data)}")
+    attributes = [field.name for field in dataclasses.fields(cls)]
+    hints = get_type_hints(cls)
     fields: dict[str, Any] = {}
     for name, value in data.items():
-        at = f"{where}.{name}"
-        if name not in known:
-            raise ScriptFileError(f"{at}: unknown; there are: {', '.join(known)}")
+        at = f"{where}.{file_names.get(name, name)}"
+        if name not in attributes:
+            possible = ", ".join(file_names.get(attribute, attribute) for attribute in attributes)
+            raise ScriptFileError(f"{at}: unknown field; use one of: {possible}")
         fields[name] = readers[name](value, at) if name in readers else _checked(hints[name], value, at)
     return fields
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    """The value if it is what a field's annotation wants."""
+    """Return a value of the file if it has the type of an annotation, or else raise ScriptFileError."""
     try:
-        # By way of JSON, because only there a strict check takes an array for a tuple.
+        # Validated as JSON, because pydantic's strict mode accepts an array for a tuple only in JSON.
         return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
-    except ValidationError as wrong:
-        raise ScriptFileError(f"{where}: {wrong.errors()[0]['msg']}") from None
-    except (TypeError, ValueError) as wrong:
-        raise ScriptFileError(f"{where}: {wrong}") from None
+    except ValidationError as error:
+        # pydantic reports one error for each type of a union.
+        expected = dict.fromkeys(
+            _EXPECTED.get(reason["type"], reason["msg"].removeprefix("Input should be ")) for reason in error.errors()
+        )
+        raise ScriptFileError(f"{where}: must be {' or '.join(expected)}, got {_shown(value)}") from None
+    except (TypeError, ValueError) as error:
+        raise ScriptFileError(f"{where}: must be a JSON value, got {_shown(value)}: {error}") from None
 
 
 def _from_base64(value: Any, where: str) -> bytes:
+    text = _checked(str, value, where)
     try:
-        return base64.b64decode(_checked(str, value, where), validate=True)
-    except ValueError as wrong:
-        raise ScriptFileError(f"{where}: {wrong}") from None
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ScriptFileError(f"{where}: must be base64, got {_shown(value)}: {error}") from None
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value of the file as JSON, for messages."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "a deeply nested value"
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"

@@ -1,1 +1,1 @@
-"""Change here the server's state: session, items, formats, dialects, usage and errors."""
+"""Change here the state of a session and its rules: configuration, items, formats, dialects, usage and errors."""

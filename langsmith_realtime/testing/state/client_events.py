@@ -1,4 +1,4 @@
-"""The eleven events a client may send, and what each must hold. Source: the Realtime API's reference."""
+"""Checks client events against the Realtime API's reference: their types, and the fields of each type."""
 
 from __future__ import annotations
 
@@ -14,63 +14,72 @@ from langsmith_realtime.testing.state.wire import ClientError, Ids
 
 @dataclass(frozen=True)
 class _Field:
-    shape: type[Any]
+    """A field of a client event: its JSON type, and whether it is required."""
+
+    type: type[Any]
     required: bool = True
 
 
-_NEEDED_TEXT = _Field(str)
-_OPTIONAL_TEXT = _Field(str, required=False)
-_ALWAYS = {"type": _NEEDED_TEXT, "event_id": _OPTIONAL_TEXT}
+_REQUIRED_STRING = _Field(str)
+_OPTIONAL_STRING = _Field(str, required=False)
+_COMMON_FIELDS = {"type": _REQUIRED_STRING, "event_id": _OPTIONAL_STRING}
 _EVENTS: dict[str, dict[str, _Field]] = {
     "session.update": {"session": _Field(dict)},
-    "input_audio_buffer.append": {"audio": _NEEDED_TEXT},
+    "input_audio_buffer.append": {"audio": _REQUIRED_STRING},
     "input_audio_buffer.commit": {},
     "input_audio_buffer.clear": {},
-    "conversation.item.create": {"item": _Field(dict), "previous_item_id": _OPTIONAL_TEXT},
-    "conversation.item.delete": {"item_id": _NEEDED_TEXT},
-    "conversation.item.retrieve": {"item_id": _NEEDED_TEXT},
+    "conversation.item.create": {"item": _Field(dict), "previous_item_id": _OPTIONAL_STRING},
+    "conversation.item.delete": {"item_id": _REQUIRED_STRING},
+    "conversation.item.retrieve": {"item_id": _REQUIRED_STRING},
     "conversation.item.truncate": {
-        "item_id": _NEEDED_TEXT,
+        "item_id": _REQUIRED_STRING,
         "content_index": _Field(int),
         "audio_end_ms": _Field(int),
     },
     "response.create": {"response": _Field(dict, required=False)},
-    "response.cancel": {"response_id": _OPTIONAL_TEXT},
+    "response.cancel": {"response_id": _OPTIONAL_STRING},
     "output_audio_buffer.clear": {},
 }
 CLIENT_EVENTS = frozenset(_EVENTS)
-"""Their types."""
-_SHAPES = {str: "a string", dict: "an object", int: "an integer"}
+"""The types of all client events."""
+_TYPE_NAMES: dict[type[Any], str] = {
+    str: "a string",
+    dict: "an object",
+    int: "an integer",
+    float: "a fraction",
+    list: "an array",
+    bool: "a boolean",
+}
 
 
 def problems_of(frame: str | bytes) -> list[str]:
-    """What is wrong with a client's frame, each as one clause; empty for one that keeps to the API.
+    """Return a message for each way in which a client's frame breaks the API's reference; empty for a valid frame.
 
-    Judges the frame alone: whether an item exists, or a response is active, is not looked at.
+    The check does not depend on the session: it does not notice a missing item or the lack of an active response.
     """
     try:
         event = json.loads(frame)
     except (ValueError, RecursionError):
-        return ["not valid JSON"]
+        return ["the frame must be JSON"]
     if not isinstance(event, dict):
-        return ["not a JSON object"]
+        return ["the frame must be a JSON object"]
     kind = event.get("type")
     if not isinstance(kind, str):
-        return ["no type"]
+        return ["'type' must be a string"]
     if kind not in _EVENTS:
-        return [f"no client event is called {kind!r}"]
-    fields = {**_ALWAYS, **_EVENTS[kind]}
+        return [f"'type' must be a client event of the Realtime API, got {kind!r}"]
+    fields = {**_COMMON_FIELDS, **_EVENTS[kind]}
     problems = [f"unknown field {name!r}" for name in event if name not in fields]
     for name, field in fields.items():
         value = event.get(name)
         if value is None:
             problems += [f"missing field {name!r}"] if field.required else []
-        elif not isinstance(value, field.shape) or isinstance(value, bool):
-            problems.append(f"{name!r} must be {_SHAPES[field.shape]}")
-    return problems or _deeper_problems(event)
+        elif not isinstance(value, field.type) or isinstance(value, bool):
+            problems.append(f"{name!r} must be {_TYPE_NAMES[field.type]}, got {_TYPE_NAMES[type(value)]}")
+    return problems or _content_problems(event)
 
 
-def _deeper_problems(event: dict[str, Any]) -> list[str]:
+def _content_problems(event: dict[str, Any]) -> list[str]:
     if event["type"] == "input_audio_buffer.append":
         try:
             base64.b64decode(event["audio"], validate=True)
@@ -79,8 +88,8 @@ def _deeper_problems(event: dict[str, Any]) -> list[str]:
     if event["type"] == "conversation.item.create":
         try:
             new_item(event["item"], Ids(0))
-        except ClientError as wrong:
-            return [wrong.message]
+        except ClientError as error:
+            return [error.message]
         except RecursionError:
-            return ["nested too deeply"]
+            return ["'item' must not be nested so deeply"]
     return []

@@ -1,6 +1,6 @@
-"""The configuration of a session: its defaults, and how ``session.update`` changes it.
+"""The default configuration of a session, and its changes by ``session.update``.
 
-The defaults' shape, including the fields that are null, is that of recorded GA sessions.
+The defaults have all fields of recorded GA sessions, including those that are null.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FIXED = {"id", "object", "expires_at", "model"}
 
 
 def default_session(session_id: str, model: str, expires_at: int) -> Event:
-    """The session as ``session.created`` shows it; `expires_at` in Unix seconds."""
+    """Return the session object of ``session.created``; `expires_at` is a Unix time in seconds."""
     return {
         "type": "realtime",
         "object": "realtime.session",
@@ -64,10 +64,16 @@ def default_session(session_id: str, model: str, expires_at: int) -> Event:
 
 
 def updated_session(session: Event, change: object, *, has_spoken: bool) -> Event:
-    """A copy of `session` with the ``session`` object of a ``session.update`` merged into it.
+    """Return a copy of `session` with the fields of a ``session.update``.
 
-    What is given replaces what was; what is not given stays. Raises ClientError for a session type other than
-    ``realtime``, unknown fields, values of the wrong shape, and another voice once the agent `has_spoken`.
+    Args:
+        session: The session before the update.
+        change: The ``session`` object of the ``session.update``.
+        has_spoken: Whether the agent has sent audio, so that its voice cannot change.
+
+    Raises:
+        ClientError: `change` has a type other than ``realtime``, an unknown field, a value of the wrong type, or
+            another voice although the agent has spoken.
     """
     if not isinstance(change, Mapping):
         raise wrong_type("session", "an object")
@@ -95,7 +101,7 @@ def updated_session(session: Event, change: object, *, has_spoken: bool) -> Even
 
 
 def modalities(value: object, param: str) -> list[str]:
-    """Output modalities as the API accepts them: exactly one of ``audio`` and ``text``."""
+    """Return output modalities, ``["audio"]`` or ``["text"]``. Raises ClientError for any other value."""
     if value in (["audio"], ["text"]):
         return list(value)
     raise ClientError(
@@ -118,29 +124,29 @@ def _merge_audio(audio: Event, change: object) -> None:
 
 def _audio_field(name: str, value: object, before: object, param: str) -> object:
     if name == "format":
-        described = _object(value, param)
-        rate = audio_format(described).rate
-        return {"type": "audio/pcm", "rate": rate} if described["type"] == "audio/pcm" else dict(described)
+        format_ = _object(value, param)
+        rate = audio_format(format_).rate
+        return {"type": "audio/pcm", "rate": rate} if format_["type"] == "audio/pcm" else dict(format_)
     if name == "transcription" and value is not None:
         return {"model": None, "language": None, "prompt": None, **_object(value, param)}
     if name == "turn_detection" and value is not None:
-        given = _object(value, param)
-        kind = given.get("type")
+        detection = _object(value, param)
+        kind = detection.get("type")
         if not isinstance(kind, str) or kind not in TURN_DETECTION:
             raise ClientError(
                 "invalid_value",
                 f"Invalid value: {kind!r}. Supported values are: 'server_vad', 'semantic_vad'.",
                 f"{param}.type",
             )
-        idle = given.get("idle_timeout_ms")
+        idle = detection.get("idle_timeout_ms")
         if idle is not None and (isinstance(idle, bool) or not isinstance(idle, int) or idle <= 0):
             raise wrong_type(f"{param}.idle_timeout_ms", "a positive integer")
         for number in ("threshold", "prefix_padding_ms", "silence_duration_ms"):
-            value = given.get(number, 0)
+            value = detection.get(number, 0)
             if not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise wrong_type(f"{param}.{number}", "a number that is not negative")
+                raise wrong_type(f"{param}.{number}", "a number of at least 0")
         same_kind = isinstance(before, Mapping) and before.get("type") == kind
-        return {**(before if same_kind else TURN_DETECTION[kind]), **given}  # type: ignore[dict-item]
+        return {**(before if same_kind else TURN_DETECTION[kind]), **detection}  # type: ignore[dict-item]
     return copy.deepcopy(value)
 
 

@@ -1,4 +1,4 @@
-"""The conversation as the server knows it: its items, in order."""
+"""The items of a conversation in order, and the check of items that a client creates."""
 
 from __future__ import annotations
 
@@ -14,54 +14,63 @@ ROLES = ("user", "assistant", "system")
 
 @dataclass
 class Entry:
-    """An item with what the wire does not show: how many milliseconds of audio it holds."""
+    """An item of the conversation, and the length of its audio in milliseconds, which events do not have."""
 
     item: Event
     audio_ms: float = 0.0
 
 
 class Conversation:
-    """Items in order. Ids that the client chose are kept."""
+    """The items of one conversation in order. An item keeps an id that the client has given it."""
 
     def __init__(self, conversation_id: str) -> None:
         self.id = conversation_id
         self.entries: list[Entry] = []
 
     def add(self, entry: Entry, after: str | None = None) -> str | None:
-        """Put an item at the end, or after the item named (``root``: at the front).
+        """Add an item at the end, or after another item.
 
-        Returns the id of the item before it. Raises ClientError if the one named does not exist, or the new
-        item's id is taken.
+        Args:
+            entry: The new item.
+            after: Id of the item that precedes the new item; ``root`` for the beginning, None for the end.
+
+        Returns:
+            The id of the item before the new item; None at the beginning.
+
+        Raises:
+            ClientError: The item `after` does not exist, or another item has the new item's id.
         """
         if any(other.item["id"] == entry.item["id"] for other in self.entries):
             raise ClientError(
-                "item_create_duplicate_id", f"An item with the id '{entry.item['id']}' is already there.", "item.id"
+                "item_create_duplicate_id",
+                f"The conversation already has an item with the id '{entry.item['id']}'.",
+                "item.id",
             )
         if after is None:
-            place = len(self.entries)
+            index = len(self.entries)
         elif after == "root":
-            place = 0
+            index = 0
         else:
-            place = self._index(after, "create", "previous_item_id") + 1
-        self.entries.insert(place, entry)
-        return self.entries[place - 1].item["id"] if place else None
+            index = self._index(after, "create", "previous_item_id") + 1
+        self.entries.insert(index, entry)
+        return self.entries[index - 1].item["id"] if index else None
 
     def find(self, item_id: object, verb: str) -> Entry:
-        """The item with this id. Raises ClientError, saying which `verb` failed, if there is none."""
+        """Return the item with this id, or raise ClientError with the code ``item_<verb>_invalid_item_id``."""
         return self.entries[self._index(item_id, verb, "item_id")]
 
     def remove(self, item_id: object) -> None:
-        """Delete the item with this id. Raises ClientError if there is none."""
+        """Delete the item with this id. Raises ClientError if the conversation has no such item."""
         del self.entries[self._index(item_id, "delete", "item_id")]
 
     @property
     def last_id(self) -> str | None:
-        """The id of the last item."""
+        """The id of the last item; None for an empty conversation."""
         return self.entries[-1].item["id"] if self.entries else None
 
     @property
     def has_spoken(self) -> bool:
-        """Whether the agent's voice is in it."""
+        """Whether an item of the agent has audio."""
         return any(entry.audio_ms and entry.item.get("role") == "assistant" for entry in self.entries)
 
     def _index(self, item_id: object, verb: str, param: str) -> int:
@@ -70,37 +79,43 @@ class Conversation:
         for index, entry in enumerate(self.entries):
             if entry.item["id"] == item_id:
                 return index
-        raise ClientError(f"item_{verb}_invalid_item_id", f"There is no item with the id '{item_id}'.", param)
+        raise ClientError(
+            f"item_{verb}_invalid_item_id", f"The conversation has no item with the id '{item_id}'.", param
+        )
 
 
 def new_item(given: object, ids: Ids) -> Event:
-    """The item of a ``conversation.item.create`` with what the server adds: an id, and a message's status.
+    """Return the item of a ``conversation.item.create`` with the id and the status that the server adds.
 
-    Raises ClientError where a field that its type needs is missing or of another type.
+    Raises:
+        ClientError: A field that the item's type requires is missing or has another type.
     """
     if given is None:
         raise missing("item")
     if not isinstance(given, dict):
         raise wrong_type("item", "an object")
     kind = given.get("type")
-    if not isinstance(kind, str) or kind not in _NEEDED:
-        supported = ", ".join(repr(each) for each in _NEEDED)
+    if not isinstance(kind, str) or kind not in _REQUIRED_FIELDS:
+        supported = ", ".join(repr(each) for each in _REQUIRED_FIELDS)
         raise ClientError("invalid_value", f"Invalid value: {kind!r}. Supported values are: {supported}.", "item.type")
     if not isinstance(given.get("id") or "", str):
         raise wrong_type("item.id", "a string")
-    for name, shape in _NEEDED[kind].items():
+    for name, type_ in _REQUIRED_FIELDS[kind].items():
         if name not in given:
             raise missing(f"item.{name}")
-        if not isinstance(given[name], shape):
-            raise wrong_type(f"item.{name}", _SHAPES[shape])
+        if not isinstance(given[name], type_):
+            raise wrong_type(f"item.{name}", _TYPE_NAMES[type_])
     if kind == "message" and given["role"] not in ROLES:
-        raise ClientError("invalid_value", f"Invalid value: {given['role']!r}.", "item.role")
+        supported = ", ".join(repr(role) for role in ROLES)
+        raise ClientError(
+            "invalid_value", f"Invalid value: {given['role']!r}. Supported values are: {supported}.", "item.role"
+        )
     status = {"status": "completed"} if kind in ("message", "function_call") else {}
     item: Event = {"id": given.get("id") or ids.new("item"), "type": kind, **status}
     return {**item, **copy.deepcopy({k: v for k, v in given.items() if k not in ("id", "type", "object")})}
 
 
-_NEEDED: dict[str, dict[str, type[Any]]] = {
+_REQUIRED_FIELDS: dict[str, dict[str, type[Any]]] = {
     "message": {"role": str, "content": list},
     "function_call": {"name": str, "arguments": str},
     "function_call_output": {"call_id": str, "output": str},
@@ -109,4 +124,4 @@ _NEEDED: dict[str, dict[str, type[Any]]] = {
     "mcp_approval_request": {"server_label": str, "name": str, "arguments": str},
     "mcp_approval_response": {"approval_request_id": str, "approve": bool},
 }
-_SHAPES: dict[type[Any], str] = {str: "a string", list: "an array", bool: "a boolean"}
+_TYPE_NAMES: dict[type[Any], str] = {str: "a string", list: "an array", bool: "a boolean"}

@@ -1,7 +1,7 @@
-"""The beta dialect, which Azure Voice Live still speaks: its names and shapes for what the GA API says.
+"""Translates between the GA API and the beta API, whose event names and shapes Azure Voice Live still uses.
 
-The server itself thinks in GA shapes. What the beta has and GA has not is kept beside, in the session's
-fields of :data:`BETA_SESSION`. Source: a recorded Azure Voice Live session.
+The server works with GA shapes. Fields that only the beta API has are in the session beside the GA fields; their
+defaults are :data:`BETA_SESSION`. Source: a recorded Azure Voice Live session.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _FORMATS: dict[str, Event] = {
     "g711_ulaw": {"type": "audio/pcmu"},
     "g711_alaw": {"type": "audio/pcma"},
 }
+# Defaults of the session's fields that only the beta API has.
 BETA_SESSION: Event = {
     "modalities": ["audio"],
     "input_audio_format": "pcm16",
@@ -49,7 +50,7 @@ _GA_ONLY = ("type", "output_modalities", "max_output_tokens", "audio", "tracing"
 
 
 def beta_defaults(session: Event) -> Event:
-    """A GA session's defaults with what the beta has beside them."""
+    """Return the defaults of a GA session together with the beta fields."""
     audio = copy.deepcopy(session["audio"])
     audio["output"]["voice"] = {"name": audio["output"]["voice"], "type": "openai"}
     audio["input"]["turn_detection"].update(_VAD)
@@ -57,7 +58,7 @@ def beta_defaults(session: Event) -> Event:
 
 
 def session_change(change: object) -> Event:
-    """The ``session`` of a beta ``session.update`` as a GA one. Raises ClientError for what the beta has not."""
+    """Convert the ``session`` of a beta ``session.update`` to GA. Raises ClientError for fields that are GA only."""
     if not isinstance(change, Mapping):
         raise wrong_type("session", "an object")
     merged: Event = {"type": "realtime", "audio": {"input": {}, "output": {}}}
@@ -82,7 +83,7 @@ def session_change(change: object) -> Event:
 
 
 def response_request(request: Mapping[str, Any]) -> Event:
-    """The ``response`` of a beta ``response.create`` as a GA one."""
+    """Convert the ``response`` of a beta ``response.create`` to GA."""
     changed = dict(request)
     if "modalities" in changed:
         changed["output_modalities"] = _ga_modalities(changed.pop("modalities"), "response.modalities")
@@ -91,34 +92,34 @@ def response_request(request: Mapping[str, Any]) -> Event:
     return changed
 
 
-class BetaSpeech:
-    """Says GA events in the beta dialect. It must see ``session.*`` before the responses of that session."""
+class BetaTranslator:
+    """Translates GA server events to beta events. Events of a session must come before events of its responses."""
 
     def __init__(self) -> None:
         self._session: Event = dict(BETA_SESSION)
 
     def __call__(self, event: Event) -> Event | None:
-        """The event as the beta has it; None where the beta is silent."""
+        """Return the beta event; None if the beta API has no such event."""
         kind = event["type"]
         if kind == "conversation.item.done" and _is_generated(event["item"]):
             return None
-        said = {**event, "type": _NAMES.get(kind, kind)}
-        if "session" in said:
-            self._session = said["session"]
-            said["session"] = _beta_session(said["session"])
-        if "response" in said:
-            said["response"] = self._beta_response(said["response"])
-        if "item" in said:
-            said["item"] = _beta_item(said["item"])
-        return said
+        translated = {**event, "type": _NAMES.get(kind, kind)}
+        if "session" in translated:
+            self._session = translated["session"]
+            translated["session"] = _beta_session(translated["session"])
+        if "response" in translated:
+            translated["response"] = self._beta_response(translated["response"])
+        if "item" in translated:
+            translated["item"] = _beta_item(translated["item"])
+        return translated
 
     def _beta_response(self, response: Event) -> Event:
         ga = ("audio", "output_modalities", "output")
-        written = response["output_modalities"] == ["text"]
+        is_text = response["output_modalities"] == ["text"]
         return {
             **{name: value for name, value in response.items() if name not in ga},
             "output": [_beta_item(item) for item in response["output"]],
-            "modalities": ["text"] if written else self._session["modalities"],
+            "modalities": ["text"] if is_text else self._session["modalities"],
             "voice": response["audio"]["output"]["voice"],
             "output_audio_format": self._session["output_audio_format"],
             "temperature": None,
@@ -130,22 +131,22 @@ def _is_generated(item: Event) -> bool:
 
 
 def _beta_session(session: Event) -> Event:
-    heard = session["audio"]["input"]
-    transcription = heard["transcription"]
+    input_config = session["audio"]["input"]
+    transcription = input_config["transcription"]
     return {
         **{name: value for name, value in session.items() if name not in _GA_ONLY},
-        **{beta: heard[ga] for beta, ga in _INPUT.items()},
+        **{beta: input_config[ga] for beta, ga in _INPUT.items()},
         "input_audio_transcription": None if transcription is None else {**_TRANSCRIPTION, **transcription},
         "voice": session["audio"]["output"]["voice"],
     }
 
 
 def _beta_item(item: Event) -> Event:
-    said = {"object": "realtime.item", **item}
+    translated = {"object": "realtime.item", **item}
     content = item.get("content")
     if isinstance(content, list):
-        said["content"] = [_beta_part(part) for part in content]
-    return said
+        translated["content"] = [_beta_part(part) for part in content]
+    return translated
 
 
 def _beta_part(part: object) -> object:
@@ -165,8 +166,8 @@ def _ga_modalities(value: object, param: str) -> list[str]:
 
 
 def _ga_format(value: object, param: str) -> Event:
-    found = _FORMATS.get(value) if isinstance(value, str) else None
-    if found is None:
-        supported = ", ".join(repr(each) for each in _FORMATS)
+    ga_format = _FORMATS.get(value) if isinstance(value, str) else None
+    if ga_format is None:
+        supported = ", ".join(repr(name) for name in _FORMATS)
         raise ClientError("invalid_value", f"Invalid value: {value!r}. Supported values are: {supported}.", param)
-    return dict(found)
+    return dict(ga_format)

@@ -1,4 +1,4 @@
-"""The audio formats of the Realtime API, as the server needs them: to hear, to speak, and to count milliseconds."""
+"""Decodes, encodes and measures audio in the formats of the Realtime API."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langsmith_realtime.testing.state.wire import ClientError
 
 @dataclass(frozen=True)
 class AudioFormat:
-    """One format: `rate` in Hz, `width` in bytes a frame, and how it becomes PCM16 and back."""
+    """One audio format, mono: `rate` in Hz, `width` in bytes of a frame, and conversions to and from PCM16 samples."""
 
     rate: int
     width: int
@@ -25,18 +25,19 @@ class AudioFormat:
 
     @property
     def bytes_per_second(self) -> int:
+        """The size of one second of audio in bytes."""
         return self.rate * self.width
 
     def milliseconds(self, size: int) -> float:
-        """How long `size` bytes last."""
+        """Return the length of `size` bytes in milliseconds."""
         return size * 1000 / self.bytes_per_second
 
     def offset(self, milliseconds: float) -> int:
-        """The byte at which the frame at `milliseconds` begins."""
+        """Return the offset in bytes of the frame at `milliseconds`."""
         return int(milliseconds * self.rate // 1000) * self.width
 
     def from_pcm16(self, audio: bytes) -> bytes:
-        """PCM16 bytes at 24 kHz in this format. 8 kHz is reached by averaging three frames into one."""
+        """Convert PCM16 bytes at 24 kHz to this format. For 8 kHz, each frame is the average of three frames."""
         samples = np.frombuffer(audio[: len(audio) // 2 * 2], "<i2")
         step = RATE // self.rate
         if step > 1:
@@ -44,29 +45,30 @@ class AudioFormat:
         return self.encode(samples)
 
 
-def audio_format(described: Mapping[str, Any]) -> AudioFormat:
-    """The format that a session's ``audio.input.format`` or ``audio.output.format`` names.
+def audio_format(config: Mapping[str, Any]) -> AudioFormat:
+    """Return the format of a session's ``audio.input.format`` or ``audio.output.format``.
 
-    Raises ClientError when the Realtime API has no such format.
+    Raises:
+        ClientError: The Realtime API has no format of this ``type``.
     """
-    name = described.get("type")
-    found = _FORMATS.get(name) if isinstance(name, str) else None
-    if found is None:
+    name = config.get("type")
+    format_ = _FORMATS.get(name) if isinstance(name, str) else None
+    if format_ is None:
         supported = ", ".join(repr(each) for each in _FORMATS)
         raise ClientError("invalid_value", f"Invalid value: {name!r}. Supported values are: {supported}.", "format")
-    return found
+    return format_
 
 
 def _g711(name: str) -> AudioFormat:
-    described = parse_format(name)
-    assert described is not None
-    table = Decoder(described).decode(bytes(range(256)))
+    wire_format = parse_format(name)
+    assert wire_format is not None
+    table = Decoder(wire_format).decode(bytes(range(256)))
     codes = np.argsort(table, kind="stable")
     levels = table[codes].astype(np.int32)
     midpoints = (levels[1:] + levels[:-1]) // 2
     return AudioFormat(
-        rate=described.rate,
-        width=described.bytes_per_frame,
+        rate=wire_format.rate,
+        width=wire_format.bytes_per_frame,
         decode=lambda data: table[np.frombuffer(data, np.uint8)],
         encode=lambda samples: codes[np.searchsorted(midpoints, samples)].astype(np.uint8).tobytes(),
     )

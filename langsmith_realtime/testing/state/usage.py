@@ -1,4 +1,7 @@
-"""Token counts that add up. The numbers are invented, the shape and the sums are the Realtime API's."""
+"""Computes the ``usage`` of responses and transcriptions.
+
+The counts are estimates from the lengths of text and audio. The fields and their sums are those of the Realtime API.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,19 @@ from langsmith_realtime.testing.state.conversation import Entry
 USER_TOKENS_PER_SECOND = 10
 AGENT_TOKENS_PER_SECOND = 20
 CACHE_BLOCK = 64
-"""Prompt tokens are cached in blocks of this size."""
+"""Number of prompt tokens in one block of the prompt cache."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Text and audio tokens."""
+    """A number of text tokens and of audio tokens."""
 
     text: int = 0
     audio: int = 0
 
     @property
     def total(self) -> int:
+        """The sum of text and audio tokens."""
         return self.text + self.audio
 
     def __add__(self, other: Tokens) -> Tokens:
@@ -32,12 +36,12 @@ class Tokens:
 
 
 def text_tokens(text: str) -> int:
-    """About four characters are a token."""
+    """Return the estimated number of tokens of a text: one for each four characters, rounded up."""
     return math.ceil(len(text) / 4)
 
 
 def item_tokens(entry: Entry) -> Tokens:
-    """What one item of the conversation counts."""
+    """Return the number of tokens of one item of the conversation."""
     by_agent = entry.item.get("role") == "assistant"
     per_second = AGENT_TOKENS_PER_SECOND if by_agent else USER_TOKENS_PER_SECOND
     content = entry.item.get("content")
@@ -51,16 +55,19 @@ def item_tokens(entry: Entry) -> Tokens:
 
 
 def prompt_tokens(session: Event, entries: Iterable[Entry]) -> Tokens:
-    """What the model reads: instructions, tools and all items."""
+    """Return the number of tokens in a response's prompt: instructions, tools and all items."""
     prompt = Tokens(text_tokens(str(session["instructions"])) + text_tokens(json.dumps(session["tools"])))
     return sum((item_tokens(entry) for entry in entries), prompt)
 
 
 def response_usage(prompt: Tokens, previous: Tokens, output: Tokens) -> Event:
-    """The ``usage`` of a response; what was in the `previous` prompt too is cached."""
+    """Return the ``usage`` of a response.
+
+    As many tokens are cached as the `previous` prompt had, in whole blocks of ``CACHE_BLOCK`` tokens.
+    """
     cached_text, cached_audio = (
-        min(now, before) // CACHE_BLOCK * CACHE_BLOCK
-        for now, before in ((prompt.text, previous.text), (prompt.audio, previous.audio))
+        min(now, earlier) // CACHE_BLOCK * CACHE_BLOCK
+        for now, earlier in ((prompt.text, previous.text), (prompt.audio, previous.audio))
     )
     return {
         "total_tokens": prompt.total + output.total,
@@ -78,15 +85,15 @@ def response_usage(prompt: Tokens, previous: Tokens, output: Tokens) -> Event:
 
 
 def transcription_usage(by: str, seconds: float, transcript: str) -> Event:
-    """The ``usage`` of a transcription, by ``duration`` or by ``tokens``."""
+    """Return the ``usage`` of a transcription of `seconds` s of audio; `by` is ``duration`` or ``tokens``."""
     if by == "duration":
         return {"type": "duration", "seconds": math.ceil(seconds)}
-    read = math.ceil(seconds * USER_TOKENS_PER_SECOND)
-    written = text_tokens(transcript)
+    input_tokens = math.ceil(seconds * USER_TOKENS_PER_SECOND)
+    output_tokens = text_tokens(transcript)
     return {
         "type": "tokens",
-        "total_tokens": read + written,
-        "input_tokens": read,
-        "input_token_details": {"text_tokens": 0, "audio_tokens": read},
-        "output_tokens": written,
+        "total_tokens": input_tokens + output_tokens,
+        "input_tokens": input_tokens,
+        "input_token_details": {"text_tokens": 0, "audio_tokens": input_tokens},
+        "output_tokens": output_tokens,
     }

@@ -1,4 +1,4 @@
-"""What a server says when a client's event is wrong."""
+"""The errors that a server answers to client events, and generated ids."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import string
 
 
 class ClientError(ValueError):
-    """The client's event cannot be obeyed. It becomes an ``error`` event; the conversation goes on.
+    """A client's event is invalid. The server answers with an ``error`` event, and the session continues.
 
-    `code` and `param` are those of the event's ``error`` object; `param` names the offending field.
+    `code`, `message` and `param` are the fields of the event's ``error`` object; `param` names the invalid field.
     """
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
@@ -20,12 +20,12 @@ class ClientError(ValueError):
 
 
 def missing(param: str) -> ClientError:
-    """The error for a required field that is not there."""
+    """Return the error for a missing required field."""
     return ClientError("missing_required_parameter", f"Missing required parameter: '{param}'.", param)
 
 
 def wrong_type(param: str, expected: str) -> ClientError:
-    """The error for a field of another type than `expected`."""
+    """Return the error for a field whose type is not `expected`, such as ``an object``."""
     return ClientError("invalid_type", f"Invalid type for '{param}': expected {expected}.", param)
 
 
@@ -33,11 +33,11 @@ _ALPHABET = string.ascii_letters + string.digits
 
 
 class Ids:
-    """Makes ids, too long for two to be the same. A `seed` makes them the same in every run of a test."""
+    """Generates random ids. With a `seed`, the ids are equal in every run of a test."""
 
     def __init__(self, seed: int | str | None = None) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - ids of a test server guard nothing
+        self._random = random.Random(seed)  # noqa: S311 - ids of a test server need no secrecy
 
     def new(self, prefix: str, length: int = 21) -> str:
-        """An id such as ``event_E6U0u6ZFxXUxYesuS1vaT`` for the prefix ``event``."""
+        """Return a new id, such as ``event_E6U0u6ZFxXUxYesuS1vaT`` for the prefix ``event``."""
         return prefix + "_" + "".join(self._random.choices(_ALPHABET, k=length))

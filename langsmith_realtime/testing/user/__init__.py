@@ -1,1 +1,1 @@
-"""Change here how the server hears: voice activity, committed input and transcription."""
+"""Change here how the server processes the user's audio: voice activity, the input buffer and transcription."""

@@ -1,4 +1,4 @@
-"""What the server claims the user said: transcription events, early, during the response, or after it."""
+"""Sends the events of the transcription of one user item: before, during or after the response."""
 
 from __future__ import annotations
 
@@ -6,68 +6,68 @@ import re
 from typing import Any
 
 from langsmith_realtime.testing.script.script import UserTranscript
-from langsmith_realtime.testing.state.agenda import Agenda, Process
 from langsmith_realtime.testing.state.conversation import Entry
+from langsmith_realtime.testing.state.scheduler import Process, Scheduler
 from langsmith_realtime.testing.state.usage import transcription_usage
 
 _PREFIX = "conversation.item.input_audio_transcription"
 WORDS_PER_SECOND = 3
-"""How many words of the transcript are told for each second of speech while it is going on."""
+"""Words of an ``early`` transcript that are sent for each second of speech."""
 
 
 class Transcription:
-    """The transcription of one piece of user audio, whose item will be `item_id`."""
+    """The transcription of the user item `item_id`, whose item may not exist yet."""
 
-    def __init__(self, agenda: Agenda, transcript: UserTranscript, item_id: str) -> None:
+    def __init__(self, scheduler: Scheduler, transcript: UserTranscript, item_id: str) -> None:
         self.transcript = transcript
-        self._agenda = agenda
+        self._scheduler = scheduler
         self._item_id = item_id
-        self._heard_ms = 0.0
+        self._speech_ms = 0.0
         streamed = transcript.streamed and transcript.error is None
-        pieces = [transcript.text] if transcript.streamed == "whole" else re.findall(r"\s*\S+", transcript.text)
-        self._untold = pieces if streamed else []
+        deltas = [transcript.text] if transcript.streamed == "whole" else re.findall(r"\s*\S+", transcript.text)
+        self._pending_deltas = deltas if streamed else []
 
-    def hear(self, milliseconds: float) -> None:
-        """Speech went on for so long: tell the words spoken in it, if they are told early."""
-        self._heard_ms += milliseconds
-        while self.transcript.when == "early" and self._untold and self._heard_ms >= 1000 / WORDS_PER_SECOND:
-            self._heard_ms -= 1000 / WORDS_PER_SECOND
-            self._tell_word()
+    def speech_continued(self, milliseconds: float) -> None:
+        """Add a length of speech, and send the deltas for it if the transcript is ``early``."""
+        self._speech_ms += milliseconds
+        while self.transcript.when == "early" and self._pending_deltas and self._speech_ms >= 1000 / WORDS_PER_SECOND:
+            self._speech_ms -= 1000 / WORDS_PER_SECOND
+            self._send_next_delta()
 
-    def end_of_speech(self) -> None:
-        """Tell the rest, if it is told early."""
-        while self.transcript.when == "early" and self._untold:
-            self._tell_word()
+    def speech_stopped(self) -> None:
+        """Send the remaining deltas if the transcript is ``early``."""
+        while self.transcript.when == "early" and self._pending_deltas:
+            self._send_next_delta()
 
     def run(self, entry: Entry, seconds: float) -> Process:
-        """Tell what is still untold within so many seconds, then complete the transcription of this item."""
-        wait = seconds / (len(self._untold) + 1)
+        """Send the remaining deltas over `seconds` s, then complete the transcription of the item in `entry`."""
+        wait = seconds / (len(self._pending_deltas) + 1)
         if self.transcript.streamed == "whole":
-            # As recorded: it comes when the answer has begun, and is complete while the answer is still written.
+            # In recorded sessions, the delta arrives after the response has begun, and completes during the response.
             wait = seconds / 4
             yield wait
-        while self._untold:
-            self._tell_word()
+        while self._pending_deltas:
+            self._send_next_delta()
             yield wait
         yield wait
         self.complete(entry)
 
-    def _tell_word(self) -> None:
-        self._send("delta", delta=self._untold.pop(0))
+    def _send_next_delta(self) -> None:
+        self._send("delta", delta=self._pending_deltas.pop(0))
 
     def complete(self, entry: Entry) -> None:
-        """Tell what is still untold, and complete the transcription of this item, or fail."""
-        while self._untold:
-            self._tell_word()
+        """Send the remaining deltas, then ``completed`` or ``failed`` for the item in `entry`."""
+        while self._pending_deltas:
+            self._send_next_delta()
         if self.transcript.error is not None:
             error = {"type": "server_error", "code": None, "message": self.transcript.error, "param": None}
             self._send("failed", error=error)
             return
         text = self.transcript.text
         entry.item["content"][0]["transcript"] = text
-        counted = self.transcript.usage
-        usage = {} if counted is None else {"usage": transcription_usage(counted, entry.audio_ms / 1000, text)}
+        kind = self.transcript.usage
+        usage = {} if kind is None else {"usage": transcription_usage(kind, entry.audio_ms / 1000, text)}
         self._send("completed", transcript=text, **usage)
 
     def _send(self, kind: str, **fields: Any) -> None:
-        self._agenda.send(f"{_PREFIX}.{kind}", item_id=self._item_id, content_index=0, **fields)
+        self._scheduler.send(f"{_PREFIX}.{kind}", item_id=self._item_id, content_index=0, **fields)

@@ -21,6 +21,7 @@ from langsmith.run_trees import RunTree
 from langsmith_realtime.core.payloads.json_values import without_surrogates
 from langsmith_realtime.core.protocol.events import ANNOUNCING, Call, FrameError, announced_calls, parse
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import THREAD_KEYS
 from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard
@@ -295,6 +296,7 @@ class ConversationRuns:
         tags: tuple[str, ...],
         guard: Guard,
         tracing_context: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.outer_run = outer_run
         self.guard = guard
@@ -304,7 +306,7 @@ class ConversationRuns:
         self.metadata = metadata
         self.tags = tags
         self.root = as_parent_run(root, self)
-        self.run_budget = RunBudget()
+        self.run_budget = RunBudget(limits or Limits())
         #: Sends the run of an event that was left out and has a child now.
         self.send_left_out_event: Callable[[ParentRun], None] | None = None
         #: Holds runs until ``keep=`` has decided; None without ``keep=``.

@@ -13,6 +13,7 @@ from langsmith.run_trees import RunTree
 
 from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
 from langsmith_realtime.delivery.langsmith_client import context
+from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import THREAD_KEYS, Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
@@ -25,7 +26,7 @@ except PackageNotFoundError:
     __version__ = "0"
 
 
-def start_conversation_runs(options: Options, guard: Guard) -> ConversationRuns:
+def start_conversation_runs(options: Options, guard: Guard, limits: Limits | None = None) -> ConversationRuns:
     """Make the root run of a conversation that opens now, in the caller's context, and what its runs share."""
     outer_run = _outer_run(options)
     tracing_context = run_helpers.get_tracing_context()
@@ -37,6 +38,7 @@ def start_conversation_runs(options: Options, guard: Guard) -> ConversationRuns:
         tags=tuple(root.tags or ()),
         guard=guard,
         tracing_context=tracing_context,
+        limits=limits,
     )
 
 

@@ -11,14 +11,7 @@ from uuid import UUID
 
 from langsmith_realtime.core.protocol.events import BETA_NAMES
 from langsmith_realtime.delivery.operations import MissingReason
-
-#: The most runs that LangSmith accepts in one trace.
-MAX_RUNS = 25_000
-#: The number of runs in a trace from which on runs of low, and of medium, priority are left out.
-LOW_PRIORITY_UNTIL, MEDIUM_PRIORITY_UNTIL = 20_000, 24_000
-
-#: How many runs are remembered to have children. The memory matters only while a run may still be left out.
-MAX_REMEMBERED_PARENTS = 10_000
+from langsmith_realtime.options.limits import Limits
 
 #: Events below which responses and tools hang.
 _PARENT_EVENTS = frozenset({"response.created", "response.done"})
@@ -50,9 +43,13 @@ class RunBudget:
 
     Two threads use it without a lock: the caller's reports children (:meth:`note_child`), another leaves runs out
     (:meth:`leave_out`). Whichever comes second notices that a left-out run has a child, and that run is sent after all.
+
+    Args:
+        limits: how many runs of each priority the trace may have.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
         #: Runs in the trace, the root included.
         self.count = 1
         self._parents: dict[UUID, None] = {}
@@ -66,14 +63,14 @@ class RunBudget:
     def admits(self, run_id: UUID, priority: Priority) -> bool:
         """Count a run and return True if it is to be sent; otherwise it is left out."""
         self.count += 1
-        return self.count <= _limit(priority) or not self.leave_out(run_id, MissingReason.LIMIT)
+        return self.count <= self._limit(priority) or not self.leave_out(run_id, MissingReason.LIMIT)
 
     def leave_out(self, run_id: UUID, reason: MissingReason) -> bool:
         """Leave out a run; False if the run must be sent because it has children."""
         self._left_out[run_id] = reason  # before the check, so that a child added meanwhile notices it
         self._missing[reason] += 1
         # If the entry is gone again, the thread that reported the child has sent the run.
-        if run_id in self._parents and self.count <= MAX_RUNS and self._take_back(run_id):
+        if run_id in self._parents and self.count <= self._limits.trace_runs and self._take_back(run_id):
             return False
         self.count -= 1
         return True
@@ -85,13 +82,13 @@ class RunBudget:
     def note_child(self, parent_id: UUID) -> bool:
         """Remember that a run has a child; True if that parent was left out. Does not count the child."""
         self._parents[parent_id] = None
-        if len(self._parents) > MAX_REMEMBERED_PARENTS:
+        if len(self._parents) > self._limits.trace_parents:
             del self._parents[next(iter(self._parents))]
         return parent_id in self._left_out
 
     def readmit(self, run_id: UUID) -> bool:
         """Count a left-out run again and return True if it is to be sent now, because it has a child."""
-        if self.count >= MAX_RUNS or not self._take_back(run_id):
+        if self.count >= self._limits.trace_runs or not self._take_back(run_id):
             return False
         self.count += 1
         return True
@@ -103,7 +100,11 @@ class RunBudget:
             self._missing[reason] -= 1
         return reason is not None
 
-
-def _limit(priority: Priority) -> int:
-    limits = {Priority.LOW: LOW_PRIORITY_UNTIL, Priority.MEDIUM: MEDIUM_PRIORITY_UNTIL, Priority.HIGH: MAX_RUNS}
-    return limits[priority]
+    def _limit(self, priority: Priority) -> int:
+        """The number of runs in the trace up to which a run of this priority is sent."""
+        limits = self._limits
+        return {
+            Priority.LOW: limits.trace_low_priority_runs,
+            Priority.MEDIUM: limits.trace_medium_priority_runs,
+            Priority.HIGH: limits.trace_runs,
+        }[priority]

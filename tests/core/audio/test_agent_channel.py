@@ -1,4 +1,4 @@
-"""What the agent's channel is made from: the best of what the application, the server and the deltas tell."""
+"""AgentChannel: it is made from fed audio, playback positions, server events or the playback model."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 
 
 class Channel:
-    """An agent's channel, and all that it wrote."""
+    """An agent's channel and all its writes."""
 
     def __init__(self) -> None:
         self.agent = AgentChannel(RATE)
         self._writes: list[Write] = []
 
-    def says(self, t: float, item_id: str, seconds: float) -> None:
+    def receive(self, t: float, item_id: str, seconds: float) -> None:
+        """Receive a tone as audio of an item."""
         self.agent.received(t, item_id, tone(seconds))
 
     def samples(self) -> Samples:
@@ -43,13 +44,14 @@ class Channel:
         return laid_out(self._writes)
 
     def heard(self) -> list[tuple[float, float]]:
+        """Return begin and end of all audio on the channel, in seconds."""
         return stretches(self.samples())
 
 
-# Its sources, from the worst to the best
+# Sources, from the worst to the best
 
 
-def test_a_channel_without_sound_has_no_source() -> None:
+def test_a_channel_without_audio_has_no_source() -> None:
     channel = Channel()
     assert channel.agent.source is None
     assert channel.agent.played(1.0, "a", 100) == []
@@ -58,13 +60,13 @@ def test_a_channel_without_sound_has_no_source() -> None:
     assert channel.agent.source is None
 
 
-def test_the_best_source_that_was_used_is_told() -> None:
+def test_the_best_source_that_contributed_is_reported() -> None:
     channel = Channel()
-    channel.says(1.0, "a", 1)
+    channel.receive(1.0, "a", 1)
     sources = [channel.agent.source]
     channel.agent.server_started(1.1, ["a"])
     sources.append(channel.agent.source)
-    channel.agent.played(1.5, "never heard of", 100)
+    channel.agent.played(1.5, "unknown", 100)
     sources.append(channel.agent.source)
     channel.agent.played(1.5, "a", 100)
     sources.append(channel.agent.source)
@@ -75,7 +77,7 @@ def test_the_best_source_that_was_used_is_told() -> None:
     assert sources == ["playback_model", "server_events", "server_events", "played_positions", "tap", "timed_tap"]
 
 
-def test_the_users_source_is_told_as_well() -> None:
+def test_the_source_of_the_users_channel_is_reported() -> None:
     tracks = Tracks()
     assert tracks.sources() == {}
     tracks.user_sent(1.0, wire(tone(0.1)))
@@ -88,12 +90,12 @@ def test_the_users_source_is_told_as_well() -> None:
     assert tracks.sources() == {"recording_source": "playback_model", "recording_source_user": "timed_tap"}
 
 
-# What the application plays itself
+# Audio fed by the application
 
 
-def test_positions_and_server_events_move_nothing_the_application_fed() -> None:
+def test_positions_and_server_events_do_not_move_fed_audio() -> None:
     channel = Channel()
-    channel.says(1.0, "a", 2)
+    channel.receive(1.0, "a", 2)
     channel.agent.fed(1.0, tone(2), None)
     assert channel.agent.played(2.0, "a", 500) == []
     assert channel.agent.server_started(1.7, ["a"]) == []
@@ -102,39 +104,39 @@ def test_positions_and_server_events_move_nothing_the_application_fed() -> None:
     assert channel.agent.begins("a") == 1.0
 
 
-def test_nothing_alters_what_was_fed_with_its_times() -> None:
+def test_cuts_and_positions_do_not_change_audio_fed_with_times() -> None:
     channel = Channel()
-    channel.says(1.0, "a", 5)
+    channel.receive(1.0, "a", 5)
     channel.agent.fed(1.0, tone(5), None)
-    sound = numbered(2 * RATE)
-    channel.agent.fed(2.2, sound[:RATE], 2.0)
-    channel.agent.fed(3.2, sound[RATE:], 3.0)
+    audio = numbered(2 * RATE)
+    channel.agent.fed(2.2, audio[:RATE], 2.0)
+    channel.agent.fed(3.2, audio[RATE:], 3.0)
     channel.agent.played(3.5, "a", 100)
     channel.agent.server_started(3.5, ["a"])
     channel.agent.barge_in(3.6)
     channel.agent.truncate(3.7, "a", 500)
-    channel.agent.truncate_refused("a")
+    channel.agent.undo_truncation("a")
     channel.agent.truncate(3.7, "a", 5000)
     channel.agent.barge_in(3.8, final=True)
     assert stretches(channel.samples()[: 2 * RATE]) == [(1.0, 2.0)]
-    assert np.array_equal(channel.samples()[2 * RATE : 4 * RATE], sound)
+    assert np.array_equal(channel.samples()[2 * RATE : 4 * RATE], audio)
     assert not channel.samples()[4 * RATE :].any()
 
 
-# What the server plays
+# Server events
 
 
-def test_the_response_the_server_plays_begins_with_its_first_speech() -> None:
+def test_server_events_of_a_response_apply_to_its_items_with_audio() -> None:
     channel = Channel()
-    channel.says(1.0, "a", 1)
-    channel.says(1.0, "b", 1)
+    channel.receive(1.0, "a", 1)
+    channel.receive(1.0, "b", 1)
     channel.agent.server_started(1.5, ["a function call", "a", "b"])
     assert channel.heard() == [(1.5, 3.5)]
     channel.agent.server_stopped(3.2, ["a", "b", "a function call"])
     assert channel.heard() == [(near(1.2), near(3.2))]
 
 
-def test_numbers_of_items() -> None:
+def test_tracks_report_lengths_and_times_of_items() -> None:
     tracks = Tracks()
     assert (tracks.spoken_ms("a"), tracks.heard_ms("a"), tracks.begins("a")) == (0, 0, None)
     assert tracks.played(1.0, "a", 100) == []
@@ -150,29 +152,29 @@ def test_numbers_of_items() -> None:
     assert tracks.heard_ms("a") == near(800, 0.1)
 
 
-# What is heard of an item, as what was fed with times tells
+# Heard part of an item, by audio fed with times
 
 
 class Tap:
-    """Plays what it is given in blocks, each told with its time."""
+    """An application that plays audio in blocks and feeds each with its time."""
 
     def __init__(self, tracks: Tracks, lag: float = 0.15) -> None:
         self._tracks = tracks
         self._lag = lag
 
-    def plays(self, t: float, sound: Samples) -> None:
-        """Handed to the speaker from ``t`` on, which plays it ``lag`` seconds later."""
-        for index in range(0, len(sound), 480):
+    def plays(self, t: float, audio: Samples) -> None:
+        """Pass audio to the speaker from ``t`` on; the speaker plays it ``lag`` seconds later."""
+        for index in range(0, len(audio), 480):
             at = t + index / RATE
-            self._tracks.agent_fed(at, sound[index : index + 480].tobytes(), at + self._lag)
+            self._tracks.agent_fed(at, audio[index : index + 480].tobytes(), at + self._lag)
 
 
-def test_what_is_heard_of_a_cut_item_is_what_was_played_of_it() -> None:
+def test_heard_ms_of_a_cut_item_is_the_audio_that_was_fed() -> None:
     tracks = Tracks()
     tap = Tap(tracks)
     tracks.agent_received(1.0, "a", wire(tone(6)))
     tap.plays(1.0, tone(1.8))
-    tracks.barge_in(3.0)  # the model has it played for 2 s; the application had stopped
+    tracks.barge_in(3.0)  # after 2 s of the playback model; the application had stopped
     assert tracks.heard_ms("a") == near(1800, 1)
     tracks.truncate(3.05, "a", 1900)
     assert tracks.heard_ms("a") == near(1800, 1)
@@ -182,14 +184,14 @@ def test_what_is_heard_of_a_cut_item_is_what_was_played_of_it() -> None:
     assert (tracks.heard_ms("a"), tracks.heard_ms("b")) == (near(1800, 1), near(1000, 1))
 
 
-def test_an_item_that_was_not_cut_was_heard_to_its_end_however_late_it_is_played() -> None:
+def test_an_item_that_was_not_cut_is_heard_to_its_end_even_if_it_plays_late() -> None:
     tracks = Tracks()
     tracks.agent_received(1.0, "a", wire(tone(2)))
     Tap(tracks, lag=0.4).plays(1.0, tone(1.9))
     assert tracks.heard_ms("a") == 2000
 
 
-def test_of_items_that_follow_one_another_the_cut_one_is_what_those_before_it_leave() -> None:
+def test_of_consecutive_items_the_cut_one_is_the_fed_audio_minus_the_earlier_items() -> None:
     tracks = Tracks()
     for index, item_id in enumerate("abc"):
         tracks.agent_received(1.0 + index / 100, item_id, wire(tone(2)))
@@ -198,7 +200,7 @@ def test_of_items_that_follow_one_another_the_cut_one_is_what_those_before_it_le
     assert [tracks.heard_ms(item_id) for item_id in "abc"] == [2000, near(1200, 1), 0]
 
 
-def test_silence_fed_all_along_is_nothing_heard_and_a_pause_within_speech_is() -> None:
+def test_fed_silence_counts_as_heard_only_between_sounds() -> None:
     tracks = Tracks()
     words = np.concatenate((tone(0.5), np.zeros(RATE // 2, np.int16), tone(0.51)))
     tracks.agent_received(1.0, "a", wire(np.concatenate((words, tone(4)))))
@@ -208,16 +210,16 @@ def test_silence_fed_all_along_is_nothing_heard_and_a_pause_within_speech_is() -
     assert tracks.heard_ms("a") == near(1510, 1)
 
 
-def test_where_nothing_was_played_nothing_was_heard() -> None:
+def test_without_fed_audio_after_its_start_a_cut_item_is_not_heard() -> None:
     tracks = Tracks()
     Tap(tracks).plays(0.0, tone(0.5))
     tracks.agent_received(1.0, "a", wire(tone(6)))
     tracks.barge_in(1.1)
     assert tracks.heard_ms("a") == 0
-    assert tracks.heard_ms("never heard of") == 0
+    assert tracks.heard_ms("unknown") == 0
 
 
-def test_what_was_played_is_not_remembered_for_ever() -> None:
+def test_fed_chunks_are_remembered_for_a_limited_time() -> None:
     tracks = Tracks()
     tap = Tap(tracks)
     for minute in range(60):
@@ -227,14 +229,14 @@ def test_what_was_played_is_not_remembered_for_ever() -> None:
     assert len(agent._timed_audio._chunks) <= 11
 
 
-# Through the conversation
+# In a conversation
 
 STARTED = "input_audio_buffer.speech_started"
 VAD = {"type": "server_vad", "interrupt_response": True}
 
 
-def telling(seconds: float = 5.0) -> DrivenConversation:
-    """The agent began a story at 1 s; all of it has arrived."""
+def conversation_with_story(seconds: float = 5.0) -> DrivenConversation:
+    """Return a conversation in which all audio of a story arrived at 1 s."""
     driven = DrivenConversation(vad=VAD)
     driven.begins("resp_1")
     driven.t = 1.0
@@ -243,12 +245,13 @@ def telling(seconds: float = 5.0) -> DrivenConversation:
 
 
 def played(driven: DrivenConversation, ms: float, at: float, t: float | None = None) -> None:
+    """Confirm at ``t`` that ``ms`` of the story had been played at ``at``."""
     driven.t = at if t is None else t
     driven.conversation.played("story", ms, driven.t, at)
 
 
-def test_a_barge_in_cuts_where_the_positions_say() -> None:
-    driven = telling()
+def test_a_barge_in_cuts_an_item_at_its_playback_position() -> None:
+    driven = conversation_with_story()
     played(driven, 500, at=1.7, t=1.8)
     driven.server(STARTED, at=2.2)
     assert driven.conversation.messages()[0]["heard_ms"] == 1000
@@ -260,8 +263,8 @@ def test_a_barge_in_cuts_where_the_positions_say() -> None:
     assert driven.interruptions == 1
 
 
-def test_what_the_transcript_says_was_heard_is_what_was_played() -> None:
-    driven = telling()
+def test_heard_ms_of_messages_and_responses_is_the_audio_that_was_fed() -> None:
+    driven = conversation_with_story()
     Tap(driven.conversation.tracks).plays(1.0, tone(1.3))
     driven.server(STARTED, at=2.6)
     driven.ends("resp_1", {"id": "story", "type": "message", "role": "assistant", "status": "incomplete"})
@@ -270,8 +273,8 @@ def test_what_the_transcript_says_was_heard_is_what_was_played() -> None:
     assert driven.conversation._state.response_numbers[0]["heard_ms"] == 1300
 
 
-def test_a_story_that_was_thought_to_be_over_was_interrupted_all_the_same() -> None:
-    driven = telling(seconds=1.0)
+def test_a_position_shows_that_an_item_was_interrupted() -> None:
+    driven = conversation_with_story(seconds=1.0)
     driven.ends("resp_1", {"id": "story", "type": "message", "role": "assistant", "status": "completed"})
     driven.server(STARTED, at=2.2)
     assert driven.interruptions == 0
@@ -281,8 +284,8 @@ def test_a_story_that_was_thought_to_be_over_was_interrupted_all_the_same() -> N
     assert driven.conversation.messages()[0]["heard_ms"] == 800
 
 
-def test_a_story_that_plays_late_is_interrupted_after_it_was_thought_to_be_over() -> None:
-    driven = telling(seconds=1.0)
+def test_an_item_that_plays_late_is_interrupted_after_its_modelled_end() -> None:
+    driven = conversation_with_story(seconds=1.0)
     driven.server("rate_limits.updated", at=2.1)
     driven.server(STARTED, at=2.2, agent_speaking=False)
     played(driven, 100, at=2.3)
@@ -290,16 +293,16 @@ def test_a_story_that_plays_late_is_interrupted_after_it_was_thought_to_be_over(
     assert driven.interruptions == 1
 
 
-def test_words_about_nothing_known_change_nothing() -> None:
-    driven = telling()
+def test_positions_of_unknown_items_or_in_the_future_change_nothing() -> None:
+    driven = conversation_with_story()
     driven.conversation.played("another", 100, 2.0, 1.5)
-    driven.conversation.played("story", 5000, 2.0, 99.0)  # a time to come
+    driven.conversation.played("story", 5000, 2.0, 99.0)  # a time in the future
     driven.close(at=4.0)
     assert driven.transcript() == ["assistant: A long story."]
 
 
-def test_when_the_server_played_a_response_is_known() -> None:
-    driven = telling()
+def test_output_audio_buffer_started_and_stopped_give_the_playback_times_of_a_response() -> None:
+    driven = conversation_with_story()
     response = driven.conversation._state.active_responses["resp_1"]
     assert (response.play_started, response.play_ended) == (None, None)
     driven.server("output_audio_buffer.started", at=1.5, response_id="resp_1")
@@ -310,31 +313,31 @@ def test_when_the_server_played_a_response_is_known() -> None:
     assert driven.conversation.tracks.playing_until("story") == near(6.4, 0.1)
 
 
-def test_when_the_server_cleared_a_response_is_known() -> None:
+def test_output_audio_buffer_cleared_gives_the_end_of_playback() -> None:
     driven = DrivenConversation(vad=VAD)
     driven.begins("resp_1")
-    driven.says("resp_1", "A long story.", "story")  # a sideband connection: no audio comes here
+    driven.says("resp_1", "A long story.", "story")  # as with a sideband connection, which carries no deltas
     response = driven.conversation._state.active_responses["resp_1"]
     driven.server("output_audio_buffer.started", at=1.5, response_id="resp_1")
     driven.server("output_audio_buffer.cleared", at=2.5, response_id="resp_1")
     assert (response.play_started, response.play_ended) == (1.5, 2.5)
 
 
-# Through a connection
+# On a connection
 
 SPEECH = Script([Turn(Say("Hello.", audio=tone_bytes(1000, 1.0)))])
 
 
 def begin_of(root: Node, collector: Collector) -> float:
-    """When the agent began to be heard, on the wall clock."""
+    """Return when the agent's audio begins in the recording, as wall-clock time."""
     _, path = collector.attachment(root.run.id, "conversation")
-    sound, rate = soundfile.read(path)
-    first = int(np.flatnonzero(np.abs(sound[:, 1]) > 0.01)[0])
+    audio, rate = soundfile.read(path)
+    first = int(np.flatnonzero(np.abs(audio[:, 1]) > 0.01)[0])
     assert root.run.start_time is not None
     return float(root.run.start_time.replace(tzinfo=UTC).timestamp() + first / rate)
 
 
-def test_positions_change_the_recording_of_an_asynchronous_connection(tracing: Collector) -> None:
+def test_positions_move_audio_in_the_recording_of_an_asynchronous_connection(tracing: Collector) -> None:
     async def talk(server: RealtimeServer) -> tuple[float, float]:
         async with (
             async_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -343,7 +346,7 @@ def test_positions_change_the_recording_of_an_asynchronous_connection(tracing: C
             await connection.response.create()
             async for event in connection:
                 if event.type == "response.output_audio.done":
-                    await asyncio.sleep(0.3)  # the player's buffer
+                    await asyncio.sleep(0.3)  # the delay of a player's buffer
                     before = time.time()
                     connection.played(event.item_id, 100)
                     return before, time.time()
@@ -357,7 +360,7 @@ def test_positions_change_the_recording_of_an_asynchronous_connection(tracing: C
     assert "recording_source_user" not in root.metadata
 
 
-def test_positions_change_the_recording_of_a_synchronous_connection(tracing: Collector) -> None:
+def test_positions_move_audio_in_the_recording_of_a_synchronous_connection(tracing: Collector) -> None:
     with (
         RealtimeServer(SPEECH) as server,
         sync_client(server).realtime.connect(model="gpt-realtime") as raw,
@@ -382,28 +385,28 @@ def delta(seconds: float) -> dict[str, Any]:
     "arguments",
     [(None, 1), ("story", "1"), ("story", None), ("story", True), ("story", -1), ("story", float("nan"))],
 )
-def test_what_is_no_position_is_refused_and_counted(tracing: Collector, arguments: tuple[Any, Any]) -> None:
+def test_invalid_positions_are_ignored_and_counted_as_failures(tracing: Collector, arguments: tuple[Any, Any]) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(delta(0.1))
         tracer.played(*arguments)
         tracer.played("story", 50, at=time.time() + 1e9)
         tracer.played("story", 50, at="now")  # type: ignore[arg-type]
-        tracer.played("never heard of", 50)
-    tracer.played("story", 50)  # it is closed
+        tracer.played("unknown", 50)
+    tracer.played("story", 50)  # after the tracer was closed
     root = the_tree(tracing)
     assert root.metadata["tracing_failures"] == 3
     assert root.metadata["recording_source"] == "playback_model"
     guard.failures.clear()
 
 
-def test_without_a_recording_no_source_is_told(tracing: Collector) -> None:
+def test_without_a_recording_no_source_is_reported(tracing: Collector) -> None:
     with SessionTracer(recording=False) as tracer:
         tracer.server_event(delta(0.1))
         tracer.played("story", np.float32(50))  # type: ignore[arg-type]
     assert "recording_source" not in the_tree(tracing).metadata
 
 
-def test_switched_off_positions_do_nothing(collector: Collector) -> None:
+def test_positions_are_ignored_when_tracing_is_disabled(collector: Collector) -> None:
     with SessionTracer(enabled=False) as tracer:
         tracer.played("story", 100)
         tracer.played(None, "nothing")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Clocks that drift apart: how far is told from hand-overs, and sound follows so gently that nobody hears it."""
+"""Clock drift: it is estimated from the arrival of chunks, and corrected by single frames."""
 
 from __future__ import annotations
 
@@ -17,92 +17,99 @@ pytestmark = pytest.mark.newest
 CHUNK = RATE // 5  # 200 ms
 
 
-def told(seconds: float, *, ppm: float, late: list[float], began: float = 3.0) -> tuple[float, float]:
-    """Where a stream is thought to have begun, and where that would be right: seconds at its end."""
+def estimated(seconds: float, *, ppm: float, delays: list[float], start: float = 3.0) -> tuple[float, float]:
+    """Return the estimated and the true start of a stream as of its end, in seconds.
+
+    The clock of the stream is off by ``ppm``; chunk ``n`` arrives ``delays[n]`` seconds after its end, cyclically.
+    """
     estimator, chunks = DriftEstimator(RATE), round(seconds * RATE / CHUNK)
-    ended = 0.0
+    end = 0.0
     for index in range(1, chunks + 1):
         frames = index * CHUNK
-        ended = began + frames / RATE / (1 + ppm * 1e-6)
-        estimator.add(frames, (ended + late[index % len(late)]) * RATE - frames)
-    return estimator.start_at(chunks * CHUNK) / RATE, ended - chunks * CHUNK / RATE
+        end = start + frames / RATE / (1 + ppm * 1e-6)
+        estimator.add(frames, (end + delays[index % len(delays)]) * RATE - frames)
+    return estimator.start_at(chunks * CHUNK) / RATE, end - chunks * CHUNK / RATE
 
 
 @pytest.mark.parametrize("ppm", [-300, -20, 0, 20, 300])
 @pytest.mark.parametrize("seconds", [1, 15, 35, 60, 130, 600, 3000])
-def test_the_beginning_of_a_stream_is_known_whatever_its_clock(ppm: float, seconds: float) -> None:
-    thought, right = told(seconds, ppm=ppm, late=[0.0, 0.13, 0.2, 0.05, 0.001])
-    # At first the least late hand-over counts, as if there were no drift.
-    assert thought == near(right, 0.0015 + (0 if seconds > DriftEstimator.MIN_SPAN_S else seconds * abs(ppm) * 1e-6))
+def test_the_start_of_a_stream_is_estimated_at_any_drift_of_a_sound_card(ppm: float, seconds: float) -> None:
+    estimated_start, true_start = estimated(seconds, ppm=ppm, delays=[0.0, 0.13, 0.2, 0.05, 0.001])
+    # In a short stream the arrival with the least delay counts, and no drift is assumed.
+    assert estimated_start == near(
+        true_start, 0.0015 + (0 if seconds > DriftEstimator.MIN_SPAN_S else seconds * abs(ppm) * 1e-6)
+    )
 
 
 @properties
 @given(seed=st.integers(0, 1000), ppm=st.floats(-300, 300))
-def test_stalls_do_not_look_like_drift(seed: int, ppm: float) -> None:
+def test_stalls_are_not_mistaken_for_drift(seed: int, ppm: float) -> None:
     dice = random.Random(seed)
-    late = [0.002 * dice.random() for _ in range(1000)]
+    delays = [0.002 * dice.random() for _ in range(1000)]
     for _ in range(3):
         begin, length = dice.randrange(1000), dice.randrange(70)  # up to 14 s
         for index in range(begin, min(begin + length, 1000)):
-            late[index] = (begin + length - index) * 0.2
-    late[-2:] = [0.0, 0.0]
-    thought, right = told(199.8, ppm=ppm, late=late)
-    assert thought == near(right, 0.02)
+            delays[index] = (begin + length - index) * 0.2
+    delays[-2:] = [0.0, 0.0]
+    estimated_start, true_start = estimated(199.8, ppm=ppm, delays=delays)
+    assert estimated_start == near(true_start, 0.02)
 
 
-def test_a_clock_that_is_no_sound_cards_is_not_followed() -> None:
-    thought, right = told(300, ppm=20_000, late=[0.0])
-    assert thought == near(right, 0.01), "no hand-over is undercut"
-    thought, right = told(300, ppm=-20_000, late=[0.0])
-    assert thought < right - 5
+def test_a_drift_beyond_that_of_sound_cards_is_not_estimated() -> None:
+    estimated_start, true_start = estimated(300, ppm=20_000, delays=[0.0])
+    assert estimated_start == near(true_start, 0.01), "the estimate exceeds no bound"
+    estimated_start, true_start = estimated(300, ppm=-20_000, delays=[0.0])
+    assert estimated_start < true_start - 5
 
 
-# Following
+# Correction
 
 
-def test_what_is_where_it_should_be_is_left_alone() -> None:
+def test_an_offset_within_the_tolerance_is_not_corrected() -> None:
     corrector, samples = DriftCorrector(tolerance=120), numbered(480)
     for offset in (0.0, 120.0, -120.0, 60.5):
         assert corrector.correct(offset, samples, 480) is samples
 
 
 @pytest.mark.parametrize("offset", [130.0, -130.0])
-def test_sound_is_followed_one_frame_in_a_thousand_until_it_is_nearly_there(offset: float) -> None:
-    corrector, samples, changed = DriftCorrector(tolerance=120), tone(0.1), []
+def test_one_frame_in_a_thousand_is_corrected_until_a_fifth_of_the_tolerance(offset: float) -> None:
+    corrector, samples, changes = DriftCorrector(tolerance=120), tone(0.1), []
     for _ in range(100):
-        followed = len(corrector.correct(offset, samples, len(samples))) - len(samples)
-        offset -= followed
-        changed.append(abs(followed))
+        change = len(corrector.correct(offset, samples, len(samples))) - len(samples)
+        offset -= change
+        changes.append(abs(change))
     assert 23 <= abs(offset) <= 24
-    assert max(changed) <= 4
-    assert sum(changed[:10]) <= 25
-    assert corrector.correct(offset, samples, len(samples)) is samples, "what is nearly there stays"
+    assert max(changes) <= 4
+    assert sum(changes[:10]) <= 25
+    assert corrector.correct(offset, samples, len(samples)) is samples, (
+        "below a fifth of the tolerance nothing is corrected"
+    )
 
 
-def test_where_no_time_goes_by_nothing_is_changed() -> None:
+def test_without_elapsed_time_nothing_is_corrected() -> None:
     corrector, samples = DriftCorrector(tolerance=120), numbered(480)
     assert all(corrector.correct(1000.0, samples, 0.0) is samples for _ in range(100))
 
 
-def test_time_without_need_is_not_saved_up() -> None:
+def test_time_without_an_offset_allows_no_larger_correction_later() -> None:
     corrector, samples = DriftCorrector(tolerance=120), numbered(480)
     for _ in range(1000):
         corrector.correct(0.0, samples, 480)
     assert len(corrector.correct(1000.0, samples, 480)) == 481
 
 
-def test_a_chunk_of_a_few_frames_stays_as_it_is() -> None:
+def test_a_chunk_of_a_few_frames_is_not_corrected() -> None:
     corrector = DriftCorrector(tolerance=1)
     samples = numbered(7)
     assert all(corrector.correct(100.0, samples, 1000) is samples for _ in range(5))
 
 
 @pytest.mark.parametrize("frames", [479, 480, 481])
-def test_fitted_sound_begins_and_ends_as_it_did_and_sounds_the_same(frames: int) -> None:
+def test_stretched_audio_keeps_its_ends_and_its_waveform(frames: int) -> None:
     samples = tone(0.02, hz=400)
-    made = stretched(samples, frames)
-    assert len(made) == frames
-    assert made.dtype == np.int16
-    assert (made[0], made[-1]) == (samples[0], samples[-1])
-    wished = 12_000 * np.cos(np.linspace(0, 479, frames) * 2 * np.pi * 400 / RATE)
-    assert np.max(np.abs(made - wished)) < 20
+    output = stretched(samples, frames)
+    assert len(output) == frames
+    assert output.dtype == np.int16
+    assert (output[0], output[-1]) == (samples[0], samples[-1])
+    expected = 12_000 * np.cos(np.linspace(0, 479, frames) * 2 * np.pi * 400 / RATE)
+    assert np.max(np.abs(output - expected)) < 20

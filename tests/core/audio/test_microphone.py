@@ -1,4 +1,4 @@
-"""The microphone: chunks of which only the hand-over is known are put where they were spoken."""
+"""Microphone: chunks are placed when they were captured, by their arrival or by given times."""
 
 from __future__ import annotations
 
@@ -27,47 +27,48 @@ FRAME = 1 / RATE
 
 
 class Speaker:
-    """Speaks into a microphone in chunks; ``late`` says how long after its end a chunk is handed over."""
+    """Speaks into a microphone in chunks. ``delay`` gives the seconds from a chunk's end until it arrives."""
 
-    def __init__(self, late: Callable[[float], float] = lambda _end: 0.0) -> None:
+    def __init__(self, delay: Callable[[float], float] = lambda _end: 0.0) -> None:
         self.microphone = Microphone(RATE)
-        self._late = late
+        self._delay = delay
         self._now = 0.0
         self._spoken = 0
-        self.began: list[tuple[float, int]] = []  # of each chunk: when, and after how many frames
+        self.chunks: list[tuple[float, int]] = []  # of each: its begin in seconds, and the frames spoken before it
         self._writes: list[Write] = []
 
     def speak(self, at: float, seconds: float, frames: int = CHUNK) -> float:
-        """A stretch from ``at`` on; returns its end."""
+        """Speak without a pause from ``at`` on, in chunks of ``frames``. Return the end in seconds."""
         for index in range(round(seconds * RATE) // frames):
             begin = at + index * frames * FRAME
             end = begin + frames * FRAME
-            self._now = max(self._now, end + self._late(end))
-            self.began.append((begin, self._spoken))
+            self._now = max(self._now, end + self._delay(end))
+            self.chunks.append((begin, self._spoken))
             self.microphone.add(self._now, numbered(frames, self._spoken + 1))
             self._spoken += frames
         return at + seconds
 
-    def heard(self) -> list[Write]:
+    def all_writes(self) -> list[Write]:
+        """Return all writes, after closing the microphone."""
         self.microphone.close()
         self._writes += self.microphone.take_writes()
         return self._writes
 
     def errors_ms(self) -> list[float]:
-        """How much later than spoken each chunk lies."""
-        places = np.concatenate([np.arange(w.start, w.start + len(w.samples)) for w in self.heard()]).tolist()
-        assert len(places) == self._spoken, "no frame more or less"
-        return [(places[frame] * FRAME - begin) * 1000 for begin, frame in self.began]
+        """Return by how many ms each chunk is placed later than it was spoken."""
+        positions = np.concatenate([np.arange(w.start, w.start + len(w.samples)) for w in self.all_writes()]).tolist()
+        assert len(positions) == self._spoken, "every frame is placed once"
+        return [(positions[frame] * FRAME - begin) * 1000 for begin, frame in self.chunks]
 
     def gaps(self) -> list[float]:
-        """Seconds between two chunks that do not join, the overlaps negative."""
-        writes = self.heard()
+        """Return the seconds between writes that are not adjacent; negative where they overlap."""
+        writes = self.all_writes()
         between = [b.start - a.start - len(a.samples) for a, b in pairwise(writes)]
         return [gap * FRAME for gap in between if gap]
 
 
-def placed(microphone: Microphone) -> list[tuple[int, int]]:
-    """Where sound lies without a gap: the first frame, and how many."""
+def placed_audio(microphone: Microphone) -> list[tuple[int, int]]:
+    """Return start and length in frames of all audio without a gap."""
     joined: list[tuple[int, int]] = []
     for write in microphone.take_writes():
         if joined and sum(joined[-1]) == write.start:
@@ -77,19 +78,19 @@ def placed(microphone: Microphone) -> list[tuple[int, int]]:
     return joined
 
 
-def test_chunks_handed_over_when_they_ended_lie_where_they_were_spoken() -> None:
+def test_chunks_that_arrive_without_delay_are_placed_when_they_were_spoken() -> None:
     speaker = Speaker()
     speaker.speak(0.5, 5)
     assert speaker.gaps() == []
     assert max(map(abs, speaker.errors_ms())) < 0.1
 
 
-def test_a_tone_is_heard_when_it_was_spoken_whatever_the_size_of_the_chunks() -> None:
+def test_a_tone_is_placed_when_it_was_spoken_with_any_chunk_size() -> None:
     for frames in (1, 77, 479, 2400, 24_000):
         microphone = Microphone(RATE)
-        sound = np.concatenate((np.zeros(36_000, np.int16), tone(0.1), np.zeros(12_000, np.int16)))
-        for begin in range(0, len(sound), frames):
-            chunk = sound[begin : begin + frames]
+        audio = np.concatenate((np.zeros(36_000, np.int16), tone(0.1), np.zeros(12_000, np.int16)))
+        for begin in range(0, len(audio), frames):
+            chunk = audio[begin : begin + frames]
             microphone.add(0.25 + (begin + len(chunk)) * FRAME, chunk)
         microphone.close()
         [(start, end)] = stretches(laid_out(microphone.take_writes()))
@@ -98,9 +99,7 @@ def test_a_tone_is_heard_when_it_was_spoken_whatever_the_size_of_the_chunks() ->
 
 @properties
 @given(seed=st.integers(0, 10_000), frames=st.sampled_from([240, 480, 960, 2400]), pause=st.floats(0.3, 3))
-def test_now_and_then_late_by_up_to_200_ms_tears_nothing_and_moves_nothing(
-    seed: int, frames: int, pause: float
-) -> None:
+def test_occasional_delays_of_up_to_200_ms_cause_no_gap_and_move_no_audio(seed: int, frames: int, pause: float) -> None:
     dice = random.Random(seed)
     speaker = Speaker(lambda _end: dice.uniform(0, 0.2) if dice.random() < 0.2 else dice.uniform(0, 0.002))
     end = speaker.speak(1.0, 3, frames)
@@ -112,30 +111,30 @@ def test_now_and_then_late_by_up_to_200_ms_tears_nothing_and_moves_nothing(
 
 @properties
 @given(seed=st.integers(0, 10_000), frames=st.sampled_from([480, 960, 2400]))
-def test_every_chunk_late_by_up_to_200_ms_tears_nothing(seed: int, frames: int) -> None:
+def test_delays_of_up_to_200_ms_of_every_chunk_cause_no_gap(seed: int, frames: int) -> None:
     dice = random.Random(seed)
     speaker = Speaker(lambda _end: dice.uniform(0, 0.2))
     speaker.speak(0.3, 8, frames)
     assert speaker.gaps() == []
-    # The earliest hand-over tells most; how late that one was, nothing tells.
+    # The chunk with the least delay dates all others; its own delay remains as an error.
     assert -0.1 < min(speaker.errors_ms()) <= max(speaker.errors_ms()) < 120
 
 
 @properties
 @given(before=st.floats(0, 3), stall=st.floats(0.05, 30), after=st.floats(0.1, 3))
-def test_a_stall_ends_in_a_burst_and_the_stream_stays_whole(before: float, stall: float, after: float) -> None:
+def test_a_stall_that_ends_in_a_burst_causes_no_gap(before: float, stall: float, after: float) -> None:
     begin, end = 0.2 + before, 0.2 + before + stall
-    speaker = Speaker(lambda handed: max(0.0, end - handed) if handed >= begin else 0.0)
+    speaker = Speaker(lambda chunk_end: max(0.0, end - chunk_end) if chunk_end >= begin else 0.0)
     speaker.speak(0.2, before + stall + after, 960)
     assert speaker.gaps() == []
-    assert max(map(abs, speaker.errors_ms())) < 40.1  # where the stream ends within the burst: a chunk's length
+    assert max(map(abs, speaker.errors_ms())) < 40.1  # one chunk, where the stream ends within the burst
 
 
-def test_a_stall_while_time_goes_on_elsewhere_leaves_the_stream_whole() -> None:
+def test_a_stall_causes_no_gap_although_server_events_advance_the_time() -> None:
     speaker = Speaker(lambda end: max(0.0, 9.0 - end) if end > 2 else 0.0)
     speaker.speak(0.0, 2)
     for tenths in range(20, 90):
-        speaker.microphone.advance(tenths / 10)  # the server's events
+        speaker.microphone.advance(tenths / 10)  # as server events do
     speaker.speak(2.0, 10)
     assert speaker.gaps() == []
     assert max(map(abs, speaker.errors_ms())) < 0.1
@@ -143,7 +142,7 @@ def test_a_stall_while_time_goes_on_elsewhere_leaves_the_stream_whole() -> None:
 
 @properties
 @given(pauses=st.lists(st.floats(0.21, 40), min_size=1, max_size=6), talk=st.floats(0.1, 2))
-def test_push_to_talk_pauses_stay_pauses(pauses: list[float], talk: float) -> None:
+def test_pauses_of_push_to_talk_are_kept(pauses: list[float], talk: float) -> None:
     speaker = Speaker()
     at = speaker.speak(0.5, talk)
     for pause in pauses:
@@ -152,14 +151,14 @@ def test_push_to_talk_pauses_stay_pauses(pauses: list[float], talk: float) -> No
     assert max(map(abs, speaker.errors_ms())) < 0.1
 
 
-def test_a_short_pause_in_a_steady_stream_is_a_pause() -> None:
+def test_a_short_pause_in_a_stream_without_delays_is_kept() -> None:
     speaker = Speaker()
     end = speaker.speak(0.0, 2)
-    speaker.speak(end + 0.06, 2)  # a few chunks were never sent
+    speaker.speak(end + 0.06, 2)  # as if a few chunks were not sent
     assert speaker.gaps() == [near(0.06, 0.001)]
 
 
-def test_a_short_pause_before_the_last_word_cannot_be_told_from_a_late_hand_over() -> None:
+def test_a_short_pause_shortly_before_the_end_is_taken_for_a_delay() -> None:
     speaker = Speaker()
     end = speaker.speak(0.0, 2)
     speaker.speak(end + 0.06, 0.1)
@@ -169,7 +168,7 @@ def test_a_short_pause_before_the_last_word_cannot_be_told_from_a_late_hand_over
 
 @properties
 @given(seed=st.integers(0, 1000))
-def test_delays_that_last_are_late_hand_overs_where_they_have_been_late_before(seed: int) -> None:
+def test_lasting_delays_after_an_equal_delay_cause_no_gap(seed: int) -> None:
     dice = random.Random(seed)
     speaker = Speaker(lambda end: 0.15 if 1 < end < 1.3 else dice.uniform(0.1, 0.17) if 2 < end < 5 else 0.0)
     speaker.speak(0.0, 8)
@@ -178,11 +177,11 @@ def test_delays_that_last_are_late_hand_overs_where_they_have_been_late_before(s
 
 @properties
 @given(seed=st.integers(0, 10_000), dropout=st.floats(0.1, 0.15), calm=st.integers(0, 5))
-def test_a_dropout_after_a_few_late_hand_overs_is_a_pause(seed: int, dropout: float, calm: int) -> None:
+def test_a_dropout_after_a_few_delays_is_kept_as_a_pause(seed: int, dropout: float, calm: int) -> None:
     dice = random.Random(seed)
-    late = {dice.uniform(2, 4.7): dice.uniform(0.1, 0.2) for _ in range(3)}
+    delays = {dice.uniform(2, 4.7): dice.uniform(0.1, 0.2) for _ in range(3)}
     speaker = Speaker(
-        lambda end: max((by for at, by in late.items() if at <= end < at + 0.02), default=dice.uniform(0, 0.004))
+        lambda end: max((by for at, by in delays.items() if at <= end < at + 0.02), default=dice.uniform(0, 0.004))
     )
     end = speaker.speak(0.0, 5 + calm)
     speaker.speak(end + dropout, 4)
@@ -190,25 +189,25 @@ def test_a_dropout_after_a_few_late_hand_overs_is_a_pause(seed: int, dropout: fl
     assert max(map(abs, speaker.errors_ms())) < 10
 
 
-def test_a_file_pushed_at_once_is_heard_from_the_end_of_what_was_before() -> None:
+def test_a_file_sent_at_once_is_placed_after_the_audio_before_it() -> None:
     microphone = Microphone(RATE)
     microphone.add(0.1, numbered(CHUNK))
     for _ in range(500):
         microphone.add(3.0, numbered(CHUNK))
     microphone.close()
-    assert placed(microphone) == [(round(0.08 * RATE), 501 * CHUNK)]
+    assert placed_audio(microphone) == [(round(0.08 * RATE), 501 * CHUNK)]
 
 
-def test_a_file_pushed_as_the_first_thing_begins_with_the_recording() -> None:
+def test_a_file_sent_first_is_placed_at_the_start_of_the_recording() -> None:
     microphone = Microphone(RATE)
     for _ in range(100):
         microphone.add(0.5, numbered(CHUNK))
     microphone.add(10.0, numbered(CHUNK))
     microphone.close()
-    assert placed(microphone) == [(0, 100 * CHUNK), (round(9.98 * RATE), CHUNK)]
+    assert placed_audio(microphone) == [(0, 100 * CHUNK), (round(9.98 * RATE), CHUNK)]
 
 
-def test_what_is_placed_is_never_held_longer_than_the_look_ahead() -> None:
+def test_audio_is_not_pending_longer_than_the_look_ahead() -> None:
     speaker = Speaker()
     longest = 0
     written = 0
@@ -220,7 +219,7 @@ def test_what_is_placed_is_never_held_longer_than_the_look_ahead() -> None:
     assert longest <= (Microphone.LOOK_AHEAD_S + Microphone.GROUP_S + 0.2) * RATE
 
 
-def test_no_samples_are_no_chunk() -> None:
+def test_an_empty_chunk_causes_no_write() -> None:
     microphone = Microphone(RATE)
     microphone.add(1.0, numbered(0))
     microphone.add_timed(1.0, numbered(0))
@@ -228,18 +227,18 @@ def test_no_samples_are_no_chunk() -> None:
     assert microphone.take_writes() == []
 
 
-def test_started_again_everything_is_taken_back() -> None:
+def test_erase_silences_all_audio_so_far() -> None:
     speaker = Speaker()
     speaker.speak(0.0, 5)
     speaker.microphone.erase()
     speaker.microphone.add(2.0, numbered(RATE))
-    channel = laid_out(speaker.heard())
+    channel = laid_out(speaker.all_writes())
     assert np.array_equal(channel[RATE : 2 * RATE], numbered(RATE))
     assert not channel[:RATE].any()
     assert not channel[2 * RATE :].any()
 
 
-def test_started_again_before_anything_was_placed_there_is_nothing_to_take_back() -> None:
+def test_erase_before_the_first_write_drops_the_pending_chunks() -> None:
     microphone = Microphone(RATE)
     microphone.add(1.0, numbered(CHUNK))
     microphone.erase()
@@ -250,8 +249,8 @@ def test_started_again_before_anything_was_placed_there_is_nothing_to_take_back(
 # Clocks that drift
 
 
-def late_hand_overs(kind: str, ends: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
-    """Seconds by which chunks that ended then are handed over late."""
+def delays(kind: str, ends: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.float64]:
+    """Return the seconds from the end of each chunk until it arrives."""
     dice = np.random.default_rng(seed)
     if kind == "independent":
         return dice.uniform(0, 0.2, len(ends))
@@ -260,47 +259,47 @@ def late_hand_overs(kind: str, ends: npt.NDArray[np.float64], seed: int) -> npt.
     if kind == "bursts":
         bursts = np.cumsum(dice.uniform(0.02, 0.2, len(ends) * 2))
         return np.asarray(bursts[np.searchsorted(bursts, ends)] - ends)
-    late = dice.uniform(0, 0.01, len(ends))
+    values = dice.uniform(0, 0.01, len(ends))
     for minute in np.arange(0.3, ends[-1] / 60):  # stalls
         until = minute * 60 + dice.uniform(0.1, 10)
         stalled = (ends > minute * 60) & (ends < until)
-        late[stalled] = until - ends[stalled]
-    return late
+        values[stalled] = until - ends[stalled]
+    return values
 
 
-#: Few frames make an hour quick; a frame is a millisecond.
+#: Rate in Hz that makes a simulated hour fast; a frame is a millisecond.
 COARSE = 1000
 
 
 def an_hour(kind: str, ppm: float, *, seconds: int = 3600, seed: int = 1, frames: int = 100) -> npt.NDArray[np.float64]:
-    """By how many milliseconds each chunk of a drifting microphone ends later than it was spoken."""
+    """Return by how many ms the end of each chunk of a drifting microphone is placed later than it was spoken."""
     ends = np.arange(1, seconds * COARSE // frames + 1) * frames / COARSE / (1 + ppm * 1e-6)
-    handed = 1.0 + np.maximum.accumulate(ends + late_hand_overs(kind, ends, seed))
+    arrivals = 1.0 + np.maximum.accumulate(ends + delays(kind, ends, seed))
     microphone, writes = Microphone(COARSE), []
-    turns = [np.full(frames, level, np.int16) for level in (1000, 2000)]
-    for index, t in enumerate(handed.tolist()):
-        microphone.add(t, turns[index % 2])
+    chunks = [np.full(frames, level, np.int16) for level in (1000, 2000)]
+    for index, t in enumerate(arrivals.tolist()):
+        microphone.add(t, chunks[index % 2])
         writes += microphone.take_writes()
     microphone.close()
     writes += microphone.take_writes()
-    assert all(a.start + len(a.samples) == b.start for a, b in pairwise(writes)), "continuous"
+    assert all(a.start + len(a.samples) == b.start for a, b in pairwise(writes)), "there is no gap"
     channel = laid_out(writes)[writes[0].start :]
-    found = np.flatnonzero(np.diff(channel > 1500)) + 1
-    assert len(found) == len(ends) - 1, "every chunk is there"
-    return writes[0].start + found - (1.0 + ends[:-1]) * COARSE
+    edges = np.flatnonzero(np.diff(channel > 1500)) + 1
+    assert len(edges) == len(ends) - 1, "every chunk is placed"
+    return writes[0].start + edges - (1.0 + ends[:-1]) * COARSE
 
 
 @pytest.mark.nocover
 @pytest.mark.parametrize(
     ("kind", "ppm"), [("independent", 300), ("independent", -100), ("bursts", -300), ("stalls", 300), ("stalls", -300)]
 )
-def test_an_hour_of_a_drifting_microphone_stays_within_20_ms_of_the_truth(kind: str, ppm: float) -> None:
+def test_an_hour_of_a_drifting_microphone_is_placed_within_20_ms(kind: str, ppm: float) -> None:
     assert np.max(np.abs(an_hour(kind, ppm))) < 20
 
 
 @pytest.mark.parametrize("ppm", [-100, 0, 100])
-def test_where_every_short_chunk_is_late_on_its_own_what_is_known_grows_with_time(ppm: float) -> None:
-    # One chunk in 2,700 is less than 20 ms late, as none overtakes another: one in a minute.
+def test_with_independent_delays_of_short_chunks_the_error_falls_over_time(ppm: float) -> None:
+    # Chunks do not overtake each other, so only one in 2,700, which is one a minute, arrives within 20 ms.
     errors = np.abs(an_hour("independent", ppm, seconds=300, seed=5, frames=20))
     a_minute = 60 * COARSE // 20
     assert np.max(errors) < 90
@@ -310,7 +309,7 @@ def test_where_every_short_chunk_is_late_on_its_own_what_is_known_grows_with_tim
 
 
 @pytest.mark.parametrize("kind", ["now and then", "bursts", "stalls"])
-def test_where_no_clock_drifts_not_a_frame_is_changed(kind: str) -> None:
+def test_without_drift_no_frame_is_added_or_removed(kind: str) -> None:
     errors = an_hour(kind, 0, seconds=1200)
     assert np.ptp(errors) < 1e-6
     assert abs(errors[0]) < 10
@@ -322,33 +321,33 @@ def test_where_no_clock_drifts_not_a_frame_is_changed(kind: str) -> None:
     kind=st.sampled_from(["independent", "now and then", "bursts", "stalls"]),
     ppm=st.floats(-300, 300),
 )
-def test_any_jitter_and_any_drift_leave_the_stream_whole(seed: int, kind: str, ppm: float) -> None:
+def test_no_jitter_and_no_drift_cause_a_gap(seed: int, kind: str, ppm: float) -> None:
     assert np.max(np.abs(an_hour(kind, ppm, seconds=40, seed=seed))) < 100
 
 
-def test_a_file_pushed_faster_than_it_was_spoken_is_not_changed() -> None:
+def test_a_file_sent_faster_than_real_time_is_not_corrected_for_drift() -> None:
     for speed in (1.02, 1.3, 1e9):
-        microphone, sound = Microphone(RATE), numbered(60 * RATE)
-        for begin in range(0, len(sound), 4800):
-            microphone.add(1.0 + begin / RATE / speed, sound[begin : begin + 4800])
+        microphone, audio = Microphone(RATE), numbered(60 * RATE)
+        for begin in range(0, len(audio), 4800):
+            microphone.add(1.0 + begin / RATE / speed, audio[begin : begin + 4800])
         microphone.close()
         channel = laid_out(microphone.take_writes())
-        assert np.array_equal(channel[-len(sound) :], sound)
+        assert np.array_equal(channel[-len(audio) :], audio)
 
 
-# Chunks that came with their time
+# Chunks with times
 
 
 @properties
 @given(seed=st.integers(0, 1000))
-def test_the_jitter_of_a_sound_cards_clock_gives_no_clicks(seed: int) -> None:
+def test_jitter_of_given_times_causes_no_gap(seed: int) -> None:
     dice, timed = random.Random(seed), TimedPlacement(RATE)
     writes = [timed.place(2 + k * 0.02 + dice.uniform(-0.0009, 0.0009), numbered(CHUNK)) for k in range(200)]
     assert all(b.start - a.start == CHUNK for a, b in pairwise(writes))
     assert writes[0].start == pytest.approx(2 * RATE, abs=0.001 * RATE)
 
 
-def test_a_chunk_with_its_time_goes_there_and_stays_as_it_is() -> None:
+def test_a_chunk_with_a_time_is_placed_there_unchanged() -> None:
     microphone = Microphone(RATE)
     microphone.add_timed(1.0, tone(0.5))
     microphone.add_timed(1.506, tone(0.5))
@@ -359,7 +358,7 @@ def test_a_chunk_with_its_time_goes_there_and_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("ppm", [-300, 300])
-def test_sound_follows_the_times_of_a_card_whose_clock_drifts_without_holes(ppm: float) -> None:
+def test_audio_follows_drifting_times_without_gaps(ppm: float) -> None:
     dice, timed = random.Random(ppm), TimedPlacement(RATE)
     ats = [2 + k * 0.02 * (1 + ppm * 1e-6) for k in range(15_000)]  # five minutes
     writes = [timed.place(at + dice.uniform(-0.0009, 0.0009), numbered(CHUNK)) for at in ats]
@@ -368,7 +367,7 @@ def test_sound_follows_the_times_of_a_card_whose_clock_drifts_without_holes(ppm:
     assert {len(write.samples) for write in writes} == {CHUNK, CHUNK + (1 if ppm > 0 else -1)}
 
 
-def test_chunks_with_their_times_are_handed_out_together_as_far_as_they_join() -> None:
+def test_adjacent_chunks_with_times_are_joined_into_writes_of_100_ms() -> None:
     microphone = Microphone(RATE)
     for index in range(12):
         microphone.add_timed(1 + index * 0.02, numbered(CHUNK))
@@ -376,21 +375,21 @@ def test_chunks_with_their_times_are_handed_out_together_as_far_as_they_join() -
     assert [len(write.samples) for write in writes] == [5 * CHUNK] * 2
     microphone.add_timed(3.0, numbered(CHUNK))
     microphone.close()
-    assert placed(microphone) == [(RATE + 10 * CHUNK, 2 * CHUNK), (3 * RATE, CHUNK)]
+    assert placed_audio(microphone) == [(RATE + 10 * CHUNK, 2 * CHUNK), (3 * RATE, CHUNK)]
 
 
-def test_the_last_words_with_their_times_are_not_waited_for_to_be_followed() -> None:
+def test_the_last_chunk_with_a_time_is_written_100_ms_after_its_end() -> None:
     microphone = Microphone(RATE)
     microphone.add_timed(1.0, numbered(CHUNK))
     microphone.advance(1.1)
     assert microphone.take_writes() == []
     microphone.advance(1.13)
-    assert placed(microphone) == [(RATE, CHUNK)]
+    assert placed_audio(microphone) == [(RATE, CHUNK)]
 
 
-def test_the_chunks_of_a_tenth_of_a_second_are_one_write() -> None:
+def test_chunks_without_times_are_joined_into_writes_of_100_ms() -> None:
     speaker = Speaker()
     speaker.speak(0.0, 10)
-    lengths = [len(write.samples) for write in speaker.heard()]
+    lengths = [len(write.samples) for write in speaker.all_writes()]
     assert sum(lengths) == 10 * RATE
     assert len(lengths) <= 101

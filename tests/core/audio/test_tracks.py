@@ -1,4 +1,4 @@
-"""Both channels of a conversation, from what is sent, received, fed and cut, to the WAV."""
+"""Tracks: audio that is sent, received, fed and cut becomes both channels of a WAV file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langsmith_realtime.core.audio.decoding import Samples
 
 MULAW = Format("ulaw", 8_000)
-LOUD = b"\x80"  # µ-law's loudest
+LOUD = b"\x80"  # full scale in µ-law
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def take(tmp_path: Path) -> Take:
     return Take(tmp_path / "take.wav")
 
 
-def talk(take: Take, at: float, sound: Samples | bytes, *, rate: int = RATE, width: int = 2, size: int = 960) -> None:
-    """The user says it; chunks of ``size`` bytes are sent as they are spoken."""
-    data = sound if isinstance(sound, bytes) else sound.tobytes()
+def talk(take: Take, at: float, audio: Samples | bytes, *, rate: int = RATE, width: int = 2, size: int = 960) -> None:
+    """Send the user's audio from ``at`` seconds on, in chunks of ``size`` bytes as they are captured."""
+    data = audio if isinstance(audio, bytes) else audio.tobytes()
     sent = 0
     for chunk in pieces(data, [size]):
         sent += len(chunk)
@@ -39,9 +39,9 @@ def talk(take: Take, at: float, sound: Samples | bytes, *, rate: int = RATE, wid
         take.record()
 
 
-def reply(take: Take, t: float, item_id: str, sound: Samples, *, size: int = 9_600, muted: bool = False) -> None:
-    """The agent's deltas, all at once."""
-    for chunk in pieces(sound.tobytes(), [size]):
+def reply(take: Take, t: float, item_id: str, audio: Samples, *, size: int = 9_600, muted: bool = False) -> None:
+    """Receive the agent's audio at ``t`` in deltas of ``size`` bytes."""
+    for chunk in pieces(audio.tobytes(), [size]):
         take.tracks.agent_received(t, item_id, wire(chunk), muted=muted)
         take.record()
 
@@ -49,7 +49,7 @@ def reply(take: Take, t: float, item_id: str, sound: Samples, *, size: int = 9_6
 # A conversation
 
 
-def test_a_question_a_barge_in_and_a_truncation(take: Take) -> None:
+def test_a_conversation_with_a_barge_in_and_a_truncation_is_recorded(take: Take) -> None:
     talk(take, 1.0, tone(1))
     reply(take, 2.5, "answer", tone(5))
     talk(take, 4.0, tone(0.5))
@@ -74,7 +74,7 @@ def test_a_question_a_barge_in_and_a_truncation(take: Take) -> None:
     deltas=st.lists(st.integers(1, 4000), min_size=1, max_size=6),
     encoding=st.sampled_from(["pcm16", "ulaw", "alaw"]),
 )
-def test_any_chunking_gives_the_same_recording(
+def test_any_chunking_gives_identical_recordings(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], deltas: list[int], encoding: str
 ) -> None:
     folder = tmp_path_factory.mktemp("takes")
@@ -98,7 +98,7 @@ def test_any_chunking_gives_the_same_recording(
 
 
 @pytest.mark.parametrize("size", [1, 3, 961, 9_601])
-def test_a_tone_starts_where_it_was_spoken_with_odd_chunks(take: Take, size: int) -> None:
+def test_a_tone_is_placed_when_it_was_spoken_with_chunks_of_odd_length(take: Take, size: int) -> None:
     quiet = np.zeros(RATE // 2, np.int16)
     talk(take, 0.7, np.r_[quiet, tone(0.2), quiet], size=size)
     user, _ = take.end(3.0)
@@ -107,26 +107,26 @@ def test_a_tone_starts_where_it_was_spoken_with_odd_chunks(take: Take, size: int
 
 @properties
 @given(seed=st.integers(0, 1000), size=st.sampled_from([960, 961, 4800]))
-def test_a_tone_starts_where_it_was_spoken_with_chunks_in_bursts(
+def test_a_tone_is_placed_when_it_was_spoken_with_chunks_in_bursts(
     tmp_path_factory: pytest.TempPathFactory, seed: int, size: int
 ) -> None:
     dice, take = random.Random(seed), Take(tmp_path_factory.mktemp("takes") / "take.wav")
-    sound = np.r_[np.zeros(3 * RATE, np.int16), tone(0.5), np.zeros(2 * RATE, np.int16)]
-    sent, handed = 0, 0.0
-    for chunk in pieces(sound.tobytes(), [size]):
+    audio = np.r_[np.zeros(3 * RATE, np.int16), tone(0.5), np.zeros(2 * RATE, np.int16)]
+    sent, arrival = 0, 0.0
+    for chunk in pieces(audio.tobytes(), [size]):
         sent += len(chunk)
         spoken = 0.4 + sent / 2 / RATE
-        if handed < spoken:  # all that was spoken until the next burst is handed over with it
-            handed = spoken + dice.choice([0, 0, 0, 0.02, 0.1, 0.2, 1.5])
-        take.tracks.user_sent(handed, wire(chunk))
-    user, _ = take.end(handed)
+        if arrival < spoken:  # a burst: chunks that end before it arrive with it
+            arrival = spoken + dice.choice([0, 0, 0, 0.02, 0.1, 0.2, 1.5])
+        take.tracks.user_sent(arrival, wire(chunk))
+    user, _ = take.end(arrival)
     assert stretches(user) == [(near(3.4, 0.04), near(3.9, 0.04))]
 
 
 # Formats
 
 
-def test_telephone_audio_on_both_sides_is_recorded_at_its_rate(take: Take) -> None:
+def test_telephone_audio_on_both_channels_is_recorded_at_8_khz(take: Take) -> None:
     take.tracks.set_formats(MULAW, MULAW)
     talk(take, 1.0, LOUD * 8_000, rate=8_000, width=1, size=160)
     take.tracks.agent_received(3.0, "a", wire(LOUD * 4_000))
@@ -137,7 +137,7 @@ def test_telephone_audio_on_both_sides_is_recorded_at_its_rate(take: Take) -> No
     assert len(user) == 40_000
 
 
-def test_telephone_audio_on_one_side_is_brought_to_the_others_rate(take: Take) -> None:
+def test_telephone_audio_on_one_channel_is_resampled_to_the_rate_of_the_other(take: Take) -> None:
     take.tracks.set_formats(MULAW, None)
     take.tracks.set_formats(None, PCM16)
     talk(take, 1.0, LOUD * 8_000, rate=8_000, width=1, size=160)
@@ -148,7 +148,7 @@ def test_telephone_audio_on_one_side_is_brought_to_the_others_rate(take: Take) -
     assert stretches(agent) == [(3.0, 3.5)]
 
 
-def test_a_format_that_changes_during_the_session_keeps_the_recordings_rate(take: Take) -> None:
+def test_a_change_of_format_leaves_the_rate_of_the_recording(take: Take) -> None:
     take.tracks.set_formats(PCM16, PCM16)
     talk(take, 0.0, tone(1))
     take.tracks.set_formats(MULAW, None)
@@ -158,10 +158,10 @@ def test_a_format_that_changes_during_the_session_keeps_the_recordings_rate(take
 
 
 @pytest.mark.parametrize("law", ["audio/pcmu", "audio/pcma"])
-def test_a_telephone_call_is_recorded_right(take: Take, law: str) -> None:
-    """As a bridge from a telephone network streams it: 8 kHz, a byte a frame, 20 ms a message, both ways."""
-    told, encoded = parse_format({"type": law}), audio_format({"type": law})
-    take.tracks.set_formats(told, told)
+def test_a_telephone_call_is_recorded_with_its_waveform(take: Take, law: str) -> None:
+    """As a telephony bridge streams it in both directions: 8 kHz, one byte per frame, 20 ms per message."""
+    session_format, encoded = parse_format({"type": law}), audio_format({"type": law})
+    take.tracks.set_formats(session_format, session_format)
     question, answer = tone(1.5, rate=8_000, hz=700), tone(2, rate=8_000, hz=440)
     talk(take, 1.0, encoded.encode(question), rate=8_000, width=1, size=160)
     for chunk in pieces(encoded.encode(answer), [160]):
@@ -173,13 +173,13 @@ def test_a_telephone_call_is_recorded_right(take: Take, law: str) -> None:
     assert len(user) == len(agent) == 6 * 8_000
     begin = int(np.flatnonzero(user)[0])
     assert begin == near(8_000, 1)
-    for heard, spoken in ((user[begin:], question), (agent[24_000:], answer[:10_000])):
-        noise = heard[: len(spoken)].astype(float) - spoken
+    for recorded, spoken in ((user[begin:], question), (agent[24_000:], answer[:10_000])):
+        noise = recorded[: len(spoken)].astype(float) - spoken
         assert np.mean(noise**2) < np.mean(spoken.astype(float) ** 2) / 1000
-        assert not heard[len(spoken) :].any()
+        assert not recorded[len(spoken) :].any()
 
 
-def test_each_channel_has_its_own_format_and_changes_it_in_the_middle(take: Take) -> None:
+def test_the_format_of_each_channel_can_change_during_the_session(take: Take) -> None:
     wide, phone = Format("pcm16", 16_000), Format("alaw", 8_000)
     take.tracks.set_formats(wide, phone)
     talk(take, 1.0, tone(1, rate=16_000), rate=16_000, size=639)
@@ -195,7 +195,7 @@ def test_each_channel_has_its_own_format_and_changes_it_in_the_middle(take: Take
     assert stretches(agent, 16_000) == [(near(2.5), near(3.0)), (near(5.0), near(5.5))]
 
 
-def test_the_odd_byte_of_one_format_does_not_begin_the_next(take: Take) -> None:
+def test_an_odd_byte_is_dropped_when_the_format_changes(take: Take) -> None:
     take.tracks.set_formats(PCM16, PCM16)
     take.tracks.user_sent(1.0, wire(b"\x01\x02\x03"))
     take.tracks.set_formats(Format("pcm16", 16_000), None)
@@ -209,7 +209,7 @@ def test_the_odd_byte_of_one_format_does_not_begin_the_next(take: Take) -> None:
     assert user[user != 0].tolist() == [0x0201, 32_124, 32_124, 0x0605]
 
 
-def test_what_the_application_says_of_its_formats_stands_above_all(tmp_path: Path) -> None:
+def test_formats_of_the_application_prevail_over_those_of_the_session(tmp_path: Path) -> None:
     wide = Format("pcm16", 16_000)
     take = Take(tmp_path / "take.wav", Tracks(fed_rate=48_000, user_format=MULAW, agent_format=wide))
     take.tracks.set_formats(PCM16, PCM16)
@@ -221,7 +221,7 @@ def test_what_the_application_says_of_its_formats_stands_above_all(tmp_path: Pat
     assert stretches(agent, 16_000) == [(2.5, 3.0)]
 
 
-def test_what_is_fed_by_hand_is_in_the_format_the_application_says(tmp_path: Path) -> None:
+def test_fed_audio_has_the_format_that_the_application_gives(tmp_path: Path) -> None:
     take = Take(tmp_path / "take.wav", Tracks(fed_rate=48_000, user_format=MULAW, agent_format=MULAW))
     take.tracks.user_fed(2.0, LOUD * 8_000)
     take.tracks.agent_fed(2.5, LOUD * 4_000, at=2.5)
@@ -231,7 +231,7 @@ def test_what_is_fed_by_hand_is_in_the_format_the_application_says(tmp_path: Pat
     assert stretches(agent, 8_000) == [(2.5, 3.0)]
 
 
-def test_a_recording_has_the_rate_that_is_wanted(tmp_path: Path) -> None:
+def test_a_recording_has_the_rate_that_is_given(tmp_path: Path) -> None:
     take = Take(tmp_path / "take.wav", Tracks(rate=16_000))
     take.tracks.set_formats(MULAW, PCM16)
     talk(take, 1.0, LOUD * 8_000, rate=8_000, width=1, size=160)
@@ -242,94 +242,95 @@ def test_a_recording_has_the_rate_that_is_wanted(tmp_path: Path) -> None:
     assert stretches(agent, 16_000) == [(near(2.5), near(3.0))]
 
 
-# What resampling holds back
+# Audio pending in the resampler
 
 
 @pytest.fixture
-def slow(tmp_path: Path) -> Take:
-    """Everything that is heard is resampled, and so held back a moment."""
+def resampling(tmp_path: Path) -> Take:
+    """A take that resamples both channels, which delays their writes."""
     take = Take(tmp_path / "take.wav", Tracks(rate=24_000))
     take.tracks.set_formats(MULAW, MULAW)
     return take
 
 
 def answer(take: Take, t: float, item_id: str, seconds: float, *, muted: bool = False) -> None:
+    """Receive µ-law audio of the agent at ``t`` in one delta."""
     take.tracks.agent_received(t, item_id, wire(LOUD * round(8_000 * seconds)), muted=muted)
 
 
-def test_a_barge_in_and_a_truncation_know_all_that_arrived(slow: Take) -> None:
-    answer(slow, 1.0, "a", 2)
-    assert slow.tracks.take_writes() == [], "its end is not known yet"
-    assert [(cut.item_id, cut.heard_ms) for cut in slow.tracks.barge_in(1.5)] == [("a", 500)]
-    answer(slow, 3.0, "b", 1)
-    cut = slow.tracks.truncate(3.2, "b", 250)
+def test_cuts_consider_audio_pending_in_the_resampler(resampling: Take) -> None:
+    answer(resampling, 1.0, "a", 2)
+    assert resampling.tracks.take_writes() == [], "the resampler needs later samples for its end"
+    assert [(cut.item_id, cut.heard_ms) for cut in resampling.tracks.barge_in(1.5)] == [("a", 500)]
+    answer(resampling, 3.0, "b", 1)
+    cut = resampling.tracks.truncate(3.2, "b", 250)
     assert cut is not None
     assert cut.heard_ms == 250
-    answer(slow, 5.0, "c", 1)
-    slow.tracks.truncate(5.1, "c", 0)
-    answer(slow, 5.2, "c", 1)
-    assert slow.tracks.truncate_refused("c") is None
-    assert slow.tracks.playing_until("c") == 7.0
-    assert stretches(slow.end(9.0)[AGENT]) == [(1.0, 1.5), (3.0, near(3.25)), (5.0, 7.0)]
+    answer(resampling, 5.0, "c", 1)
+    resampling.tracks.truncate(5.1, "c", 0)
+    answer(resampling, 5.2, "c", 1)
+    assert resampling.tracks.undo_truncation("c") is None
+    assert resampling.tracks.playing_until("c") == 7.0
+    assert stretches(resampling.end(9.0)[AGENT]) == [(1.0, 1.5), (3.0, near(3.25)), (5.0, 7.0)]
 
 
-def test_when_an_item_ends_is_known_while_another_is_held_back(slow: Take) -> None:
-    answer(slow, 1.0, "a", 1)
-    assert slow.tracks.playing_until("a") == 2.0
-    answer(slow, 2.5, "b", 1)
-    slow.tracks.take_writes()
-    assert slow.tracks.playing_until("a") == 2.0
-    assert slow.tracks.take_writes() == [], "asking for one does not tear the other"
-    assert slow.tracks.playing_until("b") == 3.5
+def test_a_query_about_one_item_leaves_audio_of_another_pending(resampling: Take) -> None:
+    answer(resampling, 1.0, "a", 1)
+    assert resampling.tracks.playing_until("a") == 2.0
+    answer(resampling, 2.5, "b", 1)
+    resampling.tracks.take_writes()
+    assert resampling.tracks.playing_until("a") == 2.0
+    assert resampling.tracks.take_writes() == [], "a query about one item does not flush the other"
+    assert resampling.tracks.playing_until("b") == 3.5
 
 
-def test_what_is_told_of_an_item_counts_what_is_held_back(slow: Take) -> None:
-    answer(slow, 1.0, "a", 1)
-    assert slow.tracks.begins("a") == 1.0
-    answer(slow, 1.1, "b", 0.5)
-    assert slow.tracks.spoken_ms("b") == 500
-    answer(slow, 1.2, "c", 2)
-    assert slow.tracks.heard_ms("c") == 2000
-    answer(slow, 1.3, "d", 1)
-    slow.tracks.played(2.0, "d", 0)
-    assert slow.tracks.take_writes() != []
+def test_queries_about_an_item_consider_its_pending_audio(resampling: Take) -> None:
+    answer(resampling, 1.0, "a", 1)
+    assert resampling.tracks.begins("a") == 1.0
+    answer(resampling, 1.1, "b", 0.5)
+    assert resampling.tracks.spoken_ms("b") == 500
+    answer(resampling, 1.2, "c", 2)
+    assert resampling.tracks.heard_ms("c") == 2000
+    answer(resampling, 1.3, "d", 1)
+    resampling.tracks.played(2.0, "d", 0)
+    assert resampling.tracks.take_writes() != []
 
 
-def test_muted_speech_is_muted_and_what_came_before_it_is_not(slow: Take) -> None:
-    answer(slow, 1.0, "a", 1)
-    answer(slow, 1.1, "a", 1, muted=True)
-    answer(slow, 1.2, "b", 1)
-    assert stretches(slow.end(9.0)[AGENT]) == [(1.0, near(3.0))]
-    assert slow.tracks.playing_until("a") == 2.0
+def test_pending_audio_before_a_muted_delta_is_not_muted(resampling: Take) -> None:
+    answer(resampling, 1.0, "a", 1)
+    answer(resampling, 1.1, "a", 1, muted=True)
+    answer(resampling, 1.2, "b", 1)
+    assert stretches(resampling.end(9.0)[AGENT]) == [(1.0, near(3.0))]
+    assert resampling.tracks.playing_until("a") == 2.0
 
 
-def test_what_is_held_back_is_written_once_nothing_follows(slow: Take) -> None:
-    answer(slow, 1.0, "a", 1)
-    slow.tracks.advance(2.4)
-    assert slow.tracks.take_writes() == []
-    slow.tracks.advance(2.51)
-    assert sum(len(write.write.samples) for write in slow.tracks.take_writes()) == RATE
+def test_pending_audio_is_written_after_a_pause(resampling: Take) -> None:
+    answer(resampling, 1.0, "a", 1)
+    resampling.tracks.advance(2.4)
+    assert resampling.tracks.take_writes() == []
+    resampling.tracks.advance(2.51)
+    assert sum(len(write.write.samples) for write in resampling.tracks.take_writes()) == RATE
 
 
-def test_the_microphone_is_not_placed_before_what_is_held_back_of_it(slow: Take) -> None:
-    slow.tracks.user_sent(1.0, wire(LOUD * 160))
-    slow.tracks.user_sent(1.02, wire(LOUD * 160))
-    slow.tracks.advance(1.1)
-    slow.tracks.user_sent(3.5, wire(LOUD * 800))  # what was held up since
-    user, _ = slow.end(4.0)
+def test_the_microphone_does_not_advance_past_pending_audio(resampling: Take) -> None:
+    resampling.tracks.user_sent(1.0, wire(LOUD * 160))
+    resampling.tracks.user_sent(1.02, wire(LOUD * 160))
+    resampling.tracks.advance(1.1)
+    resampling.tracks.user_sent(3.5, wire(LOUD * 800))  # delayed since then
+    user, _ = resampling.end(4.0)
     assert stretches(user) == [(near(0.98), near(1.02)), (near(3.4), near(3.5))]
 
 
-def test_sound_captured_before_the_application_feeds_it_is_gone_altogether(slow: Take) -> None:
-    talk(slow, 0.0, LOUD * 8_000, rate=8_000, width=1, size=160)
-    slow.tracks.user_fed(3.0, tone(0.5).tobytes())
-    slow.tracks.user_sent(3.1, wire(LOUD * 800))
-    assert stretches(slow.end(5.0)[USER]) == [(2.5, 3.0)]
+def test_pending_audio_is_erased_when_the_application_starts_to_feed(resampling: Take) -> None:
+    talk(resampling, 0.0, LOUD * 8_000, rate=8_000, width=1, size=160)
+    resampling.tracks.user_fed(3.0, tone(0.5).tobytes())
+    resampling.tracks.user_sent(3.1, wire(LOUD * 800))
+    assert stretches(resampling.end(5.0)[USER]) == [(2.5, 3.0)]
 
 
 @properties
 @given(sizes=st.lists(st.integers(7, 1500), min_size=1, max_size=6), rate=st.sampled_from([8_000, 16_000, 44_100]))
-def test_any_chunking_of_what_is_resampled_gives_the_same_recording(
+def test_any_chunking_of_resampled_audio_gives_identical_recordings(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], rate: int
 ) -> None:
     folder, speech = tmp_path_factory.mktemp("takes"), numbered(6000, 777).tobytes() + b"\x07"
@@ -349,16 +350,16 @@ def test_any_chunking_of_what_is_resampled_gives_the_same_recording(
     assert recorded("pieces.wav", sizes) == recorded("whole.wav", [len(speech)])
 
 
-def test_once_closed_everything_has_been_collected(slow: Take) -> None:
-    slow.tracks.user_sent(1.0, wire(LOUD * 8_000))
-    answer(slow, 1.0, "a", 1)
-    slow.tracks.close(3.0)
-    writes = slow.tracks.take_writes()
+def test_close_writes_all_audio(resampling: Take) -> None:
+    resampling.tracks.user_sent(1.0, wire(LOUD * 8_000))
+    answer(resampling, 1.0, "a", 1)
+    resampling.tracks.close(3.0)
+    writes = resampling.tracks.take_writes()
     assert {write.channel: len(write.write.samples) for write in writes} == {USER: RATE, AGENT: RATE}
-    assert slow.tracks.take_writes() == []
+    assert resampling.tracks.take_writes() == []
 
 
-def test_audio_before_the_session_said_its_formats_is_pcm(take: Take) -> None:
+def test_audio_before_the_session_gives_its_formats_is_pcm16(take: Take) -> None:
     talk(take, 0.5, tone(0.5))
     assert take.tracks.rate == 24_000
     take.tracks.set_formats(PCM16, PCM16)
@@ -367,7 +368,7 @@ def test_audio_before_the_session_said_its_formats_is_pcm(take: Take) -> None:
     assert stretches(user) == [(near(0.5), near(1.5))]
 
 
-def test_audio_that_is_no_base64_is_refused_and_the_next_is_heard(take: Take) -> None:
+def test_invalid_base64_is_refused_and_later_audio_is_recorded(take: Take) -> None:
     with pytest.raises(ValueError, match="base64"):
         take.tracks.user_sent(1.0, "?")
     with pytest.raises(ValueError, match="must be base64 text"):
@@ -376,12 +377,12 @@ def test_audio_that_is_no_base64_is_refused_and_the_next_is_heard(take: Take) ->
     assert stretches(take.end(2.0)[AGENT]) == [(1.0, 1.5)]
 
 
-def test_a_conversation_without_audio_has_no_recording(take: Take) -> None:
+def test_without_audio_there_are_no_writes_and_no_cuts(take: Take) -> None:
     assert take.tracks.rate is None
     take.tracks.advance(1.0)
     assert take.tracks.barge_in(1.0) == []
     assert take.tracks.truncate(1.0, "a", 10) is None
-    assert take.tracks.truncate_refused("a") is None
+    assert take.tracks.undo_truncation("a") is None
     assert take.tracks.playing_until("a") is None
     assert take.tracks.begins("a") is None
     assert take.tracks.spoken_ms("a") == take.tracks.heard_ms("a") == 0
@@ -393,18 +394,18 @@ def test_a_conversation_without_audio_has_no_recording(take: Take) -> None:
 # Barge-in, truncation, end
 
 
-def test_a_refused_truncation_leaves_the_barge_in_before_it(take: Take) -> None:
+def test_after_a_refused_truncation_the_earlier_barge_in_applies(take: Take) -> None:
     reply(take, 1.0, "a", tone(5))
     take.tracks.barge_in(3.0)
     take.tracks.truncate(3.1, "a", 9_000)
-    cut = take.tracks.truncate_refused("a")
+    cut = take.tracks.undo_truncation("a")
     assert cut is not None
     assert cut.heard_ms == 2000
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 3.0)]
 
 
-def test_what_is_queued_at_the_end_is_not_heard(take: Take) -> None:
-    talk(take, 0.0, tone(8))  # a microphone's file that is longer than the conversation
+def test_audio_queued_at_the_end_is_not_heard(take: Take) -> None:
+    talk(take, 0.0, tone(8))  # as a file longer than the conversation
     reply(take, 1.0, "a", tone(5))
     take.tracks.truncate(1.5, "a", 4000)
     [cut] = take.tracks.close(2.0)
@@ -414,7 +415,7 @@ def test_what_is_queued_at_the_end_is_not_heard(take: Take) -> None:
     assert stretches(agent) == [(1.0, 2.0)]
 
 
-def test_a_recording_ends_at_its_limit(tmp_path: Path) -> None:
+def test_a_recording_ends_at_its_frame_limit(tmp_path: Path) -> None:
     take = Take(tmp_path / "take.wav", max_frames=2 * RATE)
     talk(take, 1.0, tone(3))
     reply(take, 1.5, "a", tone(3))
@@ -424,17 +425,17 @@ def test_a_recording_ends_at_its_limit(tmp_path: Path) -> None:
     assert stretches(agent) == [(1.5, 2.0)]
 
 
-def test_the_microphone_reaches_the_disk_while_the_conversation_goes_on(take: Take) -> None:
+def test_the_microphone_is_written_during_the_conversation(take: Take) -> None:
     talk(take, 0.0, tone(1))
     assert take.tracks.take_writes() == []
     take.tracks.advance(4.3)
     assert sum(len(write.write.samples) for write in take.tracks.take_writes()) == RATE
 
 
-# Audio the application feeds
+# Fed audio
 
 
-def test_fed_audio_replaces_what_was_captured_of_that_channel_alone(take: Take) -> None:
+def test_fed_audio_of_the_user_replaces_sent_audio_and_leaves_the_agent(take: Take) -> None:
     talk(take, 0.0, tone(4))
     reply(take, 1.0, "a", tone(1))
     take.tracks.user_fed(5.0, tone(0.5).tobytes())
@@ -445,7 +446,7 @@ def test_fed_audio_replaces_what_was_captured_of_that_channel_alone(take: Take) 
     assert stretches(agent) == [(1.0, 2.0)]
 
 
-def test_the_agent_fed_by_the_application_replaces_the_deltas_past_and_to_come(take: Take) -> None:
+def test_fed_audio_of_the_agent_replaces_earlier_and_later_deltas(take: Take) -> None:
     talk(take, 0.0, tone(1))
     reply(take, 1.0, "a", tone(3))
     take.tracks.agent_fed(1.3, tone(0.5).tobytes())
@@ -456,7 +457,7 @@ def test_the_agent_fed_by_the_application_replaces_the_deltas_past_and_to_come(t
     assert stretches(user) == [(near(0.0), near(1.0))]
 
 
-def test_feeding_nothing_replaces_nothing(take: Take) -> None:
+def test_empty_fed_audio_replaces_nothing(take: Take) -> None:
     talk(take, 0.0, tone(1))
     reply(take, 1.0, "a", tone(1))
     take.tracks.user_fed(1.0, b"")
@@ -466,14 +467,14 @@ def test_feeding_nothing_replaces_nothing(take: Take) -> None:
     assert stretches(agent) == [(1.0, 2.0)]
 
 
-def test_fed_from_the_first_moment_nothing_is_taken_back(take: Take) -> None:
+def test_audio_fed_from_the_start_erases_nothing(take: Take) -> None:
     take.tracks.user_fed(1.0, tone(0.5).tobytes())
     take.tracks.agent_fed(1.0, tone(0.5).tobytes(), at=1.0)
     user, agent = take.end(3.0)
     assert (stretches(user), stretches(agent)) == ([(0.5, 1.0)], [(1.0, 1.5)])
 
 
-def test_audio_fed_at_another_rate_is_brought_to_the_sessions(tmp_path: Path) -> None:
+def test_fed_audio_is_resampled_to_the_rate_of_the_session(tmp_path: Path) -> None:
     take = Take(tmp_path / "take.wav", Tracks(fed_rate=16_000))
     take.tracks.set_formats(PCM16, PCM16)
     for index in range(50):
@@ -482,7 +483,7 @@ def test_audio_fed_at_another_rate_is_brought_to_the_sessions(tmp_path: Path) ->
     assert stretches(user) == [(near(1.0), near(2.0))]
 
 
-def test_audio_fed_before_anything_is_known_is_recorded_at_its_own_rate(tmp_path: Path) -> None:
+def test_audio_fed_before_the_session_gives_its_formats_is_recorded_at_its_own_rate(tmp_path: Path) -> None:
     take = Take(tmp_path / "take.wav", Tracks(fed_rate=16_000))
     take.tracks.user_fed(1.0, tone(0.5, rate=16_000).tobytes())
     assert take.tracks.rate == 16_000
@@ -491,13 +492,13 @@ def test_audio_fed_before_anything_is_known_is_recorded_at_its_own_rate(tmp_path
 
 @properties
 @given(seed=st.integers(0, 1000), size=st.integers(61, 3000))
-def test_audio_fed_with_its_times_is_the_truth_and_no_barge_in_alters_it(
+def test_audio_fed_with_times_is_placed_there_and_not_cut(
     tmp_path_factory: pytest.TempPathFactory, seed: int, size: int
 ) -> None:
     dice, take = random.Random(seed), Take(tmp_path_factory.mktemp("takes") / "take.wav")
     reply(take, 1.0, "a", tone(2))
-    sound, fed = numbered(RATE), 0
-    for chunk in pieces(sound.tobytes(), [size]):
+    audio, fed = numbered(RATE), 0
+    for chunk in pieces(audio.tobytes(), [size]):
         at = 1.2 + fed / 2 / RATE + dice.uniform(-0.0008, 0.0008)
         take.tracks.agent_fed(at + 0.3, chunk, at)
         take.tracks.user_fed(at + 0.3, chunk, at)
@@ -508,10 +509,10 @@ def test_audio_fed_with_its_times_is_the_truth_and_no_barge_in_alters_it(
     assert np.array_equal(user, agent)
     first = int(np.flatnonzero(agent)[0])
     assert first == near(1.2 * RATE, 0.001 * RATE)
-    assert np.array_equal(agent[first : first + len(sound)], sound)
+    assert np.array_equal(agent[first : first + len(audio)], audio)
 
 
-def test_agent_audio_fed_without_times_is_cut_by_a_barge_in(take: Take) -> None:
+def test_audio_of_the_agent_fed_without_times_is_cut_by_a_barge_in(take: Take) -> None:
     reply(take, 1.0, "a", tone(4))
     take.tracks.agent_fed(1.1, tone(4).tobytes())
     take.tracks.barge_in(2.0)
@@ -520,7 +521,7 @@ def test_agent_audio_fed_without_times_is_cut_by_a_barge_in(take: Take) -> None:
 
 
 @pytest.mark.parametrize("rate", [24_000, 16_000, 48_000])
-def test_deltas_fed_as_they_arrive_are_not_heard_once_their_reply_was_cut(tmp_path: Path, rate: int) -> None:
+def test_deltas_fed_on_arrival_are_not_heard_after_their_response_was_cut(tmp_path: Path, rate: int) -> None:
     take = Take(tmp_path / "take.wav", Tracks(rate=rate))
     speech = numbered(2 * RATE).reshape(20, -1)
     for index, delta in enumerate(speech):
@@ -537,7 +538,7 @@ def test_deltas_fed_as_they_arrive_are_not_heard_once_their_reply_was_cut(tmp_pa
     assert heard == [(near(1.0, 0.03), near(1.3)), (near(2.5), near(2.7)), (near(3.0), near(3.5))]
 
 
-def test_deltas_that_came_as_one_after_the_cut_are_known_again_when_they_are_fed_one_by_one(take: Take) -> None:
+def test_a_muted_delta_is_recognized_when_it_is_fed_in_parts(take: Take) -> None:
     reply(take, 1.0, "a", tone(1))
     take.tracks.agent_fed(1.0, tone(1).tobytes())
     take.tracks.barge_in(1.5)
@@ -549,7 +550,7 @@ def test_deltas_that_came_as_one_after_the_cut_are_known_again_when_they_are_fed
     assert stretches(take.end(5.0)[AGENT]) == [(1.0, 1.5), (3.0, near(3.5))]
 
 
-def test_silence_that_is_fed_is_no_part_of_what_was_cut(take: Take) -> None:
+def test_fed_silence_is_not_taken_for_part_of_a_muted_delta(take: Take) -> None:
     take.tracks.barge_in(0.5)
     take.tracks.agent_received(1.0, "a", wire(np.zeros(RATE, np.int16)), muted=True)
     take.tracks.agent_fed(1.0, bytes(2 * RATE // 2))
@@ -558,23 +559,21 @@ def test_silence_that_is_fed_is_no_part_of_what_was_cut(take: Take) -> None:
 
 
 @pytest.mark.parametrize(("heard_ms", "refused"), [(500, False), (1500, False), (1500, True)])
-def test_a_truncation_corrects_the_cut_of_fed_audio_in_both_directions(
-    take: Take, heard_ms: int, refused: bool
-) -> None:
+def test_a_truncation_corrects_a_cut_of_fed_audio_in_both_directions(take: Take, heard_ms: int, refused: bool) -> None:
     reply(take, 1.0, "first", tone(1))
     take.tracks.agent_fed(1.0, tone(1).tobytes())
     reply(take, 3.0, "second", tone(5))
-    take.tracks.agent_fed(3.2, tone(5).tobytes())  # the player takes its time
+    take.tracks.agent_fed(3.2, tone(5).tobytes())  # the player is 200 ms late
     take.tracks.barge_in(4.2)
     take.tracks.agent_fed(6.0, tone(0.5).tobytes())
     take.tracks.truncate(6.1, "second", heard_ms)
     if refused:
-        take.tracks.truncate_refused("second")
+        take.tracks.undo_truncation("second")
     end = 4.2 if refused else 3.2 + heard_ms / 1000
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 2.0), (3.2, near(end)), (6.0, 6.5)]
 
 
-def test_a_truncation_without_a_barge_in_cuts_fed_audio_and_what_follows_is_heard(take: Take) -> None:
+def test_a_truncation_without_a_barge_in_cuts_fed_audio_but_not_later_audio(take: Take) -> None:
     reply(take, 1.0, "a", tone(5))
     take.tracks.agent_fed(1.0, tone(5).tobytes())
     take.tracks.truncate(2.6, "a", 1500)
@@ -582,22 +581,22 @@ def test_a_truncation_without_a_barge_in_cuts_fed_audio_and_what_follows_is_hear
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 2.5), (3.0, 3.5)]
 
 
-def test_a_truncation_refused_gives_fed_audio_back(take: Take) -> None:
+def test_after_a_refused_truncation_fed_audio_is_heard(take: Take) -> None:
     reply(take, 1.0, "a", tone(2))
     take.tracks.agent_fed(1.0, tone(2).tobytes())
     take.tracks.truncate(1.5, "a", 400)
-    assert take.tracks.truncate_refused("a") is None
-    assert take.tracks.truncate_refused("never heard of") is None
+    assert take.tracks.undo_truncation("a") is None
+    assert take.tracks.undo_truncation("unknown") is None
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 3.0)]
 
 
-def test_a_truncation_of_an_item_that_never_arrived_cuts_fed_audio_when_it_is_sent(take: Take) -> None:
-    take.tracks.agent_fed(1.0, tone(3).tobytes())  # a sideband connection carries no deltas
+def test_a_truncation_of_an_unknown_item_cuts_fed_audio_when_it_is_sent(take: Take) -> None:
+    take.tracks.agent_fed(1.0, tone(3).tobytes())  # as with a sideband connection, which carries no deltas
     assert take.tracks.truncate(2.5, "a", 700) is None
     assert stretches(take.end(8.0)[AGENT]) == [(1.0, 2.5)]
 
 
-def test_an_older_cut_is_left_alone_by_a_later_one(take: Take) -> None:
+def test_a_later_cut_leaves_an_earlier_one_unchanged(take: Take) -> None:
     for begin, item_id in ((1.0, "a"), (5.0, "b")):
         reply(take, begin, item_id, tone(3))
         take.tracks.agent_fed(begin, tone(3).tobytes())

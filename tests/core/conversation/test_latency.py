@@ -248,12 +248,12 @@ def test_the_interrupted_response_has_the_reaction_and_the_next_answer_the_laten
     line.answers("resp_1", at=1.0, seconds=5.0, words="One two three four five six seven eight nine ten.")
     line.mic(2.5, 3.4, (3.0, 3.4))
     cut = {"id": "item_resp_1", **MESSAGE, "status": "incomplete"}
-    tell: list[Callable[[], object]] = [
+    reports: list[Callable[[], object]] = [
         lambda: line.cancelled("resp_1", cut),
         lambda: line.server("input_audio_buffer.speech_started", at=3.5, audio_start_ms=200),
     ]
-    for teller in tell if cancelled_first else reversed(tell):
-        teller()
+    for report in reports if cancelled_first else reversed(reports):
+        report()
     line.mic(3.5, 4.5, (3.5, 4.0))
     line.stopped()
     line.answers("resp_2", at=5.0)
@@ -351,7 +351,7 @@ def test_the_padding_of_speech_started_depends_on_the_turn_detection() -> None:
 def test_the_numbers_of_twenty_turns_are_accurate_to_30_ms() -> None:
     dice, line = random.Random(7), TimedTurns()
     plan: list[tuple[float, int, Callable[[], object]]] = []
-    voice, reaction = {}, {}
+    voice_to_voice, reaction = {}, {}  # the true values, in seconds
     written, handed_over, clock = 0.0, 0.0, 1.0
 
     def at(t: float, do: Callable[[], object]) -> None:
@@ -372,10 +372,10 @@ def test_the_numbers_of_twenty_turns_are_accurate_to_30_ms() -> None:
             at(handed_over, lambda t=handed_over, chunk=chunk: line.append(t, chunk))  # type: ignore[misc]
         start_ms, end_ms = (written + begin - clock - 0.3) * 1000, (written + end + 0.5 - clock) * 1000
         written += len(sound) / RATE
-        told, stopped = begin + dice.uniform(0.3, 0.5), end + 0.5 + dice.uniform(0.3, 0.7)
+        detected, stopped = begin + dice.uniform(0.3, 0.5), end + 0.5 + dice.uniform(0.3, 0.7)
         at(
-            told,
-            lambda t=told, ms=start_ms: line.server(  # type: ignore[misc]
+            detected,
+            lambda t=detected, ms=start_ms: line.server(  # type: ignore[misc]
                 "input_audio_buffer.speech_started", at=t, audio_start_ms=ms
             ),
         )
@@ -386,7 +386,7 @@ def test_the_numbers_of_twenty_turns_are_accurate_to_30_ms() -> None:
             ),
         )
         if turn % 2:
-            reaction[f"resp_{turn - 1}"] = told - begin
+            reaction[f"resp_{turn - 1}"] = detected - begin
         arrives, hears = stopped + dice.uniform(0.2, 0.9), dice.uniform(0.0, 0.2)
         seconds = 6.0 if turn % 2 == 0 else 1.0  # every other answer is interrupted
         at(
@@ -395,12 +395,12 @@ def test_the_numbers_of_twenty_turns_are_accurate_to_30_ms() -> None:
                 f"resp_{turn}", t, seconds=seconds, silence=hears
             ),
         )
-        voice[f"resp_{turn}"] = arrives + hears - end
+        voice_to_voice[f"resp_{turn}"] = arrives + hears - end
         clock = arrives + (2.0 if turn % 2 == 0 else 10.0)
     for _, _, do in sorted(plan, key=lambda step: step[:2]):
         do()
     line.close(at=clock + 10)
-    errors = [line.numbers(key)["voice_to_voice_ms"] - truth * 1000 for key, truth in voice.items()]
+    errors = [line.numbers(key)["voice_to_voice_ms"] - truth * 1000 for key, truth in voice_to_voice.items()]
     reactions = [line.numbers(key)["barge_in_reaction_ms"] - truth * 1000 for key, truth in reaction.items()]
     assert (len(errors), len(reactions)) == (20, 10)
     assert max(map(abs, errors)) < 30

@@ -1,1 +1,1 @@
-"""Sounds, devices and how far a recording is off: what tests of audio share."""
+"""Shared by tests of audio: test signals, virtual devices, and measurements of a recording's errors."""

@@ -1,4 +1,4 @@
-"""A conversation of many minutes on simulated time, and how far its recording is off at the end."""
+"""Long conversations on simulated time, and the errors of their recordings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import parse
-from langsmith_realtime.recording.recorder import Recorded, Recorder
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.runtime.files import bytes_on_disk
 from langsmith_realtime.runtime.guard import Guard
 from tests.support.audio.sounds import RATE, Take, wire
@@ -23,45 +24,47 @@ if TYPE_CHECKING:
     from langsmith_realtime.core.audio.decoding import Samples
 
 
-CHUNK = RATE // 10  # frames of the microphone in one append
-
-
+#: Frames of one microphone chunk.
+CHUNK = RATE // 10
+#: Length of a turn in seconds.
 TURN_S = 20
-
-
-BARGE_IN_S = 8  # of them; the agent would speak for 12
-
-
+#: Second of a turn in which the user interrupts an answer of 12 s.
+BARGE_IN_S = 8
+#: Drift of the microphone's clock, in parts per million.
 PPM = 100
 
 
-def misplaced(seconds: int, path: Path) -> dict[int, list[float]]:
-    """By how many ms each click of the two channels is off in the recording of a conversation of that length.
+def placement_errors_ms(seconds: int, path: Path) -> dict[int, list[float]]:
+    """Returns by how many ms each click is late in the recording of a conversation, by channel.
 
-    The microphone clicks every second, on a clock that is 100 ppm fast, and is handed over up to 150 ms late. The
-    agent begins to speak every 10 s, and is cut off before its second click. The recording is written to ``path``.
+    The microphone captures a click every second. Its clock is 100 ppm fast, and its chunks arrive up to 150 ms late.
+    The agent's audio begins with a click every 10 s, and is cut before its second click.
+
+    Args:
+        seconds: length of the conversation.
+        path: file to which the recording is written.
     """
     take, randomness = Take(path), random.Random(4)
     tracks, click = take.tracks, np.full(24, 12_000, dtype=np.int16)
     truth: dict[int, list[float]] = {USER: [], AGENT: []}
-    handed_over = 0.0
+    arrival = 0.0
     for second in range(seconds):
         if second % 10 == 0:
             reply = np.zeros(4 * RATE, dtype=np.int16)
             reply[: len(click)] = reply[2 * RATE : 2 * RATE + len(click)] = click
         for tenth in range(10):
-            sound = np.zeros(CHUNK, dtype=np.int16)
+            chunk = np.zeros(CHUNK, dtype=np.int16)
             if tenth == 0:
-                sound[: len(click)] = click
+                chunk[: len(click)] = click
                 truth[USER].append(second / (1 + PPM * 1e-6))
             captured = (second + (tenth + 1) / 10) / (1 + PPM * 1e-6)
-            handed_over = max(handed_over, captured + randomness.random() ** 4 * 0.15)
-            tracks.user_sent(handed_over, wire(sound))
+            arrival = max(arrival, captured + randomness.random() ** 4 * 0.15)
+            tracks.user_sent(arrival, wire(chunk))
             if second % 10 == 0 and tenth == 5:
-                truth[AGENT].append(handed_over)
-                tracks.agent_received(handed_over, f"item {second}", wire(reply))
+                truth[AGENT].append(arrival)
+                tracks.agent_received(arrival, f"item {second}", wire(reply))
             if second % 10 == 2 and tenth == 0:
-                tracks.barge_in(handed_over)
+                tracks.barge_in(arrival)
         take.record()
     found = dict(zip((USER, AGENT), map(_clicks, take.end(seconds)), strict=True))
     assert {side: len(clicks) for side, clicks in found.items()} == {side: len(each) for side, each in truth.items()}
@@ -71,20 +74,22 @@ def misplaced(seconds: int, path: Path) -> dict[int, list[float]]:
 
 
 def _clicks(channel: Samples) -> list[float]:
-    """When they begin, in seconds."""
+    """Returns the begin of each click in seconds."""
     loud = np.flatnonzero(channel > 6_000)
     starts = loud[np.r_[True, np.diff(loud) > 100]]
     return [float(start) / RATE for start in starts]
 
 
-def hold(hours: float, folder: Path) -> None:
-    """A conversation with speech, answers and barge-ins, recorded as the session records it.
+def record_conversation(hours: float, folder: Path) -> None:
+    """Runs and records a conversation with speech, answers and barge-ins, as a session does; the recording is deleted.
 
-    Nothing is kept of what it tells.
+    Args:
+        hours: length of the conversation.
+        folder: folder for the recording.
     """
     noise = np.random.default_rng(5).integers(-9_000, 9_000, 12 * RATE).astype(np.int16)
-    speaks, silent, reply = wire(noise[:RATE]), wire(bytes(RATE * 2)), wire(noise)
-    tracks, recorded = Tracks(), list[Recorded]()
+    speech, silence, reply = wire(noise[:RATE]), wire(bytes(RATE * 2)), wire(noise)
+    tracks, recorded = Tracks(), list[FinishedRecording]()
     conversation = Conversation(tracks=tracks)
     recorder = Recorder(
         Recording(directory=folder, format="wav"),
@@ -92,16 +97,16 @@ def hold(hours: float, folder: Path) -> None:
         limit_s=None,
         hidden=set(),
         guard=Guard(),
-        aside=lambda work: work(),
+        run_in_thread=lambda work: work(),
     )
     conversation.server_event(parse({"type": "session.created", "session": {"id": "sess_1"}}), 0.0, 1)
-    refs, seconds = 1, round(hours * 3600)
+    references, seconds = 1, round(hours * 3600)
     for second in range(seconds):
-        said = speaks if second % TURN_S in (0, BARGE_IN_S) else silent
-        conversation.client_event(parse({"type": "input_audio_buffer.append", "audio": said}), second + 1.0)
+        payload = speech if second % TURN_S in (0, BARGE_IN_S) else silence
+        conversation.client_event(parse({"type": "input_audio_buffer.append", "audio": payload}), second + 1.0)
         for event in _events(second, reply):
-            refs += 1
-            conversation.server_event(parse(event), second + 1.1, refs)
+            references += 1
+            conversation.server_event(parse(event), second + 1.1, references)
         assert tracks.rate is not None
         recorder.write(tracks.take_writes(), tracks.rate, second + 1.1)
     conversation.close(seconds + 2.0)
@@ -110,7 +115,7 @@ def hold(hours: float, folder: Path) -> None:
     (wav,) = folder.glob(f"{hours}.wav")
     assert soundfile.info(wav).frames == (seconds + 2) * RATE
     assert conversation.numbers()["interruptions"] == seconds // TURN_S
-    assert bytes_on_disk(wav.stat()) < 0.7 * wav.stat().st_size  # silence takes no room
+    assert bytes_on_disk(wav.stat()) < 0.7 * wav.stat().st_size  # silence takes no space
     wav.unlink()
 
 

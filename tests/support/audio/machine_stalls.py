@@ -1,7 +1,8 @@
-"""A witness of whether the machine kept time: what starves a sound device starves these watchers too.
+"""Repeats a device test whose result is wrong because the machine stalled.
 
-On every processor a process of ordinary priority wants to wake every 10 ms. What a device test held while one of them
-was woken late proves little of what is tested; what it held while all were in time is judged as it is.
+Watchers detect stalls: on every processor a process of ordinary priority wakes every 10 ms. If a watcher wakes late, a
+sound device may have been starved as well, so a wrong result says little about the code under test. If all watchers
+wake in time, the result counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Delay of a watcher, in seconds, above which the machine counts as stalled.
 STALL_S = 0.04
+#: Largest number of runs of one test.
 TAKES = 3
 
 WATCH = """
@@ -35,7 +38,7 @@ print(longest)
 
 
 class Watch:
-    """`longest_s` is the longest that a watcher was woken late."""
+    """The watchers' result: `longest_s` is the longest delay of a wake-up, in seconds."""
 
     longest_s = 0.0
 
@@ -50,7 +53,7 @@ def processors() -> list[int]:
 
 @contextlib.contextmanager
 def watched() -> Iterator[Watch]:
-    """Watches while inside; known afterwards."""
+    """Runs the watchers inside the block; the result is set when the block ends."""
     watch = Watch()
     with contextlib.ExitStack() as stack:
         watchers = [
@@ -69,39 +72,49 @@ def watched() -> Iterator[Watch]:
 
 @dataclass(frozen=True)
 class Take(Generic[T]):
-    """What was held; `wrong` is by how much, 1 being what is allowed at most while the machine keeps time."""
+    """One run of a device test.
 
-    held: T
-    wrong: float
+    Attributes:
+        result: what the run returned.
+        error_ratio: its error relative to the tolerance that applies while the machine keeps time.
+        stalled_s: longest stall of the machine during the run, in seconds.
+    """
+
+    result: T
+    error_ratio: float
     stalled_s: float
 
     @property
     def starved(self) -> bool:
-        """Whether the machine did not keep time."""
+        """Whether the machine stalled."""
         return self.stalled_s > STALL_S
 
 
-def best_take(hold: Callable[[], T], wrong: Callable[[T], float]) -> Take[T]:
-    """Holds it once; again, `TAKES` times at most, only where it is wrong and the machine starved. The least wrong.
+def best_take(run: Callable[[], T], error_ratio: Callable[[T], float]) -> Take[T]:
+    """Runs a device test, and repeats it up to `TAKES` runs while its error ratio exceeds 1 and the machine stalled.
 
-    What `hold` raises counts as wrong, and is raised when there is no other take.
+    Returns:
+        The run with the lowest error ratio.
+
+    Raises:
+        Exception: an exception of `run`, if the machine did not stall or no run returned a result.
     """
     takes: list[Take[T]] = []
     for number in range(1, TAKES + 1):
         failure: Exception | None = None
         with watched() as watch:
             try:
-                held = hold()
+                result = run()
             except Exception as error:
                 failure = error
         stalled = f"longest stall {watch.longest_s * 1000:.0f} ms"
         if failure is None:
-            takes.append(Take(held, wrong(held), watch.longest_s))
-            print(f"take {number}: wrong by {takes[-1].wrong:.2f}, {stalled}")
-            if takes[-1].wrong <= 1 or not takes[-1].starved:
+            takes.append(Take(result, error_ratio(result), watch.longest_s))
+            print(f"take {number}: error ratio {takes[-1].error_ratio:.2f}, {stalled}")
+            if takes[-1].error_ratio <= 1 or not takes[-1].starved:
                 return takes[-1]
         else:
             print(f"take {number}: {failure!r}, {stalled}")
             if watch.longest_s <= STALL_S or (number == TAKES and not takes):
                 raise failure
-    return min(takes, key=lambda take: take.wrong)
+    return min(takes, key=lambda take: take.error_ratio)

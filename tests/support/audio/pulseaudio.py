@@ -1,7 +1,7 @@
-"""A private PulseAudio daemon with a virtual microphone and speaker: real audio devices on a machine without any.
+"""Runs a private PulseAudio daemon with a virtual microphone and speaker, on a machine without sound hardware.
 
-What programs play is heard with `record_monitor`; what `speak` plays is what programs hear from the microphone.
-The daemon is this test's own: no D-Bus, no shared state, stopped by its process id.
+`record_monitor` records the audio that programs play; programs capture the audio that `speak` plays. The daemon uses no
+D-Bus and no shared state, and is stopped by its process id.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NEEDED = {"pulseaudio": "pulseaudio", "pactl": "pulseaudio-utils", "paplay": "pu
 READY_WITHIN_S = 10.0
 RATE = 24_000
 
-# norewinds: without it the first audio comes up to 0.8 s late.
+# norewinds: without it, the first audio is up to 0.8 s late.
 CONFIGURATION = """\
 load-module module-null-sink sink_name=spk rate=48000 channels=2 norewinds=1
 load-module module-null-sink sink_name=micin rate=48000 channels=1 norewinds=1
@@ -40,8 +40,8 @@ set-default-sink spk
 set-default-source mic
 load-module module-native-protocol-unix auth-anonymous=1 socket={socket}
 """
-# Both devices are channels of one: what one recording of it holds on the left (the microphone) and on the right (the
-# speaker) was heard at the same time, whatever becomes of it elsewhere.
+# Microphone and speaker are the left and the right channel of one device, so that a recording of it holds both on one
+# clock.
 ROOM = """\
 load-module module-null-sink sink_name=room rate=48000 channels=2 norewinds=1
 load-module module-remap-sink sink_name=spk master=room channels=1 channel_map=mono master_channel_map=front-right \
@@ -61,13 +61,13 @@ FLAGS = [
     "--disable-shm=yes",
     "--realtime=no",
     "--high-priority=no",
-    # The usual resampler takes away the highest tones, so that hissing sounds would not correlate with themselves.
+    # The default resampler removes the highest frequencies, so that hissing sounds would not correlate with themselves.
     "--resample-method=speex-float-10",
 ]
 
 
 class PulseAudio:
-    """A running daemon. `environment` makes a child process use its devices; `folder` is where it lives."""
+    """A running daemon: `environment` makes a child process use its devices, `folder` holds its files."""
 
     def __init__(self, folder: Path, devices: str = CONFIGURATION) -> None:
         self.folder = folder
@@ -81,7 +81,7 @@ class PulseAudio:
             "HOME": str(folder),
             "XDG_RUNTIME_DIR": str(folder),
         }
-        # To a file: a daemon that inherits stdout holds whoever reads it.
+        # To a file: a daemon that inherits stdout keeps its reader from ending.
         with (folder / "daemon.log").open("wb") as log:
             self._daemon = subprocess.Popen(
                 ["pulseaudio", "-n", "-F", str(configuration), *FLAGS],
@@ -90,7 +90,7 @@ class PulseAudio:
                 stdout=log,
                 stderr=log,
             )
-        go_first(self._daemon.pid)
+        raise_priority(self._daemon.pid)
         try:
             self._await_microphone()
         except BaseException:
@@ -111,24 +111,24 @@ class PulseAudio:
             time.sleep(0.02)
 
     def speak(self, path: Path) -> subprocess.Popen[bytes]:
-        """Starts playing a sound file into the virtual microphone; the caller waits for the returned process."""
-        # A large buffer: with the default, 20 ms of it go missing now and then on a busy machine.
+        """Starts to play a file into the virtual microphone. Returns the process, for which the caller must wait."""
+        # With the default buffer, a busy machine loses 20 ms of audio now and then.
         player = subprocess.Popen(["paplay", "-d", "micin", "--latency-msec=500", str(path)], env=self.environment)
-        go_first(player.pid)
+        raise_priority(player.pid)
         return player
 
     @contextlib.contextmanager
     def record_monitor(self, path: Path) -> Iterator[None]:
-        """Writes what the speaker plays to `path` while inside: PCM16 mono, 24 kHz, no header (`read_pcm`)."""
-        # A small buffer, so that the file can be followed while it grows.
+        """Records the speaker inside the block: PCM16 mono, 24 kHz, without a header (see `read_pcm`)."""
+        # A small buffer, so that the file can be read while it grows.
         with self._record("spk.monitor", path, "--latency-msec=20", "--channels=1"):
             yield
 
     @contextlib.contextmanager
     def record_room(self, path: Path) -> Iterator[None]:
-        """Writes what is said and played in the `ROOM`: PCM16 stereo, 24 kHz, no header (`read_pcm`)."""
-        # A virtual device makes its sound a block before its time, and its block is the smallest that anybody wants: a
-        # microphone cannot be told that, as to ALSA a delay cannot be negative. Smaller ones starve sooner.
+        """Records microphone and speaker of the `ROOM` inside the block: PCM16 stereo, 24 kHz, without a header."""
+        # A virtual device produces audio one block early, which a program cannot learn, because delays in ALSA are not
+        # negative. The block is as small as the smallest buffer of a client; smaller ones underrun sooner.
         with self._record("room.monitor", path, "--latency-msec=10", "--channels=2"):
             yield
 
@@ -136,32 +136,32 @@ class PulseAudio:
     def _record(self, source: str, path: Path, *options: str) -> Iterator[None]:
         command = ["parec", "-d", source, f"--rate={RATE}", "--format=s16le", "--raw", *options]
         with path.open("wb") as file, subprocess.Popen(command, env=self.environment, stdout=file) as recorder:
-            go_first(recorder.pid)
+            raise_priority(recorder.pid)
             try:
                 yield
             finally:
                 recorder.terminate()
 
     def kill(self) -> None:
-        """Takes the devices away, as if they were unplugged. Harmless when repeated."""
+        """Removes the devices, as if they were unplugged. Further calls do nothing."""
         self._daemon.kill()
         self._daemon.wait()
 
 
-def go_first(process: int) -> None:
-    """What keeps time with a sound card runs before everything else, as on any desktop. Where that is permitted."""
+def raise_priority(process: int) -> None:
+    """Raises the priority of a process that must keep time with a sound card, if the system permits it."""
     with contextlib.suppress(PermissionError):
         set_priority(process, -15)
 
 
 def read_pcm(path: Path) -> npt.NDArray[np.int16]:
-    """The samples of a file that `record_monitor` wrote."""
+    """Returns the samples of a file that `record_monitor` or `record_room` wrote; those of a stereo file alternate."""
     return np.frombuffer(path.read_bytes()[: path.stat().st_size // 2 * 2], "<i2")
 
 
 @contextlib.contextmanager
 def pulseaudio(devices: str = CONFIGURATION) -> Iterator[PulseAudio]:
-    """A daemon that lives inside the block. Skips the test where PulseAudio is not installed, fails there under CI."""
+    """Runs a daemon inside the block. Without PulseAudio, skips the test, or fails it if `CI` is set."""
     missing = {package for command, package in NEEDED.items() if shutil.which(command) is None}
     if find_library("portaudio") is None:
         missing.add("libportaudio2")
@@ -170,7 +170,7 @@ def pulseaudio(devices: str = CONFIGURATION) -> Iterator[PulseAudio]:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    # A path of its own: a socket's path has at most 107 bytes, which pytest's folders may exceed.
+    # Not in pytest's folders: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="pulse-") as folder:
         daemon = PulseAudio(Path(folder), devices)
         try:
@@ -180,7 +180,7 @@ def pulseaudio(devices: str = CONFIGURATION) -> Iterator[PulseAudio]:
 
 
 def look_for_devices_again() -> None:
-    """Make PortAudio list the devices again: it lists them once per process."""
+    """Makes PortAudio list the devices again, which it otherwise does once per process."""
     try:
         sounddevice = importlib.import_module("sounddevice")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Compares sounds: where one is found in another, and whether they agree all along."""
+"""Compares audio: finds a signal in a recording, and measures how well two recordings agree."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy.typing as npt
 Sound = npt.NDArray[np.floating[Any]]
 
 RATE = 24_000
-AUDIBLE = 0.01  # RMS, a part of full scale: -40 dBFS
+#: RMS relative to full scale above which audio counts as audible: -40 dBFS.
+AUDIBLE = 0.01
 
 
 def find(wanted: Sound, within: Sound) -> int:
-    """The frame of `within` at which `wanted` fits best; negative when it begins earlier than `within`."""
+    """Returns the frame of `within` at which `wanted` correlates best; negative if it begins before `within`."""
     size = 1 << (len(wanted) + len(within)).bit_length()
     fit = np.fft.irfft(np.fft.rfft(within, size) * np.conj(np.fft.rfft(wanted, size)), size)
     best = int(np.argmax(fit))
@@ -22,16 +23,17 @@ def find(wanted: Sound, within: Sound) -> int:
 
 
 def correlation(one: Sound, other: Sound) -> float:
-    """Between -1 and 1, for sounds of the same length; 0 when one of them is silent."""
+    """Returns the correlation of two signals of equal length, between -1 and 1; 0 if one is silent."""
     size = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(np.dot(one, other)) / size if size else 0.0
 
 
 def window_correlations(one: Sound, other: Sound, *, window_s: float = 0.05, search_s: float = 0.05) -> list[float]:
-    """How well the two agree in each window in which one of them is audible, aligned within `search_s`.
+    """Returns the correlation of each window of `window_s` in which one of the signals is audible.
 
-    Each window is aligned by itself: two devices' clocks differ. 0 where one is audible and the other silent. Without
-    the highest tones, which do not fit when the devices are half a sample apart.
+    Each window is aligned by itself, within `search_s`, because the clocks of two devices differ. The correlation is 0
+    if only one signal is audible. The highest frequencies are ignored: they do not correlate when the devices are half
+    a sample apart.
     """
     one, other = _without_hiss(one), _without_hiss(other)
     window, search = round(window_s * RATE), round(search_s * RATE)
@@ -51,16 +53,16 @@ def window_correlations(one: Sound, other: Sound, *, window_s: float = 0.05, sea
 
 
 def _without_hiss(sound: Sound) -> Sound:
-    """Half as strong at 4.4 kHz, and all but gone at 10 kHz."""
+    """Returns the signal through a low-pass filter: half the amplitude at 4.4 kHz, nearly none at 10 kHz."""
     smooth: Sound = np.convolve(sound, [1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16], "same")
     return smooth
 
 
 def disagreement(windows: list[float]) -> float:
-    """How far two sounds are from being the same, by their `window_correlations`; above 1 they are not.
+    """Returns how far two recordings disagree, by their `window_correlations`; above 1 they are different.
 
-    A device runs dry now and then. The gap is in both, but not to the millisecond, so a tenth of the windows may fit
-    less well. Three in a row that do not fit at all are something else, or missing.
+    A device's buffer underruns now and then. The gap is in both recordings, but not to the millisecond, so a tenth of
+    the windows may correlate less well. Three uncorrelated windows in a row are other or missing audio.
     """
     worse = sum(fit < 0.9 for fit in windows)
     lost = any(max(three) < 0.3 for three in zip(windows, windows[1:], windows[2:], strict=False))
@@ -68,17 +70,17 @@ def disagreement(windows: list[float]) -> float:
 
 
 def shifted(sound: Sound, frames: int) -> Sound:
-    """The sound from its frame `frames` on; silence is put before it when that is negative."""
+    """Returns the signal from frame `frames` on; if that is negative, with as much silence before it."""
     return sound[frames:] if frames >= 0 else np.concatenate([np.zeros(-frames), sound])
 
 
 def rms(sound: Sound) -> float:
-    """A part of full scale; 0 for no sound at all."""
+    """Returns the RMS relative to full scale; 0 for an empty signal."""
     return float(np.sqrt(np.mean(np.square(sound)))) if len(sound) else 0.0
 
 
 def audible_s(sound: Sound) -> float:
-    """For how many seconds it is audible, counted in blocks of 20 ms."""
+    """Returns for how many seconds the signal is audible, in blocks of 20 ms."""
     block = RATE // 50
     blocks = sound[: len(sound) // block * block].reshape(-1, block)
     return float(np.count_nonzero(np.sqrt(np.mean(np.square(blocks), axis=1)) > AUDIBLE)) / 50

@@ -1,4 +1,4 @@
-"""Sounds to put into a recording, and ears to hear what became of them."""
+"""Test signals, and functions that read them back from writes and recordings."""
 
 from __future__ import annotations
 
@@ -23,41 +23,42 @@ if TYPE_CHECKING:
 
 RATE = 24_000
 
-#: The same examples every time, so that a failure is the change's that made it; time is not measured here.
+#: Settings of property tests: equal examples in each run, so that only a change of the code can make one fail.
 properties = settings(max_examples=50, deadline=None, derandomize=True)
 
 
 def tone(seconds: float, *, rate: int = RATE, hz: int = 1000) -> Samples:
-    """A loud sine that begins with a loud sample."""
+    """Returns a loud sine that begins at its maximum."""
     return np.asarray(12_000 * np.cos(2 * np.pi * hz * np.arange(round(seconds * rate)) / rate), dtype=np.int16)
 
 
 def numbered(frames: int, first: int = 1) -> Samples:
-    """Samples that tell where they come from; none is silence."""
+    """Returns samples that count up, so that each identifies its frame; none is zero."""
     return np.asarray((np.arange(frames) + first - 1) % 32_000 + 1, dtype=np.int16)
 
 
-def wire(sound: Samples | bytes) -> str:
-    """As it is sent: base64 of PCM16, or of bytes in another format."""
-    return base64.b64encode(sound if isinstance(sound, bytes) else sound.astype("<i2").tobytes()).decode()
+def wire(audio: Samples | bytes) -> str:
+    """Returns the base64 text of PCM16 samples, or of bytes in another format."""
+    return base64.b64encode(audio if isinstance(audio, bytes) else audio.astype("<i2").tobytes()).decode()
 
 
 def pieces(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
-    """The data in pieces of these sizes, over and over."""
-    wanted = list(sizes)
-    at = turn = 0
-    while at < len(data):
-        yield data[at : at + wanted[turn % len(wanted)]]
-        at += wanted[turn % len(wanted)]
-        turn += 1
+    """Yields the data in pieces of the given sizes, which are repeated as needed."""
+    lengths = list(sizes)
+    offset = index = 0
+    while offset < len(data):
+        yield data[offset : offset + lengths[index % len(lengths)]]
+        offset += lengths[index % len(lengths)]
+        index += 1
 
 
 def near(seconds: float, within: float = 0.001) -> Any:
+    """Returns a value that equals every number within a tolerance."""
     return pytest.approx(seconds, abs=within)
 
 
 def laid_out(writes: Iterable[Write]) -> Samples:
-    """The channel that these writes make."""
+    """Returns the samples of one channel after its writes."""
     writes = list(writes)
     channel = np.zeros(max((w.start + len(w.samples) for w in writes), default=0), dtype=np.int16)
     for write in writes:
@@ -66,7 +67,7 @@ def laid_out(writes: Iterable[Write]) -> Samples:
 
 
 def stretches(channel: Samples, rate: int = RATE, *, gap: float = 0.01) -> list[tuple[float, float]]:
-    """Where something is heard: (from, to) in seconds; what is less than ``gap`` apart belongs together."""
+    """Returns begin and end in seconds of all loud stretches; those less than ``gap`` seconds apart are one."""
     loud = np.flatnonzero(np.abs(channel.astype(np.int32)) > 500)
     if not len(loud):
         return []
@@ -76,7 +77,7 @@ def stretches(channel: Samples, rate: int = RATE, *, gap: float = 0.01) -> list[
 
 
 class Take:
-    """A conversation's audio on its way to a WAV, as the session takes it there."""
+    """Tracks whose writes go to a WAV file, as in a session."""
 
     def __init__(self, path: Path, tracks: Tracks | None = None, *, max_frames: int | None = None) -> None:
         self.tracks = tracks or Tracks()
@@ -85,6 +86,7 @@ class Take:
         self._wav: Wav | None = None
 
     def record(self) -> None:
+        """Writes the available writes of the tracks to the file."""
         writes = self.tracks.take_writes()
         if writes and self._wav is None:
             assert self.tracks.rate is not None
@@ -94,7 +96,7 @@ class Take:
             self._wav.write(write)
 
     def end(self, t: float) -> tuple[Samples, Samples]:
-        """The conversation ended at ``t``: what the user, and what the agent is heard to say."""
+        """Ends the conversation at ``t`` seconds. Returns the samples of the user's and of the agent's channel."""
         self.tracks.close(t)
         self.record()
         if self._wav is None:
@@ -107,7 +109,7 @@ class Take:
 
 
 def read_wav(path: Path) -> tuple[int, tuple[Samples, Samples]]:
-    """Rate, and (left, right)."""
+    """Returns the rate in Hz and the samples of the left and of the right channel."""
     with wave.open(str(path)) as file:
         assert (file.getnchannels(), file.getsampwidth()) == (2, 2)
         frames = np.frombuffer(file.readframes(file.getnframes()), dtype="<i2").reshape(-1, 2)

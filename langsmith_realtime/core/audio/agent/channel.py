@@ -153,7 +153,7 @@ class AgentChannel:
         self._collect()
         return cut
 
-    def truncate_refused(self, item_id: str) -> Cut | None:
+    def undo_truncation(self, item_id: str) -> Cut | None:
         """Undo the last truncation of an item, as in :meth:`Playback.undo_truncation`."""
         cut = self._received.undo_truncation(item_id)
         if self._fed is not None and item_id in self._fed_item_of:

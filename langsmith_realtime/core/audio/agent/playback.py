@@ -145,7 +145,7 @@ class Playback:
         return self._confirm(item, offset, position)
 
     def item_started(self, t: float, item_id: str) -> list[Cut] | None:
-        """Confirm that the server began to play an item at ``t``; return what :meth:`played` does."""
+        """Confirm that the server began to play an item at ``t``. Returns as :meth:`played`."""
         item = self._items.get(item_id)
         return None if item is None else self._confirm(item, 0, round(t * self._rate), begins=True)
 

@@ -152,7 +152,7 @@ class PlaybackQueue:
         return Plan(first, starts)
 
     def _previous_in_item(self, segment: Segment, queue_end: int) -> tuple[int, bool]:
-        """Return where the previous segment of the same item ends, and whether all of it is heard."""
+        """Return where the item's previous segment ends, and whether all of it is heard."""
         index = segment.item.index_of(segment.offset)
         if not index:
             return queue_end, True
@@ -223,7 +223,7 @@ class PlaybackQueue:
         self._write_changes(segments, old_starts)
 
     def _write_changes(self, segments: Sequence[Segment], old_starts: Sequence[int]) -> None:
-        """Silence segments at their old starts and write their heard frames at their starts; skip what is unchanged."""
+        """Silence segments at their old starts and write their heard frames at the new ones; skip unchanged frames."""
         self._heard_end = None
         begin = end = 0
         writes: list[tuple[int, Samples]] = []

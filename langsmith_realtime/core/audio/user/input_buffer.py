@@ -43,7 +43,7 @@ class InputBuffer:
         self._segments: list[tuple[float, bool]] = []
 
     @property
-    def written_ms(self) -> float:
+    def appended_ms(self) -> float:
         """Length of the audio appended so far, in ms."""
         return self._length * 1000
 

@@ -101,7 +101,7 @@ class Microphone:
             self._joiner.flush()  # no chunk continues the last write
 
     def close(self) -> None:
-        """Place all pending chunks: no chunk arrives any more."""
+        """Place all pending chunks, at the end of the conversation."""
         while self._pending:
             self._place_first()
         self._joiner.flush()
