@@ -77,10 +77,8 @@ class Sender:
                 queue.put(operation)
                 if not queue.has_thread:
                     queue.has_thread = self._start(destination, queue)
-                if len(queue.waiting) in (
-                    1,
-                    self._limits.request_runs,
-                ):  # the thread waits only for the first run and a full batch
+                # The thread waits only for the first run and for a full batch.
+                if len(queue.waiting) in (1, self._limits.request_runs):
                     self._changed.notify_all()
                 return
         _abandon(operation)

@@ -72,7 +72,7 @@ class Session:
         return self._tracks.format(channel, fed=fed)
 
     def opened(self) -> None:
-        """Post the root run."""
+        """The conversation opened: post the root run."""
         self._runs.open()
 
     def server_frame(self, frame: object, t: float, ref: ParentRun | None, agent_speaking: bool | None) -> None:

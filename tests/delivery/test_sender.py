@@ -123,7 +123,6 @@ def test_a_run_is_delivered_when_all_endpoints_have_accepted_it(collector: Colle
 def test_a_full_batch_is_sent_at_once(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process().limits, "request_wait_s", 600.0)
     monkeypatch.setattr(process().limits, "request_runs", 20)
-    monkeypatch.setattr(process().limits, "request_runs", 20)
     with SessionTracer() as tracer:
         for number in range(19):  # the root is the twentieth run
             tracer.server_event({"type": "session.updated", "event_id": f"event_{number}", "session": {}})
