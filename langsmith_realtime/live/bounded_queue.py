@@ -61,7 +61,7 @@ class QueueLoad:
 
     @property
     def is_nearly_full(self) -> bool:
-        """Whether light events are dropped."""
+        """Whether so many entries wait that light events are dropped, whose loss hardly matters to the trace."""
         return self.entries_put - self.entries_taken >= self.limits.queue_light_entries
 
     def reset(self) -> None:
@@ -210,7 +210,7 @@ class Intake:
 
     @property
     def is_nearly_full(self) -> bool:
-        """Whether light events are dropped."""
+        """Whether so many entries wait that light events are dropped; see :meth:`put_event`."""
         return self._queue.load.is_nearly_full
 
     def put_always(self, function: Function, *arguments: Any) -> None:

@@ -193,11 +193,16 @@ class LiveConversation(ParentContext):
         self._intake.put_event(self._client_frame, parsed.body if parsed else None, t)
 
     def fed_audio(self, channel: int, pcm: object, at: float | None) -> None:
-        """Record audio that the application fed to a channel.
+        """Record audio that the application passed to ``record_user_audio`` or ``record_agent_audio``.
+
+        Args:
+            channel: ``USER`` or ``AGENT``.
+            pcm: the audio, encoded as the options say.
+            at: when its first frame was captured or heard, in seconds of ``time.monotonic()``; None if unknown.
 
         Raises:
             TypeError: ``pcm`` is not bytes.
-            ValueError: ``at`` is not a time of ``time.monotonic()``.
+            ValueError: ``at`` is not finite, or lies so far ahead that it comes from another clock.
         """
         if self._closed:
             return

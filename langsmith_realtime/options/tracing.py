@@ -69,7 +69,8 @@ class Options:
         address: agent address in place of a project, if the installed langsmith supports addresses.
         tags: tags of every run of the conversation.
         metadata: metadata of every run of the conversation.
-        is_agent_speaking: function that returns whether the agent is audible; called when the user begins to speak.
+        is_agent_speaking: function that returns whether the agent is audible. It is called when the user begins to
+            speak, and decides whether that is a barge-in.
         max_audio_seconds: maximum length of the recording in seconds; None sets no limit.
         client: LangSmith client that sends the runs.
         replicas: further destinations of the runs, as LangSmith defines them.
@@ -86,15 +87,16 @@ class Options:
         journal: whether to write a journal on disk until LangSmith has acknowledged every run, so that a trace
             survives the process and an outage; ``"keep"`` keeps the journal after that.
         redact: function of a payload (dict) that returns the payload to write and send. It sees the payload of every
-            event, the inputs and outputs of every run of the conversation, and ``{"error": message}``. One background
-            thread calls it for all conversations, one payload at a time. A payload for which it raises or returns
-            something other than a dict is left out.
+            event, the inputs and outputs of every run of the conversation, and each error as ``{"error": message}``.
+            One background thread calls it for all conversations, one payload at a time. If it raises, or returns
+            something other than a dict, the run is sent without that payload.
         transcripts: False removes all words: spoken and typed text, tool arguments and tool results. The session's
             instructions and tools stay.
         keep: rule that decides at the end of the conversation whether to keep it: a :class:`~langsmith_realtime.Keep`,
             or a function of the root run's metadata plus ``trace_id`` and, after a failure, ``error``. Until then no
-            run of the conversation is sent, nor any run that the caller traces below it with the same client. A
-            conversation that is not kept loses its recording and its journal, too. A rule that raises keeps it.
+            run of the conversation is sent, nor any run that the caller traces below the conversation with the same
+            client. A conversation that is not kept loses its recording and its journal, too. If the rule raises, the
+            conversation is kept.
     """
 
     thread_id: str | None = None

@@ -28,11 +28,11 @@ ERROR_LENGTH = 100_000
 
 
 class RunBuilder:
-    """Builds the runs of one conversation.
+    """Builds LangSmith runs from the run data of one conversation.
 
     Args:
-        conversation_runs: what the conversation's runs share.
-        privacy: masks what the runs show.
+        conversation_runs: root run, tags and metadata, which all runs of the conversation get.
+        privacy: masks inputs, outputs, errors and metadata.
     """
 
     def __init__(self, conversation_runs: ConversationRuns, privacy: Privacy) -> None:

@@ -28,7 +28,7 @@ from urllib3.util.retry import Retry
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector, Request
-from langsmith_realtime.delivery import operations, retry_queue
+from langsmith_realtime.delivery import operations
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.journal import folder
 from langsmith_realtime.journal.state_directory import state_directory
@@ -151,8 +151,8 @@ def _send_on_flush(environment: Environment) -> None:
 
 def _retry_on_flush(environment: Environment) -> None:
     """Delays retries for a minute, so that none is under way when the fault ends."""
-    for wait in ("FIRST_WAIT_S", "LONGEST_WAIT_S"):
-        environment.patch.setattr(retry_queue, wait, 60.0)
+    for wait in ("first_retry_s", "longest_retry_s"):
+        environment.patch.setattr(process().limits, wait, 60.0)
 
 
 def refusing_connections(environment: Environment) -> Iterator[None]:

@@ -53,10 +53,11 @@ class ModelRun:
 
 @dataclass(frozen=True, slots=True)
 class ToolRun:
-    """The run of one tool call, from the arrival of its ``parent`` event to ``end``; None if it ends at once.
+    """The run of one tool call.
 
-    ``arguments`` is JSON text as the model wrote it, ``output`` a chat message with role ``tool``. ``answered`` is
-    False if no result was seen.
+    The run starts when its ``parent`` event arrives, and ends at ``end``, in seconds since the conversation opened. If
+    ``end`` is None, nobody knows how long the tool took, and the run ends when it starts. ``arguments`` is JSON text as
+    the model wrote it, ``output`` a chat message with role ``tool``. ``answered`` is False if no result was seen.
     """
 
     parent: Ref

@@ -110,9 +110,10 @@ class ToolCalls:
             call.block_ended, call.error = t, error
 
     def close(self) -> list[RunData]:
-        """The conversation ended: return the runs of the unanswered calls, then the events that wait for them.
+        """End the conversation; return the runs of unanswered calls, and of the events that announced them.
 
-        The run of an unanswered call ends with its ``tool(call_id)`` block; without a block, it has no end.
+        The run of a ``response.done`` event is held until its calls are answered, so some are still held here. The run
+        of an unanswered call ends with its ``tool(call_id)`` block; without a block, its ``end`` is None.
         """
         unanswered = [call for call in self._open.values() if call.announced]
         runs: list[RunData] = [self._run(call, call.block_ended, output=None, answered=False) for call in unanswered]
@@ -222,7 +223,7 @@ class McpCalls:
         return runs
 
     def close(self) -> list[ToolRun]:
-        """The conversation ended: return the runs of the unfinished calls; they have no end."""
+        """End the conversation; return the runs of the MCP calls that have not finished. Their ``end`` is None."""
         return [self._run(call) for call in list(self._open.values()) if call.announced]
 
     def _complete(self, call: _McpCall) -> list[ToolRun]:

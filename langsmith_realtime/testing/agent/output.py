@@ -78,7 +78,7 @@ class Outputs:
         self._scheduler.send(type_, **place, **fields)
 
     def close_all(self, *, cancelled: bool = False) -> None:
-        """Close every item that is still open; `cancelled` says that the response was cancelled."""
+        """Close every open item; `cancelled` says whether the response was cancelled. See :meth:`close`."""
         for output in self.all:
             if not output.closed:
                 self.close(output, cancelled=cancelled)
@@ -115,9 +115,9 @@ class Outputs:
         )
 
     def _previous_item_id_when_done(self, output: Output) -> str | None:
-        """Return the ``previous_item_id`` of ``conversation.item.done``.
+        """Return the ``previous_item_id`` of ``conversation.item.done``: the item directly before this one, or None.
 
-        In recorded sessions, the field is null after a message of the user.
+        In recorded sessions, the field is null if the item before is a message of the user.
         """
         for entry in self._shared.conversation.entries:
             if entry.item["id"] == output.previous_item_id:

@@ -204,7 +204,11 @@ class AgentChannel:
         return self._received.spoken_ms(item_id)
 
     def heard_ms(self, item_id: str) -> float:
-        """Return how many milliseconds of the item were heard: of a cut item by the audio fed with times, if any."""
+        """Return how many milliseconds of the item the user heard.
+
+        Audio that the application fed with times (``at=``) tells how much of a cut item was heard; otherwise the model
+        of playback does.
+        """
         heard = self._received.heard_ms(item_id)
         is_cut = heard < self.spoken_ms(item_id)
         return self._fed_ms(item_id) if is_cut and "timed_tap" in self._sources else heard

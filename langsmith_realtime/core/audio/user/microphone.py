@@ -101,7 +101,7 @@ class Microphone:
             self._joiner.flush()  # no chunk continues the last write
 
     def close(self) -> None:
-        """Place all pending chunks, at the end of the conversation."""
+        """Place the chunks that still wait for later chunks to tell when they were captured: the conversation ends."""
         while self._pending:
             self._place_first()
         self._joiner.flush()
