@@ -41,12 +41,13 @@ class Operation:
         attachments: MIME type and path of each file, by attachment name.
         size: roughly the bytes of the run's JSON.
         on_verdict: called with True once LangSmith has the run, or with False once the run is refused for good.
-        on_batch_verdict: called after the ``on_verdict`` calls of a batch, once for all its operations that share it.
+        on_batch_verdict: called after the ``on_verdict`` calls of a batch; once if several operations of the batch
+            have the same function here.
         on_abandoned: called instead of ``on_verdict`` when sending is given up and the outcome stays unknown.
-        make_replacement: called with the HTTP status when LangSmith refuses the attachment; returns the operation to
+        make_replacement: called with the HTTP status when LangSmith refuses the attachments; returns the operation to
             send instead. May take seconds.
-        leave_out: present if the trace can do without the run. Called with the reason to ask for that; returns False
-            if the run must be sent because it has children.
+        leave_out: present if the trace can do without the run. Called with the reason why the run would be missing;
+            returns True if the run is left out, False if it must be sent because it has children.
     """
 
     run: RunTree

@@ -119,7 +119,7 @@ class Session(Protocol):
 def call_after_silence(
     gaps: list[Gap], session: Session, function: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
-    """Write the silence of the gaps to the session, then call ``function(*arguments)``, even if the silence failed."""
+    """Write the silence of the gaps to the session, then call ``function(*arguments)``, also if the writing raises."""
     try:
         _write_silence(gaps, session)
     finally:

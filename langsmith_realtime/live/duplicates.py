@@ -38,7 +38,7 @@ class SeenFrame(Generic[R]):
 
 
 class RecentFrames(Generic[R]):
-    """The latest frames of one conversation, by event id."""
+    """The latest 256 to 512 frames of one conversation by event id, to tell when a frame is handed over twice."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, SeenFrame[R]] = {}

@@ -40,7 +40,7 @@ def run_at_exit(work: Callable[[], None]) -> bool:
 
 
 def prepare_spare_thread() -> None:
-    """Start the spare thread if this Python needs one. Any thread may call this before the process exits."""
+    """Start the thread that runs work at exit, if none is there; only Python 3.12 cannot start it at exit."""
     if NEEDS_SPARE:
         _spare.start()
 

@@ -42,7 +42,7 @@ class _Call:
 
 @dataclass(slots=True, eq=False)
 class _WaitingEvent:
-    """A ``response.done`` that waits for the results of its calls."""
+    """The run of a ``response.done``, held back until its calls have results or the conversation ends."""
 
     run: EventRun
     waiting_for: set[str]

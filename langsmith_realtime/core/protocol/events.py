@@ -162,7 +162,7 @@ def text(value: object) -> str | None:
 
 
 def number(value: object) -> float | None:
-    """The value if it is a number between -1e15 and 1e15, else None."""
+    """The value if it is an int or float between -1e15 and 1e15, both excluded; None otherwise, also for a bool."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if -1e15 < value < 1e15 else None

@@ -48,7 +48,7 @@ class SpeechContinued:
 
 @dataclass(frozen=True)
 class TimedOut:
-    """The user did not speak for the idle timeout, from `start_ms` to `end_ms`. `audio` is that silence."""
+    """The user did not speak for the idle timeout. `start_ms` and `end_ms` count from the start of the input audio."""
 
     start_ms: int
     end_ms: int

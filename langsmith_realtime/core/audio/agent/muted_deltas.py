@@ -16,13 +16,13 @@ MAX_DELTAS = 100
 
 
 class MutedDeltas:
-    """The latest deltas that arrived after their response was interrupted."""
+    """Remembers the latest 100 deltas that arrived after their response was interrupted, to recognize them when fed."""
 
     def __init__(self) -> None:
         self._deltas: deque[Samples] = deque(maxlen=MAX_DELTAS)
 
     def add(self, samples: Samples) -> None:
-        """Remember a delta."""
+        """Remember a delta; the oldest is forgotten when there are too many."""
         self._deltas.append(samples)
 
     def clear(self) -> None:
