@@ -95,7 +95,10 @@ def recover(client: Client, directory: Path | None = None, *, patience: float = 
 def begin_in_background(
     client: Client, directory: Path | None = None, *, interval_s: float = 60.0
 ) -> threading.Thread | None:
-    """Recover conversations and tidy the state directory in a thread, at most every ``interval_s`` seconds.
+    """Recover conversations and tidy the state directory in a thread.
+
+    No thread starts while one runs for the same directory and destination, nor within ``interval_s`` seconds after its
+    end.
 
     Returns:
         The thread; None if none was started.

@@ -210,7 +210,7 @@ class Intake:
 
     @property
     def is_nearly_full(self) -> bool:
-        """Whether so many entries wait that light events are dropped; see :meth:`put_event`."""
+        """Whether so many entries wait in the worker's queues that light events are dropped; see :meth:`put_event`."""
         return self._queue.load.is_nearly_full
 
     def put_always(self, function: Function, *arguments: Any) -> None:

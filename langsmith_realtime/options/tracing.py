@@ -63,14 +63,15 @@ class Options:
     """The options of one conversation, checked and complete.
 
     Attributes:
-        thread_id: thread that groups conversations in LangSmith; by default the parent's thread, else a new one.
+        thread_id: thread that groups conversations in LangSmith; by default the thread in ``metadata``, else the
+            parent's, else a new one.
         sample_rate: rate in Hz of the PCM16 passed to ``record_user_audio`` and ``record_agent_audio``.
         project_name: LangSmith project; by default the one in LangSmith's settings.
         address: agent address in place of a project, if the installed langsmith supports addresses.
         tags: tags of every run of the conversation.
         metadata: metadata of every run of the conversation.
         is_agent_speaking: function that returns whether the agent is audible. It is called when the user begins to
-            speak, and decides whether that is a barge-in.
+            speak, and decides whether the start of speech counts as a barge-in.
         max_audio_seconds: maximum length of the recording in seconds; None sets no limit.
         client: LangSmith client that sends the runs.
         replicas: further destinations of the runs, as LangSmith defines them.
@@ -96,7 +97,7 @@ class Options:
             or a function of the root run's metadata plus ``trace_id`` and, after a failure, ``error``. Until then no
             run of the conversation is sent, nor any run that the caller traces below the conversation with the same
             client. A conversation that is not kept loses its recording and its journal, too. If the rule raises, the
-            conversation is kept.
+            conversation is kept; so is one that is too large to be held.
     """
 
     thread_id: str | None = None

@@ -132,6 +132,11 @@ class Finisher:
         return FinishedRecording({**self._metadata, "recording_error": error})
 
     def _sent(self, path: Path, delivered: bool) -> None:
+        """Remove the files that nobody needs once the root's update, with the file ``path``, was sent or given up.
+
+        The WAV stays if the update was not delivered. With ``Recording.keep`` the delivered file stays: ``path`` if the
+        options name a format, else the WAV.
+        """
         if not delivered:
             logger.warning("the recording could not be sent; it is kept at %s", self.remove(self._wav.path))
         elif self._recording.keep:

@@ -40,7 +40,7 @@ def run_at_exit(work: Callable[[], None]) -> bool:
 
 
 def prepare_spare_thread() -> None:
-    """Start the thread that runs work at exit, if none is there; only Python 3.12 cannot start it at exit."""
+    """On Python 3.12, which starts no threads at exit, start the thread that runs work then. Elsewhere, do nothing."""
     if NEEDS_SPARE:
         _spare.start()
 

@@ -182,7 +182,7 @@ class Interruptions:
         return t >= min(known, max([done_at, *ends]) + USER_AUDIO_DELAY_S + TRUNCATE_DELAY_S)
 
     def numbers(self, response: Response) -> dict[str, float]:
-        """Return the latencies of a response, in ms, and the share of it that was heard, for its ``model`` run."""
+        """Return the numbers of a response for its ``model`` run, by metadata key: times in ms and a share."""
         self._update_heard_ms(response)
         interrupted_by = self.barge_ins.interrupted_by(response.response_id)
         return measure(response, self._tracks, self._turns.tool_times, interrupted_by)

@@ -110,10 +110,10 @@ class ToolCalls:
             call.block_ended, call.error = t, error
 
     def close(self) -> list[RunData]:
-        """End the conversation; return the runs of unanswered calls, and of the events that announced them.
+        """End the conversation; return the runs of announced calls without a result, then the held runs.
 
-        The run of a ``response.done`` event is held until its calls are answered, so some are still held here. The run
-        of an unanswered call ends with its ``tool(call_id)`` block; without a block, its ``end`` is None.
+        Held are the runs of ``response.done`` events whose calls are not all answered. The run of an unanswered call
+        ends with its ``tool(call_id)`` block; if no block has ended, its ``end`` is None, and it ends when it starts.
         """
         unanswered = [call for call in self._open.values() if call.announced]
         runs: list[RunData] = [self._run(call, call.block_ended, output=None, answered=False) for call in unanswered]

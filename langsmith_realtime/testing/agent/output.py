@@ -78,13 +78,15 @@ class Outputs:
         self._scheduler.send(type_, **place, **fields)
 
     def close_all(self, *, cancelled: bool = False) -> None:
-        """Close every open item; `cancelled` says whether the response was cancelled. See :meth:`close`."""
+        """Close every open item, before the response's next item or at its end; for `cancelled` see :meth:`close`."""
         for output in self.all:
             if not output.closed:
                 self.close(output, cancelled=cancelled)
 
     def close(self, output: Output, *, cancelled: bool = False) -> None:
-        """Close an item: set its status and content, and send the events of its end.
+        """Close an item: set its content and status, and send the events of its end.
+
+        The status is ``completed`` if the item has all its content, else ``incomplete``.
 
         If the response was `cancelled`, an incomplete function call has no ``response.function_call_arguments.done``.
         """

@@ -86,7 +86,7 @@ class Response:
         self._scheduler.start(self._process)
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
-        """Cancel the response. Its last item stays incomplete, with the content sent so far."""
+        """Stop generating, and send the events of the end. An item that lacks content becomes ``incomplete``."""
         self._scheduler.stop(self._process)
         self._finish("cancelled", {"type": "cancelled", "reason": reason})
 

@@ -48,7 +48,10 @@ class SpeechContinued:
 
 @dataclass(frozen=True)
 class TimedOut:
-    """The user did not speak for the idle timeout. `start_ms` and `end_ms` count from the start of the input audio."""
+    """The user did not speak for the idle timeout, from `start_ms` to `end_ms` of the session's input audio.
+
+    `audio` is the part of that silence that the buffer still holds.
+    """
 
     start_ms: int
     end_ms: int
