@@ -75,7 +75,7 @@ def user_audio_known_at(response: Response, tracks: Tracks, interrupted_by: Mome
 def measure(
     response: Response, tracks: Tracks, tool_times: ToolTimes, interrupted_by: Moment | None
 ) -> dict[str, float]:
-    """The numbers of a response: each name in the first table above with ``_ms`` appended, and ``heard_share``.
+    """Return the numbers of a response: the names in the first table of this module, with ``_ms``, and ``heard_share``.
 
     ``interrupted_by`` is the start of the speech that interrupted the response, None without a barge-in.
     """

@@ -63,7 +63,7 @@ class ToolCalls:
             self._update(Call(str(call_id), text(name), None))
 
     def announced(self, calls: list[Call], ref: Ref) -> None:
-        """An event earlier than ``response.done`` completed the arguments of these calls."""
+        """Place calls below the event ``ref``, which completed their arguments before ``response.done`` came."""
         for call in calls:
             if call.call_id not in self._traced:
                 known = self._update(call)
@@ -104,7 +104,7 @@ class ToolCalls:
         self.announced([Call(call_id, None, None)], ref)
 
     def block_left(self, call_id: str, t: float, error: str | None) -> None:
-        """The application's ``tool(call_id)`` block ended at ``t``."""
+        """Note when a ``tool(call_id)`` block ended, and the error that it raised; the call's run shows both."""
         call = self._open.get(call_id)
         if call is not None:
             call.block_ended, call.error = t, error
@@ -257,14 +257,14 @@ class ToolTimes:
         self._calls: dict[str, tuple[float, float | None]] = {}  # by call_id: announced, answered
 
     def announced(self, call_id: str, t: float) -> None:
-        """A call's arguments are complete. Only the first announcement of a call counts."""
+        """Note when a call's arguments were complete. Only the first announcement of a call counts."""
         if call_id not in self._calls:
             self._calls[call_id] = t, None
             if len(self._calls) > MAX_TIMED_CALLS:
                 del self._calls[next(iter(self._calls))]
 
     def answered(self, call_id: str | None, t: float) -> None:
-        """A call's result is known. Only the first answer of a call counts."""
+        """Note when a call's result was known. Only the first answer of a call counts."""
         announced, answered = self._calls.get(call_id or "", (None, None))
         if call_id is not None and announced is not None and answered is None:
             self._calls[call_id] = announced, t
