@@ -39,7 +39,7 @@ class JournaledSession:
         masking: Removes from the lines what must not be written.
         recorded_channels: The channels whose audio may be written.
         begin: Makes the journal; returns None if the conversation has none.
-        run_later: Runs a function soon, when the worker's thread has no other work.
+        run_later: Runs a function once, on the worker's thread, after the functions of the next tick.
         guard: Counts and logs failures.
     """
 
@@ -256,7 +256,7 @@ def journaled(
         options: The options of the conversation.
         runs: The conversation's runs.
         guard: Counts and logs failures.
-        run_later: Runs a function soon, when the worker's thread has no other work.
+        run_later: Runs a function once, on the worker's thread, after the functions of the next tick.
     """
     root = runs.root
     masking = JournalMasking(root.client, assembled.privacy)

@@ -59,7 +59,7 @@ class Finisher:
 
     @property
     def takes_long(self) -> bool:
-        """Whether :meth:`finish` must encode or upload the recording."""
+        """Whether :meth:`finish` may have to encode or upload the recording."""
         return self._recording.url is not None or self._formats[0] is not WAV or not self._fits(self._wav.path)
 
     def finish(self, metadata: dict[str, Any]) -> FinishedRecording:

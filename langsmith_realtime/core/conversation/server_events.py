@@ -35,7 +35,7 @@ Handler: TypeAlias = Callable[[ConversationState, Event, float, Ref], list[RunDa
 
 
 def on_delta(state: ConversationState, event: Event, t: float) -> None:
-    """A ``….delta`` event arrived: a piece of audio, of a transcript or of text. It becomes no run."""
+    """A ``….delta`` event arrived: a piece of audio, a transcript, text or a call's arguments. It becomes no run."""
     body = event.body
     item_id, index = text(body.get("item_id")), _content_index(body)
     response_id = text(body.get("response_id"))

@@ -63,7 +63,10 @@ class ToolCalls:
             self._update(Call(str(call_id), text(name), None))
 
     def announced(self, calls: list[Call], ref: Ref) -> None:
-        """Place calls below the event ``ref``, which completed their arguments before ``response.done`` came."""
+        """Note calls that an event, or the application's ``tool(call_id)`` block, announced before ``response.done``.
+
+        The first ``ref`` becomes the parent of a call's run, unless ``response.done`` replaces it.
+        """
         for call in calls:
             if call.call_id not in self._traced:
                 known = self._update(call)
@@ -223,7 +226,10 @@ class McpCalls:
         return runs
 
     def close(self) -> list[ToolRun]:
-        """End the conversation; return the runs of the MCP calls that have not finished. Their ``end`` is None."""
+        """End the conversation; return the runs of announced MCP calls that have none yet.
+
+        Their ``end`` is None, unless only the result is missing.
+        """
         return [self._run(call) for call in list(self._open.values()) if call.announced]
 
     def _complete(self, call: _McpCall) -> list[ToolRun]:
