@@ -135,7 +135,7 @@ class Microphone:
         self._delay = max(delay, self._delay - len(samples) * self.MAX_DELAY_S / self.DELAY_MEMORY_S)
 
     def _write(self, write: Write, max_s: float) -> None:
-        """Join a write to the pending one if it continues that one; pass the joined one on from ``max_s`` seconds on."""
+        """Join a write to the pending one if it continues that one; pass the joined one on once it has ``max_s`` s."""
         self._joiner.add(write)
         if self._joiner.pending_frames >= max_s * self._rate:
             self._joiner.flush()
