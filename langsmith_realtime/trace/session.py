@@ -42,7 +42,7 @@ class Session:
         conversation: the core, which knows what the events mean.
         runs: makes and sends LangSmith's runs.
         recorder: writes the recording; None without one.
-        guard: counts failures; a failure costs at most the run concerned.
+        guard: counts failures; other inputs and runs are still processed after one.
         feedback: the metrics that are sent as feedback scores.
         held_conversation: decides, with ``keep=``, whether the conversation is kept.
     """

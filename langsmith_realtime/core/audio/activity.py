@@ -177,7 +177,7 @@ class Activity:
         self._merge_old()
 
     def _merge_old(self) -> None:
-        """Merge intervals older than :data:`EXACT_S` to utterances, a few hundred at a time."""
+        """Merge intervals older than :data:`EXACT_S` to utterances, once 500 of them are not merged."""
         if len(self._ends) < self._merged + 500:
             return
         old = bisect_left(self._ends, self._ends[-1] - EXACT_S * self._rate)

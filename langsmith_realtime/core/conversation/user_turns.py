@@ -25,8 +25,8 @@ MAX_UTTERANCES = 1000
 class Moment:
     """The start or end of the user's speech.
 
-    ``received_at`` is the arrival of the event that reported it. ``buffer_ms`` is the reported position in
-    ``input_buffer``, in ms of written audio; None if the event has none.
+    ``received_at`` is when the event that shows it arrived or, for the client's commit, was sent. ``buffer_ms`` is its
+    position in ``input_buffer``, in ms of written audio; None if unknown.
     """
 
     received_at: float

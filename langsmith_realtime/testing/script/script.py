@@ -131,7 +131,7 @@ class Close:
 
 @dataclass(frozen=True)
 class Drop:
-    """End the connection without a close frame; with `mid_frame`, after half of a frame."""
+    """End the connection without a close frame; with `mid_frame`, after the beginning of a frame."""
 
     mid_frame: bool = False
 
