@@ -1,14 +1,15 @@
 """Turns the inputs of one conversation into runs and a recording.
 
-A :class:`Session` feeds frames and audio to the pure core, sends the run data that results, and writes the recording.
-:func:`build_session` makes one for a live, a recovered and a replayed conversation. Every method runs on the worker's
-thread, in the order in which the inputs were recorded. Times are seconds since the conversation opened.
+A :class:`Session` feeds the pure core, hands the run data that results to the exporters, and writes the recording.
+:func:`build_session` makes one for a live, a recovered and a replayed conversation. Only the worker's thread uses it,
+in the order in which the inputs were recorded. Times are seconds since the conversation opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from langsmith import Client
@@ -16,210 +17,132 @@ from langsmith import Client
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.metrics import scores
-from langsmith_realtime.core.conversation.run_data import EventRun, RunData
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, AudioBytes, Format
-from langsmith_realtime.core.protocol.events import FrameError, parse
+from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, RunData
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format
+from langsmith_realtime.core.protocol.events import parse
+from langsmith_realtime.core.protocol.inputs import Annotated, Closed, Input, Opened, ServerFrame, Silence
 from langsmith_realtime.delivery.langsmith_client.masking import hidden_channels
+from langsmith_realtime.delivery.operations import Ledger
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
-from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.recording.silencing import SilencedSpans, Span
-from langsmith_realtime.runtime.guard import Guard, logger
+from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.trace.exporter import Exporter
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
+from langsmith_realtime.trace.run_trees.nesting import ConversationRuns
 
 T = TypeVar("T")
 
 
 class Session:
-    """Takes the inputs of one conversation, and makes its runs and its recording.
+    """Takes the inputs of one conversation; its runs go to the exporters, its audio to the recording.
 
     Args:
-        conversation: the core, which knows what the events mean.
-        runs: makes and sends LangSmith's runs.
+        conversation: the core, which knows what the inputs mean.
+        exporters: show the conversation.
         recorder: writes the recording; None without one.
         guard: counts failures; other inputs and runs are still processed after one.
-        feedback: the metrics that are sent as feedback scores.
+        feedback: the metrics that become feedback scores.
         held_conversation: decides, with ``keep=``, whether the conversation is kept.
+        trace_id: id of the trace, for the ``keep=`` rule.
     """
 
     def __init__(
         self,
         conversation: Conversation,
-        runs: LangSmithRuns,
+        exporters: Sequence[Exporter],
         recorder: Recorder | None,
         guard: Guard,
         feedback: Collection[str] = (),
         *,
         held_conversation: HeldConversation | None = None,
+        trace_id: str = "",
     ) -> None:
         self._conversation = conversation
         self._tracks = conversation.tracks
-        self._runs = runs
+        self._exporters = exporters
         self._recorder = recorder
         self._guard = guard
         self._feedback = feedback
         self._held_conversation = held_conversation
-        self._malformed_frames = 0
+        self._trace_id = trace_id
         self._silences = SilencedSpans()
 
     def format(self, channel: int, *, fed: bool) -> Format:
         """The channel's current audio format: of audio fed by the application, or of audio on the wire."""
         return self._tracks.format(channel, fed=fed)
 
-    def opened(self) -> None:
-        """The conversation opened: post the root run."""
-        self._runs.open()
-
-    def server_frame(self, frame: object, t: float, ref: ParentRun | None, agent_speaking: bool | None) -> None:
-        """The server sent a frame.
-
-        Args:
-            frame: the frame as received.
-            t: when it arrived.
-            ref: the event's run; None for deltas, which have none.
-            agent_speaking: what the option ``is_agent_speaking`` returned, if it was asked.
-        """
-        try:
-            event = parse(frame)
-        except FrameError as error:
-            self.malformed_frame(frame, str(error), t, ref)
-            return
-        try:
-            run_data = self._conversation.server_event(event, t, ref, agent_speaking=agent_speaking)
-        except Exception as error:
-            self._guard.report(event.kind, error)
-            run_data = [] if ref is None else [EventRun(ref, event.name, event.body)]  # the event did arrive
-        self._emit(run_data)
-        self._record(t)
-
-    def malformed_frame(self, frame: object, reason: str, t: float, ref: ParentRun | None) -> None:
-        """The server sent a frame that is not an event; ``reason`` says why."""
-        self._emit(self._conversation.advance(t))
-        self._malformed_frames += 1
-        if ref is not None:
-            self._runs.malformed(ref, reason, frame)
-
-    def client_frame(self, frame: object, t: float) -> None:
-        """The application sent a frame at ``t``."""
-        try:
-            event = parse(frame)
-        except FrameError as error:
-            self._malformed_frames += 1
-            logger.debug("a frame sent by the application is not an event: %s", error)
-            return
-        self._emit(self._conversation.client_event(event, t))
-        self._record(t)
-
-    def microphone(self, sound: AudioBytes, t: float) -> None:
-        """The application sent decoded microphone audio; its last chunk at ``t``."""
-        self._emit(self._conversation.microphone(sound, t))
-        self._record(t)
-
-    def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:
-        """The application fed audio of the user at ``t``, captured at ``at`` if that is known."""
-        self._emit(self._conversation.advance(t))
-        self._tracks.user_fed(t, pcm, at)
-        self._record(t)
-
-    def agent_audio(self, pcm: bytes, t: float, at: float | None) -> None:
-        """The application fed audio of the agent at ``t``, played at ``at`` if that is known."""
-        self._emit(self._conversation.advance(t))
-        self._tracks.agent_fed(t, pcm, at)
-        self._record(t)
-
-    def agent_played(self, item_id: str, ms: float, t: float, at: float) -> None:
-        """The application reported at ``t`` that ``ms`` milliseconds of an item had been played at ``at``."""
-        self._emit(self._conversation.played(item_id, ms, t, at))
-        self._record(t)
-
-    def silence(self, t: float, since: float | None, until: float | None, item_id: str | None) -> None:
-        """Silence an item's audio, or a span of time; see :meth:`.SilencedSpans.add_span`."""
-        self._emit(self._conversation.advance(t))
-        if item_id is not None:
-            self._silences.add_item(item_id)
-        else:
-            self._silences.add_span(since, until)
-        self._record(t)
-        if self._recorder is not None:
-            self._recorder.sync()
-
     def silenced_spans(self, channel: int) -> list[Span]:
         """The spans of a channel that the application asked to silence."""
         return self._silences.spans(channel)
 
-    def tool_entered(self, call_id: str, ref: ParentRun) -> None:
-        """The application entered ``tool(call_id)``; ``ref`` is the run of the latest event then."""
-        self._conversation.tool_entered(call_id, ref)
+    def take(self, given: Input) -> None:
+        """Process the next input. A failure is counted, and an event's run is sent nevertheless."""
+        if isinstance(given, Closed):
+            self._close(given)
+            return
+        try:
+            run_data = self._conversation.take(given)
+        except Exception as error:
+            self._guard.report(type(given).__name__, error)
+            run_data = _plain_run(given)
+        if isinstance(given, Opened):
+            self._export(lambda exporter: exporter.opened())
+        elif isinstance(given, Annotated):
+            self._export(lambda exporter: exporter.annotated(given))
+        elif isinstance(given, Silence):
+            self._silences.add(given.since, given.until, given.item_id)
+        self._emit(run_data)
+        self._record(given.t)
+        if isinstance(given, Silence) and self._recorder is not None:
+            self._recorder.sync()
 
-    def tool_left(self, call_id: str, t: float, error: str | None) -> None:
-        """The application left ``tool(call_id)``, with the message of an exception if it raised one."""
-        self._conversation.tool_left(call_id, t, error)
-
-    def closed(self, t: float, error: str | None, dropped: dict[str, int]) -> None:
-        """The conversation ended: send the root's update, as complete as possible, and finish the recording.
-
-        Args:
-            t: when it ended.
-            error: why, if it failed.
-            dropped: the number of inputs lost in an overload, by the root's metadata key.
-        """
+    def _close(self, closed: Closed) -> None:
         conversation = self._conversation
-        self._emit(self._result_or(lambda: conversation.close(t), []))
+        self._emit(self._result_or(lambda: conversation.take(closed), []))
         self._silences.end()
-        self._result_or(lambda: self._record(t), None)
-        metadata: dict[str, Any] = {"duration_s": round(t, 3), **self._result_or(conversation.numbers, {})}
-        metadata.update({key: count for key, count in dropped.items() if count})
-        if conversation.config.model:
-            metadata["model"] = conversation.config.model
-        if conversation.config.voice:
-            metadata["voice"] = conversation.config.voice
-        if self._recorder is not None:
-            metadata.update(self._tracks.sources())
-        if self._malformed_frames:
-            metadata["malformed_frames"] = self._malformed_frames
-        inputs: dict[str, Any] = self._result_or(conversation.config.inputs, {})
-        messages: list[dict[str, Any]] = self._result_or(conversation.messages, [])
-        if self._guard.count:
-            metadata["tracing_failures"] = self._guard.count
-        feedback_scores = scores(metadata, self._feedback)
-
-        def end(recorded: FinishedRecording) -> None:
-            self._runs.close(
-                t,
-                inputs=inputs,
-                messages=messages,
-                metadata=metadata,
-                error=error,
-                recorded=recorded,
-                scores=feedback_scores,
-            )
+        self._result_or(lambda: self._record(closed.t), None)
+        end = self._end(closed)
 
         def finish(is_kept: bool = True) -> None:
             if not is_kept:
-                self._discard()
+                if self._recorder is not None:
+                    self._recorder.discard()
+                self._export(lambda exporter: exporter.discarded())
                 return
             if self._held_conversation is not None and self._held_conversation.is_too_large:
-                metadata["keep_skipped"] = "too large to be held"
+                end.metadata["keep_skipped"] = "too large to be held"
             if self._recorder is None:
-                end(FinishedRecording())
+                show(FinishedRecording())
             else:
-                self._recorder.finish(t, end)
+                self._recorder.finish(closed.t, show)
+
+        def show(recorded: FinishedRecording) -> None:
+            self._export(lambda exporter: exporter.closed(end, recorded))
 
         if self._held_conversation is None:
             finish()
         else:
-            facts = {**metadata, "trace_id": self._runs.trace_id, **({} if error is None else {"error": error})}
-            self._held_conversation.decide(facts, finish)
+            error = {} if end.error is None else {"error": end.error}
+            self._held_conversation.decide({**end.metadata, "trace_id": self._trace_id, **error}, finish)
 
-    def _discard(self) -> None:
+    def _end(self, closed: Closed) -> ConversationEnd:
+        """What the exporters are told at the end, as complete as possible."""
+        conversation, config = self._conversation, self._conversation.config
+        metadata: dict[str, Any] = {"duration_s": round(closed.t, 3), **self._result_or(conversation.numbers, {})}
+        metadata.update({key: count for key, count in closed.dropped.items() if count})
+        metadata.update({key: value for key, value in (("model", config.model), ("voice", config.voice)) if value})
         if self._recorder is not None:
-            self._recorder.discard()
-        self._runs.discard()
+            metadata.update(self._tracks.sources())
+        inputs: dict[str, Any] = self._result_or(config.inputs, {})
+        messages: list[dict[str, Any]] = self._result_or(conversation.messages, [])
+        if self._guard.count:
+            metadata["tracing_failures"] = self._guard.count
+        return ConversationEnd(closed.t, inputs, messages, metadata, closed.error, scores(metadata, self._feedback))
 
     def _result_or(self, compute: Callable[[], T], default: T) -> T:
         try:
@@ -230,16 +153,28 @@ class Session:
 
     def _emit(self, run_data: list[RunData]) -> None:
         for data in run_data:
+            self._export(lambda exporter, data=data: exporter.emit(data))  # type: ignore[misc]
+
+    def _export(self, call: Callable[[Exporter], None]) -> None:
+        for exporter in self._exporters:
             try:
-                self._runs.emit(data)
-            except Exception as error:  # the other runs are still sent
-                self._guard.report(type(data).__name__, error)
+                call(exporter)
+            except Exception as error:  # the other runs and exporters go on
+                self._guard.report(type(exporter).__name__, error)
 
     def _record(self, t: float) -> None:
         self._silences.locate(self._conversation.item_span)
         writes = self._tracks.take_writes()
         if self._recorder is not None and self._tracks.rate is not None:
             self._recorder.write(self._silences.apply(writes, self._tracks.rate, t), self._tracks.rate, t)
+
+
+def _plain_run(given: Input) -> list[RunData]:
+    """The run of an event whose processing failed: the event did arrive."""
+    if not isinstance(given, ServerFrame) or given.run is None:
+        return []
+    event = parse(given.frame)
+    return [EventRun(given.run, event.name, event.body)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +188,11 @@ class SessionParts:
     #: The channels whose audio may be recorded; empty without a recording.
     recorded_channels: frozenset[int]
 
-    def use_journal(self, journal: Journal) -> None:
-        """Report verdicts of operations to the journal, and make the recording in its folder."""
-        self.runs.journal = journal
+    def use_journal(self, ledger: Ledger, folder: Path) -> None:
+        """Report verdicts of operations to the ledger, and make the recording in the folder, unless it has its own."""
+        self.runs.ledger = ledger
         if self.recorder is not None:
-            self.recorder.folder = journal.folder
+            self.recorder.folder = folder
 
 
 def build_session(
@@ -295,5 +230,13 @@ def build_session(
     privacy = Privacy.from_options(client, guard, redact=options.redact, transcripts=options.transcripts)
     held_conversation = conversation_runs.held_conversation
     runs = LangSmithRuns(conversation_runs, held_conversation or sender, feedback, privacy)
-    session = Session(conversation, runs, recorder, guard, options.feedback, held_conversation=held_conversation)
+    session = Session(
+        conversation,
+        [runs],
+        recorder,
+        guard,
+        options.feedback,
+        held_conversation=held_conversation,
+        trace_id=runs.trace_id,
+    )
     return SessionParts(session, runs, recorder, privacy, recorded_channels)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import binascii
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from pybase64 import b64decode
 
-from langsmith_realtime.core.protocol.audio_formats import AudioBytes, Format
+from langsmith_realtime.core.protocol.audio_formats import Format
 
 #: PCM16 samples of one channel: one dimension, native byte order.
 Samples = npt.NDArray[np.int16]
@@ -42,20 +43,30 @@ class Decoder:
         self._odd_byte = data[whole:]
         return np.asarray(np.frombuffer(data, dtype="<i2", count=whole // 2), dtype=np.int16)
 
-    def decode_base64(self, payload: object) -> Samples:
-        """Return the samples of an event's ``audio`` or ``delta`` field: base64 text, or :class:`AudioBytes`.
+    def decode_payload(self, payload: bytes | str) -> Samples:
+        """Return the samples of the audio that an event carried, as bytes or still as base64 text.
 
         Raises:
-            ValueError: the field has another type, or is not valid base64.
+            ValueError: the text is not valid base64.
         """
-        if isinstance(payload, AudioBytes):
-            return self.decode(payload.data)
-        if not isinstance(payload, str):
-            raise ValueError(f"audio must be base64 text, got {type(payload).__name__}")  # noqa: TRY004
-        try:
-            return self.decode(b64decode(payload, validate=True))
-        except binascii.Error as error:
-            raise ValueError(f"audio must be valid base64: {error}") from None
+        if isinstance(payload, bytes):
+            return self.decode(payload)
+        audio = decode_base64([payload])
+        if audio is None:
+            raise ValueError("audio must be valid base64")
+        return self.decode(audio)
+
+
+def decode_base64(chunks: Sequence[bytes | str]) -> bytes | None:
+    """Return the chunks joined, texts decoded from base64; None if a text cannot be decoded."""
+    try:
+        if not any(type(chunk) is bytes or len(chunk) % 4 for chunk in chunks):
+            text = "".join(chunks)  # type: ignore[arg-type]
+            if "=" not in text[:-2]:
+                return b64decode(text, validate=True)  # one call for all chunks is faster
+        return b"".join(b64decode(chunk, validate=True) if isinstance(chunk, str) else chunk for chunk in chunks)
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _ulaw_table() -> Samples:

@@ -91,40 +91,40 @@ class Tracks:
         """Return the current format of a channel, in events or, if ``fed``, of the audio that the application feeds."""
         return self._fixed_formats[channel] or (self._fed_format if fed else self._formats.get(channel, PCM16))
 
-    def user_sent(self, t: float, payload: object) -> float:
+    def user_sent(self, t: float, payload: bytes | str) -> float:
         """Add the audio of an ``input_audio_buffer.append`` sent at ``t``.
 
         Args:
             t: when it was sent.
-            payload: the event's ``audio`` field.
+            payload: the event's audio, as bytes or as base64 text.
 
         Returns:
             Length of the audio in ms.
 
         Raises:
-            ValueError: the payload is not base64 audio.
+            ValueError: the text is not base64.
         """
         stream, _ = self._input(USER)
-        samples = stream.decoder.decode_base64(payload)
+        samples = stream.decoder.decode_payload(payload)
         if not self._user_is_fed:
             stream.add(ChunkInfo(t), samples)
             self._collect()
         return len(samples) * 1000 / stream.decoder.format.rate
 
-    def agent_received(self, t: float, item_id: str, payload: object, *, muted: bool = False) -> None:
+    def agent_received(self, t: float, item_id: str, payload: bytes | str, *, muted: bool = False) -> None:
         """Add the audio of a ``response.output_audio.delta`` received at ``t``.
 
         Args:
             t: when it was received.
             item_id: item of the delta.
-            payload: the event's ``delta`` field.
+            payload: the event's audio, as bytes or as base64 text.
             muted: the response was interrupted, so the client does not play this delta.
 
         Raises:
-            ValueError: the payload is not base64 audio.
+            ValueError: the text is not base64.
         """
         stream, _ = self._input(AGENT)
-        samples = stream.decoder.decode_base64(payload)
+        samples = stream.decoder.decode_payload(payload)
         if muted:
             self._muted_deltas.add(samples)
         else:

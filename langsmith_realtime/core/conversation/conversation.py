@@ -6,16 +6,42 @@ the live conversation gave.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.metrics import response_metrics, talk_metrics
-from langsmith_realtime.core.conversation.run_data import Ref, RunData
+from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData
 from langsmith_realtime.core.conversation.server_events import HANDLERS, on_delta, on_other, on_speech_started
 from langsmith_realtime.core.conversation.state import ConversationState
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.core.protocol.events import APPEND, Event, if_type, mapping, text
+from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.payloads.json_values import json_frame
+from langsmith_realtime.core.protocol.audio_formats import AGENT, SILENT_BYTE, USER
+from langsmith_realtime.core.protocol.events import (
+    APPEND,
+    BETA_NAMES,
+    SPEECH_STARTED,
+    Event,
+    if_type,
+    mapping,
+    parse,
+    text,
+)
+from langsmith_realtime.core.protocol.inputs import (
+    Audio,
+    ChildBegun,
+    ClientFrame,
+    Closed,
+    DroppedAudio,
+    Input,
+    MalformedFrame,
+    Played,
+    ServerFrame,
+    Silence,
+    ToolBegun,
+    ToolClaimed,
+    ToolEnded,
+)
 from langsmith_realtime.core.protocol.items import messages_of
 from langsmith_realtime.core.protocol.prices import PRICES, Price, estimated_cost
 from langsmith_realtime.core.protocol.session_config import SessionConfig
@@ -33,6 +59,20 @@ class Conversation:
 
     def __init__(self, *, tracks: Tracks | None = None, prices: Mapping[str, Price] = PRICES) -> None:
         self._state = ConversationState(tracks or Tracks(), prices)
+        self._takers: dict[type, Callable[[Any], list[RunData]]] = {
+            ServerFrame: self._take_server_frame,
+            ClientFrame: self._take_client_frame,
+            MalformedFrame: self._take_malformed_frame,
+            Audio: self._take_audio,
+            DroppedAudio: self._take_dropped_audio,
+            Played: self._take_played,
+            Silence: self._take_silence,
+            ToolClaimed: self._take_tool_claimed,
+            ToolBegun: self._take_tool_begun,
+            ToolEnded: self._take_tool_ended,
+            ChildBegun: self._take_child_begun,
+            Closed: self._take_closed,
+        }
 
     @property
     def config(self) -> SessionConfig:
@@ -46,31 +86,41 @@ class Conversation:
 
     # Inputs
 
-    def server_event(
-        self, event: Event, t: float, ref: Ref = None, *, agent_speaking: bool | None = None
-    ) -> list[RunData]:
-        """A server event arrived at ``t``. ``ref`` identifies its run; a delta has none.
+    def take(self, given: Input) -> list[RunData]:
+        """Take the next input; return the runs that are complete by then, and those that it makes complete."""
+        take = self._takers.get(type(given))
+        return [] if take is None else take(given)
 
-        ``agent_speaking`` is the application's report of its own playback at this moment, None without one.
-        """
-        state = self._state
-        if event.is_delta:
-            runs = state.advance_if_due(t)
-            on_delta(state, event, t)
-            return runs
+    def _take_server_frame(self, given: ServerFrame) -> list[RunData]:
+        event, t, state = parse(given.frame), given.t, self._state
+        if event.is_delta or given.run is None:
+            return self._take_delta(event, t)
         runs = state.advance(t)
         state.event_count += 1
-        if event.kind == "input_audio_buffer.speech_started":
-            on_speech_started(state, event, t, agent_speaking)
-        return runs + HANDLERS.get(event.kind, on_other)(state, event, t, ref)
+        if event.kind == SPEECH_STARTED:
+            on_speech_started(state, event, t, given.agent_speaking)
+        return runs + HANDLERS.get(event.kind, on_other)(state, event, t, given.run)
 
-    def client_event(self, event: Event, t: float) -> list[RunData]:
-        """The application sent an event at ``t``."""
-        state, body = self._state, event.body
-        if event.kind == APPEND:
-            return self.microphone(body.get("audio"), t)
+    def _take_delta(self, event: Event, t: float, audio: bytes | str | None = None) -> list[RunData]:
+        runs = self._state.advance_if_due(t)
+        on_delta(self._state, event, t, audio)
+        return runs
+
+    def _take_malformed_frame(self, given: MalformedFrame) -> list[RunData]:
+        runs = self._state.advance(given.t)
+        self._state.malformed_count += 1
+        if given.run is not None:
+            payload = {"frame": json_frame(given.frame)}
+            runs.append(EventRun(given.run, "malformed_frame", payload, error=Failure(given.reason)))
+        return runs
+
+    def _take_client_frame(self, given: ClientFrame) -> list[RunData]:
+        event, t, state = parse(given.frame), given.t, self._state
+        body = event.body
         runs = state.advance(t)
-        if event.kind == "input_audio_buffer.commit":
+        if event.kind == APPEND:
+            state.undecodable_appends += 1  # it has no text; audio that has comes as Audio
+        elif event.kind == "input_audio_buffer.commit":
             state.turns.commit_sent(t)
         elif event.kind == "conversation.item.create":
             result = if_type(mapping(body.get("item")), "function_call_output")
@@ -89,43 +139,57 @@ class Conversation:
             state.out_of_band_requests.append((text(body.get("event_id")), mapping(body.get("response"))))
         return runs
 
-    def microphone(self, audio: object, t: float) -> list[RunData]:
-        """The application had sent a chunk of microphone audio by ``t``; ``audio`` is base64 or decoded."""
-        state = self._state
+    def _take_audio(self, given: Audio) -> list[RunData]:
+        state, t, data = self._state, given.t, given.data
+        if given.event is None:
+            runs = state.advance(t)
+            assert isinstance(data, bytes)
+            (state.tracks.user_fed if given.channel == USER else state.tracks.agent_fed)(t, data, given.at)
+            return runs
+        if given.channel == AGENT:
+            name = str(given.event.get("type"))
+            return self._take_delta(Event(BETA_NAMES.get(name, name), name, dict(given.event)), t, data)
         runs = state.advance_if_due(t)
         try:
-            state.turns.audio_appended(t, state.tracks.user_sent(t, audio))
+            state.turns.audio_appended(t, state.tracks.user_sent(t, data))
         except ValueError:
             state.undecodable_appends += 1
         return runs
 
-    def played(self, item_id: str, ms: float, t: float, at: float) -> list[RunData]:
-        """The application reported at ``t`` that ``ms`` milliseconds of the item had been played at ``at``."""
-        runs = self._state.advance(t)
-        self._state.interruptions.position_reported(item_id, ms, min(at, t))
+    def _take_dropped_audio(self, given: DroppedAudio) -> list[RunData]:
+        audio_format = self.tracks.format(given.channel, fed=given.event is None)
+        silence = SILENT_BYTE[audio_format.encoding] * given.size
+        return self._take_audio(Audio(given.channel, silence, given.t, event=given.event))
+
+    def _take_played(self, given: Played) -> list[RunData]:
+        runs = self._state.advance(given.t)
+        self._state.interruptions.position_reported(given.item_id, given.ms, min(given.at, given.t))
         return runs
 
-    def tool_entered(self, call_id: str, ref: Ref) -> None:
-        """The application entered its ``tool(call_id)`` block.
+    def _take_silence(self, given: Silence) -> list[RunData]:
+        return self._state.advance(given.t)
 
-        ``ref`` is the parent of the call's run if no event announced the call.
-        """
-        self._state.tool_calls.block_entered(call_id, ref)
+    def _take_tool_claimed(self, given: ToolClaimed) -> list[RunData]:
+        self._state.tool_calls.claimed(given.call_id)
+        return []
 
-    def tool_left(self, call_id: str, t: float, error: str | None = None) -> None:
-        """The application's ``tool(call_id)`` block ended at ``t``; ``error`` if an exception left it."""
-        self._state.tool_calls.block_left(call_id, t, error)
+    def _take_tool_begun(self, given: ToolBegun) -> list[RunData]:
+        self._state.tool_calls.block_entered(given.call_id, given.parent)
+        return []
 
-    def advance(self, t: float) -> list[RunData]:
-        """Time passed until ``t`` without another input."""
-        return self._state.advance(t)
+    def _take_tool_ended(self, given: ToolEnded) -> list[RunData]:
+        self._state.tool_calls.block_left(given.call_id, given.t, given.error)
+        return []
 
-    def close(self, t: float) -> list[RunData]:
-        """The conversation ended at ``t``: all runs that are still incomplete are returned as they are."""
+    def _take_child_begun(self, given: ChildBegun) -> list[RunData]:
+        return [ChildRun(given.parent)]
+
+    def _take_closed(self, given: Closed) -> list[RunData]:
+        """All runs that are still incomplete are returned as they are."""
         state = self._state
-        state.duration_s = t
-        state.interruptions.close(t)
-        state.end_active_responses(t)
+        state.duration_s = given.t
+        state.interruptions.close(given.t)
+        state.end_active_responses(given.t)
         runs: list[RunData] = [state.take_model_run(response) for response in state.done_responses]
         state.done_responses = []
         return [*runs, *state.mcp_calls.close(), *state.tool_calls.close()]
@@ -166,4 +230,6 @@ class Conversation:
         undecodable = state.undecodable_appends + state.interruptions.undecodable_deltas
         if undecodable:
             numbers["undecodable_audio"] = undecodable
+        if state.malformed_count:
+            numbers["malformed_frames"] = state.malformed_count
         return numbers

@@ -123,7 +123,7 @@ class Interruptions:
         if response.in_band:
             self._last_response = response
 
-    def audio_received(self, response: Response | None, item_id: str, payload: object, t: float) -> None:
+    def audio_received(self, response: Response | None, item_id: str, audio: bytes | str, t: float) -> None:
         """A delta with audio arrived. ``response`` is None if its ``response.created`` was not seen."""
         muted = False
         if response is not None:
@@ -132,7 +132,7 @@ class Interruptions:
             muted = response.muted
             response.audio_started(t)
         try:
-            self._tracks.agent_received(t, item_id, payload, muted=muted)
+            self._tracks.agent_received(t, item_id, audio, muted=muted)
         except ValueError:
             self.undecodable_deltas += 1
         self._playing_items[item_id] = None

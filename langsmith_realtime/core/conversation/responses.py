@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from langsmith_realtime.core.conversation.run_data import ModelRun, Ref
+from langsmith_realtime.core.conversation.run_data import ModelRun
 from langsmith_realtime.core.conversation.user_turns import Speech
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import error_text, mapping, text
+from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Item, Items, heard_text, messages_of
 from langsmith_realtime.core.protocol.usage import cached_parts, usage_metadata
 

@@ -5,12 +5,11 @@ Pure. Times are seconds since the conversation opened.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-#: Identifies the run of a server event. The caller creates it; the core only hands it back as a run's identity or
-#: parent, and never looks inside.
-Ref: TypeAlias = Any
+from langsmith_realtime.core.protocol.inputs import Ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +70,32 @@ class ToolRun:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-RunData: TypeAlias = EventRun | ModelRun | ToolRun
+@dataclass(frozen=True, slots=True)
+class ChildRun:
+    """A run of the application's own stands in the trace, below ``parent`` or below another of its own runs (None)."""
+
+    parent: Ref | None
+
+
+RunData: TypeAlias = EventRun | ModelRun | ToolRun | ChildRun
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationEnd:
+    """What is known of the whole conversation when it has ended.
+
+    Attributes:
+        t: when it ended, in seconds.
+        inputs: the session's configuration.
+        messages: the transcript, as chat messages.
+        metadata: numbers and facts of the conversation (docs/numbers.md).
+        error: why it failed, if it did.
+        scores: feedback scores, by metric.
+    """
+
+    t: float
+    inputs: dict[str, Any]
+    messages: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    error: str | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)

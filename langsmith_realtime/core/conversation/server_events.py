@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from langsmith_realtime.core.conversation.responses import Response, outcome_of
-from langsmith_realtime.core.conversation.run_data import EventRun, Ref, RunData
+from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.conversation.state import MAX_OUT_OF_BAND_REQUESTS, ConversationState
 from langsmith_realtime.core.conversation.tool_calls import MCP_CALL_FAILED
 from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS
 from langsmith_realtime.core.protocol.events import (
     Call,
     Event,
@@ -25,6 +26,7 @@ from langsmith_realtime.core.protocol.events import (
     sequence,
     text,
 )
+from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Items, messages_of
 
 #: Called with the state, the event, its arrival time in seconds and its ref; returns the runs that are complete.
@@ -34,16 +36,18 @@ Handler: TypeAlias = Callable[[ConversationState, Event, float, Ref], list[RunDa
 # Events that conversation.py passes on by itself
 
 
-def on_delta(state: ConversationState, event: Event, t: float) -> None:
-    """A ``….delta`` event arrived: a piece of audio, a transcript, text or a call's arguments. It becomes no run."""
+def on_delta(state: ConversationState, event: Event, t: float, audio: bytes | str | None = None) -> None:
+    """A ``….delta`` event arrived: a piece of text, a transcript or a call's arguments, or of ``audio``: no run."""
     body = event.body
     item_id, index = text(body.get("item_id")), _content_index(body)
     response_id = text(body.get("response_id"))
     response = state.active_responses.get(response_id or "")
     if response is not None:
         state.interruptions.delta_received(response, t)
-    if event.kind == "response.output_audio.delta":
-        state.interruptions.audio_received(response, item_id or "", body.get("delta"), t)
+    if audio is not None:
+        state.interruptions.audio_received(response, item_id or "", audio, t)
+    elif event.kind in AUDIO_FIELDS:
+        state.interruptions.undecodable_deltas += 1  # it has no text
     if item_id is None:
         return
     if response_id is not None:

@@ -13,11 +13,12 @@ from typing import Any
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.interruptions import Interruptions
 from langsmith_realtime.core.conversation.responses import Response, model_run
-from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, Ref, RunData
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
 from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
 from langsmith_realtime.core.protocol.audio_formats import Format
 from langsmith_realtime.core.protocol.events import Event, mapping, number
+from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Items
 from langsmith_realtime.core.protocol.prices import Price
 from langsmith_realtime.core.protocol.session_config import SessionConfig
@@ -62,6 +63,7 @@ class ConversationState:
         self.reconnections = 0
         #: ``input_audio_buffer.append`` events whose audio is not base64.
         self.undecodable_appends = 0
+        self.malformed_count = 0
         self.duration_s = 0.0
         self._checked_at = 0.0
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from langsmith_realtime.core.conversation.run_data import EventRun, Ref, RunData, ToolRun
+from langsmith_realtime.core.conversation.run_data import EventRun, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import Call, error_text, mapping, text
+from langsmith_realtime.core.protocol.inputs import ROOT, Ref
 from langsmith_realtime.core.protocol.items import Item, tool_message
 
 #: How many ``response.done`` events may wait for the results of their calls; the oldest then ends without them.
@@ -36,6 +37,8 @@ class _Call:
     arguments: str | None = None
     parent: Ref | None = None
     announced: bool = False
+    is_placed: bool = False  # the application entered its block, and its work stands below `parent`
+    is_claimed: bool = False  # a run of the application's own carries it out
     block_ended: float | None = None  # the end of the application's tool(call_id) block, in seconds
     error: str | None = None
 
@@ -81,7 +84,9 @@ class ToolCalls:
         calls = [call for call in calls if call.call_id not in self._traced]
         for call in calls:
             known = self._update(call)
-            known.parent, known.announced = run.ref, True
+            if not known.is_placed:
+                known.parent = run.ref
+            known.announced = True
         waiting_for = {call.call_id for call in calls if call.complete}
         if not waiting_for:
             return [run]
@@ -100,11 +105,21 @@ class ToolCalls:
         call = self._open.get(text(item.get("call_id")) or "")
         if call is None or not call.announced:
             return []
-        return [self._run(call, t, output=item.get("output"), answered=True), *self._release(call.call_id, t)]
+        return [*self._runs(call, t, output=item.get("output"), answered=True), *self._release(call.call_id, t)]
 
-    def block_entered(self, call_id: str, ref: Ref) -> None:
-        """The application entered its ``tool(call_id)`` block, which announces a call that no event has announced."""
-        self.announced([Call(call_id, None, None)], ref)
+    def claimed(self, call_id: str) -> None:
+        """A run of the application's own carries out the call, so it gets no :class:`ToolRun`."""
+        if call_id not in self._traced:
+            self._open.setdefault(call_id, _Call(call_id)).is_claimed = True
+
+    def block_entered(self, call_id: str, parent: Ref) -> None:
+        """The application entered its ``tool(call_id)`` block: the call's run stands below ``parent``.
+
+        The block announces a call that no event has announced.
+        """
+        if call_id not in self._traced:
+            call = self._open.setdefault(call_id, _Call(call_id))
+            call.parent, call.announced, call.is_placed = parent, True, True
 
     def block_left(self, call_id: str, t: float, error: str | None) -> None:
         """Note when a ``tool(call_id)`` block ended, and the error that it raised; the call's run shows both."""
@@ -119,7 +134,9 @@ class ToolCalls:
         ends with its ``tool(call_id)`` block; if no block has ended, its ``end`` is None, and it ends when it starts.
         """
         unanswered = [call for call in self._open.values() if call.announced]
-        runs: list[RunData] = [self._run(call, call.block_ended, output=None, answered=False) for call in unanswered]
+        runs: list[RunData] = []
+        for call in unanswered:
+            runs += self._runs(call, call.block_ended, output=None, answered=False)
         runs += [waiting.run for waiting in self._waiting]
         self._waiting.clear()
         return runs
@@ -130,11 +147,14 @@ class ToolCalls:
         known.arguments = call.arguments or known.arguments
         return known
 
-    def _run(self, call: _Call, end: float | None, *, output: object, answered: bool) -> ToolRun:
+    def _runs(self, call: _Call, end: float | None, *, output: object, answered: bool) -> list[ToolRun]:
+        """The run of a call that is over; none if a run of the application's own carried it out."""
         del self._open[call.call_id]
         self._traced.add(call.call_id)
-        return ToolRun(
-            parent=call.parent,
+        if call.is_claimed:
+            return []
+        run = ToolRun(
+            parent=call.parent or ROOT,
             call_id=call.call_id,
             name=call.name or "tool",
             arguments=call.arguments,
@@ -143,6 +163,7 @@ class ToolCalls:
             answered=answered,
             error=call.error,
         )
+        return [run]
 
     def _drop_oldest(self) -> RunData:
         """Stop waiting with the oldest ``response.done``, and return its run."""
@@ -244,7 +265,7 @@ class McpCalls:
         answered = call.finished is not None
         output = fields.get("output") or error or fields.get("output")
         return ToolRun(
-            parent=call.parent,
+            parent=call.parent or ROOT,
             call_id=item_id,
             name=text(fields.get("name")) or "mcp_call",
             arguments=text(fields.get("arguments")),

@@ -9,27 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from langsmith_realtime.core.protocol.events import mapping, number
+from langsmith_realtime.core.protocol.events import APPEND, Event, mapping, number
+from langsmith_realtime.core.protocol.inputs import Audio
 
 #: Channels of the recording: left and right.
 USER, AGENT = 0, 1
-
-
-@dataclass(slots=True)
-class AudioBytes:
-    """Audio of an event after base64 decoding, in the encoding of the session.
-
-    It replaces the base64 text in an event's ``audio`` or ``delta`` field. A class of its own, because an application
-    may put plain ``bytes`` into that field by mistake.
-    """
-
-    data: bytes
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __repr__(self) -> str:
-        return f"<{len(self.data)} bytes>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +63,19 @@ def parse_format(value: object) -> Format | None:
 SILENT_BYTE = {"pcm16": b"\0", "ulaw": b"\xff", "alaw": b"\xd5"}
 
 
-def silence_for(place: dict[str, Any], audio_format: Format) -> bytes:
-    """Return silence of ``place["bytes"]`` bytes, to replace audio that the journal has at that place."""
-    return SILENT_BYTE[audio_format.encoding] * int(place["bytes"])
+def bytes_per_second(audio_format: Format) -> int:
+    """Return the bytes of one second of audio in a format."""
+    return audio_format.rate * audio_format.bytes_per_frame
+
+
+#: Field and channel of the audio in an event, by the event's GA type.
+AUDIO_FIELDS = {APPEND: ("audio", USER), "response.output_audio.delta": ("delta", AGENT)}
+
+
+def audio_of(event: Event, t: float) -> Audio | None:
+    """Return the audio that an event sent or received at ``t`` carries; None if it carries none as text."""
+    field, channel = AUDIO_FIELDS.get(event.kind, ("", USER))
+    data = event.body.get(field)
+    if not isinstance(data, str):
+        return None
+    return Audio(channel, data, t, event={key: value for key, value in event.body.items() if key != field})

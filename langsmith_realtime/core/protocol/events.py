@@ -31,6 +31,18 @@ BETA_NAMES = {
 #: The client event that carries a chunk of microphone audio.
 APPEND = "input_audio_buffer.append"
 
+#: Event in which turn detection reports that the user began to speak.
+SPEECH_STARTED = "input_audio_buffer.speech_started"
+
+#: Deltas with pieces of a text: the model's words, and the user's transcript.
+TEXT_DELTAS = frozenset(
+    {
+        "response.output_audio_transcript.delta",
+        "response.output_text.delta",
+        "conversation.item.input_audio_transcription.delta",
+    }
+)
+
 #: Server events that announce function calls; see :func:`announced_calls`.
 ANNOUNCING = frozenset(
     {
@@ -64,11 +76,13 @@ class Event:
 
 
 def parse(frame: object) -> Event:
-    """Parse a frame: a mapping, JSON text or bytes, or an openai model.
+    """Parse a frame: a mapping, JSON text or bytes, or an openai model; an :class:`Event` is returned as it is.
 
     Raises:
         FrameError: the frame is not a JSON object, or it has no ``type`` string.
     """
+    if type(frame) is Event:
+        return frame
     body = _body(frame)
     name = body.get("type")
     if not isinstance(name, str) or not name:
