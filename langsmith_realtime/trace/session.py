@@ -1,8 +1,9 @@
 """Turns the inputs of one conversation into runs and a recording.
 
 A :class:`Session` feeds frames and audio to the pure core, sends the run data that results, and writes the recording.
-:func:`build_session` makes one for a live, a recovered and a replayed conversation. Every method runs on the worker's
-thread, in the order in which the inputs were recorded. Times are seconds since the conversation opened.
+:func:`build_session` makes one for a live, a recovered or a replayed conversation. One thread calls all methods, in the
+order in which the inputs were recorded: the worker's thread if the conversation is live. Times are seconds since the
+conversation opened.
 """
 
 from __future__ import annotations
@@ -43,8 +44,9 @@ class Session:
         runs: makes and sends LangSmith's runs.
         recorder: writes the recording; None without one.
         guard: counts failures; other inputs and runs are still processed after one.
-        feedback: the metrics that are sent as feedback scores.
-        held_conversation: decides, with ``keep=``, whether the conversation is kept.
+        feedback: the names of the metrics that are sent as feedback scores.
+        held_conversation: asks the rule of ``keep=`` at the end whether the conversation is kept; None without
+            ``keep=``.
     """
 
     def __init__(
@@ -76,13 +78,15 @@ class Session:
         self._runs.open()
 
     def server_frame(self, frame: object, t: float, ref: ParentRun | None, agent_speaking: bool | None) -> None:
-        """The server sent a frame.
+        """The server sent a frame: send the runs that result, and record the audio.
+
+        A frame that is not an event is passed to :meth:`malformed_frame`.
 
         Args:
             frame: the frame as received.
             t: when it arrived.
             ref: the event's run; None for deltas, which have none.
-            agent_speaking: what the option ``is_agent_speaking`` returned, if it was asked.
+            agent_speaking: what the option ``is_agent_speaking`` returned; None if it was not asked.
         """
         try:
             event = parse(frame)
@@ -98,14 +102,14 @@ class Session:
         self._record(t)
 
     def malformed_frame(self, frame: object, reason: str, t: float, ref: ParentRun | None) -> None:
-        """The server sent a frame that is not an event; ``reason`` says why."""
+        """The server sent a frame that is not an event: count it, and send its run ``ref`` with ``reason`` as error."""
         self._emit(self._conversation.advance(t))
         self._malformed_frames += 1
         if ref is not None:
             self._runs.malformed(ref, reason, frame)
 
     def client_frame(self, frame: object, t: float) -> None:
-        """The application sent a frame at ``t``."""
+        """The application sent a frame at ``t``; a frame that is not an event is only counted."""
         try:
             event = parse(frame)
         except FrameError as error:
@@ -116,18 +120,18 @@ class Session:
         self._record(t)
 
     def microphone(self, sound: AudioBytes, t: float) -> None:
-        """The application sent decoded microphone audio; its last chunk at ``t``."""
+        """The application sent microphone audio, decoded by now; its last chunk was sent at ``t``."""
         self._emit(self._conversation.microphone(sound, t))
         self._record(t)
 
     def user_audio(self, pcm: bytes, t: float, at: float | None) -> None:
-        """The application fed audio of the user at ``t``, captured at ``at`` if that is known."""
+        """The application fed audio of the user at ``t``; its first frame was captured at ``at``, None if unknown."""
         self._emit(self._conversation.advance(t))
         self._tracks.user_fed(t, pcm, at)
         self._record(t)
 
     def agent_audio(self, pcm: bytes, t: float, at: float | None) -> None:
-        """The application fed audio of the agent at ``t``, played at ``at`` if that is known."""
+        """The application fed audio of the agent at ``t``; its first frame was played at ``at``, None if unknown."""
         self._emit(self._conversation.advance(t))
         self._tracks.agent_fed(t, pcm, at)
         self._record(t)
@@ -138,7 +142,10 @@ class Session:
         self._record(t)
 
     def silence(self, t: float, since: float | None, until: float | None, item_id: str | None) -> None:
-        """Silence an item's audio, or a span of time; see :meth:`.SilencedSpans.add_span`."""
+        """Silence the audio of ``item_id`` or, if that is None, a span of both channels, in the file at once, too.
+
+        ``since`` and ``until`` are those of :meth:`.SilencedSpans.add_span`; ``t`` is when the application asked.
+        """
         self._emit(self._conversation.advance(t))
         if item_id is not None:
             self._silences.add_item(item_id)
@@ -149,7 +156,7 @@ class Session:
             self._recorder.sync()
 
     def silenced_spans(self, channel: int) -> list[Span]:
-        """The spans of a channel that the application asked to silence."""
+        """The spans of a channel that the application asked to silence, those of silenced items included."""
         return self._silences.spans(channel)
 
     def tool_entered(self, call_id: str, ref: ParentRun) -> None:
@@ -157,11 +164,14 @@ class Session:
         self._conversation.tool_entered(call_id, ref)
 
     def tool_left(self, call_id: str, t: float, error: str | None) -> None:
-        """The application left ``tool(call_id)``, with the message of an exception if it raised one."""
+        """The application left the block ``tool(call_id)``; ``error`` is the text of an exception that left it."""
         self._conversation.tool_left(call_id, t, error)
 
     def closed(self, t: float, error: str | None, dropped: dict[str, int]) -> None:
-        """The conversation ended: send the root's update, as complete as possible, and finish the recording.
+        """The conversation ended: finish the recording, then send the root's update and the feedback scores.
+
+        If a part of the update cannot be computed, the rest is sent. With ``keep=``, the rule is asked first, and all
+        is discarded if the rule does not keep the conversation.
 
         Args:
             t: when it ended.
@@ -254,7 +264,10 @@ class SessionParts:
     recorded_channels: frozenset[int]
 
     def use_journal(self, journal: Journal) -> None:
-        """Report verdicts of operations to the journal, and make the recording in its folder."""
+        """Report verdicts of operations to the journal, and send none that it has as settled.
+
+        The recording is made in the journal's folder unless the options name another place.
+        """
         self.runs.journal = journal
         if self.recorder is not None:
             self.recorder.folder = journal.folder

@@ -28,6 +28,8 @@ FED_AUDIO_MARGIN_S = 1.0
 class Conversation:
     """One conversation. Methods that take an input return the runs that are complete by then.
 
+    Only ``tool_entered`` and ``tool_left`` return nothing.
+
     ``tracks`` place the audio of both channels; ``prices`` are by model name.
     """
 
@@ -41,7 +43,7 @@ class Conversation:
 
     @property
     def tracks(self) -> Tracks:
-        """The audio of both channels."""
+        """The audio of both channels, the user's and the agent's."""
         return self._state.tracks
 
     # Inputs
@@ -51,7 +53,8 @@ class Conversation:
     ) -> list[RunData]:
         """A server event arrived at ``t``. ``ref`` identifies its run; a delta has none.
 
-        ``agent_speaking`` is the application's report of its own playback at this moment, None without one.
+        ``agent_speaking``: whether the application said that it was playing the agent's audio; None if it did not say.
+        Only ``speech_started`` uses it.
         """
         state = self._state
         if event.is_delta:
@@ -65,7 +68,7 @@ class Conversation:
         return runs + HANDLERS.get(event.kind, on_other)(state, event, t, ref)
 
     def client_event(self, event: Event, t: float) -> list[RunData]:
-        """The application sent an event at ``t``."""
+        """The application sent an event at ``t``. It has no run of its own."""
         state, body = self._state, event.body
         if event.kind == APPEND:
             return self.microphone(body.get("audio"), t)
@@ -90,7 +93,10 @@ class Conversation:
         return runs
 
     def microphone(self, audio: object, t: float) -> list[RunData]:
-        """The application had sent a chunk of microphone audio by ``t``; ``audio`` is base64 or decoded."""
+        """The application had sent a chunk of microphone audio by ``t``.
+
+        ``audio`` is base64 text or :class:`AudioBytes`; anything else is only counted as undecodable.
+        """
         state = self._state
         runs = state.advance_if_due(t)
         try:
@@ -100,7 +106,10 @@ class Conversation:
         return runs
 
     def played(self, item_id: str, ms: float, t: float, at: float) -> list[RunData]:
-        """The application reported at ``t`` that ``ms`` milliseconds of the item had been played at ``at``."""
+        """The application reported at ``t`` that ``ms`` milliseconds of the item had been played at ``at``.
+
+        An ``at`` after ``t`` counts as ``t``.
+        """
         runs = self._state.advance(t)
         self._state.interruptions.position_reported(item_id, ms, min(at, t))
         return runs
@@ -108,12 +117,12 @@ class Conversation:
     def tool_entered(self, call_id: str, ref: Ref) -> None:
         """The application entered its ``tool(call_id)`` block.
 
-        ``ref`` is the parent of the call's run if no event announced the call.
+        If no event has announced the call yet, ``ref`` is the parent of its run until its ``response.done`` arrives.
         """
         self._state.tool_calls.block_entered(call_id, ref)
 
     def tool_left(self, call_id: str, t: float, error: str | None = None) -> None:
-        """The application's ``tool(call_id)`` block ended at ``t``; ``error`` if an exception left it."""
+        """The application's ``tool(call_id)`` block ended at ``t``; ``error`` is the text of its exception."""
         self._state.tool_calls.block_left(call_id, t, error)
 
     def advance(self, t: float) -> list[RunData]:
@@ -133,7 +142,11 @@ class Conversation:
     # Outputs
 
     def item_span(self, item_id: str) -> tuple[int, float, float] | None:
-        """The channel in which an item is audible, and from when to when, in seconds; None if it is not known."""
+        """The channel in which an item is audible, and from when to when, in seconds; None if it is not known.
+
+        The channel is 0 for the user, 1 for the agent. The span may be longer than the item; its end is infinite while
+        the user still speaks.
+        """
         user_span = self._state.utterances.span(item_id)
         if user_span is not None:
             return USER, *user_span
@@ -145,7 +158,7 @@ class Conversation:
         return AGENT, begins - margin, ends + margin
 
     def messages(self) -> list[dict[str, Any]]:
-        """The transcript as chat messages, in conversation order."""
+        """The transcript, with tool calls and their results, as chat messages in conversation order."""
         return [message for item in self._state.items.in_order() for message in messages_of(item)]
 
     def numbers(self) -> dict[str, Any]:

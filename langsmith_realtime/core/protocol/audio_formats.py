@@ -80,5 +80,5 @@ SILENT_BYTE = {"pcm16": b"\0", "ulaw": b"\xff", "alaw": b"\xd5"}
 
 
 def silence_for(place: dict[str, Any], audio_format: Format) -> bytes:
-    """Return silence of ``place["bytes"]`` bytes, to replace audio that the journal has at that place."""
+    """Return silence of ``place["bytes"]`` bytes, to replace audio that the journal lacks or must not keep."""
     return SILENT_BYTE[audio_format.encoding] * int(place["bytes"])
