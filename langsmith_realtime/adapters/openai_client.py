@@ -87,13 +87,13 @@ def wrap_realtime(
     Use ``async with`` for an asynchronous connection and ``with`` for a synchronous one. The block yields the
     connection itself, with the methods ``record_user_audio``, ``record_agent_audio``, ``played``, ``silence`` and
     ``tool`` and the attribute ``langsmith``, all documented at :class:`SessionTracer`. The trace ends with the block;
-    an exception that leaves the block is the error of its root run.
+    an exception that leaves the block is the error of its root run, unless it is a cancellation or a normal closure.
 
     Every event is traced that the connection parses (``recv``, iteration, ``parse_event``, ``dispatch_events``) or
-    sends. Events that the connection manager received before it was entered are not.
+    sends. Events that the application queued with ``send`` of the connection manager, before it was entered, are not.
 
-    If LangSmith's own ``wrap_realtime`` receives from the connection, too, this trace ends with an error, so that no
-    token is counted twice.
+    If LangSmith's own ``wrap_realtime`` receives from the connection, too, a warning is logged and this trace ends with
+    an error, so that no token is counted twice.
 
     Args:
         connection: connection that ``client.realtime.connect(...)`` yields.

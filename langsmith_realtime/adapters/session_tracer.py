@@ -31,8 +31,8 @@ class SessionTracer:
             tracer.client_event(frame)
 
     The trace begins when the tracer is made, and ends with the ``with`` or ``async with`` block, or with :meth:`close`.
-    Only the constructor raises. Any thread may call the methods. They do not block, except ``url``; a wrong argument is
-    logged and counted on the root run (``tracing_failures``). If tracing is off, they do nothing.
+    Only the constructor raises. Any thread may call the methods. They do not block, except ``url``. The root run counts
+    wrong arguments (``tracing_failures``; ``malformed_frames`` for events). If tracing is off, the methods do nothing.
 
     Args:
         **options: options of the conversation; see :class:`Options`.
@@ -54,7 +54,7 @@ class SessionTracer:
 
     @property
     def trace_id(self) -> str | None:
-        """Id of the trace; None if tracing is off."""
+        """Id of the trace, also if LangSmith's sampling leaves it out; None if tracing is off."""
         return None if self.live is None else str(self.live.runs.root.trace_id)
 
     @property
@@ -72,7 +72,7 @@ class SessionTracer:
 
     @property
     def url(self) -> str | None:
-        """Web address of the trace; None if tracing is off or LangSmith does not answer.
+        """Web address of the conversation's root run; None if tracing is off or LangSmith does not answer.
 
         Blocks, because it asks LangSmith for the id of the project.
         """
@@ -87,7 +87,8 @@ class SessionTracer:
     def server_event(self, event: Mapping[str, Any] | str | bytes | BaseModel) -> None:
         """Record an event that arrived from the server just now.
 
-        From here on, traced work in this context nests under the run of the event, until the next event arrives.
+        From here on, traced work in this context nests under the run of the event, until the next event arrives. A
+        delta has no run and changes nothing.
 
         Args:
             event: the event; a frame that is no event becomes a ``malformed_frame`` run.
@@ -107,8 +108,8 @@ class SessionTracer:
     def record_user_audio(self, pcm: bytes, *, at: float | None = None) -> None:
         """Record a chunk of the user's audio as the application captured it.
 
-        From the first call on, the user's channel of the recording takes this audio alone; the audio of
-        ``input_audio_buffer.append`` events is ignored.
+        From the first call on, the user's channel of the recording has this audio alone; the audio of all
+        ``input_audio_buffer.append`` events, earlier ones included, is silent.
 
         Args:
             pcm: PCM16, little-endian, mono, at ``sample_rate``, or in the encoding of ``user_format``. A chunk may have
@@ -122,14 +123,14 @@ class SessionTracer:
     def record_agent_audio(self, pcm: bytes, *, at: float | None = None) -> None:
         """Record a chunk of the agent's audio as the application played it.
 
-        From the first call on, the agent's channel of the recording takes this audio alone; the audio of
-        ``response.output_audio.delta`` events is ignored.
+        From the first call on, the agent's channel of the recording has this audio alone; the audio of all
+        ``response.output_audio.delta`` events, earlier ones included, is silent.
 
         Args:
             pcm: PCM16, little-endian, mono, at ``sample_rate``, or in the encoding of ``agent_format``. A chunk may
                 have any number of bytes.
             at: time at which the first frame was heard, in seconds of ``time.monotonic()``. Without it, chunks are
-                placed one after the other, and a barge-in ends them.
+                placed one after the other, and a barge-in cuts those that were not played yet.
         """
         if self.live is not None:
             self.live.guarded(self.live.fed_audio, AGENT, pcm, at)

@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; None for those of the process.
 
     Returns:
-        The exit status: 0, or 1 after one sentence on stderr that says what to do.
+        The exit status: 0, or 1 if the command failed, which a sentence on stderr explains, or if ``recover`` left
+        conversations incomplete.
 
     Raises:
         SystemExit: The arguments are wrong (2), or help was asked for (0).

@@ -1,7 +1,7 @@
 """``langsmith-realtime collector`` and ``serve-agent``: servers on this machine.
 
-Each subcommand is a function that adds its parser and a function that runs it. The latter imports the server, so that
-``--help`` answers at once.
+Each subcommand is a function that adds its parser and a function that runs it. The server is imported only
+when it runs, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def wait_for(stopped: threading.Event) -> None:
 
 @contextmanager
 def until_signalled() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C and SIGTERM set."""
+    """Yield an event that Ctrl-C and SIGTERM set; after the block, these signals act as before."""
     stopped = threading.Event()
     before = {each: signal.signal(each, lambda *_: stopped.set()) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -50,7 +50,7 @@ def until_signalled() -> Iterator[threading.Event]:
 
 
 def port_number(text: str) -> int:
-    """Parse a port from the command line; for ``type=`` of an argument."""
+    """Parse a port (0 to 65535) from the command line; for ``type=`` of an argument."""
     port = int(text)
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("must be between 0 and 65535")

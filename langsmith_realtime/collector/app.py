@@ -50,7 +50,7 @@ def build(
         store: Holds the runs that the read endpoints return.
         request_log: Receives every request and every broken rule.
         write_endpoints: The endpoints that store runs and feedback.
-        api_key: The key that requests must carry; None accepts any key.
+        api_key: The key that requests must carry; None accepts any key or none.
         abort_connection: Closes the TCP connection of a request without an answer.
     """
     attachments = Attachments(store)
@@ -134,7 +134,7 @@ class Exchange:
     Attributes:
         bytes: Size of the request's body received so far, before decompression.
         operations: Number of creates, updates and feedback in the request.
-        disconnected: Whether the connection ends before the answer.
+        disconnected: Whether the connection ends without an answer.
     """
 
     bytes: int = 0
@@ -145,10 +145,12 @@ class Exchange:
 class AccessMiddleware:
     """Refuses requests with a foreign Host or Origin header or without the API key, and logs every request.
 
+    ``/info`` and signed attachment URLs need no API key.
+
     Args:
         app: The ASGI application that answers accepted requests.
-        request_log: Receives every request and every broken rule.
-        api_key: The key demanded in the header ``x-api-key``; None accepts any key. The middleware keeps only a
+        request_log: Receives every request, and a violation for each missing or wrong key.
+        api_key: The key demanded in the header ``x-api-key``; None accepts any key or none. The middleware keeps only a
             digest of the key.
         abort_connection: Closes the TCP connection of a request without an answer.
     """

@@ -33,14 +33,16 @@ class StoredRun:
     """One run as LangSmith would show it: the create and the update, merged.
 
     Fields of the update that are not null replace those of the create, whichever arrived first. A run whose create
-    has not arrived yet has ``creates == 0``. A field that neither the create nor the update has is empty.
+    has not arrived yet has ``creates == 0``. A field that neither the create nor the update has is empty, or None if
+    its type allows None.
 
     Attributes:
         id: UUID in lower case, like ``trace_id`` and ``parent_run_id``.
         start_time: UTC, with time zone; taken from ``dotted_order`` if the run has no ``start_time``.
         end_time: UTC, with time zone; None until the run has ended.
         project: Name of the project (a project is a "session" in LangSmith's API).
-        status: ``error`` if the run has an error, ``success`` if it has ended, else ``pending``.
+        status: ``error`` if the run's ``error`` is a non-empty text, else ``success`` if it has an ``end_time``, else
+            ``pending``.
         attachments: The run's attachments by name.
         creates: Number of accepted creates, 0 or 1.
         updates: Number of accepted updates, 0 or 1.
@@ -74,7 +76,7 @@ class StoredRun:
 
     @property
     def thread_id(self) -> str | None:
-        """The id of the run's thread: the value of the first of :data:`THREAD_KEYS` in the run's metadata."""
+        """The metadata's ``session_id``, or else ``conversation_id``, or else ``thread_id``, as a string; or None."""
         for key in THREAD_KEYS:
             if self.metadata.get(key) is not None:
                 return str(self.metadata[key])
@@ -93,7 +95,8 @@ class Violation:
     Attributes:
         rule: The rule's name in :data:`langsmith_realtime.collector.rules.RULES`.
         run_id: The run that broke the rule; None if the rule concerns the whole request.
-        status: HTTP status of the answer. 202 marks data that LangSmith accepts and then loses.
+        status: HTTP status of the answer. 202 if LangSmith accepts the request, but loses data or cannot find the run
+            by its id.
         message: What is wrong and what to do; the answer of a refused request has this message, too.
     """
 
@@ -105,15 +108,15 @@ class Violation:
 
 @dataclass(frozen=True)
 class Request:
-    """One HTTP request that the collector answered.
+    """One HTTP request to the collector.
 
     Attributes:
         method: HTTP method.
         path: Path without the query.
         status: HTTP status of the answer; 0 if the connection ended without an answer.
-        operations: Number of creates, updates and feedback in a write request, accepted or refused; 0 if the body
-            could not be parsed.
-        bytes: Size of the body as received, before decompression.
+        operations: Number of creates, updates and feedback in a write request whose body was parsed, accepted or
+            refused; 0 for all other requests.
+        bytes: Size of the part of the body that the collector read, before decompression.
     """
 
     method: str
@@ -128,7 +131,7 @@ _CAPACITY = 100_000
 
 
 class RequestLog:
-    """The newest 100,000 requests and violations, oldest first.
+    """The newest 100,000 requests and the newest 100,000 violations, both oldest first.
 
     Args:
         on_request: Called on the server's thread after every added request.
@@ -140,6 +143,6 @@ class RequestLog:
         self._on_request = on_request
 
     def add(self, request: Request) -> None:
-        """Add a request, after the store has committed the runs of the request."""
+        """Add a request, and call ``on_request``. The store must have committed the request's runs before."""
         self.requests.append(request)
         self._on_request()

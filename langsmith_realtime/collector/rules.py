@@ -119,7 +119,7 @@ class Operation:
     Attributes:
         kind: ``post`` for a create, ``patch`` for an update.
         id: The run's id as received; :func:`check` replaces it by the UUID in lower case.
-        fields: The run's fields as received, JSON values.
+        fields: The run's fields, JSON values.
         attachments: The run's attachments by name; their files are written already.
         size: Size of the fields as JSON, in bytes.
     """
@@ -137,9 +137,9 @@ class Operation:
 
 
 def check(operation: Operation) -> list[Violation]:
-    """Check one operation against every rule that concerns one run alone.
+    """Check one operation against the rules for one run alone, except for its size.
 
-    Changes the ids in the operation's fields to UUIDs in lower case, and removes attachments that LangSmith drops.
+    Changes the operation's ids to UUIDs in lower case, and removes attachments with an invalid name from the operation.
 
     Returns:
         The broken rules that LangSmith answers with 202.
@@ -335,8 +335,8 @@ class Batch:
     """The content of one write request.
 
     Attributes:
-        operations: Creates and updates, in the order of the request.
-        feedback: Feedback as received, each with an ``id``.
+        operations: Creates and updates in the order of the request; from ``POST /runs/batch``, creates first.
+        feedback: The JSON objects of the feedback; :meth:`check` demands an ``id`` and a ``key``.
         violations: The broken rules that do not fail the request.
     """
 
@@ -345,12 +345,13 @@ class Batch:
     violations: list[Violation] = field(default_factory=list)
 
     def check(self, run_limit: int) -> None:
-        """Check every operation and all feedback against the rules.
+        """Check every operation and all feedback against the rules that do not depend on stored runs.
 
-        Adds the broken rules that do not fail the request to ``violations``.
+        Adds the broken rules that do not fail the request to ``violations``, and deletes the files of attachments with
+        an invalid name.
 
         Args:
-            run_limit: Largest size of a run without its attachments, in bytes.
+            run_limit: Largest size of one create or update without its attachments, in bytes.
 
         Raises:
             Refused: An operation or feedback breaks a rule that fails the request.

@@ -53,9 +53,9 @@ class Collector:
         directory: Folder for runs and attachments. It is created if it does not exist; runs that it has already stay.
             None for a temporary folder that is deleted when the collector stops.
         port: TCP port; 0 for a free port.
-        api_key: The key that clients must send in ``x-api-key``; None accepts any key. The key is neither stored nor
-            logged.
-        limits: Sizes above which the collector refuses requests.
+        api_key: The key that clients must send in ``x-api-key``; None accepts any key or none. The key is neither
+            written to disk nor logged.
+        limits: Sizes above which the collector refuses requests; None for the defaults.
 
     Raises:
         OSError: On entering, if the port is in use or the directory cannot be written.
@@ -134,7 +134,7 @@ class Collector:
         return run.attachments[name].mime_type, run.attachments[name].path
 
     def feedback(self, run_id: str | None = None) -> list[dict[str, Any]]:
-        """Return feedback as received, oldest first: the feedback of one run, or of all runs."""
+        """Return the JSON objects of feedback, oldest first: the feedback of one run, or all feedback for None."""
         return self._store.feedback(None if run_id is None else [run_id])
 
     @property
@@ -151,16 +151,18 @@ class Collector:
         """Answer the next write requests with this status. Further calls apply to the write requests after these.
 
         Args:
-            status: HTTP status of the answers. 0 closes the connection without an answer; 2xx answers as usual, which
-                together with ``delay`` makes a slow server.
+            status: HTTP status of the answers. 0 closes the connection without an answer; any 2xx answers as usual,
+                which together with ``delay`` makes a slow server.
             times: Number of write requests.
-            delay: Seconds before each answer.
-            stored: Whether the collector stores the runs of requests that it answers with an error.
+            delay: Seconds before each request is parsed, stored and answered.
+            stored: Whether the collector stores the requests' runs although ``status`` is not 2xx.
         """
         self._write_endpoints.faults.extend([Fault(status, delay, stored)] * times)
 
     def wait_for(self, predicate: Callable[[list[StoredRun]], object], timeout: float = 5.0) -> list[StoredRun]:
-        """Wait until a predicate of the stored runs is true. The predicate runs at once and after every request.
+        """Wait until a predicate of the stored runs is true.
+
+        The predicate runs on the caller's thread, at once and again after new requests.
 
         Args:
             predicate: Receives all stored runs in ``dotted_order`` order, and returns a true or a false value.

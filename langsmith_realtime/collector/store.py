@@ -58,8 +58,8 @@ class Store:
     Args:
         directory: The folder. It is created if it does not exist; runs that it has already stay.
         trace_limit: Largest number of runs in one trace.
-        durable: Whether SQLite waits for the disk, so that stored runs survive a power failure. Waiting takes
-            about 30 ms for each collector.
+        durable: Whether SQLite waits for the disk at checkpoints, so that a power failure does not corrupt its file.
+            The newest runs may still be lost.
     """
 
     def __init__(self, directory: Path, *, trace_limit: int, durable: bool) -> None:
@@ -87,7 +87,7 @@ class Store:
         """Store the operations and the feedback of a checked request in one transaction.
 
         Raises:
-            Refused: A run has this create or update already, or its trace is full. Nothing is stored.
+            Refused: A run's create or update is stored already, or its trace is full. Nothing of the batch is stored.
         """
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
@@ -106,11 +106,11 @@ class Store:
             self._db.execute("COMMIT")
 
     def run(self, run_id: str) -> StoredRun | None:
-        """Return the run with this id, or None."""
+        """Return the run with this id (a UUID in lower case), or None."""
         return next(iter(self._runs("WHERE id = ?", run_id)), None)
 
     def runs(self, trace_id: str | None = None, project: str | None = None) -> list[StoredRun]:
-        """Return the runs of a trace, of a project or of all projects, in ``dotted_order`` order."""
+        """Return runs in ``dotted_order`` order: all, or only those of the given trace id and project name."""
         return self._runs(
             "WHERE trace_id = coalesce(?, trace_id) AND project = coalesce(?, project) ORDER BY dotted_order",
             trace_id,
@@ -118,16 +118,16 @@ class Store:
         )
 
     def changed_since(self, revision: int) -> tuple[int, list[StoredRun]]:
-        """Return the newest revision, and the runs written after an earlier revision (0 for all runs)."""
+        """Return the number of the newest write, and the runs written after the write `revision` (0 for all runs)."""
         newest = self._revision
         return newest, self._runs("WHERE revision > ? AND revision <= ?", revision, newest)
 
     def projects(self) -> dict[str, str]:
-        """Return the smallest ``dotted_order`` in every project by the project's name, newest project first."""
+        """Return the smallest ``dotted_order`` in each project by the project's name; the latest of them is first."""
         return dict(self._rows("SELECT project, min(dotted_order) FROM runs GROUP BY project ORDER BY 2 DESC"))
 
     def feedback(self, run_ids: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Return feedback as received, oldest first: the feedback of these runs, or of all runs."""
+        """Return the JSON objects of feedback, oldest first: the feedback of these runs; all feedback for None."""
         ids = None if run_ids is None else set(run_ids)
         rows = self._rows("SELECT run_id, content FROM feedback ORDER BY rowid")
         return [json.loads(content) for run_id, content in rows if ids is None or run_id in ids]

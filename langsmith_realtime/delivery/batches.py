@@ -23,7 +23,8 @@ from langsmith_realtime.options.limits import Limits
 def destination_of(run: RunTree) -> object:
     """A key that is equal for runs that may wait for each other: endpoint, workspace and API key.
 
-    A client that masks with the application's code, or has a queue of its own, may be slow and gets its own key.
+    A client that masks with the application's code, or whose own queue the run must go through, may be slow and gets
+    its own key.
     """
     client = run.client
     may_be_slow = needs_own_queue(client, run) or calls_application(client)
@@ -32,7 +33,10 @@ def destination_of(run: RunTree) -> object:
 
 
 def split_batch(waiting: list[Operation], limits: Limits) -> tuple[list[Operation], list[Operation]]:
-    """The operations at the front that fit into one request, and the rest; an operation with attachments goes alone."""
+    """The operations at the front that fit into one request, and the rest.
+
+    They have one client, and all of them have replicas or none has; an operation with attachments goes alone.
+    """
     first = waiting[0]
     count, size = 1, first.size
     while count < min(len(waiting), limits.request_runs) and not first.attachments:
@@ -50,8 +54,8 @@ def send_batch(client: Client, batch: list[Operation]) -> int | None:
     """Send the operations in one request, in the calling thread.
 
     Returns:
-        The HTTP status of the last attempt; None if an endpoint did not answer. With several endpoints, a status other
-        than 2xx if one of them answered so.
+        None if an endpoint did not answer; 202 if the last answers had 2xx statuses, or if sampling leaves the trace
+        out; otherwise the HTTP status, other than 2xx, of a last answer.
     """
     has_attachments = any(operation.attachments for operation in batch)
     with http_statuses(client) as statuses, streaming_attachments() if has_attachments else nullcontext():

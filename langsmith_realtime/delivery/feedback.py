@@ -1,6 +1,6 @@
 """Sends a conversation's metrics to LangSmith as feedback scores of its root run.
 
-A thread of its own sends them, because each score is one request and the runs must not wait for it. ``POST /feedback``
+Threads of their own send them, because each score is one request and the runs must not wait for it. ``POST /feedback``
 is used because it reports whether a score arrived. The multipart route, which LangSmith's client prefers, does not,
 and it moves every trace that has a score to the longer, more expensive retention.
 """

@@ -1,4 +1,4 @@
-"""The unit of delivery: one create or update of a run, with its callbacks, and its form in a request."""
+"""The unit of delivery: one create or update of a run, with its callbacks, and the run's form in a request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT_CREATE, ROOT_UPDATE, FEEDBACK = "root", "root-update", "feedback"
 #: Key of the metadata that the application gave one response. Its content is free-form and may quote anybody.
 RESPONSE_METADATA = "response_metadata"
 
-#: Key of the flag on runs whose payload was left out because masking it failed or the trace was full.
+#: Key of the flag on runs whose payload was left out because masking it failed, or because the run was left out first.
 PAYLOAD_LEFT_OUT = "payload_left_out"
 
 
@@ -40,10 +40,12 @@ class Operation:
         update: whether this is an update; otherwise it is a create.
         attachments: MIME type and path of each file, by attachment name.
         size: roughly the bytes of the run's JSON.
-        on_verdict: called with True once LangSmith has the run, or with False once the run is refused for good.
+        on_verdict: called with True once LangSmith, or the own queue of LangSmith's client, has the run; with False
+            once the run is refused for good or cannot be sent.
         on_batch_verdict: called after the ``on_verdict`` calls of a batch; once if several operations of the batch
             have the same function here.
-        on_abandoned: called instead of ``on_verdict`` when sending is given up and the outcome stays unknown.
+        on_abandoned: called when this process gives up sending without a verdict. ``on_verdict`` is still called after
+            that if a request was under way.
         make_replacement: called with the HTTP status when LangSmith refuses the attachments; returns the operation to
             send instead. May take seconds.
         leave_out: present if the trace can do without the run. Called with the reason why the run would be missing;
@@ -88,5 +90,5 @@ def run_dict(operation: Operation) -> dict[str, Any]:
 
 
 def application_keys(run: RunTree) -> Iterable[str]:
-    """The metadata keys that the application set on the conversation (not the ones that this package adds)."""
+    """The keys of the metadata that all runs of the conversation have: those of the application, and ``thread_id``."""
     return getattr(getattr(run, "conversation_runs", None), "metadata", ())

@@ -30,7 +30,7 @@ class RetryQueue(Generic[T]):
         self.waiting: list[T] = []
         #: The items of the request under way.
         self.in_flight: list[T] = []
-        #: How many items, counted from the front, have failed at least once.
+        #: How many items, from the front, count as failed: the ones in flight first, then the waiting ones.
         self.known_failed = 0
         #: Whether a thread sends the items.
         self.has_thread = False
@@ -43,22 +43,22 @@ class RetryQueue(Generic[T]):
 
     @property
     def is_retrying(self) -> bool:
-        """Whether the destination did not answer the last request."""
+        """Whether the last request left items that have to be sent again."""
         return self.retry_at is not None
 
     @property
     def is_full(self) -> bool:
-        """Whether the queue accepts only items that no trace can do without."""
+        """Whether the queue should accept only items that no trace can do without; sooner while it is retrying."""
         return self._exceeds(self._limit_factor)
 
     @property
     def is_overfull(self) -> bool:
-        """Whether the queue accepts no more items."""
+        """Whether the queue should accept no more items."""
         return self._exceeds(self._limits.waiting_factor)
 
     @property
     def unresolved(self) -> int:
-        """The number of items that are neither delivered nor known to have failed."""
+        """The number of items, in flight or waiting, that do not count as failed."""
         return max(0, len(self.in_flight) + len(self.waiting) - self.known_failed)
 
     def put(self, item: T) -> None:
@@ -66,9 +66,9 @@ class RetryQueue(Generic[T]):
         self._size += self._size_of(item)
 
     def make_room(self, leave_out: Callable[[T], bool]) -> list[T]:
-        """If the queue is full, remove items that ``leave_out`` agrees to, the oldest first; return them.
+        """If the queue is full, remove waiting items that ``leave_out`` agrees to, the oldest first; return them.
 
-        After one scan there is no other until the queue has grown again.
+        Stops when 90% of the limits are used. After one scan there is no other until the queue has grown again.
         """
         if not self.is_full or len(self.waiting) < self._next_scan_at:
             return []

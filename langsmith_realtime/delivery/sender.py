@@ -1,4 +1,4 @@
-"""Sends runs to LangSmith in batches, retries until they arrive, and reports a verdict for each.
+"""Sends runs to LangSmith in batches, retries until they arrive or are refused, and reports a verdict for each.
 
 A batch goes through :func:`~langsmith_realtime.delivery.batches.send_batch` in the sender's own thread, because
 LangSmith's queue reports nothing about single runs, and because many runs in one request cost a fraction of single
@@ -37,10 +37,12 @@ CONFLICT = 409
 
 
 class Sender:
-    """Sends operations in one daemon thread for each destination; the thread starts with the first operation.
+    """Sends operations in one daemon thread for each destination.
 
-    An operation that no server accepts now is retried at growing intervals as long as the process lives. An operation
-    that the server refuses for good is not retried.
+    The thread starts with the first operation, and ends after :data:`IDLE_S` seconds without work. If the server does
+    not answer or accepts nothing now (wrong key, rate limit, server error), operations are retried at growing
+    intervals, up to ``longest_retry_s``, as long as the process lives. An operation that the server refuses for good is
+    not retried.
 
     Args:
         limits: sizes of requests, waiting runs and retries.
@@ -63,7 +65,10 @@ class Sender:
         self.delivered = 0
 
     def put(self, operation: Operation) -> None:
-        """Queue an operation; abandon it if its destination's queue is overfull."""
+        """Queue an operation; abandon it if its destination's queue is overfull.
+
+        If the queue is full, operations that their traces can do without are left out, this one included.
+        """
         destination = destination_of(operation.run)
         with self._changed:
             queue = self._queues.get(destination)
@@ -95,7 +100,10 @@ class Sender:
         return threads.start_thread(work, self.name) is not None or threads.run_at_exit(work_at_exit)
 
     def run_apart(self, work: Callable[[], None]) -> None:
-        """Run ``work`` in a thread of its own; it takes long and then puts operations. :meth:`flush` waits for it."""
+        """Run ``work``, which takes long and then puts operations, in a thread of its own; :meth:`flush` waits for it.
+
+        When the process ends and starts no more threads, the calling thread runs ``work``.
+        """
 
         def run() -> None:
             try:
@@ -115,13 +123,16 @@ class Sender:
             run()
 
     def flush(self, timeout: float | None) -> bool:
-        """Wait until everything that was put is sent. Failed operations are retried once, at once.
+        """Wait until everything that was put is sent, then until the own queues of clients are.
+
+        Operations that wait for a retry are tried once, at once; if that fails, the wait for them ends.
 
         Args:
             timeout: seconds; None waits without a limit.
 
         Returns:
-            False if time ran out, operations still fail, or operations were lost since the last flush.
+            False if time ran out, operations still wait, or operations were lost or refused since the last flush. The
+            clients' own queues do not count.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
@@ -140,7 +151,7 @@ class Sender:
         return idle and delivered
 
     def give_up(self) -> None:
-        """Abandon everything that was put; the outcome of a request under way stays unknown."""
+        """Abandon all operations that wait or are under way; a request under way may still arrive."""
         with self._changed:
             queues, self._queues = self._queues, {}
             abandoned = [operation for queue in queues.values() for operation in queue.abandon()]
@@ -153,7 +164,7 @@ class Sender:
         return sum(queue.unresolved for queue in self._queues.values())
 
     def _work(self, destination: object, queue: RetryQueue[Operation], idle_s: float) -> None:
-        """Send the queue's batches until it has been empty for ``idle_s`` seconds."""
+        """Send the queue's batches until it has been empty for ``idle_s`` seconds, or is given up."""
         while True:
             batch = self._next_batch(destination, queue, idle_s)
             if not batch:
@@ -173,7 +184,7 @@ class Sender:
             del batch, retry  # otherwise the last conversation stays in memory while the thread waits
 
     def _next_batch(self, destination: object, queue: RetryQueue[Operation], idle_s: float) -> list[Operation]:
-        """Wait for the next batch; it is empty when the queue is not needed any more."""
+        """Wait for the next batch and return it; empty when the queue is not needed any more."""
         with self._changed:
             if not self._changed.wait_for(lambda: queue.waiting or self._queues.get(destination) is not queue, idle_s):
                 del self._queues[destination]
@@ -193,7 +204,7 @@ class Sender:
             return queue.take(lambda waiting: split_batch(waiting, limits))
 
     def _send(self, batch: list[Operation]) -> list[Operation]:
-        """Send a batch and report its verdicts; return the operations to retry because no server accepted them."""
+        """Send a batch and report its verdicts; return the operations to retry, which the server did not accept now."""
         client = batch[0].run.client
         if needs_own_queue(client, batch[0].run):
             self._own_queue_clients.add(client)
@@ -249,7 +260,7 @@ class Sender:
             self._report([operation], delivered=True)
 
     def _report(self, batch: Sequence[Operation], *, delivered: bool) -> None:
-        """Count the verdict of a batch, and call its operations' callbacks."""
+        """Count the verdict of a batch, and call ``on_verdict`` and ``on_batch_verdict`` of its operations."""
         with self._changed:
             if delivered:
                 self.delivered += len(batch)
@@ -269,5 +280,5 @@ def _abandon(operation: Operation) -> None:
 
 
 def _left_out(operation: Operation) -> bool:
-    """Leave the operation out of its trace, if the trace can do without it."""
+    """Leave the operation out of its trace, if the trace can do without it; return whether it is left out."""
     return operation.leave_out is not None and operation.leave_out(MissingReason.OVERLOAD)

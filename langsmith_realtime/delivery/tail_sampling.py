@@ -60,20 +60,25 @@ class HeldConversation:
         self.is_too_large = False
 
     def put(self, operation: Operation) -> None:
-        """Hold the operation, or pass it on or drop it if the decision is made."""
+        """Hold the operation; once the decision is made, pass it on or drop it."""
         if not self._hold(operation, operation.size):
             self._sink.put(operation)
 
     def hold_call(self, call: Callable[[], object]) -> bool:
-        """Hold a ``post`` or ``patch`` of one of the caller's own runs; False if the caller must make it at once."""
+        """Hold a ``post`` or ``patch`` of a run of the application's own, or drop it if the conversation was dropped.
+
+        False if the conversation is kept already; then ``call`` is not held and must be made now.
+        """
         return self._hold(call, CALL_BYTES)
 
     def decide(self, metadata: dict[str, Any], end: Callable[[bool], None]) -> None:
         """Ask the rule, in a thread of its own, because the rule is the application's code and may be slow.
 
+        A conversation that is too large is kept without asking the rule.
+
         Args:
-            metadata: the root's metadata, with ``trace_id`` and ``error``; the rule's argument.
-            end: called with the decision before the held operations are sent or dropped; may put more operations.
+            metadata: the rule's argument: the root's metadata, with ``trace_id`` and, after a failure, ``error``.
+            end: called with the decision, before :meth:`keep` or :meth:`drop`; may put more operations.
         """
 
         def ask() -> None:

@@ -28,8 +28,8 @@ _warned: set[str] = set()
 class Journal:
     """Buffers lines and audio until :meth:`flush`, and tracks the operations that are expected and settled.
 
-    All methods may be called from any thread. If the disk refuses a write, the journal is removed, one warning is
-    logged, and from then on all methods do nothing.
+    All methods may be called from any thread. If the disk refuses lines or audio, the journal is removed, a warning
+    is logged (once in a process), and from then on nothing is written.
     """
 
     def __init__(self, files: JournalFolder, *, keep: bool) -> None:
@@ -71,7 +71,7 @@ class Journal:
     # What happens in the conversation
 
     def write(self, line: dict[str, Any]) -> None:
-        """Buffer a line."""
+        """Buffer a line; flush if more than :data:`BUFFER_BYTES` are buffered."""
         data = _encode(line)
         with self._lock:
             self._lines.append(data)
@@ -90,7 +90,7 @@ class Journal:
         return {"offset": offset, "bytes": len(audio)}
 
     def overwrite_audio(self, place: dict[str, Any], silence: bytes) -> None:
-        """Replace audio that was flushed; without an ``offset``, the journal does not have it."""
+        """Replace flushed audio at ``place``; do nothing without an ``offset``: such audio was not kept."""
         with self._lock:
             if "offset" in place and self._files.is_open:
                 self._files.overwrite_audio(place["offset"], silence)
@@ -138,7 +138,7 @@ class Journal:
             self._expected -= operations
 
     def complete(self) -> None:
-        """Note that no more operations will be expected; ends the journal if all are settled."""
+        """End the journal if no operation is expected any more; a recovery calls this last."""
         with self._lock:
             self._end_if_complete()
 

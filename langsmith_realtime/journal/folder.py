@@ -121,11 +121,11 @@ class JournalFolder:
             file.write(data)
 
     def rename_and_close(self) -> None:
-        """Give the lines the name that they have after delivery."""
+        """Rename the lines to :data:`DELIVERED`, close the files, and so free the lock."""
         self._change_and_close(lambda: (self.path / LINES).rename(self.path / DELIVERED))
 
     def remove_and_close(self) -> None:
-        """Remove the files, and the folder if nothing else is in it."""
+        """Remove the journal's files, and the folder if nothing else is in it, and free the lock."""
         self._change_and_close(lambda: _remove(self.path), is_removal=True)
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class JournalFolder:
 
 
 def is_free(path: Path) -> bool:
-    """Whether no process has the folder's journal locked, or the folder has none."""
+    """Whether no process has the folder's journal locked, or the folder has none that can be opened."""
     try:
         lines = open_private(path / LINES, os.O_RDWR)
     except OSError:

@@ -107,7 +107,10 @@ def runs_of(head: dict[str, Any], client: Client, guard: Guard) -> ConversationR
 
 
 def new_runs(head: dict[str, Any], client: Client, guard: Guard, project: str | None) -> ConversationRuns:
-    """New runs for the conversation, in the project or, if that is None, in the one of LangSmith's settings."""
+    """Runs with new ids for the conversation, in the project or, if that is None, in the one of LangSmith's settings.
+
+    If the header has an agent address, the runs go there instead.
+    """
     start = time_of(head["run"]["start"])
     run_id = uuid7(head["run"]["start"])
     project_name = {} if project is None else {"project_name": project}

@@ -74,13 +74,16 @@ class JournalMasking:
         self._spent_s = 0.0
 
     def event(self, event: Event, t: float) -> dict[str, Any]:
-        """Mask an event; deltas and audio events keep only their type, ids, indices and, if harmless, their text."""
+        """Mask an event; deltas and audio events keep only their type, ids and integers.
+
+        The text of a transcript or text delta stays, too, unless the client's masking or ``redact`` might change it.
+        """
         if event.is_delta or event.kind in AUDIO_FIELDS:
             return _references(event.body) | (self._delta(event) if event.kind in _TEXT_DELTAS else {})
         return self._masked(self._privacy.masked(event.body, redaction.of_event), t)
 
     def frame(self, frame: Any, t: float) -> dict[str, Any]:
-        """Mask a frame that is no event; returns ``{"frame": …}``, or an empty dict if the masking fails."""
+        """Mask a frame that is no event; returns ``{"frame": …}``, without words or ``frame`` if that fails."""
         return self._masked(self._privacy.masked({"frame": frame}, redaction.of_event), t)
 
     def error(self, message: str | None, t: float) -> str | None:

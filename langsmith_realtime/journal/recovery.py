@@ -1,7 +1,7 @@
 """Completes conversations from their journals if their process died or could not deliver all of their runs.
 
 The journal's lines drive a session, as a live conversation does, and the runs get the ids that they had. The operations
-that LangSmith has not acknowledged are sent, the root's update last.
+that LangSmith has neither acknowledged nor refused are sent; the root's update waits for all other runs.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Found:
     Attributes:
         folder: The folder of its journal.
         fate: The result.
-        detail: The trace id, the destination, or the error; empty where there is none.
+        detail: The trace id if the runs were sent, the destination if it is another, the error if the journal cannot be
+            read; otherwise empty.
     """
 
     folder: Path
@@ -78,10 +79,11 @@ def recover(client: Client, directory: Path | None = None, *, patience: float = 
         client: Sends the missing operations.
         directory: The state directory; by default the one of
             :func:`~langsmith_realtime.journal.state_directory.state_directory`.
-        patience: How long to wait for LangSmith's acknowledgements, in seconds per conversation.
+        patience: How long each wait for LangSmith's acknowledgements may take, in seconds; a conversation has several.
 
     Yields:
-        Each conversation that has a journal, when its result is known. The journal stays unless it was completed.
+        Each conversation that has a journal, when its result is known. The journal of a completed conversation is
+        removed, or renamed if it is to be kept; any other stays.
     """
     for folder in folders(directory or state_directory()):
         if (folder / LINES).exists():
@@ -128,8 +130,9 @@ def replay_anew(
     Args:
         folder: The conversation's folder.
         client: Sends the runs.
-        project: The project of the new trace; by default the one in LangSmith's settings.
-        patience: How long to wait for LangSmith's acknowledgements, in seconds.
+        project: The project of the new trace; by default the one in LangSmith's settings. An agent address in the
+            journal takes its place.
+        patience: How long each wait for LangSmith's acknowledgements may take, in seconds.
 
     Returns:
         The new trace's id; None if not all runs could be delivered in time.
@@ -190,7 +193,10 @@ def _close(assembled: SessionParts, end: ReplayEnd) -> None:
 
 
 class _PacedSender(Sender):
-    """A sender whose :meth:`put` waits while the queue is long; once a wait took too long, it drops operations."""
+    """A sender whose :meth:`put` waits for delivery after every :data:`QUEUED_OPERATIONS` operations.
+
+    Once a wait fails or takes longer than ``patience`` seconds, it drops all further operations.
+    """
 
     def __init__(self, patience: float) -> None:
         super().__init__()
@@ -210,7 +216,7 @@ class _PacedSender(Sender):
         work()  # a recovery has a thread of its own
 
     def delivered_all(self) -> bool:
-        """Wait for the delivery of all operations; False if this or an earlier wait took too long."""
+        """Wait for the delivery of all operations; False if this or an earlier wait failed or took too long."""
         self._is_stuck = self._is_stuck or not self.flush(self._patience)
         return not self._is_stuck
 

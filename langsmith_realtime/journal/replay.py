@@ -24,7 +24,7 @@ class JournalError(Exception):
 
 
 class JournalReader:
-    """The lines and audio in a conversation's folder. Each method reads the file from its beginning.
+    """The lines and audio in a conversation's folder; :meth:`entries` and :meth:`settled` read all lines anew.
 
     Raises:
         JournalError: The folder has no journal, or one that this version cannot read.
@@ -44,7 +44,7 @@ class JournalReader:
         self.header = header
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """The conversation's lines, in order, up to the first damaged line."""
+        """The lines in order, up to the first damaged one, without the header and the lines on settled operations."""
         lines = self._read()
         next(lines)
         return (line for line in lines if "ack" not in line and "refused" not in line)
@@ -97,7 +97,10 @@ class ReplayEnd:
 
 
 def replay(reader: JournalReader, session: Session, runs: ConversationRuns, *, anew: bool = False) -> ReplayEnd:
-    """Pass the journal's conversation to the session, all but its end; ``anew`` gives the runs new ids."""
+    """Pass the journal's conversation to the session, all but its opening and its end; return the end.
+
+    ``anew`` gives the runs new ids.
+    """
     return _Replay(reader, session, runs, anew=anew).run()
 
 

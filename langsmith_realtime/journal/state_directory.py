@@ -33,7 +33,7 @@ class _Folder:
 
 
 def state_directory() -> Path:
-    """The folder of all journals: ``LANGSMITH_REALTIME_DIR``, or ours in the platform's folder for state.
+    """The folder of all journals: ``LANGSMITH_REALTIME_DIR``, or a folder of the platform for state.
 
     Raises:
         OSError: The home directory is unknown.
@@ -56,7 +56,7 @@ def state_directory() -> Path:
 
 
 def folders(directory: Path) -> list[Path]:
-    """The conversations' folders in the state directory, the oldest first: run ids sort by time."""
+    """The conversations' folders in the state directory, the oldest first: run ids sort by time. Empty without one."""
     try:
         return sorted(path for path in directory.iterdir() if _is_conversation(path))
     except OSError:
@@ -66,7 +66,8 @@ def folders(directory: Path) -> list[Path]:
 def tidy(directory: Path, *, now: float | None = None) -> list[Path]:
     """Remove folders that are older than the limit, and the oldest ones while all together are larger than the limit.
 
-    Folders that a process has locked, new folders, and those with other files in them stay.
+    Folders that a process has locked, those changed within :data:`NEW_S` seconds, and those with other files in them
+    stay.
 
     Args:
         directory: The state directory.

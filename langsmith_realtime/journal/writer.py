@@ -28,7 +28,7 @@ from langsmith_realtime.trace.session import Session, SessionParts
 
 
 class JournaledSession:
-    """Has the methods of a :class:`~langsmith_realtime.trace.session.Session`, and writes a line for each call.
+    """Has the methods of a :class:`~langsmith_realtime.trace.session.Session`, and writes a line for each input.
 
     A failure of the journal is reported and costs only the line. All methods run on the worker's thread; ``t`` is
     seconds since the conversation opened.
@@ -197,7 +197,10 @@ class JournaledSession:
         item_id: str | None = None,
         fed: bool = False,
     ) -> dict[str, float]:
-        """Write a chunk of audio unless it is hidden or silenced; returns its place, bytes, and duration in ms."""
+        """Write a chunk of audio unless it is silenced or its channel not recorded.
+
+        Returns its place (no ``offset`` if it was not written), bytes, and duration in ms.
+        """
         audio_format = self._session.format(channel, fed=fed)
         seconds = len(audio) / (audio_format.rate * audio_format.bytes_per_frame)
         if item_id is not None:
@@ -250,6 +253,8 @@ def journaled(
     run_later: Callable[[Callable[[], None]], None],
 ) -> JournaledSession:
     """The session of a conversation that begins, with a journal that is made when the conversation opens.
+
+    None is made if the client delivers through its own queue, unless the journal is to be kept.
 
     Args:
         assembled: The session and its parts.

@@ -1,7 +1,8 @@
-"""The queue between a conversation's callers and the worker thread: in order, and bounded for all conversations.
+"""The queue between a conversation's callers and the worker thread: in order, and of limited size.
 
-For the caller's thread, a call costs one append. When too many entries wait, audio is dropped first, then light events,
-then all other events. Each conversation counts its dropped entries, and its root run shows the counts.
+For the caller's thread, a call costs one append. When too many entries wait in all queues of a worker, audio is
+dropped first, then light events (see :meth:`Intake.put_event`), then all other events. Each conversation counts its
+dropped entries, and its root run shows the counts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _Entry: TypeAlias = tuple[Callable[..., None] | None, tuple[Any, ...], int]
 
 
 def refuse_chunks(chunks: Iterator[Chunk]) -> None:
-    """Raise TypeError for each chunk: the default for queues without microphone chunks."""
+    """Raise TypeError if there is a chunk: the default for queues without microphone chunks."""
     for _ in chunks:
         raise TypeError("take_chunks must be given for a queue that gets microphone chunks")
 
@@ -65,7 +66,7 @@ class QueueLoad:
         return self.entries_put - self.entries_taken >= self.limits.queue_light_entries
 
     def reset(self) -> None:
-        """Set the counts to zero, when all queues are empty."""
+        """Set the counts to zero; the worker calls this when all queues are empty."""
         self.entries_put = self.entries_taken = self.bytes_put = self.bytes_taken = 0
 
 
@@ -105,7 +106,7 @@ class BoundedQueue:
         return True
 
     def put(self, function: Callable[..., None], *arguments: Any) -> bool:
-        """Have the worker call ``function(*arguments)``; return False if the queue is full and the call is dropped."""
+        """Have the worker call ``function(*arguments)``; return False if it is dropped, as too many wait."""
         if self.load.entries_put - self.load.entries_taken >= self.load.limits.queue_entries:
             return False
         self._put(function, arguments, 0)
@@ -142,7 +143,10 @@ class BoundedQueue:
     # On the worker thread
 
     def drain(self, after_call: Callable[[], None]) -> None:
-        """Process the entries that the queue holds now, and call ``after_call()`` after each."""
+        """Process the entries that the queue holds now, and call ``after_call()`` after each.
+
+        Consecutive microphone chunks are processed together and count as one. Exceptions are reported to the guard.
+        """
         # Reset before reading, so that a caller who puts an entry from here on notifies the worker again.
         self._is_notified = False
         left = len(self._entries)
@@ -162,7 +166,7 @@ class BoundedQueue:
             after_call()
 
     def _pop_chunks(self, first: Chunk, size: int, limit: int) -> tuple[list[Chunk], int]:
-        """Return ``first`` and the chunks directly behind it, up to ``limit`` in all, and their bytes."""
+        """Return ``first`` and the chunks directly behind it, up to ``limit`` chunks or ``batch_bytes``."""
         chunks, entries = [first], self._entries
         while len(chunks) < limit and size < self.load.limits.batch_bytes and entries[0][0] is None:
             _, chunk, chunk_size = entries.popleft()
@@ -196,7 +200,8 @@ class Intake:
 
     Attributes:
         dropped_audio: dropped audio whose silence is not in the queue yet.
-        dropped: number of dropped audio chunks and events, by metadata key of the root run.
+        dropped: number of dropped audio chunks (dropped playback positions included) and of dropped events, by
+            metadata key of the root run.
     """
 
     __slots__ = ("_guard", "_queue", "_session", "dropped", "dropped_audio")
@@ -239,9 +244,10 @@ class Intake:
             self._put_after_silence_or_drop(size, on_drop, function, arguments)
 
     def put_chunk(self, function: Function, chunk: str, t: float, is_text: bool) -> None:
-        """Put a microphone chunk.
+        """Put a microphone chunk, or count a dropped chunk.
 
-        If silence comes before it, the worker calls ``function(frame, t)`` with the chunk's event instead.
+        If silence for dropped audio comes before it, the worker calls ``function(frame, t)`` with the chunk's event
+        instead of ``take_chunks``.
         """
         if self.dropped_audio.gaps or not self._queue.put_chunk(chunk, t, is_text):
             frame = chunk if is_text else {"type": APPEND, "audio": chunk}
@@ -259,7 +265,10 @@ class Intake:
                 self._guard.report("dropped_audio", error)
 
     def _put_after_silence(self, put: Callable[..., bool], function: Function, arguments: tuple[Any, ...]) -> bool:
-        """Put one entry that writes the silence for dropped audio and then calls ``function(*arguments)``."""
+        """Put one entry that writes the silence for dropped audio and then calls ``function(*arguments)``.
+
+        Returns False if ``put`` has no room for the entry; the silence is written with a later one then.
+        """
         gaps = self.dropped_audio.take()
         is_put = put(call_after_silence, gaps, self._session, function, arguments)
         if not is_put:

@@ -1,7 +1,8 @@
 """Records one live conversation in the callers' threads: stamps each input with its time and puts it into the queue.
 
 This code runs between the caller's own lines, so each call costs microseconds. The worker thread interprets the inputs;
-only the run of an event is made here, because the caller's next line may need it as the parent of traced work.
+only the run of an event or of a tool call is made here, because the caller's next line may need it as the parent of
+traced work.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class LiveConversation(ParentContext):
 
     Args:
         options: options of the conversation.
-        runs: runs of the conversation, as :func:`~langsmith_realtime.trace.run_trees.root_run.begin` makes them.
+        runs: runs of the conversation, from
+            :func:`~langsmith_realtime.trace.run_trees.root_run.start_conversation_runs`.
     """
 
     #: False if LangSmith's sampling leaves the conversation out.
@@ -73,7 +75,7 @@ class LiveConversation(ParentContext):
         self._latest_us = self._start_us  # start of the latest event's run
         self._lock = threading.RLock()  # gives the events of several threads one order
         self._recent_frames: RecentFrames[ParentRun | None] = RecentFrames()
-        #: Latest exception of the connection; None again after the next event.
+        #: Latest exception of the connection; None again after the next event that is no delta.
         self.connection_error: BaseException | None = None
         self._open()
 
@@ -105,7 +107,10 @@ class LiveConversation(ParentContext):
             self.guard.report(function.__name__, error)
 
     def server_event(self, event: object) -> None:
-        """Record an event that arrived just now, in any form that a caller may have."""
+        """Record an event that arrived just now: a mapping, JSON text or bytes, or an openai model.
+
+        Anything else is recorded as a malformed frame.
+        """
         arrived = time.monotonic()
         if isinstance(event, Mapping):
             event = json_copy(event)  # a copy, because the caller may change the dict later
@@ -160,6 +165,9 @@ class LiveConversation(ParentContext):
     def microphone_chunk(self, event: object, sent: float) -> bool:
         """Record an event if it is an ``input_audio_buffer.append`` in a common form; return whether it is.
 
+        The common forms are a dict whose ``audio`` is a str, and JSON text that begins with the ``type``. After the end
+        of the conversation nothing is recorded.
+
         A separate method, because microphone chunks are the most frequent inputs.
         """
         if type(event) is dict:
@@ -201,8 +209,8 @@ class LiveConversation(ParentContext):
             at: when its first frame was captured or heard, in seconds of ``time.monotonic()``; None if unknown.
 
         Raises:
-            TypeError: ``pcm`` is not bytes.
-            ValueError: ``at`` is not finite, or lies so far ahead that it comes from another clock.
+            TypeError: ``pcm`` is not bytes, bytearray or memoryview.
+            ValueError: ``at`` is not finite, or lies more than :data:`MAX_AHEAD_S` seconds ahead.
         """
         if self._closed:
             return
@@ -219,11 +227,12 @@ class LiveConversation(ParentContext):
         self._intake.put_audio(len(pcm), on_drop, function, bytes(pcm), now - self._opened_at, position)
 
     def played(self, item_id: object, ms: object, at: float | None) -> None:
-        """Record how many milliseconds of an item's audio had been played at a time.
+        """Record that ``ms`` milliseconds of an item's audio had been played at the time ``at`` (None: now).
 
         Raises:
             TypeError: ``item_id`` is not a str, or ``ms`` is not a number.
-            ValueError: ``ms`` is negative or not finite, or ``at`` is not a time of ``time.monotonic()``.
+            ValueError: ``ms`` is negative or not finite, or ``at`` is not finite or more than
+                :data:`MAX_AHEAD_S` seconds ahead.
         """
         if self._closed:
             return
@@ -241,7 +250,7 @@ class LiveConversation(ParentContext):
         self._intake.put_audio(0, on_drop, function, item_id, milliseconds, t, position)
 
     def silence(self, seconds: object, item_id: object, since: object, until: object) -> None:
-        """Silence a part of the recording.
+        """Silence a part of the recording and of the journal; after the end of the conversation, only log a warning.
 
         Raises:
             TypeError: an argument has the wrong type.
@@ -259,7 +268,7 @@ class LiveConversation(ParentContext):
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
-        """Make the run of a function call the parent of traced work inside the block."""
+        """Make the run of a function call the parent of traced work inside the block; do nothing after the end."""
         if self._closed or not isinstance(call_id, str):
             yield
             return
@@ -281,7 +290,10 @@ class LiveConversation(ParentContext):
             self._intake.put_event(self._session.tool_left, call_id, time.monotonic() - self._opened_at, failure)
 
     def connection_lost(self, error: BaseException) -> None:
-        """Record an exception of the connection: it is the root's error unless another event arrives."""
+        """Record an exception of the connection, which becomes the root's error.
+
+        It does not if it is a normal closure, if :meth:`close` gets an error, or if an event that is no delta arrives.
+        """
         self.connection_error = error
 
     def leave(self, error: BaseException | None) -> None:
@@ -289,7 +301,11 @@ class LiveConversation(ParentContext):
         self.close(error)
 
     def close(self, error: BaseException | str | None = None) -> None:
-        """End the conversation and restore the parent that this context had before it."""
+        """End the conversation and restore the parent that this context had before it.
+
+        The parent is only restored if it still is the root or an event of this conversation. ``error``, if it is not an
+        ordinary end such as a cancellation, is the root's error.
+        """
         self._leave()
         with self._lock:
             if self._closed:
@@ -311,7 +327,7 @@ class LiveConversation(ParentContext):
         """Convert a time of ``time.monotonic()`` that the application gave to seconds since the conversation opened.
 
         Raises:
-            ValueError: the time is not finite, or too far in the future.
+            ValueError: the time is not finite, or more than :data:`MAX_AHEAD_S` seconds after ``now``.
         """
         if not (math.isfinite(at) and at <= now + MAX_AHEAD_S):
             raise ValueError(f"at must be a time of time.monotonic(), which is {now:.3f} s now, got {at}")
@@ -348,7 +364,7 @@ def _build_pipeline(
 
 
 def _audio_size(frame: object, field: str) -> int:
-    """Return the length of the base64 audio in a field of an event, or of the frame if that is text."""
+    """Return the length of the base64 audio in a field of an event, or of the frame if it is text or bytes."""
     audio = frame.get(field) if isinstance(frame, dict) else frame
     return len(audio) if isinstance(audio, (str, bytes)) else 0
 

@@ -38,18 +38,18 @@ class Coalescer:
     """Passes frames and audio on to a session; consecutive microphone chunks and consecutive deltas as one.
 
     Microphone chunks: a chunk was captured when it was sent or earlier, never later. So the chunk with the earliest
-    origin (time sent minus the length of the audio up to its end) dates all of them. A chunk more than :attr:`PAUSE_S`
-    later than that follows a pause and starts a new group.
+    origin (time sent minus the length of the audio up to its end) dates all of them. A chunk whose origin is more than
+    :attr:`PAUSE_S` seconds later follows a pause and starts a new group.
 
-    Deltas: an audio delta that arrives before the previous deltas of the item have been played continues them, whatever
-    its arrival time. Text deltas of one item always continue each other.
+    Deltas: an audio delta continues the previous ones of its item and content part if it arrives before their audio
+    would end, played from the arrival of the first. Consecutive text deltas of one content part continue each other.
 
     Order: other calls are passed on after everything received before them. Microphone chunks and deltas do not wait for
     each other, and a server event that does not concern the microphone may overtake microphone audio by up to
     :attr:`MAX_DELAY_S`, which is less than :class:`~langsmith_realtime.core.audio.tracks.Tracks` tolerates.
 
     Args:
-        session: receives frames and audio; base64 audio is decoded where it was joined.
+        session: receives frames, and audio decoded from base64; audio that is not valid base64 stays as it is.
         schedule: runs a function once at the worker's next tick. Without it, frames wait for later frames.
     """
 
@@ -74,12 +74,12 @@ class Coalescer:
         self._last_delta: dict[str, _Delta] = {}  # by event type
 
     def format(self, channel: int, *, fed: bool) -> Format:
-        """Return the session's format of a channel. It passes nothing on, because only events change the format."""
+        """Return the session's format of a channel. Waiting frames go on waiting: only events change it."""
         audio_format: Format = self._session.format(channel, fed=fed)
         return audio_format
 
     def silenced_spans(self, channel: int) -> list[Span]:
-        """Return the session's silenced spans of a channel. It passes nothing on."""
+        """Return the session's silenced spans of a channel. Waiting frames go on waiting."""
         spans: list[Span] = self._session.silenced_spans(channel)
         return spans
 

@@ -1,7 +1,9 @@
 """Replaces audio that was dropped under load by silence of equal length, so that later audio keeps its place.
 
 While the queue is full, only the lengths of the dropped chunks are kept. The silence is written before the next entry
-of the queue. Times are seconds since the conversation opened. The module reads no clock and does no I/O.
+that the conversation puts into the queue.
+
+Times are seconds since the conversation opened. The module reads no clock and does no I/O.
 """
 
 from __future__ import annotations
@@ -80,7 +82,7 @@ class DroppedAudio:
         return gaps
 
     def put_back(self, gaps: list[Gap]) -> None:
-        """Return gaps that :meth:`take` gave out, because the queue had no room for their silence."""
+        """Put gaps that :meth:`take` returned in front of the others: there was no room for their silence."""
         with self._lock:
             self.gaps = [*gaps, *self.gaps]
 

@@ -2,8 +2,8 @@
 
 An application may parse one frame twice with ``parse_event``, or pass one event to ``server_event`` twice. An event id
 alone does not identify a frame, because nothing forbids a server to reuse an id. A frame whose id is known is a
-duplicate if its type and its size are equal, too, and its content, which is kept of the latest frames. The module reads
-no clock and does no I/O.
+duplicate if its type and its size are equal, too, and, as long as the earlier frame is kept whole, its content. The
+module reads no clock and does no I/O.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class SeenFrame(Generic[R]):
 
     Attributes:
         name: type of its event.
-        size: length of its text or of its audio, in bytes.
-        run: run that the frame became.
+        size: length of the frame if it is text or bytes, else of its base64 ``delta``, 0 without one.
+        run: run that the frame became; None for a delta.
         frame: the frame itself; None when it is not kept any more.
     """
 
@@ -38,7 +38,7 @@ class SeenFrame(Generic[R]):
 
 
 class RecentFrames(Generic[R]):
-    """The latest 256 to 512 frames of one conversation by event id, to tell when a frame is handed over twice."""
+    """The latest frames of one conversation (at most 511) by event id, to tell when a frame is handed over twice."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, SeenFrame[R]] = {}

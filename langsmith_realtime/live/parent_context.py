@@ -1,6 +1,7 @@
 """Sets the parent of traced work in the callers' contexts: the conversation's root run, then its latest event.
 
-LangSmith reads the parent of a new run from a context variable. Each asyncio task and each thread has its own value.
+Deltas do not count as events here. LangSmith reads the parent of a new run from a context variable. Each asyncio task
+and each thread has its own value.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ParentContext:
         """Prepare the context of a caller that waits for the next event.
 
         The context gets a reference to the latest run. When the next event arrives, the reference points to that
-        event's run, also if another task parses the event.
+        event's run, also if another task parses the event. A delta leaves it at the latest run.
         """
         if self._closed:
             return
@@ -71,7 +72,10 @@ class ParentContext:
             context.set_parent(self._latest_run)
 
     def _leave(self) -> None:
-        """Restore the parent that this context had before the conversation, when the conversation ends."""
+        """When the conversation ends, restore the parent that this context had before it.
+
+        Does so only if the current parent is the root or an event of this conversation.
+        """
         current = context.get_current_run_tree()
         self.runs.previous_parent = _nearest_open(self.runs.previous_parent)
         if isinstance(current, ParentRun) and current.conversation_runs is self.runs and current.is_root_or_event:

@@ -25,7 +25,7 @@ def build_pipeline(
 ) -> Coalescer:
     """Return the first stage, which gets the frames and the audio of the conversation.
 
-    Without a journal there is one coalescing stage.
+    Without a journal there is one coalescing stage. With one, a recovery of earlier conversations begins in a thread.
     """
     assembled = build_session(options, runs, process.sender, process.feedback, guard)
     into_session = Coalescer(assembled.session)

@@ -1,6 +1,6 @@
 """The objects that all conversations of a process share: workers, senders, and the list of open conversations.
 
-One worker serves all conversations. A second one serves those that call functions of the application (``redact``, or
+One worker serves most conversations. A second one serves those that call functions of the application (``redact``, or
 masking functions of the LangSmith client), so that a slow function delays no other conversation.
 """
 
@@ -75,7 +75,7 @@ class Process:
         """Wait until everything recorded so far is processed and sent; return False if that failed or timed out.
 
         Args:
-            timeout: seconds to wait; None waits as long as it takes.
+            timeout: seconds to wait; None for no limit. Sending that fails is tried once, then the result is False.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -97,7 +97,8 @@ class Process:
     def finish(self) -> None:
         """Close open conversations at the end of the process, and wait until they are sent.
 
-        Gives up after :data:`EXIT_PATIENCE` without progress, or after :data:`EXIT_LIMIT`.
+        Gives up when a :meth:`flush` of at most :data:`EXIT_PATIENCE` seconds fails and nothing progressed meanwhile,
+        or when one fails after :data:`EXIT_LIMIT` seconds.
         """
         for conversation in list(self.open.values()):
             conversation.close()
@@ -126,14 +127,15 @@ def process() -> Process:
 def flush(timeout: float | None = None) -> bool:
     """Wait until every run recorded so far, of all conversations of this process, is sent to LangSmith.
 
-    An open conversation stays open; its transcript, metrics and recording are sent after it ends. The call blocks its
-    thread: in an event loop, use ``await asyncio.to_thread(flush, 10)``.
+    An open conversation stays open; its transcript, metrics and recording are sent after it ends, and with ``keep``
+    all of its runs. The call blocks its thread: in an event loop, use ``await asyncio.to_thread(flush, 10)``.
 
     Args:
-        timeout: seconds to wait; None waits as long as it takes.
+        timeout: seconds to wait; None for no limit.
 
     Returns:
-        True if LangSmith acknowledged all runs; False after the timeout, or if a run could not be delivered.
+        True if LangSmith acknowledged all runs; False after the timeout, or if a run could not be delivered. A run that
+        waits for a retry is tried once more, at once.
         Runs that go through the queue of a LangSmith client (replicas, OpenTelemetry, buffered processing) count as
         sent when that queue is flushed.
 

@@ -59,7 +59,10 @@ class Worker:
         self._after_tick.add(function)
 
     def catch_up(self) -> threading.Event:
-        """Return an event that is set when everything that callers have put so far is processed."""
+        """Return an event that is set when everything that callers have put so far is processed, a tick included.
+
+        It is set already if the thread was never started.
+        """
         done = threading.Event()
 
         def caught_up() -> None:
@@ -131,7 +134,7 @@ S = TypeVar("S")
 class LazySession(Generic[S]):
     """A session that is made on the worker thread, by the first call of one of its methods.
 
-    The caller's thread looks methods up before the session exists. So numpy, the audio code, the journal and the
+    The caller's thread only looks methods up, before the session exists. So numpy, the audio code, the journal and the
     delivery are imported on the worker thread, and the caller's event loop does not wait for them.
 
     Args:

@@ -1,4 +1,4 @@
-"""Limits of memory, time and size that all conversations of a process share."""
+"""Limits of memory, time and size; one set of them applies to all conversations of a process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class Limits:
         queue_entries: number of waiting entries from which everything but the opening, silencing and closing of
             conversations is dropped.
         batch_chunks: largest number of consecutive microphone chunks that the worker processes in one call.
-        batch_bytes: largest number of their bytes.
+        batch_bytes: number of their bytes with which such a call is full; the last chunk may exceed it.
         request_runs: largest number of runs in one request to LangSmith.
         request_bytes: largest number of bytes of runs in one request, far below the 20 MB that LangSmith accepts.
-        request_wait_s: seconds that the first run of a request waits for more: a request costs as much as 15 runs.
+        request_wait_s: longest time in seconds that the first run of a request waits for more: a request costs as much
+            as 15 runs.
         first_retry_s: seconds until the first retry; the wait doubles with each retry.
         longest_retry_s: longest time between two retries, in seconds.
-        waiting_runs: number of runs that may wait in memory for a destination that does not answer. The journals have
-            more.
+        waiting_runs: largest number of runs that wait in memory for a destination that does not answer; only the
+            journals have more.
         waiting_bytes: bytes of these runs.
         waiting_factor: the limits of waiting runs are this many times higher while the destination answers, and for
             runs that no trace can do without.

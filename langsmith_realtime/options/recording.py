@@ -15,11 +15,13 @@ class Recording:
 
     Attributes:
         format: format of the attachment: ``"wav"``, ``"flac"`` or ``"opus"`` (Ogg Opus). A file of this format that
-            is too large is not attached. By default WAV up to ``max_attachment_bytes``, else FLAC, else Ogg Opus.
+            is too large is not attached. By default WAV up to ``max_attachment_bytes``, else FLAC, else Ogg Opus; with
+            a URL as ``directory``, by default WAV of any size.
         sample_rate: sample rate of the recording in Hz; by default the higher rate of the session's two formats.
-        directory: folder for the WAV while it is written; by default a private temporary folder. Or the URL of a
-            folder that fsspec can write to (``"s3://bucket/folder"``): the recording is uploaded there at the end
-            instead of being attached, and the root run's metadata has its ``recording_url``.
+        directory: folder for the WAV while it is written; by default the folder of the conversation's journal, or a
+            private temporary folder without a journal. Or the URL of a folder that fsspec can write to
+            (``"s3://bucket/folder"``): the recording is uploaded there at the end instead of being attached, and the
+            root run's metadata has its ``recording_url``.
         keep: whether the file (the WAV, or the ``format`` above) stays in ``directory`` after it was attached. An
             uploaded file always stays.
         max_attachment_bytes: size of the largest file to attach, in bytes. LangSmith accepts requests of 20,971,520
@@ -67,7 +69,7 @@ def _check_int(name: str, value: object) -> None:
 
 
 def check_store(url: str) -> None:
-    """Check that fsspec can write recordings to a URL.
+    """Check that fsspec has a file system for the protocol of a URL. Does not connect to it.
 
     Raises:
         ValueError: fsspec is not installed, does not know the protocol, or lacks the package for it.

@@ -17,18 +17,19 @@ def checked_silence(
     since: object = None,
     until: object = None,
 ) -> tuple[float | None, float | None, str | None]:
-    """Return begin, end and item id of the audio to silence, as far as the caller gave them.
+    """Return begin, end and item id of the audio to silence; None for each that the arguments leave open.
 
     Args:
         now: time of the call, in seconds of ``time.monotonic()``, like ``since`` and ``until``.
-        seconds: length of the silence before now.
+        seconds: length in seconds of the silence that ends at ``now``.
         item_id: item whose audio is to be silent.
         since: begin of the silence.
         until: end of the silence; infinity counts as no end.
 
     Raises:
         TypeError: an argument has the wrong type.
-        ValueError: no argument, arguments that exclude each other, or an impossible time.
+        ValueError: no argument, or arguments that exclude each other; ``seconds`` is not positive, ``since`` is more
+            than :data:`AHEAD` seconds after ``now``, or ``until`` is not after ``since``.
     """
     if sum(one is not None for one in (seconds, item_id)) + (since is not None or until is not None) != 1:
         raise ValueError("silence() needs seconds, or item_id, or since and/or until")

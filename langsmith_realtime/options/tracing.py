@@ -1,4 +1,4 @@
-"""Everything that can be said about how a conversation is traced, checked once and passed whole."""
+"""The options of a traced conversation: checked once, then passed on as one object."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _warned: set[str] = set()
 class TracingOptions(TypedDict, total=False):
     """The keyword arguments of :func:`wrap_realtime` and :class:`SessionTracer`.
 
-    The first eleven have the names and meanings that they have in LangSmith's own ``wrap_realtime``.
+    The first ten are those of LangSmith's own ``wrap_realtime``. Their meanings here are those of :class:`Options`.
     """
 
     thread_id: str | UUID | None
@@ -66,7 +66,7 @@ class Options:
         thread_id: thread that groups conversations in LangSmith; by default the thread in ``metadata``, else the
             parent's, else a new one.
         sample_rate: rate in Hz of the PCM16 passed to ``record_user_audio`` and ``record_agent_audio``.
-        project_name: LangSmith project; by default the one in LangSmith's settings.
+        project_name: LangSmith project; by default the parent's, else the one in LangSmith's context or settings.
         address: agent address in place of a project, if the installed langsmith supports addresses.
         tags: tags of every run of the conversation.
         metadata: metadata of every run of the conversation.
@@ -76,7 +76,8 @@ class Options:
         client: LangSmith client that sends the runs.
         replicas: further destinations of the runs, as LangSmith defines them.
         enabled: overrides LangSmith's tracing switch.
-        parent: run to nest the conversation under, or ``langsmith-trace`` and ``baggage`` headers of a trusted caller.
+        parent: run to nest the conversation under, or ``langsmith-trace`` and ``baggage`` headers of a trusted caller;
+            by default the current run of LangSmith's context.
         recording: how to record the conversation; None for no recording.
         user_format: encoding of the user's audio in events and in ``record_user_audio``, in place of the session's
             format and ``sample_rate``: ``{"type": "audio/pcm", "rate": 16000}`` or a beta name like ``"g711_ulaw"``.
@@ -88,9 +89,10 @@ class Options:
         journal: whether to write a journal on disk until LangSmith has acknowledged every run, so that a trace
             survives the process and an outage; ``"keep"`` keeps the journal after that.
         redact: function of a payload (dict) that returns the payload to write and send. It sees the payload of every
-            event, the inputs and outputs of every run of the conversation, and each error as ``{"error": message}``.
-            One background thread calls it for all conversations, one payload at a time. If it raises, or returns
-            something other than a dict, the run is sent without that payload.
+            event but deltas, the inputs and outputs of every run that this package makes, and each error as
+            ``{"error": message}``. One background thread calls it for all conversations; another one may call it for
+            the root run at the end. If it raises, or returns something other than a dict, the run is sent without that
+            payload.
         transcripts: False removes all words: spoken and typed text, tool arguments and tool results. The session's
             instructions and tools stay.
         keep: rule that decides at the end of the conversation whether to keep it: a :class:`~langsmith_realtime.Keep`,
@@ -124,7 +126,7 @@ class Options:
 
     @classmethod
     def of(cls, **given: Unpack[TracingOptions]) -> Options:
-        """Check the keyword arguments of a caller.
+        """Return the options that a caller gave as keyword arguments, checked and completed.
 
         Raises:
             TypeError: an option is unknown or has the wrong type.

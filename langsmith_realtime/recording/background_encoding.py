@@ -1,6 +1,7 @@
 """Encodes recordings while they are made; one thread serves all recordings of the process.
 
-The encoders read only audio that is old enough to be final. If it changes after all, encoding starts again.
+The encoders read only audio that is old enough to be final. If it changes after all, encoding starts again; after the
+third time only at the end of the conversation.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ class BackgroundEncoder:
     """Encodes a growing WAV in several formats.
 
     The first format begins with the first :meth:`encode_until`, each other one when the format before it reaches
-    :data:`NEXT_FORMAT_AT` of the size limit; so only the last seconds remain to be encoded at the end. A format that
-    exceeds the limit is given up.
+    :data:`NEXT_FORMAT_AT` of the size limit; so little remains to be encoded at the end. A format that exceeds the
+    limit is given up.
 
-    The worker's thread calls all methods but :meth:`finish` and :meth:`discard`, which any one thread may call at the
-    end.
+    The tracing worker's thread calls :meth:`encode_until`, :meth:`restart` and :meth:`stop`; the encoding thread calls
+    :meth:`encode_piece`. Any one thread may call :meth:`finish` and :meth:`discard` at the end.
 
     Args:
         source: The WAV.
@@ -53,13 +54,16 @@ class BackgroundEncoder:
         self._is_stale = self._is_stopped = self._is_queued = False
 
     def encode_until(self, frames: int) -> None:
-        """Encode up to that frame of the WAV, which is on disk and final."""
+        """Have the thread encode the WAV's first ``frames`` frames, which are on disk and final. Does not wait."""
         with self._state:
             self._final_frames = frames
             self._queue()
 
     def restart(self) -> None:
-        """Encode again from the beginning: audio changed that was final, and is on disk."""
+        """Have the thread remove the encoded files and begin again: audio on disk changed that was thought final.
+
+        From the :data:`MAX_RESTARTS`-th call on, only :meth:`finish` encodes.
+        """
         with self._state:
             self._is_stale = True
             self._restarts += 1
@@ -67,11 +71,13 @@ class BackgroundEncoder:
             self._queue()
 
     def stop(self) -> None:
-        """Leave the rest to :meth:`finish`. Does not wait."""
+        """End the encoding in the background after the current piece; :meth:`finish` does the rest. Does not wait."""
         self._is_stopped = True
 
     def finish(self, file_format: FileFormat, frames: int) -> Path | None:
-        """Encode the rest of the finished WAV, which has ``frames`` frames; None if the file exceeds the limit.
+        """Encode the rest of the finished WAV, which has ``frames`` frames, and return the file.
+
+        None if the format was given up in the background. The finished file may exceed the limit.
 
         Raises:
             OSError: The disk is full or gone.
@@ -87,7 +93,7 @@ class BackgroundEncoder:
         self._remove_files(keep)
 
     def encode_piece(self) -> None:
-        """Encode one piece in each format that may be needed; called by the thread of all recordings."""
+        """In the encoding thread: encode a piece in each format that may be needed. A failure ends this, with a log."""
         with self._encoding:
             try:
                 self._encode_piece()
@@ -124,7 +130,7 @@ class BackgroundEncoder:
                 self._encoded_frames = encoded
 
     def _advance(self, frames: int) -> int:
-        """Advance the encoders of all formats that may be needed; returns how far all of them are."""
+        """Advance the encoders of all formats that may be needed; returns how many frames each of them has at least."""
         encoded = frames
         for file_format in self._formats:
             encoder = self._encoder(file_format)
@@ -160,7 +166,7 @@ class BackgroundEncoder:
 
 
 class _EncodingThread:
-    """Encodes a piece of each queued recording in turn. The thread starts when the first recording is queued."""
+    """Encodes a piece of each queued recording in turn; the thread runs while there is work, and 30 s longer."""
 
     def __init__(self) -> None:
         self._queued: queue.SimpleQueue[BackgroundEncoder] = queue.SimpleQueue()
@@ -193,7 +199,7 @@ _thread = _EncodingThread()
 
 
 def _reset_in_child() -> None:
-    """In a forked child, which has neither its parent's recordings nor the thread."""
+    """Begin with an empty queue in a forked child, which has neither its parent's recordings nor the thread."""
     global _thread  # noqa: PLW0603
     _thread = _EncodingThread()
 

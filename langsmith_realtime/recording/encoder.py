@@ -36,7 +36,7 @@ class FileFormat:
     rates: tuple[int, ...] = ()
 
     def rate(self, source: int) -> int:
-        """The lowest allowed rate that is not below the source's, otherwise the highest one; in Hz."""
+        """The lowest allowed rate not below ``source``, else the highest one; ``source`` if all are allowed. In Hz."""
         return next((rate for rate in self.rates if rate >= source), self.rates[-1]) if self.rates else source
 
 
@@ -59,7 +59,7 @@ FILE_FORMATS = (WAV, FLAC, OPUS, SMALL_OPUS)
 
 
 class Encoder:
-    """Encodes a WAV into a file beside it that only its owner can read.
+    """Encodes a stereo WAV into a new file beside it that only its owner can read.
 
     Args:
         source: The WAV.
@@ -67,8 +67,8 @@ class Encoder:
         rate: The WAV's rate in Hz.
 
     Raises:
-        OSError: The disk is full or gone.
-        soundfile.SoundFileError: libsndfile could not write, for one of these reasons.
+        OSError: The file exists, or the disk is full or gone.
+        soundfile.SoundFileError: libsndfile could not write to the disk.
     """
 
     def __init__(self, source: Path, file_format: FileFormat, rate: int) -> None:
@@ -95,14 +95,14 @@ class Encoder:
         return self.path.stat().st_size
 
     def advance(self, frames: int) -> None:
-        """Encode at most one piece, up to that frame of the WAV."""
+        """Encode at most :data:`PIECE_S` seconds more, and not beyond the WAV's first ``frames`` frames."""
         count = min(frames - self.frames, self._piece)
         if count > 0:
             self._write(self._read(count), last=False)
             self.frames += count
 
     def finish(self, frames: int) -> Path:
-        """Encode the rest of the WAV's ``frames`` frames and close the file."""
+        """Encode the rest of the WAV's ``frames`` frames, close the file and return its path."""
         while self.frames < frames:
             self.advance(frames)
         if not self._target.closed:
@@ -111,7 +111,7 @@ class Encoder:
         return self.path
 
     def discard(self) -> None:
-        """Remove the file."""
+        """Close and remove the file."""
         with contextlib.suppress(soundfile.SoundFileError):  # on a full disk it cannot be closed, but removed
             self._close()
         self.path.unlink(missing_ok=True)

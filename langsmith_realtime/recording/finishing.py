@@ -28,9 +28,9 @@ class FinishedRecording:
     Attributes:
         metadata: For the root run.
         attachment: MIME type and file; None if nothing is attached.
-        done: Call this with whether the root's update was delivered.
+        done: Call this with whether the root's update was delivered; it removes the files that are not needed then.
         refused: Call this with the HTTP status if LangSmith refuses the attachment. Returns the recording in a smaller
-            form, or without an attachment; that may take seconds.
+            form (after status 413, if there is one) or without an attachment; that may take seconds.
     """
 
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -63,12 +63,16 @@ class Finisher:
         return self._recording.url is not None or self._formats[0] is not WAV or not self._fits(self._wav.path)
 
     def finish(self, metadata: dict[str, Any]) -> FinishedRecording:
-        """Attach or store the recording; add ``metadata`` to the root's. A failure costs only the attachment."""
+        """Return the recording as an attachment, or upload it if ``Recording.directory`` is a URL.
+
+        ``metadata`` becomes part of its metadata. If that fails, or all forms are too large, the result has no
+        attachment, and the file stays on disk.
+        """
         self._metadata = metadata
         return self._guarded(self._attach if self._recording.url is None else self._store)
 
     def remove(self, keep: Path | None = None) -> Path | None:
-        """Remove all files but ``keep``, and the folder if it is the journal's or temporary, and empty."""
+        """Remove all files but ``keep``, and the folder if empty and not the application's; return ``keep``."""
         self._encoder.discard(keep=keep)
         if self._wav.path != keep:
             self._wav.path.unlink(missing_ok=True)
@@ -125,7 +129,7 @@ class Finisher:
         return FinishedRecording({**self._metadata, "recording_format": file_format.name, "recording_url": address})
 
     def _without_attachment(self, reasons: tuple[str, ...], keep: Path | None = None) -> FinishedRecording:
-        """Keep the file on disk; the root's metadata says why."""
+        """Keep ``keep``, by default the WAV, on disk; ``recording_error`` in the root's metadata says why."""
         reason = "; ".join(reasons)
         logger.warning("%s; it is kept at %s", reason, self.remove(keep or self._wav.path))
         error = f"{reason}; it is kept where it was recorded"
@@ -134,8 +138,8 @@ class Finisher:
     def _sent(self, path: Path, delivered: bool) -> None:
         """Remove the files that nobody needs once the root's update, with the file ``path``, was sent or given up.
 
-        The WAV stays if the update was not delivered. With ``Recording.keep`` the delivered file stays: ``path`` if the
-        options name a format, else the WAV.
+        The WAV stays if the update was not delivered. With ``Recording.keep`` one file stays after delivery: ``path``
+        if the options name a format, else the WAV.
         """
         if not delivered:
             logger.warning("the recording could not be sent; it is kept at %s", self.remove(self._wav.path))
@@ -148,7 +152,7 @@ class Finisher:
         return path.stat().st_size <= max_bytes(self._recording)
 
     def _file(self, file_format: FileFormat) -> Path | None:
-        """The finished file in a format; None if it is too large."""
+        """The finished file in a format; None if the encoder gave the format up because it became too large."""
         if file_format is WAV:
             return self._wav.path
         with work_in_progress():
@@ -170,7 +174,7 @@ def file_formats(recording: Recording) -> Sequence[FileFormat]:
 
 
 def max_bytes(recording: Recording) -> float:
-    """The largest size of the file, in bytes; infinite in a store."""
+    """The largest size of the attached file, in bytes; infinite if the recording is uploaded to a URL."""
     return float("inf") if recording.url is not None else recording.max_attachment_bytes
 
 

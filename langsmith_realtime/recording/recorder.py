@@ -1,6 +1,7 @@
 """Records one conversation: writes its audio to a WAV file and has it encoded meanwhile, then has it finished.
 
-All methods run on the worker's thread. What takes long at the end, encoding and uploading, runs in another thread.
+All methods run on the tracing worker's thread. What takes long at the end, encoding and uploading, runs in another
+thread.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ WRITE_EVERY_S = 2.0
 
 
 class Recorder:
-    """Makes the file with the first audio.
+    """Records one conversation to a WAV, which it makes with the first audio.
 
     A full disk or a read-only folder ends the recording, not the trace.
 
     Args:
         recording: The options of the recording.
         name: The file's name without its suffix.
-        limit_s: The longest recording, in seconds; None for no limit.
+        limit_s: The longest recording, in seconds; None for what a WAV can hold.
         hidden: The channels that stay silent.
         guard: Counts and logs failures.
         run_in_thread: Runs a function in another thread.
@@ -66,7 +67,11 @@ class Recorder:
         self._error: str | None = None
 
     def write(self, writes: Iterable[ChannelWrite], rate: int, t: float) -> None:
-        """Write samples at ``rate`` Hz to the file, within :data:`WRITE_EVERY_S` seconds of ``t``."""
+        """Take samples at ``rate`` Hz; they may stay in memory until a later call or :meth:`sync`.
+
+        A call writes all of them to the file if the last such call was at least :data:`WRITE_EVERY_S` seconds before
+        ``t``, the current time. After a failure, nothing is written.
+        """
         if self._error is not None:
             return
         self._pending += writes
@@ -89,7 +94,7 @@ class Recorder:
             self._fail(error)
 
     def finish(self, t: float, end: Callable[[FinishedRecording], None]) -> None:
-        """End the recording at ``t`` and call ``end`` with it, now or later from another thread."""
+        """End the recording at ``t`` and call ``end`` with it: now, or later from another thread if it takes long."""
         wav, encoder, finisher = self._wav, self._encoder, self._finisher
         if wav is None or encoder is None or finisher is None:
             end(FinishedRecording(self._metadata()))
@@ -110,7 +115,7 @@ class Recorder:
             end(finisher.finish(metadata))
 
     def discard(self) -> None:
-        """Remove the recording's files."""
+        """End the recording and remove its files."""
         if self._wav is None or self._encoder is None or self._finisher is None:
             return
         self._encoder.stop()
@@ -171,7 +176,7 @@ class Recorder:
 
 
 def _joined(channel: int, writes: Iterable[ChannelWrite]) -> list[ChannelWrite]:
-    """The channel's writes in order; adjacent ones are joined, because the cost is per write."""
+    """The channel's writes in order; adjacent ones are joined, except silence, because the cost is per write."""
     joined = WriteJoiner()
     for item in writes:
         if item.channel == channel:

@@ -40,8 +40,8 @@ class SilencedSpans:
     def add_span(self, since: float | None, until: float | None) -> None:
         """Silence both channels from ``since`` until ``until``.
 
-        Without ``until``, the span stays open until a call without ``since`` ends it. If no span is open, such a call
-        silences all from the beginning.
+        Without ``until``, the span stays open until a call without ``since`` ends it at ``until``. If no span is open,
+        a call without ``since`` silences all from the beginning of the recording.
         """
         key: int = len(self._spans)
         begin, end = since or 0.0, math.inf if until is None else until
@@ -60,7 +60,7 @@ class SilencedSpans:
         """Update the spans of the items.
 
         Args:
-            place: Returns an item's channel, begin and end; None for an unknown item, whose span stays.
+            place: Returns an item's channel, begin and end in seconds; None if they are unknown: its span stays.
         """
         for key in self._spans:
             found = place(key) if isinstance(key, str) else None
@@ -76,12 +76,12 @@ class SilencedSpans:
         self._has_ended = True
 
     def apply(self, writes: Iterable[ChannelWrite], rate: int, t: float) -> list[ChannelWrite]:
-        """Silence the writes where the spans say so, and add writes that silence audio in the file.
+        """Return the writes, silent within the spans, and then writes that silence earlier ones in the file.
 
         Args:
             writes: The new writes.
             rate: Their rate in Hz.
-            t: The current time.
+            t: The current time, at which open spans of the agent end for now.
         """
         spans = [(key, self._until_now(span, t)) for key, known in self._spans.items() for span in known]
         applied = []
@@ -94,13 +94,13 @@ class SilencedSpans:
         return applied
 
     def _until_now(self, span: Span, t: float) -> Span:
-        """End an open span of the agent at ``t``: its queued audio may play after the span's end."""
+        """End an open span of the agent at ``t`` for now: audio queued by then may play after the span's end."""
         if span.channel == USER or not math.isinf(span.until) or self._has_ended:
             return span
         return Span(span.channel, span.since, max(t, span.since))
 
     def _erase(self, key: str | int, span: Span, rate: int) -> Iterator[ChannelWrite]:
-        """Silence the part of the span that was written to the file before."""
+        """Yield a write that silences the span as far as audio was written; skip what earlier calls silenced."""
         erased = self._erased.get((key, span.channel))
         since = span.since
         if erased is not None and erased.since <= since <= erased.until:

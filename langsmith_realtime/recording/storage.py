@@ -18,7 +18,7 @@ PIECE_BYTES = 2**20
 
 
 def upload(path: Path, folder: str) -> str:
-    """Copy a file to the folder that a URL names; returns the file's URL, without secrets.
+    """Copy a file to the folder that a URL names; returns the file's URL without user, password and parameters.
 
     Raises:
         Exception: Any exception of the store's client.

@@ -1,7 +1,7 @@
 """Writes a stereo WAV by position: PCM16, 4 bytes a frame, while the conversation goes on.
 
-Frames that are not written, and written silence, take no disk where files can be sparse. Until :meth:`Wav.close` the
-header has the largest sizes instead of the true ones, which marks an unfinished file.
+Long silence, written or not, takes no disk where files can be sparse. Until :meth:`Wav.close` the header has the
+largest sizes instead of the true ones, which marks an unfinished file.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Wav:
         self._put(0, _header(rate, None))
 
     def write(self, item: ChannelWrite) -> None:
-        """Write one channel's samples at their position, without those before frame 0.
+        """Put one channel's samples at their position, without those before frame 0 or beyond the limit.
+
+        They may stay in memory until :meth:`sync`.
 
         Raises:
             OSError: The disk is full or gone; the samples since the last :meth:`sync` may be lost.
@@ -91,7 +93,8 @@ class Wav:
     def close(self, frames: int) -> None:
         """Cut the file at ``frames``, or at the end of the user's audio if that is later, and close it.
 
-        The agent's audio beyond that was never played.
+        A shorter file is extended with silence; the limit still holds. The agent's audio beyond the cut was never
+        played.
 
         Raises:
             OSError: The disk is full or gone. The file is closed anyway.
@@ -154,14 +157,14 @@ class _Page:
             self._first, self._last = min(self._first, offset), max(self._last, end)
 
     def take(self) -> tuple[int, memoryview]:
-        """Return the first frame that is not on disk yet and the bytes from there on, and mark them as written."""
+        """Return the first frame not on disk yet and the bytes from there to the last one, and mark them as written."""
         first, data = self._first, self._frames[self._first : self._last].reshape(-1).view(np.uint8).data
         self._first, self._last = len(self._frames), 0
         return first, data
 
 
 def private_directory(directory: str | os.PathLike[str] | None) -> Path:
-    """Make a recording's folder, which only its owner can read; by default a temporary one."""
+    """Return a recording's folder, a new temporary one by default. If it is new, only its owner can read it."""
     if directory is None:
         return Path(tempfile.mkdtemp(prefix="langsmith-realtime-"))
     path = Path(directory)

@@ -53,7 +53,7 @@ def try_lock(file: int) -> bool:
 
 
 def open_private(path: str | Path, flags: int) -> int:
-    """Open a file of bytes by ``os.open``'s flags; if that makes it, only its owner may read it."""
+    """Open a file of bytes with ``os.open``'s flags; return its descriptor. A new file only its owner may read."""
     return os.open(path, flags | _BINARY, 0o600)
 
 
@@ -93,10 +93,12 @@ def bytes_on_disk(status: os.stat_result) -> int:
 
 
 def retry_while_open(change: Callable[[], object], seconds: float = 0.2) -> None:
-    """Rename or remove a file that other processes may have open for a moment, which Windows refuses until then.
+    """Call ``change``, which renames or removes a file, again while it raises PermissionError.
+
+    Windows refuses the change while another process has the file open, usually for a moment.
 
     Raises:
-        OSError: the change is impossible, or still refused after so many seconds.
+        OSError: the change is impossible, or still refused after ``seconds``.
     """
     end = time.monotonic() + seconds
     while True:

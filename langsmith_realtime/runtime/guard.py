@@ -1,7 +1,7 @@
 """Failures of the tracing end here: none is raised into the conversation.
 
-The first failure of a kind is logged with its traceback. The others are only counted; the root run's metadata has the
-count.
+The first failure of a kind in the process is logged with its traceback. All failures of a conversation are counted, and
+its root run's metadata has the count.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Guard:
         self.logs_messages = True
 
     def report(self, where: str, error: BaseException) -> None:
-        """Count a failure, and log it if it is the first of its type at ``where``."""
+        """Count a failure, and log it if it is the process's first of its type at ``where``."""
         self.count += 1
         failures.append(error)
         kind = (where, type(error))
@@ -52,7 +52,10 @@ class Guard:
 
 
 def format_without_message(error: BaseException) -> str:
-    """The exception's traceback and type, without its message, which may quote the conversation."""
+    """The exception's traceback and type, without its message, which may quote the conversation.
+
+    The messages of this package's own exceptions quote nothing and stay.
+    """
     return "".join(traceback.format_tb(error.__traceback__)) + _type_and_own_message(error)
 
 

@@ -35,7 +35,7 @@ def start_thread(work: Callable[[], None], name: str) -> threading.Thread | None
 
 
 def run_at_exit(work: Callable[[], None]) -> bool:
-    """Run ``work`` in the spare thread; False if there is no spare thread."""
+    """Have the spare thread run ``work``, without waiting; False if there is no spare thread."""
     return _spare.run(work)
 
 
@@ -103,7 +103,7 @@ class Pauses:
         self._since = time.perf_counter()
 
     def take(self) -> None:
-        """Between two pieces of work: pause if :data:`WORK_S` seconds passed since the last pause."""
+        """Between two pieces of work: sleep :data:`PAUSE_S` if more than :data:`WORK_S` passed since the last pause."""
         if time.perf_counter() > self._since + WORK_S:
             time.sleep(PAUSE_S)
             self._since = time.perf_counter()

@@ -24,7 +24,7 @@ class LoggedFrame:
     Attributes:
         connection: Number of the connection; the first connection is 0.
         direction: The sender, ``client`` or ``server``.
-        at: `time.monotonic()` in seconds, when the server received the frame or passed it to the socket.
+        at: `time.monotonic()` in seconds, when the server received the frame, or just before it sent the frame.
         event: The frame as a JSON object; empty if the frame is not a JSON object.
         raw: The frame as received or sent.
     """
@@ -64,7 +64,7 @@ class Problem:
 
 
 class WrongFramesError(AssertionError):
-    """A client sent frames that the Realtime API does not accept; `problems` lists them in order."""
+    """A client sent frames that the Realtime API does not accept; `problems` lists the problems in order."""
 
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__(
@@ -104,7 +104,7 @@ class FrameLog:
 
     @property
     def problems(self) -> list[Problem]:
-        """The problems so far, in the order of the frames."""
+        """The first 1000 problems so far, in the order of the frames."""
         with self._changed:
             return list(self._problems)
 

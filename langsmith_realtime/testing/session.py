@@ -29,7 +29,8 @@ from langsmith_realtime.testing.user.listener import Listener
 class Session:
     """The server's end of one connection that follows a script.
 
-    Pass client frames to `receive` and the time to `advance`, and send each returned frame at its time `Outgoing.at`.
+    Call `open` first. Pass client frames to `receive` and the time to `advance`, and send each returned frame at its
+    time `Outgoing.at`.
     Times are in seconds of any clock that does not go back.
 
     Args:
@@ -38,7 +39,7 @@ class Session:
         sideband: Whether the connection belongs to a telephone or WebRTC call (``?call_id=``), which has no
             ``session.created`` and no audio deltas.
         now: Time at which the connection begins.
-        epoch: Unix time in seconds at which the connection begins, for ``expires_at``.
+        epoch: Unix time in seconds at which the connection begins, for ``expires_at`` and the times of telephone keys.
         seed: Seed of the generated ids; None for the seed of the script.
 
     Raises:
@@ -100,7 +101,10 @@ class Session:
         return self.advance(now)
 
     def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:
-        """Process a client's frame, JSON text or an object; returns the frames that are due. Never raises."""
+        """Process a client's frame, JSON text or an object; returns the frames that are due.
+
+        An invalid frame leads to an ``error`` event, and not to an exception.
+        """
         self._run(now)
         if self._scheduler.ended:
             return self._scheduler.take()
@@ -237,7 +241,7 @@ class Session:
 
     @property
     def _active(self) -> Response | None:
-        """The active response of the conversation, without responses of ``conversation: "none"``."""
+        """The active response, leaving out responses with ``conversation: "none"``; None if there is none."""
         return next((each for each in self._responses.values() if each.in_conversation), None)
 
     def _respond(self, request: Mapping[str, Any]) -> Response:
@@ -332,7 +336,10 @@ class ReplaySession:
         return self._next_frames(now)
 
     def receive(self, frame: str | bytes | Mapping[str, Any], now: float) -> list[Outgoing]:  # noqa: ARG002
-        """Count a client's frame with any content; returns the frames before the recording's next client frame."""
+        """Count a client's frame with any content; returns the server frames up to the next client frame to wait for.
+
+        After the recording's last frame, a ``Close`` follows.
+        """
         self._unmatched_client_frames += 1
         return self._next_frames(now)
 

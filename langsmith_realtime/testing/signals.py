@@ -36,8 +36,8 @@ def silence(seconds: float, rate: int = RATE) -> bytes:
 def speech_like(text: str, seconds: float, rate: int = RATE) -> bytes:
     """Return speech-like audio with four syllables a second, `seconds` s long at `rate` Hz, as PCM16 bytes.
 
-    The pitch (110 to 240 Hz) is computed from `text`. Equal texts give equal bytes, and the spectrum distinguishes
-    different texts.
+    The pitch (110 to 240 Hz) is computed from `text`, so that equal texts have equal pitches, and most different texts
+    have different pitches.
     """
     t = _times(seconds, rate)
     pitch = 110 + zlib.crc32(text.encode()) % 131

@@ -1,7 +1,8 @@
 """Sends a conversation's runs to LangSmith: one operation for each run, two for the root.
 
-Leaves runs out when the trace is too large, reports verdicts to the journal, and keeps the number of missing runs on
-the root up to date. Used on the worker's thread only; the callbacks of operations run on sender threads.
+Leaves runs out when the trace is too large, reports verdicts to the journal, and writes the numbers of missing runs
+into the root's update. The session's thread sends runs; a thread of the caller's may send a left-out event, and another
+thread may send the root's update. The callbacks of operations mostly run on sender threads.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class LangSmithRuns:
 
     Args:
         conversation_runs: what the conversation's runs share.
-        sink: takes the operations.
+        sink: takes the operations, but not the feedback.
         feedback: sends feedback scores.
         privacy: masks what the runs show.
     """
@@ -63,7 +64,10 @@ class LangSmithRuns:
         self._put(Operation(self._builder.root()), ROOT_CREATE)
 
     def emit(self, data: RunData) -> None:
-        """Send the run of some run data, unless the trace has too many runs."""
+        """Send the run of some run data, unless the trace has too many runs for one of its priority.
+
+        Nothing is sent for a tool call that a run of the caller's carries out.
+        """
         run = self._builder.run(data)
         if run is None:
             return
@@ -74,13 +78,16 @@ class LangSmithRuns:
             self._put(operation, str(run.id))
 
     def send_left_out_event(self, event: ParentRun) -> None:
-        """Send the run of a left-out event, without the event's payload, because the run has a child now."""
+        """Send the run of a left-out event, without the event's payload, because the run has a child now.
+
+        Does nothing if the trace is full or the run was sent already.
+        """
         if self._run_budget.readmit(event.id):
             run = self._builder.bare_event(event)
             self._put(Operation(run, on_verdict=self._note_verdict), str(run.id))
 
     def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
-        """Send the run of a frame that is not an event; its error is ``reason``."""
+        """Send the run ``malformed_frame`` of a frame that is not an event; the run's error is ``reason``."""
         self.emit(EventRun(ref, "malformed_frame", {"frame": json_frame(frame)}, error=Failure(reason)))
 
     def close(
@@ -94,7 +101,7 @@ class LangSmithRuns:
         recorded: FinishedRecording,
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        """Send the root's update, and feedback scores after it.
+        """Send the root's update and, after its verdict, the feedback scores; with replicas, no scores.
 
         Args:
             t: when the conversation ended, in seconds since it opened.
@@ -103,7 +110,7 @@ class LangSmithRuns:
             metadata: the root's metadata that is known only at the end.
             error: why the conversation failed, if it did.
             recorded: the recording to attach.
-            scores: feedback scores, by key.
+            scores: feedback scores, by the name of the metric.
         """
         if scores and self._root.replicas:
             # Each replica has a run of its own, whose id only LangSmith's client knows.
@@ -127,7 +134,10 @@ class LangSmithRuns:
     def _update_operation(
         self, run: ParentRun, recorded: FinishedRecording, size: int, send_feedback: Callable[[], None]
     ) -> Operation:
-        """The root's update with the recording; if LangSmith refuses that, another update takes its place."""
+        """The root's update with the recording attached.
+
+        If LangSmith refuses the attachment, an update with a smaller one, or none, takes its place.
+        """
         metadata, make_smaller = run.extra["metadata"], recorded.refused
         run.extra = {"metadata": {**metadata, **scrub(recorded.metadata)}}
         self._update_missing()
@@ -161,7 +171,7 @@ class LangSmithRuns:
         return self.journal is None or self.journal.expect(name)
 
     def _journaled(self, operation: Op, name: str) -> Op:
-        """The operation, changed so that the journal gets its verdict after the operation's own callback."""
+        """The same operation, changed so that the journal gets its verdict after the operation's own callback."""
         journal = self.journal
         if journal is None:
             return operation
@@ -189,7 +199,7 @@ class LangSmithRuns:
         return operation
 
     def _note_verdict(self, delivered: bool) -> None:
-        """Count the run if LangSmith refused it for good."""
+        """Count the run as missing if LangSmith refused it for good."""
         if not delivered:
             self._run_budget.note_refused()
             self._update_missing()

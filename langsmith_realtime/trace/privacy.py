@@ -1,8 +1,8 @@
 """Decides what of a conversation's payloads, errors and metadata may leave the process or reach the journal.
 
-In this order: audio and secrets are removed (:mod:`~langsmith_realtime.core.payloads.scrubbing`), then the words of
-hidden channels (:mod:`~langsmith_realtime.trace.redaction`), then the application's ``redact`` is called. LangSmith's
-client applies its own masking after that. The core evaluates events unmasked.
+In each payload, audio and secrets are removed first (:mod:`~langsmith_realtime.core.payloads.scrubbing`), then the
+words of hidden channels (:mod:`~langsmith_realtime.trace.redaction`); then the application's ``redact`` is called.
+LangSmith's client applies its own masking after that. The core evaluates events unmasked.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ SLOW_S = 1.0
 
 
 class RedactionError(Exception):
-    """The application's ``redact`` raised or returned no dict. The message quotes nothing of the payload."""
+    """Reported to the guard, not raised, when the application's ``redact`` raises or returns no dict.
+
+    The message quotes nothing of the payload.
+    """
 
 
 class Privacy:
@@ -43,10 +46,12 @@ class Privacy:
 
     Args:
         redact: the application's ``redact=``: called last with each payload, returns the payload to show.
-        hidden: the recording's channels whose words are removed.
-        quotes_allowed: whether messages of exceptions, and metadata with free-form content, are shown.
-        anonymizer: the client's, if the client does not apply it to errors and metadata itself.
-        guard: counts failures of ``redact``; a payload for which it fails is left out.
+        hidden: the recording's channels (USER, AGENT) whose words are removed.
+        quotes_allowed: whether the messages of errors, and a response's free-form metadata, are shown; they are not if
+            any channel is hidden.
+        anonymizer: the client's, if the client does not apply it to errors itself; applied to errors and to a
+            response's free-form metadata.
+        guard: counts failures of ``redact``; a note takes the place of a payload for which ``redact`` fails.
     """
 
     def __init__(
@@ -84,7 +89,11 @@ class Privacy:
         return privacy
 
     def masked(self, payload: dict[str, Any], remove_words: RemoveWords) -> dict[str, Any]:
-        """The payload as it may be shown, in JSON's types; ``remove_words`` knows where the payload has words."""
+        """A copy of the payload in JSON types, without audio, secrets and the words of hidden channels, redacted.
+
+        ``remove_words`` removes the words and is called only if a channel is hidden; then ``redact`` is called, if
+        there is one. A second call in succession for the same object and function returns the first result.
+        """
         latest_payload, latest_function, masked, failed = self._latest
         if payload is latest_payload and remove_words is latest_function:
             self._has_failed |= failed
@@ -97,12 +106,15 @@ class Privacy:
         return masked
 
     def take_failure(self) -> bool:
-        """Whether ``redact`` has failed since the last call of this method."""
+        """Whether ``redact`` failed for anything that was masked since the last call of this method."""
         failed, self._has_failed = self._has_failed, False
         return failed
 
     def masked_error(self, message: str | None) -> str | None:
-        """An error's message as it may be shown: its kind, or a placeholder, if it might quote the conversation."""
+        """An error's message without secrets, after ``redact`` and the anonymizer; None for None.
+
+        If quotes are not allowed, only the ``kind`` of a :class:`Failure` is used, or a placeholder for other messages.
+        """
         if message is None:
             return None
         if not self.quotes_allowed:
@@ -112,7 +124,11 @@ class Privacy:
         return text if isinstance(text, str) else NOT_KEPT
 
     def masked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
-        """A run's metadata as it may be shown; a response's free-form metadata is left out if it might quote."""
+        """A run's metadata without audio and secrets.
+
+        A response's free-form metadata also goes through ``redact`` and the anonymizer, and is left out if quotes are
+        not allowed.
+        """
         clean: dict[str, Any] = scrub(metadata)
         response_metadata = clean.pop(RESPONSE_METADATA, None)
         if response_metadata is None or not self.quotes_allowed:
@@ -156,7 +172,7 @@ _warned_slow: set[str] = set()
 
 
 def warn_if_slow(function: str, seconds: float) -> None:
-    """Warn, once for each ``function``, that it took more than :data:`SLOW_S` for one payload."""
+    """Log a warning if ``seconds``, for one payload, is more than :data:`SLOW_S`; once for each ``function`` name."""
     if seconds > SLOW_S and function not in _warned_slow:
         _warned_slow.add(function)
         message = "your %s took %.1f s for one payload; it delays all conversations that use such functions"

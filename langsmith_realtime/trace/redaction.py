@@ -2,7 +2,7 @@
 
 Pure. A channel is one of the recording's. USER has what the user says and types, and what the application writes for
 the user; AGENT has what the model makes. A tool's arguments and results are output of one and input of the other, so
-they are removed when either channel is hidden. So are payloads of unknown events, so that a new event type shows
+they are removed when either channel is hidden. So are the words of unknown events, so that a new event type shows
 nothing that is hidden.
 """
 
@@ -57,7 +57,10 @@ _MESSAGE_KEYS = frozenset({"role", "content", "interrupted", "heard", "heard_ms"
 
 
 def of_event(body: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
-    """An event's payload without words if it may have words of a ``hidden`` channel; session events stay whole."""
+    """An event's payload, :func:`without_words` if the event may have words of a ``hidden`` channel.
+
+    The events that carry the session's configuration stay whole.
+    """
     name = str(body.get("type"))
     if name in _SESSION_EVENTS or not _channels_of_event(BETA_NAMES.get(name, name), body) & hidden:
         return body
@@ -83,7 +86,10 @@ def of_messages(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, An
 
 
 def of_message(message: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
-    """A chat message without the words of ``hidden`` channels; its role and the names of called tools stay."""
+    """A chat message without the words of ``hidden`` channels; its role and the names of called tools stay.
+
+    If any channel is hidden, the arguments of tool calls and unknown keys are removed, too.
+    """
     if not hidden:
         return message
     redacted = {key: value for key, value in message.items() if key in _MESSAGE_KEYS}
@@ -102,7 +108,11 @@ def of_arguments(arguments: dict[str, Any], hidden: frozenset[int]) -> dict[str,
 
 
 def without_words(value: Any) -> Any:
-    """A JSON value without words: types, ids, states and numbers stay."""
+    """A JSON value without words: types, ids, states, and numbers outside of lists stay.
+
+    A placeholder takes the place of texts that are known to be words. Other texts, scalars in lists and free-form
+    members are removed.
+    """
     if isinstance(value, list):
         return [without_words(member) for member in value if isinstance(member, (dict, list))]
     if not isinstance(value, dict):

@@ -1,6 +1,6 @@
 """Builds LangSmith's run trees from run data: names, times, masked payloads and metadata, of sizes LangSmith takes.
 
-Nothing is sent here. Times in run data are seconds since the conversation opened.
+:mod:`~langsmith_realtime.trace.langsmith_runs` sends them. Times in run data are seconds since the conversation opened.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class RunBuilder:
     """Builds LangSmith runs from the run data of one conversation.
 
     Args:
-        conversation_runs: root run, tags and metadata, which all runs of the conversation get.
+        conversation_runs: has the root run, and the tags and metadata that all runs of the conversation get.
         privacy: masks inputs, outputs, errors and metadata.
     """
 
@@ -42,7 +42,7 @@ class RunBuilder:
         self._privacy = privacy
 
     def run(self, data: RunData) -> ParentRun | None:
-        """The run of some run data; None for a tool call that has a run of the caller's own."""
+        """The run of some run data; None for a tool call that a run of the caller's own carries out."""
         if isinstance(data, EventRun):
             return self._flagged(lambda: self._event_run(data))
         if isinstance(data, ModelRun):
@@ -52,14 +52,17 @@ class RunBuilder:
         return self._flagged(lambda: self._tool_run(data))
 
     def bare_event(self, event: ParentRun) -> ParentRun:
-        """The run of an event without the event's payload, for an event that was left out and has children."""
+        """The run of an event with only the event's type as payload, for a left-out event that has children."""
         run = derive(self._root, _run_name(event.name), "chain", event.start_time, event.id)
         run.inputs, run.end_time = {"event": {"type": run.name}}, run.start_time
         run.extra["metadata"][PAYLOAD_LEFT_OUT] = True
         return run
 
     def root(self) -> ParentRun:
-        """A copy of the root run; threads of the caller's use the root itself as a parent."""
+        """A new run with the root's id, place and start, no payload, and only the conversation's metadata and tags.
+
+        A copy is sent because threads of the caller's use the root itself as a parent.
+        """
         run = derive(self._root, self._root.name, self._root.run_type, self._root.start_time, self._root.id)
         run.parent_run_id, run.dotted_order = self._root.parent_run_id, self._root.dotted_order
         return run
@@ -73,7 +76,7 @@ class RunBuilder:
         metadata: dict[str, Any],
         error: str | None,
     ) -> ParentRun:
-        """The root run as it ended at ``t``, with the session's configuration and the transcript."""
+        """The root run as it ended at ``t``; inputs (session configuration), outputs (transcript), error are masked."""
 
         def build() -> ParentRun:
             run = self.root()
@@ -160,7 +163,7 @@ class RunBuilder:
 
 
 def fit_payload(run: ParentRun) -> int:
-    """Shorten the run's inputs and outputs to what LangSmith accepts; return about how many bytes the run has."""
+    """Shorten the run's inputs, and its outputs, to :data:`PAYLOAD_BYTES` each; return roughly the bytes of the run."""
     run.inputs, input_bytes = cut_to_size(run.inputs, PAYLOAD_BYTES)
     run.outputs, output_bytes = cut_to_size(run.outputs, PAYLOAD_BYTES)
     return 1000 + input_bytes + output_bytes
@@ -171,7 +174,10 @@ def _run_name(name: str) -> str:
 
 
 def _arguments(arguments: str | None) -> dict[str, Any]:
-    """A call's arguments as a run's inputs: the JSON object, or the model's text if it is not a JSON object."""
+    """A call's arguments as a run's inputs: the JSON object, empty if there are none.
+
+    Any other JSON value, or text that is not JSON, is under the key ``arguments``.
+    """
     try:
         parsed = json.loads(arguments or "{}")
     except (ValueError, RecursionError):

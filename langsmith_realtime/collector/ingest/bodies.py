@@ -26,7 +26,7 @@ async def read_whole(request: Request, limit: int, wire_limit: int | None = None
         wire_limit: Largest size as received, in bytes; None for no limit.
 
     Raises:
-        Refused: The body is too large, or cannot be decompressed as its Content-Encoding says.
+        Refused: The body is too large, or its Content-Encoding is not supported or not true.
     """
     body = bytearray()
 
@@ -48,7 +48,8 @@ async def read_parts(request: Request, sink: PartSink, wire_limit: int | None = 
         wire_limit: Largest size as received, in bytes; None for no limit.
 
     Raises:
-        Refused: The body is malformed or too large, or the sink refuses a part.
+        Refused: The Content-Type is not multipart/form-data, the Content-Encoding is not supported, the body is
+            malformed or too large, or the sink raises Refused for a part.
     """
     header = Message()
     header["Content-Type"] = request.headers.get("content-type", "")
@@ -89,6 +90,6 @@ async def _decode(request: Request, sink: Callable[[bytes], None], wire_limit: i
 
 
 async def drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read the rest of a body, because a client does not read the answer while it sends."""
+    """Read and discard the rest of a body, because a client does not read the answer while it sends."""
     async for _ in chunks:
         pass

@@ -19,17 +19,17 @@ class DecodingError(ValueError):
 
 
 class Decoder(Protocol):
-    """Decompresses the chunks of one body, and passes the decompressed bytes to a sink before ``feed`` returns."""
+    """Decompresses the chunks of one body, and passes the decompressed bytes to a sink."""
 
     def feed(self, chunk: bytes) -> None:
         """Decompress the next chunk of the body. Raises DecodingError if the body is malformed."""
 
     def close(self) -> None:
-        """Finish the body. Raises DecodingError if the body is incomplete."""
+        """Pass the remaining bytes to the sink. The gzip decoder raises DecodingError if the body is incomplete."""
 
 
 def decoder(encoding: str, sink: Callable[[bytes], None]) -> Decoder | None:
-    """Return the decoder for a ``Content-Encoding``, or None if LangSmith does not support the encoding."""
+    """Return the decoder for a ``Content-Encoding``: gzip, zstd, identity or empty; None for any other encoding."""
     encoding = encoding.strip().lower()
     if encoding in {"", "identity"}:
         return _Identity(sink)

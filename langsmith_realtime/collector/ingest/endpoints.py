@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes above which the collector refuses a request, as LangSmith does.
+    """Sizes above which the collector refuses a request.
 
     Attributes:
-        run_bytes: Largest size of one run without its attachments, in bytes. LangSmith publishes no limit; the default
-            is the ``size_limit_bytes`` of LangSmith's ``GET /info``.
+        run_bytes: Largest size of one create or update of a run without its attachments, in bytes. LangSmith publishes
+            no limit; the default is the ``size_limit_bytes`` of LangSmith's ``GET /info``.
         body_bytes: Largest size of a request's body before decompression, in bytes; None for no limit, because
             LangSmith accepts recordings far larger than ``run_bytes``.
         trace_runs: Largest number of runs in one trace.
@@ -41,7 +41,7 @@ class Limits:
 
     @property
     def json_bytes(self) -> int:
-        """Largest size of a JSON body, in bytes: the largest run and a quarter more for the JSON around it."""
+        """Largest size of a JSON body after decompression, in bytes: ``run_bytes`` and a quarter more."""
         return self.run_bytes * 5 // 4
 
 
@@ -50,9 +50,9 @@ class Fault:
     """An answer to one write request that ``Collector.respond_with`` has set.
 
     Attributes:
-        status: HTTP status of the answer. 0 closes the connection without an answer; 2xx answers as usual.
-        delay: Seconds before the answer.
-        stored: Whether the collector stores the request's runs before it answers with an error.
+        status: HTTP status of the answer. 0 closes the connection without an answer; any 2xx answers as usual.
+        delay: Seconds before the request is parsed, stored and answered.
+        stored: Whether the collector stores the request's runs although the status is not 2xx.
     """
 
     status: int
@@ -61,7 +61,7 @@ class Fault:
 
     @property
     def succeeds(self) -> bool:
-        """Whether the collector stores the runs and answers as usual."""
+        """Whether the status is 2xx, so that the collector stores the runs and answers as usual."""
         return 200 <= self.status < 300
 
 
@@ -69,8 +69,8 @@ class WriteEndpoints:
     """The endpoints that store runs and feedback.
 
     Attributes:
-        faults: Answers to the next write requests.
-        closing: Set when the collector stops, so that delayed answers are sent at once.
+        faults: Answers to the next write requests, one for each; with no fault left, the collector answers as usual.
+        closing: Set when the collector stops, so that no answer is delayed any longer.
         limits: Sizes above which requests are refused.
 
     Args:

@@ -1,4 +1,4 @@
-"""Parses multipart/form-data as a stream, in bounded memory and without I/O."""
+"""Parses multipart/form-data as a stream without I/O, and does not keep the content of parts in memory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Parses write requests, multipart parts or JSON bodies, into batches of operations.
 
 Until the collector accepts a request, its JSON is in memory and its attachments are in temporary files, which
-:meth:`Batch.discard` deletes if the request is refused.
+:meth:`PartReader.discard` or :meth:`Batch.discard` deletes if the request is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _NAME_RULE: Final = (
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _LENGTH_PARAMETER = re.compile(r";\s*length=([0-9]{1,18})(?![^;\s])", re.IGNORECASE)
 MEMORY_LIMIT: Final = 128 * 1024 * 1024
-"""Largest size of one request without its attachments, in bytes."""
+"""Largest size of all JSON parts of one multipart request after decompression, in bytes."""
 
 
 class PartReader:
@@ -101,7 +101,11 @@ class PartReader:
             raise Refused("part-content-type", message, run_id)
 
     def data(self, chunk: bytes) -> None:
-        """Receive the next bytes of the current part's content. Raises Refused if the JSON parts are too large."""
+        """Receive the next bytes of the current part's content.
+
+        Raises:
+            Refused: All JSON parts of the request together are larger than ``MEMORY_LIMIT`` (128 MiB).
+        """
         self._received += len(chunk)
         if self._file is not None:
             self._file.write(chunk)
@@ -173,7 +177,11 @@ class PartReader:
 
 
 def json_batch(body: bytes) -> Batch:
-    """Parse the body of ``POST /runs/batch``: ``{"post": [run, …], "patch": [run, …]}``. Raises Refused."""
+    """Parse the body of ``POST /runs/batch``: ``{"post": [run, …], "patch": [run, …]}``.
+
+    Raises:
+        Refused: The body is malformed, or has two creates or two updates of one run.
+    """
     value = _object(_parsed(body, "the body"), "the body")
     batch = Batch()
     seen = set()
@@ -194,7 +202,13 @@ def json_batch(body: bytes) -> Batch:
 
 
 def json_create(body: bytes) -> Batch:
-    """Parse the body of ``POST /runs``: one run; a root may lack ``trace_id`` and ``dotted_order``. Raises Refused."""
+    """Parse the body of ``POST /runs``: one run.
+
+    A root may lack ``trace_id``, and a root with ``start_time`` may lack ``dotted_order``, too.
+
+    Raises:
+        Refused: The body is not a JSON object, or its ``id`` or ``start_time`` is invalid.
+    """
     fields = _object(_parsed(body, "the body"), "the body")
     run_id = uuid_text(fields.get("id"), "id")
     if fields.get("parent_run_id") is None:
@@ -210,8 +224,8 @@ def json_update(body: bytes, run_id: str, stored: StoredRun | None) -> Batch:
     Args:
         body: JSON object with the fields to change.
         run_id: The run's id in the path.
-        stored: The stored run; the update takes ``trace_id``, ``dotted_order`` and ``parent_run_id`` from it if the
-            body lacks them.
+        stored: The stored run, or None; the update takes ``trace_id``, ``dotted_order`` and ``parent_run_id`` from it
+            if the body lacks them.
 
     Raises:
         Refused: The body is not a JSON object.
@@ -224,7 +238,7 @@ def json_update(body: bytes, run_id: str, stored: StoredRun | None) -> Batch:
 
 
 def json_feedback(body: bytes) -> Batch:
-    """Parse the body of ``POST /feedback``: one feedback. Raises Refused."""
+    """Parse the body of ``POST /feedback``: one feedback. Raises Refused if it is not a JSON object."""
     return Batch(feedback=[_object(_parsed(body, "the body"), "the body")])
 
 

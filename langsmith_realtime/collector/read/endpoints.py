@@ -52,7 +52,7 @@ class ReadEndpoints:
         return JSONResponse(views.v1_run(run, self._linker(request)))
 
     async def v1_runs(self, request: Request) -> Response:
-        """``POST /runs/query``: a page of runs, newest first unless ``order`` is ``asc``."""
+        """``POST /runs/query``: a page of runs by descending ``dotted_order``, or ascending if ``order`` is ``asc``."""
         query = await _body(request)
         if not any(query.get(key) for key in ("session", "id", "parent_run", "trace", "reference_example")):
             raise Refused(
@@ -101,7 +101,7 @@ class ReadEndpoints:
         raise HTTPException(404, f"Session not found: {request.path_params['session_id']}")
 
     async def feedback(self, request: Request) -> Response:
-        """``GET /feedback``: feedback of the runs in the query, or of all runs, oldest first."""
+        """``GET /feedback``: a page of feedback, oldest first, filtered by ``run`` and ``key``."""
         found = self._store.feedback(request.query_params.getlist("run") or None)
         if keys := request.query_params.getlist("key"):
             found = [each for each in found if each["key"] in keys]
@@ -118,7 +118,10 @@ class ReadEndpoints:
         return JSONResponse(views.v2_run(run, self._linker(request), request.query_params.getlist("selects")))
 
     async def v2_runs(self, request: Request) -> Response:
-        """``POST /api/v2/runs/query``: a page of runs, newest first; without ``min_start_time``, of the last day."""
+        """``POST /api/v2/runs/query``: a page of runs in descending ``dotted_order`` order.
+
+        Without ``min_start_time``, only runs that started in the last 24 hours.
+        """
         query = await _body(request)
         if not query.get("project_ids"):
             raise Refused("query", "project_ids must have at least one project id, got none")
@@ -138,9 +141,9 @@ class ReadEndpoints:
         return JSONResponse({"items": [views.v2_run(run, link, selects) for run in page], "next_cursor": cursor})
 
     async def threads(self, request: Request) -> Response:
-        """``POST /api/v2/threads/query``: a page of threads, latest activity first.
+        """``POST /api/v2/threads/query``: a page of threads; the thread whose last root run started latest is first.
 
-        Without ``min_start_time``, the threads of the last day.
+        Without ``min_start_time``, only runs that started in the last 24 hours count.
         """
         query = await _body(request)
         runs = self._matching(
@@ -168,7 +171,10 @@ class ReadEndpoints:
         return JSONResponse({"items": page, "next_cursor": cursor})
 
     async def traces(self, request: Request) -> Response:
-        """``POST /api/v2/traces/query``: a page of traces, newest first; by default, traces of the last day."""
+        """``POST /api/v2/traces/query``: a page of traces, newest first.
+
+        Without ``min_start_time``, only runs that started in the last 24 hours count.
+        """
         query = await _body(request)
         runs = self._matching(
             projects=[query.get("project_id")],
@@ -189,7 +195,7 @@ class ReadEndpoints:
         return JSONResponse({"items": items, "next_cursor": cursor})
 
     async def trace_runs(self, request: Request) -> Response:
-        """``GET /api/v2/traces/{trace_id}/runs?project_id=…``: a trace's runs in ``dotted_order`` order."""
+        """``GET /api/v2/traces/{trace_id}/runs?project_id=…``: all runs of a trace in ``dotted_order`` order."""
         params = request.query_params
         runs = self._matching(
             projects=[_project_id(request)],
@@ -219,7 +225,7 @@ class ReadEndpoints:
         since: str | None = None,
         until: str | None = None,
     ) -> list[StoredRun]:
-        """Return the runs that satisfy all given conditions, in ``dotted_order`` order.
+        """Return the runs that have a create and satisfy all given conditions, in ``dotted_order`` order.
 
         The query may have the filter expressions ``filter`` (applied to the run), ``trace_filter`` (applied to the
         run's root) and ``tree_filter`` (true for any run of the trace).

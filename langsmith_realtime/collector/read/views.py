@@ -112,7 +112,7 @@ def app_path(run: StoredRun) -> str:
 
 
 def threads(runs: Iterable[StoredRun]) -> list[dict[str, Any]]:
-    """Return the JSON objects of the threads in ``runs``, latest activity first.
+    """Return the JSON objects of threads with a root run in ``runs``, by the start of their last root, latest first.
 
     Args:
         runs: All runs of the traces, in ``dotted_order`` order.
@@ -156,7 +156,7 @@ def thread_trace(root: StoredRun, turn: int, tokens: int) -> dict[str, Any]:
 
 
 def total_tokens(runs: Iterable[StoredRun]) -> int:
-    """Return the sum of the runs' ``total_tokens``."""
+    """Return the sum of ``total_tokens`` in the runs' ``usage_metadata``; a run without it counts as 0."""
     return sum(_usage(run).get("total_tokens") or 0 for run in runs)
 
 
@@ -166,7 +166,7 @@ def latency(run: StoredRun) -> float | None:
 
 
 def first_token_time(run: StoredRun) -> str | None:
-    """Return the time of an llm run's first ``new_token`` event, as received; None for other runs."""
+    """Return the time of an llm run's first ``new_token`` event, as received; None without one and for other runs."""
     if run.run_type != "llm":
         return None
     return next((str(event["time"]) for event in run.events if event.get("name") == "new_token"), None)

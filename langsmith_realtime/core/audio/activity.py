@@ -1,9 +1,8 @@
 """Measures when a channel of the recording is audible, and how much each side of a conversation talks.
 
-Pure. Times are seconds since the recording began (frame 0); positions are frames of the recording. Blocks of
-:data:`BLOCK_S` are audible if their level exceeds a threshold. The threshold follows the noise of the channel, between
-:data:`MIN_THRESHOLD` and :data:`MAX_THRESHOLD`: so digital silence, a noisy room and speech without a pause are
-distinguished.
+Pure. Times are seconds since the recording began (frame 0); positions are frames of the recording. Blocks of 5 ms
+(:data:`BLOCK_S`) are audible if their level exceeds a threshold. The threshold is 12 dB above the noise of the channel,
+but at least -50 and at most -35 dBFS: so digital silence, a noisy room and speech without a pause are distinguished.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ _FULL_SCALE = 32768.0**2
 
 
 class Activity:
-    """When one channel is audible, as sorted intervals that do not touch.
+    """When one channel is audible, as sorted intervals. Intervals less than 30 ms (:data:`JOIN_S`) apart are joined.
 
     Args:
         rate: rate of the recording in Hz.
@@ -60,7 +59,7 @@ class Activity:
         self._unmeasured = WriteJoiner()
 
     def write(self, start: int, samples: Samples) -> None:
-        """Replace the audio from position ``start`` on by ``samples`` (PCM16 mono)."""
+        """Replace ``len(samples)`` frames of audio, from position ``start`` on, by ``samples`` (PCM16 mono)."""
         if not len(samples):
             return
         if not samples.strides[0] and not samples[0]:  # made by `silence`, of any length
@@ -75,7 +74,7 @@ class Activity:
     # Queries
 
     def intervals(self, since: float = 0.0, until: float = float("inf"), *, pause: float = 0.0) -> list[list[float]]:
-        """Return the audible intervals that overlap a time span, whole.
+        """Return the audible intervals that overlap a time span, not clipped to it.
 
         Args:
             since: begin of the time span in seconds.
@@ -98,7 +97,10 @@ class Activity:
         return found
 
     def last_before(self, t: float) -> tuple[float, float] | None:
-        """Return begin and end of the last interval that begins before ``t``, in seconds; it may end after ``t``."""
+        """Return begin and end, in seconds, of the last audible interval that begins before ``t``; None if none does.
+
+        The interval may end after ``t``.
+        """
         self._measure_all()
         index = bisect_left(self._begins, t * self._rate) - 1
         return None if index < 0 else (self._begins[index] / self._rate, self._ends[index] / self._rate)
@@ -116,7 +118,7 @@ class Activity:
         self._measure()
 
     def _measure(self) -> None:
-        """Measure the writes that are complete: no later write will be joined to them."""
+        """Measure the writes to which no later write will be joined."""
         for write in self._unmeasured.take_writes():
             start, samples = write.start, write.samples
             intervals: list[tuple[int, int]] = []
@@ -164,7 +166,7 @@ class Activity:
         self._threshold = min(max(MIN_THRESHOLD**2, noise * THRESHOLD_TO_NOISE**2), MAX_THRESHOLD**2)
 
     def _replace(self, start: int, end: int, intervals: list[tuple[int, int]]) -> None:
-        """Replace the intervals between two positions, and join them with the ones before and after."""
+        """Replace the intervals between two positions by others; join those less than :data:`JOIN_S` apart."""
         join = JOIN_S * self._rate
         first, last = bisect_left(self._ends, start - join), bisect_right(self._begins, end + join)
         known = list(zip(self._begins[first:last], self._ends[first:last], strict=True))
@@ -177,7 +179,10 @@ class Activity:
         self._merge_old()
 
     def _merge_old(self) -> None:
-        """Merge intervals older than :data:`EXACT_S` to utterances, once 500 of them are not merged."""
+        """Once 500 intervals of any age are not merged, merge old ones less than :data:`PAUSE_S` apart.
+
+        Old ones end more than :data:`EXACT_S` before the end of the last interval.
+        """
         if len(self._ends) < self._merged + 500:
             return
         old = bisect_left(self._ends, self._ends[-1] - EXACT_S * self._rate)
@@ -219,7 +224,7 @@ class Talk:
 
 
 def talk(user: Activity, agent: Activity, duration: float) -> Talk:
-    """Return how much each side talked in the first ``duration`` seconds; pauses below :data:`PAUSE_S` are talk."""
+    """Return how much each side talked in the first ``duration`` seconds; its pauses below 0.3 s count as its talk."""
     sides = [user.intervals(until=duration, pause=PAUSE_S), agent.intervals(until=duration, pause=PAUSE_S)]
     talked = [sum(min(end, duration) - begin for begin, end in side) for side in sides]
     silence = longest = reached = 0.0

@@ -62,7 +62,10 @@ class InputStream:
         return self._last_arrival
 
     def advance(self, t: float) -> float:
-        """Flush after a pause. Return the time before which all chunks that arrived are placed, at most ``t``."""
+        """Flush the resampler if no chunk arrived in the :attr:`FLUSH_AFTER_S` seconds before ``t``.
+
+        Return the arrival of the oldest chunk that the resampler still holds back; ``t`` if there is none.
+        """
         if t > self._last_arrival + self.FLUSH_AFTER_S:
             self.flush()
         return min((chunk.arrival for chunk in self._resampler.pending_tags), default=t)

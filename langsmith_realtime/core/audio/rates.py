@@ -30,8 +30,9 @@ class DriftEstimator:
     seconds counts. The estimate is a straight line over the frame count: the highest one that exceeds no bound.
 
     The slope of the line is the drift. It is the rise from the first to the second half of the last :attr:`MEMORY_S`
-    seconds, each half represented by its lower quartile, which single delays do not change. While there are less than
-    :attr:`MIN_SPAN_S` seconds of blocks, the slope is 0, because delays would be mistaken for drift.
+    seconds, each half represented by its lower quartile, which single delays do not change. It is at most
+    :data:`MAX_DRIFT` in either direction. While there are less than :attr:`MIN_SPAN_S` seconds of blocks, the slope is
+    0, because delays would be mistaken for drift.
     """
 
     BLOCK_S = 2.0
@@ -62,7 +63,7 @@ class DriftEstimator:
         self._intercept = min(self._intercept, latest_start - self._slope * frames)
 
     def start_at(self, frames: int) -> float:
-        """Return the estimated start for a stream of ``frames``: it ends at ``start_at(frames) + frames``."""
+        """Return the estimated start position of a stream of ``frames``: it ends at ``start_at(frames) + frames``."""
         return self._intercept + self._slope * frames
 
     def _fit(self) -> None:
@@ -81,13 +82,13 @@ def _lower_quartile(values: list[float]) -> float:
 
 
 class DriftCorrector:
-    """Makes audio longer or shorter by single frames until it is where it belongs.
+    """Makes audio longer or shorter, by interpolation, until it is where it belongs.
 
-    Correction starts when the audio is off by more than the tolerance, and ends at a fifth of the tolerance. It changes
-    at most one frame in :attr:`FRAMES_PER_CORRECTION`, which is inaudible.
+    Correction starts when the audio is off by more than the tolerance, and ends at a fifth of the tolerance. It adds or
+    removes about one frame per :attr:`FRAMES_PER_CORRECTION` frames at most, which is inaudible.
 
     Args:
-        tolerance: offset in frames that stays uncorrected.
+        tolerance: largest offset, in frames, that starts no correction.
     """
 
     FRAMES_PER_CORRECTION = 1000
@@ -115,7 +116,7 @@ class DriftCorrector:
 
 
 def stretched(samples: Samples, frames: int) -> Samples:
-    """Return the audio in ``frames`` frames, by linear interpolation; first and last sample are unchanged."""
+    """Resample audio to ``frames`` frames by linear interpolation; first and last sample keep their values."""
     places = np.linspace(0, len(samples) - 1, frames)
     return np.rint(np.interp(places, np.arange(len(samples)), samples)).astype(np.int16)
 
@@ -129,10 +130,10 @@ class TaggedResampler(Generic[Tag]):
     A good resampler needs later samples to compute earlier ones, so chunks come out late. Their tags come out with
     them: code that places the audio gets the calls it would get without resampling, only later.
 
-    After ``frames`` input frames, ``frames * out_rate // rate`` frames have been assigned to chunks. These are whole
-    numbers over the whole stream, so no chunking changes a sample, and rounding errors do not add up. The delay of the
-    filter is compensated: output frame ``n`` is the audio ``n / out_rate`` seconds after the start. If both rates are
-    equal, chunks come out immediately and unchanged.
+    After ``frames`` input frames, ``frames * out_rate // rate`` output frames have been assigned to chunks. This is
+    rounded for the stream, not for each chunk, so no chunking changes a sample, and rounding errors do not add up. The
+    delay of the filter is compensated: output frame ``n`` is the audio ``n / out_rate`` seconds after the start. If
+    both rates are equal, chunks come out immediately and unchanged.
 
     Args:
         rate: rate of the input in Hz.
@@ -199,9 +200,9 @@ class TimedPlacement:
     """Places chunks for which the application gave the time of their first frame (``at``).
 
     The times of a sound card jitter: a chunk that starts within :attr:`MAX_JITTER_S` of the end of the previous chunk
-    follows it without a gap. Beyond that, the chunk is placed at its time. The times also drift: once the audio is off
-    by more than :attr:`DRIFT_TOLERANCE_S` on average over :attr:`AVERAGING_S`, it is lengthened or shortened by single
-    frames.
+    follows it without gap or overlap. Beyond that, the chunk is placed at its time. The times also drift: once the
+    audio is off by more than :attr:`DRIFT_TOLERANCE_S` on average over about :attr:`AVERAGING_S`, it is slowly
+    lengthened or shortened, by interpolation.
     """
 
     MAX_JITTER_S = 0.005
@@ -214,7 +215,7 @@ class TimedPlacement:
         self._reset_drift()
 
     def place(self, at: float, samples: Samples) -> Write:
-        """Return the write for a chunk that starts at ``at`` seconds."""
+        """Return the write for a chunk from ``at`` seconds on; it starts within :attr:`MAX_JITTER_S` of that."""
         start = at * self._rate
         if self._end is None or abs(start - self._end) > self.MAX_JITTER_S * self._rate:
             self._end = round(start)

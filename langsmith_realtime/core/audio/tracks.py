@@ -34,8 +34,8 @@ class Tracks:
         fed_rate: rate in Hz of the PCM16 audio that the application feeds.
         user_format: format of all audio of the user, instead of the session's and of ``fed_rate``.
         agent_format: format of all audio of the agent, instead of the session's and of ``fed_rate``.
-        rate: rate of the recording in Hz. Default: the higher rate of the session's two formats when the first audio
-            arrives; if they are unknown, the rate of that audio.
+        rate: rate of the recording in Hz. Default: when the first audio arrives, the higher rate of the formats known
+            by then, from the session or the arguments above; if none is known, the rate of that audio.
     """
 
     #: Seconds by which a call about sent or received audio may lag behind other calls, because chunks are coalesced.
@@ -82,7 +82,7 @@ class Tracks:
         return (AGENT, True) in self._streams
 
     def set_formats(self, user: Format | None, agent: Format | None) -> None:
-        """Set the session's formats; None leaves a format as it is."""
+        """Set the session's formats. None leaves a format as it is; ``user_format`` and ``agent_format`` prevail."""
         for channel, session_format in ((USER, user), (AGENT, agent)):
             if session_format is not None and self._fixed_formats[channel] is None:
                 self._formats[channel] = session_format
@@ -93,6 +93,8 @@ class Tracks:
 
     def user_sent(self, t: float, payload: bytes | str) -> float:
         """Add the audio of an ``input_audio_buffer.append`` sent at ``t``.
+
+        If the application feeds the user's audio, this only returns the length.
 
         Args:
             t: when it was sent.
@@ -133,7 +135,7 @@ class Tracks:
         self._collect()
 
     def user_fed(self, t: float, audio: bytes, at: float | None = None) -> None:
-        """Add audio of the user that the application feeds. The first call erases all audio sent before.
+        """Add audio of the user that the application feeds. The first fed audio erases all audio sent before.
 
         Args:
             t: when the application fed it.
@@ -152,9 +154,10 @@ class Tracks:
         self._collect()
 
     def agent_fed(self, t: float, audio: bytes, at: float | None = None) -> None:
-        """Add audio of the agent that the application feeds. The first call erases all audio received before.
+        """Add audio of the agent that the application feeds. The first fed audio erases all audio received before.
 
-        Audio without a time is ignored if it is a delta of an interrupted response, which no player plays.
+        Audio without a time is ignored if it equals a delta received as ``muted``, or the start of one: no player plays
+        it.
 
         Args:
             t: when the application fed it.
@@ -169,7 +172,7 @@ class Tracks:
         self._collect()
 
     def barge_in(self, t: float) -> list[Cut]:
-        """Cut all audio of the agent that is queued at ``t``, and return the items that this shortens."""
+        """Cut all audio of the agent that is queued at ``t``, and return a cut for each item that this shortens."""
         agent = self._complete_agent()
         if agent is None:
             return []
@@ -178,7 +181,7 @@ class Tracks:
         return cuts
 
     def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
-        """Apply a ``conversation.item.truncate`` sent at ``t``; return None if no audio of the item has arrived.
+        """Apply a ``conversation.item.truncate`` sent at ``t``; return the cut, None if the item has no audio so far.
 
         Args:
             t: when it was sent.
@@ -193,7 +196,10 @@ class Tracks:
         return cut
 
     def undo_truncation(self, item_id: str) -> Cut | None:
-        """Undo the last truncation of an item, which the server refused; return a cut by barge-in that remains."""
+        """Undo the last truncation of an item, which the server refused.
+
+        Return the cut that remains, by an earlier truncation or a barge-in; None if there is none.
+        """
         agent = self._complete_agent()
         if agent is None:
             return None
@@ -202,7 +208,10 @@ class Tracks:
         return cut
 
     def played(self, t: float, item_id: str, ms: float) -> list[Cut]:
-        """Apply a playback position: ``ms`` of the item had been played at ``t``. Return the cuts that this changes."""
+        """Apply a playback position: ``ms`` of the item had been played at ``t``. Return the cuts that this changes.
+
+        It is ignored if the application feeds the agent's audio.
+        """
         agent = self._agent_with(item_id)
         if agent is None:
             return []
@@ -211,7 +220,13 @@ class Tracks:
         return cuts
 
     def server_started(self, t: float, item_ids: Sequence[str]) -> list[Cut]:
-        """Apply ``output_audio_buffer.started`` of a response with these items; return the cuts that this changes."""
+        """Apply ``output_audio_buffer.started`` of a response: the first of its items that has audio began at ``t``.
+
+        It is ignored if the application feeds the agent's audio.
+
+        Returns:
+            The cuts that this changes.
+        """
         agent = self._complete_agent()
         if agent is None:
             return []
@@ -220,7 +235,10 @@ class Tracks:
         return cuts
 
     def server_stopped(self, t: float, item_ids: Sequence[str]) -> None:
-        """Apply ``output_audio_buffer.stopped`` of a response with these items: they were played to their end."""
+        """Apply ``output_audio_buffer.stopped`` of a response: its items had been played to their end at ``t``.
+
+        It is ignored if the application feeds the agent's audio.
+        """
         agent = self._complete_agent()
         if agent is not None:
             agent.server_stopped(t, item_ids)
@@ -229,8 +247,9 @@ class Tracks:
     def sources(self) -> dict[str, str]:
         """Return metadata of the root run on how the recording was made; no key for a channel without audio.
 
-        ``recording_source`` is the best source of the agent's channel: ``timed_tap``, ``tap``, ``played_positions``,
-        ``server_events`` or ``playback_model``. ``recording_source_user`` is ``timed_tap``, ``tap`` or ``sent``.
+        ``recording_source`` is the best source of the agent's channel: ``timed_tap`` (fed with times), ``tap`` (fed
+        without), ``played_positions``, ``server_events`` or ``playback_model``. ``recording_source_user`` is
+        ``timed_tap``, ``tap`` or ``sent``.
         """
         if self._channels is None:
             return {}
@@ -258,7 +277,7 @@ class Tracks:
         return None if agent is None else agent.playing_until(item_id)
 
     def advance(self, t: float) -> None:
-        """Place the audio that no later call can move, now that the time is ``t``."""
+        """Place the user's audio that no later call can move, and audio that a resampler held back before a pause."""
         if self._channels is None:
             return
         placed_until = t
@@ -270,7 +289,7 @@ class Tracks:
         self._collect()
 
     def close(self, t: float) -> list[Cut]:
-        """End the conversation at ``t``: place all audio, cut queued audio, and return the items that this shortens."""
+        """End the conversation at ``t``: place all audio, cut the agent's queued audio, and return the cuts."""
         agent = self._complete_agent()
         if agent is None or self._channels is None:
             return []
@@ -320,12 +339,12 @@ class Tracks:
                 stream.flush()
 
     def _complete_agent(self) -> AgentChannel | None:
-        """Return the agent's channel with all audio that has arrived; None before the first audio."""
+        """Return the agent's channel with all audio that has arrived; None before the first audio of either channel."""
         self._flush(AGENT)
         return None if self._channels is None else self._channels.agent
 
     def _agent_with(self, item_id: str) -> AgentChannel | None:
-        """Return the agent's channel with all audio of an item that has arrived; None before the first audio."""
+        """Return the agent's channel with all audio of an item that has arrived; None before any audio."""
         if any(stream.has_pending(item_id) for stream in self._streams.values()):
             self._flush(AGENT)
         return None if self._channels is None else self._channels.agent

@@ -23,7 +23,7 @@ class Write:
 
 
 def silence(frames: int) -> Samples:
-    """Return zeros, as a view of a single sample: an hour of silence takes two bytes of memory."""
+    """Return ``frames`` zeros, as a read-only view of a single sample: an hour of silence takes two bytes."""
     return np.broadcast_to(np.zeros(1, dtype=np.int16), (frames,))
 
 
@@ -43,7 +43,7 @@ class WriteJoiner:
         self._complete: list[Write] = []
 
     def add(self, write: Write) -> None:
-        """Append a write to the pending one if it starts where that ends; otherwise make it the pending one."""
+        """Append a write to the pending one if it starts where that ends; else complete that one and begin anew."""
         if self._parts and write.start != self.end:
             self.flush()
         if not self._parts:

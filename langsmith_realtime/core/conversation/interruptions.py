@@ -48,11 +48,11 @@ class BargeIns:
 
     @property
     def count(self) -> int:
-        """How many barge-ins there were."""
+        """How many barge-ins there were, without those that only a refused truncation reported."""
         return sum(1 for barge_in in self._all if barge_in.reports)
 
     def is_interrupted(self, key: str) -> bool:
-        """Whether a barge-in cut the response off."""
+        """Whether a barge-in cut off the response with that key."""
         barge_in = self._latest.get(key)
         return barge_in is not None and barge_in.reports > 0
 
@@ -63,8 +63,8 @@ class BargeIns:
     def report(self, keys: Iterable[str], *, is_speech_start: bool = False) -> _BargeIn:
         """An event reports that these responses were cut off.
 
-        The event belongs to a known barge-in of any of the responses. A second ``speech_started`` is a new
-        barge-in, because the user starts to speak once in each.
+        If a barge-in of any of them is known, the event belongs to that one, otherwise to a new one. A
+        barge-in has at most one ``speech_started``, because the user starts to speak once in each.
         """
         keys = list(keys)
         known = [self._latest[key] for key in keys if key in self._latest]
@@ -90,7 +90,7 @@ class _Truncation:
     heard_ms_before: float | None
 
     def is_refused_by(self, error: dict[str, Any]) -> bool:
-        """Whether the error names this truncation's ``event_id`` or, without an id, mentions a truncation."""
+        """Whether the error has this truncation's ``event_id`` or, if it has no ``event_id``, mentions a truncation."""
         event_id = text(error.get("event_id"))
         if event_id is not None:
             return event_id == self.event_id
@@ -117,14 +117,17 @@ class Interruptions:
     # The agent's audio
 
     def delta_received(self, response: Response, t: float) -> None:
-        """A delta of the response arrived."""
+        """A delta of the response arrived at ``t``; the first one sets its ``first_token``."""
         if response.first_token is None:
             response.first_token = t
         if response.in_band:
             self._last_response = response
 
     def audio_received(self, response: Response | None, item_id: str, audio: bytes | str, t: float) -> None:
-        """A delta with audio arrived. ``response`` is None if its ``response.created`` was not seen."""
+        """A delta with audio arrived; that of an out-of-band response is ignored.
+
+        ``response`` is None if the response is not active: it is done, or its ``response.created`` was not seen.
+        """
         muted = False
         if response is not None:
             if not response.in_band:
@@ -138,7 +141,7 @@ class Interruptions:
         self._playing_items[item_id] = None
 
     def server_playback_started(self, response_id: str | None, responses: Iterable[Response], t: float) -> None:
-        """``output_audio_buffer.started`` arrived."""
+        """``output_audio_buffer.started`` arrived: the server began to play the response."""
         if response_id is None:
             return
         self._server_playing[response_id] = None
@@ -169,7 +172,11 @@ class Interruptions:
         self._server_playing.clear()
 
     def playback_is_final(self, response: Response, t: float) -> bool:
-        """Whether no more reports can change how much of a done response was heard."""
+        """Whether nothing is awaited any more that may change the numbers of a done response.
+
+        Awaited are the server's report that playback ended, for at most 120 s after ``response.done``; a truncation,
+        until 1 s after the end of the audio; and the recording of the user's audio that the numbers depend on.
+        """
         done_at = t if response.done_at is None else response.done_at
         if response.response_id in self._server_playing and t < done_at + PLAYBACK_TIMEOUT_S:
             return False
@@ -188,7 +195,7 @@ class Interruptions:
         return measure(response, self._tracks, self._turns.tool_times, interrupted_by)
 
     def heard_shares(self, response: Response) -> dict[str, float]:
-        """By ``item_id``, the share of the audio of each of the response's items that was heard, from 0 to 1."""
+        """By ``item_id`` of the response's items with audio, the share of that audio that was heard, from 0 to 1."""
         return heard_shares(response, self._tracks)
 
     def close(self, t: float) -> None:
@@ -224,7 +231,11 @@ class Interruptions:
     # Other reports of a barge-in
 
     def cancelled(self, response: Response, t: float, *, turn_detected: bool) -> None:
-        """``response.done`` reported a cancellation; ``turn_detected`` if the user's speech caused it."""
+        """``response.done`` reported a cancellation; ``turn_detected`` if the user's speech caused it.
+
+        Only then is it a barge-in, if it cut off any output. The unfinished items, or the last one, are marked as
+        interrupted in any case.
+        """
         items = [item for item in map(self._items.get, response.items) if item is not None]
         incomplete = [item for item in items if item.fields.get("status") != "completed"]
         for item in incomplete or items[-1:]:
@@ -269,7 +280,8 @@ class Interruptions:
     def truncated(self, body: dict[str, Any]) -> None:
         """``conversation.item.truncated`` arrived.
 
-        It confirms the client's truncation. A server that plays the audio itself also truncates without one.
+        It confirms the client's truncation of that item. If the client sent none, a server that plays the audio itself
+        has truncated the item, which reports a barge-in.
         """
         item_id = text(body.get("item_id"))
         confirmed = next((pending for pending in self._truncations if pending.item.item_id == item_id), None)
@@ -298,13 +310,13 @@ class Interruptions:
     # Details
 
     def _update_heard_ms(self, response: Response) -> None:
-        """Set ``heard_ms`` of items that were cut from the audio that the application fed, which is more exact."""
+        """If the application feeds the agent's audio, update ``heard_ms`` of the items that were cut off."""
         for item in filter(None, map(self._items.get, response.items)):
             if item.heard_ms is not None and self._tracks.agent_is_fed and self._tracks.spoken_ms(item.item_id):
                 item.heard_ms = self._tracks.heard_ms(item.item_id)
 
     def _audible_responses(self, t: float) -> list[str]:
-        """Keys of the responses whose audio is playing at ``t``."""
+        """Keys in :class:`BargeIns` of the responses whose audio is playing at ``t``."""
         for item_id in list(self._playing_items):
             if t >= (self._tracks.playing_until(item_id) or 0):
                 del self._playing_items[item_id]
@@ -314,7 +326,7 @@ class Interruptions:
     def _apply_cuts(self, cuts: Iterable[Cut]) -> None:
         """Take over cuts that changed because a report corrected when the items were played.
 
-        An item that was complete by the old playback times may turn out to be cut off.
+        An item that was complete by the old playback times may turn out to be cut off, which reports a barge-in.
         """
         for cut in cuts:
             item = self._items.get_or_create(cut.item_id)
@@ -324,7 +336,7 @@ class Interruptions:
             item.heard_ms = cut.heard_ms
 
     def _stop_playback(self, t: float, *, interrupted: bool) -> list[Item]:
-        """Cut all audio that is queued at ``t`` and return the items that were cut."""
+        """Cut all audio that is queued at ``t`` and return the items that were cut, marked if ``interrupted``."""
         items = []
         for cut in self._tracks.barge_in(t):
             item = self._items.get_or_create(cut.item_id)

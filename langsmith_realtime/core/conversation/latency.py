@@ -22,7 +22,8 @@ barge_in_reaction        From the user's start of speech to the last audible sou
                          without the padding, mapped to time. On a sideband connection, until the server stopped
                          playing.
 spoken, heard            The response's audio that arrived, and the part that was played. ``heard_share`` is
-                         ``heard_ms`` divided by ``spoken_ms``.
+                         ``heard_ms`` divided by ``spoken_ms``. A sideband connection has only ``heard_ms``: how long
+                         the server played.
 ======================== ========================================================================================
 
 Which response has the two latencies, ``latency_to_first_audio`` and ``voice_to_voice``:
@@ -62,7 +63,8 @@ FED_AUDIO_DELAY_S = 1.0
 def user_audio_known_at(response: Response, tracks: Tracks, interrupted_by: Moment | None) -> float:
     """When all of the user's audio that the numbers of a response depend on is in the recording, in seconds.
 
-    ``interrupted_by`` is the start of the speech that interrupted the response, None without a barge-in.
+    0 if they depend on none. ``interrupted_by`` is the start of the speech that interrupted the response, None if no
+    speech did.
     """
     if tracks.user_activity is None:
         return 0.0
@@ -77,7 +79,7 @@ def measure(
 ) -> dict[str, float]:
     """Return the numbers of a response: the names in the first table of this module, with ``_ms``, and ``heard_share``.
 
-    ``interrupted_by`` is the start of the speech that interrupted the response, None without a barge-in.
+    ``interrupted_by`` is the start of the speech that interrupted the response, None if no speech did.
     """
     seconds = {
         "time_to_first_token": None if response.first_token is None else response.first_token - response.created,
@@ -140,7 +142,7 @@ def _first_audible(response: Response, tracks: Tracks) -> float | None:
 
 
 def _reaction(response: Response, tracks: Tracks, interrupted_by: Moment) -> float | None:
-    """``barge_in_reaction`` in seconds; None if the response was silent when the user started to speak."""
+    """``barge_in_reaction`` in seconds; None if the response was not audible after the user started to speak."""
     start = interrupted_by.time if tracks.user_activity is None else _onset(tracks.user_activity, interrupted_by.time)
     ends = [end for end in map(tracks.playing_until, response.items) if end is not None]
     if not ends:
@@ -153,7 +155,7 @@ def _reaction(response: Response, tracks: Tracks, interrupted_by: Moment) -> flo
 
 
 def _onset(user: Activity, start: float) -> float:
-    """When the user became audible near ``start``, in seconds; ``start`` itself if that is not found."""
+    """When the user became audible within 0.3 s of ``start``, in seconds; ``start`` itself if that is not found."""
     utterances = user.intervals(start - MAX_ONSET_DISTANCE_S - PAUSE_S, start + MAX_ONSET_DISTANCE_S, pause=PAUSE_S)
     near = [begin for begin, _ in utterances if abs(begin - start) <= MAX_ONSET_DISTANCE_S]
     return min(near, key=lambda begin: abs(begin - start), default=start)

@@ -39,8 +39,8 @@ def response_metrics(responses: Iterable[Mapping[str, Any]]) -> dict[str, float]
 
     Returns:
         ``<latency>_p50_ms``, ``<latency>_p95_ms`` and ``<latency>_max_ms`` over the responses that have the latency.
-        ``heard_share``, from 0 to 1: the sum of ``heard_ms`` divided by the sum of ``spoken_ms``, over the responses
-        that have both.
+        ``heard_share``, from 0 to 1: the sum of ``heard_ms``, each at most ``spoken_ms``, divided by the sum of
+        ``spoken_ms``, over the responses that have both; absent if that sum is 0.
     """
     responses = list(responses)
     result: dict[str, float] = {}
@@ -90,7 +90,7 @@ def talk_metrics(user: Activity | None, agent: Activity | None, duration: float)
 
 
 def scores(metadata: Mapping[str, Any], wanted: Collection[str]) -> dict[str, float]:
-    """The feedback scores: the numbers in the root's ``metadata`` whose names are in ``wanted``.
+    """The feedback scores: the numbers in the root's ``metadata`` whose names are in ``wanted`` and in :data:`NAMES`.
 
     An incomplete ``estimated_cost_usd`` is left out: a missing price would look like a saving in a chart.
     """

@@ -44,11 +44,11 @@ class Response:
 
     @property
     def has_started(self) -> bool:
-        """Whether a delta of it arrived."""
+        """Whether a delta of the response arrived."""
         return self.first_token is not None
 
     def audio_started(self, t: float) -> None:
-        """Its audio arrived, or the server started to play it.
+        """Its audio arrived, or the server started to play it. Only the first time counts, and none once it is muted.
 
         Of several responses to one utterance, the first with audio is the answer; the others answer none.
         """
@@ -61,7 +61,7 @@ class Response:
             self.user_speech.answered = True
 
     def add_item(self, item: Item) -> None:
-        """Add an item that the response produced, unless it is already known."""
+        """Add the id of an item that the response produced, unless ``items`` has it; mark an out-of-band item."""
         item.out_of_band = not self.in_band
         if item.item_id not in self.items:
             self.items.append(item.item_id)
@@ -69,9 +69,10 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a response ended. ``reason`` is from ``status_details``; ``error`` is None if it completed.
+    """How a response ended. ``reason`` is from ``status_details``.
 
-    ``interrupted`` is True if it was cancelled, by the user's speech or by the client.
+    ``error`` is None unless the response was cancelled, incomplete or failed. ``interrupted`` is True if it
+    was cancelled, by the user's speech or by the client.
     """
 
     reason: str | None = None
@@ -109,7 +110,7 @@ def model_run(
         response: a response that is done.
         items: all items of the conversation.
         model: the session's model.
-        interrupted: whether a barge-in cut the response off. If so, its message says which words were ``heard``.
+        interrupted: whether a barge-in cut the response off. If so, its message has the words heard as ``heard``.
         numbers: the response's numbers, for the metadata.
         heard_shares: by ``item_id``, the share of the item's audio that was heard, from 0 to 1.
     """

@@ -1,7 +1,7 @@
 """What each server event changes in a conversation, as one table of handlers.
 
-Pure. Only the ``type`` string decides how an event is handled. An event without a row in :data:`HANDLERS`
-becomes a run and changes nothing.
+Pure. Only the ``type`` string decides how an event is handled. Deltas and ``speech_started`` have functions of their
+own. Any other event without a row in :data:`HANDLERS` becomes a run and changes nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def on_delta(state: ConversationState, event: Event, t: float, audio: bytes | st
 def on_speech_started(state: ConversationState, event: Event, t: float, agent_speaking: bool | None) -> None:
     """``input_audio_buffer.speech_started``: turn detection heard the user.
 
-    ``agent_speaking`` is the application's report of its own playback at this moment, None without one.
+    ``agent_speaking``: whether the application said that it was playing the agent's audio; None if it did not say.
     """
     start_ms = number(event.body.get("audio_start_ms"))
     state.utterances.started(text(event.body.get("item_id")), state.turns.moment(t, start_ms))
@@ -241,8 +241,8 @@ def _on_response_created(state: ConversationState, event: Event, t: float, ref: 
 def _take_request(state: ConversationState, response: Response) -> None:
     """Set an out-of-band response's inputs from the ``response.create`` that asked for it.
 
-    Several requests are distinguished by their ``metadata``, which the server repeats. A request without ``input``
-    uses the conversation's items.
+    Several requests are distinguished by their ``metadata``, which the server repeats; the oldest that matches is
+    taken, or the oldest of all. A request without ``input`` has the items that are new since the last in-band response.
     """
     metadata = response.body.get("metadata") or None
     matching = [entry for entry in state.out_of_band_requests if (entry[1].get("metadata") or None) == metadata]
@@ -345,7 +345,7 @@ def _on_response_done(state: ConversationState, event: Event, t: float, ref: Ref
 
 
 def _is_text_answer(state: ConversationState, response: Response) -> bool:
-    """Whether the response answers in text alone. After tool calls another response has the answer."""
+    """Whether the response has neither audio nor a tool call. After a tool call another response has the answer."""
     items = [state.items.get_or_create(item_id) for item_id in response.items]
     return response.first_audio is None and not any(item.is_call or item.has_audio for item in items)
 
@@ -355,14 +355,14 @@ def _content_index(body: dict[str, Any]) -> int:
 
 
 def _is_in_band(response: dict[str, Any]) -> bool:
-    """False if the response was requested with ``conversation: "none"``: the server then sends a null id.
+    """False if the response was requested with ``conversation: "none"``: the ``conversation_id`` is then null.
 
     Servers that speak the beta API send no ``conversation_id`` at all.
     """
     return "conversation_id" not in response or response["conversation_id"] is not None
 
 
-#: The handler of every event that changes state, by its GA name; all other events only become a run.
+#: By GA name, the handler of every event that changes state, except deltas and ``speech_started``.
 HANDLERS: dict[str, Handler] = {
     "session.created": _on_session,
     "session.updated": _on_session,

@@ -35,8 +35,8 @@ MAX_OUT_OF_BAND_REQUESTS = 64
 class ConversationState:
     """Everything known about one conversation; the event handlers read and change it.
 
-    A response is in ``active_responses`` until its ``response.done``, then in ``done_responses`` until its
-    transcripts and playback are known, and then becomes a :class:`ModelRun`.
+    A response is in ``active_responses`` until its ``response.done``, then in ``done_responses`` until the transcripts
+    of its input items and its playback are known or no longer awaited. Then it becomes a :class:`ModelRun`.
     """
 
     def __init__(self, tracks: Tracks, prices: Mapping[str, Price]) -> None:
@@ -82,11 +82,11 @@ class ConversationState:
         return runs
 
     def advance_if_due(self, t: float) -> list[RunData]:
-        """Like :meth:`advance`, at most every 100 ms: audio and deltas arrive many times a second."""
+        """Like :meth:`advance`, but do nothing within 100 ms of it: audio and deltas arrive many times a second."""
         return self.advance(t) if t >= self._checked_at + CHECK_INTERVAL_S else []
 
     def end_active_responses(self, t: float) -> None:
-        """Mark all active responses as done at ``t``: the connection that made them is gone."""
+        """Mark all active responses as done at ``t``: the server session or the conversation ended."""
         for response in self.active_responses.values():
             response.done_at = t
         self.done_responses += self.active_responses.values()
@@ -97,7 +97,7 @@ class ConversationState:
         return [*self.active_responses.values(), *self.done_responses]
 
     def event_run(self, event: Event, ref: Ref, error: str | None = None, *, interrupted: bool = False) -> EventRun:
-        """The run of a server event. An error is counted, unless a barge-in or the client cancelled the response."""
+        """The run of a server event. ``error`` is counted, unless ``interrupted``: the response was cancelled."""
         if error is not None and not interrupted:
             self.error_count += 1
         return EventRun(ref, event.name, event.body, error=error, interrupted=interrupted)
@@ -116,7 +116,10 @@ class ConversationState:
         )
 
     def speech_padding_ms(self) -> float:
-        """How much audio before the speech ``audio_start_ms`` of ``speech_started`` includes, in ms."""
+        """How far ``audio_start_ms`` of ``speech_started`` lies before the start of the speech, in ms.
+
+        This is ``prefix_padding_ms``; if that is not set, 300 for server VAD and 0 otherwise.
+        """
         turn_detection = mapping(self.config.inputs().get("turn_detection"))
         default = 300.0 if turn_detection.get("type") == "server_vad" else 0.0
         padding = number(turn_detection.get("prefix_padding_ms"))

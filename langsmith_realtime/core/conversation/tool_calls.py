@@ -45,7 +45,7 @@ class _Call:
 
 @dataclass(slots=True, eq=False)
 class _WaitingEvent:
-    """The run of a ``response.done``, held back until its calls have results or the conversation ends."""
+    """The run of a ``response.done``, held back until its calls have results, 64 newer ones are held or all ends."""
 
     run: EventRun
     waiting_for: set[str]
@@ -61,14 +61,15 @@ class ToolCalls:
         self._waiting_for: dict[str, list[_WaitingEvent]] = {}  # by call_id
 
     def set_name(self, call_id: object, name: object) -> None:
-        """``response.output_item.added`` named the function; the event that completes the arguments may not."""
+        """Note a call's function name from its output item; the event that completes the arguments may not have it."""
         if text(call_id) and call_id not in self._traced:
             self._update(Call(str(call_id), text(name), None))
 
     def announced(self, calls: list[Call], ref: Ref) -> None:
         """Note calls that an event, or the application's ``tool(call_id)`` block, announced before ``response.done``.
 
-        The first ``ref`` becomes the parent of a call's run, unless ``response.done`` replaces it.
+        The first ``ref`` becomes the parent of a call's run, unless ``response.done`` replaces it. A call that has its
+        run already is ignored.
         """
         for call in calls:
             if call.call_id not in self._traced:
@@ -77,9 +78,11 @@ class ToolCalls:
                     known.parent, known.announced = ref, True
 
     def response_done(self, run: EventRun, calls: list[Call]) -> list[RunData]:
-        """``response.done`` arrived with these calls. Its run is returned now, or once all of them are answered.
+        """``response.done`` arrived with these calls. Return its run, unless a call awaits its result.
 
-        An incomplete call, cut off while the model wrote it, is not waited for.
+        The run is then held, and returned by :meth:`answered` once all are answered, or by :meth:`close`. An incomplete
+        call, cut off while the model wrote it, is not waited for. At most 64 runs are held: if this is one too many,
+        the oldest is returned.
         """
         calls = [call for call in calls if call.call_id not in self._traced]
         for call in calls:
@@ -97,9 +100,10 @@ class ToolCalls:
         return [self._drop_oldest()] if len(self._waiting) > MAX_WAITING_EVENTS else []
 
     def answered(self, item: dict[str, object], t: float) -> list[RunData]:
-        """A ``function_call_output`` item was sent by the client or repeated by the server; a call's first one counts.
+        """The client sent a ``function_call_output`` item, or the server reported it; a call's first one counts.
 
-        A result without an announced call has no run: it belongs to an earlier conversation, which the application
+        Return the call's run, and the runs of the ``response.done`` events that waited for nothing else. A
+        result without an announced call has no run: it belongs to an earlier conversation, which the application
         inserted into this one.
         """
         call = self._open.get(text(item.get("call_id")) or "")
@@ -122,7 +126,10 @@ class ToolCalls:
             call.parent, call.announced, call.is_placed = parent, True, True
 
     def block_left(self, call_id: str, t: float, error: str | None) -> None:
-        """Note when a ``tool(call_id)`` block ended, and the error that it raised; the call's run shows both."""
+        """Note when a ``tool(call_id)`` block ended, and the error that it raised, which the call's run shows.
+
+        The run of an answered call ends when its result was sent. Nothing is noted if the call has its run already.
+        """
         call = self._open.get(call_id)
         if call is not None:
             call.block_ended, call.error = t, error
@@ -198,7 +205,7 @@ class _McpCall:
 
     @property
     def result(self) -> object:
-        """The item's output or error; None if both are empty, as they are while the call is at work."""
+        """The item's output or error; None or empty if it has neither, as while the call is at work."""
         return self.item.fields.get("output") or self.item.fields.get("error")
 
     @property
@@ -216,6 +223,7 @@ class McpCalls:
 
     def event(self, kind: str, item: Item, t: float, ref: Ref) -> list[ToolRun]:
         """An event of the call arrived: ``kind`` is its GA name and ``item`` the call's item.
+        Return the call's run once it is complete.
 
         An MCP call that was only seen as an item of the conversation has no run: the application inserted it.
         """
@@ -233,7 +241,10 @@ class McpCalls:
         return self._complete(call)
 
     def response_done(self, items: list[Item], t: float, ref: Ref) -> list[ToolRun]:
-        """``response.done`` arrived with these MCP call items; the runs of unfinished calls hang below it."""
+        """``response.done`` arrived with these MCP call items. Return the runs that are complete.
+
+        The runs of calls that are unfinished, or that no event announced, hang below ``response.done``.
+        """
         runs = []
         for item in items:
             if item.item_id in self._traced:
@@ -278,20 +289,20 @@ class McpCalls:
 
 
 class ToolTimes:
-    """When tools were at work: each from the announcement of its call to the answer. Times are in seconds."""
+    """When tools were at work, in the latest 256 calls: each from its announcement to its answer, in seconds."""
 
     def __init__(self) -> None:
         self._calls: dict[str, tuple[float, float | None]] = {}  # by call_id: announced, answered
 
     def announced(self, call_id: str, t: float) -> None:
-        """Note when a call's arguments were complete. Only the first announcement of a call counts."""
+        """Note when a call's arguments were complete or an MCP call began. Only the first time counts."""
         if call_id not in self._calls:
             self._calls[call_id] = t, None
             if len(self._calls) > MAX_TIMED_CALLS:
                 del self._calls[next(iter(self._calls))]
 
     def answered(self, call_id: str | None, t: float) -> None:
-        """Note when a call's result was known. Only the first answer of a call counts."""
+        """Note when an announced call's result was known. Only the first answer of a call counts."""
         announced, answered = self._calls.get(call_id or "", (None, None))
         if call_id is not None and announced is not None and answered is None:
             self._calls[call_id] = announced, t
@@ -299,7 +310,7 @@ class ToolTimes:
     def busy_between(self, begin: float, end: float) -> float | None:
         """The seconds between ``begin`` and ``end`` in which at least one call was at work.
 
-        Only calls announced in that time count; None if there are none.
+        Only calls announced in that time count; None if there are none. An unanswered call is at work until ``end``.
         """
         spans = sorted(
             (announced, end if answered is None else min(answered, end))

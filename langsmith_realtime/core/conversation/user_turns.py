@@ -35,7 +35,7 @@ class Moment:
 
     @property
     def time(self) -> float:
-        """When the audio at the position was captured, as far as it is known; else when the event arrived."""
+        """When the audio at the position was captured, never after ``received_at``; if unknown, ``received_at``."""
         captured_at = None
         if self.input_buffer is not None and self.buffer_ms is not None:
             captured_at = self.input_buffer.time_of(self.buffer_ms)
@@ -55,7 +55,7 @@ class Speech:
 
 
 class UserTurns:
-    """The user's latest utterance, until a response answers it, and the times of the tool calls in between."""
+    """The user's latest utterance, until a response answers it, and the times of tool calls."""
 
     def __init__(self) -> None:
         self.tool_times = ToolTimes()
@@ -72,7 +72,7 @@ class UserTurns:
 
     @property
     def unanswered_speech(self) -> Speech | None:
-        """The utterance that a response created now would answer."""
+        """The utterance that a response created now would answer; None without one."""
         return None if self._last_speech is None or self._last_speech.answered else self._last_speech
 
     def moment(self, received_at: float, buffer_ms: float | None) -> Moment:
@@ -84,12 +84,15 @@ class UserTurns:
         self._input_buffer.append(t, ms)
 
     def reconnected(self, t: float) -> None:
-        """A new server session began; it counts the written audio from 0."""
+        """A new server session began; it counts the written audio from 0. Earlier utterances are forgotten."""
         self._input_buffer = InputBuffer(t)
         self._speech_start = self._last_speech = None
 
     def speech_started(self, t: float, start_ms: float | None) -> None:
-        """``speech_started`` arrived; ``start_ms`` is the utterance's beginning without the padding before it."""
+        """``speech_started`` arrived; ``start_ms`` is where the speech begins in the input buffer, after the padding.
+
+        Responses that are created from here on do not answer the utterance before it.
+        """
         self._speech_start, self._last_speech = Moment(t, self._input_buffer, start_ms), None
 
     def speech_stopped(self, t: float, end_ms: float | None) -> None:
@@ -108,7 +111,10 @@ class UserTurns:
         self._last_speech = self._speech_before_commit
 
     def committed(self, t: float) -> None:
-        """``committed`` arrived. If no event reported the end of speech, another client sent the commit."""
+        """``committed`` arrived. If no utterance is unanswered, another client sent the commit, and one ends at ``t``.
+
+        The commit of an idle timeout ends no utterance.
+        """
         if self.unanswered_speech is None and not self._next_commit_is_idle:
             self._last_speech = Speech(self._speech_start, Moment(t))
             self._speech_start = None
@@ -137,7 +143,7 @@ class Utterances:
         self._buffer_emptied_at = 0.0
 
     def started(self, item_id: str | None, moment: Moment) -> None:
-        """``speech_started`` arrived; the utterance begins at ``moment``, with the padding before it."""
+        """``speech_started`` arrived; the item's audio begins at ``moment``, with the padding before the speech."""
         if item_id is not None:
             earliest_begin = min(moment.time, moment.received_at - DETECTION_DELAY_S)
             self._remember(item_id, _Utterance(moment, earliest_begin))
@@ -149,7 +155,10 @@ class Utterances:
             utterance.end = moment
 
     def committed(self, item_id: str | None, t: float) -> None:
-        """The input buffer became the item. Without a ``speech_started`` it holds all audio since it was empty."""
+        """The input buffer became the item.
+
+        Without a ``speech_started`` of it, the item holds all audio since the buffer was last committed or cleared.
+        """
         utterance = self._utterances.get(item_id or "")
         if utterance is None and item_id is not None:
             utterance = _Utterance(Moment(self._buffer_emptied_at), self._buffer_emptied_at)
@@ -163,7 +172,10 @@ class Utterances:
         self._buffer_emptied_at = t
 
     def span(self, item_id: str) -> tuple[float, float] | None:
-        """Start and end of the item's audio in seconds, infinite while the user speaks; None for an unknown item."""
+        """Start and end of the item's audio in seconds, with a margin; None for an unknown item.
+
+        The end is infinite while the user speaks.
+        """
         utterance = self._utterances.get(item_id)
         if utterance is None:
             return None

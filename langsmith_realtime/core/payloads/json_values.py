@@ -17,7 +17,8 @@ from pydantic import BaseModel
 #: The application's ``redact`` function: payload in, redacted payload out.
 Redact: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
-#: How many containers may be nested, more than in any real event; a deeper one becomes :data:`TOO_DEEP`.
+#: How many containers may be nested in the outermost one, more than in any real event; a deeper one becomes
+#: :data:`TOO_DEEP`.
 MAX_DEPTH = 40
 #: How many members all containers of a value may have together, more than in any real event. It bounds the copy of
 #: containers that are members of each other several times.
@@ -32,7 +33,11 @@ _TEXT_LIMITS = (1_000_000, 100_000, 10_000, 1_000, 100)
 
 
 def json_copy(value: object) -> Any:
-    """A deep copy of a payload that consists of JSON types only."""
+    """A deep copy of any value; the copy consists of JSON types only.
+
+    Placeholders replace containers that contain themselves or are nested too deeply, and the members beyond
+    :data:`MAX_MEMBERS`.
+    """
     return _Copier().copy(value)
 
 
@@ -112,7 +117,11 @@ def dump_model(model: BaseModel) -> dict[str, Any]:
 
 
 def json_scalar(value: object) -> str | int | float | bool | None:
-    """A value that is no container as a JSON scalar; a description of a value that JSON cannot represent."""
+    """A value that is no container as a JSON scalar.
+
+    Integers beyond 64 bits, NaN, infinity and other objects become text. Bytes, very large integers and
+    values that cannot be read become a description.
+    """
     if value is None or value is True or value is False:
         return value
     try:
@@ -170,7 +179,7 @@ def cut_to_size(value: Any, limit: int) -> tuple[Any, int]:
 
 
 def cut_text(text: str, max_chars: int) -> str:
-    """The text; if it is longer than ``max_chars``, its beginning and the number of characters left out."""
+    """The text; if it is longer than ``max_chars``, its first ``max_chars`` and the number of characters left out."""
     return text if len(text) <= max_chars else f"{text[:max_chars]}… <{len(text) - max_chars} more characters>"
 
 

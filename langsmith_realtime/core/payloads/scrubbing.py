@@ -1,8 +1,8 @@
 """Removes audio and secrets from payloads.
 
-Pure. Audio and other base64 become a placeholder with the number of bytes. Secrets (client secrets, API keys, bearer
-tokens, passwords, the credentials for MCP servers) become :data:`REMOVED`. Everything else stays whole, converted to
-JSON types.
+Pure. Audio, data URLs and other long base64 become a placeholder with the number of bytes. Secrets (client secrets,
+API keys, bearer tokens, passwords, the credentials for MCP servers) become :data:`REMOVED`. Everything else stays
+whole, converted to JSON types.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ _ANY_BASE64 = re.compile(r"[A-Za-z0-9+/\-_\s]+={0,2}\s*")
 
 
 def scrub(value: Any) -> Any:
-    """A copy of a payload in JSON types, without audio and secrets."""
+    """A copy of a payload in JSON types, with placeholders for audio, other long base64 and secrets."""
     return _scrub(json_copy(value))
 
 
 def scrub_message(text: str) -> str:
-    """The text of an error or a close reason, without the secrets that it may quote."""
+    """The text of an error or a close reason, with placeholders for the secrets that it may quote."""
     return _API_KEY.sub(
         REMOVED, _KEY_AND_SECRET.sub(_without_secret, _URL.sub(_url_without_secrets, without_surrogates(text)))
     )
@@ -158,7 +158,7 @@ def _url_without_secrets(match: re.Match[str]) -> str:
 
 
 def _scrub_audio(text: str) -> str:
-    """A placeholder for base64 of any length, in a field that holds audio."""
+    """A placeholder for base64 of any length, in a field that holds audio; other text is scrubbed."""
     return f"<audio: {_decoded_size(text)} bytes>" if _ANY_BASE64.fullmatch(text) else _scrub_text(text)
 
 
@@ -181,7 +181,7 @@ _SCHEMES_WITH_CONTAINER = ("abfs", "abfss")
 
 
 def public_url(url: str) -> str:
-    """The URL without user, password and parameters."""
+    """The URL without user, password, parameters and fragment; an Azure container before the @ stays."""
     scheme, _, rest = url.partition("://")
     user, _, host = rest.rpartition("@")
     # The last @ and the first colon decide, because a password may contain / and @.

@@ -135,7 +135,7 @@ class Call:
 
 
 def announced_calls(event: Event) -> list[Call]:
-    """The function calls in an event of :data:`ANNOUNCING`; empty for other events."""
+    """The function calls with a ``call_id`` in an event of :data:`ANNOUNCING`; empty for other events."""
     if event.kind == "response.function_call_arguments.done":
         items: list[object] = [event.body]
     elif event.kind == "response.output_item.done":
@@ -185,8 +185,8 @@ def number(value: object) -> float | None:
 def error_text(error: dict[str, Any]) -> Failure | None:
     """An error object of the protocol as ``code: message``, or ``type: message`` without a code.
 
-    None if it has neither code, type nor message. The message may quote the user, so only the code (or type) is the
-    ``kind`` of the failure.
+    A missing part is left out; None if code, type and message are missing. The message may quote the user, so only the
+    code (or type) is the ``kind`` of the failure, or ``error`` if both are missing.
     """
     code, message = text(error.get("code")) or text(error.get("type")), text(error.get("message"))
     line = ": ".join(part for part in (code, message) if part)

@@ -1,7 +1,7 @@
 """The items of a conversation: their order, their text, and the chat messages made of them.
 
 Pure. Everything is keyed by ``item_id``, because transcripts arrive early, late or in pieces, in any order. An item's
-place follows from the ``previous_item_id`` of the first event that has it; later events may repeat it as null. Text is
+place follows from the ``previous_item_id`` of the first event that adds it; later events do not move it. Text is
 never deleted: after a truncation the *server* deletes its transcript, but the trace shows what was generated.
 """
 
@@ -36,7 +36,7 @@ class _Part:
 
     @property
     def text_so_far(self) -> str | None:
-        """The text or transcript; until it is complete, the deltas that have arrived."""
+        """The text or transcript; until it is complete, the joined deltas that have arrived, or None."""
         return self.full_text if self.full_text is not None else "".join(self.deltas) or None
 
 
@@ -67,7 +67,10 @@ class Item:
 
     @property
     def awaits_transcript(self) -> bool:
-        """Whether it is the user's audio and its transcript has neither arrived nor failed."""
+        """Whether it is the user's audio and its whole transcript has neither arrived nor failed.
+
+        False for silence that the idle timeout committed.
+        """
         return (
             self.role == "user"
             and not self.from_idle_timeout
@@ -87,7 +90,7 @@ class Item:
 
     @property
     def is_user_turn(self) -> bool:
-        """Whether it counts as a turn: a message of the user that has its place in the conversation."""
+        """Whether it counts as a turn: a placed message of the user, not silence that the idle timeout committed."""
         return self.role == "user" and self.type == "message" and self.placed and not self.from_idle_timeout
 
 
@@ -124,7 +127,7 @@ class Items:
     def place(self, item_id: str, previous: object) -> Item:
         """Put the item behind the item ``previous``, at the front for ``"root"``, at the end for any other value.
 
-        An item that has its place keeps it.
+        If ``previous`` has no place, the item is put at the end. An item that has its place keeps it.
         """
         item = self.get_or_create(item_id)
         if item.placed:
@@ -156,7 +159,7 @@ class Items:
         return taken
 
     def update(self, body: object) -> Item | None:
-        """Merge an item from the wire; fields that are missing or null keep their known values.
+        """Merge an item from the wire; fields that are missing, null or an empty string keep their known values.
 
         Returns:
             The item; None if ``body`` is no object with an ``id``.
@@ -176,7 +179,7 @@ class Items:
         return item
 
     def update_part(self, item: Item, index: int, body: object) -> None:
-        """Merge a content part from the wire; ``index`` is its ``content_index``."""
+        """Merge a text, audio or image part from the wire; ``index`` is its ``content_index``. Ignore other kinds."""
         wire = mapping(body)
         kind = text(wire.get("type"))
         if kind in _TEXT_PARTS:
@@ -196,7 +199,7 @@ class Items:
             self.get_or_create(item_id).parts.setdefault(index, _Part(kind)).deltas.append(delta)
 
     def set_text(self, item_id: str, index: int, full_text: object, *, kind: str) -> None:
-        """Set a part's whole text or transcript, which replaces its deltas."""
+        """Set a part's whole text or transcript, which replaces its deltas, if ``full_text`` is a string."""
         part = self.get_or_create(item_id).parts.setdefault(index, _Part(kind))
         if isinstance(full_text, str):
             part.full_text = full_text

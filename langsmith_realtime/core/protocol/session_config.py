@@ -35,7 +35,7 @@ class SessionConfig:
         self._session: dict[str, Any] = {}
 
     def update(self, session: object) -> None:
-        """Merge the ``session`` object of an event; each of its keys replaces the known value."""
+        """Merge the ``session`` object of an event; each of its top-level keys replaces the known value."""
         given = mapping(session)
         self._session.update(given)
         self.model = text(given.get("model")) or self.model
@@ -43,7 +43,7 @@ class SessionConfig:
 
     @property
     def voice(self) -> str | None:
-        """The voice's name; for a custom voice its name or id."""
+        """The voice's name; for a custom voice its name, or its id without one; None if it is not known."""
         voice = self._output.get("voice", self._session.get("voice"))
         return text(mapping(voice).get("name") or mapping(voice).get("id") if isinstance(voice, dict) else voice)
 
@@ -64,13 +64,16 @@ class SessionConfig:
 
     @property
     def transcription_model(self) -> str | None:
-        """The model that transcribes the user's audio."""
+        """The model that transcribes the user's audio; None if there is none or it is not known."""
         transcription = self._input.get("transcription", self._session.get("input_audio_transcription"))
         return text(mapping(transcription).get("model"))
 
     @property
     def interrupts_response(self) -> bool:
-        """Whether the server cancels the response when the user starts to speak. This is its default."""
+        """Whether the server cancels the response when the user starts to speak.
+
+        True, the server's default, unless ``turn_detection`` is null or its ``interrupt_response`` is false.
+        """
         if "turn_detection" in self._input:
             detection = self._input["turn_detection"]
         else:

@@ -21,9 +21,9 @@ UNSPLIT = "unsplit"
 def usage_metadata(usage: object) -> dict[str, Any] | None:
     """LangSmith's ``usage_metadata`` of a response, in tokens; None if the response reported no usage.
 
-    ``usage`` is the ``response.usage`` of ``response.done``. It has ``input_tokens``, ``output_tokens``,
-    ``total_tokens``, and ``input_token_details`` and ``output_token_details`` with ``<modality>_tokens``. The
-    ``cached_tokens`` are included in the input tokens.
+    ``usage`` is the ``response.usage`` of ``response.done``. The result has ``input_tokens``, ``output_tokens`` and
+    ``total_tokens`` and, as far as they were reported, ``input_token_details`` by modality with ``cache_read`` and
+    ``output_token_details`` by modality with ``reasoning``. Cached tokens are included in the input tokens.
     """
     counts = mapping(usage)
     inputs, outputs, total = (_count(counts, f"{key}_tokens") for key in ("input", "output", "total"))
@@ -52,7 +52,7 @@ def usage_metadata(usage: object) -> dict[str, Any] | None:
 
 
 def cached_parts(usage: object) -> dict[str, int]:
-    """The cached input tokens by modality: ``cached_audio_tokens``, ``cached_text_tokens``, ``cached_image_tokens``."""
+    """The reported cached input tokens: ``cached_audio_tokens``, ``cached_text_tokens``, ``cached_image_tokens``."""
     details = mapping(mapping(mapping(usage).get("input_token_details")).get("cached_tokens_details"))
     return {f"cached_{name}_tokens": count for name, count in _modalities(details).items()}
 
@@ -62,7 +62,8 @@ def charges_of_response(usage: object) -> dict[str, int]:
 
     Cached tokens are subtracted from the input tokens of their modality. If their modality is not reported, they
     count as text first, then as audio, then as images: the cache holds the beginning of the input, which has the
-    instructions. Output tokens beyond the reported modalities are reasoning, which is charged as text.
+    instructions. Output tokens beyond the reported modalities are reasoning, which is charged as text. Tokens are
+    :data:`UNSPLIT` if they are input beyond the reported modalities, or output without any reported modality.
     """
     counts = mapping(usage)
     details = mapping(counts.get("input_token_details"))
@@ -89,8 +90,9 @@ def charges_of_response(usage: object) -> dict[str, int]:
 def charges_of_transcription(usage: object) -> dict[str, float]:
     """A transcription's tokens by kind of charge, or its length in minutes as ``per_minute``.
 
-    ``usage`` is that of the event ``….input_audio_transcription.completed``. If it reports neither tokens nor seconds,
-    the result is one :data:`UNSPLIT` token, which makes the estimated cost incomplete.
+    ``usage`` is that of the event ``….input_audio_transcription.completed``. Seconds take precedence over tokens.
+    Without seconds, and without input or output tokens, the result is one :data:`UNSPLIT` token, which makes the
+    estimated cost incomplete.
     """
     counts = mapping(usage)
     seconds = number(counts.get("seconds"))
@@ -112,7 +114,10 @@ class Usage:
         self._sums: dict[str, float] = {}
 
     def add_response(self, model: str | None, usage: object) -> None:
-        """Add a response of that model; ``usage`` is the ``response.usage`` of ``response.done``."""
+        """Add a response of that model; ``usage`` is the ``response.usage`` of ``response.done``.
+
+        A response without token counts is ignored.
+        """
         reported = usage_metadata(usage)
         if reported is None:
             return

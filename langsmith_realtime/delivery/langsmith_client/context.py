@@ -35,7 +35,7 @@ class ParentReference:
 
 
 def set_parent(run: RunTree | None) -> None:
-    """Make ``run`` the parent of traced work in the current context."""
+    """Make ``run`` the parent of traced work in the current context; None for no parent."""
     _PARENT.set(None if run is None else ParentReference(run))
 
 
@@ -45,6 +45,6 @@ def set_parent_reference(reference: ParentReference) -> None:
 
 
 def current_parent_reference() -> ParentReference | None:
-    """The context's :class:`ParentReference`; None if the variable is unset or LangSmith has set it since."""
+    """The context's :class:`ParentReference`; None if the variable has none, or LangSmith has set it since."""
     reference = _PARENT.get()
     return reference if type(reference) is ParentReference else None

@@ -34,8 +34,8 @@ _warned: WeakSet[Client] = WeakSet()
 def hidden_channels(client: Client) -> frozenset[int]:
     """The recording's channels (USER, AGENT) whose words the client hides completely; their audio must be silenced.
 
-    A channel whose masking raises counts as hidden. The application's functions are called once for each client and
-    setting, because they may be slow.
+    A masking function of the application hides a channel if its result for a test payload lacks the test text, or if it
+    raises. The result is kept for each client until its settings change, because such functions may be slow.
     """
     settings = tuple(getattr(client, name, None) for name in (*_HIDE_CHANNEL.values(), _ANONYMIZER))
     probed = _probed.get(client)
@@ -59,7 +59,7 @@ def _hides(client: Client, name: str) -> bool:
 
 
 def hides_payloads(client: Client) -> bool:
-    """Whether the client hides or masks inputs or outputs by a ``hide_…`` setting."""
+    """Whether the client hides or masks inputs or outputs by ``hide_inputs`` or ``hide_outputs``."""
     return any(getattr(client, name, False) for name in _HIDE_CHANNEL.values())
 
 
@@ -69,12 +69,12 @@ def calls_application(client: Client) -> bool:
 
 
 def error_anonymizer(client: Client) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
-    """The client's anonymizer if the client does not apply it to errors itself (before langsmith 0.10)."""
+    """The client's anonymizer if the client does not apply it to errors itself (before langsmith 0.10), else None."""
     return None if hasattr(client, "_hide_run_error") else getattr(client, _ANONYMIZER, None)
 
 
 def visible_scores(client: Client, scores: Mapping[str, float]) -> dict[str, float]:
-    """The feedback scores that the client's masking of metadata lets through; the root's metadata has them, too."""
+    """The feedback scores that the client's ``hide_metadata`` leaves as they are; the root's metadata has them, too."""
     hides: bool | Callable[[dict[str, Any]], object] | None = getattr(client, _HIDE_METADATA, None)
     if callable(hides):
         masked = hides(dict(scores))
@@ -92,10 +92,11 @@ def unmasked_client(client: Client) -> Client:
 
 
 def without_payload(client: Client, run: Mapping[str, Any], application_keys: Collection[str]) -> dict[str, Any]:
-    """A run without inputs, outputs and error message, because masking them failed.
+    """A run without inputs and outputs, with a placeholder for an error, because masking them failed.
 
     Args:
-        client: masks the metadata. If that fails, only numbers and ``ls_…`` texts of this package remain of it.
+        client: masks the metadata. If that fails, only numbers and ``ls_…`` texts of this package remain of the
+            metadata.
         run: the run as LangSmith's ``multipart_ingest`` takes it.
         application_keys: the metadata keys that the application set.
     """

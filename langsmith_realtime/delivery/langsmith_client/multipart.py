@@ -46,7 +46,8 @@ def multipart_ingest(
 ) -> None:
     """Mask and send runs in one request, as :meth:`langsmith.Client.multipart_ingest` does, but faster.
 
-    Requests with attachments, and versions of LangSmith with other internals, take the client's own method.
+    Requests with attachments or with two operations of one run, servers without the multipart route, and versions of
+    LangSmith with other internals take the client's own method.
 
     Args:
         client: masks and sends.
@@ -97,7 +98,7 @@ def _can_build_body(client: Client, create: Sequence[dict[str, Any]], update: Se
 
 
 def _with_pauses(runs: Sequence[dict[str, Any]], pauses: Pauses) -> Iterator[dict[str, Any]]:
-    """The runs, with short pauses in between so that other threads get the interpreter."""
+    """The runs; after one, a pause of 0.1 ms if more than 2 ms passed since the last pause, for other threads."""
     for run in runs:
         yield run
         pauses.take()
@@ -123,7 +124,7 @@ def _parts(run: SerializedRunOperation) -> Iterator[tuple[str, bytes]]:
 
 
 def _joined(parts: list[tuple[str, bytes]]) -> Any:
-    """All parts as one part whose content contains the other parts with their headers.
+    """All parts as one part: the first, whose content also contains the other parts with their headers.
 
     The client's library then encodes a single part, and the body it makes is byte for byte that of separate parts.
     """

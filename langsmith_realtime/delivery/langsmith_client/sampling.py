@@ -15,7 +15,8 @@ from langsmith.run_trees import RunTree
 def is_sampled(root: RunTree) -> bool:
     """Decide whether the conversation of ``root`` is traced; to be called once, when the conversation opens.
 
-    An older client remembers a trace that is left out, so that it leaves out the caller's own runs of that trace, too.
+    Always True for a root with replicas, and for an older client with a queue of its own: those sample when runs are
+    sent. An older client remembers a trace that is left out, and leaves out the caller's own runs of that trace, too.
     """
     client = root.client
     keep = getattr(client, "_filter_for_sampling", None)
@@ -39,7 +40,7 @@ def is_left_out(run: RunTree) -> bool:
 
 
 def forget(root: RunTree) -> None:
-    """Have an older client forget a trace that was left out; otherwise it remembers it until the root's update."""
+    """Have an older client forget a trace that was left out; it would remember the trace until the root's update."""
     if _draws_at_random(root.client):
         root.client._filter_for_sampling([{"id": root.id, "trace_id": root.trace_id}], patch=True)  # type: ignore[call-arg]  # noqa: SLF001
 

@@ -28,7 +28,7 @@ _inherited_pools: list[object] = []  # connection pools of the parent process, k
 
 @contextmanager
 def http_statuses(client: Client) -> Iterator[dict[str, int]]:
-    """Within the block, collect the HTTP status of the latest answer to this thread's requests, by URL."""
+    """Within the block, collect the status of the latest answer to this thread's requests, by URL (not ``/info``)."""
     if client not in _hooked:
         client.session.hooks["response"].append(_note_status)
         _hooked.add(client)
@@ -77,7 +77,7 @@ def needs_own_queue(client: Client, run: RunTree) -> bool:
 
 
 def send_through_own_queue(operation: Operation) -> None:
-    """Put the operation into the queue of LangSmith's client; without its payload if the client's masking fails."""
+    """Put the operation into the queue of LangSmith's client; without its payload if that raises, as masking may."""
     try:
         _post_or_patch(operation.run, operation)
     except CALLBACK_ERRORS as error:

@@ -51,7 +51,7 @@ class Outputs:
         self._in_conversation = in_conversation
 
     def add(self, item: Event, part: Literal["audio", "text"] | None = None) -> Output:
-        """Add an item to the response and its conversation, and send the events of the item's beginning.
+        """Add an item to the response, and to the conversation if the response belongs to it; send the first events.
 
         `part` is the type of the item's only content part; None for an item without content.
         """
@@ -78,7 +78,7 @@ class Outputs:
         self._scheduler.send(type_, **place, **fields)
 
     def close_all(self, *, cancelled: bool = False) -> None:
-        """Close every open item, before the response's next item or at its end; for `cancelled` see :meth:`close`."""
+        """Close every open item, before the next item or at the response's end; for `cancelled` see :meth:`close`."""
         for output in self.all:
             if not output.closed:
                 self.close(output, cancelled=cancelled)
@@ -86,7 +86,7 @@ class Outputs:
     def close(self, output: Output, *, cancelled: bool = False) -> None:
         """Close an item: set its content and status, and send the events of its end.
 
-        The status is ``completed`` if the item has all its content, else ``incomplete``.
+        The status is ``completed`` if the item has all its content, else ``incomplete``; MCP calls have no status.
 
         If the response was `cancelled`, an incomplete function call has no ``response.function_call_arguments.done``.
         """

@@ -11,11 +11,11 @@ from langsmith_realtime.testing.state.formats import AudioFormat
 TRANSCRIPT_FRACTION = 0.6
 """Fraction of the audio after which all transcript deltas are sent."""
 WORDS_BEFORE_AUDIO = 3
-"""Number of words that are sent before the first audio delta."""
+"""Index, from 0, of the last word that is sent before the first audio delta."""
 
 
 def split_words(text: str) -> list[str]:
-    """Split a text before each space, so that the joined words are the text."""
+    """Split a text before the whitespace between words, so that the joined words are the text."""
     return re.findall(r"\s*\S+\s*$|\s*\S+", text)
 
 

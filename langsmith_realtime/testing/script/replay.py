@@ -19,7 +19,7 @@ class Replay:
     closes the connection with code 1000.
 
     Raises:
-        ValueError: A frame of the recording has another shape.
+        ValueError: A line of the file is not JSON, or a frame of the recording has another shape.
         OSError: The file cannot be read.
     """
 

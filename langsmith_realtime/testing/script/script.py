@@ -93,7 +93,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Dtmf:
-    """Send the event of a pressed telephone key: ``0``–``9``, ``*``, ``#`` or ``A``–``D``."""
+    """Send ``input_audio_buffer.dtmf_event_received`` for a telephone key: ``0``–``9``, ``*``, ``#`` or ``A``–``D``."""
 
     key: str
 
@@ -170,10 +170,11 @@ class UserTranscript:
     """The transcript of one committed user item.
 
     `when` says when the transcription completes: ``early``: before the response begins, with deltas while the user
-    speaks; ``during``: while the response is generated; ``after``: after ``response.done``.
+    speaks; ``during``: while the response is generated, or soon after a commit that starts no response; ``after``:
+    after the next ``response.done``.
     `streamed` says how the deltas arrive: True: one for each word; ``whole``: one delta; False: no delta.
     `usage` is the kind of usage in ``completed``: ``duration``, ``tokens`` or None for no usage.
-    With `error`, the transcription fails with this message.
+    With `error`, the transcription fails with this message and has no deltas.
     """
 
     text: str
@@ -197,7 +198,7 @@ class Script:
     speed
         Seconds of audio that the server sends in one second; 0 or infinity sends all audio at once.
     chunk_ms
-        Shortest and longest audio in one delta, in milliseconds.
+        Shortest and longest audio in one delta, in milliseconds. The last delta of a message may be shorter.
     odd_splits
         Whether audio deltas have an odd number of bytes, so that a sample is split between two deltas.
     overlap_items

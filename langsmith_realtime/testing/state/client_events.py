@@ -55,7 +55,8 @@ _TYPE_NAMES: dict[type[Any], str] = {
 def problems_of(frame: str | bytes) -> list[str]:
     """Return a message for each way in which a client's frame breaks the API's reference; empty for a valid frame.
 
-    The check does not depend on the session: it does not notice a missing item or the lack of an active response.
+    The check does not depend on the session: it does not notice a missing item or the lack of an active response. It
+    does not check the fields within ``session`` and ``response``.
     """
     try:
         event = json.loads(frame)

@@ -66,14 +66,16 @@ def default_session(session_id: str, model: str, expires_at: int) -> Event:
 def updated_session(session: Event, change: object, *, has_spoken: bool) -> Event:
     """Return a copy of `session` with the fields of a ``session.update``.
 
+    Ignores the fields ``id``, ``object``, ``expires_at`` and ``model`` of the update.
+
     Args:
         session: The session before the update.
         change: The ``session`` object of the ``session.update``.
         has_spoken: Whether the agent has sent audio, so that its voice cannot change.
 
     Raises:
-        ClientError: `change` has a type other than ``realtime``, an unknown field, a value of the wrong type, or
-            another voice although the agent has spoken.
+        ClientError: `change` has no type or a type other than ``realtime``, an unknown field, an invalid value in
+            ``audio`` or ``output_modalities``, or another voice although the agent has spoken.
     """
     if not isinstance(change, Mapping):
         raise wrong_type("session", "an object")

@@ -56,7 +56,11 @@ class Conversation:
         return self.entries[index - 1].item["id"] if index else None
 
     def find(self, item_id: object, verb: str) -> Entry:
-        """Return the item with this id, or raise ClientError with the code ``item_<verb>_invalid_item_id``."""
+        """Return the item with this id.
+
+        Raises:
+            ClientError: No item has this id (code ``item_<verb>_invalid_item_id``), or the id is None.
+        """
         return self.entries[self._index(item_id, verb, "item_id")]
 
     def remove(self, item_id: object) -> None:
@@ -85,10 +89,12 @@ class Conversation:
 
 
 def new_item(given: object, ids: Ids) -> Event:
-    """Return the item of a ``conversation.item.create`` with the id and the status that the server adds.
+    """Return a copy of the item of a ``conversation.item.create``, with a new id if it has none.
+
+    A message or function call without a status gets the status ``completed``.
 
     Raises:
-        ClientError: A field that the item's type requires is missing or has another type.
+        ClientError: The item's type or role is unknown, or a required field is missing or has another type.
     """
     if given is None:
         raise missing("item")

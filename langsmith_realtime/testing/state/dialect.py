@@ -50,7 +50,7 @@ _GA_ONLY = ("type", "output_modalities", "max_output_tokens", "audio", "tracing"
 
 
 def beta_defaults(session: Event) -> Event:
-    """Return the defaults of a GA session together with the beta fields."""
+    """Return the defaults of a GA session together with the fields that only the beta API has."""
     audio = copy.deepcopy(session["audio"])
     audio["output"]["voice"] = {"name": audio["output"]["voice"], "type": "openai"}
     audio["input"]["turn_detection"].update(_VAD)
@@ -58,7 +58,11 @@ def beta_defaults(session: Event) -> Event:
 
 
 def session_change(change: object) -> Event:
-    """Convert the ``session`` of a beta ``session.update`` to GA. Raises ClientError for fields that are GA only."""
+    """Convert the ``session`` of a beta ``session.update`` to GA.
+
+    Raises:
+        ClientError: `change` is not an object, has a field that only GA has, or has invalid modalities or formats.
+    """
     if not isinstance(change, Mapping):
         raise wrong_type("session", "an object")
     merged: Event = {"type": "realtime", "audio": {"input": {}, "output": {}}}
@@ -83,7 +87,7 @@ def session_change(change: object) -> Event:
 
 
 def response_request(request: Mapping[str, Any]) -> Event:
-    """Convert the ``response`` of a beta ``response.create`` to GA."""
+    """Convert the ``response`` of a beta ``response.create`` to GA. Raises ClientError for invalid modalities."""
     changed = dict(request)
     if "modalities" in changed:
         changed["output_modalities"] = _ga_modalities(changed.pop("modalities"), "response.modalities")
@@ -99,7 +103,7 @@ class BetaTranslator:
         self._session: Event = dict(BETA_SESSION)
 
     def __call__(self, event: Event) -> Event | None:
-        """Return the beta event; None if the beta API has no such event."""
+        """Return the beta event; None for ``conversation.item.done`` of an assistant message, function or MCP call."""
         kind = event["type"]
         if kind == "conversation.item.done" and _is_generated(event["item"]):
             return None

@@ -63,7 +63,8 @@ def prompt_tokens(session: Event, entries: Iterable[Entry]) -> Tokens:
 def response_usage(prompt: Tokens, previous: Tokens, output: Tokens) -> Event:
     """Return the ``usage`` of a response.
 
-    As many tokens are cached as the `previous` prompt had, in whole blocks of ``CACHE_BLOCK`` tokens.
+    The number of cached tokens is that of the smaller prompt, `prompt` or `previous`, rounded down to a multiple of
+    ``CACHE_BLOCK`` (64); text and audio tokens are counted separately.
     """
     cached_text, cached_audio = (
         min(now, earlier) // CACHE_BLOCK * CACHE_BLOCK

@@ -26,14 +26,14 @@ MAX_SILENCE_MS = 60_000
 
 @dataclass(frozen=True)
 class SpeechStarted:
-    """Speech starts at `start_ms`, which is earlier than the first loud window by the prefix padding."""
+    """Speech starts at `start_ms`, which precedes the first loud window by at most the prefix padding."""
 
     start_ms: int
 
 
 @dataclass(frozen=True)
 class SpeechStopped:
-    """Speech stops at `end_ms`, the end of the silence that follows it. `audio` is the speech with that silence."""
+    """Speech stops at `end_ms`, the end of the silence after it. `audio` is the padding, the speech and the silence."""
 
     end_ms: int
     audio: bytes
@@ -92,7 +92,7 @@ class InputAudio:
         self.turn_detection = turn_detection
 
     def start_idle_timeout(self, delay_ms: float) -> None:
-        """Start the idle timeout after another `delay_ms` of audio."""
+        """Start the idle timeout after another `delay_ms` of input audio."""
         self._idle_start = self._written + self.audio_format.offset(delay_ms)
 
     def stop_idle_timeout(self) -> None:
@@ -114,11 +114,11 @@ class InputAudio:
             yield from self._detect(bytes(self._buffer[at : at + window]), self.turn_detection)
 
     def commit(self) -> bytes:
-        """Remove all audio from the buffer, and return it."""
+        """Remove all audio from the buffer, and return it. Ends the current speech without an event."""
         return self._take(self._buffer_start, self._written)
 
     def clear(self) -> None:
-        """Discard all audio in the buffer."""
+        """Discard all audio in the buffer. Ends the current speech without an event."""
         self._take(self._written, self._written)
 
     @property

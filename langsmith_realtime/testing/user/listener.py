@@ -29,9 +29,9 @@ class Listener:
     Args:
         shared: The state of the session.
         config: The session's ``audio.input``.
-        interrupt: Called when speech interrupts the response.
-        respond: Called when the agent is to answer speech. Returns a response that has begun but does not generate
-            yet, or None if no response is possible.
+        interrupt: Called when speech starts and ``interrupt_response`` is true, even if there is no response.
+        respond: Called when the agent is to answer speech or an idle timeout. Returns a response that has begun but
+            does not generate yet, or None if no response is possible.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Listener:
             self._handle(event)
 
     def commit(self) -> None:
-        """Process a client's ``input_audio_buffer.commit``. Raises ClientError if the buffer has too little audio."""
+        """Process a client's ``input_audio_buffer.commit``. Raises ClientError if the buffer has less than 100 ms."""
         buffered = self._input.buffered_ms
         if buffered < SMALLEST_COMMIT_MS:
             raise ClientError(
@@ -124,7 +124,7 @@ class Listener:
         self._commit(speech.audio, respond=self._config["turn_detection"]["create_response"])
 
     def _timed_out(self, idle: TimedOut) -> None:
-        """Add a system message and an empty user item, and let the agent respond. The silence has no transcription."""
+        """Add a system message and a user item of the silence, without transcription, and let the agent respond."""
         content = [{"type": "input_text", "text": IDLE_MESSAGE}]
         message_id = self._shared.ids.new("item")
         message = {"id": message_id, "type": "message", "status": "completed", "role": "system", "content": content}

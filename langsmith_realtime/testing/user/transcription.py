@@ -16,7 +16,7 @@ WORDS_PER_SECOND = 3
 
 
 class Transcription:
-    """The transcription of the user item `item_id`, whose item may not exist yet."""
+    """The transcription of the user item with the id `item_id`. The item itself may be added later."""
 
     def __init__(self, scheduler: Scheduler, transcript: UserTranscript, item_id: str) -> None:
         self.transcript = transcript
@@ -40,7 +40,7 @@ class Transcription:
             self._send_next_delta()
 
     def run(self, entry: Entry, seconds: float) -> Process:
-        """Send the remaining deltas over `seconds` s, then complete the transcription of the item in `entry`."""
+        """Send the remaining deltas within `seconds` s, then complete the transcription of the item in `entry`."""
         wait = seconds / (len(self._pending_deltas) + 1)
         if self.transcript.streamed == "whole":
             # In recorded sessions, the delta arrives after the response has begun, and completes during the response.

@@ -1,10 +1,11 @@
-"""The run trees under which the caller's own traced work nests, and which of these runs carries out which tool call.
+"""The run trees under which the caller's own traced work nests, and which run of the caller's makes which tool call.
 
 LangSmith's ``@traceable`` and ``trace`` call :meth:`create_child` of their parent run. A :class:`ParentRun` uses that
 to give a child the conversation's metadata and, if the child carries out a tool call, that call's id.
 
-Every event has a run that may become such a parent, but few do. So the run tree of an event is a copy of the root's
-fields, built when it is first used (:class:`LazyEventRun`); the worker sends the run in any case.
+Every event but a delta has a run that may become such a parent, but few do. So the run tree of an event is a copy of
+the root's fields, built when it is first used (:class:`LazyEventRun`). The run that is sent is another object with the
+same id, made by :class:`~langsmith_realtime.trace.run_builder.RunBuilder`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from langsmith_realtime.trace.run_trees.run_limits import Priority, RunBudget, p
 
 
 class ParentRun(RunTree):
-    """A run tree of a conversation: the root, an event, a tool call, or a run of the caller's below one of these.
+    """A run of a conversation: the root, an event, a response, a tool call, or a run of the caller's below these.
 
     Beside RunTree's fields, its ``__dict__`` has ``conversation_runs``, ``by_application`` (whether the caller's code
     made the run) and ``in_tool_call``; an event that may announce tool calls has ``frame`` or ``parsed_calls``.
@@ -49,7 +50,7 @@ class ParentRun(RunTree):
 
     @property
     def is_in_tool_call(self) -> bool:
-        """Whether the run carries out a tool call or is below a run that does, so that it carries out no other call."""
+        """Whether the run carries out a tool call or is below one that does; runs below it carry out no other call."""
         if self.__dict__["by_application"]:
             return bool(self.__dict__["in_tool_call"])
         return self.run_type == "tool"
@@ -67,7 +68,11 @@ class ParentRun(RunTree):
         return calls
 
     def create_child(self, *args: Any, **kwargs: Any) -> RunTree:
-        """Make a run of the caller's as LangSmith does; add the conversation's metadata and tags, and its tool call."""
+        """Make a run of the caller's as LangSmith does, with the conversation's metadata and tags.
+
+        If the run carries out a tool call, its metadata has the ``tool_call_id``. A failure to add these is reported to
+        the guard, and the run is returned without them.
+        """
         if kwargs.get("start_time") is None:
             start = self._child_start(kwargs.get("run_id"))
             kwargs["start_time"] = time_of(start)
@@ -86,10 +91,11 @@ class ParentRun(RunTree):
         return as_parent_run(child, runs, by_application=True, in_tool_call=in_tool_call)
 
     def _child_start(self, run_id: object) -> int:
-        """The start of a child made now, in µs since the epoch: within the millisecond of the UUIDv7 it may have.
+        """The start of a child made now, in µs since the epoch.
 
-        LangSmith finds a run by the time in its id, and the id may have been made earlier. The start is never before
-        the parent's: LangSmith refuses such runs, and the wall clock may be set back.
+        If ``run_id`` is a UUIDv7, the start is within the millisecond of that id: LangSmith finds a run by the time in
+        its id, and the id may have been made earlier. But the start is never before the parent's: LangSmith refuses
+        such runs, and the wall clock may be set back.
         """
         start = microseconds_of(datetime.now(UTC))
         if isinstance(run_id, UUID) and run_id.version == 7:
@@ -98,13 +104,16 @@ class ParentRun(RunTree):
         return max(start, microseconds_of(self.start_time))
 
     def post(self, exclude_child_runs: bool = True) -> None:
-        """Post as LangSmith does, but hold a run of the caller's until ``keep=`` has decided on the conversation."""
+        """Post as LangSmith does, but hold a run of the caller's until ``keep=`` has decided on the conversation.
+
+        The run is dropped if the conversation is not kept. Runs with another client than the root's are not held.
+        """
         post = super().post
         if not self._hold(lambda: post(exclude_child_runs)):
             post(exclude_child_runs)
 
     def patch(self, **options: Any) -> None:
-        """Patch as LangSmith does, but hold a run of the caller's until ``keep=`` has decided on the conversation."""
+        """Patch as LangSmith does, but hold the patch as :meth:`post` does. A run without an end ends now."""
         patch = super().patch
         if not self.end_time:
             self.end()  # now, because LangSmith would end the run when it is released
@@ -127,7 +136,7 @@ class EventRunFields:
         conversation_runs: what the conversation's runs share.
         name: the run's name, the event's ``type``.
         microseconds: the run's start, since the epoch (UTC).
-        frame: the event's frame if it may announce tool calls.
+        frame: the event's frame if the event may announce tool calls, else None.
     """
 
     __slots__ = ("_fields", "_id", "conversation_runs", "frame", "microseconds", "name")
@@ -161,7 +170,10 @@ class EventRunFields:
 
 
 class LazyEventRun(ParentRun):
-    """The run tree of an event; its class becomes :class:`ParentRun` when anything but id, name or start is used."""
+    """The run tree of an event, not built yet; becomes a :class:`ParentRun` with all fields on first use.
+
+    Only reading ``id``, ``name`` or ``start_time`` is no such use.
+    """
 
     def __getattribute__(self, name: str) -> Any:
         # The worker reads these three of every event's run.
@@ -219,7 +231,7 @@ def lazy_event_run(source: EventRunFields) -> ParentRun:
 def as_parent_run(
     run: RunTree, conversation_runs: ConversationRuns, *, by_application: bool = False, in_tool_call: bool = False
 ) -> ParentRun:
-    """Turn a RunTree into a :class:`ParentRun`, in place, so that its children are noticed."""
+    """Turn a RunTree into a :class:`ParentRun`, in place, so that :meth:`ParentRun.create_child` makes its children."""
     run.__class__ = ParentRun
     run.__dict__.update(conversation_runs=conversation_runs, by_application=by_application, in_tool_call=in_tool_call)
     assert isinstance(run, ParentRun)
@@ -280,11 +292,12 @@ class ConversationRuns:
 
     Args:
         root: the conversation's root run; becomes a :class:`ParentRun`.
-        outer_run: the run that the conversation nests under.
+        outer_run: the run that the conversation nests under; None if there is none.
         metadata: the metadata of every run of the conversation, ``thread_id`` included.
         tags: the tags of every run of the conversation.
         guard: counts failures.
-        tracing_context: LangSmith's tracing context in which the conversation opened.
+        tracing_context: LangSmith's tracing context in which the conversation opened; runs of the caller's below the
+            conversation do not get its metadata and tags.
     """
 
     def __init__(
@@ -333,7 +346,7 @@ class ConversationRuns:
     def tool(self, call_id: str, latest_event: ParentRun) -> RunTree:
         """The run of a call: the caller's own if there is one, else this package's, made now if necessary.
 
-        It nests under the latest event that announces the call, or else under ``latest_event``.
+        A new run nests under the latest event that announces the call, or else under ``latest_event``.
         """
         application_run = self.application_tool_runs.get(call_id)
         if application_run is not None:
@@ -355,18 +368,25 @@ class ConversationRuns:
         return self.tool_runs.setdefault(call_id, run)
 
     def note_child(self, parent: ParentRun) -> None:
-        """A run has a child now; send the run if it was left out."""
+        """Note that ``parent`` has a child now; send the run of ``parent`` if that was left out before.
+
+        Does nothing for events of high priority.
+        """
         if priority_of(parent.name) is Priority.HIGH:
             return  # left out only when the trace is full
         if self.run_budget.note_child(parent.id) and self.send_left_out_event is not None:
             self.send_left_out_event(parent)
 
     def note_answer(self, call_id: str) -> None:
-        """The application sent the call's output, so no later run carries out the call."""
+        """The application sent the call's output, so no later run of the caller's carries out the call."""
         self._answered_calls.add(call_id)
 
     def adopt_application_run(self, child: RunTree, parent: ParentRun) -> bool:
-        """Give a run of the caller's the conversation's metadata and tags, and its tool call; True if it has a call."""
+        """Give ``child``, a run of the caller's, the conversation's metadata and tags; True if it carries out a call.
+
+        The call's id is then in the metadata as ``tool_call_id``. Metadata and tags that LangSmith copied from the
+        tracing context are removed. A child of a run that is in a tool call carries out no call.
+        """
         given = (child.extra or {}).get("metadata") or {}
         metadata = {
             key: value
@@ -385,7 +405,12 @@ class ConversationRuns:
         return call_id is not None
 
     def claim_call(self, child: RunTree, parent: ParentRun) -> str | None:
-        """The id of the call that a run of the caller's carries out: the first unanswered one with the run's name."""
+        """The id of the call that ``child``, a run of the caller's, carries out from now on; None if there is none.
+
+        It is the first announced call with the run's name that has neither an answer nor a run; calls of ``parent``
+        come first, then those of the latest announcing events, oldest first. A call of ``parent`` without a name
+        matches any name.
+        """
         for run in [parent, *self._announcing_events]:
             for call in run.calls():
                 taken = call.call_id in self._answered_calls or call.call_id in self.tool_runs

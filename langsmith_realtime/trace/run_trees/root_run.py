@@ -43,9 +43,9 @@ def start_conversation_runs(options: Options, guard: Guard, limits: Limits | Non
 
 
 def _outer_run(options: Options) -> RunTree | None:
-    """The run that the conversation nests under: the ``parent`` option or the context's run.
+    """The run that the conversation nests under: the ``parent`` option, else the context's run; None without either.
 
-    The context's run may be the root or an event of another conversation; then that conversation's outer run is taken.
+    If that run is the root or an event of another conversation, that conversation's outer run is taken instead.
     """
     run = options.parent or context.get_current_run_tree()
     while isinstance(run, ParentRun) and run.is_root_or_event:
@@ -58,7 +58,8 @@ def _root(
 ) -> tuple[RunTree, dict[str, Any]]:
     """The conversation's root run, and the metadata that every run of the conversation has.
 
-    The project, address, replicas and client come from the options, then the outer run, then LangSmith's context.
+    The project, replicas and client come from the options, else the outer run, else LangSmith's context or settings. An
+    address, from the options or the outer run, takes the place of any project.
     """
     inherited = ((outer_run.extra or {}).get("metadata") or {}) if outer_run is not None else {}
     given: dict[str, Any] = scrub(dict(options.metadata or {}))
@@ -117,5 +118,5 @@ def _root_metadata(*, nested: bool) -> dict[str, Any]:
 
 
 def _thread_id(metadata: Mapping[str, Any]) -> str | None:
-    """The id of the thread to which LangSmith assigns a run with this metadata."""
+    """The id of the thread to which LangSmith assigns a run with this metadata; None if it names no thread."""
     return next((str(metadata[key]) for key in THREAD_KEYS if metadata.get(key)), None)

@@ -1,7 +1,7 @@
-"""Decides which runs are left out when a trace would have more than LangSmith's 25,000, or more than can be sent.
+"""Decides which runs are left out when a trace comes near LangSmith's 25,000, or has more than can be sent.
 
-Pure. Events without content of their own are left out first. Responses, tools and runs that have children are never
-left out before the trace is full.
+Pure. Runs of :attr:`Priority.LOW` are left out first. Responses, tools, and runs that are known to have children are
+not left out before the trace is full.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from langsmith_realtime.core.protocol.events import BETA_NAMES
 from langsmith_realtime.delivery.operations import MissingReason
 from langsmith_realtime.options.limits import Limits
 
-#: Events below which responses and tools hang.
+#: Events below which responses and most tools hang.
 _PARENT_EVENTS = frozenset({"response.created", "response.done"})
 
 
 class Priority(enum.IntEnum):
     """How important a run is to its trace; runs of the lowest priority are left out first."""
 
-    #: An event that says only that it arrived, such as ``conversation.item.done``.
+    #: Any other event, such as ``conversation.item.done``.
     LOW = 0
-    #: Errors, malformed frames, and ``session.…`` events.
+    #: Errors, events whose run has an error, malformed frames, and ``session.…`` events.
     MEDIUM = 1
-    #: The root, responses, tools, and the events below which these hang.
+    #: The root, responses, tools, and the events ``response.created`` and ``response.done``.
     HIGH = 2
 
 
@@ -42,7 +42,8 @@ class RunBudget:
     """Counts the runs of one trace, and remembers which of them were left out.
 
     Two threads use it without a lock: the caller's reports children (:meth:`note_child`), another leaves runs out
-    (:meth:`leave_out`). Whichever comes second notices that a left-out run has a child, and that run is sent after all.
+    (:meth:`leave_out`). Whichever comes second notices that a left-out run has a child; then that run is sent after
+    all, unless the trace is full.
 
     Args:
         limits: how many runs of each priority the trace may have.
@@ -61,12 +62,12 @@ class RunBudget:
         return {reason.value: count for reason, count in self._missing.items() if count}
 
     def admits(self, run_id: UUID, priority: Priority) -> bool:
-        """Count a run and return True if it is to be sent; otherwise it is left out."""
+        """Count a run and return True if it is to be sent; False if it is left out, which is not counted."""
         self.count += 1
         return self.count <= self._limit(priority) or not self.leave_out(run_id, MissingReason.LIMIT)
 
     def leave_out(self, run_id: UUID, reason: MissingReason) -> bool:
-        """Leave out a run; False if the run must be sent because it has children."""
+        """Leave out a run; False if the run must be sent because it has children and the trace is not full."""
         self._left_out[run_id] = reason  # before the check, so that a child added meanwhile notices it
         self._missing[reason] += 1
         # If the entry is gone again, the thread that reported the child has sent the run.
@@ -87,14 +88,17 @@ class RunBudget:
         return parent_id in self._left_out
 
     def readmit(self, run_id: UUID) -> bool:
-        """Count a left-out run again and return True if it is to be sent now, because it has a child."""
+        """Count a left-out run again and return True if it is to be sent now, because it has a child.
+
+        False if the trace is full, or the run is not left out any more.
+        """
         if self.count >= self._limits.trace_runs or not self._take_back(run_id):
             return False
         self.count += 1
         return True
 
     def _take_back(self, run_id: UUID) -> bool:
-        """End the run's being left out; True for only one of two threads that call this at once."""
+        """Note that the run is not left out any more; False if it was not, or another thread was faster."""
         reason = self._left_out.pop(run_id, None)
         if reason is not None:
             self._missing[reason] -= 1

@@ -49,8 +49,8 @@ class TimedAudio:
     def frames_between(self, begin: int, end: float) -> int:
         """Return how many frames were played, in chunks that start at ``begin`` or later and before ``end``.
 
-        Silence before the first sound and after the last one does not count: an application may feed silence between
-        responses.
+        Silence between two sounds counts. Silence before the first sound and after the last one does not: an
+        application may feed silence between responses.
         """
         played = silent = 0
         for start, frames, loud_from, loud_until in self._chunks:
@@ -86,7 +86,7 @@ class AgentChannel:
 
     @property
     def source(self) -> AgentSource | None:
-        """Best source that contributed to the channel; None before the first audio."""
+        """Best source that contributed to the channel; None while it has no audio."""
         if self._fed is not None:
             return "timed_tap" if "timed_tap" in self._sources else "tap"
         if not self._received.written_until:
@@ -95,7 +95,7 @@ class AgentChannel:
         return next((source for source in sources if source in self._sources), "playback_model")
 
     def received(self, t: float, item_id: str, samples: Samples, *, muted: bool = False) -> None:
-        """Add samples of an item that were received at ``t``; ``muted`` ones are not heard."""
+        """Add samples of an item, received at ``t``; if ``muted``, these and later ones of the item are not heard."""
         if not self._items or (item_id != self._items[-1] and item_id not in self._items):
             self._items.append(item_id)
         if muted:
@@ -104,9 +104,9 @@ class AgentChannel:
         self._collect()
 
     def fed(self, t: float, samples: Samples, at: float | None) -> None:
-        """Add samples that the application fed at ``t`` and played from ``at`` on; None: when they arrived.
+        """Add samples that the application fed at ``t`` and played from ``at`` on; the first erase all received audio.
 
-        The first of them erase all received audio.
+        If ``at`` is None, they are queued like received deltas: they play when the previous ones end, or on arrival.
         """
         if not len(samples):
             return
@@ -130,7 +130,7 @@ class AgentChannel:
         self._collect()
 
     def barge_in(self, t: float, *, final: bool = False) -> list[Cut]:
-        """Cut queued audio, as in :meth:`Playback.barge_in`."""
+        """Cut queued audio, received or fed without times, as in :meth:`Playback.barge_in`."""
         cuts = self._received.barge_in(t, final=final)
         if self._fed is not None:
             self._fed.barge_in(t, final=final)
@@ -141,7 +141,7 @@ class AgentChannel:
         return cuts
 
     def truncate(self, t: float, item_id: str, heard_ms: float) -> Cut | None:
-        """Truncate an item, as in :meth:`Playback.truncate`, and the fed audio at the corresponding place."""
+        """Truncate an item, as in :meth:`Playback.truncate`, and audio fed without times at the corresponding place."""
         cut = self._received.truncate(t, item_id, heard_ms)
         if self._fed is not None:
             fed_item, begins = self._complete_fed_item(item_id), self._received.begins(item_id)
@@ -172,7 +172,10 @@ class AgentChannel:
         return cuts or []
 
     def server_started(self, t: float, item_ids: Sequence[str]) -> list[Cut]:
-        """Confirm that the server began to play items at ``t``, in this order; return the cuts that this changes."""
+        """Confirm that the server began, at ``t``, to play the first of these items that has audio.
+
+        It is ignored if the application feeds audio. Return the cuts that this changes.
+        """
         first = next((item_id for item_id in item_ids if self._received.spoken_ms(item_id)), None)
         if first is None or self._fed is not None:
             return []
@@ -182,7 +185,7 @@ class AgentChannel:
         return cuts or []
 
     def server_stopped(self, t: float, item_ids: Sequence[str]) -> None:
-        """Confirm that the server had played items to their end at ``t``."""
+        """Confirm that the server had played items to their end at ``t``; ignored if the application feeds audio."""
         if self._fed is not None:
             return
         for item_id in reversed(item_ids):
@@ -236,7 +239,7 @@ class AgentChannel:
         return max(0.0, min(played - earlier_ms, self.spoken_ms(item_id)))
 
     def _follows(self, earlier: str, later: str) -> bool:
-        """Tell whether an item was played right after another one, which was heard to its end."""
+        """Tell whether an item plays, in the playback model, right after another one that was heard to its end."""
         begins, ends = self.begins(later), self.playing_until(earlier)
         heard = self._received.heard_ms(earlier)
         is_adjacent = begins is not None and ends is not None and begins - ends < TOLERANCE_S

@@ -53,8 +53,9 @@ class SpokenItem:
         frames: frames that have arrived.
         dropped: frames, from the first, whose samples are no longer in memory.
         confirmed: frames, from the first, whose position the application or the server has confirmed.
-        max_frames: frames that can be heard by barge-ins that no longer depend on a position; None: all.
-        barge_in_at: position of the barge-in that stopped the item; None if there was none.
+        max_frames: limit of the heard frames that depends on no position, by muting or by barge-ins; None: all.
+        barge_in_at: position of the barge-in that limits the item, or may do so once segments move; None if there is
+            none.
         barge_in_frames: frames that had arrived by that barge-in.
         truncations: of each truncation, the frames heard, and the position at which it was sent.
         heard: frames that are heard.
@@ -77,7 +78,7 @@ class SpokenItem:
 
     @property
     def barge_in_limit(self) -> int | None:
-        """How many frames can be heard, by barge-ins alone; None: all."""
+        """How many frames can be heard if truncations are left aside; None: all."""
         if self.barge_in_at is not None:
             played = self.frames_before(self.barge_in_at)
             if played < self.barge_in_frames:
@@ -86,12 +87,12 @@ class SpokenItem:
 
     @property
     def limit(self) -> int | None:
-        """How many frames can be heard; None: all."""
+        """How many frames can be heard, by the last truncation, else by ``barge_in_limit``; None: all."""
         return self.truncations[-1][0] if self.truncations else self.barge_in_limit
 
     @property
     def stopped_at(self) -> int | None:
-        """Position at which playback stopped before the item's end; None if it did not."""
+        """Position of the last truncation, else of the barge-in that cut the item off; None if there is neither."""
         if self.truncations:
             return self.truncations[-1][1]
         return self.barge_in_at if self._was_interrupted else None
@@ -128,7 +129,10 @@ class SpokenItem:
         return max(0, frames)
 
     def barge_in(self, position: int) -> None:
-        """Limit the item to the frames played before a barge-in; frames that arrive later are not heard either."""
+        """If a barge-in comes before all frames so far have played, limit the item to the frames played until then.
+
+        In that case, frames that arrive later are not heard either.
+        """
         played = self.frames_before(position)
         limit = self.barge_in_limit
         if played < (self.frames if limit is None else min(limit, self.frames)):
@@ -142,7 +146,10 @@ class SpokenItem:
         return bisect_left(self.segments, offset, key=lambda segment: segment.offset)
 
     def position_of(self, offset: int) -> int:
-        """Return the position at which the frames before an offset end; the start of the item if there are none."""
+        """Return the position at which the frames before an offset end.
+
+        If none of them is in memory, return the start of the first segment, or ``heard_end`` if there is no segment.
+        """
         index = self.index_of(offset)
         if index:
             segment = self.segments[index - 1]
@@ -158,7 +165,10 @@ class SpokenItem:
         return segment.offset + min(len(segment.samples), position - segment.start)
 
     def drop_before(self, horizon: int) -> list[Segment]:
-        """Drop the segments that ended before a position, or all if the item was stopped before it. Return them."""
+        """Drop the segments that ended before a position, or all if a barge-in stopped the item before it.
+
+        Return them. The limit by such a barge-in becomes ``max_frames``.
+        """
         count = 0
         if self.barge_in_at is not None and self.barge_in_at < horizon:
             count = 0 if self.stopped_at is None else len(self.segments)

@@ -22,7 +22,7 @@ class MutedDeltas:
         self._deltas: deque[Samples] = deque(maxlen=MAX_DELTAS)
 
     def add(self, samples: Samples) -> None:
-        """Remember a delta; the oldest is forgotten when there are too many."""
+        """Remember a delta; the oldest is forgotten when there are more than 100."""
         self._deltas.append(samples)
 
     def clear(self) -> None:
@@ -30,7 +30,10 @@ class MutedDeltas:
         self._deltas.clear()
 
     def remove(self, samples: Samples) -> bool:
-        """Tell whether fed samples are a remembered delta or the start of one. If so, forget it and those before it."""
+        """Tell whether fed samples are a remembered delta, or the start of one and not all zeros.
+
+        If so, forget these samples and the deltas before them.
+        """
         for index, delta in enumerate(self._deltas, 1):
             # Coalescing may have joined several deltas into one. A common start of zeros proves nothing.
             is_part = len(samples) < len(delta) and bool(samples.any())

@@ -25,7 +25,7 @@ class Cut:
 
     Attributes:
         item_id: the API's id of the item.
-        heard_ms: milliseconds of the item that were played.
+        heard_ms: milliseconds of the item that are heard.
     """
 
     item_id: str
@@ -37,8 +37,8 @@ class Playback:
 
     Deltas arrive faster than real time. A delta plays when the previous one ends; if it arrives later than that, by
     more than :data:`~langsmith_realtime.core.audio.agent.playback_queue.TOLERANCE_S`, it plays on arrival. If the
-    application or the server confirms a playback position that differs by more than this tolerance, queued segments
-    move.
+    application or the server confirms a playback position that differs by more than this tolerance, deltas move, played
+    ones too.
 
     A barge-in cuts the audio that is still queued. Its samples are remembered for :attr:`MEMORY_S`, because a later
     ``conversation.item.truncate`` or playback position may say that more of an item was heard.
@@ -75,7 +75,10 @@ class Playback:
         self._queue.append(self._get_or_create(t, item_id), round(t * self._rate), samples)
 
     def mute(self, t: float, item_id: str) -> None:
-        """Limit an item to the samples that arrived until ``t``: later ones are not heard."""
+        """Limit an item to the samples added so far: later ones are not heard.
+
+        A later truncation or playback position may allow more. ``t`` is when the first muted samples arrived.
+        """
         item = self._get_or_create(t, item_id)
         if item.max_frames is None:
             item.max_frames = item.frames
@@ -116,7 +119,7 @@ class Playback:
         return self._cut_of(item) if item.frames else None
 
     def undo_truncation(self, item_id: str) -> Cut | None:
-        """Undo the last truncation of an item; return the cut that remains, None if the item is not cut."""
+        """Undo the last truncation of an item; return the cut that remains, None if none does or nothing was undone."""
         item = self._find(item_id)
         if item is None or not item.truncations:
             return None
@@ -129,8 +132,9 @@ class Playback:
     def played(self, t: float, item_id: str, ms: float) -> list[Cut] | None:
         """Confirm that ``ms`` milliseconds of an item had been played at ``t``.
 
-        The latest position prevails. A position is ignored if it is earlier than the last one, is about audio before
-        the last one's, or exceeds a truncation or the audio that can have been played by then.
+        The latest position prevails. A position is ignored if its ``t`` is before the last one's, if it is about audio
+        of another item that plays before the last one's, if it exceeds a truncation or the audio that can have been
+        played by then, or if the audio there is not in memory.
 
         Returns:
             The cut items of which a different number of frames is heard now; None if the position is ignored.
@@ -150,7 +154,10 @@ class Playback:
         return None if item is None else self._confirm(item, 0, round(t * self._rate), begins=True)
 
     def item_ended(self, t: float, item_id: str) -> None:
-        """Confirm that the server had played an item to its end at ``t``: none of it is heard later."""
+        """The server had played an item to its end at ``t``: none of it is heard later, unless it was truncated.
+
+        If the item would play longer, it is moved to an earlier position, or else cut at ``t``.
+        """
         item = self._items.get(item_id)
         if item is None or not item.frames:
             return

@@ -80,7 +80,8 @@ class PlaybackQueue:
             begins: the item's first frame plays exactly there, as the server said. Only for offset 0.
 
         Returns:
-            The new starts; None if the frames cannot have been played by then.
+            The new starts; an empty plan if the position is within :data:`TOLERANCE_S`; None if the frames cannot have
+            been played by then.
         """
         shift = position - item.position_of(offset)
         if abs(shift) <= self._tolerance:
@@ -101,7 +102,7 @@ class PlaybackQueue:
         return self._schedule(first, [segment.start + shift for segment in self._segments[first:last]])
 
     def _plan_earlier(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
-        """Move earlier segments forward as well, but not before their arrival: their confirmations came late."""
+        """Move the frames, and those that play before them, to earlier positions, but not before their arrival."""
         if not offset and not begins:
             return Plan()  # the item has not begun at this position
         unheard = self._split(item, max(min(item.heard, offset), item.dropped))
@@ -152,7 +153,7 @@ class PlaybackQueue:
         return Plan(first, starts)
 
     def _previous_in_item(self, segment: Segment, queue_end: int) -> tuple[int, bool]:
-        """Return where the item's previous segment ends, and whether all of it is heard."""
+        """Return where the item's previous segment ends (default: ``queue_end``), and whether all of it is heard."""
         index = segment.item.index_of(segment.offset)
         if not index:
             return queue_end, True
@@ -160,7 +161,10 @@ class PlaybackQueue:
         return previous.end, previous.heard == len(previous.samples)
 
     def _earliest_start(self, segment: Segment, queue_end: int) -> int:
-        """Return the start of a segment in real time: at the end of the queue, or on arrival if that is later."""
+        """Return the start of a segment in real time: at the end of the queue, or on arrival.
+
+        On arrival if that is more than :data:`TOLERANCE_S` later, or if nothing has played before.
+        """
         follows = segment.arrival - queue_end <= self._tolerance and (queue_end or segment.arrival <= 0)
         return queue_end if follows else segment.arrival
 

@@ -62,9 +62,10 @@ class InputBuffer:
         self._start_bounds.append((begin, latest_start))
 
     def time_of(self, ms: float) -> float | None:
-        """Return the capture time of an offset; None if it is not in the buffer, or the mapping was dropped.
+        """Return the capture time of an offset, in seconds.
 
-        The time of audio appended within the last :attr:`LOOK_AHEAD_S` seconds may still become earlier.
+        None if the offset is 0, outside the appended audio, or so old that its mapping was dropped. The time of audio
+        appended within the last :attr:`LOOK_AHEAD_S` seconds may still change.
 
         Args:
             ms: offset in the input buffer.
@@ -105,7 +106,7 @@ class InputBuffer:
     def _start_from(self, begin: float) -> float | None:
         """Return when continuous audio would have started, by the pending chunks from ``begin`` (s in the buffer) on.
 
-        None if these chunks are faster than real time.
+        None if these chunks are faster than real time by more than :attr:`MAX_DELAY_S`.
         """
         latest = next(bound for chunk_begin, bound in self._start_bounds if chunk_begin >= begin)
         delay = latest - self._start

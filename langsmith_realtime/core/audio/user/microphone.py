@@ -28,8 +28,8 @@ class Microphone:
       within :attr:`MIN_PAUSE_S` of where it ends, because successive delays differ in length.
 
     Between pauses audio is continuous. The microphone's clock drifts, and the first seconds may all have arrived late.
-    So after :attr:`MIN_DRIFT_SPAN_S` of continuous audio, an offset above :attr:`DRIFT_TOLERANCE_S` is corrected by
-    single frames. An offset above :attr:`MAX_DRIFT_OFFSET_S` has another cause and is not corrected.
+    So after :attr:`MIN_DRIFT_SPAN_S` of continuous audio, an offset above :attr:`DRIFT_TOLERANCE_S` is slowly corrected
+    by interpolation. An offset above :attr:`MAX_DRIFT_OFFSET_S` has another cause and is not corrected.
 
     Args:
         rate: rate of the recording in Hz.
@@ -101,7 +101,7 @@ class Microphone:
             self._joiner.flush()  # no chunk continues the last write
 
     def close(self) -> None:
-        """Place the chunks that still wait for later chunks to tell when they were captured: the conversation ends."""
+        """Place all pending chunks, at the end of the conversation."""
         while self._pending:
             self._place_first()
         self._joiner.flush()
@@ -135,7 +135,7 @@ class Microphone:
         self._delay = max(delay, self._delay - len(samples) * self.MAX_DELAY_S / self.DELAY_MEMORY_S)
 
     def _write(self, write: Write, max_s: float) -> None:
-        """Join a write to the pending one if it continues that one; pass the joined one on once it has ``max_s`` s."""
+        """Join a write to the pending one if it continues that one; complete it once it has ``max_s`` seconds."""
         self._joiner.add(write)
         if self._joiner.pending_frames >= max_s * self._rate:
             self._joiner.flush()
@@ -168,7 +168,7 @@ class Microphone:
             self._drift.add(later, t * self._rate - later)
 
     def _correct_drift(self, arrival: float, frames: int, samples: Samples) -> Samples:
-        """Return a chunk of the stretch, lengthened or shortened to where the drift estimate places it."""
+        """Return a chunk of the stretch, lengthened or shortened towards where the drift estimate places it."""
         # Audio of a file arrives within no time; drift needs time.
         self._elapsed = min(self._elapsed + (arrival - self._last_arrival) * self._rate, self.LOOK_AHEAD_S * self._rate)
         self._last_arrival = arrival
