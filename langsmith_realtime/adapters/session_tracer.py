@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -175,6 +175,25 @@ class SessionTracer:
         """
         if self.live is not None:
             self.live.guarded(self.live.silence, seconds, item_id, since, until)
+
+    def add(
+        self,
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Collection[str] | None = None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Add to the conversation's root run what the application learns while it runs, at any time until the end.
+
+        Retrieved documents, a customer's id, a verdict of the application. It is sent with the root's update.
+
+        Args:
+            metadata: metadata; the numbers and facts of this package win over an equal key.
+            tags: tags.
+            outputs: outputs beside ``messages``, the transcript.
+        """
+        if self.live is not None:
+            self.live.guarded(self.live.add, metadata, tags, outputs)
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:

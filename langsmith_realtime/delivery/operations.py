@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from langsmith.run_trees import RunTree
 
@@ -31,36 +31,68 @@ class MissingReason(enum.StrEnum):
     REFUSED = "refused_runs"
 
 
+class Verdict(enum.Enum):
+    """The end of an operation: what became of it."""
+
+    #: LangSmith has the run.
+    DELIVERED = "delivered"
+    #: LangSmith refused it for good, or it could not be serialised.
+    REFUSED = "refused"
+    #: Sending was given up, and the outcome is not known.
+    ABANDONED = "abandoned"
+
+
 @dataclass(slots=True, eq=False)  # not frozen: creating a frozen one takes four times as long
 class Operation:
     """One create, or the one update, of a run.
 
     Attributes:
         run: the run as LangSmith gets it.
+        name: the name under which the ledger knows the operation.
         update: whether this is an update; otherwise it is a create.
         attachments: MIME type and path of each file, by attachment name.
         size: roughly the bytes of the run's JSON.
-        on_verdict: called with True once LangSmith, or the own queue of LangSmith's client, has the run; with False
-            once the run is refused for good or cannot be sent.
-        on_batch_verdict: called after the ``on_verdict`` calls of a batch; once if several operations of the batch
-            have the same function here.
-        on_abandoned: called when this process gives up sending without a verdict. ``on_verdict`` is still called after
-            that if a request was under way.
-        make_replacement: called with the HTTP status when LangSmith refuses the attachments; returns the operation to
-            send instead. May take seconds.
-        leave_out: present if the trace can do without the run. Called with the reason why the run would be missing;
-            returns True if the run is left out, False if it must be sent because it has children.
+        is_dispensable: whether the trace can do without the run.
+        owner: is told the verdict, and answers what may be done with the operation; None if nobody cares.
     """
 
     run: RunTree
+    name: str = ""
     update: bool = False
     attachments: dict[str, tuple[str, Path]] = field(default_factory=dict)
     size: int = 1000
-    on_verdict: Callable[[bool], None] | None = None
-    on_batch_verdict: Callable[[], None] | None = None
-    on_abandoned: Callable[[], None] | None = None
-    make_replacement: Callable[[int], Operation] | None = None
-    leave_out: Callable[[MissingReason], bool] | None = None
+    is_dispensable: bool = False
+    owner: Owner | None = None
+
+    def leave_out(self, reason: MissingReason) -> bool:
+        """Leave the run out of its trace, if the trace can do without it; return whether it is left out."""
+        return self.is_dispensable and self.owner is not None and self.owner.leave_out(self, reason)
+
+
+class Owner(Protocol):
+    """Who made an operation: the one place where verdicts come back. Every method may be called from any thread."""
+
+    def settled(self, verdicts: Sequence[tuple[Operation, Verdict]]) -> None:
+        """The operations of a batch have their verdicts."""
+
+    def leave_out(self, operation: Operation, reason: MissingReason) -> bool:
+        """Leave a dispensable run out; return False if it must be sent, because it has children."""
+
+    def replacement(self, operation: Operation, status: int) -> Operation | None:
+        """Return what to send instead of an operation whose attachments LangSmith refused with the HTTP status.
+
+        None if there is nothing smaller. May take seconds.
+        """
+
+
+class Ledger(Protocol):
+    """Knows which operations are expected, and which of them are settled: the journal, as delivery sees it."""
+
+    def expect(self, operation: str, *, again: bool = False) -> bool: ...
+    def settle(self, operation: str, *, refused: bool = False) -> None: ...
+    def give_up(self, operation: str) -> None: ...
+    def flush(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 def run_dict(operation: Operation) -> dict[str, Any]:

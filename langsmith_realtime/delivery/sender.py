@@ -20,7 +20,7 @@ from langsmith_realtime.delivery.langsmith_client.transport import (
     needs_own_queue,
     send_through_own_queue,
 )
-from langsmith_realtime.delivery.operations import MissingReason, Operation
+from langsmith_realtime.delivery.operations import MissingReason, Operation, Verdict
 from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
@@ -73,8 +73,8 @@ class Sender:
         with self._changed:
             queue = self._queues.get(destination)
             if queue is not None and queue.is_full:
-                self.failed += len(queue.make_room(_left_out))
-            if queue is not None and (queue.is_overfull or (queue.is_full and _left_out(operation))):
+                self.failed += len(queue.make_room(_leave_out))
+            if queue is not None and (queue.is_overfull or (queue.is_full and _leave_out(operation))):
                 self.failed += 1
             else:
                 if queue is None:
@@ -86,7 +86,7 @@ class Sender:
                 if len(queue.waiting) in (1, self._limits.request_runs):
                     self._changed.notify_all()
                 return
-        _abandon(operation)
+        _report([operation], Verdict.ABANDONED)
 
     def _start(self, destination: object, queue: RetryQueue[Operation]) -> bool:
         """Start the destination's thread; False if the process ends and no thread is available."""
@@ -157,8 +157,7 @@ class Sender:
             abandoned = [operation for queue in queues.values() for operation in queue.abandon()]
             self._failed_reported = self.failed
             self._changed.notify_all()
-        for operation in abandoned:
-            _abandon(operation)
+        _report(abandoned, Verdict.ABANDONED)
 
     def _unresolved(self) -> int:
         return sum(queue.unresolved for queue in self._queues.values())
@@ -225,11 +224,9 @@ class Sender:
             return self._send_parts(batch, 1)
         elif len(batch) > 1 and status == TOO_LARGE:
             return self._send_parts(batch, len(batch) // 2)
-        elif batch[0].make_replacement is not None and status in (TOO_LARGE, *BAD_RUN_STATUSES):
-            assert status is not None
-            make_replacement, refusal = batch[0].make_replacement, status
-            logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without that file", refusal)
-            self.run_apart(lambda: self.put(make_replacement(refusal)))
+        elif batch[0].attachments and status in (TOO_LARGE, *BAD_RUN_STATUSES):
+            operation, refusal = batch[0], int(status)
+            self.run_apart(lambda: self._replace(operation, refusal))
         elif status in (TOO_LARGE, *BAD_RUN_STATUSES):
             self._report(batch, delivered=False)
         else:
@@ -266,19 +263,23 @@ class Sender:
                 self.delivered += len(batch)
             else:
                 self.failed += len(batch)
-        for operation in batch:
-            if operation.on_verdict is not None:
-                operation.on_verdict(delivered)
-        for on_batch_verdict in {operation.on_batch_verdict for operation in batch}:
-            if on_batch_verdict is not None:
-                on_batch_verdict()
+        _report(batch, Verdict.DELIVERED if delivered else Verdict.REFUSED)
+
+    def _replace(self, operation: Operation, status: int) -> None:
+        """Send something smaller than an operation whose attachments were refused, if its owner has it."""
+        replacement = None if operation.owner is None else operation.owner.replacement(operation, status)
+        if replacement is None:
+            self._report([operation], delivered=False)
+            return
+        logger.warning("LangSmith refused the recording (HTTP %d); the trace is sent without that file", status)
+        self.put(replacement)
 
 
-def _abandon(operation: Operation) -> None:
-    if operation.on_abandoned is not None:
-        operation.on_abandoned()
+def _report(operations: Sequence[Operation], verdict: Verdict) -> None:
+    """Tell the owners what became of the operations."""
+    for owner in {operation.owner for operation in operations if operation.owner is not None}:
+        owner.settled([(operation, verdict) for operation in operations if operation.owner is owner])
 
 
-def _left_out(operation: Operation) -> bool:
-    """Leave the operation out of its trace, if the trace can do without it; return whether it is left out."""
-    return operation.leave_out is not None and operation.leave_out(MissingReason.OVERLOAD)
+def _leave_out(operation: Operation) -> bool:
+    return operation.leave_out(MissingReason.OVERLOAD)

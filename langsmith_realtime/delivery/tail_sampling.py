@@ -133,13 +133,12 @@ class HeldConversation:
         with self._lock:
             remaining = []
             for item in self._held:
-                leave_out = item.leave_out if isinstance(item, Operation) else None
-                if (
-                    self._size > ROOM_MADE * self._limits.held_bytes
-                    and leave_out is not None
-                    and leave_out(MissingReason.LIMIT)
-                ):
-                    assert isinstance(item, Operation)
+                is_left_out = (
+                    isinstance(item, Operation)
+                    and self._size > ROOM_MADE * self._limits.held_bytes
+                    and item.leave_out(MissingReason.LIMIT)
+                )
+                if isinstance(item, Operation) and is_left_out:
                     self._size -= item.size
                 else:
                     remaining.append(item)

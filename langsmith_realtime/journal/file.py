@@ -13,12 +13,13 @@ from typing import Any
 
 import orjson
 
+from langsmith_realtime.core.protocol import inputs
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
 from langsmith_realtime.journal.folder import JournalFolder
 from langsmith_realtime.runtime.guard import logger
 
 #: The version of the lines' format, in the header.
-VERSION = 1
+VERSION = inputs.VERSION
 #: Bytes that are buffered before :meth:`Journal.write` flushes by itself.
 BUFFER_BYTES = 1 << 20
 
@@ -102,9 +103,15 @@ class Journal:
 
     # Delivery
 
-    def expect(self, operation: str) -> bool:
-        """Note that an operation is about to be sent; False if it is settled, so that it must not be sent."""
+    def expect(self, operation: str, *, again: bool = False) -> bool:
+        """Note that an operation is about to be sent; False if it is settled, so that it must not be sent.
+
+        ``again`` sends it although it was left out before.
+        """
         with self._lock:
+            if again and operation in self._settled:
+                self._settled.discard(operation)
+                self._lines.append(_encode({"again": operation}))
             if operation in self._settled:
                 return False
             self._expected.add(operation)

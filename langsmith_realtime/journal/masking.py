@@ -6,17 +6,14 @@ conversations that have such a client.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import time
+from collections.abc import Mapping
 from typing import Any
 
-import pybase64
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub
-from langsmith_realtime.core.protocol.audio_formats import AudioBytes
-from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event
+from langsmith_realtime.core.protocol.events import APPEND, TEXT_DELTAS, Event
 from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, logger
 from langsmith_realtime.trace import redaction
@@ -42,16 +39,6 @@ class TimeBudget:
         self._left -= seconds
 
 
-#: The field that has the audio, by kind of event.
-AUDIO_FIELDS = {APPEND: "audio", "response.output_audio.delta": "delta"}
-#: Deltas whose words are kept, for a trace that ends before the event with the complete text.
-_TEXT_DELTAS = frozenset(
-    {
-        "response.output_audio_transcript.delta",
-        "response.output_text.delta",
-        "conversation.item.input_audio_transcription.delta",
-    }
-)
 #: Masking may take this share of a conversation's duration, and this many seconds in any case.
 MASKING_SHARE, MASKING_FREE_S = 0.1, 0.25
 #: The masking of all conversations, which one thread does.
@@ -78,8 +65,8 @@ class JournalMasking:
 
         The text of a transcript or text delta stays, too, unless the client's masking or ``redact`` might change it.
         """
-        if event.is_delta or event.kind in AUDIO_FIELDS:
-            return _references(event.body) | (self._delta(event) if event.kind in _TEXT_DELTAS else {})
+        if event.is_delta or event.kind == APPEND:
+            return references(event.body) | (self._delta(event) if event.kind in TEXT_DELTAS else {})
         return self._masked(self._privacy.masked(event.body, redaction.of_event), t)
 
     def frame(self, frame: Any, t: float) -> dict[str, Any]:
@@ -97,6 +84,14 @@ class JournalMasking:
     def metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """Remove secrets from runs' metadata and mask it; empty if the masking fails."""
         masked = self._mask("_hide_run_metadata", scrub(metadata), 0.0)
+        return masked if isinstance(masked, dict) else {}
+
+    def outputs(self, outputs: Mapping[str, Any], t: float) -> dict[str, Any]:
+        """Mask what the application added to the conversation's outputs; empty if the masking fails."""
+        if self._is_hidden or self._privacy.hidden:
+            return {}
+        shown = self._privacy.masked(dict(outputs), redaction.of_application)
+        masked = self._mask("_hide_run_outputs", shown, t) if self._is_masked else shown
         return masked if isinstance(masked, dict) else {}
 
     def _delta(self, event: Event) -> dict[str, Any]:
@@ -140,33 +135,10 @@ class JournalMasking:
                 warn_if_slow("masking", spent)
 
 
-def _references(body: dict[str, Any]) -> dict[str, Any]:
+def references(body: Mapping[str, Any]) -> dict[str, Any]:
     """An event's type, ids and indices: all that is needed of the frequent events."""
     return {
         key: value
         for key, value in body.items()
         if (type(value) is str and (key == "type" or key.endswith("_id"))) or type(value) is int
     }
-
-
-def take_audio(event: Event) -> tuple[Event, str | None, bytes | None]:
-    """Split an event into the event without audio, the name of the audio's field, and the decoded audio.
-
-    Field and audio are None if the event has no audio that can be decoded.
-    """
-    field = AUDIO_FIELDS.get(event.kind)
-    payload = event.body.get(field) if field is not None else None
-    if field is None or not isinstance(payload, (str, AudioBytes)):
-        return event, None, None
-    try:
-        audio = payload.data if isinstance(payload, AudioBytes) else pybase64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):
-        return event, None, None
-    return Event(event.kind, event.name, {key: event.body[key] for key in event.body if key != field}), field, audio
-
-
-def insert_audio(body: dict[str, Any], audio: bytes) -> dict[str, Any]:
-    """Put the audio into the event, as it was on the wire; the opposite of :func:`take_audio`."""
-    name = str(body.get("type"))
-    field = AUDIO_FIELDS[BETA_NAMES.get(name, name)]
-    return {**body, field: base64.b64encode(audio).decode()}

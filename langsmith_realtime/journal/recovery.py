@@ -18,18 +18,19 @@ from typing import Any
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.protocol.inputs import Closed, Opened
 from langsmith_realtime.delivery.feedback import FeedbackSender
-from langsmith_realtime.delivery.operations import ROOT_CREATE, Operation
+from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.journal.folder import LINES
-from langsmith_realtime.journal.lines import is_meant_for, new_runs, options_of, runs_of
-from langsmith_realtime.journal.replay import JournalReader, ReplayEnd, replay
+from langsmith_realtime.journal.header import is_meant_for, new_runs, options_of, runs_of
+from langsmith_realtime.journal.reader import JournalReader
 from langsmith_realtime.journal.state_directory import folders, state_directory, tidy
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.session import SessionParts, build_session
+from langsmith_realtime.trace.session import Session, build_session
 
 #: The root run's error if the process ended before the conversation was closed.
 DIED = Failure("the process died during the conversation")
@@ -145,8 +146,8 @@ def replay_anew(
     runs = new_runs(reader.header, client, guard, project)
     options = options_of(reader.header)
     assembled = build_session(options, runs, sender, FeedbackSender(), guard)
-    assembled.session.opened()
-    _close(assembled, replay(reader, assembled.session, runs, anew=True))
+    assembled.session.take(Opened())
+    assembled.session.take(_replayed(reader, assembled.session))
     return str(runs.root.trace_id) if sender.delivered_all() else None
 
 
@@ -173,23 +174,32 @@ def _complete(journal: Journal, reader: JournalReader, client: Client, patience:
     options = options_of(reader.header)
     _remove_recording(journal.folder, options.recording, str(runs.root.id))
     assembled = build_session(options, runs, sender, feedback, guard)
-    assembled.use_journal(journal)
-    if journal.expect(ROOT_CREATE):
-        assembled.session.opened()
-    end = replay(reader, assembled.session, runs)
+    assembled.use_journal(journal, journal.folder)
+    assembled.session.take(Opened())
+    end = _replayed(reader, assembled.session)
     # LangSmith takes a trace for complete once its root has ended, so the root's update comes last.
     if not sender.delivered_all():
         return False
-    _close(assembled, end)
+    assembled.session.take(end)
     if not (sender.delivered_all() and feedback.flush(patience)):
         return False
     journal.complete()
     return True
 
 
-def _close(assembled: SessionParts, end: ReplayEnd) -> None:
-    error = end.error if end.closed else DIED
-    assembled.session.closed(end.t, error, end.dropped)
+def _replayed(reader: JournalReader, session: Session) -> Closed:
+    """Give the journal's inputs to the session, all but the end; return the end, or one that says that there is none.
+
+    The inputs of a replay are those of the live conversation, and so are their times: the session's work is repeated.
+    """
+    t = 0.0
+    for given in reader.inputs():
+        if isinstance(given, Closed):
+            return given
+        if not isinstance(given, Opened):
+            t = max(t, given.t)
+            session.take(given)
+    return Closed(t, DIED)
 
 
 class _PacedSender(Sender):

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format, silence_for
+from langsmith_realtime.core.protocol.audio_formats import SILENT_BYTE, USER, Format
 from langsmith_realtime.core.protocol.events import mapping, text
 from langsmith_realtime.journal.file import Journal
-from langsmith_realtime.journal.lines import CHANNELS, SERVER, audio_place
-from langsmith_realtime.journal.replay import JournalReader
+from langsmith_realtime.journal.reader import JournalReader
 from langsmith_realtime.recording.silencing import Span
 
 #: How far from the place that is assumed here a chunk may lie in the recording, in seconds.
@@ -115,23 +114,28 @@ def overwrite_silenced(journal: Journal, spans_of: Callable[[int, bool], list[Sp
         format_of: Returns the format of a channel's audio.
     """
     journal.flush()
-    reader, silenced = JournalReader(journal.folder), SilencedAudio()
-    for line in reader.entries():
-        place, item_id = audio_place(line.get("event", line)), text(mapping(line.get("event")).get("item_id"))
-        if "silence" in line:
-            silenced.silence(**line["silence"])
-        elif "played" in line:
-            silenced.played(line["played"], line["ms"], line["at"])
-        elif place is not None and item_id is not None:
-            silenced.received(item_id, place["ms"] / 1000)
-    for line in reader.entries():
-        channel = CHANNELS[line["fed"]] if "fed" in line else AGENT if line.get("dir") == SERVER else USER
-        body = line.get("event", line)
-        place = audio_place(body)
-        if place is None:
+    lines, silenced = list(JournalReader(journal.folder).entries()), SilencedAudio()
+    for line in lines:
+        if line["is"] == "silence":
+            silenced.silence(line.get("since"), line.get("until"), line.get("item_id"))
+        elif line["is"] == "played":
+            silenced.played(line["item_id"], line["ms"], line["at"])
+        elif line["is"] == "audio" and _item_id(line) is not None:
+            silenced.received(str(_item_id(line)), _place(line).get("ms", 0.0) / 1000)
+    for line in lines:
+        place = _place(line)
+        if line["is"] != "audio" or "ms" not in place:
             continue
-        item_id = text(body.get("item_id"))
-        fed = "fed" in line
-        seconds, spans = place["ms"] / 1000, spans_of(channel, fed)
+        channel, fed = line["channel"], "event" not in line
+        seconds, item_id, spans = place["ms"] / 1000, _item_id(line), spans_of(channel, fed)
         if silenced.covers(channel, line["t"], seconds, at=line.get("at"), item_id=item_id, silent=spans):
-            journal.overwrite_audio(place, silence_for(place, format_of(channel, fed=fed)))
+            silent_byte = SILENT_BYTE[format_of(channel, fed=fed).encoding]
+            journal.overwrite_audio(place, silent_byte * int(place["bytes"]))
+
+
+def _place(line: dict[str, Any]) -> dict[str, Any]:
+    return mapping(line.get("data"))
+
+
+def _item_id(line: dict[str, Any]) -> str | None:
+    return text(mapping(line.get("event")).get("item_id"))

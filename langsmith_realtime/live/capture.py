@@ -1,8 +1,8 @@
 """Records one live conversation in the callers' threads: stamps each input with its time and puts it into the queue.
 
 This code runs between the caller's own lines, so each call costs microseconds. The worker thread interprets the inputs;
-only the run of an event or of a tool call is made here, because the caller's next line may need it as the parent of
-traced work.
+only the run of an event and that of an entered tool call are decided here, because the caller's next line may need them
+as the parent of traced work.
 """
 
 from __future__ import annotations
@@ -12,37 +12,56 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from numbers import Real
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from langsmith_realtime.core.payloads.errors import describe_error
 from langsmith_realtime.core.payloads.json_values import json_copy, json_frame
-from langsmith_realtime.core.protocol.audio_formats import USER
-from langsmith_realtime.core.protocol.events import APPEND, BETA_NAMES, Event, FrameError, mapping, parse
+from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS, USER
+from langsmith_realtime.core.protocol.events import (
+    ANNOUNCING,
+    APPEND,
+    BETA_NAMES,
+    SPEECH_STARTED,
+    FrameError,
+    mapping,
+    parse,
+)
+from langsmith_realtime.core.protocol.inputs import (
+    ROOT,
+    Audio,
+    ClientFrame,
+    Closed,
+    Input,
+    MalformedFrame,
+    Opened,
+    Played,
+    Ref,
+    ServerFrame,
+    Silence,
+    ToolEnded,
+)
 from langsmith_realtime.delivery.langsmith_client import context, sampling
 from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
-from langsmith_realtime.live.bounded_queue import Intake
 from langsmith_realtime.live.duplicates import RecentFrames
 from langsmith_realtime.live.parent_context import ParentContext
 from langsmith_realtime.live.process import Process, process
-from langsmith_realtime.live.worker import LazySession, Worker
+from langsmith_realtime.live.tool_claims import ToolClaims
+from langsmith_realtime.options.annotation import checked_annotation
 from langsmith_realtime.options.silence import checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.runtime.threads import load_library
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
-from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, EventParent
 from langsmith_realtime.trace.run_trees.run_limits import Priority, priority_of
 
 if TYPE_CHECKING:
-    from langsmith_realtime.live.coalescing import Coalescer
+    from langsmith_realtime.live.pipeline import Pipeline
 
 #: How the JSON text of a microphone chunk begins. Chunks are too frequent to parse them in the caller's thread.
 _APPEND_PREFIXES = tuple(f'{{"type":{space}"{APPEND}"' for space in ("", " "))
-#: Types of the events that carry the agent's audio, in the API and in the beta API.
-AUDIO_DELTAS = frozenset({"response.output_audio.delta", "response.audio.delta"})
+_APPEND_EVENT = {"type": APPEND}
 #: Seconds from now within which the time of fed audio may lie. A later time must come from another clock than
 #: time.monotonic().
 MAX_AHEAD_S = 60.0
@@ -67,14 +86,13 @@ class LiveConversation(ParentContext):
         super().__init__(runs)
         self._options = options
         self.guard = runs.guard
-        self._start_us = microseconds_of(runs.root.start_time)
         # The root's start on the monotonic clock, from which event times count. The root may start in the future, if
         # the clock of its parent's machine is ahead; then the conversation opens now.
-        elapsed = time.time() - self._start_us / 1_000_000
+        elapsed = time.time() - runs.start_us / 1_000_000
         self._opened_at = time.monotonic() - max(0.0, elapsed)
-        self._latest_us = self._start_us  # start of the latest event's run
+        self._latest = ROOT  # the latest event's run
         self._lock = threading.RLock()  # gives the events of several threads one order
-        self._recent_frames: RecentFrames[ParentRun | None] = RecentFrames()
+        self._recent_frames: RecentFrames[EventParent | None] = RecentFrames()
         #: Latest exception of the connection; None again after the next event that is no delta.
         self.connection_error: BaseException | None = None
         self._open()
@@ -89,13 +107,9 @@ class LiveConversation(ParentContext):
             runs.held_conversation = HeldConversation(
                 self._process.sender, options.keep, self.guard, self._process.limits
             )
-        make = partial(_build_pipeline, options, runs, self._process, worker, self.guard)
-        self._session = cast("Coalescer", LazySession(make))
-        self._client_frame, self._server_frame = self._session.client_frame, self._session.server_frame
-        queue = worker.open_queue(self.guard, self._session.microphone_chunks)
-        self._intake = Intake(queue, self._session, self.guard)
-        self._dropped_audio = self._intake.dropped_audio
-        self._intake.put_always(self._session.opened)
+        self._queue = worker.open_queue(_LazyPipeline(options, runs, self._process, self.guard).take)
+        self._claims = runs.observer = ToolClaims(runs, self._queue.put_always, self._now)
+        self._queue.put_always(Opened())
 
     # Inputs, from the callers' threads
 
@@ -125,106 +139,107 @@ class LiveConversation(ParentContext):
         """Record a frame with the event type ``name``; a duplicate only makes its run the parent again."""
         if self._closed:
             return
-        speaking = self._is_agent_speaking() if name == "input_audio_buffer.speech_started" else None
+        speaking = self._is_agent_speaking() if name == SPEECH_STARTED else None
         size = len(frame) if isinstance(frame, (bytes, str)) else _audio_size(frame, "delta")
         with self._lock:
             seen = self._recent_frames.find(event_id, name, size, frame)
             if seen is not None:
-                run = seen.run
+                parent = seen.run
             else:
-                run = self._put_frame(frame, size, name, arrived, speaking)
-                self._recent_frames.remember(event_id, name, size, frame, run)
-        self._set_parent(run)
+                parent = self._put_frame(frame, size, name, arrived, speaking)
+                self._recent_frames.remember(event_id, name, size, frame, parent)
+        self._set_parent(parent)
 
     def _put_frame(
         self, frame: object, size: int, name: str, arrived: float, speaking: bool | None
-    ) -> ParentRun | None:
-        """Put a frame into the queue; return the run of its event, None for a delta."""
-        t = arrived - self._opened_at
-        if name in AUDIO_DELTAS:
-            self._intake.put_audio(size, self._dropped_audio.add_delta, self._server_frame, frame, t, None, None)
+    ) -> EventParent | None:
+        """Put a frame into the queue; return its event as a parent, None for a delta."""
+        kind, t = BETA_NAMES.get(name, name), arrived - self._opened_at
+        if kind in AUDIO_FIELDS:
+            self._queue.put_audio(ServerFrame(frame, t), size)
             return None
         if name.endswith(".delta"):
-            self._intake.put_event(self._server_frame, frame, t, None, None, light=True)
+            self._queue.put_event(ServerFrame(frame, t), light=True)
             return None
-        run = self._event_run(name, arrived, frame, BETA_NAMES.get(name, name))
+        ref = self._next_run(t)
+        parent = EventParent(self.runs, ref, name, frame if kind in ANNOUNCING else None)
+        if kind in ANNOUNCING:
+            self._claims.announced(parent)
         self.connection_error = None
-        light = self._intake.is_nearly_full and priority_of(name) is Priority.LOW
-        self._intake.put_event(self._server_frame, frame, t, run, speaking, light=light)
-        return run
+        light = self._queue.load.is_nearly_full and priority_of(name) is Priority.LOW
+        self._queue.put_event(ServerFrame(frame, t, ref, speaking), light=light)
+        return parent
 
     def malformed_frame(self, frame: object, reason: str, arrived: float) -> None:
-        """Record a frame from the server that is no event."""
+        """Record a frame from the server that is no event; do nothing after the end."""
         if not self._closed:
-            frame = json_frame(frame)
+            frame, t = json_frame(frame), arrived - self._opened_at
             with self._lock:
-                run = self._event_run("malformed_frame", arrived, None, "")
-                t = arrived - self._opened_at
-                self._intake.put_event(self._session.malformed_frame, frame, reason, t, run)
+                self._queue.put_event(MalformedFrame(frame, reason, t, self._next_run(t)))
 
     def microphone_chunk(self, event: object, sent: float) -> bool:
         """Record an event if it is an ``input_audio_buffer.append`` in a common form; return whether it is.
 
-        The common forms are a dict whose ``audio`` is a str, and JSON text that begins with the ``type``. After the end
-        of the conversation nothing is recorded.
-
-        A separate method, because microphone chunks are the most frequent inputs.
+        Records nothing after the end. A separate method, because microphone chunks are the most frequent inputs.
         """
+        t = sent - self._opened_at
         if type(event) is dict:
             if event.get("type") != APPEND:
                 return False
             chunk = event.get("audio")
             if type(chunk) is not str:
                 return False
+            given: Input = Audio(USER, chunk, t, None, _APPEND_EVENT)
         elif type(event) is str and event.startswith(_APPEND_PREFIXES):
-            chunk = event
+            chunk, given = event, ClientFrame(event, t)
         else:
             return False
         if not self._closed:
-            self._intake.put_chunk(self._client_frame, chunk, sent - self._opened_at, chunk is event)
+            self._queue.put_audio(given, len(chunk))
         return True
 
     def client_event(self, event: object, sent: float) -> None:
-        """Record an event that the application sent."""
+        """Record an event that the application sent; do nothing after the end."""
         if self.microphone_chunk(event, sent) or self._closed:
             return
         t = sent - self._opened_at
-        parsed = _parse_copy(event)
-        if parsed is not None and parsed.name == APPEND:
-            size = _audio_size(parsed.body, "audio")
-            self._intake.put_audio(size, self._dropped_audio.add_append, self._client_frame, parsed.body, t)
+        if isinstance(event, Mapping):
+            event = json_copy(event)  # a copy, because the caller may change the dict later
+        try:
+            parsed = parse(event)
+        except FrameError as error:
+            self._queue.put_event(MalformedFrame(json_frame(event), str(error), t))
             return
-        if parsed is not None and parsed.name == "conversation.item.create":
+        if parsed.kind == APPEND:
+            self._queue.put_audio(ClientFrame(parsed, t), _audio_size(parsed.body, "audio"))
+            return
+        if parsed.kind == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
-                self.runs.note_answer(call_id)
-        self._intake.put_event(self._client_frame, parsed.body if parsed else None, t)
+                self._claims.answered(call_id, self._latest)
+        self._queue.put_event(ClientFrame(parsed, t))
 
     def fed_audio(self, channel: int, pcm: object, at: float | None) -> None:
         """Record audio that the application passed to ``record_user_audio`` or ``record_agent_audio``.
 
+        Does nothing after the end.
+
         Args:
             channel: ``USER`` or ``AGENT``.
-            pcm: the audio, encoded as the options say.
+            pcm: the audio as bytes, bytearray or memoryview, encoded as the options say.
             at: when its first frame was captured or heard, in seconds of ``time.monotonic()``; None if unknown.
 
         Raises:
-            TypeError: ``pcm`` is not bytes, bytearray or memoryview.
-            ValueError: ``at`` is not finite, or lies more than :data:`MAX_AHEAD_S` seconds ahead.
+            TypeError: ``pcm`` is of another type.
+            ValueError: ``at`` is not finite, or lies so far ahead that it comes from another clock.
         """
         if self._closed:
             return
         if not isinstance(pcm, (bytes, bytearray, memoryview)):
             raise TypeError(f"pcm must be bytes, got {type(pcm).__name__}")
-        dropped, session = self._dropped_audio, self._session
-        on_drop, function = (
-            (dropped.add_user_audio, session.user_audio)
-            if channel == USER
-            else (dropped.add_agent_audio, session.agent_audio)
-        )
         now = time.monotonic()
         position = None if at is None else self._since_opening(at, now)
-        self._intake.put_audio(len(pcm), on_drop, function, bytes(pcm), now - self._opened_at, position)
+        self._queue.put_audio(Audio(channel, bytes(pcm), now - self._opened_at, position), len(pcm))
 
     def played(self, item_id: object, ms: object, at: float | None) -> None:
         """Record that ``ms`` milliseconds of an item's audio had been played at the time ``at`` (None: now).
@@ -245,9 +260,7 @@ class LiveConversation(ParentContext):
             raise ValueError(f"ms must be a finite number of milliseconds that is not negative, got {ms}")
         now = time.monotonic()
         position = self._since_opening(now if at is None else at, now)
-        t = now - self._opened_at
-        on_drop, function = self._dropped_audio.ignore_playback, self._session.agent_played
-        self._intake.put_audio(0, on_drop, function, item_id, milliseconds, t, position)
+        self._queue.put_audio(Played(item_id, milliseconds, now - self._opened_at, position), 0)
 
     def silence(self, seconds: object, item_id: object, since: object, until: object) -> None:
         """Silence a part of the recording and of the journal; after the end of the conversation, only log a warning.
@@ -262,9 +275,9 @@ class LiveConversation(ParentContext):
             if self.is_sampled:
                 logger.warning("silence() has no effect: the conversation has ended. Call it before the end.")
             return
-        times = (None if at is None else at - self._opened_at for at in (begin, end))
+        since_s, until_s = (None if at is None else at - self._opened_at for at in (begin, end))
         # Also when the queue is full, because the audio is confidential.
-        self._intake.put_always(self._session.silence, now - self._opened_at, *times, item)
+        self._queue.put_always(Silence(now - self._opened_at, since_s, until_s, item))
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
@@ -274,9 +287,7 @@ class LiveConversation(ParentContext):
             return
         before = context.get_current_run_tree()
         try:
-            run = self.runs.tool(call_id, self._latest_run)
-            self._intake.put_event(self._session.tool_entered, call_id, self._latest_run)
-            context.set_parent(run)
+            context.set_parent(self._claims.begin(call_id, self._latest))
         except Exception as error:
             self.guard.report("tool", error)
         failure: str | None = None
@@ -287,7 +298,20 @@ class LiveConversation(ParentContext):
             raise
         finally:
             context.set_parent(before)
-            self._intake.put_event(self._session.tool_left, call_id, time.monotonic() - self._opened_at, failure)
+            self._queue.put_event(ToolEnded(call_id, self._now(), failure))
+
+    def add(self, metadata: object, tags: object, outputs: object) -> None:
+        """Add metadata, tags and outputs to the root run; warn and do nothing after the end.
+
+        Raises:
+            TypeError: ``metadata`` or ``outputs`` is no mapping, or ``tags`` no collection of str.
+            ValueError: ``outputs`` has the key ``messages``, which holds the transcript.
+        """
+        annotation = checked_annotation(self._now(), metadata, tags, outputs)
+        if not self._closed:
+            self._queue.put_always(annotation)
+        elif self.is_sampled:
+            logger.warning("add() has no effect: the conversation has ended. Call it before the end.")
 
     def connection_lost(self, error: BaseException) -> None:
         """Record an exception of the connection, which becomes the root's error.
@@ -313,8 +337,7 @@ class LiveConversation(ParentContext):
             self._closed = self.runs.ended = True
         self._process.open.pop(id(self), None)
         message = describe_error(error) or describe_error(self.connection_error)
-        t = time.monotonic() - self._opened_at
-        self._intake.put_always(self._session.closed, t, message, self._intake.dropped)
+        self._queue.put_always(Closed(self._now(), message, self._queue.dropped))
 
     def abandon(self) -> None:
         """Stop tracing the conversation in a forked child; it goes on in the parent process."""
@@ -333,13 +356,16 @@ class LiveConversation(ParentContext):
             raise ValueError(f"at must be a time of time.monotonic(), which is {now:.3f} s now, got {at}")
         return float(at) - self._opened_at
 
-    def _event_run(self, name: str, arrived: float, frame: object, kind: str) -> ParentRun:
-        """Make the run of an event; the caller holds the lock.
+    def _now(self) -> float:
+        return time.monotonic() - self._opened_at
+
+    def _next_run(self, t: float) -> Ref:
+        """Refer to the run of an event that arrived at ``t``; the caller holds the lock.
 
         Start times strictly increase, because LangSmith orders runs by them.
         """
-        self._latest_us = max(self._latest_us + 1, self._start_us + int((arrived - self._opened_at) * 1_000_000))
-        return self.runs.event(name, self._latest_us, frame, kind)
+        self._latest = Ref(max(self._latest.start + 1, int(t * 1_000_000)))
+        return self._latest
 
     def _is_agent_speaking(self) -> bool | None:
         """Return the answer of the option ``is_agent_speaking``; None without one, or if it raises."""
@@ -353,28 +379,31 @@ class LiveConversation(ParentContext):
             return None
 
 
-def _build_pipeline(
-    options: Options, runs: ConversationRuns, process: Process, worker: Worker, guard: Guard
-) -> Coalescer:
-    """Import and build the pipeline; on the worker thread, because the imports take a fifth of a second."""
-    load_library("numpy", "_core/_multiarray_umath*.so")
-    from langsmith_realtime.live.pipeline import build_pipeline  # noqa: PLC0415
+class _LazyPipeline:
+    """The pipeline of a conversation, made on the worker's thread with the first inputs.
 
-    return build_pipeline(options, runs, process, worker, guard)
+    So numpy, the audio code, the journal and the delivery are imported there, and the caller's event loop does not
+    wait for them.
+    """
+
+    def __init__(self, options: Options, runs: ConversationRuns, process: Process, guard: Guard) -> None:
+        self._arguments = options, runs, process, guard
+        self._pipeline: Pipeline | None = None
+
+    def take(self, inputs: list[Input], pause: Callable[[], None]) -> None:
+        """Process inputs, as :meth:`.Pipeline.take` does."""
+        if self._pipeline is None:
+            load_library("numpy", "_core/_multiarray_umath*.so")
+            from langsmith_realtime.live.pipeline import build_pipeline  # noqa: PLC0415
+
+            self._pipeline = build_pipeline(*self._arguments)
+        self._pipeline.take(inputs, pause)
 
 
 def _audio_size(frame: object, field: str) -> int:
     """Return the length of the base64 audio in a field of an event, or of the frame if it is text or bytes."""
     audio = frame.get(field) if isinstance(frame, dict) else frame
     return len(audio) if isinstance(audio, (str, bytes)) else 0
-
-
-def _parse_copy(event: object) -> Event | None:
-    """Parse a copy of an event, because the caller may change it later; None if it is no event."""
-    try:
-        return parse(json_copy(event) if isinstance(event, Mapping) else event)
-    except FrameError:
-        return None
 
 
 class UnsampledConversation(LiveConversation):

@@ -14,7 +14,7 @@ from langsmith_realtime.delivery.langsmith_client.context import (
     current_parent_reference,
     set_parent_reference,
 )
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, EventParent, ParentRun
 
 
 class ParentContext:
@@ -28,7 +28,7 @@ class ParentContext:
 
     def __init__(self, runs: ConversationRuns) -> None:
         self.runs = runs
-        self._latest_run: ParentRun = runs.root
+        self._latest_parent: ParentRun | EventParent = runs.root
         #: ParentReference in the contexts of callers that wait for the next event.
         self._awaiting: ParentReference | None = None
         self._closed = False
@@ -52,24 +52,24 @@ class ParentContext:
             return
         awaiting = self._awaiting
         if awaiting is None:
-            awaiting = self._awaiting = ParentReference(self._latest_run)
+            awaiting = self._awaiting = ParentReference(self._latest_parent)
         set_parent_reference(awaiting)
 
-    def _set_parent(self, run: ParentRun | None) -> None:
-        """Make the run of an event the parent in this context and in those of callers that wait for an event.
+    def _set_parent(self, event: EventParent | None) -> None:
+        """Make an event the parent in this context and in those of callers that wait for an event.
 
-        ``run`` is None for a delta: the parent stays the latest run.
+        ``event`` is None for a delta: the parent stays the latest event.
         """
         awaiting, reference = self._awaiting, current_parent_reference()
-        if run is None:
+        if event is None:
             if reference is awaiting:
                 self._awaiting = None  # these contexts received the delta: later events do not change their parent
         else:
-            self._latest_run = run
+            self._latest_parent = event
             if awaiting is not None:
-                self._awaiting, awaiting.run = None, run
-        if reference is None or reference.run is not self._latest_run:
-            context.set_parent(self._latest_run)
+                self._awaiting, awaiting.parent = None, event
+        if reference is None or reference.parent is not self._latest_parent:
+            set_parent_reference(ParentReference(self._latest_parent))
 
     def _leave(self) -> None:
         """When the conversation ends, restore the parent that this context had before it.

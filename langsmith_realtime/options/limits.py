@@ -15,11 +15,10 @@ class Limits:
         queue_audio_bytes: bytes of waiting audio, as sent or received, from which audio is dropped: 2 s of both sides
             of 500 conversations.
         queue_light_entries: number of waiting entries from which light events are dropped
-            (:meth:`~langsmith_realtime.live.bounded_queue.Intake.put_event`).
+            (:meth:`~langsmith_realtime.live.bounded_queue.BoundedQueue.put_event`).
         queue_entries: number of waiting entries from which everything but the opening, silencing and closing of
             conversations is dropped.
-        batch_chunks: largest number of consecutive microphone chunks that the worker processes in one call.
-        batch_bytes: number of their bytes with which such a call is full; the last chunk may exceed it.
+        batch_inputs: largest number of inputs of one conversation that the worker takes at once.
         request_runs: largest number of runs in one request to LangSmith.
         request_bytes: largest number of bytes of runs in one request, far below the 20 MB that LangSmith accepts.
         request_wait_s: longest time in seconds that the first run of a request waits for more: a request costs as much
@@ -43,8 +42,7 @@ class Limits:
     queue_audio_bytes: int = 128_000_000
     queue_light_entries: int = 150_000
     queue_entries: int = 200_000
-    batch_chunks: int = 100
-    batch_bytes: int = 1_000_000
+    batch_inputs: int = 1_000
     request_runs: int = 100
     request_bytes: int = 4_000_000
     request_wait_s: float = 1.0

@@ -37,6 +37,13 @@ class SilencedSpans:
     def __bool__(self) -> bool:
         return bool(self._spans)
 
+    def add(self, since: float | None, until: float | None, item_id: str | None) -> None:
+        """Silence an item, or a span of time; see :meth:`add_item` and :meth:`add_span`."""
+        if item_id is not None:
+            self.add_item(item_id)
+        else:
+            self.add_span(since, until)
+
     def add_span(self, since: float | None, until: float | None) -> None:
         """Silence both channels from ``since`` until ``until``.
 

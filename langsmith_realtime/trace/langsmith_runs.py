@@ -1,39 +1,50 @@
-"""Sends a conversation's runs to LangSmith: one operation for each run, two for the root.
+"""The exporter to LangSmith: one operation for each run, two for the root.
 
-Leaves runs out when the trace is too large, reports verdicts to the journal, and writes the numbers of missing runs
-into the root's update. The session's thread sends runs; a thread of the caller's may send a left-out event, and another
-thread may send the root's update. The callbacks of operations mostly run on sender threads.
+Leaves runs out when the trace is too large, takes the verdicts of its operations and reports them to the ledger, and
+keeps the number of missing runs on the root up to date until the root's update is sent. The sender's threads call
+:meth:`LangSmithRuns.settled`, :meth:`LangSmithRuns.leave_out` and :meth:`LangSmithRuns.replacement`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from langsmith_realtime.core.conversation.run_data import EventRun, RunData
-from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import json_frame
+from langsmith_realtime.core.conversation.run_data import (
+    ChildRun,
+    ConversationEnd,
+    EventRun,
+    ModelRun,
+    RunData,
+    ToolRun,
+)
 from langsmith_realtime.core.payloads.scrubbing import scrub
+from langsmith_realtime.core.protocol.inputs import Annotated, Ref
 from langsmith_realtime.delivery.feedback import Feedback
-from langsmith_realtime.delivery.operations import FEEDBACK, ROOT_CREATE, ROOT_UPDATE, MissingReason, Operation
+from langsmith_realtime.delivery.operations import (
+    FEEDBACK,
+    ROOT_CREATE,
+    ROOT_UPDATE,
+    Ledger,
+    MissingReason,
+    Operation,
+    Verdict,
+)
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import OperationSink
-from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.run_builder import RunBuilder, fit_payload
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
-from langsmith_realtime.trace.run_trees.run_limits import Priority, priority_of
-
-Op = TypeVar("Op", bound=Operation)
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, ParentRun
+from langsmith_realtime.trace.run_trees.run_limits import Priority, RunBudget, priority_of
 
 
 class LangSmithRuns:
-    """Sends the runs of one conversation.
+    """Sends the runs of one conversation, and owns their operations.
 
     Args:
-        conversation_runs: what the conversation's runs share.
-        sink: takes the operations, but not the feedback.
+        conversation_runs: the root run, and what the conversation's runs share.
+        sink: takes the operations.
         feedback: sends feedback scores.
         privacy: masks what the runs show.
     """
@@ -46,187 +57,144 @@ class LangSmithRuns:
         privacy: Privacy | None = None,
     ) -> None:
         self._root = conversation_runs.root
-        self._run_budget = conversation_runs.run_budget
+        self._budget = RunBudget(conversation_runs.limits)
         self._builder = RunBuilder(conversation_runs, privacy or Privacy())
         self._sink = sink
-        self._feedback = feedback
+        self._feedback_sender = feedback
         #: Gets the verdict of each operation; an operation that has a verdict there already is not sent again.
-        self.journal: Journal | None = None
-        conversation_runs.send_left_out_event = self.send_left_out_event
+        self.ledger: Ledger | None = None
+        # The root's update, its metadata without the recording's, the recording, and the feedback that follows.
         self._root_update: ParentRun | None = None
+        self._root_metadata: dict[str, Any] = {}
+        self._recorded = FinishedRecording()
+        self._feedback: Feedback | None = None
 
     @property
     def trace_id(self) -> str:
         return str(self._root.trace_id)
 
-    def open(self) -> None:
+    # The exporter
+
+    def opened(self) -> None:
         """Post the root, so that the conversation is visible from its start."""
-        self._put(Operation(self._builder.root()), ROOT_CREATE)
+        self._put(Operation(self._builder.root(), ROOT_CREATE))
 
     def emit(self, data: RunData) -> None:
-        """Send the run of some run data, unless the trace has too many runs for one of its priority.
-
-        Nothing is sent for a tool call that a run of the caller's carries out.
-        """
-        run = self._builder.run(data)
-        if run is None:
+        """Send the run of some run data, unless the trace has too many runs."""
+        if isinstance(data, ChildRun):
+            self._budget.add_child()
+            if data.parent is not None:
+                self._need(data.parent)
             return
-        priority = _priority(data)
-        if self._run_budget.admits(run.id, priority):
-            leave_out = self._leave_out(run) if priority is Priority.LOW else None
-            operation = Operation(run, size=fit_payload(run), leave_out=leave_out, on_verdict=self._note_verdict)
-            self._put(operation, str(run.id))
+        if isinstance(data, (ModelRun, ToolRun)):
+            self._need(data.parent)
+        run, priority = self._builder.run(data), _priority(data)
+        if self._budget.admits(run.id, run.name, priority):
+            is_dispensable = priority is Priority.LOW
+            self._put(Operation(run, str(run.id), size=fit_payload(run), is_dispensable=is_dispensable))
 
-    def send_left_out_event(self, event: ParentRun) -> None:
-        """Send the run of a left-out event, without the event's payload, because the run has a child now.
+    def annotated(self, annotation: Annotated) -> None:
+        """Add to the root's update what the application added to the conversation."""
+        self._builder.annotate(annotation)
 
-        Does nothing if the trace is full or the run was sent already.
-        """
-        if self._run_budget.readmit(event.id):
-            run = self._builder.bare_event(event)
-            self._put(Operation(run, on_verdict=self._note_verdict), str(run.id))
-
-    def malformed(self, ref: ParentRun, reason: str, frame: object) -> None:
-        """Send the run ``malformed_frame`` of a frame that is not an event; the run's error is ``reason``."""
-        self.emit(EventRun(ref, "malformed_frame", {"frame": json_frame(frame)}, error=Failure(reason)))
-
-    def close(
-        self,
-        t: float,
-        *,
-        inputs: dict[str, Any],
-        messages: list[dict[str, Any]],
-        metadata: dict[str, Any],
-        error: str | None,
-        recorded: FinishedRecording,
-        scores: Mapping[str, float] | None = None,
-    ) -> None:
-        """Send the root's update and, after its verdict, the feedback scores; with replicas, no scores.
-
-        Args:
-            t: when the conversation ended, in seconds since it opened.
-            inputs: the session's configuration.
-            messages: the transcript, as chat messages.
-            metadata: the root's metadata that is known only at the end.
-            error: why the conversation failed, if it did.
-            recorded: the recording to attach.
-            scores: feedback scores, by the name of the metric.
-        """
+    def closed(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
+        """Send the root's update, and feedback scores after it."""
+        metadata, scores = end.metadata, end.scores
         if scores and self._root.replicas:
             # Each replica has a run of its own, whose id only LangSmith's client knows.
-            metadata, scores = {**metadata, "feedback_skipped": "replicas"}, None
-        run = self._builder.ended_root(t, inputs=inputs, messages=messages, metadata=metadata, error=error)
-        self._root_update = run
+            metadata, scores = {**metadata, "feedback_skipped": "replicas"}, {}
+        run = self._root_update = self._builder.ended_root(end, metadata)
+        self._root_metadata = run.extra["metadata"]
         size = fit_payload(run)
-        feedback: Feedback | None = None
         if scores and self._is_unsettled(FEEDBACK):
-            feedback = self._journaled(Feedback(self._builder.root(), scores=scores), FEEDBACK)
-
-        def send_feedback() -> None:
-            if feedback is not None:
-                self._feedback.put(feedback)
-
+            self._feedback = Feedback(self._builder.root(), FEEDBACK, owner=self, scores=scores)
         if self._is_unsettled(ROOT_UPDATE):
-            self._sink.put(self._update_operation(run, recorded, size, send_feedback))
+            self._sink.put(self._update_operation(recorded, size))
         else:
-            send_feedback()
+            self._send_feedback()
 
-    def _update_operation(
-        self, run: ParentRun, recorded: FinishedRecording, size: int, send_feedback: Callable[[], None]
-    ) -> Operation:
-        """The root's update with the recording attached.
+    def discarded(self) -> None:
+        """Remove the journal of a conversation that ``keep=`` does not keep."""
+        if self.ledger is not None:
+            self.ledger.discard()
 
-        If LangSmith refuses the attachment, an update with a smaller one, or none, takes its place.
-        """
-        metadata, make_smaller = run.extra["metadata"], recorded.refused
-        run.extra = {"metadata": {**metadata, **scrub(recorded.metadata)}}
-        self._update_missing()
+    # The owner of the operations
 
-        def on_verdict(delivered: bool) -> None:
-            send_feedback()
-            if recorded.done is not None:
-                recorded.done(delivered)
-
-        def make_replacement(status: int) -> Operation:
-            assert make_smaller is not None
-            run.extra = {"metadata": metadata}
-            return self._update_operation(run, make_smaller(status), size, send_feedback)
-
-        operation = Operation(
-            run,
-            update=True,
-            attachments={} if recorded.attachment is None else {"conversation": recorded.attachment},
-            size=size,
-            on_verdict=on_verdict,
-            on_abandoned=lambda: on_verdict(False),
-            make_replacement=None if make_smaller is None else make_replacement,
-        )
-        return self._journaled(operation, ROOT_UPDATE)
-
-    def _put(self, operation: Operation, name: str) -> None:
-        if self._is_unsettled(name):
-            self._sink.put(self._journaled(operation, name))
-
-    def _is_unsettled(self, name: str) -> bool:
-        return self.journal is None or self.journal.expect(name)
-
-    def _journaled(self, operation: Op, name: str) -> Op:
-        """The same operation, changed so that the journal gets its verdict after the operation's own callback."""
-        journal = self.journal
-        if journal is None:
-            return operation
-        own_callback = operation.on_verdict
-
-        def on_verdict(delivered: bool) -> None:
-            if own_callback is not None:
-                own_callback(delivered)
-            journal.settle(name, refused=not delivered)
-
-        own_leave_out = operation.leave_out
-
-        def leave_out(reason: MissingReason) -> bool:
-            if own_leave_out is None or not own_leave_out(reason):
-                return False
-            if reason is MissingReason.LIMIT:
-                journal.settle(name, refused=True)
+    def settled(self, verdicts: Sequence[tuple[Operation, Verdict]]) -> None:
+        """Tell the ledger the verdicts; count refused runs; the root's update ends the recording."""
+        for operation, verdict in verdicts:
+            is_abandoned = verdict is Verdict.ABANDONED and self.ledger is not None  # a later recovery sends it
+            if operation.name == ROOT_UPDATE and not is_abandoned:
+                self._send_feedback()
+                if self._recorded.done is not None:
+                    self._recorded.done(verdict is Verdict.DELIVERED)
+            elif operation.name not in (ROOT_CREATE, ROOT_UPDATE, FEEDBACK) and verdict is Verdict.REFUSED:
+                self._budget.note_refused()
+                self._update_missing()
+            if self.ledger is None:
+                continue
+            if is_abandoned:
+                self.ledger.give_up(operation.name)
             else:
-                journal.give_up(name)  # a later recovery sends it
-            return True
+                self.ledger.settle(operation.name, refused=verdict is not Verdict.DELIVERED)
+        if self.ledger is not None:
+            self.ledger.flush()
 
-        operation.on_verdict, operation.on_batch_verdict = on_verdict, journal.flush
-        operation.on_abandoned = lambda: journal.give_up(name)  # a later recovery sends it
-        operation.leave_out = None if own_leave_out is None else leave_out
-        return operation
+    def leave_out(self, operation: Operation, reason: MissingReason) -> bool:
+        """Leave an event's run out, unless it has children."""
+        if not self._budget.leave_out(operation.run.id, operation.run.name, reason):
+            return False
+        self._update_missing()
+        if self.ledger is not None:
+            if reason is MissingReason.LIMIT:
+                self.ledger.settle(operation.name, refused=True)
+            else:
+                self.ledger.give_up(operation.name)  # a later recovery sends it
+        return True
 
-    def _note_verdict(self, delivered: bool) -> None:
-        """Count the run as missing if LangSmith refused it for good."""
-        if not delivered:
-            self._run_budget.note_refused()
-            self._update_missing()
+    def replacement(self, operation: Operation, status: int) -> Operation | None:
+        """The root's update with a smaller recording, or without one."""
+        make_smaller = self._recorded.refused
+        return None if make_smaller is None else self._update_operation(make_smaller(status), operation.size)
+
+    # Details
+
+    def _need(self, parent: Ref) -> None:
+        """A run has a child: send the run, without its payload, if it was left out."""
+        run_id = self._builder.id_of(parent)
+        name = self._budget.bring_back(run_id)
+        if name is not None:
+            self._put(Operation(self._builder.bare_event(parent, name), str(run_id)), again=True)
+
+    def _update_operation(self, recorded: FinishedRecording, size: int) -> Operation:
+        run = self._root_update
+        assert run is not None
+        self._recorded = recorded
+        run.extra = {"metadata": {**self._root_metadata, **scrub(recorded.metadata)}}
+        self._update_missing()
+        attachments = {} if recorded.attachment is None else {"conversation": recorded.attachment}
+        return Operation(run, ROOT_UPDATE, update=True, attachments=attachments, size=size, owner=self)
+
+    def _send_feedback(self) -> None:
+        feedback, self._feedback = self._feedback, None
+        if feedback is not None:
+            self._feedback_sender.put(feedback)
+
+    def _put(self, operation: Operation, *, again: bool = False) -> None:
+        if self._is_unsettled(operation.name, again=again):
+            operation.owner = self
+            self._sink.put(operation)
+
+    def _is_unsettled(self, name: str, *, again: bool = False) -> bool:
+        return self.ledger is None or self.ledger.expect(name, again=again)
 
     def _update_missing(self) -> None:
         """Write the numbers of missing runs onto the root's update, which may still wait to be sent."""
         if self._root_update is not None:
-            self._root_update.extra["metadata"].update(self._run_budget.missing())
-
-    def discard(self) -> None:
-        """Remove the journal of a conversation that ``keep=`` does not keep."""
-        if self.journal is not None:
-            self.journal.discard()
-
-    def _leave_out(self, run: ParentRun) -> Callable[[MissingReason], bool]:
-        budget, run_id = self._run_budget, run.id
-
-        def leave_out(reason: MissingReason) -> bool:
-            if not budget.leave_out(run_id, reason):
-                return False
-            self._update_missing()
-            return True
-
-        return leave_out
+            self._root_update.extra["metadata"].update(self._budget.missing())
 
 
-def _priority(data: RunData) -> Priority:
+def _priority(data: EventRun | ModelRun | ToolRun) -> Priority:
     if isinstance(data, EventRun):
         return priority_of(data.name, failed=data.error is not None)
     return Priority.HIGH

@@ -73,6 +73,11 @@ def of_session_config(payload: dict[str, Any], _hidden: frozenset[int]) -> dict[
     return payload
 
 
+def of_application(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
+    """What the application added: a placeholder for each value if a channel is ``hidden``, as it may quote anybody."""
+    return dict.fromkeys(payload, NOT_KEPT) if hidden else payload
+
+
 def of_messages(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
     """Inputs (``messages``) or outputs (``choices``) of a chat model, each message as in :func:`of_message`."""
     redacted = dict(payload)

@@ -9,15 +9,17 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
+from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun, ToolRun
 from langsmith_realtime.core.payloads.json_values import cut_text, cut_to_size, without_surrogates
-from langsmith_realtime.core.payloads.scrubbing import scrub
+from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
+from langsmith_realtime.core.protocol.inputs import ROOT, Annotated, Ref
 from langsmith_realtime.delivery.operations import PAYLOAD_LEFT_OUT
 from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun, derive
-from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, time_of, uuid7
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, ParentRun
+from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, time_of
 
 #: The most characters of a run's name; LangSmith refuses longer ones.
 NAME_LENGTH = 128
@@ -40,51 +42,58 @@ class RunBuilder:
         self._root = conversation_runs.root
         self._start = microseconds_of(self._root.start_time)
         self._privacy = privacy
+        self._added_metadata: dict[str, Any] = {}
+        self._added_outputs: dict[str, Any] = {}
+        self._added_tags: list[str] = []
 
-    def run(self, data: RunData) -> ParentRun | None:
-        """The run of some run data; None for a tool call that a run of the caller's own carries out."""
+    def id_of(self, ref: Ref) -> UUID:
+        """The id of an event's run."""
+        return self._conversation_runs.id_of(ref)
+
+    def run(self, data: EventRun | ModelRun | ToolRun) -> ParentRun:
+        """The run of some run data."""
         if isinstance(data, EventRun):
             return self._flagged(lambda: self._event_run(data))
         if isinstance(data, ModelRun):
             return self._flagged(lambda: self._model_run(data))
-        if data.call_id in self._conversation_runs.application_tool_runs:
-            return None
         return self._flagged(lambda: self._tool_run(data))
 
-    def bare_event(self, event: ParentRun) -> ParentRun:
-        """The run of an event with only the event's type as payload, for a left-out event that has children."""
-        run = derive(self._root, _run_name(event.name), "chain", event.start_time, event.id)
-        run.inputs, run.end_time = {"event": {"type": run.name}}, run.start_time
+    def bare_event(self, ref: Ref, name: str) -> ParentRun:
+        """The run of an event without the event's payload, for an event that was left out and has children."""
+        run = self._conversation_runs.event_run(ref, name)
+        run.inputs, run.end_time = {"event": {"type": name}}, run.start_time
         run.extra["metadata"][PAYLOAD_LEFT_OUT] = True
         return run
 
     def root(self) -> ParentRun:
-        """A new run with the root's id, place and start, no payload, and only the conversation's metadata and tags.
+        """A run with the root's ids, name, type and start, its metadata and tags; its payloads are empty.
 
-        A copy is sent because threads of the caller's use the root itself as a parent.
+        The root itself is a parent in the callers' threads, and is never sent.
         """
-        run = derive(self._root, self._root.name, self._root.run_type, self._root.start_time, self._root.id)
-        run.parent_run_id, run.dotted_order = self._root.parent_run_id, self._root.dotted_order
+        run = self._conversation_runs.event_run(ROOT, "")
+        run.extra = {"metadata": dict(self._root.extra["metadata"])}
         return run
 
-    def ended_root(
-        self,
-        t: float,
-        *,
-        inputs: dict[str, Any],
-        messages: list[dict[str, Any]],
-        metadata: dict[str, Any],
-        error: str | None,
-    ) -> ParentRun:
-        """The root run as it ended at ``t``; inputs (session configuration), outputs (transcript), error are masked."""
+    def annotate(self, annotation: Annotated) -> None:
+        """Note what the application added to the conversation, for :meth:`ended_root`."""
+        self._added_metadata.update(annotation.metadata)
+        self._added_outputs.update(annotation.outputs)
+        self._added_tags += [tag for tag in annotation.tags if tag not in self._added_tags]
+
+    def ended_root(self, end: ConversationEnd, metadata: dict[str, Any]) -> ParentRun:
+        """The root run as it ended, with the session's configuration, the transcript and what the application added."""
 
         def build() -> ParentRun:
             run = self.root()
-            run.end_time = max(self._time(t), run.start_time)
-            run.inputs = self._privacy.masked(inputs, redaction.of_session_config)
-            run.outputs = self._privacy.masked({"messages": messages}, redaction.of_messages)
-            run.error = self._error(error)
-            run.extra = {"metadata": {**self._root.extra["metadata"], **scrub(metadata)}}
+            run.end_time = max(self._time(end.t), run.start_time)
+            run.inputs = self._privacy.masked(end.inputs, redaction.of_session_config)
+            run.outputs = self._privacy.masked({"messages": end.messages}, redaction.of_messages)
+            if self._added_outputs:
+                run.outputs = {**self._privacy.masked(self._added_outputs, redaction.of_application), **run.outputs}
+            run.error = self._error(end.error)
+            added = self._privacy.masked_metadata(self._added_metadata)
+            run.extra = {"metadata": {**added, **self._root.extra["metadata"], **scrub(metadata)}}
+            run.tags = [*(run.tags or []), *(scrub_message(tag) for tag in self._added_tags)]
             return run
 
         return self._flagged(build)
@@ -98,18 +107,13 @@ class RunBuilder:
         return run
 
     def _event_run(self, event: EventRun) -> ParentRun:
-        ref: ParentRun = event.ref
-        run = derive(self._root, _run_name(event.name), "chain", ref.start_time, ref.id)
+        run = self._conversation_runs.event_run(event.ref, _run_name(event.name))
         run.inputs = {"event": self._privacy.masked(event.payload, redaction.of_event)}
         self._end(run, event.end, event.error, interrupted=event.interrupted, metadata=event.metadata)
         return run
 
     def _model_run(self, model: ModelRun) -> ParentRun:
-        start = model.parent.start_time
-        self._conversation_runs.note_child(model.parent)
-        # The seed makes the id of a run replayed from the journal equal to the first one.
-        seed = f"{model.parent.id} model {without_surrogates(str(model.metadata.get('response_id')))}"
-        run = derive(model.parent, "model", "llm", start, uuid7(microseconds_of(start), seed))
+        run = self._conversation_runs.model_run(model.parent, str(model.metadata.get("response_id")))
         run.inputs = self._privacy.masked({"messages": model.inputs}, redaction.of_messages)
         choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
         run.outputs = self._privacy.masked({"choices": [choice]}, redaction.of_messages)
@@ -128,14 +132,12 @@ class RunBuilder:
         if model.usage is not None:
             run.extra["metadata"]["usage_metadata"] = model.usage
         if model.first_token is not None:
-            first = max(self._time(model.first_token), start)
+            first = max(self._time(model.first_token), run.start_time)
             run.events = [{"name": "new_token", "time": first.isoformat()}]
         return run
 
     def _tool_run(self, tool: ToolRun) -> ParentRun:
-        place = self._conversation_runs.tool_below(tool.parent, tool.call_id, tool.name)
-        run = derive(place, _run_name(tool.name), "tool", place.start_time, place.id)
-        run.parent_run_id, run.dotted_order = place.parent_run_id, place.dotted_order
+        run = self._conversation_runs.tool_run(tool.parent, tool.call_id, _run_name(tool.name))
         run.inputs = self._privacy.masked(_arguments(tool.arguments), redaction.of_arguments)
         run.outputs = {} if tool.output is None else self._privacy.masked(tool.output, redaction.of_message)
         metadata = {**tool.metadata, "tool_call_id": tool.call_id}

@@ -33,7 +33,7 @@ from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.exporter import Exporter
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
 
 T = TypeVar("T")
 

@@ -469,7 +469,7 @@ def test_a_run_of_the_application_is_made_even_if_its_metadata_cannot_be_added(
 ) -> None:
     with SessionTracer() as tracer:
         tracer.server_event(CREATED)
-        monkeypatch.setattr("langsmith_realtime.trace.run_trees.nesting.THREAD_KEYS", None)
+        monkeypatch.setattr("langsmith_realtime.trace.run_trees.parent_runs.THREAD_KEYS", None)
         with trace("work") as run:
             assert run.name == "work"
     guard.failures.clear()

@@ -7,7 +7,8 @@ from typing import Any
 
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, ToolRun
-from langsmith_realtime.core.protocol.events import parse
+from langsmith_realtime.core.protocol.inputs import ClientFrame, Closed, Input, Ref, ServerFrame
+from langsmith_realtime.live.coalescing import parsed
 
 RATE = 24_000
 
@@ -39,18 +40,19 @@ class DrivenConversation:
         self, name: str, /, *, at: float | None = None, agent_speaking: bool | None = None, **body: Any
     ) -> list[RunData]:
         self._tick(at)
-        event = parse({"type": name, **body})
-        if not event.is_delta:
+        run = None
+        if not name.endswith(".delta"):
             self.received += 1
-        return self._store(self.conversation.server_event(event, self.t, self.received, agent_speaking=agent_speaking))
+            run = Ref(self.received)
+        return self._take(ServerFrame({"type": name, **body}, self.t, run, agent_speaking))
 
     def client(self, name: str, /, *, at: float | None = None, **body: Any) -> list[RunData]:
         self._tick(at)
-        return self._store(self.conversation.client_event(parse({"type": name, **body}), self.t))
+        return self._take(ClientFrame({"type": name, **body}, self.t))
 
     def close(self, *, at: float | None = None) -> list[RunData]:
         self._tick(at)
-        return self._store(self.conversation.close(self.t))
+        return self._take(Closed(self.t))
 
     # Frequent events
 
@@ -137,18 +139,20 @@ class DrivenConversation:
     def _tick(self, at: float | None) -> None:
         self.t = self.t + 0.01 if at is None else at
 
-    def _store(self, runs: list[RunData]) -> list[RunData]:
+    def _take(self, given: Input) -> list[RunData]:
+        runs = self.conversation.take(parsed(given))
         self.happened += runs
         return runs
 
 
 def labels(runs: list[RunData]) -> list[str]:
     """Returns a label for each run: an event's name, ``model <response id>`` or ``tool <call id>``."""
-    return [
-        run.name
-        if isinstance(run, EventRun)
-        else f"model {run.metadata['response_id']}"
-        if isinstance(run, ModelRun)
-        else f"tool {run.call_id}"
-        for run in runs
-    ]
+    found = []
+    for run in runs:
+        if isinstance(run, EventRun):
+            found.append(run.name)
+        elif isinstance(run, ModelRun):
+            found.append(f"model {run.metadata['response_id']}")
+        elif isinstance(run, ToolRun):
+            found.append(f"tool {run.call_id}")
+    return found

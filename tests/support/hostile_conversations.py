@@ -13,12 +13,13 @@ from langsmith import Client
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.protocol.events import FrameError, parse
+from langsmith_realtime.core.protocol.inputs import ClientFrame, Closed, Input, Opened, Ref, ServerFrame
 from langsmith_realtime.delivery.operations import Operation, run_dict
 from langsmith_realtime.delivery.sender import Sender
+from langsmith_realtime.live.pipeline import Pipeline
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
-from langsmith_realtime.trace.run_trees.nesting import ParentRun
 from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from langsmith_realtime.trace.session import Session
 from tests.support.hostile_frames import (
@@ -59,10 +60,11 @@ class SessionFedByHand:
         self.guard = Guard()
         self.family = start_conversation_runs(Options.of(client=unreachable_client(), enabled=True), self.guard)
         self.sender = StoringSender()
-        self.session = Session(Conversation(), LangSmithRuns(self.family, self.sender, self.sender), None, self.guard)
+        session = Session(Conversation(), [LangSmithRuns(self.family, self.sender, self.sender)], None, self.guard)
+        self.pipeline = Pipeline(session, None, self.guard)
         self.t = 0.0
-        self.refs: list[ParentRun] = []
-        self.session.opened()
+        self.refs: list[Ref] = []
+        self._take(Opened())
 
     def server(self, frame: object) -> None:
         self.t += 0.01
@@ -71,18 +73,20 @@ class SessionFedByHand:
             name = parse(frame).name
         except FrameError:
             name = "malformed_frame"
-        ref = None if name.endswith(".delta") else self._ref(name)
-        self.session.server_frame(frame, self.t, ref, None)
+        self._take(ServerFrame(frame, self.t, None if name.endswith(".delta") else self._ref()))
 
     def client(self, frame: object) -> None:
         self.t += 0.01
-        self.session.client_frame(json_copy(frame) if isinstance(frame, dict) else frame, self.t)
+        self._take(ClientFrame(json_copy(frame) if isinstance(frame, dict) else frame, self.t))
 
     def close(self) -> None:
-        self.session.closed(self.t, None, {})
+        self._take(Closed(self.t))
 
-    def _ref(self, name: str) -> ParentRun:
-        ref = self.family.event(name, 1_700_000_000_000_000 + len(self.refs), None, "")
+    def _take(self, given: Input) -> None:
+        self.pipeline.take([given], lambda: None)
+
+    def _ref(self) -> Ref:
+        ref = Ref(1 + len(self.refs))
         self.refs.append(ref)
         return ref
 
@@ -113,7 +117,7 @@ def assert_every_frame_is_a_run(frames: list[tuple[str, Any]]) -> None:
     operations = driven.sender.operations
     sent = [operation.run.id for operation in operations if not operation.update]
     assert len(sent) == len(set(sent))
-    assert {ref.id for ref in driven.refs} <= set(sent)
+    assert {driven.family.id_of(ref) for ref in driven.refs} <= set(sent)
     assert [operation.run.id for operation in operations if operation.update] == [driven.family.root.id]
     for operation in operations:
         fields = run_dict(operation)

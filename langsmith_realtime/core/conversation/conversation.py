@@ -159,7 +159,7 @@ class Conversation:
     def _take_dropped_audio(self, given: DroppedAudio) -> list[RunData]:
         audio_format = self.tracks.format(given.channel, fed=given.event is None)
         silence = SILENT_BYTE[audio_format.encoding] * given.size
-        return self._take_audio(Audio(given.channel, silence, given.t, event=given.event))
+        return self._take_audio(Audio(given.channel, silence, given.t, given.at, given.event))
 
     def _take_played(self, given: Played) -> list[RunData]:
         runs = self._state.advance(given.t)

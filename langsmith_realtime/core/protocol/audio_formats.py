@@ -7,7 +7,6 @@ Session events name a format by an object (``{"type": "audio/pcm", "rate": 24000
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from langsmith_realtime.core.protocol.events import APPEND, Event, mapping, number
 from langsmith_realtime.core.protocol.inputs import Audio

@@ -1,7 +1,9 @@
-"""Everything that a conversation is ever told, as data: the queue holds it, the journal writes it, the session takes it.
+"""Everything that a conversation is ever told, as data.
 
-Pure. A live conversation, a replayed and a recovered one take the same inputs. Times ``t`` are seconds since the
-conversation opened. Add a kind of input here; a reader that meets a kind which it does not know leaves it out.
+The queue holds these inputs, the journal writes them as lines and reads them back, and the session takes them.
+
+Pure. A live conversation, a replayed and a recovered one take the same inputs. Times
+``t`` are seconds since the conversation opened. Add a kind of input here; a reader that meets a kind which it does not know leaves it out.
 """
 
 from __future__ import annotations
@@ -111,12 +113,14 @@ class DroppedAudio:
         channel: ``USER`` or ``AGENT``.
         size: its bytes in the channel's encoding.
         t: as in :class:`Audio`.
+        at: as in :class:`Audio`.
         event: as in :class:`Audio`.
     """
 
     channel: int
     size: int
     t: float
+    at: float | None = None
     event: Mapping[str, Any] | None = None
 
 

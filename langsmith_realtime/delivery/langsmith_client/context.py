@@ -11,7 +11,7 @@ The variable is never reset with a token, because a block may be left in another
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from langsmith import run_helpers
 from langsmith.run_helpers import get_current_run_tree
@@ -22,16 +22,24 @@ _PARENT: ContextVar[Any] = run_helpers._PARENT_RUN_TREE_REF  # noqa: SLF001
 __all__ = ["ParentReference", "current_parent_reference", "get_current_run_tree", "set_parent", "set_parent_reference"]
 
 
+class LazyRun(Protocol):
+    """Something whose run tree is built when it is first asked for."""
+
+    @property
+    def run(self) -> RunTree: ...
+
+
 class ParentReference:
     """A strong reference to a run, called like the weak reference that LangSmith uses."""
 
-    __slots__ = ("run",)
+    __slots__ = ("parent",)
 
-    def __init__(self, run: RunTree) -> None:
-        self.run = run
+    def __init__(self, parent: RunTree | LazyRun) -> None:
+        self.parent = parent
 
     def __call__(self) -> RunTree:
-        return self.run
+        parent = self.parent
+        return parent if isinstance(parent, RunTree) else parent.run
 
 
 def set_parent(run: RunTree | None) -> None:

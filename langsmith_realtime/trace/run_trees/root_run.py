@@ -16,7 +16,7 @@ from langsmith_realtime.delivery.langsmith_client import context
 from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import THREAD_KEYS, Options
 from langsmith_realtime.runtime.guard import Guard
-from langsmith_realtime.trace.run_trees.nesting import ConversationRuns, ParentRun
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, ParentRun
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, start_of, time_of, uuid7
 
 try:
