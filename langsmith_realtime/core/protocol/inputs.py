@@ -2,8 +2,8 @@
 
 The queue holds these inputs, the journal writes them as lines and reads them back, and the session takes them.
 
-Pure. A live conversation, a replayed and a recovered one take the same inputs. Times
-``t`` are seconds since the conversation opened. Add a kind of input here; a reader that meets a kind which it does not know leaves it out.
+Pure. A live conversation, a replayed and a recovered one take the same inputs. Times ``t`` are seconds since the
+conversation opened. Add a kind of input here; a reader leaves out kinds that it does not know.
 """
 
 from __future__ import annotations
