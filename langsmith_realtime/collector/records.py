@@ -95,8 +95,8 @@ class Violation:
     Attributes:
         rule: The rule's name in :data:`langsmith_realtime.collector.rules.RULES`.
         run_id: The run that broke the rule; None if the rule concerns the whole request.
-        status: HTTP status of the answer. 202 if LangSmith accepts the request, but loses data or cannot find the run
-            by its id.
+        status: HTTP status of the answer. 202 if LangSmith accepts the request, but loses data, cannot find the run by
+            its id, or shows the run in the wrong place.
         message: What is wrong and what to do; the answer of a refused request has this message, too.
     """
 

@@ -1,7 +1,8 @@
 """LangSmith's rules for runs, and the HTTP status with which LangSmith answers a broken rule.
 
 :data:`RULES` lists all of them. The checks raise :class:`Refused` for a rule that fails the request, and return a
-:class:`Violation` for a rule that LangSmith answers with 202 although the data is lost or cannot be found later.
+:class:`Violation` for a rule that LangSmith answers with 202 although the data is lost, cannot be found later, or is
+shown in the wrong place.
 Sentences such as "trace_id … does not match first part of dotted_order …" are LangSmith's own; the remedies are not.
 """
 
@@ -51,6 +52,7 @@ RULES: Final = {
     # A second create or a second update of a run: its content is lost. It is not known whether LangSmith stores the
     # rest of the request; the collector does not, so that tests show a client that relies on it.
     "conflict": 409,
+    "parent-order": 202,  # LangSmith accepts a child's dotted_order that does not begin with its parent's: a wrong tree
     "trace-size": 422,  # more runs than Limits.trace_runs
     # A query.
     "query": 422,
@@ -168,6 +170,15 @@ def conflict(run_id: str) -> Refused:
     """Return the refusal of a second create or a second update of a run."""
     message = "Conflict: payload already received: payloads already received; send a run's create and its update once"
     return Refused("conflict", message, run_id)
+
+
+def wrong_place(run_id: str, dotted_order: str, parent_order: str) -> Violation:
+    """Return the violation of a child whose ``dotted_order`` is not its parent's, a period and its own segment."""
+    message = (
+        f"LangSmith shows run {run_id} in the wrong place: its dotted_order {dotted_order} does not begin with "
+        f"{parent_order}, the dotted_order of its parent; begin a child's dotted_order with that of its parent"
+    )
+    return Violation("parent-order", run_id, RULES["parent-order"], message)
 
 
 def uuid_text(value: object, key: str, run_id: str | None = None) -> str:

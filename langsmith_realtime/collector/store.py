@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
 from langsmith_realtime.collector.records import Attachment, StoredRun
-from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time
+from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from langsmith_realtime.collector.records import Violation
     from langsmith_realtime.collector.rules import Batch
 
-_SCHEMA: Final = """
+_PARENT: Final = "lower(substr(dotted_order, -95, 36))"  # the last but one run id in dotted_order; '' for a root
+_SCHEMA: Final = f"""
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY,
     trace_id TEXT NOT NULL,
@@ -31,6 +33,7 @@ CREATE TABLE IF NOT EXISTS runs (
 CREATE INDEX IF NOT EXISTS runs_by_order ON runs (dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_trace ON runs (trace_id, dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_revision ON runs (revision);
+CREATE INDEX IF NOT EXISTS runs_by_parent ON runs ({_PARENT});
 CREATE TABLE IF NOT EXISTS traces (id TEXT PRIMARY KEY, runs INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS attachments (
     run_id TEXT NOT NULL,
@@ -86,13 +89,19 @@ class Store:
     def apply(self, batch: Batch) -> None:
         """Store the operations and the feedback of a checked request in one transaction.
 
+        Adds a violation to ``batch.violations`` for each run that LangSmith would now show in the wrong place.
+
         Raises:
             Refused: A run's create or update is stored already, or its trace is full. Nothing of the batch is stored.
         """
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                moves = [move for operation in batch.operations for move in self._write(operation)]
+                moves: list[tuple[Path, Path]] = []
+                for operation in batch.operations:
+                    before = self._dotted_order(operation.id)
+                    moves += self._write(operation)
+                    batch.violations += self._wrong_places(operation.id, before)
                 self._db.executemany(
                     "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)",
                     [(each["id"], each.get("run_id"), json.dumps(each)) for each in batch.feedback],
@@ -162,6 +171,34 @@ class Store:
                 "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (operation.id, name, attachment.mime_type)
             )
             yield attachment.path, self._path(operation.id, name)
+
+    def _wrong_places(self, run_id: str, before: str | None) -> Iterator[Violation]:
+        """Yield a violation for the run and for each of its children if its place is not below its stored parent.
+
+        Each pair of parent and child is checked when the later of the two is stored, and again when one of them moves.
+
+        Args:
+            run_id: A run that has been written.
+            before: The run's ``dotted_order`` before; None if it was not stored.
+        """
+        dotted_order = self._dotted_order(run_id)
+        if dotted_order is None or dotted_order == before:
+            return
+        place = dotted_order.rpartition(".")[0]
+        parent = self._dotted_order(place[-36:].lower())
+        if parent is not None and parent.lower() != place.lower():
+            yield wrong_place(run_id, dotted_order, parent)
+        children = self._db.execute(
+            f"SELECT id, dotted_order FROM runs WHERE {_PARENT} = ? ORDER BY dotted_order",  # noqa: S608 - a fixed expression
+            (run_id,),
+        )
+        for child, order in children:
+            if order.rpartition(".")[0].lower() != dotted_order.lower():
+                yield wrong_place(child, order, dotted_order)
+
+    def _dotted_order(self, run_id: str) -> str | None:
+        row = self._db.execute("SELECT dotted_order FROM runs WHERE id = ?", (run_id,)).fetchone()
+        return None if row is None else row[0]
 
     def _count_run(self, operation: Operation) -> None:
         trace_id = operation.trace_id

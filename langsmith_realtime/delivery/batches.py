@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from weakref import WeakSet
 
 from langsmith import Client
 from langsmith.run_trees import RunTree
@@ -18,6 +19,15 @@ from langsmith_realtime.delivery.langsmith_client.transport import (
 )
 from langsmith_realtime.delivery.operations import Operation, application_keys, run_dict
 from langsmith_realtime.options.limits import Limits
+
+#: The route that takes runs with attachments, and the one to which LangSmith's client turns where that one is missing.
+MULTIPART_ROUTE, JSON_ROUTE = "/runs/multipart", "/runs/batch"
+#: HTTP status of a missing route.
+NO_ROUTE = 404
+#: HTTP status for a run that LangSmith has already; for a batch, at least one of its runs.
+CONFLICT = 409
+
+_json_only: WeakSet[Client] = WeakSet()  # clients whose latest batch went through the JSON route of an endpoint
 
 
 def destination_of(run: RunTree) -> object:
@@ -53,11 +63,17 @@ def split_batch(waiting: list[Operation], limits: Limits) -> tuple[list[Operatio
 def send_batch(client: Client, batch: list[Operation]) -> int | None:
     """Send the operations in one request, in the calling thread.
 
+    Where an endpoint lacks the multipart route, LangSmith's client sends the runs to the JSON route instead, and that
+    answer counts.
+
     Returns:
-        None if an endpoint did not answer; 202 if the last answers had 2xx statuses, or if sampling leaves the trace
-        out; otherwise the HTTP status, other than 2xx, of a last answer.
+        None if an endpoint did not answer, or has neither route; 202 if the last answers had 2xx statuses, or if
+        sampling leaves the trace out; :data:`NO_ROUTE` if an endpoint takes runs, but no attachments, which the batch
+        has; otherwise the HTTP status, other than 2xx, of a last answer.
     """
     has_attachments = any(operation.attachments for operation in batch)
+    if has_attachments and client in _json_only:
+        return NO_ROUTE  # sent now, the run would be stored without its attachments, and could not be updated again
     with http_statuses(client) as statuses, streaming_attachments() if has_attachments else nullcontext():
         multipart_ingest(
             client,
@@ -67,6 +83,15 @@ def send_batch(client: Client, batch: list[Operation]) -> int | None:
         )
     if not statuses and is_left_out(batch[0].run):
         return 202
-    if len(statuses) < endpoint_count(client):
+    last: dict[str, int] = {}  # by endpoint, whose multipart route answers before its JSON route
+    for url, status in statuses.items():
+        last[url.removesuffix(MULTIPART_ROUTE).removesuffix(JSON_ROUTE)] = status
+    if len(last) < endpoint_count(client) or NO_ROUTE in last.values():
         return None
-    return next((status for status in statuses.values() if not 200 <= status < 300), 202)
+    outcome = next((status for status in last.values() if not 200 <= status < 300), 202)
+    if NO_ROUTE not in statuses.values():
+        _json_only.discard(client)
+    elif outcome in (202, CONFLICT):
+        _json_only.add(client)
+        return NO_ROUTE if has_attachments else outcome
+    return outcome

@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from langsmith import Client
 
-from langsmith_realtime.delivery.batches import destination_of, send_batch, split_batch
+from langsmith_realtime.delivery.batches import CONFLICT, NO_ROUTE, destination_of, send_batch, split_batch
 from langsmith_realtime.delivery.langsmith_client.transport import (
     flush_client,
     needs_own_queue,
@@ -32,8 +32,6 @@ IDLE_S = 30.0
 #: HTTP statuses that one bad run causes for its whole request, and the one for a request that is too large. Any other
 #: status (a wrong key, a rate limit, a server error) would be the answer to each run alone, too.
 BAD_RUN_STATUSES, TOO_LARGE = (400, 409, 422), 413
-#: HTTP status for a run that LangSmith has already; for a batch, at least one of its runs.
-CONFLICT = 409
 
 
 class Sender:
@@ -224,7 +222,7 @@ class Sender:
             return self._send_parts(batch, 1)
         elif len(batch) > 1 and status == TOO_LARGE:
             return self._send_parts(batch, len(batch) // 2)
-        elif batch[0].attachments and status in (TOO_LARGE, *BAD_RUN_STATUSES):
+        elif batch[0].attachments and status in (TOO_LARGE, NO_ROUTE, *BAD_RUN_STATUSES):
             operation, refusal = batch[0], int(status)
             self.run_apart(lambda: self._replace(operation, refusal))
         elif status in (TOO_LARGE, *BAD_RUN_STATUSES):

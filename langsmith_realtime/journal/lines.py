@@ -41,7 +41,7 @@ def line_of(given: Input, **changed: Any) -> dict[str, Any]:
     defaults = _DEFAULTS[type(given)]
     line: dict[str, Any] = {"is": _NAMES[type(given)]}
     for name, default in defaults.items():
-        value = changed.get(name, getattr(given, name)) if name not in changed else changed[name]
+        value = changed[name] if name in changed else getattr(given, name)
         if value != default:
             line[name] = list(value) if isinstance(value, tuple) else value
     return line
@@ -65,8 +65,8 @@ def input_of(line: Mapping[str, Any], audio: Callable[[dict[str, Any]], bytes | 
         fields["error"] = Failure(fields["error"])  # it was masked when it was written, so it may be shown
     if "tags" in fields:
         fields["tags"] = tuple(fields["tags"])
-    if kind is Audio:
-        place = fields.get("data")
+    if kind is Audio and "data" in fields:
+        place = fields["data"]
         data = audio(place) if isinstance(place, dict) else UNDECODABLE
         if data is None:
             kind, fields["size"] = DroppedAudio, fields.pop("data")["bytes"]

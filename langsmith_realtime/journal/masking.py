@@ -14,7 +14,13 @@ from langsmith import Client
 
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, scrub
 from langsmith_realtime.core.protocol.events import APPEND, TEXT_DELTAS, Event
-from langsmith_realtime.delivery.langsmith_client.masking import calls_application
+from langsmith_realtime.delivery.langsmith_client.masking import (
+    RunPart,
+    calls_application,
+    hides_inputs,
+    mask,
+    masks_inputs,
+)
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, logger
 from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy, warn_if_slow
@@ -39,59 +45,52 @@ class TimeBudget:
         self._left -= seconds
 
 
-#: Masking may take this share of a conversation's duration, and this many seconds in any case.
-MASKING_SHARE, MASKING_FREE_S = 0.1, 0.25
-#: The masking of all conversations, which one thread does.
+#: For the masking of all conversations, which one thread does: half of its time.
 _all_masking = TimeBudget(0.5, 1.0)
 
 
 class JournalMasking:
-    """Applies a conversation's privacy options and its client's masking to the contents of journal lines.
-
-    ``t`` is seconds since the conversation opened.
-    """
+    """Applies a conversation's privacy options and its client's masking to the contents of journal lines."""
 
     def __init__(self, client: Client, privacy: Privacy) -> None:
-        hide_inputs = getattr(client, "_hide_inputs", False)
         self._client = client
         self._calls_application = calls_application(client)
         self._privacy = privacy
-        self._is_hidden = hide_inputs is True
-        self._is_masked = not self._is_hidden and (callable(hide_inputs) or bool(getattr(client, "_anonymizer", None)))
-        self._spent_s = 0.0
+        self._is_hidden = hides_inputs(client)
+        self._is_masked = not self._is_hidden and masks_inputs(client)
 
-    def event(self, event: Event, t: float) -> dict[str, Any]:
+    def event(self, event: Event) -> dict[str, Any]:
         """Mask an event; deltas and audio events keep only their type, ids and integers.
 
         The text of a transcript or text delta stays, too, unless the client's masking or ``redact`` might change it.
         """
         if event.is_delta or event.kind == APPEND:
             return references(event.body) | (self._delta(event) if event.kind in TEXT_DELTAS else {})
-        return self._masked(self._privacy.masked(event.body, redaction.of_event), t)
+        return self._masked(self._privacy.masked(event.body, redaction.of_event))
 
-    def frame(self, frame: Any, t: float) -> dict[str, Any]:
+    def frame(self, frame: Any) -> dict[str, Any]:
         """Mask a frame that is no event; returns ``{"frame": …}``, without words or ``frame`` if that fails."""
-        return self._masked(self._privacy.masked({"frame": frame}, redaction.of_event), t)
+        return self._masked(self._privacy.masked({"frame": frame}, redaction.of_event))
 
-    def error(self, message: str | None, t: float) -> str | None:
+    def error(self, message: str | None) -> str | None:
         """Mask an error's message; a placeholder replaces it if the masking fails."""
         shown = self._privacy.masked_error(message)
-        if shown is None or not self._is_masked or not hasattr(self._client, "_hide_run_error"):
+        if shown is None or not self._is_masked:
             return shown
-        masked = self._mask("_hide_run_error", shown, t)
+        masked = self._mask("error", shown)
         return masked if isinstance(masked, str) else NOT_KEPT
 
     def metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """Remove secrets from runs' metadata and mask it; empty if the masking fails."""
-        masked = self._mask("_hide_run_metadata", scrub(metadata), 0.0)
+        masked = self._mask("metadata", scrub(metadata))
         return masked if isinstance(masked, dict) else {}
 
-    def outputs(self, outputs: Mapping[str, Any], t: float) -> dict[str, Any]:
+    def outputs(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Mask what the application added to the conversation's outputs; empty if the masking fails."""
         if self._is_hidden or self._privacy.hidden:
             return {}
         shown = self._privacy.masked(dict(outputs), redaction.of_application)
-        masked = self._mask("_hide_run_outputs", shown, t) if self._is_masked else shown
+        masked = self._mask("outputs", shown) if self._is_masked else shown
         return masked if isinstance(masked, dict) else {}
 
     def _delta(self, event: Event) -> dict[str, Any]:
@@ -102,13 +101,13 @@ class JournalMasking:
         shown = self._privacy.masked(bare, redaction.of_event)
         return {"delta": shown["delta"]} if "delta" in shown else {}
 
-    def _masked(self, payload: dict[str, Any], t: float) -> dict[str, Any]:
+    def _masked(self, payload: dict[str, Any]) -> dict[str, Any]:
         if not self._is_masked:
             # The client hides the session's configuration, too, which the privacy options show.
             hides = self._is_hidden and "session" in payload
             shown: dict[str, Any] = redaction.without_words(payload) if hides else payload
             return shown
-        masked = self._mask("_hide_run_inputs", {"event": payload}, t)
+        masked = self._mask("inputs", {"event": payload})
         event = masked.get("event") if isinstance(masked, dict) else None
         if isinstance(event, dict) and event.get("type") == payload.get("type"):
             return event
@@ -116,21 +115,19 @@ class JournalMasking:
         structure: dict[str, Any] = redaction.without_words(payload)
         return structure
 
-    def _mask(self, method: str, value: Any, t: float) -> Any:
-        """The value after the client's method of that name; None if that failed, or had no time left."""
+    def _mask(self, part: RunPart, value: Any) -> Any:
+        """The value as the client masks it; None if that failed, or had no time left."""
         began = time.monotonic()
-        may_take = max(MASKING_FREE_S, t * MASKING_SHARE)
-        if self._calls_application and (self._spent_s > may_take or _all_masking.is_empty(began)):
+        if self._calls_application and _all_masking.is_empty(began):
             return None
         try:
-            return getattr(self._client, method)(value)
+            return mask(self._client, part, value)
         except CALLBACK_ERRORS as error:
             logger.debug("masking for the journal failed: %s", type(error).__name__)
             return None
         finally:
             if self._calls_application:
                 spent = time.monotonic() - began
-                self._spent_s += spent
                 _all_masking.spend(spent)
                 warn_if_slow("masking", spent)
 

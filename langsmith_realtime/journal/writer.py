@@ -101,17 +101,17 @@ class JournalWriter:
     def _line(self, journal: Journal, given: Input) -> dict[str, Any]:
         masking = self._masking
         if isinstance(given, (ServerFrame, ClientFrame)):
-            return line_of(given, frame=masking.event(parse(given.frame), given.t))
+            return line_of(given, frame=masking.event(parse(given.frame)))
         if isinstance(given, Audio):
             event = None if given.event is None else references(given.event)
             return line_of(replace(given, event=event), data=self._place(journal, given))
         if isinstance(given, MalformedFrame):
-            frame = masking.frame(json_frame(given.frame), given.t).get("frame")
+            frame = masking.frame(json_frame(given.frame)).get("frame")
             return line_of(given, frame=frame, reason=scrub_message(given.reason))
         if isinstance(given, (ToolEnded, Closed)):
-            return line_of(given, error=masking.error(given.error, given.t))
+            return line_of(given, error=masking.error(given.error))
         if isinstance(given, Annotated):
-            metadata, outputs = masking.metadata(dict(given.metadata)), masking.outputs(given.outputs, given.t)
+            metadata, outputs = masking.metadata(dict(given.metadata)), masking.outputs(given.outputs)
             return line_of(given, metadata=metadata, outputs=outputs)
         return line_of(given)
 

@@ -12,8 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from langsmith_realtime.core.protocol.audio_formats import USER, audio_of
-from langsmith_realtime.core.protocol.events import FrameError, parse
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, audio_of
+from langsmith_realtime.core.protocol.events import Event, FrameError, parse
 from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, DroppedAudio, Input, ServerFrame
 from langsmith_realtime.options.limits import Limits
 
@@ -83,7 +83,7 @@ class BoundedQueue:
         self._inputs: deque[tuple[Input, int]] = deque()  # with the bytes of audio
         self._is_notified = False
         self._lock = threading.Lock()  # for the gaps
-        self._gaps: list[DroppedAudio] = []
+        self._gaps: list[tuple[DroppedAudio, float]] = []  # with the time of the first chunk
         self.dropped = {"dropped_audio_chunks": 0, "dropped_events": 0}
 
     def put_always(self, given: Input) -> None:
@@ -139,37 +139,44 @@ class BoundedQueue:
     def _take_gaps(self) -> list[DroppedAudio]:
         with self._lock:
             gaps, self._gaps = self._gaps, []
-        return sorted(gaps, key=lambda gap: gap.t)
+        return sorted((gap for gap, _ in gaps), key=lambda gap: gap.t)
 
     def _note(self, gap: DroppedAudio) -> None:
         """Add a gap, or lengthen the latest one of its channel."""
         with self._lock:
-            known = next((each for each in reversed(self._gaps[-2:]) if each.channel == gap.channel), None)
-            if (
-                known is None
-                or known.event != gap.event
-                or abs(gap.t - known.t) > MAX_GAP_S
-                or known.size + gap.size > MAX_GAP_BYTES
-            ):
-                self._gaps.append(gap)
-                return
-            # The user's chunk ended when it was sent, the agent's begins when it arrived.
-            t = gap.t if gap.channel == USER else known.t
-            self._gaps[self._gaps.index(known)] = replace(known, size=known.size + gap.size, t=t)
+            for index in range(-1, -1 - min(2, len(self._gaps)), -1):
+                known, since = self._gaps[index]
+                if known.channel == gap.channel:
+                    size = known.size + gap.size
+                    if known.event == gap.event and gap.t - since <= MAX_GAP_S and size <= MAX_GAP_BYTES:
+                        # The user's chunk ended when it was sent, the agent's begins when it arrived.
+                        t = gap.t if gap.channel == USER else known.t
+                        self._gaps[index] = replace(known, size=size, t=t), since
+                        return
+                    break
+            self._gaps.append((gap, gap.t))
 
 
 def _gap(given: Input) -> DroppedAudio | None:
     """The gap that a dropped input leaves; None if it has no audio, or audio with a time, which leaves none."""
     if isinstance(given, (ServerFrame, ClientFrame)):
         try:
-            audio = audio_of(parse(given.frame), given.t)
+            audio = carried_audio(given, parse(given.frame))
         except FrameError:
             return None
     else:
         audio = given if isinstance(given, Audio) else None
-    if audio is None or not audio.data or audio.at is not None:
+    size = 0 if audio is None else decoded_size(audio.data)
+    if audio is None or not size or audio.at is not None:
         return None
-    return DroppedAudio(audio.channel, decoded_size(audio.data), audio.t, event=_place(audio))
+    return DroppedAudio(audio.channel, size, audio.t, event=_place(audio))
+
+
+def carried_audio(given: ServerFrame | ClientFrame, event: Event) -> Audio | None:
+    """The audio of an input's event; None if it carries none, or if only the other side sends such an event."""
+    audio = audio_of(event, given.t)
+    own = AGENT if isinstance(given, ServerFrame) else USER
+    return audio if audio is not None and audio.channel == own else None
 
 
 def _place(audio: Audio) -> dict[str, object] | None:
@@ -184,4 +191,4 @@ _PLACE_FIELDS = ("type", "response_id", "item_id", "output_index", "content_inde
 
 def decoded_size(data: bytes | str) -> int:
     """The number of bytes of audio that is still base64 text, or is decoded already."""
-    return len(data) * 3 // 4 - data[-2:].count("=") if isinstance(data, str) else len(data)
+    return max(0, len(data) * 3 // 4 - data[-2:].count("=")) if isinstance(data, str) else len(data)

@@ -11,10 +11,11 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from langsmith_realtime.core.conversation.turns import TurnRule
 from langsmith_realtime.core.payloads.errors import describe_error
 from langsmith_realtime.core.payloads.json_values import json_copy, json_frame
 from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS, USER
@@ -23,6 +24,7 @@ from langsmith_realtime.core.protocol.events import (
     APPEND,
     BETA_NAMES,
     SPEECH_STARTED,
+    Event,
     FrameError,
     mapping,
     parse,
@@ -48,8 +50,7 @@ from langsmith_realtime.live.duplicates import RecentFrames
 from langsmith_realtime.live.parent_context import ParentContext
 from langsmith_realtime.live.process import Process, process
 from langsmith_realtime.live.tool_claims import ToolClaims
-from langsmith_realtime.options.annotation import checked_annotation
-from langsmith_realtime.options.silence import checked_silence
+from langsmith_realtime.options.calls import checked_annotation, checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.runtime.threads import load_library
@@ -91,6 +92,8 @@ class LiveConversation(ParentContext):
         elapsed = time.time() - runs.start_us / 1_000_000
         self._opened_at = time.monotonic() - max(0.0, elapsed)
         self._latest = ROOT  # the latest event's run
+        self._latest_start = ROOT.start
+        self._turn_rule = TurnRule() if options.layout == "turns" else None
         self._lock = threading.RLock()  # gives the events of several threads one order
         self._recent_frames: RecentFrames[EventParent | None] = RecentFrames()
         #: Latest exception of the connection; None again after the next event that is no delta.
@@ -136,7 +139,10 @@ class LiveConversation(ParentContext):
         self.parsed_frame(parsed.body, parsed.name, parsed.body.get("event_id"), arrived)
 
     def parsed_frame(self, frame: object, name: str, event_id: object, arrived: float) -> None:
-        """Record a frame with the event type ``name``; a duplicate only makes its run the parent again."""
+        """Record a frame with the event type ``name``.
+
+        A duplicate only makes the run of the first one the parent of traced work again.
+        """
         if self._closed:
             return
         speaking = self._is_agent_speaking() if name == SPEECH_STARTED else None
@@ -155,13 +161,16 @@ class LiveConversation(ParentContext):
     ) -> EventParent | None:
         """Put a frame into the queue; return its event as a parent, None for a delta."""
         kind, t = BETA_NAMES.get(name, name), arrived - self._opened_at
-        if kind in AUDIO_FIELDS:
-            self._queue.put_audio(ServerFrame(frame, t), size)
-            return None
         if name.endswith(".delta"):
-            self._queue.put_event(ServerFrame(frame, t), light=True)
+            if kind in AUDIO_FIELDS:
+                self._queue.put_audio(ServerFrame(frame, t), size)
+            else:
+                self._queue.put_event(ServerFrame(frame, t), light=True)
             return None
-        ref = self._next_run(t)
+        if self._turn_rule is not None:
+            with suppress(FrameError):
+                frame = parse(frame)
+        ref = self._next_run(t, frame)
         parent = EventParent(self.runs, ref, name, frame if kind in ANNOUNCING else None)
         if kind in ANNOUNCING:
             self._claims.announced(parent)
@@ -359,13 +368,20 @@ class LiveConversation(ParentContext):
     def _now(self) -> float:
         return time.monotonic() - self._opened_at
 
-    def _next_run(self, t: float) -> Ref:
+    def _next_run(self, t: float, frame: object = None) -> Ref:
         """Refer to the run of an event that arrived at ``t``; the caller holds the lock.
 
         Start times strictly increase, because LangSmith orders runs by them.
         """
-        self._latest = Ref(max(self._latest.start + 1, int(t * 1_000_000)))
+        turn = None
+        if self._turn_rule is not None and isinstance(frame, Event):
+            turn = self._turn_rule.place(frame, lambda: self._next_start(t))
+        self._latest = Ref(self._next_start(t), turn)
         return self._latest
+
+    def _next_start(self, t: float) -> int:
+        self._latest_start = max(self._latest_start + 1, int(t * 1_000_000))
+        return self._latest_start
 
     def _is_agent_speaking(self) -> bool | None:
         """Return the answer of the option ``is_agent_speaking``; None without one, or if it raises."""

@@ -12,15 +12,19 @@ from dataclasses import dataclass, field, replace
 from langsmith_realtime.core.audio.decoding import decode_base64
 from langsmith_realtime.core.audio.user.microphone import Microphone
 from langsmith_realtime.core.payloads.json_values import json_frame
-from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, audio_of
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import TEXT_DELTAS, Event, FrameError, parse
 from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, Input, MalformedFrame, ServerFrame
-from langsmith_realtime.live.bounded_queue import decoded_size
+from langsmith_realtime.live.bounded_queue import carried_audio, decoded_size
 
 #: Length of the audio that is joined, in seconds; the first delta of a text waits as long for later ones.
 JOINED_S = 1.0
 #: Delay of a chunk, in seconds, from which it may follow a pause. The recording ignores smaller delays.
 PAUSE_S = Microphone.MIN_PAUSE_S
+#: Longest time that a microphone chunk waits for others while deltas arrive, in seconds of the conversation.
+MAX_DELAY_S = 1.1
+#: Deltas whose texts are joined.
+_JOINED_TEXTS = TEXT_DELTAS | {"response.function_call_arguments.delta"}
 
 #: Returns the bytes of one second of a channel's audio in events.
 BytesPerSecond = Callable[[int], float]
@@ -51,7 +55,7 @@ def parsed(given: Input) -> Input:
     except FrameError as error:
         run = given.run if isinstance(given, ServerFrame) else None
         return MalformedFrame(json_frame(given.frame), str(error), given.t, run)
-    audio = audio_of(event, given.t)
+    audio = carried_audio(given, event)
     return replace(given, frame=event) if audio is None else audio
 
 
@@ -82,6 +86,8 @@ class _Streams:
         if isinstance(given, Audio) and given.channel == USER:
             yield from self._add_chunk(given)
         else:
+            if self._chunks and given.t > self._origin + MAX_DELAY_S:
+                yield from self._take_chunks()
             self._add_delta(given)
 
     def take(self) -> Iterator[Input]:
@@ -116,7 +122,7 @@ class _Streams:
         latest.parts.append(given)
         if isinstance(given, Audio):
             latest.until += decoded_size(given.data) / self._bytes_per_second(AGENT)
-        elif isinstance(given, ServerFrame) and parse(given.frame).kind in TEXT_DELTAS:
+        elif isinstance(given, ServerFrame) and parse(given.frame).kind in _JOINED_TEXTS:
             latest.until = math.inf
         else:
             latest.until = -math.inf  # nothing is joined to other deltas

@@ -45,7 +45,10 @@ class Worker:
 
         def process(ready: BoundedQueue) -> None:
             for inputs in ready.batches(self._limits.batch_inputs):
-                take(inputs, self._pauses.take)
+                try:
+                    take(inputs, self._pauses.take)
+                except BaseException as error:  # SystemExit, too, would end the thread that other conversations need
+                    Guard().report("worker", error)
 
         return BoundedQueue(self._load, lambda ready: self._work.put(lambda: process(ready)))
 

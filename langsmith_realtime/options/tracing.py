@@ -56,6 +56,7 @@ class TracingOptions(TypedDict, total=False):
     redact: Redact | None
     transcripts: bool
     keep: KeepRule | None
+    layout: Literal["flat", "turns"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,9 @@ class Options:
             run of the conversation is sent, nor any run that the caller traces below the conversation with the same
             client. A conversation that is not kept loses its recording and its journal, too. If the rule raises, the
             conversation is kept; so is one that is too large to be held.
+        layout: ``"flat"`` has every event directly below the root, as LangSmith's guidance asks; ``"turns"`` has a run
+            for each turn in between, with what was said, its latencies and its tokens. Frames are then parsed in the
+            caller's thread.
     """
 
     thread_id: str | None = None
@@ -123,6 +127,7 @@ class Options:
     redact: Redact | None = None
     transcripts: bool = True
     keep: KeepRule | None = None
+    layout: Literal["flat", "turns"] = "flat"
 
     @classmethod
     def of(cls, **given: Unpack[TracingOptions]) -> Options:
@@ -157,6 +162,8 @@ class Options:
         values["feedback"] = _feedback(values)
         if values.setdefault("journal", True) not in (True, False, "keep"):
             raise ValueError(f"journal must be True, False or 'keep', got {values['journal']!r}")
+        if values.setdefault("layout", "flat") not in ("flat", "turns"):
+            raise ValueError(f"layout must be 'flat' or 'turns', got {values['layout']!r}")
         _check_function(values, "redact", "a function of a payload")
         _check_function(values, "keep", "a Keep, or a function of the conversation's metrics")
         values["transcripts"] = values.get("transcripts") is not False
@@ -194,6 +201,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "agent_format": (str, Mapping),
     "feedback": (bool, list, tuple, set, frozenset),
     "journal": (bool, str),
+    "layout": (str,),
     "transcripts": (bool,),
 }
 

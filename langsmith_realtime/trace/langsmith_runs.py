@@ -17,6 +17,7 @@ from langsmith_realtime.core.conversation.run_data import (
     ModelRun,
     RunData,
     ToolRun,
+    TurnRun,
 )
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.inputs import Annotated, Ref
@@ -194,7 +195,7 @@ class LangSmithRuns:
             self._root_update.extra["metadata"].update(self._budget.missing())
 
 
-def _priority(data: EventRun | ModelRun | ToolRun) -> Priority:
+def _priority(data: EventRun | ModelRun | ToolRun | TurnRun) -> Priority:
     if isinstance(data, EventRun):
         return priority_of(data.name, failed=data.error is not None)
     return Priority.HIGH

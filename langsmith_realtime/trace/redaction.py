@@ -53,7 +53,9 @@ _FREE_FORM_KEYS = frozenset(
     {"metadata", "arguments", "output_text", "parameters", "tools", "client_secret", "logprobs", "variables"}
 )
 # Keys of a chat message that stay; the others may be anything.
-_MESSAGE_KEYS = frozenset({"role", "content", "interrupted", "heard", "heard_ms", "tool_call_id", "tool_calls"})
+_MESSAGE_KEYS = frozenset(
+    {"role", "content", "interrupted", "heard", "heard_ms", "start_ms", "end_ms", "tool_call_id", "tool_calls"}
+)
 
 
 def of_event(body: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
@@ -76,6 +78,16 @@ def of_session_config(payload: dict[str, Any], _hidden: frozenset[int]) -> dict[
 def of_application(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
     """What the application added: a placeholder for each value if a channel is ``hidden``, as it may quote anybody."""
     return dict.fromkeys(payload, NOT_KEPT) if hidden else payload
+
+
+def of_turn_inputs(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
+    """A turn's inputs, without the user's words if the user is ``hidden``."""
+    return {**payload, "text": NOT_KEPT} if USER in hidden and payload.get("text") else payload
+
+
+def of_turn_outputs(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
+    """A turn's outputs, without the agent's words if the agent is ``hidden``."""
+    return {**payload, "text": NOT_KEPT} if AGENT in hidden and payload.get("text") else payload
 
 
 def of_messages(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:

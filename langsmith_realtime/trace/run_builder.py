@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun, ToolRun
+from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun, ToolRun, TurnRun
 from langsmith_realtime.core.payloads.json_values import cut_text, cut_to_size, without_surrogates
 from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
 from langsmith_realtime.core.protocol.inputs import ROOT, Annotated, Ref
@@ -50,8 +50,10 @@ class RunBuilder:
         """The id of an event's run."""
         return self._conversation_runs.id_of(ref)
 
-    def run(self, data: EventRun | ModelRun | ToolRun) -> ParentRun:
+    def run(self, data: EventRun | ModelRun | ToolRun | TurnRun) -> ParentRun:
         """The run of some run data."""
+        if isinstance(data, TurnRun):
+            return self._flagged(lambda: self._turn_run(data))
         if isinstance(data, EventRun):
             return self._flagged(lambda: self._event_run(data))
         if isinstance(data, ModelRun):
@@ -144,6 +146,13 @@ class RunBuilder:
         if not tool.answered:
             metadata["answered"] = False
         self._end(run, tool.end, tool.error, interrupted=False, metadata=metadata)
+        return run
+
+    def _turn_run(self, turn: TurnRun) -> ParentRun:
+        run = self._conversation_runs.turn_run(turn.start)
+        run.inputs = self._privacy.masked(turn.inputs, redaction.of_turn_inputs)
+        run.outputs = self._privacy.masked(turn.outputs, redaction.of_turn_outputs)
+        self._end(run, turn.end, turn.error, interrupted=turn.interrupted, metadata=turn.metadata)
         return run
 
     def _end(

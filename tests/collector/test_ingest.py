@@ -148,6 +148,37 @@ def test_an_attachment_with_a_period_in_its_name_is_dropped(collector: Collector
     assert [violation.rule for violation in collector.violations] == ["attachment-name"]
 
 
+@pytest.mark.parametrize("copies", [2, 3])
+def test_of_attachments_with_one_name_the_first_is_stored_and_no_other_file_stays(
+    collector: Collector, copies: int
+) -> None:
+    run = root()
+    name = f"attachment.{run['id']}.conversation"
+
+    answer = send(
+        collector,
+        *(part(name, b"take %d" % number, Content_Type="audio/wav") for number in range(copies)),
+        part(f"post.{run['id']}", run),
+    )
+
+    assert answer.status_code == 202
+    stored = collector.attachment(run["id"], "conversation")[1]
+    assert stored.read_bytes() == b"take 0"
+    assert stored_files(collector) == [stored]
+
+
+def test_a_refused_request_with_two_attachments_of_one_name_leaves_no_files(collector: Collector) -> None:
+    run, other = root(), root()
+    recording = part(f"attachment.{run['id']}.conversation", b"x", Content_Type="audio/wav")
+    homeless = part(f"attachment.{other['id']}.conversation", b"x", Content_Type="audio/wav")
+
+    # Attachments join their runs from the last part to the first, so the one without a run is found at the end.
+    answer = send(collector, homeless, part(f"post.{run['id']}", run), recording, recording)
+
+    assert answer.status_code == 422
+    assert stored_files(collector) == []
+
+
 def test_the_length_of_a_part_may_be_a_parameter_of_the_content_type(collector: Collector) -> None:
     run = root()
     attachment = part(

@@ -1,296 +1,340 @@
-"""Coalescer: which chunks and deltas are joined, when they are passed on, and with which time."""
+"""joined(): which chunks and deltas become one input, with which time, and that nothing is lost or reordered."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
+from langsmith_realtime.core.audio.decoding import decode_base64
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.protocol.audio_formats import PCM16, AudioBytes, Format
-from langsmith_realtime.live.coalescing import Coalescer
+from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format, bytes_per_second
+from langsmith_realtime.core.protocol.events import Event
+from langsmith_realtime.core.protocol.inputs import (
+    Audio,
+    ClientFrame,
+    Closed,
+    Input,
+    MalformedFrame,
+    Played,
+    Ref,
+    ServerFrame,
+)
+from langsmith_realtime.live.coalescing import JOINED_S, MAX_DELAY_S, is_streamed, joined, parsed
+from tests.support.hostile_conversations import SETTINGS
+from tests.support.inputs import conversations
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
-FRAME = {"type": "input_audio_buffer.append"}
+APPENDED = {"type": "input_audio_buffer.append"}
 ULAW = Format("ulaw", 8_000)
 
 
-class Session:
-    """A session that records its calls as (direction, time, frame)."""
-
-    attribute = False
-
-    def __init__(self, audio_format: Format) -> None:
-        self.calls: list[tuple[str, float, Any]] = []
-        self._format = audio_format
-
-    def format(self, _channel: int, *, fed: bool) -> Format:
-        assert not fed
-        return self._format
-
-    def silenced_spans(self, _channel: int) -> list[Any]:
-        return []
-
-    def client_frame(self, frame: Any, t: float) -> None:
-        self.calls.append(("sent", t, frame))
-
-    def microphone(self, audio: AudioBytes, t: float) -> None:
-        assert isinstance(audio, AudioBytes)
-        self.calls.append(("sent", t, FRAME | {"audio": audio}))
-
-    def server_frame(self, frame: Any, t: float, _ref: object, _speaking: object) -> None:
-        self.calls.append(("received", t, frame))
-
-    def closed(self, t: float) -> float:
-        self.calls.append(("closed", t, None))
-        return t
-
-    @property
-    def user_audio(self) -> list[tuple[Any, int]]:
-        """Time and number of bytes of each joined microphone chunk."""
-        return [(t, len(frame["audio"])) for way, t, frame in self.calls if way == "sent" and "audio" in frame]
-
-    @property
-    def agent_audio(self) -> list[tuple[float, AudioBytes]]:
-        """Time and audio of each joined delta."""
-        return [(t, frame["delta"]) for way, t, frame in self.calls if way == "received" and "delta" in frame]
+def sound(ms: int, code: bytes = b"\1") -> bytes:
+    return code * (48 * ms)
 
 
-def chunk(ms: int, code: bytes = b"\1") -> dict[str, str]:
-    return FRAME | {"audio": base64.b64encode(code * (48 * ms)).decode()}
+def encoded(audio: bytes) -> str:
+    return base64.b64encode(audio).decode()
 
 
-def delta(code: bytes, ms: int = 40, item: str = "item_1", kind: str = "output_audio") -> dict[str, str]:
-    audio = base64.b64encode(code * (48 * ms)).decode()
-    return {"type": f"response.{kind}.delta", "response_id": "resp_1", "item_id": item, "delta": audio}
+def append(t: float, audio: object, **fields: object) -> ClientFrame:
+    return ClientFrame(APPENDED | {"audio": audio} | fields, t)
 
 
-def coalescing(audio_format: Format = PCM16, schedule: Any = None) -> tuple[Session, Coalescer]:
-    session = Session(audio_format)
-    return session, Coalescer(session, schedule)
+def chunk(t: float, ms: int = 20, code: bytes = b"\1") -> ClientFrame:
+    return append(t, encoded(sound(ms, code)))
+
+
+def delta(t: float, code: bytes = b"\1", ms: int = 40, item: str = "item_1") -> ServerFrame:
+    audio = encoded(sound(ms, code))
+    where = {"response_id": "resp_1", "item_id": item}
+    return ServerFrame({"type": "response.output_audio.delta", **where, "delta": audio}, t)
+
+
+def words(t: float, text: object, kind: str = "output_text", item: str = "item_1") -> ServerFrame:
+    return ServerFrame({"type": f"response.{kind}.delta", "item_id": item, "delta": text}, t)
+
+
+def event(t: float, name: str = "response.done") -> ServerFrame:
+    return ServerFrame({"type": name}, t, Ref(1))
+
+
+def joining(*inputs: Input, audio_format: Format = PCM16) -> list[Input]:
+    return list(joined(inputs, lambda _: bytes_per_second(audio_format)))
+
+
+def times(inputs: Iterable[Input]) -> list[float]:
+    return [each.t for each in inputs]
+
+
+def audio(inputs: Iterable[Input]) -> list[bytes | str]:
+    return [each.data for each in inputs if isinstance(each, Audio)]
+
+
+def text(given: Input) -> object:
+    """The text of a delta that is no audio."""
+    assert isinstance(given, ServerFrame)
+    assert isinstance(given.frame, Event)
+    return given.frame.body.get("delta")
+
+
+# Microphone chunks
 
 
 def test_consecutive_chunks_are_joined_to_one_second() -> None:
-    session, coalescer = coalescing()
-    for index in range(1, 101):
-        coalescer.client_frame(chunk(20), index * 0.02)
-    assert session.user_audio == [(pytest.approx(1.0), 48_000), (pytest.approx(2.0), 48_000)]
-
-
-def assert_chunks_equal_frames(frames: Sequence[object], chunks: Sequence[str], *, is_text: bool) -> None:
-    """Check that chunks reach the session as their events do."""
-    (one, by_event), (other, by_chunk) = coalescing(), coalescing()
-    for index, frame in enumerate(frames):
-        by_event.client_frame(frame, index * 0.02)
-    by_chunk.microphone_chunks((sent, index * 0.02, is_text) for index, sent in enumerate(chunks))
-    for coalescer in (by_event, by_chunk):
-        coalescer.closed(1.0)
-    assert other.calls == one.calls
-    assert len(one.calls) > 3
-
-
-def test_a_chunk_without_its_event_is_processed_like_the_event() -> None:
-    other_event = '{"type":"conversation.item.create","item":{}}'  # in the place of base64
-    sent = ["", chunk(20)["audio"], "?", chunk(20)["audio"], other_event, chunk(30, b"\2")["audio"]]
-    assert_chunks_equal_frames([FRAME | {"audio": audio} for audio in sent], sent, is_text=False)
+    found = joining(*(chunk(index * 0.02) for index in range(1, 101)))
+    assert found == [
+        Audio(USER, sound(1000), pytest.approx(1.0), event=APPENDED),
+        Audio(USER, sound(1000), pytest.approx(2.0), event=APPENDED),
+    ]
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
-def test_a_chunk_in_json_text_is_processed_like_its_event(separators: tuple[str, str]) -> None:
-    sent = [chunk(20)["audio"], chunk(20, b"\2")["audio"], "", "?", 'a"b', "\\u0041AAA"]
-    texts = [json.dumps(FRAME | {"audio": audio}, separators=separators) for audio in sent]
-    texts += [
-        '{"type":"input_audio_buffer.append","audio":"AAAA","event_id":"event_1"}',
-        '{"type":"input_audio_buffer.append"',
+def test_a_chunk_is_the_same_in_any_form(separators: tuple[str, str]) -> None:
+    pieces = [encoded(sound(20)), encoded(sound(20, b"\2")), "", "?", 'a"b', encoded(sound(30)), "\u0041AAA"]
+    frames = [APPENDED | {"audio": piece} for piece in pieces]
+    texts = [json.dumps(frame, separators=separators) for frame in frames]
+    forms: list[list[Input]] = [
+        [ClientFrame(frame, index * 0.02) for index, frame in enumerate(frames)],
+        [ClientFrame(frame, index * 0.02) for index, frame in enumerate(texts)],
+        [ClientFrame(frame.encode(), index * 0.02) for index, frame in enumerate(texts)],
+        [Audio(USER, piece, index * 0.02, event=APPENDED) for index, piece in enumerate(pieces)],
     ]
-    assert_chunks_equal_frames(texts, texts, is_text=True)
+    found = [joining(*form) for form in forms]
+    assert found[0] == found[1] == found[2] == found[3]
+    decoded = [each for each in audio(found[0]) if isinstance(each, bytes)]
+    assert b"".join(decoded) == sound(20) + sound(20, b"\2") + sound(30) + b"\0\0\0"
+    assert [each for each in audio(found[0]) if isinstance(each, str)] == ["?", 'a"b']
 
 
 def test_chunks_of_a_burst_are_dated_by_the_first() -> None:
-    session, coalescer = coalescing()
-    for t in (1.0, 1.05, 1.05, 1.05, 1.05):  # the second one was late
-        coalescer.client_frame(chunk(20), t)
-    assert [entry[:2] for entry in session.calls] == [("sent", 1.0)]
-    coalescer.closed(2.0)
-    assert [entry[:2] for entry in session.calls] == [("sent", 1.0), ("sent", pytest.approx(1.05)), ("closed", 2.0)]
+    found = joining(*(chunk(t) for t in (1.0, 1.05, 1.05, 1.05, 1.05)))  # the second one was late
+    assert times(found) == [1.0, pytest.approx(1.05)]
+    assert audio(found) == [sound(20), sound(80)]
 
 
 def test_a_chunk_after_a_pause_is_not_joined() -> None:
-    session, coalescer = coalescing()
-    coalescer.client_frame(chunk(20), 1.0)
-    coalescer.client_frame(chunk(20), 1.06)
-    assert coalescer.closed(1.1) == 1.1
-    assert session.user_audio == [(1.0, 960), (1.06, 960)]
+    found = joining(chunk(1.0), chunk(1.06), Closed(1.1))
+    assert times(found) == [1.0, 1.06, 1.1]
+    assert audio(found) == [sound(20), sound(20)]
 
 
-def test_another_call_is_passed_on_after_the_chunks_before_it() -> None:
-    session, coalescer = coalescing()
-    for t, frame in ((1.0, chunk(20)), (1.02, {"type": "input_audio_buffer.commit"}), (1.04, chunk(20))):
-        coalescer.client_frame(frame, t)
-    assert [entry[0:2] for entry in session.calls] == [("sent", 1.0), ("sent", 1.02)]
-    assert coalescer.attribute is False
+def test_chunks_of_different_events_are_not_joined() -> None:
+    one, other = encoded(sound(20)), encoded(sound(20, b"\2"))
+    found = joining(append(1.0, one), append(1.02, other, event_id="e"), append(1.04, other, event_id="e"))
+    assert found == [
+        Audio(USER, sound(20), 1.0, event=APPENDED),
+        Audio(USER, sound(40, b"\2"), pytest.approx(1.04), event=APPENDED | {"event_id": "e"}),
+    ]
 
 
-@pytest.mark.parametrize(
-    "frame",
-    [
-        FRAME | {"audio": "?"},
-        FRAME | {"audio": 1},
-        FRAME,
-        FRAME | {"audio": ""},
-        FRAME | {"audio": "AAAA", "event_id": "e"},
-        "no JSON",
-        None,
-    ],
-)
-def test_a_frame_that_is_no_plain_chunk_is_passed_on_unchanged(frame: object) -> None:
-    session, coalescer = coalescing()
-    coalescer.client_frame(frame, 1.0)
-    assert session.calls == [("sent", 1.0, frame)]
+@pytest.mark.parametrize("frame", [APPENDED | {"audio": 1}, APPENDED, {"type": "input_audio_buffer.commit"}])
+def test_an_event_without_audio_is_passed_on(frame: dict[str, Any]) -> None:
+    assert joining(ClientFrame(frame, 1.0)) == [ClientFrame(Event(frame["type"], frame["type"], frame), 1.0)]
 
 
 def test_a_chunk_that_is_not_base64_leaves_the_others_intact() -> None:
-    session, coalescer = coalescing()
-    good, bad = chunk(40), FRAME | {"audio": "????" * 640}
-    for frame in (good, bad, good):
-        coalescer.client_frame(frame, 1.0)
-    coalescer.closed(1.1)
-    assert [frame for way, _, frame in session.calls if way == "sent"] == [good, bad, good]
-
-
-@pytest.mark.parametrize("size", [160, 161, 162])
-def test_the_padding_of_base64_does_not_change_the_length_of_a_chunk(size: int) -> None:
-    session, coalescer = coalescing(ULAW)
-    sent = base64.b64encode(bytes(size)).decode()
-    coalescer.microphone_chunks((sent, 1.0 + 0.021 * index, False) for index in range(10))
-    coalescer.closed(1.2)
-    assert session.user_audio == [(pytest.approx(1.0 + 9 * size / ULAW.rate), 10 * size)]
+    found = joining(chunk(1.0, 40), append(1.0, "????" * 640), chunk(1.0, 40))
+    assert audio(found) == [sound(40), "????" * 640, sound(40)]
 
 
 @pytest.mark.parametrize("size", [160, 161, 162])
 def test_g711_chunks_are_joined_whatever_their_padding(size: int) -> None:
-    session, coalescer = coalescing(ULAW)
-    for index in range(5):
-        coalescer.client_frame(FRAME | {"audio": base64.b64encode(bytes([index]) * size).decode()}, index * 0.02)
-    coalescer.closed(1.0)
-    assert b"".join(frame["audio"].data for way, _, frame in session.calls if way == "sent") == b"".join(
-        bytes([index]) * size for index in range(5)
-    )
-    assert len(session.user_audio) == 1
+    pieces = [bytes([index]) * size for index in range(5)]
+    found = joining(*(append(index * 0.02, encoded(piece)) for index, piece in enumerate(pieces)), audio_format=ULAW)
+    assert audio(found) == [b"".join(pieces)]
+
+
+@pytest.mark.parametrize("size", [160, 161, 162])
+def test_the_padding_of_base64_does_not_change_the_length_of_a_chunk(size: int) -> None:
+    sent = encoded(bytes(size))
+    (found,) = joining(*(append(1.0 + 0.021 * index, sent) for index in range(10)), audio_format=ULAW)
+    assert found.t == pytest.approx(1.0 + 9 * size / ULAW.rate)
+    assert audio([found]) == [bytes(10 * size)]
+
+
+# Deltas
 
 
 def test_audio_deltas_that_arrive_before_the_previous_ones_are_played_are_joined() -> None:
-    session, coalescer = coalescing()
-    for index in range(4):
-        coalescer.server_frame(delta(bytes([index])), 1.0 + index * 0.02, None, None)
-    coalescer.closed(2.0)
-    assert session.agent_audio == [(1.0, AudioBytes(b"".join(bytes([index]) * (48 * 40) for index in range(4))))]
+    (found,) = joining(*(delta(1.0 + index * 0.02, bytes([index])) for index in range(4)))
+    assert isinstance(found, Audio)
+    assert found.t == 1.0
+    assert found.data == b"".join(sound(40, bytes([index])) for index in range(4))
+    assert found.event == {"type": "response.output_audio.delta", "response_id": "resp_1", "item_id": "item_1"}
 
 
 def test_a_delta_that_arrives_after_the_previous_one_was_played_is_not_joined() -> None:
-    session, coalescer = coalescing()
-    coalescer.server_frame(delta(b"\1"), 1.0, None, None)
-    coalescer.server_frame(delta(b"\2"), 1.05, None, None)
-    coalescer.closed(2.0)
-    assert [t for t, _ in session.agent_audio] == [1.0, 1.05]
+    assert times(joining(delta(1.0), delta(1.05))) == [1.0, 1.05]
 
 
 def test_deltas_of_different_items_and_kinds_are_not_joined() -> None:
-    session, coalescer = coalescing()
-    words = {"type": "response.output_audio_transcript.delta", "item_id": "item_1", "delta": "Hi"}
-    nothing = delta(b"\1") | {"delta": None}
-    for frame in (delta(b"\1"), words, delta(b"\2"), delta(b"\3", item="item_2"), nothing):
-        coalescer.server_frame(frame, 1.0, None, None)
-    coalescer.server_frame({"type": "response.done"}, 1.0, "a run", None)
-    assert [frame.get("delta") for _, _, frame in session.calls] == [
-        AudioBytes(b"\1" * 1920 + b"\2" * 1920),
+    nothing = ServerFrame({"type": "response.output_audio.delta", "item_id": "item_1", "delta": None}, 1.0)
+    transcript = words(1.0, "Hi", "output_audio_transcript")
+    found = joining(delta(1.0, b"\1"), transcript, delta(1.0, b"\2"), delta(1.0, b"\3", item="item_2"), nothing)
+    assert [each.data if isinstance(each, Audio) else text(each) for each in found] == [
+        sound(40, b"\1") + sound(40, b"\2"),
         "Hi",
-        AudioBytes(b"\3" * 1920),
-        None,
+        sound(40, b"\3"),
         None,
     ]
 
 
 def test_a_delta_that_is_not_base64_leaves_the_others_intact() -> None:
-    session, coalescer = coalescing()
-    frames = [delta(b"\1"), delta(b"\1") | {"delta": "????" * 640}, delta(b"\2")]
-    for frame in frames:
-        coalescer.server_frame(frame, 1.0, None, None)
-    coalescer.closed(2.0)
-    assert [frame for way, _, frame in session.calls if way == "received"] == frames
-
-
-def test_text_deltas_of_an_item_are_joined() -> None:
-    session, coalescer = coalescing()
-    for kind, part in (("output_text", "A"), ("output_text", "nn"), ("function_call_arguments", "{"), ("refusal", "n")):
-        words = {"type": f"response.{kind}.delta", "item_id": f"item_{kind}", "delta": part}
-        coalescer.server_frame(words, 1.0, None, None)
-        coalescer.server_frame(words, 1.5, None, None)
-    coalescer.closed(2.0)
-    assert [(t, frame["delta"]) for way, t, frame in session.calls if way == "received"] == [
-        (1.0, "AAnnnn"),
-        (1.0, "{{"),
-        (1.0, "n"),  # deltas of an unknown type are not joined
-        (1.5, "n"),
+    bad = ServerFrame({"type": "response.output_audio.delta", "item_id": "item_1", "delta": "????" * 640}, 1.0)
+    bad.frame["response_id"] = "resp_1"  # type: ignore[index]
+    assert audio(joining(delta(1.0, b"\1"), bad, delta(1.0, b"\2"))) == [
+        sound(40, b"\1"),
+        "????" * 640,
+        sound(40, b"\2"),
     ]
 
 
-def test_waiting_frames_are_passed_on_when_a_later_frame_arrives() -> None:
-    session, coalescer = coalescing()
-    coalescer.server_frame(delta(b"\1", ms=200), 1.0, None, None)
-    coalescer.client_frame(chunk(20), 1.05)
-    coalescer.server_frame(delta(b"\2"), 2.1, None, None)
-    assert [entry[:2] for entry in session.calls] == [("received", 1.0)]
-    coalescer.server_frame(delta(b"\3"), 2.2, None, None)
-    assert [entry[:2] for entry in session.calls[1:]] == [("sent", 1.05)]
-    coalescer.client_frame(chunk(20), 3.2)
-    assert [entry[:2] for entry in session.calls[2:]] == [("received", 2.1), ("received", 2.2)]
+def test_text_deltas_of_an_item_are_joined() -> None:
+    inputs: list[Input] = []
+    for kind, part in (("output_text", "A"), ("output_text", "nn"), ("function_call_arguments", "{"), ("refusal", "n")):
+        inputs += [words(1.0, part, kind, f"item_{kind}"), words(1.0, part, kind, f"item_{kind}")]
+    found = joining(*inputs)
+    assert [text(each) for each in found] == ["AAnnnn", "{{", "n", "n"]  # deltas of an unknown type are not joined
 
 
-def test_an_event_overtakes_microphone_chunks_unless_it_concerns_the_microphone() -> None:
-    session, coalescer = coalescing()
-    coalescer.client_frame(chunk(20), 1.0)
-    coalescer.server_frame({"type": "response.done"}, 1.01, None, None)
-    assert [entry[:2] for entry in session.calls] == [("received", 1.01)]
-    coalescer.server_frame({"type": "input_audio_buffer.agent_audio_started"}, 1.02, None, None)
-    assert [entry[:2] for entry in session.calls[1:]] == [("sent", 1.0), ("received", 1.02)]
+def test_a_text_that_is_none_leaves_the_others_intact() -> None:
+    assert [text(each) for each in joining(words(1.0, "A"), words(1.0, None), words(1.0, "B"))] == ["A", None, "B"]
+
+
+# The order
+
+
+def test_another_input_is_passed_on_after_those_before_it_and_before_those_after_it() -> None:
+    played = Played("item_1", 20.0, 1.03, 1.0)
+    commit = ClientFrame({"type": "input_audio_buffer.commit"}, 1.05)
+    found = joining(chunk(1.0), delta(1.01), event(1.02), played, delta(1.04), commit, chunk(1.06), Closed(2.0))
+    assert [type(each) for each in found] == [Audio, Audio, ServerFrame, Played, Audio, ClientFrame, Audio, Closed]
+    assert times(found) == [1.0, 1.01, 1.02, 1.03, 1.04, 1.05, 1.06, 2.0]
+
+
+def test_an_input_is_passed_on_before_the_next_one_is_read_because_it_may_change_the_format() -> None:
+    formats = [PCM16]
+    pieces = [b"\1" * 160] * 100  # 2 s of G.711, 0.3 s of PCM16
+    inputs = [chunk(1.0), event(1.01, "session.updated")]
+    inputs += [append(1.03 + index * 0.02, encoded(piece)) for index, piece in enumerate(pieces)]
+    found = []
+    for each in joined(inputs, lambda _: bytes_per_second(formats[-1])):
+        found.append(each)
+        if isinstance(each, ServerFrame):
+            formats.append(ULAW)
+    assert audio(found) == [sound(20), b"\1" * 8_000, b"\1" * 8_000]
+
+
+def test_a_microphone_chunk_does_not_wait_longer_than_that_while_deltas_arrive() -> None:
+    found = joining(chunk(1.0), *(delta(1.0 + index * 0.1) for index in range(1, 31)))
+    assert [each.t for each in found if isinstance(each, Audio) and each.channel == USER] == [1.0]
+    before = found[: times(found).index(1.0)]
+    assert all(each.t <= 1.0 + MAX_DELAY_S for each in before)
 
 
 def test_the_tracks_tolerate_the_longest_delay() -> None:
-    assert Coalescer.JOINED_S < Coalescer.MAX_DELAY_S < Tracks.MAX_LAG_S
+    assert JOINED_S < MAX_DELAY_S < Tracks.MAX_LAG_S
 
 
 def test_a_frame_that_is_no_event_keeps_its_place() -> None:
-    session, coalescer = coalescing()
-    coalescer.client_frame(chunk(20), 1.0)
-    coalescer.server_frame(b"no JSON", 1.01, None, None)
-    assert [entry[:2] for entry in session.calls] == [("sent", 1.0), ("received", 1.01)]
+    found = joining(chunk(1.0), ServerFrame(b"no JSON", 1.01, Ref(7)), chunk(1.02), ClientFrame("[]", 1.03))
+    assert times(found) == [1.0, 1.01, 1.02, 1.03]
+    _, received, _, sent = found
+    assert isinstance(received, MalformedFrame)
+    assert (received.frame, received.run) == ("no JSON", Ref(7))
+    assert "must be JSON" in received.reason
+    assert sent == MalformedFrame("[]", "the frame must be a JSON object, got list", 1.03)
 
 
-def test_waiting_chunks_are_passed_on_at_the_next_tick() -> None:
-    scheduled: list[Callable[[], None]] = []
-    session, coalescer = coalescing(schedule=scheduled.append)
-    coalescer.client_frame(chunk(20), 1.0)
-    coalescer.client_frame(chunk(20), 1.02)
-    assert len(scheduled) == 1
-    scheduled.pop()()
-    assert session.user_audio == [(pytest.approx(1.02), 1920)]
-    assert scheduled == []
+def test_an_event_that_only_the_other_side_sends_carries_no_audio() -> None:
+    echoed = ServerFrame(chunk(1.0).frame, 1.0, Ref(7))
+    sent = ClientFrame(delta(1.0).frame, 1.0)
+    received, passed_on = joining(echoed, sent)
+    assert isinstance(received, ServerFrame)
+    assert received.run == Ref(7)
+    assert isinstance(passed_on, ClientFrame)
 
 
-def test_a_scheduled_flush_passes_on_frames_that_came_after_it_was_scheduled() -> None:
-    scheduled: list[Callable[[], None]] = []
-    session, coalescer = coalescing(schedule=scheduled.append)
-    coalescer.client_frame(chunk(20), 1.0)
-    coalescer.client_frame({"type": "input_audio_buffer.commit"}, 1.01)
-    coalescer.server_frame(delta(b"\1"), 1.09, None, None)
-    scheduled.pop()()
-    assert [t for t, _ in session.agent_audio] == [1.09]
-    coalescer.server_frame({"type": "response.done"}, 1.2, None, None)
-    assert scheduled == []
-    coalescer.server_frame(delta(b"\1"), 1.3, None, None)
-    assert len(scheduled) == 1
+# Whatever the inputs are
+
+
+def segments(inputs: Iterable[Input]) -> list[dict[Any, list[Any]] | Input]:
+    """The inputs that are not streamed, and between them what each stream says: its places with their bytes or text."""
+    found: list[dict[Any, list[Any]] | Input] = [{}]
+    for each in inputs:
+        if not is_streamed(each):
+            found += [each, {}]
+            continue
+        assert isinstance(found[-1], dict)
+        if isinstance(each, Audio):
+            alone = decode_base64([each.data])
+            body, piece = dict(each.event or {}), each.data if alone is None else alone
+        else:
+            body, piece = parsed_body(each), text(each)
+        # Chunks are joined if their events are equal, deltas if they belong to one content part.
+        place = body if isinstance(each, Audio) and each.channel == USER else part_of(body)
+        stream = found[-1].setdefault((type(each).__name__, body["type"]), [])
+        last = stream[-1] if stream else None
+        # Text that is not base64 is no audio; it is not joined to anything.
+        is_joined = isinstance(piece, bytes) or (isinstance(piece, str) and isinstance(each, ServerFrame))
+        if is_joined and last is not None and last[0] == place and type(last[1]) is type(piece):
+            stream[-1] = (place, last[1] + piece)
+        elif piece or not is_joined:
+            stream.append((place, piece))
+    return found
+
+
+def parsed_body(given: Input) -> dict[str, Any]:
+    assert isinstance(given, ServerFrame)
+    assert isinstance(given.frame, Event)
+    return given.frame.body
+
+
+def part_of(body: dict[str, Any]) -> dict[str, Any]:
+    return {key: body.get(key) for key in ("item_id", "response_id", "content_index")}
+
+
+@settings(SETTINGS, max_examples=150)
+@given(conversations())
+def test_nothing_is_lost_changed_or_reordered(inputs: list[Input]) -> None:
+    found = joining(*inputs)
+    assert segments(found) == segments(map(parsed, inputs))
+    assert len(found) <= len(inputs)
+
+
+@settings(SETTINGS, max_examples=100)
+@given(conversations())
+def test_what_is_joined_may_be_joined_again(inputs: list[Input]) -> None:
+    once = joining(*inputs)
+    again = joining(*once)
+    assert segments(again) == segments(once)
+    assert len(again) <= len(once)
+
+
+@settings(SETTINGS, max_examples=100)
+@given(conversations())
+def test_no_input_is_late_by_more_than_the_tracks_tolerate_or_dated_later_than_it_came(inputs: list[Input]) -> None:
+    latest, came = 0.0, max((each.t for each in inputs), default=0.0)
+    for each in joining(*inputs):
+        assert each.t >= latest - Tracks.MAX_LAG_S
+        assert each.t <= came + 1e-6
+        latest = max(latest, each.t)
+
+
+@settings(SETTINGS, max_examples=100)
+@given(conversations())
+def test_inputs_are_parsed_once_and_the_given_ones_stay_as_they_are(inputs: list[Input]) -> None:
+    before = [replace(each) for each in inputs]
+    found = joining(*inputs)
+    assert inputs == before
+    assert [parsed(each) for each in found] == found
+    for each in found:
+        assert not isinstance(each, (ServerFrame, ClientFrame)) or type(each.frame) is Event
+        assert not isinstance(each, Audio) or each.channel in (USER, AGENT)

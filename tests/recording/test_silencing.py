@@ -19,7 +19,18 @@ from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.user_turns import SPAN_MARGIN_S, Moment, Utterances
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.options.silence import checked_silence
+from langsmith_realtime.core.protocol.inputs import (
+    Audio,
+    ClientFrame,
+    Closed,
+    Input,
+    Played,
+    Ref,
+    ServerFrame,
+    Silence,
+)
+from langsmith_realtime.live.coalescing import parsed
+from langsmith_realtime.options.calls import checked_silence
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.recording.recorder import Recorder
@@ -28,7 +39,6 @@ from langsmith_realtime.runtime import guard
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
-from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.session import Session
 from tests.support.audio.sounds import RATE, numbered, tone
 from tests.support.conversations import the_tree
@@ -70,21 +80,22 @@ class Call:
             recording, name="call", limit_s=None, hidden=set(), guard=Guard(), run_in_thread=lambda work: work()
         )
         tracks = Tracks()
-        self.family = start_conversation_runs(Options(client=client), Guard())
-        runs = LangSmithRuns(self.family, sent, sent)  # type: ignore[arg-type]
-        self.session = Session(Conversation(tracks=tracks), runs, self.recorder, Guard())
+        runs = LangSmithRuns(start_conversation_runs(Options(client=client), Guard()), sent, sent)  # type: ignore[arg-type]
+        self.session = Session(Conversation(tracks=tracks), [runs], self.recorder, Guard())
         self.server("session.created", 0.0, session={"id": "sess_1", "model": "gpt-realtime"})
 
     def server(self, name: str, t: float, **body: Any) -> None:
-        start = microseconds_of(self.family.root.start_time) + round(t * 1e6)
-        ref = None if name.endswith(".delta") else self.family.event(name, start, None, name)
-        self.session.server_frame({"type": name, **body}, t, ref, None)
+        run = None if name.endswith(".delta") else Ref(1 + round(t * 1e6))
+        self.take(ServerFrame({"type": name, **body}, t, run))
+
+    def take(self, given: Input) -> None:
+        self.session.take(parsed(given))
 
     def user_speaks(self, since: float, until: float) -> None:
         """The user speaks: chunks of 100 ms, each sent when it ends."""
         for number in range(round(since * 10), round(until * 10)):
             chunk = base64.b64encode(tone(0.1).astype("<i2").tobytes()).decode()
-            self.session.client_frame({"type": "input_audio_buffer.append", "audio": chunk}, (number + 1) / 10)
+            self.take(ClientFrame({"type": "input_audio_buffer.append", "audio": chunk}, (number + 1) / 10))
 
     def agent_speaks(self, t: float, seconds: float, item_id: str = "agent_1") -> None:
         """The agent speaks: all audio arrives at once."""
@@ -93,7 +104,7 @@ class Call:
         self.server("response.output_audio.delta", t, delta=delta, **where)
 
     def silence(self, t: float, **how: Any) -> None:
-        self.session.silence(t, *checked_silence(t, **how))
+        self.take(Silence(t, *checked_silence(t, **how)))
 
     def on_disk(self) -> Samples:
         """The samples that are in the file now."""
@@ -101,7 +112,7 @@ class Call:
         return raw[: len(raw) // 2 * 2].reshape(-1, 2)
 
     def end(self, t: float) -> Samples:
-        self.session.closed(t, None, {})
+        self.take(Closed(t))
         return self.on_disk()
 
 
@@ -171,8 +182,8 @@ def test_a_silence_covers_audio_that_a_correction_moves_into_it(tmp_path: Path) 
     call = Call(tmp_path)
     call.agent_speaks(1.0, 4.0)
     call.silence(2.0, since=5.0, until=6.0)
-    call.session.agent_played("agent_1", 0.0, 3.0, 3.0)  # its playback begins at 3 s
-    call.session.agent_played("agent_1", 500.0, 3.5, 3.5)
+    call.take(Played("agent_1", 0.0, 3.0, 3.0))  # its playback begins at 3 s
+    call.take(Played("agent_1", 500.0, 3.5, 3.5))
     heard = call.end(9.0)
     assert sounds(heard[:, AGENT])[-2:] == [(3.0, 5.0), (6.0, 7.0)]
 
@@ -198,7 +209,7 @@ def test_an_agents_item_is_silent_wherever_it_plays(tmp_path: Path) -> None:
     call.agent_speaks(0.6, 2.0, "second")
     call.agent_speaks(0.7, 2.0, "third")
     call.user_speaks(0.0, 6.0)
-    call.session.agent_played("first", 500.0, 1.5, 1.5)  # its playback is a second late
+    call.take(Played("first", 500.0, 1.5, 1.5))  # its playback is a second late
     heard = call.end(8.0)
     assert [sounds(heard[:, AGENT])[0][1], *sounds(heard[:, AGENT])[-1]] == [pytest.approx(3.0, abs=1.0), 5.0, 7.0]
     assert not heard[3 * RATE : 5 * RATE, AGENT].any()
@@ -212,7 +223,7 @@ def test_a_silent_items_audio_stays_silent_after_a_truncation(tmp_path: Path) ->
     call.server("input_audio_buffer.speech_started", 1.0, item_id="user_1", audio_start_ms=900)
     call.silence(1.5, item_id="agent_1")
     truncation = {"type": "conversation.item.truncate", "item_id": "agent_1", "content_index": 0, "audio_end_ms": 1400}
-    call.session.client_frame(truncation, 2.0)
+    call.take(ClientFrame(truncation, 2.0))
     assert not call.end(6.0)[:, AGENT].any()
 
 
@@ -250,7 +261,7 @@ def test_audio_that_the_application_recorded_is_silent_around_a_silenced_item(tm
     call = Call(tmp_path)
     call.agent_speaks(3.0, 2.0)
     for at in (0.0, 3.4, 8.0):
-        call.session.agent_audio(tone(2.0).astype("<i2").tobytes(), at + 0.1, at)
+        call.take(Audio(AGENT, tone(2.0).astype("<i2").tobytes(), at + 0.1, at))
     call.silence(9.0, item_id="agent_1")
     assert sounds(call.end(12.0)[:, AGENT]) == [(0.0, 2.0), (8.0, 10.0)]
 
@@ -276,7 +287,7 @@ def test_silenced_audio_is_encoded_again(tmp_path: Path, times: int) -> None:
         call.silence(60.0 + number, since=float(number), until=10.0)
     if times > 1:
         _until(lambda: not flac.exists())
-    call.session.closed(66.0, None, {})
+    call.take(Closed(66.0))
     heard, _ = soundfile.read(flac, dtype="int16")
     assert not heard[: 10 * RATE].any()
     assert sounds(heard[:, AGENT]) == [(10.0, 20.0)]

@@ -6,15 +6,17 @@ import contextvars
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from langsmith import Client, traceable
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.core.protocol.inputs import Closed, Input, Opened, Ref, ServerFrame
 from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.operations import MissingReason, Operation
 from langsmith_realtime.delivery.sender import Sender
@@ -23,7 +25,6 @@ from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
-from langsmith_realtime.trace.run_trees.run_ids import microseconds_of
 from langsmith_realtime.trace.run_trees.run_limits import Priority, RunBudget, priority_of
 from langsmith_realtime.trace.session import build_session
 from tests.support.conversations import the_tree, trees
@@ -84,10 +85,10 @@ def paused() -> Iterator[None]:
     """Within the block, the worker does not process events."""
     goes_on = threading.Event()
 
-    def wait() -> None:
+    def wait(_inputs: list[Input], _pause: Callable[[], None]) -> None:
         goes_on.wait(10)
 
-    process().worker.open_queue(Guard()).put(wait)
+    process().worker.open_queue(wait).put_always(Opened())
     yield
     goes_on.set()
 
@@ -120,41 +121,60 @@ def test_an_event_with_an_error_has_medium_priority() -> None:
 
 
 @pytest.mark.newest
-def test_a_full_trace_admits_no_run_and_readmits_no_parent(small: None) -> None:
-    budget, parent = RunBudget(process().limits), uuid4()
-    while budget.admits(uuid4(), Priority.HIGH):
-        pass
-    assert budget.count == process().limits.trace_runs
-    assert not budget.admits(parent, Priority.LOW)
-    assert budget.note_child(parent)
-    assert not budget.readmit(parent)
+def test_a_full_trace_admits_no_run_and_brings_back_no_parent(small: None) -> None:
+    budget, parent, admitted = RunBudget(process().limits), uuid4(), 1  # the root
+    while budget.admits(uuid4(), "response.done", Priority.HIGH):
+        admitted += 1
+    assert admitted == process().limits.trace_runs
+    assert not budget.admits(parent, "rate_limits.updated", Priority.LOW)
+    assert budget.bring_back(parent) is None
     assert budget.missing() == {"left_out_runs": 2}
 
 
 @pytest.mark.newest
-def test_a_run_that_gets_a_child_while_it_is_left_out_is_sent_once(small: None) -> None:
-    class ChildBetween(RunBudget):
-        """Gets a child right after the run was left out, before leave_out returns."""
-
-        def __init__(self) -> None:
-            super().__init__(process().limits)
-            self.readmitted = 0
-            self._left_out = NotingDict(self)
-
-    class NotingDict(dict[Any, MissingReason]):
-        def __init__(self, budget: ChildBetween) -> None:
-            self._budget = budget
-
-        def __setitem__(self, run_id: Any, reason: MissingReason) -> None:
-            super().__setitem__(run_id, reason)
-            assert self._budget.note_child(run_id)
-            self._budget.readmitted += self._budget.readmit(run_id)
-
-    budget, run_id = ChildBetween(), uuid4()
-    assert budget.leave_out(run_id, MissingReason.OVERLOAD)
-    assert budget.readmitted == 1
+def test_a_run_that_was_left_out_is_brought_back_by_its_first_child_under_its_name(small: None) -> None:
+    budget, run_id = RunBudget(process().limits), uuid4()
+    assert budget.admits(run_id, "rate_limits.updated", Priority.LOW)
+    assert budget.leave_out(run_id, "rate_limits.updated", MissingReason.OVERLOAD)
+    assert budget.missing() == {"dropped_runs": 1}
+    assert budget.bring_back(run_id) == "rate_limits.updated"
     assert budget.missing() == {}
-    assert not budget.readmit(run_id)
+    assert budget.bring_back(run_id) is None
+    assert not budget.leave_out(run_id, "rate_limits.updated", MissingReason.OVERLOAD), "it has a child"
+
+
+@pytest.mark.newest
+def test_a_run_that_has_a_child_before_it_arrives_is_admitted_until_the_trace_is_full(small: None) -> None:
+    budget, parent = RunBudget(process().limits), uuid4()
+    assert budget.bring_back(parent) is None, "it was not left out"
+    while budget.admits(uuid4(), "rate_limits.updated", Priority.LOW):
+        pass
+    assert budget.admits(parent, "rate_limits.updated", Priority.LOW)
+    assert budget.missing() == {"left_out_runs": 1}
+
+
+@pytest.mark.newest
+def test_a_run_that_gets_children_in_two_threads_while_a_third_leaves_it_out_is_sent_once(small: None) -> None:
+    name = "rate_limits.updated"
+    with ThreadPoolExecutor(3) as threads:
+        for _ in range(200):
+            budget, run_id, barrier = RunBudget(process().limits), uuid4(), threading.Barrier(3)
+            assert budget.admits(run_id, name, Priority.LOW)
+
+            def leave_out(budget: RunBudget = budget, run_id: UUID = run_id, at: threading.Barrier = barrier) -> bool:
+                at.wait(10)
+                return budget.leave_out(run_id, name, MissingReason.OVERLOAD)
+
+            def bring_back(
+                budget: RunBudget = budget, run_id: UUID = run_id, at: threading.Barrier = barrier
+            ) -> str | None:
+                at.wait(10)
+                return budget.bring_back(run_id)
+
+            left_out, *children = threads.submit(leave_out), threads.submit(bring_back), threads.submit(bring_back)
+            names = [child.result() for child in children]
+            assert [each for each in names if each] == ([name] if left_out.result() else [])
+            assert budget.missing() == {}
 
 
 @pytest.mark.newest
@@ -162,8 +182,9 @@ def test_a_limited_number_of_parents_is_remembered(small: None, monkeypatch: pyt
     monkeypatch.setattr(process().limits, "trace_parents", 3)
     budget, parents = RunBudget(process().limits), [uuid4() for _ in range(5)]
     for parent in parents:
-        assert not budget.note_child(parent)
-    assert [budget.leave_out(parent, MissingReason.OVERLOAD) for parent in parents] == [True, True, False, False, False]
+        assert budget.bring_back(parent) is None
+    left_out = [budget.leave_out(parent, "rate_limits.updated", MissingReason.OVERLOAD) for parent in parents]
+    assert left_out == [True, True, False, False, False]
     assert budget.missing() == {"dropped_runs": 2}
 
 
@@ -280,15 +301,14 @@ def test_a_trace_never_has_more_runs_than_langsmith_accepts(
     guard, sender = Guard(), StoringSender()
     runs = start_conversation_runs(options, guard, limits)
     session = build_session(options, runs, sender, FeedbackSender(), guard).session
-    start, t = microseconds_of(runs.root.start_time), 0.0
+    t = 0.0
 
     def receive(event: dict[str, Any]) -> None:
         nonlocal t
         t += 0.1
-        ref = runs.event(event["type"], start + round(t * 1_000_000), None, "")
-        session.server_frame(event, t, ref, None)
+        session.take(ServerFrame(event, t, Ref(round(t * 1_000_000))))
 
-    session.opened()
+    session.take(Opened())
     for number in range(2_450):
         receive(item(number))
         if number % 60 == 0:
@@ -298,7 +318,7 @@ def test_a_trace_never_has_more_runs_than_langsmith_accepts(
         receive(failed(number))
     for each in response(99_999, call(99_999)):
         receive(each)
-    session.closed(t, None, {})
+    session.take(Closed(t))
     creates = [operation.run for operation in sender.operations if not operation.update]
     names = Counter(run.name for run in creates)
     assert len({run.id for run in creates}) == len(creates) <= limits.trace_runs

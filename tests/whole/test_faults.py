@@ -35,7 +35,7 @@ from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, Say, Script, Turn, tone
-from langsmith_realtime.trace.run_trees import nesting, root_run
+from langsmith_realtime.trace.run_trees import parent_runs, root_run
 from tests.support import processes
 from tests.support.behaviours import (
     ASK,
@@ -244,7 +244,7 @@ def clock_set(by: float) -> FaultSteps:
 
         def jump() -> None:
             clock.setattr(time, "time", lambda: true_time() + by)
-            for module in (root_run, nesting):
+            for module in (root_run, parent_runs):
                 clock.setattr(module, "datetime", Jumped)
 
         environment.mid_conversation = jump

@@ -31,6 +31,7 @@ from langsmith_realtime.core.payloads.json_values import (
     json_copy,
 )
 from langsmith_realtime.core.protocol.events import Call, FrameError, parse
+from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import RealtimeServer, Script
 from langsmith_realtime.trace.run_builder import PAYLOAD_BYTES
@@ -382,11 +383,12 @@ def test_unanswered_tool_calls_release_their_events_beyond_a_limit() -> None:
     call = Call("call_1", "look_up", "{}")
     out = []
     for number in range(MAX_WAITING_EVENTS + 10):
-        out += calls.response_done(EventRun(number, "response.done", {}), [call, Call(f"call_1{number}", None, None)])
-    assert [cast("EventRun", run).ref for run in out] == list(range(10))
+        done = EventRun(Ref(number), "response.done", {})
+        out += calls.response_done(done, [call, Call(f"call_1{number}", None, None)])
+    assert [cast("EventRun", run).ref.start for run in out] == list(range(10))
     item: dict[str, object] = {"call_id": "call_10"}
     assert [type(run).__name__ for run in calls.answered(item, 1.0)] == ["ToolRun"]
-    left = [run.ref for run in calls.close() if isinstance(run, EventRun)]
+    left = [run.ref.start for run in calls.close() if isinstance(run, EventRun)]
     assert left == list(range(10, MAX_WAITING_EVENTS + 10))
 
 

@@ -159,6 +159,9 @@ class PartReader:
             if run is None:
                 owner = f"a part post.{run_id} or patch.{run_id} in the same request"
                 raise Refused("part-alone", f"part attachment.{run_id}.{name} must come with {owner}", run_id)
+            # Of several attachments with one name, the run keeps the first.
+            if (later := run.attachments.get(name)) is not None:
+                later.path.unlink(missing_ok=True)
             run.attachments[name] = attachment
             self._attachment_parts.pop()
         return self.batch

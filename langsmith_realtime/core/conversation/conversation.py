@@ -14,6 +14,7 @@ from langsmith_realtime.core.conversation.metrics import response_metrics, talk_
 from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData
 from langsmith_realtime.core.conversation.server_events import HANDLERS, on_delta, on_other, on_speech_started
 from langsmith_realtime.core.conversation.state import ConversationState
+from langsmith_realtime.core.conversation.turns import Turns
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.protocol.audio_formats import AGENT, SILENT_BYTE, USER
@@ -42,7 +43,7 @@ from langsmith_realtime.core.protocol.inputs import (
     ToolClaimed,
     ToolEnded,
 )
-from langsmith_realtime.core.protocol.items import messages_of
+from langsmith_realtime.core.protocol.items import Item, messages_of
 from langsmith_realtime.core.protocol.prices import PRICES, Price, estimated_cost
 from langsmith_realtime.core.protocol.session_config import SessionConfig
 
@@ -59,6 +60,7 @@ class Conversation:
 
     def __init__(self, *, tracks: Tracks | None = None, prices: Mapping[str, Price] = PRICES) -> None:
         self._state = ConversationState(tracks or Tracks(), prices)
+        self._turns = Turns(self._state.items)
         self._takers: dict[type, Callable[[Any], list[RunData]]] = {
             ServerFrame: self._take_server_frame,
             ClientFrame: self._take_client_frame,
@@ -89,7 +91,10 @@ class Conversation:
     def take(self, given: Input) -> list[RunData]:
         """Take the next input; return the runs that are complete by then, and those that it makes complete."""
         take = self._takers.get(type(given))
-        return [] if take is None else take(given)
+        if take is None:
+            return []
+        runs = take(given)
+        return runs + self._turns.follow(given, runs)
 
     def _take_server_frame(self, given: ServerFrame) -> list[RunData]:
         event, t, state = parse(given.frame), given.t, self._state
@@ -209,8 +214,32 @@ class Conversation:
         return AGENT, begins - margin, ends + margin
 
     def messages(self) -> list[dict[str, Any]]:
-        """The transcript as chat messages, in conversation order."""
-        return [message for item in self._state.items.in_order() for message in messages_of(item)]
+        """The transcript as chat messages, in conversation order.
+
+        A spoken message has ``start_ms`` and ``end_ms``: from when to when it is audible in the recording.
+        """
+        messages = []
+        for item in self._state.items.in_order():
+            span = self._audible_span(item) if item.type == "message" else {}
+            messages += [{**message, **span} for message in messages_of(item)]
+        return messages
+
+    def _audible_span(self, item: Item) -> dict[str, int]:
+        tracks = self.tracks
+        if item.role == "user":
+            span, activity = self._state.utterances.spoken(item.item_id), tracks.user_activity
+        else:
+            begins, ends = tracks.begins(item.item_id), tracks.playing_until(item.item_id)
+            span = None if begins is None or ends is None else (begins, ends)
+            activity = tracks.agent_activity
+        if span is None or activity is None:
+            return {}
+        since, until = span
+        audible = activity.intervals(since, until)
+        if not audible:
+            return {}
+        start, end = max(since, audible[0][0]), min(until, audible[-1][1])
+        return {"start_ms": round(start * 1000), "end_ms": round(end * 1000)}
 
     def numbers(self) -> dict[str, Any]:
         """The numbers of the whole conversation, for the root's metadata (docs/numbers.md); call it after close."""

@@ -78,7 +78,24 @@ class ChildRun:
     parent: Ref | None
 
 
-RunData: TypeAlias = EventRun | ModelRun | ToolRun | ChildRun
+@dataclass(frozen=True, slots=True)
+class TurnRun:
+    """The run of one turn, above the events whose :class:`Ref` names its ``start`` (µs since the conversation opened).
+
+    It ends at ``end``, in seconds, with the last event, response or tool of the turn. ``inputs`` and ``outputs`` have
+    ``text`` and ``modalities``, of the user's and of the agent's words. ``metadata``: see docs/numbers.md.
+    """
+
+    start: int
+    end: float
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    metadata: dict[str, Any]
+    error: str | None = None
+    interrupted: bool = False
+
+
+RunData: TypeAlias = EventRun | ModelRun | ToolRun | TurnRun | ChildRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,6 +130,12 @@ class _Utterance:
     begin: Moment
     earliest_begin: float  # seconds; the mapped time of `begin` may change until it is final
     end: Moment | None = None
+    final: tuple[float, float] | None = None  # begin and end in seconds, once another utterance follows
+
+    @property
+    def spoken(self) -> tuple[float, float] | None:
+        """Begin and end in seconds, as far as they are known; None while it goes on."""
+        return self.final or (None if self.end is None else (self.begin.time, self.end.time))
 
 
 class Utterances:
@@ -191,7 +197,18 @@ class Utterances:
                 since, until = min(since, until - duration), max(until, begin.time + duration)
         return since - SPAN_MARGIN_S, until + SPAN_MARGIN_S
 
+    def spoken(self, item_id: str) -> tuple[float, float] | None:
+        """From when to when the user spoke the item, in seconds; None if that is not known.
+
+        The beginning includes what turn detection adds before it.
+        """
+        utterance = self._utterances.get(item_id)
+        return None if utterance is None else utterance.spoken
+
     def _remember(self, item_id: str, utterance: _Utterance) -> None:
+        if self._utterances:
+            latest = self._utterances[next(reversed(self._utterances))]
+            latest.final = latest.spoken  # the input buffer forgets old positions
         self._utterances[item_id] = utterance
         if len(self._utterances) > MAX_UTTERANCES:
             del self._utterances[next(iter(self._utterances))]

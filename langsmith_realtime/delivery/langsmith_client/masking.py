@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary, WeakSet
 
 from langsmith import Client
@@ -24,6 +24,9 @@ _HIDE_CHANNEL = {USER: "_hide_inputs", AGENT: "_hide_outputs"}
 _ANONYMIZER = "_anonymizer"
 _HIDE_METADATA = "_hide_metadata"
 _MASKS = (*_HIDE_CHANNEL.values(), _ANONYMIZER, _HIDE_METADATA)
+
+#: The parts of a run that a client masks.
+RunPart = Literal["inputs", "outputs", "metadata", "error"]
 
 _PROBE = "a word that nobody said"
 
@@ -61,6 +64,26 @@ def _hides(client: Client, name: str) -> bool:
 def hides_payloads(client: Client) -> bool:
     """Whether the client hides or masks inputs or outputs by ``hide_inputs`` or ``hide_outputs``."""
     return any(getattr(client, name, False) for name in _HIDE_CHANNEL.values())
+
+
+def hides_inputs(client: Client) -> bool:
+    """Whether the client hides all inputs, without asking a function."""
+    return getattr(client, _HIDE_CHANNEL[USER], False) is True
+
+
+def masks_inputs(client: Client) -> bool:
+    """Whether a function of the application masks the client's inputs."""
+    return callable(getattr(client, _HIDE_CHANNEL[USER], None)) or bool(getattr(client, _ANONYMIZER, None))
+
+
+def mask(client: Client, part: RunPart, value: Any) -> Any:
+    """A part of a run as the client would send it; unchanged if this version of the client does not mask that part.
+
+    Raises:
+        BaseException: whatever a masking function of the application raises.
+    """
+    function = getattr(client, f"_hide_run_{part}", None)
+    return value if function is None else function(value)
 
 
 def calls_application(client: Client) -> bool:
@@ -105,7 +128,7 @@ def without_payload(client: Client, run: Mapping[str, Any], application_keys: Co
         bare["error"] = NOT_KEPT
     metadata = run["extra"]["metadata"]
     try:
-        masked: object = client._hide_run_metadata(dict(metadata))  # noqa: SLF001
+        masked: object = mask(client, "metadata", dict(metadata))
     except CALLBACK_ERRORS:
         masked = None
     if not isinstance(masked, dict):

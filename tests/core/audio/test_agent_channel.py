@@ -15,6 +15,7 @@ import soundfile
 from langsmith_realtime import SessionTracer, wrap_realtime
 from langsmith_realtime.core.audio.agent.channel import AgentChannel
 from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.protocol.inputs import Played
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import RealtimeServer, Say, Script, Turn
 from langsmith_realtime.testing import tone as tone_bytes
@@ -247,7 +248,7 @@ def conversation_with_story(seconds: float = 5.0) -> DrivenConversation:
 def played(driven: DrivenConversation, ms: float, at: float, t: float | None = None) -> None:
     """Confirm at ``t`` that ``ms`` of the story had been played at ``at``."""
     driven.t = at if t is None else t
-    driven.conversation.played("story", ms, driven.t, at)
+    driven.conversation.take(Played("story", ms, driven.t, at))
 
 
 def test_a_barge_in_cuts_an_item_at_its_playback_position() -> None:
@@ -295,8 +296,8 @@ def test_an_item_that_plays_late_is_interrupted_after_its_modelled_end() -> None
 
 def test_positions_of_unknown_items_or_in_the_future_change_nothing() -> None:
     driven = conversation_with_story()
-    driven.conversation.played("another", 100, 2.0, 1.5)
-    driven.conversation.played("story", 5000, 2.0, 99.0)  # a time in the future
+    driven.conversation.take(Played("another", 100, 2.0, 1.5))
+    driven.conversation.take(Played("story", 5000, 2.0, 99.0))  # a time in the future
     driven.close(at=4.0)
     assert driven.transcript() == ["assistant: A long story."]
 

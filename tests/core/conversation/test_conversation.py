@@ -15,6 +15,8 @@ from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.protocol.events import BETA_NAMES, parse
+from langsmith_realtime.core.protocol.inputs import ClientFrame, Input, Ref, ServerFrame, ToolBegun, ToolEnded
+from langsmith_realtime.live.coalescing import parsed
 from tests.support.driven_conversation import RATE, DrivenConversation, labels, sound
 
 pytestmark = pytest.mark.newest  # only the core, whose behaviour depends on no library version
@@ -39,8 +41,8 @@ def test_every_server_event_except_deltas_becomes_one_run_also_of_an_unknown_typ
     for name in ("session.created", "brand.new", "response.thoughts.delta", "brand.new", "input_audio_buffer.cleared"):
         driven.server(name, some="thing")
     assert labels(driven.happened) == ["session.created", "brand.new", "brand.new", "input_audio_buffer.cleared"]
-    assert [run.ref for run in driven.events] == [1, 2, 3, 4]
-    assert driven.events[1] == EventRun(2, "brand.new", {"type": "brand.new", "some": "thing"})
+    assert [run.ref for run in driven.events] == [Ref(1), Ref(2), Ref(3), Ref(4)]
+    assert driven.events[1] == EventRun(Ref(2), "brand.new", {"type": "brand.new", "some": "thing"})
     assert driven.conversation.numbers()["event_count"] == 4
 
 
@@ -68,7 +70,7 @@ def test_the_model_run_hangs_below_response_created() -> None:
     driven = DrivenConversation()
     driven.typed("Hi")
     driven.begins("resp_1")
-    created = driven.received
+    created = Ref(driven.received)
     where: dict[str, Any] = {"response_id": "resp_1", "item_id": "a", "content_index": 0}
     driven.server("response.output_text.delta", at=1.0, **where, delta="Hel")
     driven.server("response.output_text.delta", at=1.5, **where, delta="lo.")
@@ -148,7 +150,7 @@ def test_a_model_run_without_response_created_hangs_below_response_done() -> Non
         "resp_1", {"id": "a", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Hi"}]}
     )
     model = driven.model("resp_1")
-    assert (model.parent, model.end, model.first_token) == (driven.received, driven.t, None)
+    assert (model.parent, model.end, model.first_token) == (Ref(driven.received), driven.t, None)
     assert model.message["content"] == "Hi"
     assert driven.transcript() == ["assistant: Hi"]
 
@@ -260,7 +262,7 @@ def test_a_tool_run_hangs_below_response_done_which_ends_with_the_result() -> No
     driven.server("response.function_call_arguments.done", call_id="call_1", item_id="item_c", arguments='{"x": 1}')
     driven.output("resp_1", CALL, done=True)
     assert labels(driven.ends("resp_1", CALL)) == ["model resp_1"]
-    done = driven.received
+    done = Ref(driven.received)
     assert labels(send_result(driven, "call_1", at=3.0)) == ["tool call_1", "response.done"]
     assert driven.events[-1].end == 3.0
     assert driven.events[-1].ref == done
@@ -275,7 +277,7 @@ def test_a_tool_run_answered_before_response_done_hangs_below_the_arguments_even
     driven.begins("resp_1")
     driven.output("resp_1", {**CALL, "arguments": ""})
     driven.server("response.function_call_arguments.done", call_id="call_1", arguments='{"x": 1}')
-    arguments = driven.received
+    arguments = Ref(driven.received)
     assert labels(send_result(driven, "call_1")) == ["tool call_1"]
     driven.output("resp_1", CALL, done=True)
     assert labels(driven.ends("resp_1", CALL)) == ["response.done", "model resp_1"]
@@ -324,8 +326,8 @@ def test_response_done_does_not_wait_for_a_call_that_a_barge_in_cut_off() -> Non
 def test_an_error_in_the_tool_block_becomes_the_error_of_the_tool_run() -> None:
     driven = DrivenConversation()
     driven.ends("resp_1", CALL)
-    driven.conversation.tool_entered("call_1", 99)
-    driven.conversation.tool_left("call_1", 2.0, "KeyError: 'x'")
+    driven.conversation.take(ToolBegun("call_1", 1.0, Ref(99)))
+    driven.conversation.take(ToolEnded("call_1", 2.0, "KeyError: 'x'"))
     send_result(driven, "call_1", at=2.5)
     (tool,) = driven.tools
     assert (tool.end, tool.error) == (2.5, "KeyError: 'x'")
@@ -337,7 +339,7 @@ def test_an_mcp_call_has_a_tool_run_below_its_arguments_event() -> None:
     driven.begins("resp_1")
     driven.output("resp_1", item)
     driven.server("response.mcp_call_arguments.done", item_id="mcp_1", arguments='{"x": 1}')
-    arguments = driven.received
+    arguments = Ref(driven.received)
     driven.server("response.mcp_call.in_progress", item_id="mcp_1")
     driven.server("response.mcp_call.completed", item_id="mcp_1", at=2.0)
     whole = {**item, "arguments": '{"x": 1}', "output": "bought"}
@@ -357,7 +359,7 @@ def test_an_mcp_call_that_outlasts_its_response_hangs_below_response_done() -> N
     driven.output("resp_1", item)
     driven.server("response.mcp_call.in_progress", item_id="mcp_1")
     driven.ends("resp_1")
-    done = driven.received
+    done = Ref(driven.received)
     driven.server("response.mcp_call.failed", item_id="mcp_1", at=5.0)
     assert driven.events[-1].error == "the MCP call failed"
     failed = {**item, "error": {"type": "http_error", "message": "no answer"}}
@@ -511,10 +513,11 @@ def test_a_new_session_counts_as_reconnection_and_ends_the_open_responses() -> N
     driven = DrivenConversation()
     driven.begins("resp_1")
     driven.says("resp_1", "Well", "a")
-    assert driven.server("session.created", session={"id": "sess_1"})[0].metadata == {}
+    driven.server("session.created", session={"id": "sess_1"})
+    assert driven.events[-1].metadata == {}
     happened = driven.server("session.created", session={"id": "sess_2"})
     assert labels(happened) == ["session.created", "model resp_1"]
-    assert happened[0].metadata == {"reconnected": True}
+    assert driven.events[-1].metadata == {"reconnected": True}
     assert driven.model("resp_1").end == driven.t
     assert driven.conversation.numbers()["reconnections"] == 1
     assert driven.close() == []
@@ -629,11 +632,11 @@ def replayed(frames: list[tuple[tuple[str, str], dict[str, Any], bool | None]]) 
         # Not driven.server(): a generated field may have the name of one of its parameters.
         event = parse({**fields, "type": name})
         driven.t += 0.2
-        if side == "client":
-            driven.happened += driven.conversation.client_event(event, driven.t)
-            continue
-        driven.received += not event.is_delta
-        driven.happened += driven.conversation.server_event(event, driven.t, driven.received, agent_speaking=speaking)
+        given: Input = ClientFrame(event, driven.t)
+        if side == "server":
+            driven.received += not event.is_delta
+            given = ServerFrame(event, driven.t, None if event.is_delta else Ref(driven.received), speaking)
+        driven.happened += driven.conversation.take(parsed(given))
     driven.close()
     return driven
 
@@ -647,7 +650,7 @@ def test_no_input_raises_or_loses_an_event(examples: int) -> None:
 def assert_no_event_is_lost(frames: list[Any]) -> None:
     driven = replayed(frames)
     names = [name for (side, name), _, _ in frames if side == "server" and not name.endswith(".delta")]
-    assert sorted(run.ref for run in driven.events) == list(range(1, len(names) + 1))
+    assert sorted(run.ref for run in driven.events) == [Ref(number) for number in range(1, len(names) + 1)]
     assert [run.name for run in sorted(driven.events, key=lambda run: run.ref)] == names
     in_time = [run.ref for run in driven.events if run.name != "response.done"]
     assert in_time == sorted(in_time)
@@ -690,14 +693,14 @@ def test_any_interleaving_of_two_responses_gives_two_correct_model_runs(turns: l
     driven = DrivenConversation()
     driven.typed("Hi")
     steps = {name: iter(response_steps(name)) for name in ("inside", "beside")}
-    began: dict[str, int] = {}
+    began: dict[str, Ref] = {}
     first: dict[str, float] = {}
     ended: dict[str, float] = {}
     for name in turns:
         kind, body = next(steps[name])
         driven.server(kind, **body)
         if kind == "response.created":
-            began[name] = driven.received
+            began[name] = Ref(driven.received)
         elif kind.endswith(".delta"):
             first.setdefault(name, driven.t)
         elif kind == "response.done":

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, ToolRun
+from langsmith_realtime.core.conversation.run_data import ModelRun, ToolRun
+from langsmith_realtime.core.protocol.inputs import Ref
 from tests.support.conversations import recordings, server_events, spanned
 from tests.support.driven_conversation import DrivenConversation
 
@@ -84,7 +85,7 @@ def replayed(frames: list[dict[str, Any]]) -> DrivenConversation:
 
 
 def description(run: ModelRun | ToolRun, names: list[str]) -> str:
-    parent = names[run.parent - 1]
+    parent = names[run.parent.start - 1]
     if isinstance(run, ToolRun):
         return f"{parent}: tool {run.name}, '{run.output['content']}'"
     given = ", ".join(f"{message['role']} '{message['content']}'" for message in run.inputs)
@@ -102,11 +103,11 @@ def test_a_recording_gives_its_event_runs_model_runs_and_tool_runs(name: str) ->
     names = spanned(server_events(frames))
     payloads = [event for event in server_events(frames) if not event["type"].endswith(".delta")]
     assert [(run.ref, run.name, run.payload) for run in driven.events] == [
-        (number, payload["type"], payload) for number, payload in enumerate(payloads, 1)
+        (Ref(number), payload["type"], payload) for number, payload in enumerate(payloads, 1)
     ]
     assert not [run for run in driven.events if run.error or run.end is not None or run.metadata]
     runs, transcript = EXPECTED[name]
-    assert [description(run, names) for run in driven.happened if not isinstance(run, EventRun)] == runs
+    assert [description(run, names) for run in driven.happened if isinstance(run, (ModelRun, ToolRun))] == runs
     assert driven.transcript() == transcript
     tokens = sum(run.usage["total_tokens"] for run in driven.models if run.usage)
     counted = {"event_count": len(names), "turns": 1, "interruptions": 0, "errors": 0, "total_tokens": tokens}

@@ -10,6 +10,7 @@ from langsmith_realtime.core.conversation.responses import Outcome, Response, mo
 from langsmith_realtime.core.conversation.user_turns import Moment, Speech
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import error_text
+from langsmith_realtime.core.protocol.inputs import ROOT, Ref
 from langsmith_realtime.core.protocol.items import Items
 
 
@@ -55,7 +56,7 @@ def test_a_model_run_has_the_messages_calls_usage_and_metadata_of_its_response()
     items.update({"id": "n", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Two."}]})
     items.update({"id": "c", "type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"})
     items.update({"id": "d", "type": "mcp_call", "name": "buy", "arguments": "{}", "output": "bought"})
-    response = Response("resp_1", "parent", 1.0)
+    response = Response("resp_1", Ref(7), 1.0)
     for item_id in ("m", "c", "n", "d", "m"):
         response.add_item(items.get_or_create(item_id))
     response.input_items = [items.get_or_create("user")]
@@ -78,7 +79,7 @@ def test_a_model_run_has_the_messages_calls_usage_and_metadata_of_its_response()
         numbers={"latency_to_first_audio_ms": 412, "heard_share": 0.5},
         heard_shares={},
     )
-    assert (run.parent, run.end, run.first_token, run.model) == ("parent", 2.0, 1.25, "gpt-realtime")
+    assert (run.parent, run.end, run.first_token, run.model) == (Ref(7), 2.0, 1.25, "gpt-realtime")
     assert run.inputs == [{"role": "user", "content": "Hi"}]
     assert run.message["content"] == "One.\nTwo."
     assert [call["id"] for call in run.message["tool_calls"]] == ["call_1", "d"]
@@ -99,7 +100,7 @@ def test_a_model_run_has_the_messages_calls_usage_and_metadata_of_its_response()
 
 def test_a_response_without_any_output_has_a_model_run() -> None:
     run = model_run(
-        Response("", None, 1.0, in_band=False), Items(), None, interrupted=False, numbers={}, heard_shares={}
+        Response("", ROOT, 1.0, in_band=False), Items(), None, interrupted=False, numbers={}, heard_shares={}
     )
     assert (run.end, run.inputs, run.usage, run.finish_reason) == (1.0, [], None, "unknown")
     assert run.message == {"role": "assistant", "content": ""}
@@ -121,7 +122,7 @@ def test_the_message_of_an_interrupted_response_has_the_heard_words(said: str, s
     content = [{"type": "output_audio", "transcript": said}, {"type": "text", "text": "(smiles)"}]
     items.update({"id": "m", "type": "message", "role": "assistant", "content": content})
     items.update({"id": "n", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "Two."}]})
-    response = Response("resp_1", "parent", 1.0, items=["m", "n"])
+    response = Response("resp_1", Ref(7), 1.0, items=["m", "n"])
     runs = [
         model_run(response, items, None, interrupted=interrupted, numbers={}, heard_shares={"m": share})
         for interrupted in (True, False)
@@ -133,7 +134,7 @@ def test_heard_words_of_several_items_are_joined() -> None:
     items = Items()
     for item_id, words in (("m", "One two."), ("n", "Three four."), ("o", "Five.")):
         items.update({"id": item_id, "role": "assistant", "content": [{"type": "output_audio", "transcript": words}]})
-    response = Response("resp_1", "parent", 1.0, items=["m", "n", "o"])
+    response = Response("resp_1", Ref(7), 1.0, items=["m", "n", "o"])
     shares = {"m": 1.0, "n": 0.6, "o": 0.0}
     run = model_run(response, items, None, interrupted=True, numbers={}, heard_shares=shares)
     assert run.message["heard"] == "One two.\nThree"
@@ -141,7 +142,7 @@ def test_heard_words_of_several_items_are_joined() -> None:
 
 def test_only_the_first_response_with_audio_answers_the_speech() -> None:
     speech = Speech(None, Moment(1.0))
-    first, second, muted = (Response(name, None, 1.0, user_speech=speech) for name in ("a", "b", "c"))
+    first, second, muted = (Response(name, ROOT, 1.0, user_speech=speech) for name in ("a", "b", "c"))
     muted.muted = True
     for response in (muted, first, second, first):
         response.audio_started(2.0)

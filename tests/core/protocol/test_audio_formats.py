@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.decoding import Decoder
-from langsmith_realtime.core.protocol.audio_formats import PCM16, AudioBytes, Format, parse_format
+from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format, audio_of, parse_format
+from langsmith_realtime.core.protocol.events import parse
+from langsmith_realtime.core.protocol.inputs import Audio
 from tests.support.audio.sounds import pieces, properties
 
 pytestmark = pytest.mark.newest
@@ -76,22 +78,21 @@ def test_g711_levels_are_symmetric_and_differ(encoding: str) -> None:
 
 def test_base64_text_is_decoded() -> None:
     decoder = Decoder(PCM16)
-    assert decoder.decode_base64(base64.b64encode(b"\x01\x02\x03").decode()).tolist() == [0x0201]
-    assert decoder.decode_base64(base64.b64encode(b"\x04").decode()).tolist() == [0x0403]
-    assert decoder.decode_base64("").tolist() == []
+    assert decoder.decode_payload(base64.b64encode(b"\x01\x02\x03").decode()).tolist() == [0x0201]
+    assert decoder.decode_payload(base64.b64encode(b"\x04").decode()).tolist() == [0x0403]
+    assert decoder.decode_payload("").tolist() == []
 
 
-def test_decoded_audio_bytes_are_accepted_in_place_of_base64() -> None:
+def test_decoded_audio_is_accepted_in_place_of_base64() -> None:
     decoder = Decoder(PCM16)
-    assert decoder.decode_base64(AudioBytes(b"\x01\x02\x03")).tolist() == [0x0201]
-    assert decoder.decode_base64(AudioBytes(b"\x04")).tolist() == [0x0403]
-    assert str(AudioBytes(b"\x01\x02\x03")) == "<3 bytes>"
+    assert decoder.decode_payload(b"\x01\x02\x03").tolist() == [0x0201]
+    assert decoder.decode_payload(b"\x04").tolist() == [0x0403]
 
 
-@pytest.mark.parametrize("payload", ["AAA", "no base64!", "ÄÖÜ=", None, b"AAAA", 7])
-def test_a_payload_that_is_not_base64_is_refused(payload: object) -> None:
-    with pytest.raises(ValueError, match=r"base64|ASCII|must be"):
-        Decoder(PCM16).decode_base64(payload)
+@pytest.mark.parametrize("payload", ["AAA", "no base64!", "ÄÖÜ="])
+def test_text_that_is_not_base64_is_refused(payload: str) -> None:
+    with pytest.raises(ValueError, match="must be valid base64"):
+        Decoder(PCM16).decode_payload(payload)
 
 
 @properties
@@ -99,3 +100,19 @@ def test_a_payload_that_is_not_base64_is_refused(payload: object) -> None:
 def test_the_chunking_of_g711_does_not_change_the_samples(data: bytes, sizes: list[int], encoding: str) -> None:
     whole = Decoder(Format(encoding, 8_000)).decode(data).tolist()
     assert decode_all(Decoder(Format(encoding, 8_000)), [b"", *pieces(data, sizes)]) == whole
+
+
+@pytest.mark.parametrize("payload", [None, b"AAAA", 7, ["AAAA"]])
+@pytest.mark.parametrize(("name", "field"), [("input_audio_buffer.append", "audio"), ("response.audio.delta", "delta")])
+def test_an_event_whose_audio_is_no_text_carries_no_audio(name: str, field: str, payload: object) -> None:
+    assert audio_of(parse({"type": name, field: payload}), 1.0) is None
+    assert audio_of(parse({"type": name}), 1.0) is None
+
+
+def test_an_event_is_audio_with_its_other_fields() -> None:
+    sent = parse({"type": "input_audio_buffer.append", "event_id": "mine", "audio": "AAAA"})
+    received = parse({"type": "response.audio.delta", "item_id": "item_1", "delta": "AAAA"})
+    appended = {"type": "input_audio_buffer.append", "event_id": "mine"}
+    assert audio_of(sent, 1.0) == Audio(USER, "AAAA", 1.0, event=appended)
+    assert audio_of(received, 2.0) == Audio(AGENT, "AAAA", 2.0, event={"type": "response.audio.delta", "item_id": "item_1"})
+    assert audio_of(parse({"type": "session.created", "audio": "AAAA"}), 1.0) is None

@@ -13,7 +13,8 @@ from langsmith_realtime import Recording
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.core.protocol.events import parse
+from langsmith_realtime.core.protocol.inputs import ClientFrame, Closed, Ref, ServerFrame
+from langsmith_realtime.live.coalescing import parsed
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.runtime.files import bytes_on_disk
@@ -99,17 +100,20 @@ def record_conversation(hours: float, folder: Path) -> None:
         guard=Guard(),
         run_in_thread=lambda work: work(),
     )
-    conversation.server_event(parse({"type": "session.created", "session": {"id": "sess_1"}}), 0.0, 1)
-    references, seconds = 1, round(hours * 3600)
+    created = {"type": "session.created", "session": {"id": "sess_1"}}
+    conversation.take(ServerFrame(created, 0.0, Ref(1)))
+    received, seconds = 1, round(hours * 3600)
     for second in range(seconds):
         payload = speech if second % TURN_S in (0, BARGE_IN_S) else silence
-        conversation.client_event(parse({"type": "input_audio_buffer.append", "audio": payload}), second + 1.0)
+        append = {"type": "input_audio_buffer.append", "audio": payload}
+        conversation.take(parsed(ClientFrame(append, second + 1.0)))
         for event in _events(second, reply):
-            references += 1
-            conversation.server_event(parse(event), second + 1.1, references)
+            received += 1
+            run = None if str(event["type"]).endswith(".delta") else Ref(received)
+            conversation.take(parsed(ServerFrame(event, second + 1.1, run)))
         assert tracks.rate is not None
         recorder.write(tracks.take_writes(), tracks.rate, second + 1.1)
-    conversation.close(seconds + 2.0)
+    conversation.take(Closed(seconds + 2.0))
     recorder.write(tracks.take_writes(), RATE, seconds + 2.0)
     recorder.finish(seconds + 2.0, recorded.append)
     (wav,) = folder.glob(f"{hours}.wav")

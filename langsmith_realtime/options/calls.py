@@ -1,9 +1,13 @@
-"""Checks the arguments of ``silence()``."""
+"""Checks the arguments of calls on an open conversation: ``silence()`` and ``add()``."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from numbers import Real
+
+from langsmith_realtime.core.payloads.json_values import json_copy
+from langsmith_realtime.core.protocol.inputs import Annotated
 
 #: Seconds from now within which a silence may begin. A later time must come from another clock than time.monotonic().
 AHEAD = 60.0
@@ -49,6 +53,25 @@ def checked_silence(
     if end is not None and (math.isnan(end) or (begin is not None and end <= begin)):
         raise ValueError(f"until must be later than since, got {until}")
     return begin, None if end == math.inf else end, None
+
+
+def checked_annotation(t: float, metadata: object, tags: object, outputs: object) -> Annotated:
+    """What is added at ``t`` seconds; None adds nothing. Values are copied as JSON.
+
+    Raises:
+        TypeError: ``metadata`` or ``outputs`` is no mapping with str keys, or ``tags`` no collection of str.
+        ValueError: ``outputs`` has the key ``messages``, which holds the transcript.
+    """
+    for name, given in (("metadata", metadata), ("outputs", outputs)):
+        if given is not None and not (isinstance(given, Mapping) and all(isinstance(key, str) for key in given)):
+            raise TypeError(f"{name} must be a mapping with str keys, got {type(given).__name__}")
+    if tags is None:
+        tags = ()
+    if isinstance(tags, str) or not isinstance(tags, Collection) or not all(isinstance(tag, str) for tag in tags):
+        raise TypeError("tags must be a list of str")
+    if isinstance(outputs, Mapping) and "messages" in outputs:
+        raise ValueError("outputs must not have the key 'messages', which holds the transcript")
+    return Annotated(t, json_copy(metadata or {}), tuple(tags), json_copy(outputs or {}))
 
 
 def _number(name: str, given: object) -> float:

@@ -1,0 +1,158 @@
+"""Hypothesis strategies for all inputs of a conversation: one for each kind, made of a strategy for each field.
+
+A new kind is part of every test that draws inputs. A new field needs a strategy in :data:`FIELDS`.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from typing import Any, get_args
+
+from hypothesis import strategies as st
+
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.core.protocol.events import APPEND, FrameError, parse
+from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, DroppedAudio, Input, Played, Ref, ServerFrame
+
+#: All kinds of inputs.
+KINDS: tuple[type, ...] = get_args(Input)
+
+AUDIO_DELTAS = ("response.output_audio.delta", "response.audio.delta")
+TEXT_DELTAS = (
+    "response.output_audio_transcript.delta",
+    "response.output_text.delta",
+    "response.function_call_arguments.delta",
+    "conversation.item.input_audio_transcription.delta",
+)
+_OTHER_SERVER_EVENTS = ("response.refusal.delta", "session.created", "input_audio_buffer.speech_started", APPEND)
+_CLIENT_EVENTS = (APPEND, APPEND, APPEND, "input_audio_buffer.commit", "session.update", AUDIO_DELTAS[0])
+
+# The bytes of a chunk are all equal, so that an example that fails is short. At 24 kHz, they last up to 0.5 s.
+_pcm = st.builds(lambda code, size: bytes([code]) * size, st.integers(0, 255), st.sampled_from((0, 1, 2, 960, 24_000)))
+_encoded = _pcm.map(lambda pcm: base64.b64encode(pcm).decode())
+_undecodable = st.sampled_from(("?", "A", "AAA", "=", "AA==AAAA", "é"))
+_audio = st.one_of(_encoded, _encoded, _encoded, _encoded, _undecodable)
+
+_words = st.one_of(st.sampled_from(("", "Hello.", "é\u2028")), st.text(max_size=8))
+_json: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), _words),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_words, inner, max_size=3)),
+    max_leaves=4,
+)
+_objects = st.dictionaries(_words, _json, max_size=3)
+_seconds = st.floats(0, 1e6, allow_nan=False)
+_references = st.builds(Ref, st.integers(0, 2**53), st.one_of(st.none(), st.integers(0, 2**53)))
+
+_place = {
+    "item_id": st.sampled_from(("item_1", "item_2")),
+    "response_id": st.sampled_from(("resp_1", "resp_2")),
+    "content_index": st.sampled_from((0, 1)),
+}
+
+
+def _events(names: tuple[str, ...], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    optional = {**_place, "event_id": st.sampled_from(("event_1", "event_2"))}
+    return st.fixed_dictionaries({"type": st.sampled_from(names), **fields}, optional=optional)
+
+
+def _on_the_wire(events: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[Any]:
+    """The events as dicts, JSON text or bytes; some are no events."""
+    as_text = events.map(json.dumps)
+    no_events = st.sampled_from((None, "no JSON", b"\xff", "[]", {"no": "type"}))
+    return st.one_of(events, events, as_text, as_text.map(str.encode), no_events)
+
+
+_frames: dict[type, st.SearchStrategy[Any]] = {
+    ServerFrame: _on_the_wire(
+        st.one_of(
+            _events(AUDIO_DELTAS, delta=_audio),
+            _events(TEXT_DELTAS, delta=_words),
+            _events(AUDIO_DELTAS + TEXT_DELTAS + _OTHER_SERVER_EVENTS, delta=_json, audio=_audio),
+        )
+    ),
+    ClientFrame: _on_the_wire(
+        st.one_of(
+            st.fixed_dictionaries({"type": st.just(APPEND), "audio": _audio}),
+            _events(_CLIENT_EVENTS, audio=st.one_of(_audio, _json), delta=_audio),
+        )
+    ),
+}
+
+#: A strategy for each field, by its name; a field of one kind alone may have its own.
+FIELDS: dict[str | tuple[type, str], st.SearchStrategy[Any]] = {
+    "t": _seconds,
+    "at": st.one_of(st.none(), st.floats(0, 60)),
+    (Played, "at"): st.floats(0, 60),
+    "run": st.one_of(st.none(), _references),
+    "parent": _references,
+    "frame": _json,
+    **{(kind, "frame"): frames for kind, frames in _frames.items()},
+    "reason": _words,
+    "agent_speaking": st.one_of(st.none(), st.booleans()),
+    "channel": st.sampled_from((USER, AGENT)),
+    "data": st.one_of(_pcm, _audio),
+    "size": st.integers(0, 200_000),
+    "event": st.one_of(st.none(), st.just({"type": APPEND}), _events((APPEND, *AUDIO_DELTAS))),
+    "item_id": st.sampled_from(("item_1", "item_2")),
+    "ms": st.floats(0, 1e6),
+    "since": st.one_of(st.none(), _seconds),
+    "until": st.one_of(st.none(), _seconds),
+    "call_id": st.sampled_from(("call_1", "call_2")),
+    "run_id": st.uuids().map(str),
+    "error": st.one_of(st.none(), _words),
+    "metadata": _objects,
+    "outputs": _objects,
+    "tags": st.lists(_words, max_size=3).map(tuple),
+    "dropped": st.dictionaries(st.sampled_from(("dropped_audio_chunks", "dropped_events")), st.integers(0, 10**6)),
+}
+
+
+def inputs_of(kind: type) -> st.SearchStrategy[Any]:
+    """Inputs of one kind, as the conversation's capture makes them; fields with a default are left out at times."""
+    required, optional = {}, {}
+    for field in dataclasses.fields(kind):
+        strategy = FIELDS.get((kind, field.name), FIELDS.get(field.name))
+        assert strategy is not None, f"{kind.__name__}.{field.name} must have a strategy in tests/support/inputs.py"
+        is_required = field.default is field.default_factory is dataclasses.MISSING
+        (required if is_required else optional)[field.name] = strategy
+    return st.fixed_dictionaries(required, optional=optional).map(lambda fields: _consistent(kind(**fields)))
+
+
+def _consistent(given: Any) -> Any:
+    """The input, with fields that agree: a delta has no run, and an event's audio has its channel and no other time."""
+    if isinstance(given, ServerFrame) and is_delta(given.frame):
+        return dataclasses.replace(given, run=None)
+    if isinstance(given, (Audio, DroppedAudio)) and given.event is not None:
+        return dataclasses.replace(given, channel=USER if given.event["type"] == APPEND else AGENT, at=None)
+    if isinstance(given, Audio) and isinstance(given.data, str):
+        return dataclasses.replace(given, data=given.data.encode())
+    return given
+
+
+def is_delta(frame: object) -> bool:
+    try:
+        return parse(frame).is_delta
+    except FrameError:
+        return False
+
+
+def any_inputs() -> st.SearchStrategy[Any]:
+    """Inputs of all kinds."""
+    return st.one_of([inputs_of(kind) for kind in KINDS])
+
+
+def conversations() -> st.SearchStrategy[list[Any]]:
+    """Lists of inputs in order of their times, most of them frames."""
+    frames = [inputs_of(ServerFrame), inputs_of(ClientFrame), inputs_of(Audio)]
+    steps = st.sampled_from((0.0, 0.001, 0.02, 0.02, 0.05, 0.3, 1.5))
+    return st.lists(st.tuples(st.one_of([*frames, *frames, any_inputs()]), steps), max_size=40).map(_in_time)
+
+
+def _in_time(steps: list[tuple[Any, float]]) -> list[Any]:
+    t, inputs = 0.0, []
+    for given, step in steps:
+        t += step
+        inputs.append(dataclasses.replace(given, t=t))
+    return inputs
