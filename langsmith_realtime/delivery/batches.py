@@ -72,7 +72,7 @@ def send_batch(client: Client, batch: list[Operation]) -> int | None:
         has; otherwise the HTTP status, other than 2xx, of a last answer.
     """
     has_attachments = any(operation.attachments for operation in batch)
-    if has_attachments and client in _json_only:
+    if has_attachments and client in _json_only and not is_left_out(batch[0].run):
         return NO_ROUTE  # sent now, the run would be stored without its attachments, and could not be updated again
     with http_statuses(client) as statuses, streaming_attachments() if has_attachments else nullcontext():
         multipart_ingest(

@@ -120,13 +120,13 @@ class BoundedQueue:
         while left > 0:
             taken = [self._inputs.popleft() for _ in range(min(left, limit))]
             left -= len(taken)
-            self.load.taken += len(taken)
+            self.load.taken += sum(type(given) is not DroppedAudio for given, _ in taken)
             self.load.bytes_taken += sum(size for _, size in taken)
             yield [given for given, _ in taken]
 
     def _put(self, given: Input, size: int) -> None:
         gaps = self._take_gaps() if self._gaps else ()
-        self.load.put += 1 + len(gaps)
+        self.load.put += 1  # gaps do not count, or dropped audio would cost events
         self.load.bytes_put += size
         if gaps:
             self._inputs.extend([*((gap, 0) for gap in gaps), (given, size)])

@@ -55,9 +55,8 @@ class JsonOnlyServer(ThreadingHTTPServer):
 
     def finished(self) -> list[str]:
         """The names of the runs that have ended, the root's last, whether their end came with the create or later."""
-        runs = [*self.created, *self.updated]
-        names = [(run.get("parent_run_id") is None, run["name"]) for run in runs if run.get("end_time")]
-        return [name for _, name in sorted(names)]
+        runs = {run["id"]: run for run in (*self.created, *self.updated) if run.get("end_time")}
+        return [run["name"] for run in sorted(runs.values(), key=lambda run: run.get("parent_run_id") is None)]
 
     def take(self, path: str, body: bytes) -> int:
         """Store the runs of a request, and return its status."""
@@ -144,7 +143,7 @@ def operation(client: Client, **fields: Any) -> Operation:
 
 
 #: Names of the runs of :func:`converse`.
-CONVERSATION = [*["session.updated"] * 3, "Realtime session"]
+CONVERSATION = [*["session.updated"] * 3, "realtime_session"]
 
 
 def converse(tracer: SessionTracer) -> None:

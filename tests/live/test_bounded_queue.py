@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import threading
 from typing import Any
@@ -143,7 +144,7 @@ def test_the_limits_hold_for_all_conversations_together() -> None:
     one.audio(chunk(1.1))
     other.audio(delta(1.1))
     assert one.queue.dropped == other.queue.dropped == {"dropped_audio_chunks": 1, "dropped_events": 0}
-    other.queue.put_event(event(1.2))  # the gap before it counts, too
+    other.queue.put_event(event(1.2))
     assert load.is_nearly_full
     assert load.is_full
     one.queue.put_event(event(1.2))
@@ -200,7 +201,9 @@ def test_silence_of_equal_length_takes_the_place_of_dropped_audio(dropped: Input
     assert one.process() == []
     one.queue.put_event(event(2.0))
     one.queue.put_event(event(3.0))
+    assert one.waiting == (2, 0)  # silence takes no event's place
     assert one.process() == [gap, event(2.0), event(3.0)]
+    assert one.waiting == (0, 0)
     assert one.queue.dropped == {"dropped_audio_chunks": 1, "dropped_events": 0}
 
 
@@ -294,7 +297,7 @@ def test_a_gap_spans_at_most_half_a_second_so_a_minute_has_few() -> None:
     for channel in (USER, AGENT):
         times = [gap.t for gap in gaps if isinstance(gap, DroppedAudio) and gap.channel == channel]
         assert 60 / MAX_GAP_S / 2 < len(times) < 60 / MAX_GAP_S * 2
-        assert max(after - before for before, after in zip(times, times[1:], strict=False)) < MAX_GAP_S + 0.1
+        assert max(after - before for before, after in itertools.pairwise(times)) < MAX_GAP_S + 0.1
 
 
 # Several threads

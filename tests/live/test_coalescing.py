@@ -89,10 +89,8 @@ def text(given: Input) -> object:
 
 def test_consecutive_chunks_are_joined_to_one_second() -> None:
     found = joining(*(chunk(index * 0.02) for index in range(1, 101)))
-    assert found == [
-        Audio(USER, sound(1000), pytest.approx(1.0), event=APPENDED),
-        Audio(USER, sound(1000), pytest.approx(2.0), event=APPENDED),
-    ]
+    assert times(found) == [pytest.approx(1.0), pytest.approx(2.0)]
+    assert [replace(each, t=0.0) for each in found] == [Audio(USER, sound(1000), 0.0, event=APPENDED)] * 2
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
@@ -128,9 +126,10 @@ def test_a_chunk_after_a_pause_is_not_joined() -> None:
 def test_chunks_of_different_events_are_not_joined() -> None:
     one, other = encoded(sound(20)), encoded(sound(20, b"\2"))
     found = joining(append(1.0, one), append(1.02, other, event_id="e"), append(1.04, other, event_id="e"))
-    assert found == [
-        Audio(USER, sound(20), 1.0, event=APPENDED),
-        Audio(USER, sound(40, b"\2"), pytest.approx(1.04), event=APPENDED | {"event_id": "e"}),
+    assert times(found) == [1.0, pytest.approx(1.04)]
+    assert [replace(each, t=0.0) for each in found] == [
+        Audio(USER, sound(20), 0.0, event=APPENDED),
+        Audio(USER, sound(40, b"\2"), 0.0, event=APPENDED | {"event_id": "e"}),
     ]
 
 
@@ -222,7 +221,7 @@ def test_another_input_is_passed_on_after_those_before_it_and_before_those_after
 def test_an_input_is_passed_on_before_the_next_one_is_read_because_it_may_change_the_format() -> None:
     formats = [PCM16]
     pieces = [b"\1" * 160] * 100  # 2 s of G.711, 0.3 s of PCM16
-    inputs = [chunk(1.0), event(1.01, "session.updated")]
+    inputs: list[Input] = [chunk(1.0), event(1.01, "session.updated")]
     inputs += [append(1.03 + index * 0.02, encoded(piece)) for index, piece in enumerate(pieces)]
     found = []
     for each in joined(inputs, lambda _: bytes_per_second(formats[-1])):
@@ -273,6 +272,7 @@ def segments(inputs: Iterable[Input]) -> list[dict[Any, list[Any]] | Input]:
             found += [each, {}]
             continue
         assert isinstance(found[-1], dict)
+        piece: Any
         if isinstance(each, Audio):
             alone = decode_base64([each.data])
             body, piece = dict(each.event or {}), each.data if alone is None else alone

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.core.protocol.inputs import Closed, Input, Opened
 from langsmith_realtime.delivery import operations
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
-from langsmith_realtime.runtime.guard import Guard
 from tests.support.conversations import the_tree
 
 
@@ -42,17 +41,19 @@ def messages(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_worker_goes_on_after_a_failure_that_cannot_be_logged(messages: list[str]) -> None:
-    worker, failures, done = Worker(Limits()), Guard(), threading.Event()
+    worker, done = Worker(Limits(batch_inputs=1)), list[float]()
 
-    def fails() -> None:
-        raise FilterError
+    def take(inputs: list[Input], pause: Callable[[], None]) -> None:
+        if inputs == [Opened()]:
+            raise FilterError
+        done.extend(each.t for each in inputs)
 
-    queue = worker.open_queue(failures)
-    queue.put(fails)
-    queue.put(done.set)
+    queue = worker.open_queue(take)
+    queue.put_event(Opened())
+    queue.put_event(Closed(1.0))
     assert worker.catch_up().wait(20)
-    assert done.is_set()
-    assert failures.count == 1
+    assert done == [1.0]
+    assert len(guard.failures) == 1
     assert len(messages) == 1
     guard.failures.clear()
 

@@ -19,19 +19,22 @@ from langsmith import Client
 
 from langsmith_realtime import Recording, SessionTracer, flush
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, Closed, Input, Opened, Played, Ref, ServerFrame
 from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.retry_queue import RetryQueue
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.masking import TimeBudget
-from langsmith_realtime.live.dropped_audio import DroppedAudio, call_after_silence
+from langsmith_realtime.live.bounded_queue import BoundedQueue, QueueLoad
+from langsmith_realtime.live.pipeline import Pipeline
 from langsmith_realtime.live.process import process
 from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
-from langsmith_realtime.trace.session import Session, build_session
+from langsmith_realtime.trace.session import build_session
 from tests.support.audio.sounds import RATE, numbered
 from tests.support.conversations import stored_trees, the_tree
 
@@ -62,11 +65,11 @@ def blocked_worker() -> Iterator[None]:
     """Block the worker, so that all entries wait in the queues."""
     busy, goes_on = threading.Event(), threading.Event()
 
-    def block() -> None:
+    def block(*_: object) -> None:
         busy.set()
         goes_on.wait(20)
 
-    process().worker.open_queue(Guard()).put(block)
+    process().worker.open_queue(block).put_always(Opened())
     assert busy.wait(10)
     try:
         yield
@@ -91,16 +94,6 @@ class RecordingSender(Sender):
         work()
 
 
-#: Method of DroppedAudio for each input of the session.
-DROPPED_BY = {
-    "client_frame": "add_append",
-    "server_frame": "add_delta",
-    "user_audio": "add_user_audio",
-    "agent_audio": "add_agent_audio",
-    "agent_played": "ignore_playback",
-}
-
-
 class RecordedConversation:
     """A recorded conversation on simulated time, of which some audio is dropped."""
 
@@ -110,22 +103,29 @@ class RecordedConversation:
         checked, guard = Options.of(client=client, enabled=True, recording=recording, **options), Guard()
         self.operations: list[Operation] = []
         sender = RecordingSender(self.operations)
-        self.session: Session = build_session(
-            checked, start_conversation_runs(checked, guard), sender, FeedbackSender(), guard
-        ).session
-        self.session.opened()
-        self._dropped = DroppedAudio()
+        runs = start_conversation_runs(checked, guard)
+        parts = build_session(checked, runs, sender, FeedbackSender(), guard)
+        self._pipeline = Pipeline(parts.session, None, guard)
+        self._limits = Limits()
+        self.queue = BoundedQueue(QueueLoad(self._limits), lambda _: None)
+        self.event(Opened())
 
-    def record(self, method: str, *arguments: Any, dropped: bool = False) -> None:
-        if dropped:
-            getattr(self._dropped, DROPPED_BY[method])(*arguments)
-        elif self._dropped.gaps:
-            call_after_silence(self._dropped.take(), self.session, getattr(self.session, method), arguments)
-        else:
-            getattr(self.session, method)(*arguments)
+    def audio(self, given: Input, *, dropped: bool = False) -> None:
+        """Put audio into the queue, which is full if the audio is to be dropped."""
+        self._limits.queue_audio_entries = 0 if dropped else Limits().queue_audio_entries
+        self.queue.put_audio(given, 0)
+        self._process()
+
+    def event(self, given: Input) -> None:
+        self.queue.put_always(given)
+        self._process()
+
+    def _process(self) -> None:
+        for inputs in self.queue.batches(1):
+            self._pipeline.take(inputs, lambda: None)
 
     def close(self, t: float) -> npt.NDArray[np.int16]:
-        self.record("closed", t, None, {})
+        self.event(Closed(t, None, self.queue.dropped))
         ((_, path),) = self.operations[-1].attachments.values()
         audio, rate = soundfile.read(path, dtype="int16", always_2d=True)
         assert rate == RATE
@@ -136,41 +136,58 @@ class RecordedConversation:
         return dict(self.operations[-1].run.extra["metadata"])
 
 
+#: Makes an input of a chunk of audio and its time.
+MakeAudio = Callable[[bytes, float], Input]
+
+
+def appended(audio: bytes, t: float) -> Input:
+    return ClientFrame(append(audio), t)
+
+
+def received(audio: bytes, t: float) -> Input:
+    return ServerFrame(delta(audio), t)
+
+
+def fed_user(audio: bytes, t: float) -> Input:
+    return Audio(USER, audio, t)
+
+
+def fed_agent(audio: bytes, t: float) -> Input:
+    return Audio(AGENT, audio, t)
+
+
 def record_numbered(
-    recorded: RecordedConversation, method: str, dropped: Callable[[int], bool]
+    recorded: RecordedConversation, make: MakeAudio, dropped: Callable[[int], bool]
 ) -> npt.NDArray[np.int16]:
     """Record 3 s of numbered samples in chunks of 20 ms, of which some are dropped. Deltas arrive in a burst."""
     audio = numbered(3 * RATE).tobytes()
     size = RATE // 50 * 2
     for number, start in enumerate(range(0, len(audio), size)):
-        chunk, t = audio[start : start + size], 1.0 + (number + 1) * 0.02
-        if method == "client_frame":
-            recorded.record(method, append(chunk), t, dropped=dropped(number))
-        elif method == "server_frame":
-            recorded.record(method, delta(chunk), 1.0 + number * 0.001, None, None, dropped=dropped(number))
-        else:
-            recorded.record(method, chunk, t, None, dropped=dropped(number))
+        t = 1.0 + number * 0.001 if make is received else 1.0 + (number + 1) * 0.02
+        recorded.audio(make(audio[start : start + size], t), dropped=dropped(number))
     return recorded.close(6.0)
 
 
 @pytest.mark.newest
 @pytest.mark.parametrize(
-    ("method", "channel"), [("client_frame", 0), ("server_frame", 1), ("user_audio", 0), ("agent_audio", 1)]
+    ("make", "channel"), [(appended, USER), (received, AGENT), (fed_user, USER), (fed_agent, AGENT)]
 )
 @pytest.mark.parametrize(
     "dropped", [range(60, 61), range(50, 110), range(130, 150)], ids=["one", "a second", "the last"]
 )
 def test_dropped_audio_is_silent_and_no_other_audio_moves(
-    tmp_path: Path, method: str, channel: int, dropped: range
+    tmp_path: Path, make: MakeAudio, channel: int, dropped: range
 ) -> None:
-    whole = record_numbered(RecordedConversation(tmp_path), method, lambda _: False)
-    partial = record_numbered(RecordedConversation(tmp_path), method, lambda number: number in dropped)
+    whole = record_numbered(RecordedConversation(tmp_path), make, lambda _: False)
+    overloaded = RecordedConversation(tmp_path)
+    partial = record_numbered(overloaded, make, lambda number: number in dropped)
     begin = int(np.flatnonzero(whole[:, channel])[0])
     gap = slice(begin + dropped[0] * RATE // 50, begin + (dropped[-1] + 1) * RATE // 50)
     assert not partial[gap].any()
     expected = whole.copy()
     expected[gap] = 0
     np.testing.assert_array_equal(partial, expected)
+    assert overloaded.metadata["dropped_audio_chunks"] == len(dropped)
 
 
 @pytest.mark.newest
@@ -179,7 +196,7 @@ def test_the_silence_is_in_the_format_of_the_audio(tmp_path: Path, name: str, si
     recorded = RecordedConversation(tmp_path, user_format=name)
     for number in range(100):
         loud = bytes([silent ^ 0x55] * 160)
-        recorded.record("client_frame", append(loud), 1.0 + number * 0.02, dropped=40 <= number < 60)
+        recorded.audio(appended(loud, 1.0 + number * 0.02), dropped=40 <= number < 60)
     user = recorded.close(4.0)[:, 0].astype(float)
     gap = slice(round(1.85 * RATE), round(2.1 * RATE))
     assert np.abs(user[gap]).max() < 20
@@ -192,17 +209,16 @@ def test_dropped_audio_does_not_change_the_latency(tmp_path: Path) -> None:
     for dropped in (False, True):
         recorded = RecordedConversation(tmp_path)
         created = {"type": "session.created", "session": {"id": "sess_1"}}
-        recorded.record("server_frame", created, 0.0, recorded.operations[0].run, None)
+        recorded.event(ServerFrame(created, 0.0, Ref(1)))
         for number in range(200):
-            chunk = append(b"\1\1" * (RATE // 50))
-            recorded.record("client_frame", chunk, (number + 1) * 0.02, dropped=dropped and 50 <= number < 150)
-        ref = recorded.operations[0].run
+            chunk = appended(b"\1\1" * (RATE // 50), (number + 1) * 0.02)
+            recorded.audio(chunk, dropped=dropped and 50 <= number < 150)
         stopped = {"type": "input_audio_buffer.speech_stopped", "audio_end_ms": 3500, "item_id": "item_u"}
-        recorded.record("server_frame", stopped, 4.0, ref, None)
+        recorded.event(ServerFrame(stopped, 4.0, Ref(2)))
         begins, ends = response(1)
-        recorded.record("server_frame", begins, 4.1, ref, None)
-        recorded.record("server_frame", delta(b"\1\1" * RATE), 4.2, None, None)
-        recorded.record("server_frame", ends, 4.3, ref, None)
+        recorded.event(ServerFrame(begins, 4.1, Ref(3)))
+        recorded.audio(received(b"\1\1" * RATE, 4.2))
+        recorded.event(ServerFrame(ends, 4.3, Ref(4)))
         recorded.close(9.0)
         latencies.append(recorded.metadata["latency_to_first_audio_p50_ms"])
     assert latencies[0] == latencies[1] == pytest.approx(700, abs=1)
@@ -213,29 +229,12 @@ def test_dropped_audio_with_a_time_leaves_no_gap(tmp_path: Path) -> None:
     recorded = RecordedConversation(tmp_path)
     for number in range(10):
         at = 1.0 + number * 0.1
-        recorded.record("user_audio", b"\1\1" * (RATE // 10), at + 0.1, at, dropped=number == 5)
-    recorded.record("agent_played", "item_1", 100.0, 2.0, 2.0, dropped=True)
-    assert recorded._dropped.gaps == []
+        recorded.audio(Audio(USER, b"\1\1" * (RATE // 10), at + 0.1, at), dropped=number == 5)
+    recorded.audio(Played("item_1", 100.0, 2.0, 2.0), dropped=True)
     user = recorded.close(3.0)[:, 0]
     assert not user[round(1.5 * RATE) : round(1.6 * RATE)].any()
     assert user[round(1.61 * RATE)] != 0
-
-
-@pytest.mark.newest
-def test_malformed_chunks_leave_no_gap_and_gaps_are_joined() -> None:
-    dropped = DroppedAudio()
-    dropped.add_append({"type": "input_audio_buffer.append", "audio": 7}, 1.0)
-    dropped.add_append('{"type":"input_audio_buffer.append", and no more', 1.0)
-    assert dropped.gaps == []
-    for number in range(10_000):  # 200 s
-        dropped.add_append(append(b"\0" * 960), number * 0.02)
-        dropped.add_delta(delta(b"\0" * 4800), number * 0.02)
-    taken = dropped.take()
-    assert len(taken) < 1000
-    assert sum(gap.size for gap in taken) == 10_000 * (960 + 4800)
-    assert dropped.gaps == []
-    dropped.put_back(taken)
-    assert dropped.take() == taken
+    assert recorded.metadata["dropped_audio_chunks"] == 2
 
 
 # The order of dropping

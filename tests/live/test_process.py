@@ -9,18 +9,18 @@ import pytest
 
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.core.protocol.inputs import Opened
 from langsmith_realtime.live.process import Process, process
-from langsmith_realtime.runtime.guard import Guard
 from tests.support.conversations import the_tree
 
 
 def test_flush_returns_false_after_its_timeout() -> None:
     shared, go_on = Process(), threading.Event()
 
-    def block() -> None:
+    def block(*_: object) -> None:
         go_on.wait(60)
 
-    shared.worker.open_queue(Guard()).put(block)
+    shared.worker.open_queue(block).put_always(Opened())
     began = time.monotonic()
     assert not shared.flush(0.05)
     assert time.monotonic() - began < 30  # the worker is blocked for 60 s
@@ -33,11 +33,11 @@ def test_a_hanging_callback_does_not_stop_flush_for_other_conversations(
 ) -> None:
     shared, go_on, done = Process(), threading.Event(), threading.Event()
 
-    def block() -> None:
+    def block(*_: object) -> None:
         go_on.wait(60)
 
-    shared.callback_worker.open_queue(Guard()).put(block)
-    shared.worker.open_queue(Guard()).put(done.set)
+    shared.callback_worker.open_queue(block).put_always(Opened())
+    shared.worker.open_queue(lambda *_: done.set()).put_always(Opened())
     assert done.wait(20)
     timeouts: list[float | None] = []
 

@@ -4,43 +4,52 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.core.protocol.inputs import Input, Opened
 from langsmith_realtime.live.process import process
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import guard
-from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 
 
 def test_entries_are_processed_in_order() -> None:
-    worker, done = Worker(Limits()), list[int]()
-    queue = worker.open_queue(Guard())
+    worker, done = Worker(Limits(batch_inputs=7)), list[Input]()
+
+    def take(inputs: list[Input], pause: Callable[[], None]) -> None:
+        assert len(inputs) <= 7
+        done.extend(inputs)
+        pause()
+
+    queue = worker.open_queue(take)
     for number in range(1000):
-        assert queue.put(done.append, number)
+        queue.put_event(Opened(float(number)))
     assert worker.catch_up().wait(20)
-    assert done == list(range(1000))
+    assert [each.t for each in done] == list(range(1000))
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, asyncio.CancelledError, GeneratorExit])
-def test_a_failure_is_counted_and_the_next_entry_is_processed(error: type[BaseException]) -> None:
-    worker, failures, done = Worker(Limits()), Guard(), threading.Event()
+def test_a_failure_is_reported_and_the_next_entries_are_processed(error: type[BaseException]) -> None:
+    worker, done = Worker(Limits(batch_inputs=1)), list[Input]()
 
-    def fails() -> None:
-        raise error("out of order")
+    def take(inputs: list[Input], pause: Callable[[], None]) -> None:
+        if inputs[0].t < 2:
+            raise error("out of order")
+        done.extend(inputs)
 
-    queue = worker.open_queue(failures)
-    queue.put(fails)
-    queue.put(worker.call_at_tick, fails)
+    first, other = worker.open_queue(take), worker.open_queue(take)
+    for t in (0.0, 1.0, 2.0):
+        first.put_event(Opened(t))
+    other.put_event(Opened(3.0))
     assert worker.catch_up().wait(20)
-    queue.put(done.set)
+    first.put_event(Opened(4.0))
     assert worker.catch_up().wait(20)
-    assert done.is_set()
-    assert failures.count == 1
+    assert [each.t for each in done] == [2.0, 3.0, 4.0]
     assert [type(failure) for failure in guard.failures] == [error] * 2
     guard.failures.clear()
 
@@ -51,11 +60,11 @@ def test_a_full_queue_drops_audio_first_and_the_root_counts_it(tracing: Collecto
     limits.queue_audio_entries, limits.queue_entries = 2, 4
     busy, go_on = threading.Event(), threading.Event()
 
-    def block() -> None:
+    def block(*_: object) -> None:
         busy.set()
         go_on.wait()
 
-    process().worker.open_queue(Guard()).put(block)
+    process().worker.open_queue(block).put_always(Opened())
     assert busy.wait(20)
     for number in range(6):
         tracer.record_user_audio(tone(1000, 0.02))

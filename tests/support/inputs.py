@@ -111,7 +111,8 @@ FIELDS: dict[str | tuple[type, str], st.SearchStrategy[Any]] = {
 
 def inputs_of(kind: type) -> st.SearchStrategy[Any]:
     """Inputs of one kind, as the conversation's capture makes them; fields with a default are left out at times."""
-    required, optional = {}, {}
+    required: dict[Any, st.SearchStrategy[Any]] = {}
+    optional: dict[Any, st.SearchStrategy[Any]] = {}
     for field in dataclasses.fields(kind):
         strategy = FIELDS.get((kind, field.name), FIELDS.get(field.name))
         assert strategy is not None, f"{kind.__name__}.{field.name} must have a strategy in tests/support/inputs.py"

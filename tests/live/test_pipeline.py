@@ -1,0 +1,107 @@
+"""Pipeline: the journal gets each input before the session, and a failure of one input costs only that input."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any, cast
+
+import pytest
+
+from langsmith_realtime.core.protocol.audio_formats import PCM16, USER, Format
+from langsmith_realtime.core.protocol.inputs import Annotated, Audio, ClientFrame, Closed, Input, Opened, ToolEnded
+from langsmith_realtime.journal.writer import JournalWriter
+from langsmith_realtime.live.pipeline import Pipeline
+from langsmith_realtime.runtime import guard
+from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.trace.session import Session
+
+pytestmark = pytest.mark.newest  # no version matters to it
+
+
+class Parts:
+    """A session and a journal that record what they are told, and fail at the inputs of some kinds."""
+
+    def __init__(self, *, error: type[BaseException] = RuntimeError) -> None:
+        self.calls: list[tuple[str, object]] = []
+        self.guard = Guard()
+        self._error = error
+        self.fails_at: set[tuple[str, type]] = set()
+        self.pipeline = Pipeline(cast("Session", self), cast("JournalWriter", self), self.guard)
+
+    def process(self, *inputs: Input) -> list[tuple[str, object]]:
+        self.pipeline.take(list(inputs), lambda: self.calls.append(("pause", None)))
+        calls, self.calls = self.calls, []
+        return calls
+
+    def _note(self, call: str, given: Input) -> None:
+        self.calls.append((call, given))
+        if (call, type(given)) in self.fails_at:
+            raise self._error("out of order")
+
+    def write(self, given: Input) -> None:
+        self._note("write", given)
+
+    def take(self, given: Input) -> None:
+        self._note("take", given)
+
+    def taken(self, given: Input) -> None:
+        self._note("taken", given)
+
+    def flush(self) -> None:
+        self.calls.append(("flush", None))
+
+    def format(self, channel: int, *, fed: bool) -> Format:
+        assert not fed
+        return PCM16
+
+
+def chunk(t: float) -> ClientFrame:
+    return ClientFrame({"type": "input_audio_buffer.append", "audio": base64.b64encode(b"\1\1" * 480).decode()}, t)
+
+
+def test_the_journal_gets_each_input_before_the_session_and_is_flushed_at_the_end() -> None:
+    calls = Parts().process(Opened(), Closed(1.0))
+    assert [(call, type(given)) for call, given in calls if given is not None] == [
+        ("write", Opened),
+        ("take", Opened),
+        ("taken", Opened),
+        ("write", Closed),
+        ("take", Closed),
+        ("taken", Closed),
+    ]
+    assert [call for call, given in calls if given is None] == ["pause", "pause", "flush"]
+    assert calls[-1] == ("flush", None)
+
+
+def test_both_get_the_joined_inputs() -> None:
+    calls = Parts().process(chunk(1.0), chunk(1.02), Closed(1.1))
+    joined: Any = Audio(USER, b"\1\1" * 960, 1.02, event={"type": "input_audio_buffer.append"})
+    assert calls[:4] == [("write", joined), ("take", joined), ("taken", joined), ("pause", None)]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, SystemExit, asyncio.CancelledError, GeneratorExit])
+@pytest.mark.parametrize("call", ["take", "taken", "write"])
+def test_a_failure_is_counted_and_costs_only_its_input(call: str, error: type[BaseException]) -> None:
+    parts = Parts(error=error)
+    parts.fails_at = {(call, Annotated), (call, ToolEnded)}
+    calls = parts.process(Opened(), Annotated(0.5), chunk(0.6), ToolEnded("call_1", 0.7), Closed(1.0))
+    assert parts.guard.count == 2
+    assert [type(failure) for failure in guard.failures] == [error] * 2
+    whole = [type(given) for each, given in calls if each == "taken"]
+    assert [kind for kind in whole if kind not in (Annotated, ToolEnded)] == [Opened, Audio, Closed]
+    assert calls[-1] == ("flush", None)
+    guard.failures.clear()
+
+
+def test_a_failure_of_the_format_costs_only_the_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts()
+
+    def fails(*_: object, **__: object) -> Format:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(parts, "format", fails)
+    calls = parts.process(Opened(), chunk(1.0), chunk(1.02), Closed(1.1))
+    assert parts.guard.count == 2
+    assert [type(given) for call, given in calls if call == "take"] == [Opened, Closed]
+    guard.failures.clear()
