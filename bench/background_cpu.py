@@ -23,8 +23,8 @@ from bench.measuring.counting_collector import CountingCollector
 from bench.measuring.interleaved import TRACED, run_conversation
 from bench.measuring.simulated_time import Alternation, SimulatedTime
 from bench.ways import flush_all
+from langsmith_realtime.core.protocol.inputs import Opened
 from langsmith_realtime.live.process import process
-from langsmith_realtime.runtime.guard import Guard
 
 #: The name of each background thread, and the name that is printed.
 THREADS = {
@@ -55,11 +55,11 @@ def measure(folder: Path, turns: int, rounds: int = 1) -> dict[str, float]:
 def _run_round(path: Path) -> dict[str, float]:
     may_work = threading.Event()
 
-    def wait() -> None:
+    def wait(*_: object) -> None:
         may_work.wait()
 
-    # Blocks the worker, so that the conversation's input waits behind it
-    process().worker.open_queue(Guard()).put_always(wait)
+    # Blocks the worker, so that the conversation's inputs wait behind it
+    process().worker.open_queue(wait).put_always(Opened())
     with SimulatedTime(1) as clock:
         asyncio.run(_run_traced(path, clock))
     before = _cpu_s()

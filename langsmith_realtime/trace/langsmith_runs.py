@@ -64,6 +64,7 @@ class LangSmithRuns:
         self._feedback_sender = feedback
         #: Gets the verdict of each operation; an operation that has a verdict there already is not sent again.
         self.ledger: Ledger | None = None
+        self._latest_left_out: ParentRun | None = None  # the caller's next work may stand below it
         # The root's update, its metadata without the recording's, the recording, and the feedback that follows.
         self._root_update: ParentRun | None = None
         self._root_metadata: dict[str, Any] = {}
@@ -93,6 +94,8 @@ class LangSmithRuns:
         if self._budget.admits(run.id, run.name, priority):
             is_dispensable = priority is Priority.LOW
             self._put(Operation(run, str(run.id), size=fit_payload(run), is_dispensable=is_dispensable))
+        else:
+            self._latest_left_out = run
 
     def annotated(self, annotation: Annotated) -> None:
         """Add to the root's update what the application added to the conversation."""
@@ -161,11 +164,14 @@ class LangSmithRuns:
     # Details
 
     def _need(self, parent: Ref) -> None:
-        """A run has a child: send the run, without its payload, if it was left out."""
+        """A run has a child: send the run if it was left out; without its payload if others were left out since."""
         run_id = self._builder.id_of(parent)
         name = self._budget.bring_back(run_id)
-        if name is not None:
-            self._put(Operation(self._builder.bare_event(parent, name), str(run_id)), again=True)
+        if name is None:
+            return
+        latest = self._latest_left_out
+        run = latest if latest is not None and latest.id == run_id else self._builder.bare_event(parent, name)
+        self._put(Operation(run, str(run_id), size=fit_payload(run)), again=True)
 
     def _update_operation(self, recorded: FinishedRecording, size: int) -> Operation:
         run = self._root_update

@@ -95,7 +95,7 @@ class RunBuilder:
             run.error = self._error(end.error)
             added = self._privacy.masked_metadata(self._added_metadata)
             run.extra = {"metadata": {**added, **self._root.extra["metadata"], **scrub(metadata)}}
-            run.tags = [*(run.tags or []), *(scrub_message(tag) for tag in self._added_tags)]
+            run.tags = list(dict.fromkeys([*(run.tags or []), *map(scrub_message, self._added_tags)]))
             return run
 
         return self._flagged(build)

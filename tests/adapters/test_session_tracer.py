@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -20,6 +20,9 @@ from langsmith import Client, trace, tracing_context
 
 from langsmith_realtime import Recording, SessionTracer
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.core.conversation.conversation import Conversation
+from langsmith_realtime.core.conversation.run_data import RunData
+from langsmith_realtime.core.protocol.inputs import Closed, Input
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
 from tests.support.conversations import the_tree, trees
@@ -384,9 +387,8 @@ def test_a_hundred_conversations_in_threads(tracing: Collector) -> None:
     roots = trees(tracing)
     assert len(roots) == 100
     for root in roots:
-        assert (root.run.outputs or {})["messages"] == [
-            {"role": "user", "content": f"I am {root.metadata['thread_id']}."}
-        ]
+        (message,) = (root.run.outputs or {})["messages"]
+        assert (message["role"], message["content"]) == ("user", f"I am {root.metadata['thread_id']}.")
         assert root.metadata["event_count"] == len(root.children) == 3
 
 
@@ -488,13 +490,19 @@ def test_a_time_of_another_clock_is_refused_and_counted(tracing: Collector) -> N
 
 
 def test_the_root_ends_even_if_parts_of_its_update_fail(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: object) -> None:
+    def fails(*_: object) -> NoReturn:
         raise RuntimeError("out of order")
+
+    take = Conversation.take
+
+    def fails_at_the_end(conversation: Conversation, given: Input) -> list[RunData]:
+        return fails() if isinstance(given, Closed) else take(conversation, given)
 
     with SessionTracer() as tracer:
         tracer.server_event(CREATED)
-        for name in ("messages", "close", "numbers"):
-            monkeypatch.setattr(f"langsmith_realtime.core.conversation.conversation.Conversation.{name}", fails)
+        for name in ("messages", "numbers"):
+            monkeypatch.setattr(Conversation, name, fails)
+        monkeypatch.setattr(Conversation, "take", fails_at_the_end)
         monkeypatch.setattr("langsmith_realtime.core.protocol.session_config.SessionConfig.inputs", fails)
     root = the_tree(tracing)
     guard.failures.clear()

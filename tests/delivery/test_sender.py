@@ -27,7 +27,6 @@ from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import process
 from langsmith_realtime.runtime import threads
-from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 from tests.support.conversations import stored_trees, the_tree, trees
 
@@ -94,7 +93,7 @@ def test_operations_are_sent_once_a_thread_can_be_started(tracing: Collector, mo
         started.append(name)
         return None if len(started) == 1 else start_thread(work, name)
 
-    process().worker.open_queue(Guard())  # starts the worker's thread
+    process().worker.open_queue(lambda inputs, pause: None)  # starts the worker's thread
     assert flush(10)
     start_thread = threads.start_thread
     monkeypatch.setattr(threads, "start_thread", fail_once)

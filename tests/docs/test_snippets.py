@@ -191,6 +191,14 @@ def test_a_tool_with_its_call_id_nests_under_its_call(tracing: Collector) -> Non
     assert tool.shape() == ("look_up", ["look_up"])  # the call's run, with the application's traced function below it
 
 
+def test_what_the_application_adds_is_on_the_root(tracing: Collector) -> None:
+    run(snippet("docs/trace.md", "tracer.add"))
+    root = the_tree(tracing)
+    assert root.metadata["customer"] == "c-17"
+    assert "vip" in (root.run.tags or [])
+    assert outputs(root) == {"documents": ["refund policy"], "messages": []}
+
+
 def test_the_lines_that_read_a_trace(tracing: Collector, capsys: pytest.CaptureFixture[str]) -> None:
     with SessionTracer() as tracer:
         tracer.record_user_audio(b"\1\0" * 2400, at=time.monotonic())

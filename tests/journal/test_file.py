@@ -22,24 +22,23 @@ from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT, REMOVED
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
-from langsmith_realtime.journal.file import Journal
+from langsmith_realtime.journal.file import VERSION, Journal
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES, is_free
-from langsmith_realtime.journal.masking import JournalMasking, insert_audio, take_audio
-from langsmith_realtime.journal.replay import JournalError, JournalReader
+from langsmith_realtime.journal.masking import JournalMasking
+from langsmith_realtime.journal.reader import JournalError, JournalReader
 from langsmith_realtime.journal.silenced_audio import SilencedAudio
 from langsmith_realtime.journal.state_directory import BYTES_VARIABLE, DAYS_VARIABLE, folders, state_directory, tidy
-from langsmith_realtime.journal.writer import JournaledSession
 from langsmith_realtime.runtime.files import try_lock
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.testing import tone
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.session import Session
 from tests.support.conversations import the_tree
 from tests.support.processes import exit_code, fork, open_files, unix_only
 
 pytestmark = pytest.mark.newest
 
-HEADER: dict[str, Any] = {"journal": 1}
+HEADER: dict[str, Any] = {"journal": VERSION}
+CLOSED: dict[str, Any] = {"is": "closed", "t": 1}
 NAME = "01a1fcfa-e6a2-7672-b070-9b3b741df670"
 
 
@@ -50,12 +49,13 @@ def new_journal(tmp_path: Path, name: str = NAME, **settings: bool) -> Journal:
 def test_lines_and_audio_are_read_as_they_were_written(tmp_path: Path) -> None:
     journal = new_journal(tmp_path)
     first, second = journal.add_audio(b"\1\2\3"), journal.add_audio(b"\4\5")
-    journal.write({"t": 0.25, "said": "…"})
-    journal.write({"t": 0.5})
+    lines = [{"is": "opened", "said": "…"}, {"is": "closed", "t": 0.5}]
+    for line in lines:
+        journal.write(line)
     assert list(JournalReader(journal.folder).entries()) == []
     journal.flush()
     story = JournalReader(journal.folder)
-    assert list(story.entries()) == [{"t": 0.25, "said": "…"}, {"t": 0.5}]
+    assert list(story.entries()) == lines
     assert (story.audio(first), story.audio(second)) == (b"\1\2\3", b"\4\5")
     assert story.audio({"bytes": 7}) is None
     assert story.audio({"offset": 4, "bytes": 4}) == b"\5\0\0\0"
@@ -67,13 +67,13 @@ def test_only_some_of_many_journals_keep_their_audio_file_open(tmp_path: Path, m
     journals = [new_journal(tmp_path, f"{NAME[:-1]}{number}") for number in range(4)]
     for _ in range(2):
         for number, journal in enumerate(journals):
-            journal.write({"event": journal.add_audio(bytes([number] * 10))})
+            journal.write({"is": "audio", "data": journal.add_audio(bytes([number] * 10))})
             journal.flush()
     assert open_files() == before + 4 + 2
     for number, journal in enumerate(journals):
         journal.release()
         story = JournalReader(journal.folder)
-        assert [story.audio(line["event"]) for line in story.entries()] == 2 * [bytes([number] * 10)]
+        assert [story.audio(line["data"]) for line in story.entries()] == 2 * [bytes([number] * 10)]
     assert open_files() == before
 
 
@@ -98,7 +98,7 @@ def test_a_journal_is_removed_when_all_operations_are_settled(tmp_path: Path) ->
     journal.settle("run", refused=True)
     assert not journal.folder.exists()
     assert not journal.is_open
-    journal.write({"t": 1})
+    journal.write(CLOSED)
     journal.flush()
     journal.release()
 
@@ -181,14 +181,14 @@ def test_a_new_journal_that_another_process_keeps_locked_is_removed(
     assert list((tmp_path / "state").iterdir()) == []
 
 
-@pytest.mark.parametrize("end", [b'{"t":2,"dir":"ser', b"\xff\xfe\n", b"[]\n", b"\0" * 100_000])
+@pytest.mark.parametrize("end", [b'{"is":"closed","t', b"\xff\xfe\n", b"[]\n", b"\0" * 100_000])
 def test_a_journal_is_read_up_to_its_first_damaged_line(tmp_path: Path, end: bytes) -> None:
     journal = new_journal(tmp_path)
-    journal.write({"t": 1})
+    journal.write(CLOSED)
     journal.release()
     with (journal.folder / LINES).open("ab") as file:
         file.write(end)
-    assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]
+    assert list(JournalReader(journal.folder).entries()) == [CLOSED]
     taken = Journal.take(journal.folder)
     assert taken is not None
     if not end.endswith(b"\n"):
@@ -198,7 +198,7 @@ def test_a_journal_is_read_up_to_its_first_damaged_line(tmp_path: Path, end: byt
     taken.release()
 
 
-@pytest.mark.parametrize("content", ["", "half", '{"t": 1}\n', '{"journal": 99}\n'])
+@pytest.mark.parametrize("content", ["", "half", '{"is": "closed"}\n', '{"journal": 1}\n', '{"journal": 99}\n'])
 def test_a_file_that_is_no_journal_raises_an_error_with_its_name(tmp_path: Path, content: str) -> None:
     (tmp_path / LINES).write_text(content)
     with pytest.raises(JournalError, match=LINES):
@@ -210,7 +210,7 @@ def test_a_file_that_is_no_journal_raises_an_error_with_its_name(tmp_path: Path,
 
 def test_a_forked_child_closes_the_journal_and_the_parent_keeps_the_lock(tmp_path: Path) -> None:
     journal = new_journal(tmp_path)
-    journal.write({"t": 1})
+    journal.write(CLOSED)
     child = fork()
     if child == 0:
         journal.flush()  # the buffered lines are the parent's
@@ -218,7 +218,7 @@ def test_a_forked_child_closes_the_journal_and_the_parent_keeps_the_lock(tmp_pat
     assert exit_code(child) == 0
     assert Journal.take(journal.folder) is None  # the child's exit did not free the lock
     journal.flush()
-    assert list(JournalReader(journal.folder).entries()) == [{"t": 1}]
+    assert list(JournalReader(journal.folder).entries()) == [CLOSED]
 
 
 def test_a_discarded_journal_is_removed(tmp_path: Path) -> None:
@@ -226,11 +226,6 @@ def test_a_discarded_journal_is_removed(tmp_path: Path) -> None:
     journal.expect("run")
     journal.discard()
     assert not journal.folder.exists()
-
-
-def test_the_journaled_session_has_all_methods_of_the_session() -> None:
-    offers = {name for name in vars(Session) if not name.startswith("_")} - {"format"}
-    assert offers <= set(vars(JournaledSession))
 
 
 # Errors of the disk
@@ -284,17 +279,6 @@ def event(name: str, **body: Any) -> Any:
 def masking_of(redact: Redact | None = None, **settings: Any) -> JournalMasking:
     client = Client(api_url="http://127.0.0.1:9", api_key="k", info={}, **settings)
     return JournalMasking(client, Privacy.from_options(client, Guard(), redact=redact))
-
-
-def test_audio_is_taken_out_of_an_event_and_inserted_again() -> None:
-    for name, field in (("input_audio_buffer.append", "audio"), ("response.audio.delta", "delta")):
-        body = {"type": name, field: base64.b64encode(b"\1\2").decode(), "item_id": "item_1"}
-        bare, where, sound = take_audio(parse(body))
-        assert (where, sound) == (field, b"\1\2")
-        assert field not in bare.body
-        assert insert_audio(bare.body, b"\1\2") == body
-    for broken in ("no base64!", None, 7):
-        assert take_audio(event("input_audio_buffer.append", audio=broken))[1:] == (None, None)
 
 
 def test_secrets_are_removed_from_events() -> None:
@@ -389,8 +373,8 @@ def test_audio_that_is_not_recorded_is_not_written(
     assert flush(10)
     (folder,) = folders(state_directory())
     assert (folder / AUDIO).stat().st_size == kept
-    said = [line["event"] for line in JournalReader(folder).entries() if "event" in line]
-    assert [line.get("audio", line.get("delta"))["bytes"] for line in said] == [4, 4]
+    said = [line for line in JournalReader(folder).entries() if line["is"] == "audio"]
+    assert [(line.get("channel"), line["data"]["bytes"]) for line in said] == [(USER, 4), (AGENT, 4)]
 
 
 def test_a_client_with_replicas_has_only_kept_journals(tracing: Collector) -> None:

@@ -27,7 +27,7 @@ from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
 from langsmith_realtime.journal.recovery import DIED, Fate, recover
-from langsmith_realtime.journal.replay import JournalReader
+from langsmith_realtime.journal.reader import JournalReader
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import EXIT_LIMIT
 from langsmith_realtime.options.limits import Limits
@@ -679,10 +679,10 @@ def test_a_tracer_accepts_the_events_of_a_kept_journal(tracing: Collector) -> No
     (folder,) = folders()
     with SessionTracer(client=client_of(tracing)) as again:
         for line in JournalReader(folder).entries():
-            if line.get("dir") == "server":
-                again.server_event(line["event"])
-            elif line.get("dir") == "client":
-                again.client_event(line["event"])
+            if line["is"] == "server_frame":
+                again.server_event(line["frame"])
+            elif line["is"] == "client_frame":
+                again.client_event(line["frame"])
     assert flush(10)
     first, second = trees(tracing)
     assert first.names() == second.names()

@@ -69,7 +69,7 @@ def test_events_model_and_tool_runs_stand_below_their_turn(tracing: Collector) -
 @pytest.mark.parametrize("path", recording_paths(), ids=lambda path: path.stem)
 def test_a_recording_has_the_same_runs_in_turns_as_flat(path: Path, tracing: Collector) -> None:
     for layout in ("flat", "turns"):
-        with SessionTracer(layout=layout, thread_id=layout, recording=False) as tracer:  # type: ignore[arg-type]
+        with SessionTracer(layout=layout, thread_id=layout, recording=False) as tracer:
             for frame in recordings()[path.stem]:
                 (tracer.server_event if frame["dir"] == "server" else tracer.client_event)(frame["event"])
     flat, turns = sorted(trees(tracing), key=lambda tree: str(tree.metadata["thread_id"]))

@@ -114,5 +114,7 @@ def test_an_event_is_audio_with_its_other_fields() -> None:
     received = parse({"type": "response.audio.delta", "item_id": "item_1", "delta": "AAAA"})
     appended = {"type": "input_audio_buffer.append", "event_id": "mine"}
     assert audio_of(sent, 1.0) == Audio(USER, "AAAA", 1.0, event=appended)
-    assert audio_of(received, 2.0) == Audio(AGENT, "AAAA", 2.0, event={"type": "response.audio.delta", "item_id": "item_1"})
+    assert audio_of(received, 2.0) == Audio(
+        AGENT, "AAAA", 2.0, event={"type": "response.audio.delta", "item_id": "item_1"}
+    )
     assert audio_of(parse({"type": "session.created", "audio": "AAAA"}), 1.0) is None
