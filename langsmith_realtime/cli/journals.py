@@ -64,8 +64,8 @@ def add_replay(commands: Commands) -> None:
 def _replay(arguments: argparse.Namespace) -> int:
     from langsmith import Client  # noqa: PLC0415
 
+    from langsmith_realtime.journal.reader import JournalError  # noqa: PLC0415
     from langsmith_realtime.journal.recovery import replay_anew  # noqa: PLC0415
-    from langsmith_realtime.journal.replay import JournalError  # noqa: PLC0415
 
     try:
         trace_id = replay_anew(arguments.folder, Client(auto_batch_tracing=False), project=arguments.project)

@@ -32,7 +32,7 @@ from langsmith_realtime.journal.silenced_audio import SilencedAudio, overwrite_s
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.silencing import Span
-from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
 from langsmith_realtime.trace.session import SessionParts
 
@@ -69,7 +69,7 @@ class JournalWriter:
                 self._journal = self._begin()
             if self._journal is not None and self._journal.is_open:
                 self._journal.write(self._line(self._journal, given))
-        except Exception as error:
+        except CALLBACK_ERRORS as error:
             self._guard.report("journal", error)
         if isinstance(given, Played):
             self._silenced.played(given.item_id, given.ms, given.at)

@@ -148,12 +148,12 @@ class LiveConversation(ParentContext):
         speaking = self._is_agent_speaking() if name == SPEECH_STARTED else None
         size = len(frame) if isinstance(frame, (bytes, str)) else _audio_size(frame, "delta")
         with self._lock:
-            seen = self._recent_frames.find(event_id, name, size, frame)
+            seen = self._recent_frames.find(event_id, size, frame)
             if seen is not None:
                 parent = seen.run
             else:
                 parent = self._put_frame(frame, size, name, arrived, speaking)
-                self._recent_frames.remember(event_id, name, size, frame, parent)
+                self._recent_frames.remember(event_id, size, frame, parent)
         self._set_parent(parent)
 
     def _put_frame(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from langsmith_realtime.core.protocol.audio_formats import bytes_per_second
 from langsmith_realtime.core.protocol.inputs import Input
 from langsmith_realtime.journal.recovery import begin_in_background
 from langsmith_realtime.journal.writer import JournalWriter, journal_writer
-from langsmith_realtime.live.coalescing import joined
+from langsmith_realtime.live.coalescing import JOINED_S, is_streamed, joined
 from langsmith_realtime.live.process import Process
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
@@ -18,6 +18,9 @@ from langsmith_realtime.trace.session import Session, build_session
 
 class Pipeline:
     """The way of one conversation's inputs. A failure of one input costs only that input.
+
+    Audio and deltas are joined twice: those that come at once, for the journal, which must not lose much in a crash;
+    and those of a second, for the session, which costs more for each.
 
     Args:
         session: makes the runs and the recording.
@@ -29,29 +32,45 @@ class Pipeline:
         self._session = session
         self._journal = journal
         self._guard = guard
+        self._waiting: list[Input] = []  # audio and deltas that the session has not taken
 
     def take(self, inputs: list[Input], pause: Callable[[], None]) -> None:
         """Process inputs; call ``pause`` after each, so that other threads get the interpreter."""
-        remaining = iter(inputs)
-        for _ in inputs:  # each turn that fails has consumed at least one input
-            try:
-                for given in joined(remaining, self._bytes_per_second):
-                    self._take(given)
-                    pause()
-                break
-            except BaseException as error:  # SystemExit, too, would end the thread that other conversations need
-                self._guard.report("coalescing", error)
+        for given in self._joined(inputs):
+            if not is_streamed(given):
+                self._take_waiting()
+            if self._journal is not None:
+                self._journal.write(given)
+            if is_streamed(given):
+                self._waiting.append(given)
+                if given.t > self._waiting[0].t + JOINED_S:
+                    self._take_waiting()
+            else:
+                self._take(given)
+            pause()
         if self._journal is not None:
             self._journal.flush()
 
+    def _joined(self, inputs: list[Input]) -> Iterator[Input]:
+        remaining = iter(inputs)
+        for _ in inputs:  # each turn that fails has consumed at least one input
+            try:
+                yield from joined(remaining, self._bytes_per_second)
+                return
+            except Exception as error:
+                self._guard.report("coalescing", error)
+
+    def _take_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for given in self._joined(waiting):
+            self._take(given)
+
     def _take(self, given: Input) -> None:
         try:
-            if self._journal is not None:
-                self._journal.write(given)
             self._session.take(given)
             if self._journal is not None:
                 self._journal.taken(given)
-        except BaseException as error:  # as above
+        except BaseException as error:  # SystemExit, too, would end the thread that other conversations need
             self._guard.report(type(given).__name__, error)
 
     def _bytes_per_second(self, channel: int) -> float:

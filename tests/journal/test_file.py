@@ -24,7 +24,7 @@ from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
 from langsmith_realtime.journal.file import VERSION, Journal
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES, is_free
-from langsmith_realtime.journal.masking import JournalMasking
+from langsmith_realtime.journal.masking import JournalMasking, TimeBudget
 from langsmith_realtime.journal.reader import JournalError, JournalReader
 from langsmith_realtime.journal.silenced_audio import SilencedAudio
 from langsmith_realtime.journal.state_directory import BYTES_VARIABLE, DAYS_VARIABLE, folders, state_directory, tidy
@@ -49,7 +49,7 @@ def new_journal(tmp_path: Path, name: str = NAME, **settings: bool) -> Journal:
 def test_lines_and_audio_are_read_as_they_were_written(tmp_path: Path) -> None:
     journal = new_journal(tmp_path)
     first, second = journal.add_audio(b"\1\2\3"), journal.add_audio(b"\4\5")
-    lines = [{"is": "opened", "said": "…"}, {"is": "closed", "t": 0.5}]
+    lines: list[dict[str, Any]] = [{"is": "opened", "said": "…"}, {"is": "closed", "t": 0.5}]
     for line in lines:
         journal.write(line)
     assert list(JournalReader(journal.folder).entries()) == []
@@ -282,7 +282,7 @@ def masking_of(redact: Redact | None = None, **settings: Any) -> JournalMasking:
 
 
 def test_secrets_are_removed_from_events() -> None:
-    kept = masking_of().event(event("session.created", session={"client_secret": {"value": "ek_1"}}), 0.0)
+    kept = masking_of().event(event("session.created", session={"client_secret": {"value": "ek_1"}}))
     assert kept["session"] == {"client_secret": REMOVED}
 
 
@@ -292,14 +292,14 @@ def test_hidden_inputs_leave_the_structure_of_events() -> None:
         "item": {"id": "item_1", "type": "message", "content": [{"type": "input_text", "text": "my name"}, "word"]},
         "response": {"metadata": {"name": "Ann"}, "usage": {"total_tokens": 3}, "status": "completed"},
     }
-    assert masking.event(event("conversation.item.added", **body), 0.0) == {
+    assert masking.event(event("conversation.item.added", **body)) == {
         "type": "conversation.item.added",
         "item": {"id": "item_1", "type": "message", "content": [{"type": "input_text", "text": NOT_KEPT}]},
         "response": {"usage": {"total_tokens": 3}, "status": "completed"},
     }
     delta = event("conversation.item.input_audio_transcription.delta", delta="my name", item_id="item_1")
-    assert masking.event(delta, 0.0)["delta"] == NOT_KEPT
-    assert masking.event(event("session.updated", session={"id": "sess_1", "instructions": "Ann"}), 0.0)["session"] == {
+    assert masking.event(delta)["delta"] == NOT_KEPT
+    assert masking.event(event("session.updated", session={"id": "sess_1", "instructions": "Ann"}))["session"] == {
         "id": "sess_1",
         "instructions": NOT_KEPT,
     }
@@ -307,22 +307,22 @@ def test_hidden_inputs_leave_the_structure_of_events() -> None:
 
 def test_redact_is_applied_to_events_and_deltas_lose_their_words() -> None:
     masking = masking_of(redact=lambda payload: {**payload, "item": "redacted"})
-    assert masking.event(event("conversation.item.done", item={"transcript": "Ann"}), 0.0)["item"] == "redacted"
-    assert "delta" not in masking.event(event("response.output_text.delta", delta="An"), 0.0)
+    assert masking.event(event("conversation.item.done", item={"transcript": "Ann"}))["item"] == "redacted"
+    assert "delta" not in masking.event(event("response.output_text.delta", delta="An"))
 
 
 def test_only_deltas_of_text_and_transcripts_keep_their_words() -> None:
     masking = masking_of()
-    assert masking.event(event("response.output_text.delta", delta="Hi"), 0.0)["delta"] == "Hi"
-    assert "delta" not in masking.event(event("response.function_call_arguments.delta", delta='{"key": "s'), 0.0)
+    assert masking.event(event("response.output_text.delta", delta="Hi"))["delta"] == "Hi"
+    assert "delta" not in masking.event(event("response.function_call_arguments.delta", delta='{"key": "s'))
 
 
 def test_an_anonymizer_is_applied_to_events_and_deltas_lose_their_words() -> None:
     masking = masking_of(anonymizer=create_anonymizer([{"pattern": re.compile("Ann"), "replace": "<name>"}]))
-    kept = masking.event(event("conversation.item.done", item={"id": "item_1", "transcript": "I am Ann"}), 1.0)
+    kept = masking.event(event("conversation.item.done", item={"id": "item_1", "transcript": "I am Ann"}))
     assert kept["item"] == {"id": "item_1", "transcript": "I am <name>"}
-    assert "delta" not in masking.event(event("response.output_text.delta", delta="An"), 1.0)
-    assert masking.error("Ann hung up", 1.0) == "<name> hung up"
+    assert "delta" not in masking.event(event("response.output_text.delta", delta="An"))
+    assert masking.error("Ann hung up") == "<name> hung up"
     assert masking.metadata({"caller": "Ann"})["caller"] == "<name>"
 
 
@@ -331,11 +331,11 @@ def test_an_anonymizer_is_applied_to_events_and_deltas_lose_their_words() -> Non
     [lambda inputs: {}, lambda inputs: None, lambda inputs: {"event": "gone"}, lambda inputs: 1 / 0],
 )
 def test_the_structure_of_an_event_stays_when_masking_fails_or_returns_no_event(hides: Any) -> None:
-    kept = masking_of(hide_inputs=hides).event(event("error", error={"code": "c", "message": "Ann"}), 0.0)
+    kept = masking_of(hide_inputs=hides).event(event("error", error={"code": "c", "message": "Ann"}))
     assert kept == {"type": "error", "error": {"code": "c"}}
 
 
-def test_slow_masking_is_not_called_again() -> None:
+def test_slow_masking_is_not_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
     def slow(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -345,16 +345,26 @@ def test_slow_masking_is_not_called_again() -> None:
         return inputs
 
     masking = masking_of(hide_inputs=slow)
+    monkeypatch.setattr("langsmith_realtime.journal.masking._all_masking", TimeBudget(0.5, 0.05))
     asked = 0
-    for _ in range(5):
-        masking.event(event("error", error={"message": "Ann"}), 1.0)
+    kept = [masking.event(event("error", error={"message": "Ann"})) for _ in range(5)]
     assert asked == 1
+    assert kept == [{"type": "error", "error": {"message": "Ann"}}, *[{"type": "error", "error": {}}] * 4]
+
+
+def test_a_budget_of_time_is_refilled_by_a_share_of_the_time_that_passes() -> None:
+    budget = TimeBudget(0.5, 1.0)
+    assert not budget.is_empty(100.0)
+    budget.spend(3.0)
+    assert [budget.is_empty(now) for now in (100.0, 103.9, 104.1, 200.0)] == [True, True, False, False]
+    budget.spend(1.1)
+    assert budget.is_empty(200.0), "at most a second accumulates"
 
 
 def test_hidden_metadata_is_not_written() -> None:
     assert masking_of(hide_metadata=True).metadata({"caller": "Ann"}) == {}
     assert masking_of().metadata({"caller": "Ann", "token": b"1"}) == {"caller": "Ann", "token": "<1 bytes>"}
-    assert masking_of().error("it broke", 0.0) == "it broke"
+    assert masking_of().error("it broke") == "it broke"
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal import file as journal
 from langsmith_realtime.journal import recovery
 from langsmith_realtime.journal.folder import AUDIO, DELIVERED, LINES
-from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.reader import JournalReader
+from langsmith_realtime.journal.recovery import DIED, Fate, recover
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.process import EXIT_LIMIT
 from langsmith_realtime.options.limits import Limits
@@ -719,7 +719,8 @@ def test_a_recovery_that_gets_no_thread_is_tried_at_the_next_conversation(
 def test_a_damaged_journal_does_not_stop_a_recovery(collector: Collector) -> None:
     with Collector() as other:
         first = undelivered(other, CREATED)
-        lines = (first / LINES).read_text("utf-8").replace('"start":1', '"start":9991')  # an impossible date
+        text = (first / LINES).read_text("utf-8")
+        lines = text.replace('"dotted_order": "', '"dotted_order": "x')  # an impossible date
         (first / LINES).write_text(lines, "utf-8")
         moved = first.parent.parent / first.name
         first.rename(moved)

@@ -145,10 +145,31 @@ def any_inputs() -> st.SearchStrategy[Any]:
 
 
 def conversations() -> st.SearchStrategy[list[Any]]:
-    """Lists of inputs in order of their times, most of them frames."""
-    frames = [inputs_of(ServerFrame), inputs_of(ClientFrame), inputs_of(Audio)]
-    steps = st.sampled_from((0.0, 0.001, 0.02, 0.02, 0.05, 0.3, 1.5))
-    return st.lists(st.tuples(st.one_of([*frames, *frames, any_inputs()]), steps), max_size=40).map(_in_time)
+    """Lists of inputs in order of their times: most are chunks and deltas, as in a conversation."""
+    # Mostly short steps, as between the inputs that wait while the worker is busy.
+    steps = st.sampled_from((0.0, 0.001, 0.02, 0.02, 0.02, 0.1, 0.3, 1.5))
+    streamed = st.sampled_from(_streamed())
+    inputs = st.one_of([*[streamed] * 12, inputs_of(ServerFrame), inputs_of(ClientFrame), any_inputs()])
+    return st.lists(st.tuples(inputs, steps), min_size=10, max_size=50).map(_in_time)
+
+
+def _streamed() -> list[ServerFrame | ClientFrame]:
+    """Chunks and deltas to choose from, which takes less time than making them of their fields."""
+    places: list[dict[str, Any]] = [
+        {"item_id": item, "response_id": "resp_1", "content_index": index}
+        for item, index in (("item_1", 0), ("item_1", 0), ("item_1", 1), ("item_2", 0))
+    ]
+    pieces = [bytes([code]) * size for code, size in enumerate((2, 1, 960, 960, 1920, 1920, 4800, 24_000))]
+    audio = [base64.b64encode(piece).decode() for piece in pieces]
+    chunks = [{"type": APPEND, "audio": each} for each in (*audio, *audio, *audio, "", "?")]
+    chunks += [{"type": APPEND, "event_id": "event_1", "audio": each} for each in audio]
+    deltas = [
+        {"type": kind, **place, "delta": each}
+        for place in places
+        for kind, said in ((AUDIO_DELTAS[0], [*audio, "?"]), (TEXT_DELTAS[0], ["Hello", " ", "you", None]))
+        for each in said
+    ]
+    return [*(ClientFrame(chunk, 0.0) for chunk in chunks), *(ServerFrame(delta, 0.0) for delta in deltas)]
 
 
 def _in_time(steps: list[tuple[Any, float]]) -> list[Any]:
