@@ -90,7 +90,7 @@ def normalised(root: Node) -> Any:
     text = re.sub(
         r"\b(event|item|resp|conv|sess)_[A-Za-z0-9]{8,}", name, json.dumps(describe(root), ensure_ascii=False)
     )
-    return json.loads(re.sub(r'"expires_at": \d+', '"expires_at": 0', text))
+    return json.loads(re.sub(r'"(expires_at|start_ms|end_ms)": \d+', r'"\1": 0', text))
 
 
 def describe(node: Node) -> dict[str, Any]:
