@@ -40,7 +40,7 @@ class Pipeline:
             if not is_streamed(given):
                 self._take_waiting()
             if self._journal is not None:
-                self._journal.write(given)
+                self._guarded(self._journal.write, given)
             if is_streamed(given):
                 self._waiting.append(given)
                 if given.t > self._waiting[0].t + JOINED_S:
@@ -66,10 +66,13 @@ class Pipeline:
             self._take(given)
 
     def _take(self, given: Input) -> None:
+        self._guarded(self._session.take, given)
+        if self._journal is not None:
+            self._guarded(self._journal.taken, given)
+
+    def _guarded(self, function: Callable[[Input], None], given: Input) -> None:
         try:
-            self._session.take(given)
-            if self._journal is not None:
-                self._journal.taken(given)
+            function(given)
         except BaseException as error:  # SystemExit, too, would end the thread that other conversations need
             self._guard.report(type(given).__name__, error)
 

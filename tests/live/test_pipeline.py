@@ -77,7 +77,24 @@ def test_the_journal_gets_each_input_before_the_session_and_is_flushed_at_the_en
 def test_both_get_the_joined_inputs() -> None:
     calls = Parts().process(chunk(1.0), chunk(1.02), Closed(1.1))
     joined: Any = Audio(USER, b"\1\1" * 960, 1.02, event={"type": "input_audio_buffer.append"})
-    assert calls[:4] == [("write", joined), ("take", joined), ("taken", joined), ("pause", None)]
+    assert calls[:2] == [("write", joined), ("pause", None)]
+    assert calls[2:4] == [("take", joined), ("taken", joined)]  # before the next input, and joined up to a second
+
+
+def test_audio_that_arrives_at_several_times_is_written_at_once_and_taken_together() -> None:
+    parts = Parts()
+    assert [call for call, _ in parts.process(Opened())] == ["write", "take", "taken", "pause", "flush"]
+    for t in (1.0, 1.02, 1.04):
+        assert [call for call, _ in parts.process(chunk(t))] == ["write", "pause", "flush"]
+    calls = parts.process(Closed(1.1))
+    (audio,) = [given for call, given in calls if call == "take" and isinstance(given, Audio)]
+    assert audio.data == b"\1\1" * 1440
+
+
+def test_audio_waits_for_the_session_for_at_most_a_second() -> None:
+    parts = Parts()
+    taken = [call for step in range(60) for call, _ in parts.process(chunk(1.0 + step * 0.02)) if call == "take"]
+    assert len(taken) == 1
 
 
 @pytest.mark.parametrize("error", [RuntimeError, SystemExit, asyncio.CancelledError, GeneratorExit])

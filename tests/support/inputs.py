@@ -148,28 +148,38 @@ def conversations() -> st.SearchStrategy[list[Any]]:
     """Lists of inputs in order of their times: most are chunks and deltas, as in a conversation."""
     # Mostly short steps, as between the inputs that wait while the worker is busy.
     steps = st.sampled_from((0.0, 0.001, 0.02, 0.02, 0.02, 0.1, 0.3, 1.5))
-    streamed = st.sampled_from(_streamed())
-    inputs = st.one_of([*[streamed] * 12, inputs_of(ServerFrame), inputs_of(ClientFrame), any_inputs()])
-    return st.lists(st.tuples(inputs, steps), min_size=10, max_size=50).map(_in_time)
+    chunks, deltas = _chunks(), _deltas()
+    stretches = [
+        st.lists(st.tuples(st.sampled_from(streamed), steps), min_size=5, max_size=20)
+        for streamed in (chunks, deltas, chunks + deltas, chunks + deltas)
+    ]
+    frames = (inputs_of(ServerFrame), inputs_of(ClientFrame))
+    others = st.lists(st.tuples(st.one_of(*frames, any_inputs()), steps), max_size=3)
+    return st.lists(st.tuples(st.one_of(stretches), others), min_size=1, max_size=4).map(
+        lambda parts: _in_time([step for part in parts for steps in part for step in steps])
+    )
 
 
-def _streamed() -> list[ServerFrame | ClientFrame]:
-    """Chunks and deltas to choose from, which takes less time than making them of their fields."""
-    places: list[dict[str, Any]] = [
-        {"item_id": item, "response_id": "resp_1", "content_index": index}
+# To choose from whole chunks and deltas takes less time than to make them of their fields.
+_SOUNDS = [
+    base64.b64encode(bytes([code]) * size).decode()
+    for code, size in enumerate((2, 1, 960, 960, 1920, 1920, 4800, 24_000))
+]
+
+
+def _chunks() -> list[Any]:
+    plain = [{"type": APPEND, "audio": each} for each in (*_SOUNDS * 3, "", "?")]
+    named = [{"type": APPEND, "event_id": "event_1", "audio": each} for each in _SOUNDS]
+    return [ClientFrame(chunk, 0.0) for chunk in plain + named]
+
+
+def _deltas() -> list[Any]:
+    return [
+        ServerFrame({"type": kind, "item_id": item, "content_index": index, "delta": each}, 0.0)
         for item, index in (("item_1", 0), ("item_1", 0), ("item_1", 1), ("item_2", 0))
+        for kind, pieces in ((AUDIO_DELTAS[0], [*_SOUNDS, "?"]), (TEXT_DELTAS[0], [*["Hello", "you"] * 4, None]))
+        for each in pieces
     ]
-    pieces = [bytes([code]) * size for code, size in enumerate((2, 1, 960, 960, 1920, 1920, 4800, 24_000))]
-    audio = [base64.b64encode(piece).decode() for piece in pieces]
-    chunks = [{"type": APPEND, "audio": each} for each in (*audio, *audio, *audio, "", "?")]
-    chunks += [{"type": APPEND, "event_id": "event_1", "audio": each} for each in audio]
-    deltas = [
-        {"type": kind, **place, "delta": each}
-        for place in places
-        for kind, said in ((AUDIO_DELTAS[0], [*audio, "?"]), (TEXT_DELTAS[0], ["Hello", " ", "you", None]))
-        for each in said
-    ]
-    return [*(ClientFrame(chunk, 0.0) for chunk in chunks), *(ServerFrame(delta, 0.0) for delta in deltas)]
 
 
 def _in_time(steps: list[tuple[Any, float]]) -> list[Any]:
