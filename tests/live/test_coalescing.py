@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from langsmith_realtime.core.audio.decoding import decode_base64
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format, bytes_per_second
 from langsmith_realtime.core.protocol.events import Event
@@ -25,9 +24,9 @@ from langsmith_realtime.core.protocol.inputs import (
     Ref,
     ServerFrame,
 )
-from langsmith_realtime.live.coalescing import JOINED_S, MAX_DELAY_S, is_streamed, joined, parsed
+from langsmith_realtime.live.coalescing import JOINED_S, MAX_DELAY_S, joined, parsed
 from tests.support.hostile_conversations import SETTINGS
-from tests.support.inputs import conversations
+from tests.support.inputs import conversations, segments
 
 pytestmark = pytest.mark.newest  # no version matters to it
 
@@ -262,43 +261,6 @@ def test_an_event_that_only_the_other_side_sends_carries_no_audio() -> None:
 
 
 # Whatever the inputs are
-
-
-def segments(inputs: Iterable[Input]) -> list[dict[Any, list[Any]] | Input]:
-    """The inputs that are not streamed, and between them what each stream says: its places with their bytes or text."""
-    found: list[dict[Any, list[Any]] | Input] = [{}]
-    for each in inputs:
-        if not is_streamed(each):
-            found += [each, {}]
-            continue
-        assert isinstance(found[-1], dict)
-        piece: Any
-        if isinstance(each, Audio):
-            alone = decode_base64([each.data])
-            body, piece = dict(each.event or {}), each.data if alone is None else alone
-        else:
-            body, piece = parsed_body(each), text(each)
-        # Chunks are joined if their events are equal, deltas if they belong to one content part.
-        place = body if isinstance(each, Audio) and each.channel == USER else part_of(body)
-        stream = found[-1].setdefault((type(each).__name__, body["type"]), [])
-        last = stream[-1] if stream else None
-        # Text that is not base64 is no audio; it is not joined to anything.
-        is_joined = isinstance(piece, bytes) or (isinstance(piece, str) and isinstance(each, ServerFrame))
-        if is_joined and last is not None and last[0] == place and type(last[1]) is type(piece):
-            stream[-1] = (place, last[1] + piece)
-        elif piece or not is_joined:
-            stream.append((place, piece))
-    return found
-
-
-def parsed_body(given: Input) -> dict[str, Any]:
-    assert isinstance(given, ServerFrame)
-    assert isinstance(given.frame, Event)
-    return given.frame.body
-
-
-def part_of(body: dict[str, Any]) -> dict[str, Any]:
-    return {key: body.get(key) for key in ("item_id", "response_id", "content_index")}
 
 
 @settings(SETTINGS, max_examples=150)

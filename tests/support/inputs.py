@@ -8,13 +8,16 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from hypothesis import strategies as st
 
+from langsmith_realtime.core.audio.decoding import decode_base64
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import APPEND, FrameError, parse
 from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, DroppedAudio, Input, Played, Ref, ServerFrame
+from langsmith_realtime.live.coalescing import is_streamed
 
 #: All kinds of inputs.
 KINDS: tuple[type, ...] = get_args(Input)
@@ -188,3 +191,39 @@ def _in_time(steps: list[tuple[Any, float]]) -> list[Any]:
         t += step
         inputs.append(dataclasses.replace(given, t=t))
     return inputs
+
+
+def segments(inputs: Iterable[Input]) -> list[dict[Any, list[Any]] | Input]:
+    """What parsed inputs say, however their chunks and deltas are joined.
+
+    The inputs that are not streamed, and between them, by event type, the places with their audio or text.
+    """
+    found: list[dict[Any, list[Any]] | Input] = [{}]
+    for each in inputs:
+        if not is_streamed(each):
+            found += [each, {}]
+            continue
+        assert isinstance(found[-1], dict)
+        body, piece = _said(each)
+        # Chunks are joined if their events are equal, deltas if they belong to one content part.
+        is_chunk = isinstance(each, Audio) and each.channel == USER
+        place = body if is_chunk else {key: body.get(key) for key in _place}
+        stream = found[-1].setdefault((type(each).__name__, body["type"]), [])
+        last: tuple[Any, Any] = stream[-1] if stream else (None, None)
+        # Audio that is not base64 is not joined to anything.
+        is_joined = isinstance(piece, str if isinstance(each, ServerFrame) else bytes)
+        if is_joined and last[0] == place and type(last[1]) is type(piece):
+            stream[-1] = (place, last[1] + piece)
+        elif piece or not is_joined:
+            stream.append((place, piece))
+    return found
+
+
+def _said(given: Input) -> tuple[dict[str, Any], Any]:
+    """The fields of a chunk's or a delta's event, and its audio or text."""
+    if isinstance(given, Audio):
+        audio = decode_base64([given.data])
+        return dict(given.event or {}), given.data if audio is None else audio
+    assert isinstance(given, ServerFrame)
+    body = parse(given.frame).body
+    return body, body.get("delta")
