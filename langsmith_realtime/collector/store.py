@@ -87,7 +87,8 @@ class Store:
         """Store the operations and the feedback of a checked request in one transaction.
 
         Raises:
-            Refused: A run's create or update is stored already, or its trace is full. Nothing of the batch is stored.
+            Refused: A run's create or update is stored already (rule ``conflict``), or its trace is full
+                (``trace-size``). Nothing of the batch is stored.
         """
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")

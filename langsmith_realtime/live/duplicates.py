@@ -38,7 +38,10 @@ class SeenFrame(Generic[R]):
 
 
 class RecentFrames(Generic[R]):
-    """The latest frames of one conversation (at most 511) by event id, to tell when a frame is handed over twice."""
+    """The latest frames of one conversation, to tell when a frame is handed over twice.
+
+    Of the frames with an event id it knows the latest 256 to 511, by that id; of those without one, only the latest.
+    """
 
     def __init__(self) -> None:
         self._by_id: dict[str, SeenFrame[R]] = {}

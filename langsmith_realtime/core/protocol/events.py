@@ -67,7 +67,7 @@ def parse(frame: object) -> Event:
     """Parse a frame: a mapping, JSON text or bytes, or an openai model.
 
     Raises:
-        FrameError: the frame is not a JSON object, or it has no ``type`` string.
+        FrameError: the frame is not a JSON object, or its ``type`` is missing, empty or no string.
     """
     body = _body(frame)
     name = body.get("type")

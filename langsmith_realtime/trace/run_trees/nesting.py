@@ -298,6 +298,7 @@ class ConversationRuns:
         guard: counts failures.
         tracing_context: LangSmith's tracing context in which the conversation opened; runs of the caller's below the
             conversation do not get its metadata and tags.
+        limits: the limits of the conversation's runs; by default those of :class:`Limits`.
     """
 
     def __init__(
