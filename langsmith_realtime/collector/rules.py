@@ -190,7 +190,7 @@ def uuid_text(value: object, key: str, run_id: str | None = None) -> str:
         run_id: The run with the field, for the violation.
 
     Raises:
-        Refused: The value is not a UUID with four hyphens.
+        Refused: The value is not a UUID with four hyphens (rule ``id``).
     """
     if not isinstance(value, str) or not _UUID.fullmatch(value):
         raise Refused("id", f"{key} must be a UUID, got {value!r}", run_id)
@@ -206,7 +206,7 @@ def time(value: object, key: str, run_id: str | None = None) -> datetime:
         run_id: The run with the field, for the violation.
 
     Raises:
-        Refused: The value is neither.
+        Refused: The value is neither (rule ``field``).
     """
     try:
         if isinstance(value, str):
@@ -383,7 +383,7 @@ class Batch:
             self.add_violation("body-empty", "the request must have at least one run or one feedback, got none")
 
     def add_violation(self, rule: str, message: str, run_id: str | None = None) -> None:
-        """Add a broken rule that does not fail the request."""
+        """Add a broken rule that does not fail the request: a name in :data:`RULES`; ``run_id`` is None for no run."""
         self.violations.append(Violation(rule, run_id, RULES[rule], message))
 
     def discard(self) -> None:

@@ -92,7 +92,8 @@ class Store:
         Adds a violation to ``batch.violations`` for each run that LangSmith would now show in the wrong place.
 
         Raises:
-            Refused: A run's create or update is stored already, or its trace is full. Nothing of the batch is stored.
+            Refused: A run's create or update is stored already (rule ``conflict``), or its trace is full
+                (``trace-size``). Nothing of the batch is stored.
         """
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")

@@ -71,6 +71,9 @@ def _check_int(name: str, value: object) -> None:
 def check_store(url: str) -> None:
     """Check that fsspec has a file system for the protocol of a URL. Does not connect to it.
 
+    Args:
+        url: A URL with ``://``. A plain path is refused.
+
     Raises:
         ValueError: fsspec is not installed, does not know the protocol, or lacks the package for it.
     """

@@ -32,7 +32,8 @@ _warned: set[str] = set()
 class TracingOptions(TypedDict, total=False):
     """The keyword arguments of :func:`wrap_realtime` and :class:`SessionTracer`.
 
-    The first ten are those of LangSmith's own ``wrap_realtime``. Their meanings here are those of :class:`Options`.
+    The first ten, up to ``replicas``, are those of LangSmith's own ``wrap_realtime``. Their meanings here are those of
+    :class:`Options`.
     """
 
     thread_id: str | UUID | None
@@ -61,7 +62,10 @@ class TracingOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Options:
-    """The options of one conversation, checked and complete.
+    """The options of one conversation, checked.
+
+    Defaults that depend on the context or the session are None here; they are found when the conversation begins, or
+    later for the two formats.
 
     Attributes:
         thread_id: thread that groups conversations in LangSmith; by default the thread in ``metadata``, else the
@@ -74,8 +78,9 @@ class Options:
         is_agent_speaking: function that returns whether the agent is audible. It is called when the user begins to
             speak, and decides whether the start of speech counts as a barge-in.
         max_audio_seconds: maximum length of the recording in seconds; None sets no limit.
-        client: LangSmith client that sends the runs.
-        replicas: further destinations of the runs, as LangSmith defines them.
+        client: LangSmith client that sends the runs; by default the parent's, else the one in LangSmith's context, else
+            LangSmith's default client.
+        replicas: further destinations of the runs, as LangSmith defines them; by default the parent's.
         enabled: overrides LangSmith's tracing switch.
         parent: run to nest the conversation under, or ``langsmith-trace`` and ``baggage`` headers of a trusted caller;
             by default the current run of LangSmith's context.
@@ -92,8 +97,9 @@ class Options:
         redact: function of a payload (dict) that returns the payload to write and send. It sees the payload of every
             event but deltas, the inputs and outputs of every run that this package makes, and each error as
             ``{"error": message}``. One background thread calls it for all conversations; another one may call it for
-            the root run at the end. If it raises, or returns something other than a dict, the run is sent without that
-            payload.
+            the root run at the end. A slow function delays only conversations that call functions of the application:
+            those with ``redact``, or with a client that masks with functions. If it raises, or returns something other
+            than a dict, the run is sent without that payload.
         transcripts: False removes all words: spoken and typed text, tool arguments and tool results. The session's
             instructions and tools stay.
         keep: rule that decides at the end of the conversation whether to keep it: a :class:`~langsmith_realtime.Keep`,

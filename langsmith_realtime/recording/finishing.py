@@ -114,7 +114,10 @@ class Finisher:
         return FinishedRecording(metadata, (file_format.mime, path), done, refused)
 
     def _store(self) -> FinishedRecording:
-        """Upload the recording to the store of its URL."""
+        """Upload the recording to the store of its URL, and remove the local files.
+
+        If the upload fails, the file stays on disk, and ``recording_error`` in the result's metadata says why.
+        """
         url, file_format = self._recording.url, self._formats[0]
         path = self._file(file_format)
         assert url is not None

@@ -67,10 +67,10 @@ class Recorder:
         self._error: str | None = None
 
     def write(self, writes: Iterable[ChannelWrite], rate: int, t: float) -> None:
-        """Take samples at ``rate`` Hz; they may stay in memory until a later call or :meth:`sync`.
+        """Take samples at ``rate`` Hz, equal in all calls; they may stay in memory until a later call or :meth:`sync`.
 
-        A call writes all of them to the file if the last such call was at least :data:`WRITE_EVERY_S` seconds before
-        ``t``, the current time. After a failure, nothing is written.
+        A call writes all samples in memory to the file if the last call that wrote, or the conversation's start, was at
+        least :data:`WRITE_EVERY_S` seconds before ``t``, the current time. After a failure, nothing is written.
         """
         if self._error is not None:
             return

@@ -87,7 +87,7 @@ class SilencedSpans:
 
         Args:
             writes: The new writes.
-            rate: Their rate in Hz.
+            rate: Their rate in Hz, equal in all calls.
             t: The current time, at which open spans of the agent end for now.
         """
         spans = [(key, self._until_now(span, t)) for key, known in self._spans.items() for span in known]

@@ -47,10 +47,10 @@ class Privacy:
     Args:
         redact: the application's ``redact=``: called last with each payload, returns the payload to show.
         hidden: the recording's channels (USER, AGENT) whose words are removed.
-        quotes_allowed: whether the messages of errors, and a response's free-form metadata, are shown; they are not if
-            any channel is hidden.
+        quotes_allowed: whether the messages of errors, and the metadata that the application gave a response
+            (``RESPONSE_METADATA``), are shown; they are not if any channel is hidden.
         anonymizer: the client's, if the client does not apply it to errors itself; applied to errors and to a
-            response's free-form metadata.
+            response's ``RESPONSE_METADATA``.
         guard: counts failures of ``redact``; a note takes the place of a payload for which ``redact`` fails.
     """
 
@@ -126,8 +126,8 @@ class Privacy:
     def masked_metadata(self, metadata: dict[str, Any]) -> dict[str, Any]:
         """A run's metadata without audio and secrets.
 
-        A response's free-form metadata also goes through ``redact`` and the anonymizer, and is left out if quotes are
-        not allowed.
+        A response's ``RESPONSE_METADATA`` also goes through ``redact`` and the anonymizer, and is left out if quotes
+        are not allowed.
         """
         clean: dict[str, Any] = scrub(metadata)
         response_metadata = clean.pop(RESPONSE_METADATA, None)

@@ -61,7 +61,7 @@ _MESSAGE_KEYS = frozenset(
 def of_event(body: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
     """An event's payload, :func:`without_words` if the event may have words of a ``hidden`` channel.
 
-    The events that carry the session's configuration stay whole.
+    The events that carry the session's configuration (``_SESSION_EVENTS``) stay whole.
     """
     name = str(body.get("type"))
     if name in _SESSION_EVENTS or not _channels_of_event(BETA_NAMES.get(name, name), body) & hidden:
@@ -105,7 +105,8 @@ def of_messages(payload: dict[str, Any], hidden: frozenset[int]) -> dict[str, An
 def of_message(message: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
     """A chat message without the words of ``hidden`` channels; its role and the names of called tools stay.
 
-    If any channel is hidden, the arguments of tool calls and unknown keys are removed, too.
+    If any channel is hidden, the arguments of tool calls and the keys that are not in ``_MESSAGE_KEYS`` are removed,
+    too.
     """
     if not hidden:
         return message
@@ -125,10 +126,12 @@ def of_arguments(arguments: dict[str, Any], hidden: frozenset[int]) -> dict[str,
 
 
 def without_words(value: Any) -> Any:
-    """A JSON value without words: types, ids, states, and numbers outside of lists stay.
+    """A JSON object or list without words: types, ids, states, and numbers outside of lists stay.
 
-    A placeholder takes the place of texts that are known to be words. Other texts, scalars in lists and free-form
-    members are removed.
+    Texts: those with the keys in ``_VOCABULARY_KEYS`` and with keys that end in ``_id`` stay, as do empty ones; a
+    placeholder takes the place of those with the keys in ``_WORD_KEYS``; all others are removed. Scalars in lists are
+    removed, and so are all other members with the keys in ``_FREE_FORM_KEYS``. Objects with any other key are kept, and
+    treated alike. A bare scalar is returned as it is, a text too.
     """
     if isinstance(value, list):
         return [without_words(member) for member in value if isinstance(member, (dict, list))]

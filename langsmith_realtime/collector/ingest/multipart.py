@@ -44,10 +44,10 @@ class MultipartParser:
         self._state = self._preamble
 
     def feed(self, chunk: bytes) -> None:
-        """Parse the next chunk of the body.
+        """Parse the next chunk of the body. What follows the closing boundary is ignored.
 
         Raises:
-            MultipartError: The body is malformed.
+            MultipartError: The body is malformed so far. Only :meth:`close` tells whether it is complete.
         """
         self._buffer = self._buffer[self._at :] + chunk
         self._at = 0

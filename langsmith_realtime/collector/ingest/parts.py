@@ -104,7 +104,8 @@ class PartReader:
         """Receive the next bytes of the current part's content.
 
         Raises:
-            Refused: All JSON parts of the request together are larger than ``MEMORY_LIMIT`` (128 MiB).
+            Refused: All JSON parts of the request together are larger than ``MEMORY_LIMIT``, 128 MiB (rule
+                ``body-size``).
         """
         self._received += len(chunk)
         if self._file is not None:
@@ -144,7 +145,7 @@ class PartReader:
         """Add fields and attachments to their runs, whatever the order of the parts, and return the batch.
 
         Raises:
-            Refused: A field or an attachment belongs to a run that is not in the request.
+            Refused: A field or an attachment belongs to a run that is not in the request (rule ``part-alone``).
         """
         for kind, run_id, key, value, size in self._field_parts:
             run = self._runs.get((kind, run_id))

@@ -57,7 +57,8 @@ def parse(expression: str) -> Predicate:
     """Return the predicate of runs that a filter expression describes.
 
     Raises:
-        Refused: The expression is malformed, or has a function or a field that the collector does not support.
+        Refused: The expression is malformed, or has a function or a field that the collector does not support (rule
+            ``filter``).
     """
     try:
         check = _Parser(expression).parse()

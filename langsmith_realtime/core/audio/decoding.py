@@ -34,7 +34,8 @@ class Decoder:
         """Return the samples of a chunk, at the rate of the format.
 
         Args:
-            chunk: bytes in the encoding of the format. A sample that the chunk cuts in two waits for the next chunk.
+            chunk: bytes in the encoding of the format. A PCM16 sample that the chunk cuts in two waits for the
+                next chunk.
         """
         if self.format.encoding != "pcm16":
             return np.asarray(_G711[self.format.encoding].take(np.frombuffer(chunk, dtype=np.uint8)), dtype=np.int16)

@@ -189,7 +189,10 @@ class Interruptions:
         return t >= min(known, max([done_at, *ends]) + USER_AUDIO_DELAY_S + TRUNCATE_DELAY_S)
 
     def numbers(self, response: Response) -> dict[str, float]:
-        """Return the numbers of a response for its ``model`` run, by metadata key: times in ms and a share."""
+        """Return a response's latencies and how much of it was heard, by metadata key of its ``model`` run.
+
+        The response need not be interrupted; for the keys, see :func:`measure`.
+        """
         self._update_heard_ms(response)
         interrupted_by = self.barge_ins.interrupted_by(response.response_id)
         return measure(response, self._tracks, self._turns.tool_times, interrupted_by)

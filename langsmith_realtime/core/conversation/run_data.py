@@ -56,8 +56,8 @@ class ToolRun:
 
     The run starts when its ``parent`` event arrives, and ends at ``end``, in seconds since the conversation opened. If
     ``end`` is None, nobody knows how long the tool took, and the run ends when it starts. ``arguments`` is JSON text as
-    the model wrote it, ``output`` a chat message with role ``tool``. ``answered`` is False if no
-    result was seen; for an MCP call, if its end was not seen.
+    the model wrote it, ``output`` a chat message with role ``tool``, None if there is none. ``answered`` is False if no
+    result was seen; for an MCP call, if neither an event of its end nor its output or error was seen.
     """
 
     parent: Ref

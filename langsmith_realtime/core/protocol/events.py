@@ -79,7 +79,7 @@ def parse(frame: object) -> Event:
     """Parse a frame: a mapping, JSON text or bytes, or an openai model; an :class:`Event` is returned as it is.
 
     Raises:
-        FrameError: the frame is not a JSON object, or it has no ``type`` string.
+        FrameError: the frame is not a JSON object, or its ``type`` is missing, empty or no string.
     """
     if type(frame) is Event:
         return frame

@@ -51,9 +51,11 @@ class Outputs:
         self._in_conversation = in_conversation
 
     def add(self, item: Event, part: Literal["audio", "text"] | None = None) -> Output:
-        """Add an item to the response, and to the conversation if the response belongs to it; send the first events.
+        """Add an item to the response, and to the conversation if the response belongs to it.
 
-        `part` is the type of the item's only content part; None for an item without content.
+        Sends ``response.output_item.added`` and, if the item joins the conversation, ``conversation.item.added``.
+        Closes no earlier item and sends nothing of the content, not even ``response.content_part.added``: the caller
+        does. `part` is the type of the item's only content part; None for an item without content.
         """
         entry = Entry(item)
         index = len(self.all)
@@ -85,6 +87,9 @@ class Outputs:
 
     def close(self, output: Output, *, cancelled: bool = False) -> None:
         """Close an item: set its content and status, and send the events of its end.
+
+        These are the ``done`` events of its text, audio or call arguments (not an MCP call's) and of its content part;
+        ``conversation.item.done`` if the item is in the conversation; and ``response.output_item.done``.
 
         The status is ``completed`` if the item has all its content, else ``incomplete``; MCP calls have no status.
 

@@ -86,7 +86,11 @@ class Response:
         self._scheduler.start(self._process)
 
     def cancel(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
-        """Stop generating, and send the events of the end. An item that lacks content becomes ``incomplete``."""
+        """Stop generating, close the open items, and send ``response.done``.
+
+        If the script has rate limits, ``rate_limits.updated`` follows. An item that lacks content becomes
+        ``incomplete``.
+        """
         self._scheduler.stop(self._process)
         self._finish("cancelled", {"type": "cancelled", "reason": reason})
 

@@ -74,8 +74,10 @@ def updated_session(session: Event, change: object, *, has_spoken: bool) -> Even
         has_spoken: Whether the agent has sent audio, so that its voice cannot change.
 
     Raises:
-        ClientError: `change` has no type or a type other than ``realtime``, an unknown field, an invalid value in
-            ``audio`` or ``output_modalities``, or another voice although the agent has spoken.
+        ClientError: `change` has no type (code ``missing_required_parameter``) or a type other than ``realtime``
+            (``invalid_value``), an unknown field (``unknown_parameter``), an invalid value in ``audio`` or
+            ``output_modalities`` (``invalid_value`` or ``invalid_type``), or another voice although the agent has
+            spoken (``cannot_update_voice``); or it is not an object (``invalid_type``).
     """
     if not isinstance(change, Mapping):
         raise wrong_type("session", "an object")
@@ -103,7 +105,7 @@ def updated_session(session: Event, change: object, *, has_spoken: bool) -> Even
 
 
 def modalities(value: object, param: str) -> list[str]:
-    """Return output modalities, ``["audio"]`` or ``["text"]``. Raises ClientError for any other value."""
+    """Return output modalities, ``["audio"]`` or ``["text"]``. Raises ClientError (``invalid_value``) for others."""
     if value in (["audio"], ["text"]):
         return list(value)
     raise ClientError(

@@ -38,7 +38,8 @@ class Conversation:
             The id of the item before the new item; None at the beginning.
 
         Raises:
-            ClientError: The item `after` does not exist, or another item has the new item's id.
+            ClientError: The item `after` does not exist (code ``item_create_invalid_item_id``), or another item has the
+                new item's id (code ``item_create_duplicate_id``).
         """
         if any(other.item["id"] == entry.item["id"] for other in self.entries):
             raise ClientError(
@@ -59,12 +60,13 @@ class Conversation:
         """Return the item with this id.
 
         Raises:
-            ClientError: No item has this id (code ``item_<verb>_invalid_item_id``), or the id is None.
+            ClientError: No item has this id (code ``item_<verb>_invalid_item_id``), or the id is None (code
+                ``missing_required_parameter``).
         """
         return self.entries[self._index(item_id, verb, "item_id")]
 
     def remove(self, item_id: object) -> None:
-        """Delete the item with this id. Raises ClientError if the conversation has no such item."""
+        """Delete the item with this id; raises ClientError as :meth:`find` does, with the verb ``delete``."""
         del self.entries[self._index(item_id, "delete", "item_id")]
 
     @property
@@ -94,7 +96,9 @@ def new_item(given: object, ids: Ids) -> Event:
     A message or function call without a status gets the status ``completed``.
 
     Raises:
-        ClientError: The item's type or role is unknown, or a required field is missing or has another type.
+        ClientError: The item's type or role is unknown (code ``invalid_value``); the item or a required field is
+            missing (``missing_required_parameter``); or the item, its ``id`` or a required field has the wrong type
+            (``invalid_type``).
     """
     if given is None:
         raise missing("item")

@@ -61,7 +61,8 @@ def session_change(change: object) -> Event:
     """Convert the ``session`` of a beta ``session.update`` to GA.
 
     Raises:
-        ClientError: `change` is not an object, has a field that only GA has, or has invalid modalities or formats.
+        ClientError: `change` is not an object (code ``invalid_type``), has a field in ``_GA_ONLY``
+            (``unknown_parameter``), or has invalid modalities or formats (``invalid_value``).
     """
     if not isinstance(change, Mapping):
         raise wrong_type("session", "an object")
@@ -87,7 +88,11 @@ def session_change(change: object) -> Event:
 
 
 def response_request(request: Mapping[str, Any]) -> Event:
-    """Convert the ``response`` of a beta ``response.create`` to GA. Raises ClientError for invalid modalities."""
+    """Convert the ``response`` of a beta ``response.create`` to GA.
+
+    Raises:
+        ClientError: The modalities are invalid (code ``invalid_value``).
+    """
     changed = dict(request)
     if "modalities" in changed:
         changed["output_modalities"] = _ga_modalities(changed.pop("modalities"), "response.modalities")

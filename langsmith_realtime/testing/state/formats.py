@@ -49,7 +49,7 @@ def audio_format(config: Mapping[str, Any]) -> AudioFormat:
     """Return the format of a session's ``audio.input.format`` or ``audio.output.format``.
 
     Raises:
-        ClientError: The Realtime API has no format of this ``type``.
+        ClientError: The Realtime API has no format of this ``type`` (code ``invalid_value``).
     """
     name = config.get("type")
     format_ = _FORMATS.get(name) if isinstance(name, str) else None

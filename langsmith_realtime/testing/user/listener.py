@@ -63,7 +63,11 @@ class Listener:
             self._handle(event)
 
     def commit(self) -> None:
-        """Process a client's ``input_audio_buffer.commit``. Raises ClientError if the buffer has less than 100 ms."""
+        """Process a client's ``input_audio_buffer.commit``.
+
+        Raises:
+            ClientError: The buffer has less than 100 ms (code ``input_audio_buffer_commit_empty``).
+        """
         buffered = self._input.buffered_ms
         if buffered < SMALLEST_COMMIT_MS:
             raise ClientError(

@@ -27,7 +27,10 @@ except PackageNotFoundError:
 
 
 def start_conversation_runs(options: Options, guard: Guard, limits: Limits | None = None) -> ConversationRuns:
-    """Make the root run of a conversation that opens now, in the caller's context, and what its runs share."""
+    """Make the root run of a conversation that opens now, in the caller's context, and what its runs share.
+
+    Without ``limits``, the defaults of :class:`Limits` apply.
+    """
     outer_run = _outer_run(options)
     tracing_context = run_helpers.get_tracing_context()
     root, metadata = _root(options, outer_run, tracing_context)
