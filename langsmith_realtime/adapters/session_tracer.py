@@ -11,6 +11,7 @@ from typing import Any, Self, Unpack
 from pydantic import BaseModel
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
+from langsmith_realtime.delivery.langsmith_client.links import openable
 from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
 from langsmith_realtime.live.capture import LiveConversation, UnsampledConversation
 from langsmith_realtime.live.process import process
@@ -79,7 +80,8 @@ class SessionTracer:
         if self.live is None:
             return None
         try:
-            return self.live.runs.root.get_url()
+            root = self.live.runs.root
+            return openable(root.get_url(), root.client)
         except Exception as error:
             logger.debug("the URL of the trace is unknown: %s", error)
             return None

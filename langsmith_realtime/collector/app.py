@@ -111,6 +111,7 @@ def build(
     app = Starlette(
         routes=[
             Route("/attachments/{run_id}/{name}", attachments.serve, name="attachment"),
+            Route("/o/{tenant_id}/projects/p/{project_id}/r/{run_id}", read_endpoints.v1_run),  # the link of a run
             Mount("/api/v2", routes=v2),
             Mount("/api/v1", routes=v1),
             *v1,

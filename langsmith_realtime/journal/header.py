@@ -67,6 +67,7 @@ def header(
             "user_format": _format(options.user_format),
             "agent_format": _format(options.agent_format),
             "recording": _recording(options.recording),
+            "model": options.model,
             "prices": {
                 name: dataclasses.asdict(price) for name, price in options.prices.items() if PRICES.get(name) != price
             },
@@ -126,6 +127,7 @@ def options_of(head: dict[str, Any]) -> Options:
         user_format=None if written["user_format"] is None else Format(**written["user_format"]),
         agent_format=None if written["agent_format"] is None else Format(**written["agent_format"]),
         recording=None if recording is None else Recording(**recording),
+        model=written.get("model"),
         prices={**PRICES, **{name: Price(**price) for name, price in written["prices"].items()}},
         feedback=frozenset(written["feedback"]),
     )

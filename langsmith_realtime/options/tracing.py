@@ -51,6 +51,7 @@ class TracingOptions(TypedDict, total=False):
     recording: bool | Recording
     user_format: str | Mapping[str, Any] | None
     agent_format: str | Mapping[str, Any] | None
+    model: str | None
     prices: Mapping[str, Price] | None
     feedback: bool | Collection[str]
     journal: bool | Literal["keep"]
@@ -89,6 +90,8 @@ class Options:
             format and ``sample_rate``: ``{"type": "audio/pcm", "rate": 16000}`` or a beta name like ``"g711_ulaw"``.
         agent_format: encoding of the agent's audio in events and in ``record_agent_audio``, in the notation of
             ``user_format``.
+        model: name of the model, used until the server names one, for example on a sideband connection
+            (``call_id=``), which may never see the session.
         prices: price of each model by name; extends and overrides the built-in table.
         feedback: names of the metrics that also become feedback scores of the root run; ``True`` selects
             :data:`~langsmith_realtime.core.conversation.metric_names.SCORES`.
@@ -127,6 +130,7 @@ class Options:
     recording: Recording | None = field(default_factory=Recording)
     user_format: Format | None = None
     agent_format: Format | None = None
+    model: str | None = None
     prices: Mapping[str, Price] = field(default_factory=lambda: PRICES)
     feedback: frozenset[str] = frozenset()
     journal: bool | Literal["keep"] = True
@@ -155,6 +159,7 @@ class Options:
                 raise TypeError(f"{name} must be of type {wanted}, got {type(value).__name__}")
         # An empty thread id counts as no thread id, as in LangSmith's own wrapper.
         values["thread_id"] = str(values.get("thread_id") or "") or None
+        values["model"] = values.get("model") or None
         _check_audio(values)
         _check_destination(values)
         tags = values.get("tags") or ()
@@ -205,6 +210,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "recording": (bool, Recording),
     "user_format": (str, Mapping),
     "agent_format": (str, Mapping),
+    "model": (str,),
     "feedback": (bool, list, tuple, set, frozenset),
     "journal": (bool, str),
     "layout": (str,),

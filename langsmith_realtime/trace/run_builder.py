@@ -14,6 +14,7 @@ from uuid import UUID
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun, ToolRun, TurnRun
 from langsmith_realtime.core.payloads.json_values import cut_text, cut_to_size, without_surrogates
 from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
+from langsmith_realtime.core.protocol.events import number
 from langsmith_realtime.core.protocol.inputs import ROOT, Annotated, Ref
 from langsmith_realtime.delivery.operations import PAYLOAD_LEFT_OUT
 from langsmith_realtime.trace import redaction
@@ -116,7 +117,7 @@ class RunBuilder:
 
     def _model_run(self, model: ModelRun) -> ParentRun:
         run = self._conversation_runs.model_run(model.parent, str(model.metadata.get("response_id")))
-        run.inputs = self._privacy.masked({"messages": model.inputs}, redaction.of_messages)
+        run.inputs = self._privacy.masked({"messages": model.inputs, **model.role}, redaction.of_messages)
         choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
         run.outputs = self._privacy.masked({"choices": [choice]}, redaction.of_messages)
         metadata = {
@@ -127,6 +128,7 @@ class RunBuilder:
         }
         if model.model is not None:
             metadata["ls_model_name"] = model.model
+        metadata.update(_model_parameters(model.parameters))
         # The application's own ls_provider and ls_model_name win, as on Azure.
         own = self._conversation_runs.metadata
         metadata.update({key: value for key, value in own.items() if key.startswith("ls_")})
@@ -178,6 +180,16 @@ def fit_payload(run: ParentRun) -> int:
     run.inputs, input_bytes = cut_to_size(run.inputs, PAYLOAD_BYTES)
     run.outputs, output_bytes = cut_to_size(run.outputs, PAYLOAD_BYTES)
     return 1000 + input_bytes + output_bytes
+
+
+def _model_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a model under the keys that LangSmith reads; an unlimited number of tokens has none."""
+    others = dict(parameters)
+    temperature = number(others.pop("temperature", None))
+    limits = [number(others.pop(key, None)) for key in ("max_output_tokens", "max_response_output_tokens")]
+    limit = next((limit for limit in limits if limit is not None), None)
+    named = {"ls_temperature": temperature, "ls_max_tokens": limit, "ls_invocation_params": others or None}
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def _run_name(name: str) -> str:

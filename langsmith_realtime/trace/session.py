@@ -138,7 +138,7 @@ class Session:
         metadata.update({key: value for key, value in (("model", config.model), ("voice", config.voice)) if value})
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
-        inputs: dict[str, Any] = self._result_or(config.inputs, {})
+        inputs: dict[str, Any] = self._result_or(conversation.inputs, {})
         messages: list[dict[str, Any]] = self._result_or(conversation.messages, [])
         if self._guard.count:
             metadata["tracing_failures"] = self._guard.count
@@ -226,7 +226,7 @@ def build_session(
         agent_format=options.agent_format,
         rate=None if options.recording is None else options.recording.sample_rate,
     )
-    conversation = Conversation(tracks=tracks, prices=options.prices)
+    conversation = Conversation(tracks=tracks, prices=options.prices, model=options.model)
     privacy = Privacy.from_options(client, guard, redact=options.redact, transcripts=options.transcripts)
     held_conversation = conversation_runs.held_conversation
     runs = LangSmithRuns(conversation_runs, held_conversation or sender, feedback, privacy)

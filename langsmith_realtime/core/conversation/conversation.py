@@ -55,11 +55,14 @@ FED_AUDIO_MARGIN_S = 1.0
 class Conversation:
     """One conversation. Methods that take an input return the runs that are complete by then.
 
-    ``tracks`` place the audio of both channels; ``prices`` are by model name.
+    ``tracks`` place the audio of both channels; ``prices`` are by model name; ``model`` is used until the server names
+    one.
     """
 
-    def __init__(self, *, tracks: Tracks | None = None, prices: Mapping[str, Price] = PRICES) -> None:
-        self._state = ConversationState(tracks or Tracks(), prices)
+    def __init__(
+        self, *, tracks: Tracks | None = None, prices: Mapping[str, Price] = PRICES, model: str | None = None
+    ) -> None:
+        self._state = ConversationState(tracks or Tracks(), prices, model)
         self._turns = Turns(self._state.items)
         self._takers: dict[type, Callable[[Any], list[RunData]]] = {
             ServerFrame: self._take_server_frame,
@@ -102,6 +105,7 @@ class Conversation:
             return self._take_delta(event, t)
         runs = state.advance(t)
         state.event_count += 1
+        state.usage_reported(event)
         if event.kind == SPEECH_STARTED:
             on_speech_started(state, event, t, given.agent_speaking)
         return runs + HANDLERS.get(event.kind, on_other)(state, event, t, given.run)
@@ -135,6 +139,8 @@ class Conversation:
             # Audio that is sent from here on has the new format, before the server confirms it.
             update = SessionConfig()
             update.update(body.get("session"))
+            # vLLM's clients name the model beside the session.
+            state.config.model_requested(update.model or body.get("model"), text(body.get("event_id")))
             if update.user_format is not None:
                 state.unconfirmed_user_format = (text(body.get("event_id")), update.user_format)
                 state.tracks.set_formats(update.user_format, None)
@@ -213,6 +219,17 @@ class Conversation:
         margin = FED_AUDIO_MARGIN_S if tracks.agent_is_fed else 0.0
         return AGENT, begins - margin, ends + margin
 
+    def inputs(self) -> dict[str, Any]:
+        """The session's configuration, as inputs of the root run.
+
+        Its instructions, tools and voice are those of the first response; the model runs tell others that came later.
+        All else is as the server last reported it.
+        """
+        state = self._state
+        first = {} if state.root_role is None else state.root_role
+        inputs = {key: value for key, value in state.config.inputs().items() if key not in first}
+        return {key: value for key, value in first.items() if value} | inputs
+
     def messages(self) -> list[dict[str, Any]]:
         """The transcript as chat messages, in conversation order.
 
@@ -252,8 +269,10 @@ class Conversation:
             **response_metrics(state.response_numbers),
             **talk_metrics(state.tracks.user_activity, state.tracks.agent_activity, state.duration_s),
             **state.usage.totals(),
-            **estimated_cost(state.usage.charges, state.prices),
+            **estimated_cost(state.usage.charges(state.config.model, state.config.transcription_model), state.prices),
         }
+        if state.session_changes:
+            numbers["session_changes"] = state.session_changes
         if state.reconnections:
             numbers["reconnections"] = state.reconnections
         undecodable = state.undecodable_appends + state.interruptions.undecodable_deltas

@@ -16,7 +16,9 @@ from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import error_text, mapping, text
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Item, Items, heard_text, messages_of
-from langsmith_realtime.core.protocol.usage import cached_parts, usage_metadata
+from langsmith_realtime.core.protocol.prices import PRICES, Price, own_costs
+from langsmith_realtime.core.protocol.session_config import SessionConfig
+from langsmith_realtime.core.protocol.usage import cached_parts, charges_of_response, usage_metadata
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +43,8 @@ class Response:
     input_items: list[Item] = field(default_factory=list)  # new in the conversation since the previous response
     done_at: float | None = None
     body: dict[str, Any] = field(default_factory=dict)  # the `response` of its latest event
+    config: SessionConfig = field(default_factory=SessionConfig)  # the session's, when the response was created
+    usage: object = None  # what an event reported, in its `response` or beside it
 
     @property
     def has_started(self) -> bool:
@@ -103,16 +107,20 @@ def model_run(
     interrupted: bool,
     numbers: Mapping[str, float],
     heard_shares: Mapping[str, float],
+    root_role: Mapping[str, Any] | None = None,
+    prices: Mapping[str, Price] = PRICES,
 ) -> ModelRun:
     """The ``model`` run of a response.
 
     Args:
         response: a response that is done.
         items: all items of the conversation.
-        model: the session's model.
+        model: the response's model.
         interrupted: whether a barge-in cut the response off. If so, its message has the words heard as ``heard``.
         numbers: the response's numbers, for the metadata.
         heard_shares: by ``item_id``, the share of the item's audio that was heard, from 0 to 1.
+        root_role: the instructions, tools and voice that the root run tells; None if they are the response's own.
+        prices: by model name.
     """
     body = response.body
     outcome = outcome_of(body)
@@ -124,8 +132,14 @@ def model_run(
         "was_interrupted": interrupted or None,
         "out_of_band": None if response.in_band else True,
         "response_metadata": mapping(body.get("metadata")) or None,
-        **cached_parts(body.get("usage")),
+        **cached_parts(response.usage),
     }
+    usage = usage_metadata(response.usage)
+    if usage is not None:
+        usage |= own_costs(model, charges_of_response(response.usage), prices)
+    config = response.config.of_response(body)
+    if root_role is None:
+        root_role = response.config.role()
     item_messages = [message for item in response.input_items for message in messages_of(item)]
     return ModelRun(
         parent=response.parent,
@@ -134,11 +148,13 @@ def model_run(
         message=_answer_message(response, items, heard_shares if interrupted else {}),
         finish_reason=str(body.get("status") or "unknown"),
         model=model,
-        usage=usage_metadata(body.get("usage")),
+        usage=usage,
         metadata={key: value for key, value in metadata.items() if value is not None},
         first_token=response.first_token,
         error=outcome.error,
         interrupted=outcome.interrupted,
+        role={key: value for key, value in config.role().items() if value not in (root_role.get(key), None)},
+        parameters=config.parameters(),
     )
 
 

@@ -34,7 +34,9 @@ class ModelRun:
     """The ``model`` run of one response, from the arrival of its ``parent`` event to ``end``.
 
     ``inputs`` are chat messages and ``message`` is the answer; ``usage`` is LangSmith's ``usage_metadata``.
-    ``first_token`` is the arrival of the first delta. ``interrupted``: the response was cancelled.
+    ``first_token`` is the arrival of the first delta. ``interrupted``: the response was cancelled. ``role`` has those
+    of ``instructions``, ``tools`` and ``voice`` that were others when the response was created than the root run tells.
+    ``parameters`` are the model's: temperature, modalities and more.
     """
 
     parent: Ref
@@ -48,6 +50,8 @@ class ModelRun:
     first_token: float | None
     error: str | None = None
     interrupted: bool = False
+    role: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

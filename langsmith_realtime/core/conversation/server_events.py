@@ -21,6 +21,7 @@ from langsmith_realtime.core.protocol.events import (
     Event,
     announced_calls,
     error_text,
+    is_final_status,
     mapping,
     number,
     sequence,
@@ -28,6 +29,7 @@ from langsmith_realtime.core.protocol.events import (
 )
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Items, messages_of
+from langsmith_realtime.core.protocol.usage import usage_of
 
 #: Called with the state, the event, its arrival time in seconds and its ref; returns the runs that are complete.
 Handler: TypeAlias = Callable[[ConversationState, Event, float, Ref], list[RunData]]
@@ -84,8 +86,10 @@ def on_other(state: ConversationState, event: Event, _t: float, ref: Ref) -> lis
 
 
 def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
-    previous_id = state.config.session_id
+    previous_id, previous_role = state.config.session_id, state.config.role()
     state.config.update(event.body.get("session"))
+    if state.root_role is not None and state.config.role() != previous_role:
+        state.session_changes += 1
     # The first session.created was sent before the server saw the client's session.update, so it revokes nothing.
     is_first = event.kind == "session.created" and previous_id is None
     unconfirmed = state.unconfirmed_user_format if is_first else None
@@ -103,6 +107,7 @@ def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> l
 
 def _on_error(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
     error = mapping(event.body.get("error"))
+    state.config.refused(error)
     state.interruptions.error_received(error)
     if error.get("code") == "input_audio_buffer_commit_empty":
         state.turns.commit_refused()
@@ -144,10 +149,8 @@ def _on_transcription(state: ConversationState, event: Event, t: float, ref: Ref
         if failed:
             item.transcription_failed = True
         else:
-            transcript = event.body.get("transcript")
-            state.items.set_text(item_id, _content_index(event.body), transcript, kind="audio")
-    if not failed:
-        state.usage.add_transcription(state.config.transcription_model, event.body.get("usage"))
+            transcript, is_final = event.body.get("transcript"), is_final_status(event.body)
+            state.items.set_text(item_id, _content_index(event.body), transcript, kind="audio", is_final=is_final)
     reason = error_text(mapping(event.body.get("error"))) or Failure("no reason given")
     run = state.event_run(event, ref, reason.prefixed("transcription failed") if failed else None)
     return [run, *state.advance(t)]
@@ -228,7 +231,8 @@ def _on_response_created(state: ConversationState, event: Event, t: float, ref: 
     body = mapping(event.body.get("response"))
     response_id = text(body.get("id"))
     if response_id is not None and response_id not in state.active_responses:
-        response = Response(response_id, ref, t, _is_in_band(body), body=body)
+        response = _new_response(state, response_id, ref, t, body)
+        response.body = body
         state.active_responses[response_id] = response
         if response.in_band:
             response.user_speech = state.turns.unanswered_speech
@@ -236,6 +240,12 @@ def _on_response_created(state: ConversationState, event: Event, t: float, ref: 
         else:
             _take_request(state, response)
     return [state.event_run(event, ref)]
+
+
+def _new_response(state: ConversationState, response_id: str, ref: Ref, t: float, body: dict[str, Any]) -> Response:
+    if state.root_role is None and state.config.is_known:
+        state.root_role = state.config.role()
+    return Response(response_id, ref, t, _is_in_band(body), config=state.config.snapshot())
 
 
 def _take_request(state: ConversationState, response: Response) -> None:
@@ -316,8 +326,9 @@ def _on_mcp_list_failed(state: ConversationState, event: Event, _t: float, ref: 
 def _on_response_done(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
     body = mapping(event.body.get("response"))
     response_id = text(body.get("id")) or ""
-    response = state.active_responses.pop(response_id, None) or Response(response_id, ref, t, _is_in_band(body))
+    response = state.active_responses.pop(response_id, None) or _new_response(state, response_id, ref, t, body)
     response.done_at, response.body = t, body
+    response.usage = usage_of(event.body) or response.usage
     previous_id: str | None = None
     for item in map(state.items.update, sequence(body.get("output"))):
         if item is not None:
@@ -333,7 +344,6 @@ def _on_response_done(state: ConversationState, event: Event, t: float, ref: Ref
         response.user_speech.answered = True
     calls = announced_calls(event)
     _start_tool_times(state, calls, t)
-    state.usage.add_response(state.config.model, body.get("usage"))
     run = state.event_run(event, ref, outcome.error, interrupted=outcome.interrupted)
     mcp_items = [item for item in map(state.items.get_or_create, response.items) if item.type == "mcp_call"]
     state.done_responses.append(response)
@@ -366,6 +376,8 @@ def _is_in_band(response: dict[str, Any]) -> bool:
 HANDLERS: dict[str, Handler] = {
     "session.created": _on_session,
     "session.updated": _on_session,
+    "transcription_session.created": _on_session,
+    "transcription_session.updated": _on_session,
     "error": _on_error,
     "conversation.item.added": _on_item,
     "conversation.item.done": _on_item,

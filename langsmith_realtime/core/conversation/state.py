@@ -17,12 +17,12 @@ from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, Ru
 from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
 from langsmith_realtime.core.protocol.audio_formats import Format
-from langsmith_realtime.core.protocol.events import Event, mapping, number
+from langsmith_realtime.core.protocol.events import TRANSCRIBED, Event, is_final_status, mapping, number, text
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Items
 from langsmith_realtime.core.protocol.prices import Price
 from langsmith_realtime.core.protocol.session_config import SessionConfig
-from langsmith_realtime.core.protocol.usage import Usage
+from langsmith_realtime.core.protocol.usage import Usage, usage_of
 
 #: How often done responses are checked for completeness, in seconds.
 CHECK_INTERVAL_S = 0.1
@@ -39,8 +39,12 @@ class ConversationState:
     of its input items and its playback are known or no longer awaited. Then it becomes a :class:`ModelRun`.
     """
 
-    def __init__(self, tracks: Tracks, prices: Mapping[str, Price]) -> None:
-        self.config = SessionConfig()
+    def __init__(self, tracks: Tracks, prices: Mapping[str, Price], model: str | None = None) -> None:
+        self.config = SessionConfig(model)
+        #: The instructions, tools and voice that the root run tells: those of the first response; None before it.
+        self.root_role: dict[str, Any] | None = None
+        #: How many events of the server changed the instructions, the tools or the voice after the first response.
+        self.session_changes = 0
         self.items = Items()
         self.tracks = tracks
         self.prices = prices
@@ -106,14 +110,36 @@ class ConversationState:
         """The response's run; its numbers are added to ``response_numbers``."""
         numbers = self.interruptions.numbers(response)
         self.response_numbers.append(numbers)
+        model = text(response.body.get("model")) or response.config.model or self.config.model
+        self.usage.add_response(model, response.usage)
         return model_run(
             response,
             self.items,
-            self.config.model,
+            model,
             interrupted=self.interruptions.barge_ins.is_interrupted(response.response_id),
             numbers=numbers,
             heard_shares=self.interruptions.heard_shares(response),
+            root_role=self.root_role,
+            prices=self.prices,
         )
+
+    def usage_reported(self, event: Event) -> None:
+        """Note the usage that an event reports, beside the response or the transcription that the event names.
+
+        A transcription whose event reports no usage counts, too: its cost is not known.
+        """
+        usage, body = usage_of(event.body), event.body
+        if "transcription" in event.kind and not event.kind.startswith("response."):
+            is_final = event.kind == TRANSCRIBED and is_final_status(body)
+            if is_final or (usage is not None and event.kind != TRANSCRIBED):
+                item_id = text(body.get("item_id"))
+                key = None if item_id is None else (item_id, number(body.get("content_index")) or 0)
+                self.usage.add_transcription(self.config.transcription_model, usage, key)
+        elif usage is not None:
+            response_id = text(mapping(body.get("response")).get("id")) or text(body.get("response_id"))
+            for response in self.responses():
+                if response.response_id == response_id:
+                    response.usage = usage
 
     def speech_padding_ms(self) -> float:
         """How far ``audio_start_ms`` of ``speech_started`` lies before the start of the speech, in ms.

@@ -34,6 +34,12 @@ APPEND = "input_audio_buffer.append"
 #: Event in which turn detection reports that the user began to speak.
 SPEECH_STARTED = "input_audio_buffer.speech_started"
 
+#: Event with the transcript of the user's audio.
+TRANSCRIBED = "conversation.item.input_audio_transcription.completed"
+
+#: Statuses of an item or a transcription of which more will come.
+_OPEN_STATUSES = frozenset({"in_progress", "in-progress", "partial", "interim", "pending", "queued"})
+
 #: Deltas with pieces of a text: the model's words, and the user's transcript.
 TEXT_DELTAS = frozenset(
     {
@@ -153,6 +159,15 @@ def announced_calls(event: Event) -> list[Call]:
             complete = item.get("status") != "incomplete"
             calls.append(Call(call_id, text(item.get("name")), text(item.get("arguments")), complete))
     return calls
+
+
+def is_final_status(body: Mapping[str, Any]) -> bool:
+    """Whether an event that says "completed" is the last of its kind.
+
+    Some servers send it several times, with a ``status``, in the event or in its ``item``, that says ``in_progress``.
+    """
+    status = body.get("status") or mapping(body.get("item")).get("status")
+    return not (isinstance(status, str) and status.lower() in _OPEN_STATUSES)
 
 
 def if_type(item: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -198,12 +198,18 @@ class Items:
         if isinstance(delta, str):
             self.get_or_create(item_id).parts.setdefault(index, _Part(kind)).deltas.append(delta)
 
-    def set_text(self, item_id: str, index: int, full_text: object, *, kind: str) -> None:
-        """Set a part's whole text or transcript, which replaces its deltas, if ``full_text`` is a string."""
+    def set_text(self, item_id: str, index: int, full_text: object, *, kind: str, is_final: bool = True) -> None:
+        """Set a part's whole text or transcript, which replaces its deltas, if ``full_text`` is a string.
+
+        A text that is not final replaces the deltas as well, but not a final text, and the final text is still awaited.
+        """
         part = self.get_or_create(item_id).parts.setdefault(index, _Part(kind))
         if isinstance(full_text, str):
-            part.full_text = full_text
             part.deltas.clear()
+            if is_final:
+                part.full_text = full_text
+            else:
+                part.deltas.append(full_text)
 
 
 def messages_of(item: Item) -> list[dict[str, Any]]:

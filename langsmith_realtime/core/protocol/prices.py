@@ -157,6 +157,29 @@ def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
     return prices.get(model) or prices.get(_SNAPSHOT.sub("", model))
 
 
+def own_costs(model: str | None, charges: Mapping[str, float], prices: Mapping[str, Price]) -> dict[str, float]:
+    """A response's ``input_cost``, ``output_cost`` and ``total_cost`` in USD, at the application's own prices.
+
+    Empty if the model's price is the published one, which LangSmith knows by itself, and if a charge has no price.
+
+    Args:
+        model: the model's name; None if it is not known.
+        charges: tokens by kind of charge: a field of :class:`Price`, or ``unsplit``.
+        prices: by model name.
+    """
+    price = None if model is None else price_of(model, prices)
+    if model is None or price is None or price == price_of(model, PRICES):
+        return {}
+    sides = {"input_cost": 0.0, "output_cost": 0.0}
+    for kind, units in charges.items():
+        cost = price.of(kind, units)
+        if cost is None:
+            return {}
+        sides["input_cost" if kind.endswith("_input") else "output_cost"] += cost
+    sides["total_cost"] = sum(sides.values())
+    return {name: round(cost, 12) for name, cost in sides.items()}
+
+
 def estimated_cost(charges: Mapping[str, Mapping[str, float]], prices: Mapping[str, Price]) -> dict[str, Any]:
     """The estimated cost of these charges, for the root's metadata.
 

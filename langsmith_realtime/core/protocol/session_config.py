@@ -5,10 +5,12 @@ Pure. It reads the GA form, nested under ``audio.input`` and ``audio.output``, a
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
 from langsmith_realtime.core.protocol.audio_formats import Format, parse_format
-from langsmith_realtime.core.protocol.events import mapping, text
+from langsmith_realtime.core.protocol.events import mapping, sequence, text
 
 #: The fields of the session that become inputs of the root run as they are.
 _INPUT_KEYS = (
@@ -24,22 +26,89 @@ _INPUT_KEYS = (
     "prompt",
     "reasoning",
 )
+#: The fields of the session, or of a response, that a ``model`` run tells as parameters of the model.
+_PARAMETERS = (
+    "temperature",
+    "max_output_tokens",
+    "max_response_output_tokens",
+    "tool_choice",
+    "parallel_tool_calls",
+    "output_modalities",
+    "modalities",
+    "reasoning",
+    "truncation",
+    "speed",
+)
+#: The fields of a response that take the place of the session's for that response.
+_RESPONSE_KEYS = (*_PARAMETERS, "model", "instructions", "tools", "voice", "audio")
 
 
 class SessionConfig:
-    """The session's configuration, as far as the server reported it. ``model`` is used until the server names one."""
+    """The session's configuration, as far as the server reported it.
+
+    ``model`` is the name that the application gave; it is used until the server names one.
+    """
 
     def __init__(self, model: str | None = None) -> None:
         self.model = model
         self.session_id: str | None = None
         self._session: dict[str, Any] = {}
+        # The event_id of the client's update whose model is used, because nobody else has named one.
+        self._model_requested_by: tuple[str | None] | None = None
+
+    def model_requested(self, model: object, event_id: str | None) -> None:
+        """The client asked for a model in an update of the session. It is used if nobody names the model."""
+        name = text(model)
+        if name is not None and (self.model is None or self._model_requested_by is not None):
+            self.model, self._model_requested_by = name, (event_id,)
+
+    def refused(self, error: Mapping[str, Any]) -> None:
+        """The server sent an error. If it refused the client's update, or its model, the model is not used."""
+        if self._model_requested_by is None:
+            return
+        is_named = text(error.get("event_id")) is not None and (error.get("event_id"),) == self._model_requested_by
+        if is_named or error.get("param") in ("model", "session.model"):
+            self.model = self._model_requested_by = None
 
     def update(self, session: object) -> None:
         """Merge the ``session`` object of an event; each of its top-level keys replaces the known value."""
         given = mapping(session)
-        self._session.update(given)
-        self.model = text(given.get("model")) or self.model
+        self._session = {**self._session, **given}  # snapshots keep the former one
+        if text(given.get("model")):
+            self.model, self._model_requested_by = text(given.get("model")), None
         self.session_id = text(given.get("id")) or self.session_id
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the server has reported the session."""
+        return bool(self._session)
+
+    def snapshot(self) -> SessionConfig:
+        """The configuration as it is now; later updates do not change it."""
+        return copy.copy(self)
+
+    def of_response(self, response: Mapping[str, Any]) -> SessionConfig:
+        """The configuration of one response: where the ``response`` of an event names a value, that value counts."""
+        config = self.snapshot()
+        given = {key: response[key] for key in _RESPONSE_KEYS if response.get(key) is not None}
+        if "audio" in given:
+            output = {**self._output, **mapping(mapping(given["audio"]).get("output"))}
+            given["audio"] = {**mapping(self._session.get("audio")), "output": output}
+        config.update(given)
+        return config
+
+    def role(self) -> dict[str, Any]:
+        """What the agent is told to be: ``instructions`` (empty without), ``tools`` (empty without) and ``voice``."""
+        return {
+            "instructions": text(self._session.get("instructions")) or "",
+            "tools": sequence(self._session.get("tools")),
+            "voice": self.voice,
+        }
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of the model, without those that are not known: temperature, modalities, voice and more."""
+        known = {key: self._session[key] for key in _PARAMETERS if self._session.get(key) is not None}
+        return known | ({"voice": self.voice} if self.voice else {})
 
     @property
     def voice(self) -> str | None:

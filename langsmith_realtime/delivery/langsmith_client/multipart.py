@@ -34,6 +34,8 @@ _PART_HEAD = (
     f"\r\n--{_BOUNDARY}\r\n"
     'Content-Disposition: form-data; name="%b"\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n'
 ).encode()
+#: Prefixes of environment variables. The client adds these settings of the machine (an endpoint, a folder) to metadata.
+_SETTINGS = ("LANGSMITH_", "LANGCHAIN_")
 #: Members of the client without which the public ``multipart_ingest`` is used.
 _CLIENT_MEMBERS = ("_run_transform", "_insert_runtime_env", "_send_multipart_req", "_omit_traced_runtime_info")
 
@@ -77,7 +79,10 @@ def _masked(
     masked = {**run, "extra": {**run["extra"], "metadata": dict(run["extra"]["metadata"])}}
     try:
         masked = client._run_transform(masked, update=update)  # noqa: SLF001
+        own = set(masked["extra"]["metadata"])
         client._insert_runtime_env([masked])  # noqa: SLF001
+        metadata = masked["extra"]["metadata"]
+        masked["extra"]["metadata"] = {k: v for k, v in metadata.items() if k in own or not k.startswith(_SETTINGS)}
     except CALLBACK_ERRORS as error:
         bare = without_payload(client, run, application_keys)
         masked = unmasked_client(client)._run_transform(bare, update=update)  # noqa: SLF001

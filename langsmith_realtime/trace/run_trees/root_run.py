@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -66,9 +65,8 @@ def _root(
     """
     inherited = ((outer_run.extra or {}).get("metadata") or {}) if outer_run is not None else {}
     given: dict[str, Any] = scrub(dict(options.metadata or {}))
-    thread_id = options.thread_id or _thread_id(given) or _thread_id(inherited) or str(uuid.uuid4())
+    thread_id = options.thread_id or _thread_id(given) or _thread_id(inherited)
     metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
-    metadata["thread_id"] = thread_id
     now = datetime.now(UTC)
     fields: dict[str, Any] = {}
     if outer_run is not None:
@@ -94,6 +92,8 @@ def _root(
     if client is not None:
         fields["ls_client"] = client
     microseconds = microseconds_of(now)
+    # LangSmith wants the ids of threads to be UUIDv7.
+    metadata["thread_id"] = thread_id or str(uuid7(microseconds))
     root = RunTree(
         name="realtime_session",
         run_type="chain",

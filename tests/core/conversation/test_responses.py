@@ -71,6 +71,7 @@ def test_a_model_run_has_the_messages_calls_usage_and_metadata_of_its_response()
             "input_token_details": {"cached_tokens": 3, "cached_tokens_details": {"text_tokens": 3}},
         },
     }
+    response.usage = response.body["usage"]
     run = model_run(
         response,
         items,

@@ -12,7 +12,9 @@ from langsmith_realtime.core.protocol.usage import (
     cached_parts,
     charges_of_response,
     charges_of_transcription,
+    read_usage,
     usage_metadata,
+    usage_of,
 )
 
 USAGE = {
@@ -35,8 +37,8 @@ def test_all_counts_have_langsmiths_names() -> None:
         "input_tokens": 132,
         "output_tokens": 121,
         "total_tokens": 253,
-        "input_token_details": {"audio": 13, "text": 119, "image": 0, "cache_read": 64},
-        "output_token_details": {"audio": 91, "text": 30, "reasoning": 7},
+        "input_token_details": {"audio": 9, "text": 59, "image": 0, "cache_read": 64},
+        "output_token_details": {"audio": 91, "text": 23, "reasoning": 7},
     }
     assert cached_parts(USAGE) == {"cached_audio_tokens": 4, "cached_text_tokens": 60, "cached_image_tokens": 0}
 
@@ -168,7 +170,7 @@ def test_totals_are_the_sums_over_all_responses() -> None:
         "output_text_tokens": 60,
         "reasoning_tokens": 14,
     }
-    assert usage.charges["gpt-realtime"]["audio_output"] == 182
+    assert usage.charges()["gpt-realtime"]["audio_output"] == 182
 
 
 def test_transcription_is_summed_separately() -> None:
@@ -182,14 +184,14 @@ def test_transcription_is_summed_separately() -> None:
         "transcription_output_tokens": 10,
         "transcription_seconds": 2.5,
     }
-    assert set(usage.charges) == {"gpt-4o-transcribe", "whisper-1", UNKNOWN_MODEL}
+    assert set(usage.charges()) == {"gpt-4o-transcribe", "whisper-1", UNKNOWN_MODEL}
 
 
 def test_without_usage_there_are_no_totals() -> None:
     usage = Usage()
     usage.add_response("gpt-realtime", {})
     assert usage.totals() == {}
-    assert usage.charges == {}
+    assert usage.charges() == {}
 
 
 @pytest.mark.parametrize("junk", [[], "many", {"seconds": "3"}, {"input_tokens": [], "output_tokens": {}}, 7])
@@ -198,3 +200,191 @@ def test_usage_of_a_wrong_type_is_ignored(junk: object) -> None:
     usage.add_response("gpt-realtime", junk)
     usage.add_transcription("whisper-1", junk)
     assert usage.totals() == {}
+
+
+# Wherever it stands, however it is spelled
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {
+            "prompt_tokens": 40,
+            "completion_tokens": 12,
+            "total_tokens": 52,
+            "prompt_tokens_details": {"text_tokens": 10, "audio_tokens": 30, "cached_tokens": 4},
+            "completion_tokens_details": {"text_tokens": 2, "audio_tokens": 10},
+        },
+        {
+            "inputTokens": 40,
+            "outputTokens": 12,
+            "totalTokens": 52,
+            "inputTokenDetails": {"textTokens": 10, "audioTokens": 30, "cachedTokens": 4},
+            "outputTokensDetails": {"textTokens": 2, "audioTokens": 10},
+        },
+        {
+            "input_tokens": 40,
+            "output_tokens": 12,
+            "input_text_tokens": 10,
+            "input_audio_tokens": 30,
+            "cached_input_tokens": 4,
+            "output_text_tokens": 2,
+            "output_audio_tokens": 10,
+        },
+    ],
+)
+def test_every_spelling_gives_the_same_usage(usage: dict[str, object]) -> None:
+    assert usage_metadata(usage) == {
+        "input_tokens": 40,
+        "output_tokens": 12,
+        "total_tokens": 52,
+        "input_token_details": {"audio": 30, "text": 6, "cache_read": 4},
+        "output_token_details": {"audio": 10, "text": 2},
+    }
+    assert charges_of_response(usage) == {
+        "text_input": 6,
+        "cached_text_input": 4,
+        "audio_input": 30,
+        "text_output": 2,
+        "audio_output": 10,
+    }
+
+
+def test_realtimes_own_spelling_wins_over_another_one() -> None:
+    assert usage_metadata({"prompt_tokens": 7, "input_tokens": 5, "completionTokens": 2}) == {
+        "input_tokens": 5,
+        "output_tokens": 2,
+        "total_tokens": 7,
+    }
+
+
+COUNTS, ZEROS = {"input_tokens": 5, "output_tokens": 2}, {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"response": {"usage": COUNTS}}, COUNTS),
+        ({"response": {"usage": None}, "usage": COUNTS}, COUNTS),
+        ({"response": {"usage": {"note": "see below"}}, "usage": COUNTS}, COUNTS),
+        ({"response": {"usage": ZEROS}, "usage": COUNTS}, COUNTS),
+        ({"response": {"usage": ZEROS}, "usage": {}}, ZEROS),
+        ({"response": {"usage": COUNTS}, "usage": {"input_tokens": 99}}, COUNTS),
+        ({"response": {"usageMetadata": COUNTS}}, COUNTS),
+        ({"item_id": "i", "usage": {"type": "duration", "seconds": 2}}, {"type": "duration", "seconds": 2}),
+        ({"response": "broken", "usage": [COUNTS]}, None),
+        ({}, None),
+    ],
+)
+def test_usage_is_found_in_the_response_or_beside_it(body: dict[str, object], found: object) -> None:
+    assert usage_of(body) == found
+
+
+@pytest.mark.parametrize(
+    ("usage", "seconds"),
+    [
+        ({"type": "duration", "duration": 12}, 12),
+        ({"duration_ms": 1500}, 1.5),
+        ({"audioSeconds": 3}, 3),
+        ({"prompt_audio_seconds": 4, "prompt_tokens": 30, "completion_tokens": 4}, 4),
+        ({"type": "tokens", "seconds": 4, "input_tokens": 30, "output_tokens": 4}, None),
+        ({"seconds": "4", "input_tokens": 30}, None),
+    ],
+)
+def test_a_length_of_audio_is_read_in_seconds(usage: object, seconds: float | None) -> None:
+    reported = read_usage(usage)
+    assert reported is not None
+    assert reported.seconds == seconds
+
+
+def test_a_transcription_that_tells_only_its_audio_tokens_has_text_for_the_rest() -> None:
+    usage = {"prompt_tokens": 26, "completion_tokens": 9, "prompt_tokens_details": {"audio_tokens": 20}}
+    assert charges_of_transcription(usage) == {"text_input": 6, "audio_input": 20, "text_output": 9}
+
+
+# Details that count each token once
+
+
+@pytest.mark.parametrize(
+    ("usage", "inputs", "outputs"),
+    [
+        (  # all audio cached
+            {
+                "input_tokens": 50,
+                "output_tokens": 9,
+                "input_token_details": {
+                    "text_tokens": 20,
+                    "audio_tokens": 30,
+                    "cached_tokens": 30,
+                    "cached_tokens_details": {"audio_tokens": 30},
+                },
+                "output_token_details": {"audio_tokens": 9},
+            },
+            {"text": 20, "audio": 0, "cache_read": 30},
+            {"audio": 9},
+        ),
+        (  # cached tokens of no modality
+            {"input_tokens": 50, "output_tokens": 9, "input_token_details": {"cached_tokens": 30}},
+            {"cache_read": 30},
+            None,
+        ),
+        (  # the modalities leave the cached tokens out already
+            {
+                "input_tokens": 50,
+                "output_tokens": 9,
+                "input_token_details": {"text_tokens": 10, "audio_tokens": 15, "cached_tokens": 25},
+            },
+            {"text": 10, "audio": 15, "cache_read": 25},
+            None,
+        ),
+        (  # reasoning beside the modalities
+            {
+                "input_tokens": 1,
+                "output_tokens": 60,
+                "output_token_details": {"text_tokens": 10, "audio_tokens": 30, "reasoning_tokens": 20},
+            },
+            None,
+            {"text": 10, "audio": 30, "reasoning": 20},
+        ),
+        (  # part of the reasoning is in the text
+            {
+                "input_tokens": 1,
+                "output_tokens": 50,
+                "output_token_details": {"text_tokens": 15, "audio_tokens": 30, "reasoning_tokens": 20},
+            },
+            None,
+            {"text": 0, "audio": 30, "reasoning": 20},
+        ),
+        (  # more cached tokens than input
+            {"input_tokens": 5, "output_tokens": 1, "input_token_details": {"text_tokens": 5, "cached_tokens": 9}},
+            {"text": 0, "cache_read": 5},
+            None,
+        ),
+    ],
+)
+def test_details_count_each_token_once(
+    usage: dict[str, object], inputs: dict[str, int] | None, outputs: dict[str, int] | None
+) -> None:
+    metadata = usage_metadata(usage)
+    assert metadata is not None
+    assert metadata.get("input_token_details") == inputs
+    assert metadata.get("output_token_details") == outputs
+    for side in ("input", "output"):
+        assert sum(metadata.get(f"{side}_token_details", {}).values()) <= metadata[f"{side}_tokens"]
+
+
+def test_the_last_of_several_transcriptions_of_one_item_counts() -> None:
+    usage = Usage()
+    usage.add_transcription("whisper-1", {"seconds": 1}, ("item", 0))
+    usage.add_transcription("whisper-1", {"seconds": 3}, ("item", 0))
+    usage.add_transcription("whisper-1", {"seconds": 2}, ("item", 1))
+    assert usage.totals() == {"transcription_seconds": 5}
+    assert usage.charges()["whisper-1"]["per_minute"] == pytest.approx(5 / 60)
+
+
+def test_a_model_that_is_named_late_is_charged_for_what_came_before() -> None:
+    usage = Usage()
+    usage.add_response(None, {"output_tokens": 1, "output_token_details": {"text_tokens": 1}})
+    usage.add_transcription(None, {"seconds": 60})
+    assert usage.charges("m", "t") == {"m": {"text_output": 1}, "t": {"per_minute": 1}}
+    assert set(usage.charges()) == {UNKNOWN_MODEL}
