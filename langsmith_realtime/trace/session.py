@@ -136,7 +136,7 @@ class Session:
         metadata: dict[str, Any] = {"duration_s": round(closed.t, 3), **self._result_or(conversation.numbers, {})}
         metadata.update({key: count for key, count in closed.dropped.items() if count})
         metadata.update({key: value for key, value in (("model", config.model), ("voice", config.voice)) if value})
-        log_assumptions(metadata)
+        _log_assumptions(metadata)
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
         inputs: dict[str, Any] = self._result_or(config.inputs, {})
@@ -175,11 +175,14 @@ _logged_assumptions: set[str] = set()
 MAX_LOGGED_ASSUMPTIONS = 100
 
 
-def log_assumptions(metadata: Mapping[str, Any]) -> None:
+def _log_assumptions(metadata: Mapping[str, Any]) -> None:
     """Log what was assumed of a conversation's audio, each of it once in the process."""
     for side in ("user", "agent"):
         assumed, clock = metadata.get(f"{side}_format_assumed"), metadata.get(f"{side}_clock")
-        for words in (assumed and f"the {side}'s audio was read as {assumed}", clock and f"the {side}'s audio: {clock}"):
+        for words in (
+            assumed and f"the {side}'s audio was read as {assumed}",
+            clock and f"the {side}'s audio: {clock}",
+        ):
             if words and words not in _logged_assumptions and len(_logged_assumptions) < MAX_LOGGED_ASSUMPTIONS:
                 _logged_assumptions.add(words)
                 logger.warning("%s; give %s_format= if that is wrong", words, side)

@@ -53,7 +53,9 @@ FORMATS_BY_NAME = {
 #: Formats by the names of all servers, in lower case, without ``audio/``, ``x-`` and the rate, with ``_`` for ``-``.
 #: The rate is the one that the name has where nothing tells another.
 _FORMATS = {
-    **dict.fromkeys(("pcm", "pcm16", "pcm_16", "pcm_s16le", "s16le", "s16_le", "linear16", "lpcm", "linear_pcm"), PCM16),
+    **dict.fromkeys(
+        ("pcm", "pcm16", "pcm_16", "pcm_s16le", "s16le", "s16_le", "linear16", "lpcm", "linear_pcm"), PCM16
+    ),
     **dict.fromkeys(("int16", "pcm_signed", "pcm_16bit", "pcm16le"), PCM16),
     "pcm24": PCM16,  # Qwen-Omni's name for 16-bit samples at 24 kHz
     **dict.fromkeys(("pcmu", "g711_ulaw", "g711_mulaw", "ulaw", "mulaw", "mu_law", "u_law", "pcm_mulaw"), ULAW),
@@ -94,8 +96,8 @@ def read_format(value: object, *, rate: object = None, beside: object = None) ->
 
     Args:
         value: the format, as an object or as a string.
-        rate: the rate that the session gives beside the format, in Hz. A rate in the format prevails, and G.711 does not
-            follow it: servers leave their default of PCM16 there.
+        rate: the rate that the session gives beside the format, in Hz. A rate in the format prevails, and G.711 does
+            not follow it: servers leave their default of PCM16 there.
         beside: the format of the other side.
 
     Returns:

@@ -34,7 +34,7 @@ class Talk(DrivenConversation):
     def answer(self, seconds: float, *, rate: int = 24_000, response_id: str = "resp_1") -> None:
         """The agent answers with a tone of 600 Hz, all at once."""
         self.begins(response_id)
-        where = {"response_id": response_id, "item_id": f"item_of_{response_id}"}
+        where: dict[str, Any] = {"response_id": response_id, "item_id": f"item_of_{response_id}"}
         self.server("response.audio.delta", **where, delta=wire(tone(seconds, rate=rate, hz=600)))
         self.ends(response_id)
 
@@ -184,7 +184,10 @@ def test_a_refused_format_does_not_count_and_an_unrelated_error_refuses_none() -
     [
         ({"input_audio_format": "opus"}, "pcm16 at 24000 Hz, because the format 'opus' is unknown"),
         ({"input_audio_format": "speex_16000hz"}, "pcm16 at 16000 Hz, because the format 'speex_16000hz' is unknown"),
-        ({"audio": {"input": {"format": {"type": "audio/pcm"}}}}, "pcm16 at 24000 Hz, because 'audio/pcm' tells no rate"),
+        (
+            {"audio": {"input": {"format": {"type": "audio/pcm"}}}},
+            "pcm16 at 24000 Hz, because 'audio/pcm' tells no rate",
+        ),
         ({"input_audio_format": "pcm"}, "pcm16 at 24000 Hz, because 'pcm' tells no rate"),
         ({"input_sample_rate": 8_000}, "pcm16 at 8000 Hz, because only the rate is given"),
         ({}, "pcm16 at 24000 Hz, because the session names no format"),

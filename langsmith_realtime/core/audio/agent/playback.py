@@ -53,6 +53,7 @@ class Playback:
         self._past_items: dict[str, SpokenItem] = {}  # without samples
         self._confirmed_item: SpokenItem | None = None  # item of the last confirmed position
         self._confirmed_at = 0
+        self._last_stop = 0  # position of the last barge-in or truncation
         # Frames by which positions moved confirmed audio to earlier times; one is taken off in each frame of time.
         self._moved_back = self._moved_at = 0
         self._doubtful: tuple[SpokenItem, int, int] | None = None  # ignored, unless the next position agrees with it
@@ -96,7 +97,7 @@ class Playback:
             final: playback has ended. The cut prevails over truncations that allow more than was played until ``t``.
         """
         self._drop_old(t)
-        position = round(t * self._rate)
+        position = self._last_stop = round(t * self._rate)
         shortened = []
         for item in self._items.values():
             if not item.segments:
@@ -119,7 +120,8 @@ class Playback:
         """
         self._drop_old(t)
         item = self._get_or_create(t, item_id)
-        item.truncations.append((max(0, round(heard_ms / 1000 * self._rate)), round(t * self._rate)))
+        self._last_stop = round(t * self._rate)
+        item.truncations.append((max(0, round(heard_ms / 1000 * self._rate)), self._last_stop))
         self._queue.update([item])
         return self._cut_of(item) if item.frames else None
 
@@ -143,10 +145,11 @@ class Playback:
 
         - A position lower than an earlier one of the item: nothing is unplayed. A tracker started at 0 again.
         - A position that would move confirmed audio to an earlier time by more than
-          :data:`~langsmith_realtime.core.audio.agent.playback_queue.MAX_AHEAD_S`, or at all once the item was stopped: a
-          player that is cleared returns all its marks at once. For this reason, no position of a stopped item may exceed
-          the audio that can have been played by then. If the next position goes on from there in real time, the
-          earlier positions were late, and it counts.
+          :data:`~langsmith_realtime.core.audio.agent.playback_queue.MAX_AHEAD_S`. If the next position goes on from
+          there in real time, the earlier positions were late, and it counts.
+        - A position of a stopped item that would move confirmed audio to an earlier time at all, or that exceeds the
+          audio that can have been played by then, or any position if the item had not begun: a player that is cleared
+          returns all its marks at once.
 
         Returns:
             The cut items of which a different number of frames is heard now; None if the position is ignored.
@@ -222,7 +225,8 @@ class Playback:
         that earlier positions confirmed stays where it is; see :meth:`played`.
         """
         reported_at = position
-        was_stopped = item.stopped_at is not None and position > item.stopped_at
+        # Positions may extend an item beyond the moment at which it was stopped.
+        was_stopped = item.stopped_at is not None and position > min(item.stopped_at, self._last_stop)
         max_ahead_s = TOLERANCE_S if was_stopped and not moves_confirmed else MAX_AHEAD_S
         last = self._confirmed_item
         is_overtaken = last not in (None, item) and item.position_of(offset) <= last.position_of(last.confirmed)
@@ -242,8 +246,10 @@ class Playback:
         elif stopped_at is not None:  # playback stopped before the position; a truncation also says how far it was then
             position = min(position, stopped_at - (item.truncations[-1][0] - offset if item.truncations else 0))
         plan = self._queue.plan(item, offset, position, begins=begins, max_ahead_s=max_ahead_s)
-        if plan is not None and not moves_confirmed and self._contradicts(
-            plan, item, offset, reported_at, was_stopped=was_stopped
+        if (
+            plan is not None
+            and not moves_confirmed
+            and self._contradicts(plan, item, offset, reported_at, was_stopped=was_stopped)
         ):
             plan = None
         if plan is None:
@@ -261,14 +267,12 @@ class Playback:
         changed = [other for other, heard in heard_before.items() if other.heard != heard]
         return [self._cut_of(other) for other in changed if other.limit is not None]
 
-    def _contradicts(
-        self, plan: Plan, item: SpokenItem, offset: int, position: int, *, was_stopped: bool
-    ) -> bool:
-        """Tell whether a position, reported at ``position``, contradicts the positions before it; see :meth:`played`."""
-        last = self._confirmed_item
-        elapsed = position - self._moved_at
-        moved_before = max(0, self._moved_back - elapsed)
-        earlier = 0 if last is None else self._queue.moves_earlier(plan, last)
+    def _contradicts(self, plan: Plan, item: SpokenItem, offset: int, position: int, *, was_stopped: bool) -> bool:
+        """Tell whether a position, reported at ``position``, contradicts earlier positions; see :meth:`played`."""
+        if was_stopped and not item.had_begun:
+            return True
+        moved_before = max(0, self._moved_back - (position - self._moved_at))
+        earlier = self._queue.moves_confirmed(plan)
         allowed = 0 if was_stopped else round(MAX_AHEAD_S * self._rate)
         doubtful, self._doubtful = self._doubtful, None
         if earlier and earlier + moved_before > allowed:

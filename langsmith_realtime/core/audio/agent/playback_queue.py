@@ -93,14 +93,10 @@ class PlaybackQueue:
             return self._plan_later(item, offset, position, shift)
         return self._plan_earlier(item, offset, position, begins=begins, max_ahead_s=max_ahead_s)
 
-    def moves_earlier(self, plan: Plan, item: SpokenItem) -> int:
-        """Return by how many frames a plan moves the last confirmed frame of an item to an earlier position."""
-        index = item.index_of(item.confirmed)
-        if not plan.starts or not index:
-            return 0
-        segment = item.segments[index - 1]
-        place = self._segments.index(segment)
-        return 0 if place < plan.first else max(0, segment.start - plan.starts[place - plan.first])
+    def moves_confirmed(self, plan: Plan) -> int:
+        """Return by how many frames, at most, a plan moves confirmed audio to an earlier position."""
+        moved = zip(self._segments[plan.first :], plan.starts, strict=False)
+        return max([0, *(segment.start - start for segment, start in moved if segment.is_confirmed)])
 
     def _plan_later(self, item: SpokenItem, offset: int, position: int, shift: int) -> Plan:
         """Put a gap before the frames that are confirmed now for the first time; all later segments move with them."""
