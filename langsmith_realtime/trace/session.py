@@ -7,7 +7,7 @@ in the order in which the inputs were recorded. Times are seconds since the conv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.recording.silencing import SilencedSpans, Span
-from langsmith_realtime.runtime.guard import Guard
+from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.exporter import Exporter
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
@@ -136,6 +136,7 @@ class Session:
         metadata: dict[str, Any] = {"duration_s": round(closed.t, 3), **self._result_or(conversation.numbers, {})}
         metadata.update({key: count for key, count in closed.dropped.items() if count})
         metadata.update({key: value for key, value in (("model", config.model), ("voice", config.voice)) if value})
+        _log_assumptions(metadata)
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
         inputs: dict[str, Any] = self._result_or(conversation.inputs, {})
@@ -167,6 +168,24 @@ class Session:
         writes = self._tracks.take_writes()
         if self._recorder is not None and self._tracks.rate is not None:
             self._recorder.write(self._silences.apply(writes, self._tracks.rate, t), self._tracks.rate, t)
+
+
+#: What was logged of assumptions about audio, so that each is logged once; bounded, for a server makes the words.
+_logged_assumptions: set[str] = set()
+MAX_LOGGED_ASSUMPTIONS = 100
+
+
+def _log_assumptions(metadata: Mapping[str, Any]) -> None:
+    """Log what was assumed of a conversation's audio, each of it once in the process."""
+    for side in ("user", "agent"):
+        assumed, clock = metadata.get(f"{side}_format_assumed"), metadata.get(f"{side}_clock")
+        for words in (
+            assumed and f"the {side}'s audio was read as {assumed}",
+            clock and f"the {side}'s audio: {clock}",
+        ):
+            if words and words not in _logged_assumptions and len(_logged_assumptions) < MAX_LOGGED_ASSUMPTIONS:
+                _logged_assumptions.add(words)
+                logger.warning("%s; give %s_format= if that is wrong", words, side)
 
 
 def _plain_run(given: Input) -> list[RunData]:

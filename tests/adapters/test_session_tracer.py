@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
 import json
 import os
@@ -25,6 +26,7 @@ from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.protocol.inputs import Closed, Input
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import tone
+from langsmith_realtime.trace import session
 from tests.support.conversations import the_tree, trees
 from tests.support.processes import exit_code, fork, unix_only
 
@@ -538,3 +540,30 @@ def test_an_exception_group_of_cancellations_is_no_error(tracing: Collector) -> 
     SessionTracer().close(BaseExceptionGroup("tasks", [asyncio.CancelledError()]))
     SessionTracer().close(BaseExceptionGroup("tasks", [asyncio.CancelledError(), ValueError("no")]))
     assert sorted(str(root.run.error)[:18] for root in trees(tracing)) == ["BaseExceptionGroup", "None"]
+
+
+def test_an_unknown_format_is_said_on_each_root_and_once_in_the_log(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session, "_logged_assumptions", set())
+    said = "pcm16 at 24000 Hz, because the format 'opus' is unknown"
+    for index in range(2):
+        with SessionTracer() as tracer:
+            created = {"id": f"sess_{index}", "input_audio_format": "opus", "output_audio_format": "pcm16"}
+            tracer.server_event({"type": "session.created", "session": created})
+            tracer.client_event({"type": "input_audio_buffer.append", "audio": "AAAA"})
+    assert [root.metadata["user_format_assumed"] for root in trees(tracing)] == [said, said]
+    messages = [record.getMessage() for record in caplog.records if "read as" in record.getMessage()]
+    assert messages == [f"the user's audio was read as {said}; give user_format= if that is wrong"]
+
+
+def test_positions_that_cannot_be_true_are_counted_on_the_root(tracing: Collector) -> None:
+    audio = base64.b64encode(bytes(48_000)).decode()
+    delta = {"type": "response.output_audio.delta", "item_id": "story", "response_id": "resp_1", "delta": audio}
+    with SessionTracer() as tracer:
+        now = time.monotonic()
+        tracer.server_event({"type": "session.created", "session": {"output_audio_format": "pcm16"}})
+        tracer.server_event(delta)
+        for ms in (0, 900_000):  # a tracker that has another item in mind
+            tracer.played("story", ms, at=now + 0.001)
+    assert the_tree(tracing).metadata["ignored_positions"] == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from langsmith_realtime.core.audio.decoding import Decoder, Samples
 from langsmith_realtime.core.audio.rates import TaggedResampler
+from langsmith_realtime.core.audio.stream_clock import StreamClock
 from langsmith_realtime.core.protocol.audio_formats import Format
 
 
@@ -34,13 +35,22 @@ class InputStream:
         format: encoding and rate of the chunks.
         rate: rate of the recording in Hz.
         place: receives each chunk at the rate of the recording, in order. Resampling delays the call.
+        may_run_ahead: whether chunks normally arrive faster than real time.
     """
 
     #: Seconds without a chunk after which the resampler is flushed.
     FLUSH_AFTER_S = 0.3
 
-    def __init__(self, format: Format, rate: int, place: Callable[[ChunkInfo, Samples], None]) -> None:  # noqa: A002
+    def __init__(
+        self,
+        format: Format,  # noqa: A002
+        rate: int,
+        place: Callable[[ChunkInfo, Samples], None],
+        *,
+        may_run_ahead: bool = False,
+    ) -> None:
         self.decoder = Decoder(format)
+        self.clock = StreamClock(may_run_ahead=may_run_ahead)
         self._resampler: TaggedResampler[ChunkInfo] = TaggedResampler(format.rate, rate)
         self._place = place
         self._last_arrival = 0.0
@@ -48,6 +58,10 @@ class InputStream:
     def add(self, chunk: ChunkInfo, samples: Samples) -> None:
         """Add a chunk that :attr:`decoder` decoded."""
         self._last_arrival = chunk.arrival
+        # Of several deltas joined, the arrival is the first one's.
+        is_start = chunk.at is not None or bool(chunk.item_id)
+        time = chunk.arrival if chunk.at is None else chunk.at
+        self.clock.add(time, len(samples) / self.decoder.format.rate, at_end=not is_start)
         for complete, resampled in self._resampler.add(chunk, samples):
             self._place(complete, resampled)
 

@@ -17,7 +17,9 @@ from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.input_stream import ChunkInfo, InputStream
 from langsmith_realtime.core.audio.user.microphone import Microphone
 from langsmith_realtime.core.audio.writes import ChannelWrite
-from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format
+from langsmith_realtime.core.protocol.audio_formats import AGENT, PCM16, USER, Format, bytes_per_second, no_format
+
+NO_FORMAT = no_format()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Tracks:
         self._user_source: str | None = None
         self._writes: list[ChannelWrite] = []
         self._activities: dict[int, Activity] = {}
+        self._assumptions: dict[str, str] = {}  # of streams that ended, by metadata key
 
     @property
     def rate(self) -> int | None:
@@ -89,7 +92,7 @@ class Tracks:
 
     def format(self, channel: int, *, fed: bool = False) -> Format:
         """Return the current format of a channel, in events or, if ``fed``, of the audio that the application feeds."""
-        return self._fixed_formats[channel] or (self._fed_format if fed else self._formats.get(channel, PCM16))
+        return self._fixed_formats[channel] or (self._fed_format if fed else self._formats.get(channel, NO_FORMAT))
 
     def user_sent(self, t: float, payload: bytes | str) -> float:
         """Add the audio of an ``input_audio_buffer.append`` sent at ``t``.
@@ -256,6 +259,20 @@ class Tracks:
         sources = {"recording_source": self._channels.agent.source, "recording_source_user": self._user_source}
         return {key: source for key, source in sources.items() if source is not None}
 
+    def assumptions(self) -> dict[str, str | int]:
+        """Return metadata of the root run on what was assumed of the audio, and on what contradicts it.
+
+        ``user_format_assumed`` and ``agent_format_assumed``: the format that was assumed, and why. ``user_clock`` and
+        ``agent_clock``: a stream of evenly spaced chunks ran well ahead of its clock or behind it, so its rate is
+        probably not the one it was read with. ``ignored_positions``: how many playback positions cannot be true. A key
+        is absent if there is nothing to say.
+        """
+        said: dict[str, str | int] = dict(self._assumptions)
+        for (channel, _), stream in self._streams.items():
+            said.update(_assumptions_of(channel, stream))
+        ignored = 0 if self._channels is None else self._channels.agent.ignored_positions
+        return said | ({"ignored_positions": ignored} if ignored else {})
+
     def spoken_ms(self, item_id: str) -> float:
         """Return how many milliseconds of the item's audio have arrived, heard or not."""
         agent = self._agent_with(item_id)
@@ -328,8 +345,12 @@ class Tracks:
         if stream is None or (stream.decoder.format is not wanted and stream.decoder.format != wanted):
             if stream is not None:
                 stream.flush()
+                self._assumptions.update(_assumptions_of(channel, stream))
             place = self._place_user if channel == USER else self._place_fed if fed else self._place_received
-            stream = self._streams[channel, fed] = InputStream(wanted, self._channels.rate, place)
+            stream = self._streams[channel, fed] = InputStream(
+                wanted, self._channels.rate, place, may_run_ahead=channel == AGENT
+            )
+        stream.decoder.format = wanted  # the session may have confirmed what was assumed before
         return stream, self._channels
 
     def _flush(self, channel: int) -> None:
@@ -365,3 +386,16 @@ class Tracks:
     def _place_fed(self, chunk: ChunkInfo, samples: Samples) -> None:
         assert self._channels is not None
         self._channels.agent.fed(chunk.arrival, samples, chunk.at)
+
+
+def _assumptions_of(channel: int, stream: InputStream) -> dict[str, str]:
+    """What :meth:`Tracks.assumptions` says of one stream."""
+    side, audio_format, speed = ("agent" if channel == AGENT else "user"), stream.decoder.format, stream.clock.speed
+    said = {f"{side}_format_assumed": audio_format.assumption} if audio_format.assumption else {}
+    if speed is not None:
+        expected = bytes_per_second(audio_format)
+        said[f"{side}_clock"] = (
+            f"{round(speed * expected)} bytes came in a second, {audio_format.encoding} at {audio_format.rate} Hz has "
+            f"{expected}: the rate or the encoding may be another"
+        )
+    return said

@@ -45,7 +45,7 @@ from langsmith_realtime.core.protocol.inputs import (
 )
 from langsmith_realtime.core.protocol.items import Item, messages_of
 from langsmith_realtime.core.protocol.prices import PRICES, Price, estimated_cost
-from langsmith_realtime.core.protocol.session_config import SessionConfig
+from langsmith_realtime.core.protocol.session_config import SessionConfig, session_of
 
 #: How much longer on both sides the span of an item may be if the application feeds the agent's audio, in seconds:
 #: it may play the item earlier or later than the playback model assumes.
@@ -136,14 +136,11 @@ class Conversation:
             state.turns.tool_times.answered(text(result.get("call_id")), t)
             runs += state.tool_calls.answered(result, t)
         elif event.kind == "session.update":
-            # Audio that is sent from here on has the new format, before the server confirms it.
-            update = SessionConfig()
-            update.update(body.get("session"))
+            session, event_id = session_of(event), text(body.get("event_id"))
+            state.config.asked(event_id, session)
+            state.set_formats()
             # vLLM's clients name the model beside the session.
-            state.config.model_requested(update.model or body.get("model"), text(body.get("event_id")))
-            if update.user_format is not None:
-                state.unconfirmed_user_format = (text(body.get("event_id")), update.user_format)
-                state.tracks.set_formats(update.user_format, None)
+            state.config.model_requested(session.get("model") or body.get("model"), event_id)
         elif event.kind == "conversation.item.truncate":
             state.interruptions.truncate_sent(body, t)
         elif event.kind == "response.create" and mapping(body.get("response")).get("conversation") == "none":
@@ -273,6 +270,7 @@ class Conversation:
         }
         if state.session_changes:
             numbers["session_changes"] = state.session_changes
+        numbers |= state.tracks.assumptions()
         if state.reconnections:
             numbers["reconnections"] = state.reconnections
         undecodable = state.undecodable_appends + state.interruptions.undecodable_deltas

@@ -280,11 +280,11 @@ class Interruptions:
         )
         item.interrupted, item.heard_ms = True, max(0.0, heard_ms) if cut is None else cut.heard_ms
 
-    def truncated(self, body: dict[str, Any]) -> None:
+    def truncated(self, body: dict[str, Any], t: float) -> None:
         """``conversation.item.truncated`` arrived.
 
-        It confirms the client's truncation of that item. If the client sent none, a server that plays the audio itself
-        has truncated the item, which reports a barge-in.
+        It confirms the client's truncation of that item. If the client sent none, the server that plays the audio
+        itself, or another client, has truncated the item, which reports a barge-in and cuts like the client's.
         """
         item_id = text(body.get("item_id"))
         confirmed = next((pending for pending in self._truncations if pending.item.item_id == item_id), None)
@@ -296,7 +296,10 @@ class Interruptions:
             return
         self.barge_ins.report([_key(item)])
         item.interrupted = True
-        item.heard_ms = number(body.get("audio_end_ms")) if item.heard_ms is None else item.heard_ms
+        heard_ms = number(body.get("audio_end_ms"))
+        if heard_ms is not None:
+            cut = self._tracks.truncate(t, item.item_id, heard_ms)
+            item.heard_ms = max(0.0, heard_ms) if cut is None else cut.heard_ms
 
     def error_received(self, error: dict[str, Any]) -> None:
         """An ``error`` arrived. If it refuses a truncation, the effects of that truncation are undone."""

@@ -14,6 +14,7 @@ from langsmith_realtime.core.conversation.responses import Response, outcome_of
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.conversation.state import MAX_OUT_OF_BAND_REQUESTS, ConversationState
 from langsmith_realtime.core.conversation.tool_calls import MCP_CALL_FAILED
+from langsmith_realtime.core.conversation.user_turns import START_TOLERANCE_MS
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS
 from langsmith_realtime.core.protocol.events import (
@@ -29,6 +30,7 @@ from langsmith_realtime.core.protocol.events import (
 )
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Items, messages_of
+from langsmith_realtime.core.protocol.session_config import session_of
 from langsmith_realtime.core.protocol.usage import usage_of
 
 #: Called with the state, the event, its arrival time in seconds and its ref; returns the runs that are complete.
@@ -68,9 +70,10 @@ def on_speech_started(state: ConversationState, event: Event, t: float, agent_sp
 
     ``agent_speaking``: whether the application said that it was playing the agent's audio; None if it did not say.
     """
-    start_ms = number(event.body.get("audio_start_ms"))
-    state.utterances.started(text(event.body.get("item_id")), state.turns.moment(t, start_ms))
-    state.turns.speech_started(t, None if start_ms is None else start_ms + state.speech_padding_ms())
+    start_ms, padding_ms = number(event.body.get("audio_start_ms")), state.speech_padding_ms()
+    begin = state.turns.moment(t, start_ms, reach_ms=padding_ms + START_TOLERANCE_MS)
+    state.utterances.started(text(event.body.get("item_id")), begin)
+    state.turns.speech_started(t, None if start_ms is None else start_ms + padding_ms)
     active = [response for response in state.active_responses.values() if response.in_band]
     state.interruptions.speech_started(
         t, active, interrupts=state.config.interrupts_response, agent_speaking=agent_speaking
@@ -87,14 +90,13 @@ def on_other(state: ConversationState, event: Event, _t: float, ref: Ref) -> lis
 
 def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
     previous_id, previous_role = state.config.session_id, state.config.role()
-    state.config.update(event.body.get("session"))
+    state.config.update(session_of(event), confirms=event.kind == "session.updated")
     if state.root_role is not None and state.config.role() != previous_role:
         state.session_changes += 1
     # The first session.created was sent before the server saw the client's session.update, so it revokes nothing.
-    is_first = event.kind == "session.created" and previous_id is None
-    unconfirmed = state.unconfirmed_user_format if is_first else None
-    state.unconfirmed_user_format = unconfirmed
-    state.tracks.set_formats(unconfirmed[1] if unconfirmed else state.config.user_format, state.config.agent_format)
+    if event.kind == "session.created" and previous_id is not None:
+        state.config.reconnected()
+    state.tracks.set_formats(state.config.user_format, state.config.agent_format)
     if event.kind == "session.created" and previous_id is not None and previous_id != state.config.session_id:
         state.reconnections += 1
         state.turns.reconnected(t)
@@ -107,14 +109,12 @@ def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> l
 
 def _on_error(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
     error = mapping(event.body.get("error"))
-    state.config.refused(error)
     state.interruptions.error_received(error)
     if error.get("code") == "input_audio_buffer_commit_empty":
         state.turns.commit_refused()
     refused_id = text(error.get("event_id"))
-    if state.unconfirmed_user_format is not None and refused_id == state.unconfirmed_user_format[0]:
-        state.unconfirmed_user_format = None
-        state.tracks.set_formats(state.config.user_format, None)
+    state.config.refused(error)
+    state.set_formats()
     if refused_id is not None:
         remaining = [request for request in state.out_of_band_requests if request[0] != refused_id]
         state.out_of_band_requests = deque(remaining, maxlen=MAX_OUT_OF_BAND_REQUESTS)
@@ -219,8 +219,8 @@ def _on_playback_cleared(state: ConversationState, event: Event, t: float, ref: 
     return [state.event_run(event, ref), *state.advance(t)]
 
 
-def _on_truncated(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
-    state.interruptions.truncated(event.body)
+def _on_truncated(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
+    state.interruptions.truncated(event.body, t)
     return [state.event_run(event, ref)]
 
 
@@ -231,6 +231,7 @@ def _on_response_created(state: ConversationState, event: Event, t: float, ref: 
     body = mapping(event.body.get("response"))
     response_id = text(body.get("id"))
     if response_id is not None and response_id not in state.active_responses:
+        state.set_formats()
         response = _new_response(state, response_id, ref, t, body)
         response.body = body
         state.active_responses[response_id] = response

@@ -16,7 +16,6 @@ from langsmith_realtime.core.conversation.responses import Response, model_run
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
 from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
-from langsmith_realtime.core.protocol.audio_formats import Format
 from langsmith_realtime.core.protocol.events import TRANSCRIBED, Event, is_final_status, mapping, number, text
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Items
@@ -58,8 +57,6 @@ class ConversationState:
         self.done_responses: list[Response] = []
         #: The numbers in the metadata of each model run, in the order in which the runs were made.
         self.response_numbers: list[dict[str, float]] = []
-        #: The ``event_id`` and the user's audio format of a ``session.update`` that the server has not confirmed.
-        self.unconfirmed_user_format: tuple[str | None, Format] | None = None
         #: The ``event_id`` and the ``response`` of each ``response.create`` with ``conversation: "none"``.
         self.out_of_band_requests: deque[tuple[str | None, dict[str, Any]]] = deque(maxlen=MAX_OUT_OF_BAND_REQUESTS)
         self.event_count = 0
@@ -88,6 +85,14 @@ class ConversationState:
     def advance_if_due(self, t: float) -> list[RunData]:
         """Like :meth:`advance`, but do nothing within 100 ms of it: audio and deltas arrive many times a second."""
         return self.advance(t) if t >= self._checked_at + CHECK_INTERVAL_S else []
+
+    def set_formats(self) -> None:
+        """Take over the session's audio formats, those that the client asked for included.
+
+        Audio that is sent from here on has the new format, before the server confirms it. A response that is being made
+        keeps its format: what the client asked for the agent's audio counts from the next response on.
+        """
+        self.tracks.set_formats(self.config.user_format, None if self.active_responses else self.config.agent_format)
 
     def end_active_responses(self, t: float) -> None:
         """Mark all active responses as done at ``t``: the server session or the conversation ended."""

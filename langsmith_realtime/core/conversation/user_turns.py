@@ -15,6 +15,8 @@ from langsmith_realtime.core.conversation.tool_calls import ToolTimes
 
 #: How long after the beginning of speech ``speech_started`` may arrive, in seconds.
 DETECTION_DELAY_S = 1.0
+#: How far before its first frame in the input buffer speech may be reported to start, in ms.
+START_TOLERANCE_MS = 300.0
 #: How far an utterance may lie from its place in the recording, in seconds.
 SPAN_MARGIN_S = 0.3
 #: How many utterances are remembered; older ones are forgotten.
@@ -26,19 +28,21 @@ class Moment:
     """The start or end of the user's speech.
 
     ``received_at`` is when the event that shows it arrived or, for the client's commit, was sent. ``buffer_ms`` is its
-    position in ``input_buffer``, in ms of written audio; None if unknown.
+    position in ``input_buffer``, in ms of written audio; None if unknown. A start may lie up to ``reach_ms`` later: if
+    the microphone was silent on the wire in between, the speech starts after that gap.
     """
 
     received_at: float
     input_buffer: InputBuffer | None = None
     buffer_ms: float | None = None
+    reach_ms: float = 0.0
 
     @property
     def time(self) -> float:
         """When the audio at the position was captured, never after ``received_at``; if unknown, ``received_at``."""
         captured_at = None
         if self.input_buffer is not None and self.buffer_ms is not None:
-            captured_at = self.input_buffer.time_of(self.buffer_ms)
+            captured_at = self.input_buffer.time_of(self.buffer_ms, self.reach_ms)
         return self.received_at if captured_at is None else min(captured_at, self.received_at)
 
 
@@ -75,9 +79,9 @@ class UserTurns:
         """The utterance that a response created now would answer; None without one."""
         return None if self._last_speech is None or self._last_speech.answered else self._last_speech
 
-    def moment(self, received_at: float, buffer_ms: float | None) -> Moment:
-        """The moment at a position in the session's input buffer, reported by an event."""
-        return Moment(received_at, self._input_buffer, buffer_ms)
+    def moment(self, received_at: float, buffer_ms: float | None, *, reach_ms: float = 0.0) -> Moment:
+        """The moment at a position in the session's input buffer, reported by an event; see :class:`Moment`."""
+        return Moment(received_at, self._input_buffer, buffer_ms, reach_ms)
 
     def audio_appended(self, t: float, ms: float) -> None:
         """``input_audio_buffer.append`` with ``ms`` milliseconds of audio was sent."""
@@ -93,7 +97,7 @@ class UserTurns:
 
         Responses that are created from here on do not answer the utterance before it.
         """
-        self._speech_start, self._last_speech = Moment(t, self._input_buffer, start_ms), None
+        self._speech_start, self._last_speech = self.moment(t, start_ms, reach_ms=START_TOLERANCE_MS), None
 
     def speech_stopped(self, t: float, end_ms: float | None) -> None:
         """``speech_stopped`` arrived; ``end_ms`` is its ``audio_end_ms``."""

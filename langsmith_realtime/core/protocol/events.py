@@ -19,6 +19,9 @@ from langsmith_realtime.core.payloads.json_values import dump_model
 
 #: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
 BETA_NAMES = {
+    "transcription_session.created": "session.created",
+    "transcription_session.updated": "session.updated",
+    "transcription_session.update": "session.update",
     "conversation.item.created": "conversation.item.added",
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",

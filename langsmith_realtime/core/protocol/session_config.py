@@ -6,11 +6,12 @@ Pure. It reads the GA form, nested under ``audio.input`` and ``audio.output``, a
 from __future__ import annotations
 
 import copy
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from langsmith_realtime.core.protocol.audio_formats import Format, parse_format
-from langsmith_realtime.core.protocol.events import mapping, sequence, text
+from langsmith_realtime.core.protocol.audio_formats import RATE_KEYS, Format, read_format
+from langsmith_realtime.core.protocol.events import Event, mapping, sequence, text
 
 #: The fields of the session that become inputs of the root run as they are.
 _INPUT_KEYS = (
@@ -43,10 +44,22 @@ _PARAMETERS = (
 _RESPONSE_KEYS = (*_PARAMETERS, "model", "instructions", "tools", "voice", "audio")
 
 
+#: How many updates of the client may await the server's answer; older ones are forgotten.
+MAX_PENDING_UPDATES = 64
+
+
+def session_of(event: Event) -> dict[str, Any]:
+    """The session in an event: its ``session`` object or, of a server that sends none, the fields of the event."""
+    if "session" in event.body:
+        return mapping(event.body["session"])
+    return {key: value for key, value in event.body.items() if key not in ("type", "event_id")}
+
+
 class SessionConfig:
     """The session's configuration, as far as the server reported it.
 
-    ``model`` is the name that the application gave; it is used until the server names one.
+    ``model`` is the name that the application gave; it is used until the server names one. The audio formats that the
+    client asked for count from its update on, until the server refuses them or reports others.
     """
 
     def __init__(self, model: str | None = None) -> None:
@@ -55,6 +68,8 @@ class SessionConfig:
         self._session: dict[str, Any] = {}
         # The event_id of the client's update whose model is used, because nobody else has named one.
         self._model_requested_by: tuple[str | None] | None = None
+        # What the client asked of the audio formats: the event_id of its update, and the keys of the session
+        self._asked: deque[tuple[str | None, dict[str, Any]]] = deque(maxlen=MAX_PENDING_UPDATES)
 
     def model_requested(self, model: object, event_id: str | None) -> None:
         """The client asked for a model in an update of the session. It is used if nobody names the model."""
@@ -62,21 +77,43 @@ class SessionConfig:
         if name is not None and (self.model is None or self._model_requested_by is not None):
             self.model, self._model_requested_by = name, (event_id,)
 
-    def refused(self, error: Mapping[str, Any]) -> None:
-        """The server sent an error. If it refused the client's update, or its model, the model is not used."""
-        if self._model_requested_by is None:
-            return
-        is_named = text(error.get("event_id")) is not None and (error.get("event_id"),) == self._model_requested_by
-        if is_named or error.get("param") in ("model", "session.model"):
-            self.model = self._model_requested_by = None
+    def update(self, session: object, *, confirms: bool = False) -> None:
+        """Merge the ``session`` object of an event; each of its top-level keys replaces the known value.
 
-    def update(self, session: object) -> None:
-        """Merge the ``session`` object of an event; each of its top-level keys replaces the known value."""
+        ``audio`` and its two sides are merged key by key. If the event ``confirms`` the client's oldest update, the
+        audio formats in that update count where the event has none.
+        """
         given = mapping(session)
-        self._session = {**self._session, **given}  # snapshots keep the former one
+        if confirms and self._asked:
+            self._session = _merged(self._session, self._asked.popleft()[1])
+        self._session = _merged(self._session, given)  # snapshots keep the former one
         if text(given.get("model")):
             self.model, self._model_requested_by = text(given.get("model")), None
         self.session_id = text(given.get("id")) or self.session_id
+
+    def asked(self, event_id: str | None, session: object) -> None:
+        """The client sent an update with that ``event_id`` and ``session``."""
+        self._asked.append((event_id, _formats_in(mapping(session))))
+
+    def refused(self, error: Mapping[str, Any]) -> None:
+        """An ``error`` arrived: if it refuses an update, the formats and the model in that do not count any more.
+
+        It refuses the update whose ``event_id`` it has or, without one, the oldest if it mentions session or format.
+        """
+        event_id = text(error.get("event_id"))
+        is_named = event_id is not None and (event_id,) == self._model_requested_by
+        if self._model_requested_by is not None and (is_named or error.get("param") in ("model", "session.model")):
+            self.model = self._model_requested_by = None
+        if event_id is None:
+            words = f"{error.get('message')} {error.get('param')} {error.get('code')}".lower()
+            if self._asked and ("session" in words or "format" in words):
+                self._asked.popleft()
+            return
+        self._asked = deque((asked for asked in self._asked if asked[0] != event_id), maxlen=MAX_PENDING_UPDATES)
+
+    def reconnected(self) -> None:
+        """A new server session began: updates that the old one did not answer are forgotten."""
+        self._asked.clear()
 
     @property
     def is_known(self) -> bool:
@@ -119,12 +156,20 @@ class SessionConfig:
     @property
     def user_format(self) -> Format | None:
         """The format of the audio that the client sends; None if it is not known."""
-        return parse_format(self._input.get("format", self._session.get("input_audio_format")))
+        return self._format("input", "output")
 
     @property
     def agent_format(self) -> Format | None:
         """The format of the audio that the server sends; None if it is not known."""
-        return parse_format(self._output.get("format", self._session.get("output_audio_format")))
+        return self._format("output", "input")
+
+    def _format(self, side: str, other: str) -> Format | None:
+        session = self._session
+        for _, formats in self._asked:
+            session = _merged(session, formats)
+        value, rate = _sound_of(session, side)
+        beside, _ = _sound_of(session, other)
+        return read_format(value, rate=rate, beside=beside)
 
     @property
     def transcribes(self) -> bool:
@@ -171,3 +216,42 @@ class SessionConfig:
     @property
     def _output(self) -> dict[str, Any]:
         return mapping(mapping(self._session.get("audio")).get("output"))
+
+
+def _merged(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The session ``known`` with the values of ``given``; ``audio`` and its sides are merged key by key."""
+    merged = {**known, **given}
+    audio, more = mapping(known.get("audio")), mapping(given.get("audio"))
+    if audio and more:
+        merged["audio"] = {**audio, **more}
+        for side in ("input", "output"):
+            if mapping(audio.get(side)) and mapping(more.get(side)):
+                merged["audio"][side] = {**audio[side], **more[side]}
+    return merged
+
+
+def _rate_keys(side: str) -> list[str]:
+    """The keys of a side's rate in the flat form, such as ``input_audio_sampling_rate``, the most exact first."""
+    both_sides = [key for key in RATE_KEYS if key != "rate"]
+    return [f"{side}_audio_{key}" for key in RATE_KEYS] + [f"{side}_{key}" for key in RATE_KEYS] + both_sides
+
+
+def _sound_of(session: Mapping[str, Any], side: str) -> tuple[object, object]:
+    """The format of a side, ``input`` or ``output``, and its rate beside the format; each is None if it is missing."""
+    nested = mapping(mapping(session.get("audio")).get(side))
+    rates = [nested.get(key) for key in RATE_KEYS] + [session.get(key) for key in _rate_keys(side)]
+    value = nested.get("format", session.get(f"{side}_audio_format"))
+    return value, next((rate for rate in rates if rate is not None), None)
+
+
+def _formats_in(session: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a session that give its audio formats."""
+    flat = {key for side in ("input", "output") for key in (f"{side}_audio_format", *_rate_keys(side))}
+    formats = {key: value for key, value in session.items() if key in flat}
+    audio = mapping(session.get("audio"))
+    sides = {
+        side: {key: value for key, value in mapping(audio.get(side)).items() if key in ("format", *RATE_KEYS)}
+        for side in ("input", "output")
+    }
+    told = {side: keys for side, keys in sides.items() if keys}
+    return {**formats, "audio": told} if told else formats

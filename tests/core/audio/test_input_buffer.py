@@ -105,3 +105,51 @@ def test_offsets_of_a_later_session_count_from_its_begin() -> None:
     buffer = InputBuffer(100.0)
     stream(buffer, 100.1, 5.0)
     assert buffer.time_of(2_000) == near(102.1)
+
+
+# Starts next to a gap
+
+
+@pytest.mark.parametrize("offset", [1_700, 1_900, 1_999, 2_000])
+def test_a_start_shortly_before_a_gap_is_after_it(offset: int) -> None:
+    buffer = InputBuffer()
+    stream(buffer, 1.0, 2.0)
+    stream(buffer, 13.0, 1.0)
+    assert buffer.time_of(offset, 300) == near(13.0)
+    assert buffer.time_of(offset) == near(1 + offset / 1000)
+    buffer.append(100.0, 20)  # now the gap is in the past
+    assert buffer.time_of(offset, 300) == near(13.0)
+
+
+def test_a_start_far_from_a_gap_or_next_to_a_delay_stays_where_it_is() -> None:
+    buffer = InputBuffer()
+    stream(buffer, 1.0, 2.0)
+    stream(buffer, 3.15, 0.3)  # late, but not silent
+    stream(buffer, 13.0, 1.0)
+    buffer.append(100.0, 20)
+    assert buffer.time_of(1_500, 300) == near(2.5)
+    assert buffer.time_of(1_900, 300) == near(2.9, 0.16)
+    assert buffer.time_of(2_400, 300) == near(13.1, 0.16)
+
+
+def test_of_several_gaps_the_last_one_counts() -> None:
+    buffer = InputBuffer()
+    stream(buffer, 1.0, 2.0)
+    stream(buffer, 5.0, 0.1)
+    stream(buffer, 9.0, 2.0)
+    assert buffer.time_of(1_900, 300) == near(9.0)
+    assert buffer.time_of(1_900, 150) == near(5.0, 0.03)
+
+
+def test_the_start_of_the_first_audio_is_known() -> None:
+    buffer = InputBuffer()
+    assert buffer.time_of(0, 300) is None
+    stream(buffer, 4.0, 1.0)
+    assert buffer.time_of(0, 300) == near(4.0)
+
+
+def test_a_block_sent_at_once_starts_its_length_before_it_was_sent() -> None:
+    buffer = InputBuffer()
+    buffer.append(1.0, 2_000)
+    buffer.append(20.0, 3_000)
+    assert buffer.time_of(1_800, 300) == near(17.0)

@@ -290,12 +290,78 @@ def test_a_repeated_position_inserts_a_pause() -> None:
     assert agent.heard() == [(1.0, 2.0), (2.7, 3.7)]
 
 
-def test_a_lower_later_position_prevails() -> None:
+def test_a_lower_later_position_is_ignored_for_nothing_is_unplayed() -> None:
     agent = Agent()
     agent.say(1.0, "a", tone(2))
     agent.playback.played(2.5, "a", 1500)
-    agent.playback.played(2.6, "a", 1000)
-    assert agent.heard() == [(1.0, 2.0), (2.6, 3.6)]
+    assert agent.playback.played(2.6, "a", 1000) is None
+    assert agent.heard() == [(1.0, 3.0)]
+    assert agent.playback.ignored_positions == 1
+
+
+def test_a_tracker_that_starts_at_0_again_does_not_change_what_was_heard() -> None:
+    agent = Agent()
+    agent.say(1.0, "a", tone(5))
+    for ms in range(200, 3400, 200):
+        agent.playback.played(1 + ms / 1000, "a", ms)
+    [cut] = agent.playback.barge_in(4.26)
+    assert cut == Cut("a", near(3260, 0.1))
+    for index, ms in enumerate((0, 200, 400)):
+        assert agent.playback.played(4.3 + index * 0.2, "a", ms) is None
+    assert agent.playback.heard_ms("a") == near(3260, 0.1)
+    assert agent.heard() == [(1.0, 4.26)]
+    assert agent.playback.ignored_positions == 3
+
+
+def test_a_position_that_is_lower_by_a_rounding_error_is_not_counted() -> None:
+    agent = Agent()
+    agent.say(1.0, "a", tone(2))
+    agent.playback.played(2.5, "a", 1500)
+    assert agent.playback.played(2.505, "a", 1498) == []
+    assert agent.heard() == [(1.0, 3.0)]
+    assert agent.playback.ignored_positions == 0
+
+
+@pytest.mark.parametrize("step", [20, 100, 200, 500])
+@pytest.mark.parametrize("lag", [0.0, 0.15, 0.4, 1.0])
+def test_marks_returned_at_once_by_a_clear_move_nothing_that_was_heard(step: int, lag: float) -> None:
+    agent = Agent()
+    agent.say(1.0, "a", tone(4))
+    agent.say(1.1, "b", tone(4))
+    for ms in range(100, 2100, 100):
+        agent.playback.played(1 + lag + ms / 1000, "a", ms)
+    agent.playback.barge_in(3.05 + lag)
+    for index, ms in enumerate(range(2000 + step, 4001, step)):
+        agent.playback.played(3.08 + lag + index * 0.0001, "a", ms)
+    for ms in range(step, 4001, step):
+        agent.playback.played(3.12 + lag, "b", ms)
+    assert agent.playback.begins("a") == near(1 + lag, 0.021)
+    assert agent.playback.heard_ms("a") == near(2050, 60)
+    assert agent.playback.heard_ms("b") == 0
+    assert agent.playback.ignored_positions >= 3600 // step
+
+
+@pytest.mark.parametrize("step", [20, 100, 200])
+def test_marks_returned_at_once_move_little_if_no_barge_in_was_reported(step: int) -> None:
+    agent = Agent()
+    agent.say(1.0, "a", tone(5))
+    for ms in range(100, 2100, 100):
+        agent.playback.played(1.4 + ms / 1000, "a", ms)
+    for ms in range(2000 + step, 5001, step):
+        agent.playback.played(3.45, "a", ms)
+    assert agent.playback.begins("a") == near(1.4, 0.201)
+    assert agent.playback.ignored_positions > 0
+
+
+def test_positions_that_were_much_too_late_are_corrected_once_a_second_one_agrees() -> None:
+    agent = Agent()
+    agent.say(1.0, "a", tone(5))
+    agent.playback.played(2.8, "a", 1000)
+    assert agent.playback.played(3.0, "a", 2000) is None
+    assert agent.playback.ignored_positions == 1
+    agent.playback.played(3.5, "a", 2500)
+    assert agent.heard() == [(1.0, 6.0)]
+    assert agent.playback.ignored_positions == 0
 
 
 def test_a_position_of_0_ms_can_only_delay_an_item() -> None:

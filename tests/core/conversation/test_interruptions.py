@@ -461,3 +461,61 @@ def test_the_end_of_the_conversation_is_no_barge_in() -> None:
     assert driven.transcript() == ["assistant: A long story."]
     model = driven.model("resp_1")
     assert (model.end, model.finish_reason, model.error) == (2.5, "in_progress", None)
+
+
+# Truncations that only the server reports
+
+
+def truncated_by_server(driven: DrivenConversation, heard_ms: object = 950, **fields: Any) -> None:
+    driven.server("conversation.item.truncated", item_id="story", content_index=0, audio_end_ms=heard_ms, **fields)
+
+
+@pytest.mark.parametrize("vad", [VAD, NO_INTERRUPT, None])
+@pytest.mark.parametrize("done", [True, False])
+def test_a_truncation_that_only_the_server_reports_cuts_like_the_clients(
+    vad: dict[str, Any] | None, done: bool
+) -> None:
+    reported, sent = while_agent_speaks(vad), while_agent_speaks(vad)
+    for driven, cut in ((reported, truncated_by_server), (sent, truncate)):
+        if done:
+            driven.ends("resp_1", COMPLETE)
+        driven.t = 2.0
+        cut(driven, 950)
+        if not done:
+            driven.ends("resp_1", COMPLETE)
+        driven.close(at=30.0)
+    for driven in (reported, sent):
+        metadata = driven.model("resp_1").metadata
+        assert (metadata["spoken_ms"], metadata["heard_ms"], metadata["heard_share"]) == (5000, 950, 0.19)
+        assert metadata["was_interrupted"]
+        assert driven.conversation.messages()[0]["heard_ms"] == 950
+    assert reported.conversation.messages() == sent.conversation.messages()
+
+
+def test_audio_that_arrives_after_the_servers_truncation_is_not_heard() -> None:
+    driven = while_agent_speaks(None)
+    truncated_by_server(driven)
+    driven.server("response.output_audio.delta", response_id="resp_1", item_id="story", delta=sound(2.0))
+    driven.ends("resp_1", COMPLETE)
+    driven.close(at=30.0)
+    assert driven.model("resp_1").metadata["spoken_ms"] == 7000
+    assert driven.model("resp_1").metadata["heard_ms"] == 950
+
+
+def test_the_servers_truncation_prevails_over_the_modelled_barge_in() -> None:
+    for heard_ms in (500, 2000):
+        driven = while_agent_speaks()
+        driven.server(STARTED, at=2.5)
+        truncated_by_server(driven, heard_ms)
+        assert driven.conversation.messages()[0]["heard_ms"] == heard_ms
+        assert driven.interruptions == 1
+
+
+@pytest.mark.parametrize("heard_ms", [None, "950", float("nan")])
+def test_a_reported_truncation_without_a_position_is_a_barge_in_alone(heard_ms: object) -> None:
+    driven = while_agent_speaks(None)
+    truncated_by_server(driven, heard_ms)
+    driven.ends("resp_1", COMPLETE)
+    driven.close(at=30.0)
+    assert driven.interruptions == 1
+    assert driven.model("resp_1").metadata["heard_ms"] == 5000

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.audio.sounds import RATE, tone, wire
+from tests.support.audio.sounds import RATE, near, tone, wire
 from tests.support.driven_conversation import DrivenConversation
 from tests.support.timed_turns import MESSAGE, VAD, TimedTurns
 
@@ -405,3 +405,59 @@ def test_the_numbers_of_twenty_turns_are_accurate_to_30_ms() -> None:
     assert (len(errors), len(reactions)) == (20, 10)
     assert max(map(abs, errors)) < 30
     assert max(map(abs, reactions)) < 30
+
+
+# A microphone that is silent on the wire between utterances
+
+
+def says(
+    talk: TimedTurns, begin: float, end: float, item_id: str, *, padding_ms: float = 300, off_ms: float = 0
+) -> None:
+    """The user speaks; only the speech and 100 ms after it are sent. Turn detection hears it after 100 ms."""
+    before = talk.written * 1000
+    talk.mic(begin, begin + 0.1, (begin, begin + 0.1))
+    start_ms = max(0.0, before - padding_ms + off_ms)
+    talk.server("input_audio_buffer.speech_started", at=talk.t, audio_start_ms=start_ms, item_id=item_id)
+    talk.mic(begin + 0.1, end + 0.1, (begin + 0.1, end))
+    talk.server("input_audio_buffer.speech_stopped", at=talk.t, audio_end_ms=talk.written * 1000, item_id=item_id)
+    talk.server("input_audio_buffer.committed", item_id=item_id)
+    talk.item(item_id, type="message", role="user", content=[{"type": "input_audio", "transcript": "Words."}])
+
+
+@pytest.mark.parametrize("off_ms", [-40, 0, 40])
+@pytest.mark.parametrize("pause", [0.5, 2.0, 60.0])
+@pytest.mark.parametrize("padding_ms", [0, 300, 800])
+def test_the_reaction_is_right_although_the_microphone_was_silent_before_the_barge_in(
+    off_ms: int, pause: float, padding_ms: int
+) -> None:
+    talk = TimedTurns({**VAD, "prefix_padding_ms": padding_ms})
+    says(talk, 1.0, 3.0, "first", padding_ms=padding_ms)
+    talk.answers("resp_1", at=talk.t + 0.2, seconds=pause + 3.0)
+    begin = talk.t + pause
+    says(talk, begin, begin + 2.0, "second", padding_ms=padding_ms, off_ms=off_ms)
+    talk.done("resp_1", status="cancelled", status_details={"type": "cancelled", "reason": "turn_detected"})
+    talk.close(at=talk.t + 10)
+    assert talk.numbers("resp_1")["barge_in_reaction_ms"] == near(100, 30)
+    first, second = (message for message in talk.conversation.messages() if message["role"] == "user")
+    assert (first["start_ms"], first["end_ms"]) == (near(1000, 30), near(3000, 30))
+    assert (second["start_ms"], second["end_ms"]) == (near(begin * 1000, 45), near((begin + 2) * 1000, 30))
+
+
+def test_the_span_of_an_utterance_does_not_reach_over_the_gap() -> None:
+    talk = TimedTurns()
+    says(talk, 1.0, 3.0, "first")
+    says(talk, 20.0, 22.0, "second")
+    span = talk.conversation.item_span("second")
+    assert span is not None
+    assert 18.0 < span[1] < 20.0
+
+
+def test_an_answer_after_a_gap_has_the_latency_from_its_own_utterance() -> None:
+    talk = TimedTurns()
+    says(talk, 1.0, 3.0, "first")
+    says(talk, 20.0, 22.0, "second")
+    talk.answers("resp_1", at=23.0)
+    talk.done("resp_1")
+    talk.close(at=40.0)
+    assert talk.numbers("resp_1")["latency_to_first_audio_ms"] == near(900, 30)
+    assert talk.numbers("resp_1")["voice_to_voice_ms"] == near(1000, 30)

@@ -94,6 +94,11 @@ class AgentChannel:
         sources: tuple[AgentSource, ...] = ("played_positions", "server_events")
         return next((source for source in sources if source in self._sources), "playback_model")
 
+    @property
+    def ignored_positions(self) -> int:
+        """How many playback positions were left out because they cannot be true."""
+        return self._received.ignored_positions
+
     def received(self, t: float, item_id: str, samples: Samples, *, muted: bool = False) -> None:
         """Add samples of an item, received at ``t``; if ``muted``, these and later ones of the item are not heard."""
         if not self._items or (item_id != self._items[-1] and item_id not in self._items):

@@ -36,6 +36,11 @@ class Segment:
         """Position at which the last frame ends, heard or not."""
         return self.start + len(self.samples)
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the application or the server confirmed when its first frame plays."""
+        return self.offset < self.item.confirmed
+
 
 @dataclass(slots=True, eq=False)
 class SpokenItem:
@@ -96,6 +101,11 @@ class SpokenItem:
         if self.truncations:
             return self.truncations[-1][1]
         return self.barge_in_at if self._was_interrupted else None
+
+    @property
+    def had_begun(self) -> bool:
+        """Whether the item had begun when it was stopped; also true if it was not stopped."""
+        return bool(self.heard) or bool(self.truncations) or not self._was_interrupted
 
     @property
     def _was_interrupted(self) -> bool:

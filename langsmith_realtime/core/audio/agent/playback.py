@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from langsmith_realtime.core.audio.agent.item import Segment, SpokenItem
-from langsmith_realtime.core.audio.agent.playback_queue import PlaybackQueue
+from langsmith_realtime.core.audio.agent.playback_queue import MAX_AHEAD_S, TOLERANCE_S, Plan, PlaybackQueue
 from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.audio.writes import Write
 
@@ -53,6 +53,12 @@ class Playback:
         self._past_items: dict[str, SpokenItem] = {}  # without samples
         self._confirmed_item: SpokenItem | None = None  # item of the last confirmed position
         self._confirmed_at = 0
+        self._last_stop = 0  # position of the last barge-in or truncation
+        # Frames by which positions moved confirmed audio to earlier times; one is taken off in each frame of time.
+        self._moved_back = self._moved_at = 0
+        self._doubtful: tuple[SpokenItem, int, int] | None = None  # ignored, unless the next position agrees with it
+        #: How many positions were ignored because they cannot be true.
+        self.ignored_positions = 0
         self._last_drop = 0.0
 
     @property
@@ -91,7 +97,7 @@ class Playback:
             final: playback has ended. The cut prevails over truncations that allow more than was played until ``t``.
         """
         self._drop_old(t)
-        position = round(t * self._rate)
+        position = self._last_stop = round(t * self._rate)
         shortened = []
         for item in self._items.values():
             if not item.segments:
@@ -114,7 +120,8 @@ class Playback:
         """
         self._drop_old(t)
         item = self._get_or_create(t, item_id)
-        item.truncations.append((max(0, round(heard_ms / 1000 * self._rate)), round(t * self._rate)))
+        self._last_stop = round(t * self._rate)
+        item.truncations.append((max(0, round(heard_ms / 1000 * self._rate)), self._last_stop))
         self._queue.update([item])
         return self._cut_of(item) if item.frames else None
 
@@ -132,9 +139,17 @@ class Playback:
     def played(self, t: float, item_id: str, ms: float) -> list[Cut] | None:
         """Confirm that ``ms`` milliseconds of an item had been played at ``t``.
 
-        The latest position prevails. A position is ignored if its ``t`` is before the last one's, if it is about audio
-        of another item that plays before the last one's, if it exceeds a truncation or the audio that can have been
-        played by then, or if the audio there is not in memory.
+        A position is ignored if its ``t`` is before the last one's, if it is about audio of another item that plays
+        before the last one's, if it exceeds a truncation or the audio that can have been played by then, or if the
+        audio there is not in memory. It is also ignored if it contradicts the positions before it:
+
+        - A position lower than an earlier one of the item: nothing is unplayed. A tracker started at 0 again.
+        - A position that would move confirmed audio to an earlier time by more than
+          :data:`~langsmith_realtime.core.audio.agent.playback_queue.MAX_AHEAD_S`. If the next position goes on from
+          there in real time, the earlier positions were late, and it counts.
+        - A position of a stopped item that would move confirmed audio to an earlier time at all, or that exceeds the
+          audio that can have been played by then, or any position if the item had not begun: a player that is cleared
+          returns all its marks at once.
 
         Returns:
             The cut items of which a different number of frames is heard now; None if the position is ignored.
@@ -146,7 +161,13 @@ class Playback:
         position, offset = round(t * self._rate), round(ms / 1000 * self._rate)
         if offset > item.frames:  # the frames beyond the item are those of the next one
             position, offset = position - (offset - item.frames), item.frames
-        return self._confirm(item, offset, position)
+        if item.dropped and offset <= item.dropped:
+            return None
+        if 0 < item.confirmed - offset <= TOLERANCE_S * self._rate:
+            offset = item.confirmed  # a rounding error
+        cuts = None if offset < item.confirmed else self._confirm(item, offset, position, moves_confirmed=False)
+        self.ignored_positions += cuts is None
+        return cuts
 
     def item_started(self, t: float, item_id: str) -> list[Cut] | None:
         """Confirm that the server began to play an item at ``t``. Returns as :meth:`played`."""
@@ -195,11 +216,18 @@ class Playback:
         item = self._find(item_id)
         return item.heard_end / self._rate if item is not None and item.heard else None
 
-    def _confirm(self, item: SpokenItem, offset: int, position: int, *, begins: bool = False) -> list[Cut] | None:
+    def _confirm(
+        self, item: SpokenItem, offset: int, position: int, *, begins: bool = False, moves_confirmed: bool = True
+    ) -> list[Cut] | None:
         """Move the queue so that the item's frames before an offset end at a position.
 
-        Arguments as for :meth:`PlaybackQueue.plan`, result as for :meth:`played`.
+        Arguments as for :meth:`PlaybackQueue.plan`, result as for :meth:`played`. Without ``moves_confirmed``, audio
+        that earlier positions confirmed stays where it is; see :meth:`played`.
         """
+        reported_at = position
+        # Positions may extend an item beyond the moment at which it was stopped.
+        was_stopped = item.stopped_at is not None and position > min(item.stopped_at, self._last_stop)
+        max_ahead_s = TOLERANCE_S if was_stopped and not moves_confirmed else MAX_AHEAD_S
         last = self._confirmed_item
         is_overtaken = last not in (None, item) and item.position_of(offset) <= last.position_of(last.confirmed)
         exceeds_truncation = bool(item.truncations) and offset > item.truncations[-1][0]
@@ -217,7 +245,13 @@ class Playback:
                 item.barge_in_frames = max(item.barge_in_frames, offset)
         elif stopped_at is not None:  # playback stopped before the position; a truncation also says how far it was then
             position = min(position, stopped_at - (item.truncations[-1][0] - offset if item.truncations else 0))
-        plan = self._queue.plan(item, offset, position, begins=begins)
+        plan = self._queue.plan(item, offset, position, begins=begins, max_ahead_s=max_ahead_s)
+        if (
+            plan is not None
+            and not moves_confirmed
+            and self._contradicts(plan, item, offset, reported_at, was_stopped=was_stopped)
+        ):
+            plan = None
         if plan is None:
             item.barge_in_at, item.barge_in_frames, item.max_frames = limits
             return None
@@ -232,6 +266,27 @@ class Playback:
         self._confirmed_item, self._confirmed_at = item, position
         changed = [other for other, heard in heard_before.items() if other.heard != heard]
         return [self._cut_of(other) for other in changed if other.limit is not None]
+
+    def _contradicts(self, plan: Plan, item: SpokenItem, offset: int, position: int, *, was_stopped: bool) -> bool:
+        """Tell whether a position, reported at ``position``, contradicts earlier positions; see :meth:`played`."""
+        if was_stopped and not item.had_begun:
+            return True
+        moved_before = max(0, self._moved_back - (position - self._moved_at))
+        earlier = self._queue.moves_confirmed(plan)
+        allowed = 0 if was_stopped else round(MAX_AHEAD_S * self._rate)
+        doubtful, self._doubtful = self._doubtful, None
+        if earlier and earlier + moved_before > allowed:
+            if doubtful is None or doubtful[0] is not item:
+                self._doubtful = item, offset, position
+                return True
+            played, passed = offset - doubtful[1], position - doubtful[2]
+            tolerance = round(MAX_AHEAD_S * self._rate)
+            if passed < tolerance // 2 or abs(played - passed) > tolerance // 2:
+                self._doubtful = item, offset, position
+                return True
+            self.ignored_positions -= 1  # the doubtful position was right
+        self._moved_back, self._moved_at = moved_before + earlier, position
+        return False
 
     def _cut_of(self, item: SpokenItem) -> Cut:
         return Cut(item.item_id, self._ms(item.heard))

@@ -70,7 +70,9 @@ class PlaybackQueue:
             self._dropped_until = max(self._dropped_until, heard_end)
         self._segments = [segment for segment in self._segments if segment.offset >= segment.item.dropped]
 
-    def plan(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
+    def plan(
+        self, item: SpokenItem, offset: int, position: int, *, begins: bool, max_ahead_s: float = MAX_AHEAD_S
+    ) -> Plan | None:
         """Plan the queue for a confirmed position: the item's frames before an offset end there.
 
         Args:
@@ -78,6 +80,7 @@ class PlaybackQueue:
             offset: frames of the item that have been played.
             position: position by which they have been played.
             begins: the item's first frame plays exactly there, as the server said. Only for offset 0.
+            max_ahead_s: seconds by which the position may exceed the frames that can have been played by then.
 
         Returns:
             The new starts; an empty plan if the position is within :data:`TOLERANCE_S`; None if the frames cannot have
@@ -88,7 +91,12 @@ class PlaybackQueue:
             return Plan()
         if shift > 0:
             return self._plan_later(item, offset, position, shift)
-        return self._plan_earlier(item, offset, position, begins=begins)
+        return self._plan_earlier(item, offset, position, begins=begins, max_ahead_s=max_ahead_s)
+
+    def moves_confirmed(self, plan: Plan) -> int:
+        """Return by how many frames, at most, a plan moves confirmed audio to an earlier position."""
+        moved = zip(self._segments[plan.first :], plan.starts, strict=False)
+        return max([0, *(segment.start - start for segment, start in moved if segment.is_confirmed)])
 
     def _plan_later(self, item: SpokenItem, offset: int, position: int, shift: int) -> Plan:
         """Put a gap before the frames that are confirmed now for the first time; all later segments move with them."""
@@ -101,7 +109,9 @@ class PlaybackQueue:
         last = self._split(item, offset)
         return self._schedule(first, [segment.start + shift for segment in self._segments[first:last]])
 
-    def _plan_earlier(self, item: SpokenItem, offset: int, position: int, *, begins: bool) -> Plan | None:
+    def _plan_earlier(
+        self, item: SpokenItem, offset: int, position: int, *, begins: bool, max_ahead_s: float
+    ) -> Plan | None:
         """Move the frames, and those that play before them, to earlier positions, but not before their arrival."""
         if not offset and not begins:
             return Plan()  # the item has not begun at this position
@@ -121,7 +131,7 @@ class PlaybackQueue:
         plan = self._schedule(first, starts if begins else starts[:-1])
         if offset:
             segment = self._segments[last - 1]
-            if plan.starts[last - 1 - first] + len(segment.samples) - position > MAX_AHEAD_S * self._rate:
+            if plan.starts[last - 1 - first] + len(segment.samples) - position > max_ahead_s * self._rate:
                 return None
         return plan
 

@@ -61,16 +61,33 @@ class InputBuffer:
             self._start_bounds.pop()
         self._start_bounds.append((begin, latest_start))
 
-    def time_of(self, ms: float) -> float | None:
+    def time_of(self, ms: float, reach_ms: float = 0.0) -> float | None:
         """Return the capture time of an offset, in seconds.
+
+        At an offset between two chunks, this is the end of the first one. The offset of a start is given with
+        ``reach_ms``: if nothing was appended for more than :attr:`MAX_DELAY_S` somewhere between the offset and
+        ``reach_ms`` later, it is the time at which the first audio after the last such gap was captured.
 
         None if the offset is 0, outside the appended audio, or so old that its mapping was dropped. The time of audio
         appended within the last :attr:`LOOK_AHEAD_S` seconds may still change.
 
         Args:
             ms: offset in the input buffer.
+            reach_ms: how far after the offset a gap counts.
         """
-        offset = ms / 1000
+        time = self._end_at(ms / 1000)
+        if reach_ms <= 0:
+            return time
+        begins = [*self._segment_begins, *(begin for _, begin, _ in self._pending)]
+        for begin in reversed(begins):
+            if ms / 1000 <= begin <= (ms + reach_ms) / 1000:
+                before, after = self._end_at(begin), self._end_at(begin + 1e-6)
+                if after is not None and (before is None or after - before > self.MAX_DELAY_S):
+                    return after
+        return time
+
+    def _end_at(self, offset: float) -> float | None:
+        """Return when the audio before an offset ended, in seconds; the offset is in seconds."""
         if not 0 <= offset <= self._length:
             return None
         for appended, begin, end in self._pending:
