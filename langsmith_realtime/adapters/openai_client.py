@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime.adapters.session_tracer import SessionTracer
 from langsmith_realtime.live.capture import LiveConversation
+from langsmith_realtime.live.closing import Closing, closing_of_frames
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import logger
 
@@ -103,7 +104,8 @@ def wrap_realtime(
         A context manager. The tracing begins when it is entered.
 
     Raises:
-        TypeError: the connection is a connection manager, LangSmith's own wrapper or no openai connection; or an option
+        TypeError: the connection is a connection manager, LangSmith's own wrapper or no openai connection, or speaks
+            another protocol than Realtime, such as ``client.live`` and ``client.realtime.translations``; or an option
             is unknown or has the wrong type.
         ValueError: an option's value cannot be used, or the connection is traced already, which is checked again when
             the block begins.
@@ -120,7 +122,7 @@ def wrap_realtime(
         return AsyncTracing(connection, options)
     if isinstance(connection, RealtimeConnection):
         return Tracing(connection, options)
-    raise TypeError(f"connection must be an openai realtime connection, got {type(connection).__name__}")
+    raise _wrong_connection(connection)
 
 
 class _Tracing(Generic[C]):
@@ -165,6 +167,8 @@ class _Tracing(Generic[C]):
                     attributes[name] = self._replaced[name]
         if attributes.get(_MARK) is self:
             del attributes[_MARK]
+        if self._tracer.live is not None:
+            self._tracer.live.guarded(_note_closing, self._tracer.live, self._connection)
         self._tracer.__exit__(kind, error, traceback)
 
     def _make_taps(self, live: LiveConversation) -> dict[str, Any]:
@@ -298,6 +302,29 @@ _MARK = "_langsmith_realtime"
 #: Module of LangSmith's own wrap_realtime.
 _LANGSMITH = "langsmith.integrations.openai_realtime"
 _USE_ONE_WRAPPER = "use one of the two: remove langsmith.integrations.openai_realtime, and wrap the connection itself"
+
+
+def _note_closing(live: LiveConversation, connection: Any) -> None:
+    """Note how the connection's socket was closed; while it is open, the application is the one that ends it."""
+    protocol = getattr(getattr(connection, "_connection", None), "protocol", None)
+    if protocol is None:
+        return
+    received, sent = getattr(protocol, "close_rcvd", None), getattr(protocol, "close_sent", None)
+    if received is None and sent is None and getattr(protocol.state, "name", "") != "CLOSED":
+        live.closing = Closing(by="client")
+    else:
+        live.closing = closing_of_frames(received, sent, getattr(protocol, "close_rcvd_then_sent", None))
+
+
+def _wrong_connection(connection: object) -> TypeError:
+    """The error for what is no Realtime connection; openai has connections of other protocols, too."""
+    kind = type(connection)
+    if kind.__module__.partition(".")[0] == "openai":
+        return TypeError(
+            f"protocol not traced: {kind.__module__}.{kind.__name__}; "
+            "connection must be what client.realtime.connect(...) yields"
+        )
+    return TypeError(f"connection must be an openai realtime connection, got {kind.__name__}")
 
 
 def _refuse_traced(connection: object) -> None:

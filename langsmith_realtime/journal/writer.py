@@ -108,8 +108,11 @@ class JournalWriter:
         if isinstance(given, MalformedFrame):
             frame = masking.frame(json_frame(given.frame)).get("frame")
             return line_of(given, frame=frame, reason=scrub_message(given.reason))
-        if isinstance(given, (ToolEnded, Closed)):
+        if isinstance(given, ToolEnded):
             return line_of(given, error=masking.error(given.error))
+        if isinstance(given, Closed):
+            reason = masking.error(given.close_reason)
+            return line_of(given, error=masking.error(given.error), close_reason=reason)
         if isinstance(given, Annotated):
             metadata, outputs = masking.metadata(dict(given.metadata)), masking.outputs(given.outputs)
             return line_of(given, metadata=metadata, outputs=outputs)

@@ -46,6 +46,7 @@ from langsmith_realtime.core.protocol.inputs import (
 from langsmith_realtime.delivery.langsmith_client import context, sampling
 from langsmith_realtime.delivery.langsmith_client.masking import calls_application
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
+from langsmith_realtime.live.closing import Closing, closing_of
 from langsmith_realtime.live.duplicates import RecentFrames
 from langsmith_realtime.live.parent_context import ParentContext
 from langsmith_realtime.live.process import Process, process
@@ -98,6 +99,8 @@ class LiveConversation(ParentContext):
         self._recent_frames: RecentFrames[EventParent | None] = RecentFrames()
         #: Latest exception of the connection; None again after the next event that is no delta.
         self.connection_error: BaseException | None = None
+        #: How the connection was closed, as it is when its block ends; None if it is not known.
+        self.closing: Closing | None = None
         self._open()
 
     def _open(self) -> None:
@@ -337,7 +340,8 @@ class LiveConversation(ParentContext):
         """End the conversation and restore the parent that this context had before it.
 
         The parent is only restored if it still is the root or an event of this conversation. ``error``, if it is not an
-        ordinary end such as a cancellation, is the root's error.
+        ordinary end such as a cancellation, is the root's error; else the connection's exception is, or its closing by
+        a server that goes away.
         """
         self._leave()
         with self._lock:
@@ -345,8 +349,10 @@ class LiveConversation(ParentContext):
                 return
             self._closed = self.runs.ended = True
         self._process.open.pop(id(self), None)
-        message = describe_error(error) or describe_error(self.connection_error)
-        self._queue.put_always(Closed(self._now(), message, self._queue.dropped))
+        # The connection's own end first: the exception that leaves the block may come from another socket.
+        closing = closing_of(self.connection_error) or self.closing or closing_of(error) or Closing()
+        message = describe_error(error) or describe_error(self.connection_error) or closing.error
+        self._queue.put_always(Closed(self._now(), message, self._queue.dropped, *closing))
 
     def abandon(self) -> None:
         """Stop tracing the conversation in a forked child; it goes on in the parent process."""

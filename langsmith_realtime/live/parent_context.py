@@ -83,7 +83,14 @@ class ParentContext:
 
 
 def _nearest_open(run: RunTree | None) -> RunTree | None:
-    """Return ``run``, or the parent before its conversation if that has ended: blocks may end in any order."""
+    """Return ``run``, or the parent before its conversation if that has ended: blocks may end in any order.
+
+    None if that leads back to a conversation: a block may be entered during an event of its own conversation.
+    """
+    seen: set[int] = set()
     while isinstance(run, ParentRun) and run.is_root_or_event and run.conversation_runs.ended:
+        if id(run.conversation_runs) in seen:
+            return None
+        seen.add(id(run.conversation_runs))
         run = run.conversation_runs.previous_parent
     return run

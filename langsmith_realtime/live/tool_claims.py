@@ -78,6 +78,25 @@ class ToolClaims:
             self._put(ToolClaimed(call_id, self._now(), str(child.id)))
         return call_id
 
+    def call_run(self, event: EventParent, name: object) -> ParentRun | None:
+        """The run of the call that an item announced, if work with this name below that event is the call's.
+
+        An application may begin the call's work when its item is done, in a task that outlasts ``response.done``. Then
+        the call's run stands below the item's event and begins with it. Work that is named like an announced call
+        carries that call out by itself, unless the call's run has begun.
+        """
+        calls = event.calls() if event.name == "response.output_item.done" else []
+        if not calls or calls[0].call_id in self._claimed:
+            return None
+        call = calls[0]
+        if call.call_id in self._begun:
+            return self._begun[call.call_id]
+        names = {each.name for announcing in (event, *self._announcing) for each in announcing.calls()}
+        if call.call_id in self._answered or call.name is None or name in names:
+            return None
+        run = self.begin(call.call_id, event.ref)
+        return run if isinstance(run, ParentRun) else None
+
     def _claim(self, child: RunTree, parent: EventParent | None) -> str | None:
         """The first unanswered call with the child's name that has no run yet, in the parent and then in any event."""
         for event in [*([parent] if parent is not None else []), *self._announcing]:

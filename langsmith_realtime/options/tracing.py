@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Protocol, TypedDict, Unpack
 from uuid import UUID
 
 from langsmith import Client, utils
@@ -29,6 +29,12 @@ _KEYS = ("LANGSMITH_API_KEY", "LANGCHAIN_API_KEY")
 _warned: set[str] = set()
 
 
+class Headers(Protocol):
+    """Headers of a request, as a mapping or another object with ``items()``."""
+
+    def items(self) -> Iterable[tuple[Any, Any]]: ...
+
+
 class TracingOptions(TypedDict, total=False):
     """The keyword arguments of :func:`wrap_realtime` and :class:`SessionTracer`.
 
@@ -47,7 +53,7 @@ class TracingOptions(TypedDict, total=False):
     client: Client | None
     replicas: Sequence[Any] | None
     enabled: bool | None
-    parent: RunTree | Mapping[Any, Any] | None
+    parent: RunTree | Headers | Iterable[tuple[Any, Any]] | None
     recording: bool | Recording
     user_format: str | Mapping[str, Any] | None
     agent_format: str | Mapping[str, Any] | None
@@ -83,8 +89,10 @@ class Options:
             LangSmith's default client.
         replicas: further destinations of the runs, as LangSmith defines them; by default the parent's.
         enabled: overrides LangSmith's tracing switch.
-        parent: run to nest the conversation under, or ``langsmith-trace`` and ``baggage`` headers of a trusted caller;
-            by default the current run of LangSmith's context.
+        parent: run to nest the conversation under, or the headers of a trusted caller's request, of which
+            ``langsmith-trace`` and ``baggage`` are read: any mapping (Starlette, aiohttp, http.server, a dict) or pairs
+            of names and values, with names in any case. By default, and for headers that name no run, the current run
+            of LangSmith's context.
         recording: how to record the conversation; None for no recording.
         user_format: encoding of the user's audio in events and in ``record_user_audio``, in place of the session's
             format and ``sample_rate``: ``{"type": "audio/pcm", "rate": 16000}`` or a beta name like ``"g711_ulaw"``.
@@ -206,7 +214,6 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "client": (Client,),
     "replicas": (list, tuple),
     "enabled": (bool,),
-    "parent": (RunTree, Mapping),
     "recording": (bool, Recording),
     "user_format": (str, Mapping),
     "agent_format": (str, Mapping),
@@ -284,16 +291,52 @@ def _feedback(values: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(wanted)
 
 
-def _parent(given: RunTree | Mapping[Any, Any] | None, client: Client | None) -> RunTree | None:
+def _parent(given: object, client: Client | None) -> RunTree | None:
+    """The run that headers name; None if they name none, because a request of a stranger must not fail.
+
+    Raises:
+        TypeError: ``given`` has no headers.
+    """
     if given is None or isinstance(given, RunTree):
         return given
+    headers = _langsmith_headers(given)
+    if "langsmith-trace" not in headers:
+        return None
+    without_baggage: dict[str | bytes, str | bytes] = {"langsmith-trace": headers["langsmith-trace"]}
+    own_client: dict[str, Any] = {"client": client} if client else {}
+    for read in (headers, without_baggage):
+        try:
+            parent: RunTree | None = RunTree.from_headers(read, **own_client)
+        except Exception as error:  # the headers are a stranger's text, and any part may be wrong
+            reason = type(error).__name__
+        else:
+            return parent
+    logger.warning("parent: the langsmith-trace header is malformed (%s); it is ignored", reason)
+    return None
+
+
+def _langsmith_headers(given: Any) -> dict[str | bytes, str | bytes]:
+    """The headers ``langsmith-trace`` and ``baggage``, by their names in lower case.
+
+    Names and values may be str or bytes. Of several ``langsmith-trace`` headers the first counts; several ``baggage``
+    headers are one list. Only LangSmith's items of it are taken: those of other tools may break LangSmith's parser.
+    """
+    pairs = given.items() if hasattr(given, "items") else given
+    values: dict[str, list[str]] = {}
     try:
-        parent = RunTree.from_headers(given, **({"client": client} if client else {}))
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"parent: the langsmith-trace header is malformed: {error}") from None
-    if parent is None:
-        raise ValueError("parent: the langsmith-trace header is missing")
-    return parent
+        for name, value in pairs:
+            each = value if isinstance(value, (list, tuple)) else [value]
+            values.setdefault(_header_text(name).lower(), []).extend(map(_header_text, each))
+    except (TypeError, ValueError):
+        raise TypeError(f"parent must be of type RunTree or Mapping, got {type(given).__name__}") from None
+    trace = values.get("langsmith-trace", [""])[0].strip()
+    items = [item.strip() for value in values.get("baggage", []) for item in value.split(",")]
+    own = [item for item in items if item.startswith("langsmith-") and "=" in item]
+    return {name: value for name, value in (("langsmith-trace", trace), ("baggage", ",".join(own))) if value}
+
+
+def _header_text(value: object) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
 def _warn_once(message: str) -> None:

@@ -177,7 +177,9 @@ class LangSmithRuns:
         run = self._root_update
         assert run is not None
         self._recorded = recorded
-        run.extra = {"metadata": {**self._root_metadata, **scrub(recorded.metadata)}}
+        has_recording = recorded.attachment is not None or "recording_url" in recorded.metadata
+        start = self._builder.recording_start() if has_recording else {}
+        run.extra = {"metadata": {**self._root_metadata, **scrub(recorded.metadata), **start}}
         self._update_missing()
         attachments = {} if recorded.attachment is None else {"conversation": recorded.attachment}
         return Operation(run, ROOT_UPDATE, update=True, attachments=attachments, size=size, owner=self)

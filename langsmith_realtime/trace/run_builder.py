@@ -95,11 +95,24 @@ class RunBuilder:
                 run.outputs = {**self._privacy.masked(self._added_outputs, redaction.of_application), **run.outputs}
             run.error = self._error(end.error)
             added = self._privacy.masked_metadata(self._added_metadata)
-            run.extra = {"metadata": {**added, **self._root.extra["metadata"], **scrub(metadata)}}
+            told = scrub(metadata)
+            if "close_reason" in told:  # words of the server's, which may quote the conversation
+                told["close_reason"] = self._error(told["close_reason"])
+            run.extra = {"metadata": {**added, **self._root.extra["metadata"], **told}}
             run.tags = list(dict.fromkeys([*(run.tags or []), *map(scrub_message, self._added_tags)]))
             return run
 
         return self._flagged(build)
+
+    def recording_start(self) -> dict[str, Any]:
+        """LangSmith's metadata that aligns its audio player with the runs: the recording starts with the root run.
+
+        ``ls_audio_recording_started_at`` is in seconds since the epoch (UTC), the offset in ms.
+        """
+        return {
+            "ls_audio_recording_started_at": self._start / 1_000_000,
+            "ls_audio_recording_start_offset_ms": 0,
+        }
 
     def _flagged(self, build: Callable[[], ParentRun]) -> ParentRun:
         """The run that ``build`` returns, with a flag in its metadata if ``redact`` failed for one of its payloads."""

@@ -71,6 +71,7 @@ class Session:
         self._held_conversation = held_conversation
         self._trace_id = trace_id
         self._silences = SilencedSpans()
+        self._has_warned = False
 
     def format(self, channel: int, *, fed: bool) -> Format:
         """The channel's current audio format: of audio fed by the application, or of audio on the wire."""
@@ -90,6 +91,7 @@ class Session:
         except Exception as error:
             self._guard.report(type(given).__name__, error)
             run_data = _plain_run(given)
+        self._warn_of_protocol()
         if isinstance(given, Opened):
             self._export(lambda exporter: exporter.opened())
         elif isinstance(given, Annotated):
@@ -100,6 +102,12 @@ class Session:
         self._record(given.t)
         if isinstance(given, Silence) and self._recorder is not None:
             self._recorder.sync()
+
+    def _warn_of_protocol(self) -> None:
+        protocol = self._conversation.untraced_protocol
+        if protocol is not None and not self._has_warned:
+            self._has_warned = True
+            logger.warning("protocol not traced: %s. The trace shows only its events; it traces Realtime.", protocol)
 
     def _close(self, closed: Closed) -> None:
         conversation = self._conversation
@@ -135,7 +143,15 @@ class Session:
         conversation, config = self._conversation, self._conversation.config
         metadata: dict[str, Any] = {"duration_s": round(closed.t, 3), **self._result_or(conversation.numbers, {})}
         metadata.update({key: count for key, count in closed.dropped.items() if count})
-        metadata.update({key: value for key, value in (("model", config.model), ("voice", config.voice)) if value})
+        facts = {
+            "model": config.model,
+            "voice": config.voice,
+            "close_code": closed.close_code,
+            "close_reason": closed.close_reason,
+            "closed_by": closed.closed_by,
+            "protocol_not_traced": conversation.untraced_protocol,
+        }
+        metadata.update({key: value for key, value in facts.items() if value})
         _log_assumptions(metadata)
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
@@ -143,7 +159,8 @@ class Session:
         messages: list[dict[str, Any]] = self._result_or(conversation.messages, [])
         if self._guard.count:
             metadata["tracing_failures"] = self._guard.count
-        return ConversationEnd(closed.t, inputs, messages, metadata, closed.error, scores(metadata, self._feedback))
+        error = self._result_or(lambda: conversation.error(closed), closed.error)
+        return ConversationEnd(closed.t, inputs, messages, metadata, error, scores(metadata, self._feedback))
 
     def _result_or(self, compute: Callable[[], T], default: T) -> T:
         try:

@@ -58,6 +58,7 @@ class Behaviour:
     barge_ins: int = 0
     recording_hz: int | None = 24_000
     metadata: Mapping[str, Any] | None = None
+    error: str | None = None
 
 
 def asked(*, until: tuple[str, int] = (LIMITS, 1), replies: Sequence[After] = ()) -> Part:
@@ -124,7 +125,12 @@ def assert_complete(root: Node, sent: list[Frame]) -> None:
 def assert_expected(root: Node, behaviour: Behaviour, collector: Collector) -> None:
     """Asserts that a trace is as the behaviour expects."""
     error = str(root.run.error)
-    assert {"clean": "None", "dropped": "ConnectionClosedError"}.get(behaviour.ends, behaviour.ends) in error
+    if behaviour.error is not None:
+        assert behaviour.error in error
+    elif root.metadata.get("close_code") == 1001:
+        assert "the server closed the connection: 1001" in error
+    else:
+        assert {"clean": "None", "dropped": "ConnectionClosedError"}.get(behaviour.ends, behaviour.ends) in error
     assert [line(message) for message in (root.run.outputs or {})["messages"]] == list(behaviour.transcript)
 
     models = list(root.find("model"))

@@ -443,9 +443,6 @@ def test_the_parent_option_accepts_headers_of_a_distributed_trace(tracing: Colle
     root = the_tree(tracing)
     assert root.shape() == ("gateway", [("realtime_session", ["session.created"])])
     assert root["realtime_session"].metadata["thread_id"] == "c-9"
-    for bad in ({}, {"langsmith-trace": "yesterday"}):
-        with pytest.raises(ValueError, match="langsmith-trace"):
-            SessionTracer(parent=bad)
 
 
 def test_the_block_may_be_left_in_another_task_than_the_one_that_entered_it(tracing: Collector) -> None:
@@ -510,3 +507,84 @@ def test_a_run_starts_within_the_millisecond_of_an_id_that_was_made_earlier(trac
         child.post()
     started = the_tree(tracing)["theirs"].run.start_time  # the collector compares the start with the id
     assert microseconds_of(started) // 1000 == later // 1000
+
+
+def item_done(call_id: str, name: str) -> dict[str, Any]:
+    item = {"type": "function_call", "id": f"item_{call_id}", "call_id": call_id, "name": name, "arguments": "{}"}
+    return {"type": "response.output_item.done", "event_id": f"event_{call_id}", "response_id": "resp_1", "item": item}
+
+
+def test_work_that_begins_when_an_item_is_done_nests_below_its_call_also_after_response_done(
+    tracing: Collector,
+) -> None:
+    """As an agent framework does that runs each tool in a task begun at the item, under a name of its own."""
+    with SessionTracer() as tracer:
+        tracer.server_event(item_done("call_1", "weather"))
+        task = contextvars.copy_context()
+        task.run(look_outside, "Paris")
+        tracer.server_event(announcement("call_1", "weather"))
+        task.run(look_outside, "London")
+        tracer.client_event(answer("call_1"))
+    root = the_tree(tracing)
+    done = root["response.output_item.done"]
+    assert done.shape() == ("response.output_item.done", [("weather", ["look_outside", "look_outside"])])
+    assert root["response.done"].names() == ["model"]
+    tool = root["weather"].run
+    assert tool.start_time == done.run.start_time, "it begins when it was called, not at response.done"
+    assert tool.metadata["tool_call_id"] == "call_1"
+    assert (tool.outputs or {})["content"] == "done"
+
+
+def test_work_of_two_calls_at_once_nests_below_the_call_whose_item_it_began_at(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tasks = {}
+        for call_id, name in (("call_1", "weather"), ("call_2", "traffic")):
+            tracer.server_event(item_done(call_id, name))
+            tasks[name] = contextvars.copy_context()
+        tasks["traffic"].run(look_outside, "Rome")
+        tasks["weather"].run(look_outside, "Paris")
+        tracer.client_event(answer("call_2"))
+        tracer.client_event(answer("call_1"))
+    root = the_tree(tracing)
+    assert {name: root[name]["look_outside"].run.inputs["city"] for name in tasks} == {
+        "weather": "Paris",
+        "traffic": "Rome",
+    }
+
+
+def test_work_at_an_item_that_is_no_call_or_an_answered_one_nests_below_the_event(tracing: Collector) -> None:
+    message = {"id": "item_1", "type": "message", "role": "assistant", "content": []}
+    with SessionTracer() as tracer:
+        tracer.server_event({"type": "response.output_item.done", "event_id": "event_1", "item": message})
+        look_outside("Paris")
+        tracer.server_event(item_done("call_1", "weather"))
+        tracer.client_event(answer("call_1"))
+        look_outside("London")
+    first, second = the_tree(tracing).children
+    assert first.names() == ["look_outside"]
+    assert second.names() == ["weather", "look_outside"]
+
+
+def test_a_tool_of_the_calls_name_still_is_the_run_of_the_call_at_its_item(tracing: Collector) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event(item_done("call_1", "lookup_weather"))
+        lookup_weather("Paris")
+        tracer.server_event(announcement("call_1", "lookup_weather"))
+        tracer.client_event(answer("call_1"))
+    root = the_tree(tracing)
+    assert root["response.output_item.done"].shape() == (
+        "response.output_item.done",
+        [("lookup_weather", ["look_outside"])],
+    )
+    assert len(list(root.find("lookup_weather"))) == 1
+
+
+def test_a_block_entered_during_an_event_of_its_own_conversation_does_not_hang_a_later_one(tracing: Collector) -> None:
+    tracer = SessionTracer()
+    tracer.server_event({"type": "session.created", "event_id": "event_1", "session": {}})
+    with tracer:
+        pass
+    with SessionTracer():
+        pass
+    assert get_current_run_tree() is None
+    assert len(trees(tracing)) == 2

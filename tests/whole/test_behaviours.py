@@ -424,6 +424,7 @@ BEHAVIOURS = [
         Part(opening=[typed("Hello?"), ASK]),
         transcript=["user: Hello?", "assistant: Hello there."],
         errors=[("error", "session_expired")],
+        error="session_expired",
     ),
     Behaviour(
         "remote_tool",

@@ -96,7 +96,9 @@ def normalised(root: Node) -> Any:
 def describe(node: Node) -> dict[str, Any]:
     """Returns the fields of a run and of its descendants, without empty fields and volatile metadata."""
     run = node.run
-    volatile = re.compile(r".*_m?s|heard_share|ls_integration_version|revision_id|ls_run_depth|[^a-z]*")
+    volatile = re.compile(
+        r".*_m?s|heard_share|ls_audio_recording_started_at|ls_integration_version|revision_id|ls_run_depth|[^a-z]*"
+    )
     fields: dict[str, Any] = {
         "name": run.name,
         "run_type": run.run_type,

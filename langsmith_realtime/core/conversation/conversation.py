@@ -44,6 +44,7 @@ from langsmith_realtime.core.protocol.inputs import (
     ToolEnded,
 )
 from langsmith_realtime.core.protocol.items import Item, messages_of
+from langsmith_realtime.core.protocol.other_protocols import ProtocolCheck
 from langsmith_realtime.core.protocol.prices import PRICES, Price, estimated_cost
 from langsmith_realtime.core.protocol.session_config import SessionConfig, session_of
 
@@ -64,6 +65,7 @@ class Conversation:
     ) -> None:
         self._state = ConversationState(tracks or Tracks(), prices, model)
         self._turns = Turns(self._state.items)
+        self._protocol = ProtocolCheck()
         self._takers: dict[type, Callable[[Any], list[RunData]]] = {
             ServerFrame: self._take_server_frame,
             ClientFrame: self._take_client_frame,
@@ -101,6 +103,7 @@ class Conversation:
 
     def _take_server_frame(self, given: ServerFrame) -> list[RunData]:
         event, t, state = parse(given.frame), given.t, self._state
+        self._protocol.see(event)
         if event.is_delta or given.run is None:
             return self._take_delta(event, t)
         runs = state.advance(t)
@@ -125,6 +128,7 @@ class Conversation:
 
     def _take_client_frame(self, given: ClientFrame) -> list[RunData]:
         event, t, state = parse(given.frame), given.t, self._state
+        self._protocol.see(event, is_client=True)
         body = event.body
         runs = state.advance(t)
         if event.kind == APPEND:
@@ -203,6 +207,24 @@ class Conversation:
         return [*runs, *state.mcp_calls.close(), *state.tool_calls.close()]
 
     # Outputs
+
+    @property
+    def untraced_protocol(self) -> str | None:
+        """The name of the protocol if it is another one than Realtime, of which the trace shows nothing; else None."""
+        return self._protocol.untraced
+
+    def error(self, closed: Closed) -> str | None:
+        """Why the conversation failed, as the root's error; None if it did not.
+
+        The server's report that the session is over comes before the error of ``closed``, its consequence.
+        """
+        if self.untraced_protocol is not None:
+            return closed.error or Failure(f"protocol not traced: {self.untraced_protocol}")
+        ended = self._state.session_ended
+        if ended is None or closed.error is None:
+            return closed.error if ended is None else ended
+        consequence = closed.error.kind if isinstance(closed.error, Failure) else "error"
+        return Failure(f"{ended}; {closed.error}", f"{ended.kind}; {consequence}")
 
     def item_span(self, item_id: str) -> tuple[int, float, float] | None:
         """The channel in which an item is audible, and from when to when, in seconds; None if it is not known."""

@@ -94,7 +94,7 @@ def outcome_of(body: dict[str, Any]) -> Outcome:
     if status == "incomplete":
         return Outcome(reason, Failure(f"incomplete: {reason or 'no reason given'}"))
     if status == "failed":
-        failure = error_text(mapping(details.get("error"))) or Failure(reason or "no reason given")
+        failure = error_text(details.get("error") or body.get("error"), details) or Failure(reason or "no reason given")
         return Outcome(reason, failure.prefixed("failed"))
     return Outcome(reason)
 

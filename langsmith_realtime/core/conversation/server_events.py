@@ -18,9 +18,11 @@ from langsmith_realtime.core.conversation.user_turns import START_TOLERANCE_MS
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS
 from langsmith_realtime.core.protocol.events import (
+    SESSION_ENDED,
     Call,
     Event,
     announced_calls,
+    error_fields,
     error_text,
     is_final_status,
     mapping,
@@ -81,8 +83,18 @@ def on_speech_started(state: ConversationState, event: Event, t: float, agent_sp
 
 
 def on_other(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
-    """An event that changes nothing: it only becomes a run."""
-    return [state.event_run(event, ref)]
+    """An event that changes nothing: it only becomes a run, with an error if the event reports one."""
+    if event.kind.endswith((".failed", ".error")):
+        return [state.event_run(event, ref, _failure(event) or Failure("no reason given"))]
+    return [state.event_run(event, ref, _failure(event) if event.body.get("error") else None)]
+
+
+def _failure(event: Event, what: str | None = None) -> Failure | None:
+    """The error that an event tells, after ``what`` failed; only ``what`` if the event gives no reason."""
+    reason = error_text(event.body.get("error"), event.body)
+    if what is None:
+        return reason
+    return Failure(what) if reason is None else reason.prefixed(what)
 
 
 # The session
@@ -93,6 +105,8 @@ def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> l
     state.config.update(session_of(event), confirms=event.kind == "session.updated")
     if state.root_role is not None and state.config.role() != previous_role:
         state.session_changes += 1
+    if event.kind == "session.created":
+        state.session_ended = None
     # The first session.created was sent before the server saw the client's session.update, so it revokes nothing.
     if event.kind == "session.created" and previous_id is not None:
         state.config.reconnected()
@@ -108,7 +122,10 @@ def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> l
 
 
 def _on_error(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
-    error = mapping(event.body.get("error"))
+    error = error_fields(event.body.get("error"), event.body)
+    failure = error_text(error) or Failure("error")
+    if not SESSION_ENDED.isdisjoint((error.get("code"), error.get("type"))):
+        state.session_ended = failure
     state.interruptions.error_received(error)
     if error.get("code") == "input_audio_buffer_commit_empty":
         state.turns.commit_refused()
@@ -118,7 +135,7 @@ def _on_error(state: ConversationState, event: Event, _t: float, ref: Ref) -> li
     if refused_id is not None:
         remaining = [request for request in state.out_of_band_requests if request[0] != refused_id]
         state.out_of_band_requests = deque(remaining, maxlen=MAX_OUT_OF_BAND_REQUESTS)
-    return [state.event_run(event, ref, error_text(error) or Failure("error"))]
+    return [state.event_run(event, ref, failure)]
 
 
 # Items
@@ -151,7 +168,7 @@ def _on_transcription(state: ConversationState, event: Event, t: float, ref: Ref
         else:
             transcript, is_final = event.body.get("transcript"), is_final_status(event.body)
             state.items.set_text(item_id, _content_index(event.body), transcript, kind="audio", is_final=is_final)
-    reason = error_text(mapping(event.body.get("error"))) or Failure("no reason given")
+    reason = _failure(event) or Failure("no reason given")
     run = state.event_run(event, ref, reason.prefixed("transcription failed") if failed else None)
     return [run, *state.advance(t)]
 
@@ -230,6 +247,7 @@ def _on_truncated(state: ConversationState, event: Event, t: float, ref: Ref) ->
 def _on_response_created(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
     body = mapping(event.body.get("response"))
     response_id = text(body.get("id"))
+    state.session_ended = None
     if response_id is not None and response_id not in state.active_responses:
         state.set_formats()
         response = _new_response(state, response_id, ref, t, body)
@@ -307,7 +325,7 @@ def _start_tool_times(state: ConversationState, calls: list[Call], t: float) -> 
 
 
 def _on_mcp_call(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
-    run = state.event_run(event, ref, MCP_CALL_FAILED if event.kind.endswith(".failed") else None)
+    run = state.event_run(event, ref, _failure(event, MCP_CALL_FAILED) if event.kind.endswith(".failed") else None)
     item_id = text(event.body.get("item_id"))
     if item_id is None:
         return [run]
@@ -321,7 +339,7 @@ def _on_mcp_call(state: ConversationState, event: Event, t: float, ref: Ref) -> 
 
 
 def _on_mcp_list_failed(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
-    return [state.event_run(event, ref, Failure("listing the MCP tools failed"))]
+    return [state.event_run(event, ref, _failure(event, "listing the MCP tools failed"))]
 
 
 def _on_response_done(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:

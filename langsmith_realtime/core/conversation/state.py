@@ -16,6 +16,7 @@ from langsmith_realtime.core.conversation.responses import Response, model_run
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
 from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
+from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import TRANSCRIBED, Event, is_final_status, mapping, number, text
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Items
@@ -62,6 +63,8 @@ class ConversationState:
         self.event_count = 0
         self.error_count = 0
         self.reconnections = 0
+        #: The error that told that the session is over; None if a session or a response began after it.
+        self.session_ended: Failure | None = None
         #: ``input_audio_buffer.append`` events whose audio is not base64.
         self.undecodable_appends = 0
         self.malformed_count = 0

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.events import Call, error_text, mapping, text
+from langsmith_realtime.core.protocol.events import Call, error_text, text
 from langsmith_realtime.core.protocol.inputs import ROOT, Ref
 from langsmith_realtime.core.protocol.items import Item, tool_message
 
@@ -272,7 +272,8 @@ class McpCalls:
         del self._open[item_id]
         self._traced.add(item_id)
         error = fields.get("error")
-        message = (error_text(mapping(error)) or Failure(str(error), MCP_CALL_FAILED)) if error else None
+        as_told = Failure(str(error), MCP_CALL_FAILED)
+        message = ((None if isinstance(error, str) else error_text(error)) or as_told) if error else None
         answered = call.finished is not None
         output = fields.get("output") or error or fields.get("output")
         return ToolRun(

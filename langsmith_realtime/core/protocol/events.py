@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +61,10 @@ ANNOUNCING = frozenset(
         "response.done",
     }
 )
+
+
+#: Codes of an ``error`` event after which the session is over.
+SESSION_ENDED = frozenset({"session_expired"})
 
 
 class FrameError(ValueError):
@@ -200,12 +205,77 @@ def number(value: object) -> float | None:
     return value if -1e15 < value < 1e15 else None
 
 
-def error_text(error: dict[str, Any]) -> Failure | None:
-    """An error object of the protocol as ``code: message``, or ``type: message`` without a code.
+#: Under which keys an error's message, code and type stand; the first that has a value counts.
+_ERROR_KEYS = {
+    "type": ("type", "error_type"),
+    "code": ("code", "error_code", "status_code", "status"),
+    "message": ("message", "error_message", "msg", "detail", "description", "reason"),
+    "param": ("param",),
+    "event_id": ("event_id",),
+}
+#: The keys that describe the error if they stand beside ``error``, and not the event itself.
+_BESIDE_ERROR = frozenset({"code", "error_code", "error_type", "message", "error_message", "detail", "param"})
+#: How deep an error may be wrapped in other objects, lists or JSON text.
+_ERROR_DEPTH = 5
 
-    A missing part is left out; None if code, type and message are missing. The message may quote the user, so only the
-    code (or type) is the ``kind`` of the failure, or ``error`` if both are missing.
+
+def error_fields(error: object, beside: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """An error in whatever shape a server writes it, as ``type``, ``code``, ``message``, ``param`` and ``event_id``.
+
+    Fields that are missing are left out. An object that has neither type nor code nor message is the message, as JSON.
+
+    Args:
+        error: the value of ``error``: an object, a text, a list of these, or an object that has ``error`` in turn.
+        beside: the object in which ``error`` stands; its code and message count where ``error`` has none.
     """
-    code, message = text(error.get("code")) or text(error.get("type")), text(error.get("message"))
-    line = ": ".join(part for part in (code, message) if part)
-    return Failure(line, code or "error") if line else None
+    fields = _error_fields(error, 0)
+    near = {key: value for key, value in (beside or {}).items() if key in _BESIDE_ERROR}
+    return _error_fields(near, 0) | fields if near else fields
+
+
+def _error_fields(error: object, depth: int) -> dict[str, Any]:
+    if isinstance(error, str):
+        inner = _json_object(error) if error.lstrip()[:1] == "{" else None
+        return ({"message": error} if error else {}) if inner is None else _error_fields(inner, depth + 1)
+    if isinstance(error, list) and depth < _ERROR_DEPTH:
+        return next(filter(None, (_error_fields(each, depth + 1) for each in error)), {})
+    if not isinstance(error, dict):
+        code = _code(error)
+        return {"code": code} if code else {}
+    fields: dict[str, Any] = {}
+    for name, keys in _ERROR_KEYS.items():
+        found = next((value for value in (_code(error.get(key)) for key in keys) if value), None)
+        if found is not None:
+            fields[name] = found
+    if "message" not in fields and depth < _ERROR_DEPTH:
+        wrapped = (error.get(key) for key in ("error", *_ERROR_KEYS["message"]))
+        fields = next(filter(None, (_error_fields(each, depth + 1) for each in wrapped)), {}) | fields
+    if error and not fields.keys() & {"type", "code", "message"}:
+        with suppress(ValueError, RecursionError):
+            fields["message"] = json.dumps(error, default=str)
+    return fields
+
+
+def _code(value: object) -> str | None:
+    """A text that is not empty, or a whole number as text; None for anything else."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else text(value)
+
+
+def _json_object(value: str) -> dict[str, Any] | None:
+    try:
+        return mapping(_json(value)) or None
+    except Exception:  # no JSON, or too deep
+        return None
+
+
+def error_text(error: object, beside: Mapping[str, Any] | None = None) -> Failure | None:
+    """An error as ``type: code: message``, in any shape that :func:`error_fields` reads.
+
+    A missing part is left out, and so is a type that is only ``error`` or repeats the code; None if all are missing.
+    The message may quote the user, so only type and code are the ``kind`` of the failure, or ``error`` without both.
+    """
+    fields = error_fields(error, beside)
+    kind, code, message = fields.get("type"), fields.get("code"), fields.get("message")
+    names = ": ".join(part for part in (None if kind in ("error", code) else kind, code) if part)
+    line = ": ".join(part for part in (names, message) if part) or kind
+    return Failure(line, names or "error") if line else None

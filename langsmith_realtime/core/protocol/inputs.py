@@ -211,11 +211,18 @@ class Closed:
         t: when it ended.
         error: why, if it failed.
         dropped: how many inputs were dropped, by the root's metadata key.
+        close_code: the WebSocket's close code; None if it is not known.
+        close_reason: the reason that came with the code; None if there was none.
+        closed_by: ``server``, ``client``, or ``network`` if the connection broke without a close frame; None if it is
+            not known.
     """
 
     t: float
     error: str | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    close_code: int | None = None
+    close_reason: str | None = None
+    closed_by: str | None = None
 
 
 Input: TypeAlias = (

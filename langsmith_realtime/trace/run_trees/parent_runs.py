@@ -56,7 +56,13 @@ class ParentRun(RunTree):
         return self.run_type == "tool"
 
     def create_child(self, *args: Any, **kwargs: Any) -> RunTree:
-        """Make a run of the caller's as LangSmith does; add the conversation's metadata and tags, and its tool call."""
+        """Make a run of the caller's as LangSmith does; add the conversation's metadata and tags, and its tool call.
+
+        It stands below the run of a tool call instead of this event, if it is work of that call.
+        """
+        call_run = self.conversation_runs.call_run(self, kwargs.get("name") or next(iter(args), None))
+        if call_run is not None:
+            return call_run.create_child(*args, **kwargs)
         if kwargs.get("start_time") is None:
             start = self._child_start(kwargs.get("run_id"))
             kwargs["start_time"] = time_of(start)
@@ -201,6 +207,9 @@ class ChildObserver(Protocol):
     def child_begun(self, child: RunTree, parent: ParentRun) -> str | None:
         """Return the id of the tool call that the child carries out; None if it carries out none."""
 
+    def call_run(self, event: EventParent, name: object) -> ParentRun | None:
+        """Return the run of the call whose work a child of an event with this name is; None if it is of no call."""
+
 
 class ConversationRuns:
     """What all runs of one conversation share.
@@ -286,6 +295,16 @@ class ConversationRuns:
         return uuid7(self.start_us + start, str(self.root.id))
 
     # The caller's own runs
+
+    def call_run(self, parent: ParentRun, name: object) -> ParentRun | None:
+        """The run of a tool call below which a child of ``parent`` belongs; None if it belongs below ``parent``."""
+        if self.observer is None or parent.event is None or parent.__dict__["by_application"]:
+            return None
+        try:
+            return self.observer.call_run(parent.event, name)
+        except Exception as error:
+            self.guard.report("create_child", error)
+            return None
 
     def adopt(self, child: RunTree, parent: ParentRun) -> bool:
         """Give a run of the caller's the conversation's metadata and tags, and its tool call; True if it has a call."""

@@ -446,7 +446,11 @@ def test_a_deleted_item_stays_in_the_transcript() -> None:
 @pytest.mark.parametrize(
     ("name", "body", "error"),
     [
-        ("error", {"error": {"type": "invalid_request_error", "code": "bad", "message": "No."}}, "bad: No."),
+        (
+            "error",
+            {"error": {"type": "invalid_request_error", "code": "bad", "message": "No."}},
+            "invalid_request_error: bad: No.",
+        ),
         ("error", {"error": None}, "error"),
         (
             "conversation.item.input_audio_transcription.failed",

@@ -42,11 +42,12 @@ def test_the_outcome_follows_from_status_and_status_details(body: dict[str, Any]
     assert outcome_of(body) == outcome
 
 
-def test_an_error_text_has_the_code_or_type_and_the_message() -> None:
-    assert error_text({"type": "a", "code": "b", "message": "c"}) == "b: c"
+def test_an_error_text_has_the_type_the_code_and_the_message() -> None:
+    assert error_text({"type": "a", "code": "b", "message": "c"}) == "a: b: c"
     assert error_text({"type": "a", "code": None}) == "a"
     assert error_text({"message": "c"}) == "c"
-    assert error_text({"code": 5}) is None
+    assert error_text({"code": 5}) == "5"
+    assert error_text({"type": "a", "code": "a", "message": "c"}) == "a: c"
 
 
 def test_a_model_run_has_the_messages_calls_usage_and_metadata_of_its_response() -> None:
