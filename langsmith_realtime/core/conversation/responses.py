@@ -23,7 +23,7 @@ from langsmith_realtime.core.protocol.usage import cached_parts, usage_metadata
 class Response:
     """Everything known about one response. Times are seconds since the conversation opened.
 
-    ``parent`` is the ref of its ``response.created``, or of its ``response.done`` if that was the first event.
+    ``parent`` is the ref of its ``response.created`` or, without one, of the first event with a run that names it.
     """
 
     response_id: str
@@ -37,10 +37,13 @@ class Response:
     play_ended: float | None = None  # output_audio_buffer.stopped or .cleared
     muted: bool = False  # the user started to speak: audio that still arrives is not played
     items: list[str] = field(default_factory=list)  # ids of the items it produced
-    input_messages: list[dict[str, Any]] = field(default_factory=list)  # of the request (out-of-band only)
+    input_messages: list[dict[str, Any]] = field(default_factory=list)  # of the request
     input_items: list[Item] = field(default_factory=list)  # new in the conversation since the previous response
     done_at: float | None = None
     body: dict[str, Any] = field(default_factory=dict)  # the `response` of its latest event
+    settings: dict[str, Any] = field(default_factory=dict)  # what the client asked for of this response alone
+    metadata: dict[str, Any] | None = None  # of the request
+    is_unnamed: bool = False  # no event has told its id
 
     @property
     def has_started(self) -> bool:
@@ -123,7 +126,7 @@ def model_run(
         **numbers,
         "was_interrupted": interrupted or None,
         "out_of_band": None if response.in_band else True,
-        "response_metadata": mapping(body.get("metadata")) or None,
+        "response_metadata": mapping(body.get("metadata")) or response.metadata,
         **cached_parts(body.get("usage")),
     }
     item_messages = [message for item in response.input_items for message in messages_of(item)]
@@ -139,6 +142,7 @@ def model_run(
         first_token=response.first_token,
         error=outcome.error,
         interrupted=outcome.interrupted,
+        settings=response.settings,
     )
 
 

@@ -34,7 +34,8 @@ class ModelRun:
     """The ``model`` run of one response, from the arrival of its ``parent`` event to ``end``.
 
     ``inputs`` are chat messages and ``message`` is the answer; ``usage`` is LangSmith's ``usage_metadata``.
-    ``first_token`` is the arrival of the first delta. ``interrupted``: the response was cancelled.
+    ``first_token`` is the arrival of the first delta. ``interrupted``: the response was cancelled. ``settings`` are the
+    fields of the ``response.create`` that the client sent for this response alone, such as ``tools``.
     """
 
     parent: Ref
@@ -48,6 +49,7 @@ class ModelRun:
     first_token: float | None
     error: str | None = None
     interrupted: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import dump_model
 
-#: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
+#: Other names of events, and their GA types. Azure Voice Live and old logs have the names of the beta API.
 BETA_NAMES = {
     "conversation.item.created": "conversation.item.added",
     "response.audio.delta": "response.output_audio.delta",
@@ -26,6 +26,9 @@ BETA_NAMES = {
     "response.audio_transcript.done": "response.output_audio_transcript.done",
     "response.text.delta": "response.output_text.delta",
     "response.text.done": "response.output_text.done",
+    # Transcription servers that name no item (vLLM).
+    "transcription.delta": "conversation.item.input_audio_transcription.delta",
+    "transcription.done": "conversation.item.input_audio_transcription.completed",
 }
 
 #: The client event that carries a chunk of microphone audio.
