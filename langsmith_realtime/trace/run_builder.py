@@ -116,8 +116,8 @@ class RunBuilder:
 
     def _model_run(self, model: ModelRun) -> ParentRun:
         run = self._conversation_runs.model_run(model.parent, str(model.metadata.get("response_id")))
-        inputs = self._privacy.masked({"messages": model.inputs}, redaction.of_messages)
-        run.inputs = {**self._privacy.masked(model.settings, redaction.of_session_config), **inputs}
+        inputs = {**model.settings, "messages": model.inputs}
+        run.inputs = self._privacy.masked(inputs, redaction.of_messages)
         choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
         run.outputs = self._privacy.masked({"choices": [choice]}, redaction.of_messages)
         metadata = {

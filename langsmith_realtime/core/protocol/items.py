@@ -54,12 +54,15 @@ class _Part:
         with the known text replaces it, a text that is known already changes nothing, and any other text follows it. An
         empty text keeps the deltas.
         """
-        is_new, words = bool(self.deltas), words or "".join(self.deltas)
+        deltas, known = "".join(self.deltas), self.full_text
+        words = words or deltas
+        is_piece = bool(deltas) and deltas.strip() == words.strip()  # has deltas of its own
         self.deltas.clear()
-        known = self.full_text
-        if not known or words.startswith(known):
+        if self.is_whole and known and words in known:
+            return
+        if not known or (words.startswith(known) and not is_piece):
             self.full_text = words
-        elif (is_new or not known.endswith(words)) and not (self.is_whole and words in known):
+        elif is_piece or not known.endswith(words):
             self.full_text = joined(known, words)
 
     def set_whole(self, words: str | None) -> None:
@@ -182,7 +185,7 @@ class Items:
         if named is not None and named.type == "function_call" and named.fields.get("call_id") in (None, call_id):
             item = named
         elif item is None:
-            is_free = named is None or (not named.described and not named.parts)
+            is_free = named is None or (named.type == "message" and not named.described and not named.parts)
             item = self.get_or_create(item_id if isinstance(item_id, str) and item_id and is_free else call_id)
         elif item.described and named is None and isinstance(item_id, str):
             item = self.get_or_create(item_id)  # another call: the server counts anew
