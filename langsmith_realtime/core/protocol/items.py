@@ -28,6 +28,8 @@ _NO_SPACE = re.compile(r"[\s\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
 # Items that say nothing in the conversation.
 _SILENT_TYPES = frozenset({"mcp_list_tools", "item_reference"})
+#: Added to the index of a part for the words that come as text of a spoken part, or as transcript of a written one.
+OTHER_KIND = 1000
 _TEXT_PARTS = frozenset({"input_text", "output_text", "text"})
 _AUDIO_PARTS = frozenset({"input_audio", "output_audio", "audio"})
 
@@ -103,9 +105,19 @@ class Item:
         return any(part.text_so_far for part in self.parts.values())
 
     @property
+    def said_parts(self) -> list[_Part]:
+        """Its parts in order; words that came both as text and as transcript of one part are there once."""
+
+        def is_repeated(index: int, part: _Part) -> bool:
+            other = self.parts.get(index - OTHER_KIND)
+            return other is not None and other.text_so_far == part.text_so_far
+
+        return [part for index, part in sorted(self.parts.items()) if not is_repeated(index, part)]
+
+    @property
     def spoken_text(self) -> str:
         """All its words, with single spaces between them."""
-        return " ".join(" ".join(part.text_so_far or "" for _, part in sorted(self.parts.items())).split())
+        return " ".join(" ".join(part.text_so_far or "" for part in self.said_parts).split())
 
     @property
     def awaits_transcript(self) -> bool:
@@ -350,17 +362,25 @@ class Items:
     def add_delta(self, item: Item, index: int, delta: object, *, kind: str) -> None:
         """Append a delta to a part's text (``kind="text"``) or transcript (``kind="audio"``)."""
         if isinstance(delta, str):
-            item.parts.setdefault(index, _Part(kind)).deltas.append(delta)
+            _part(item, index, kind).deltas.append(delta)
 
     def add_text(self, item: Item, index: int, words: object, *, kind: str) -> None:
         """Add the text of a ``….done`` event to a part, if ``words`` is a string; see :meth:`_Part.add_piece`."""
-        part = item.parts.setdefault(index, _Part(kind))
+        part = _part(item, index, kind)
         if isinstance(words, str):
             part.add_piece(words)
 
     def set_interim(self, item: Item, index: int, words: str, *, kind: str) -> None:
         """Set what is known so far of a part that goes on; the next text replaces it."""
         item.parts.setdefault(index, _Part(kind)).deltas[:] = [words]
+
+
+def _part(item: Item, index: int, kind: str) -> _Part:
+    """The part for the words of an event; a server may tell one part as text and as transcript."""
+    known = item.parts.get(index)
+    if known is not None and known.kind != kind and known.text_so_far and not known.is_whole:
+        index += OTHER_KIND
+    return item.parts.setdefault(index, _Part(kind))
 
 
 def joined(words: str, more: str) -> str:
@@ -442,7 +462,7 @@ def _call_message(item: Item, call_id: object) -> dict[str, Any]:
 def _content(item: Item) -> str | list[dict[str, Any]]:
     """The content of a chat message: plain text, or a list of parts if there is an image."""
     parts: list[dict[str, Any]] = []
-    for _, part in sorted(item.parts.items()):
+    for part in item.said_parts:
         if part.kind == "image":
             parts.append({"type": "image_url", "image_url": {"url": part.url}})
             continue

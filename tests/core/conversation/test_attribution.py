@@ -77,6 +77,20 @@ def test_words_in_deltas_only_are_the_answer_also_if_the_done_event_is_empty() -
     assert answer_of(driven, "r") == "See you"
 
 
+def test_words_that_come_as_text_and_as_transcript_of_one_part_are_there_once() -> None:
+    driven = DrivenConversation()
+    driven.begins("r")
+    where: dict[str, Any] = {"response_id": "r", "item_id": "a", "content_index": 0}
+    for piece in ("Left", " here."):
+        driven.server("response.output_text.delta", **where, delta=piece)
+        driven.server("response.output_audio_transcript.delta", **where, delta=piece)
+    driven.server("response.output_text.done", **where, text="Left here.")
+    driven.server(TRANSCRIPT_DONE, **where, transcript="Left here.")
+    driven.ends("r")
+    driven.close(at=9.0)
+    assert answer_of(driven, "r") == "Left here."
+
+
 def test_words_in_a_content_part_only_are_the_answer() -> None:
     driven = DrivenConversation()
     driven.begins("r")
