@@ -130,7 +130,8 @@ class RunBuilder:
 
     def _model_run(self, model: ModelRun) -> ParentRun:
         run = self._conversation_runs.model_run(model.parent, str(model.metadata.get("response_id")))
-        run.inputs = self._privacy.masked({"messages": model.inputs, **model.role}, redaction.of_messages)
+        inputs = {"messages": model.inputs, **model.role, **model.settings}
+        run.inputs = self._privacy.masked(inputs, redaction.of_messages)
         choice = {"index": 0, "message": model.message, "finish_reason": model.finish_reason}
         run.outputs = self._privacy.masked({"choices": [choice]}, redaction.of_messages)
         metadata = {

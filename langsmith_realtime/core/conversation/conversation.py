@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.conversation.item_events import item_sent
 from langsmith_realtime.core.conversation.metrics import response_metrics, talk_metrics
+from langsmith_realtime.core.conversation.response_events import on_delta
 from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData
-from langsmith_realtime.core.conversation.server_events import HANDLERS, on_delta, on_other, on_speech_started
+from langsmith_realtime.core.conversation.sent_events import REVOCABLE
+from langsmith_realtime.core.conversation.server_events import HANDLERS, on_other, on_speech_started
 from langsmith_realtime.core.conversation.state import ConversationState
 from langsmith_realtime.core.conversation.turns import Turns
 from langsmith_realtime.core.payloads.errors import Failure
@@ -23,8 +26,6 @@ from langsmith_realtime.core.protocol.events import (
     BETA_NAMES,
     SPEECH_STARTED,
     Event,
-    if_type,
-    mapping,
     parse,
     text,
 )
@@ -129,16 +130,14 @@ class Conversation:
     def _take_client_frame(self, given: ClientFrame) -> list[RunData]:
         event, t, state = parse(given.frame), given.t, self._state
         self._protocol.see(event, is_client=True)
-        body = event.body
+        body, item = event.body, None
         runs = state.advance(t)
         if event.kind == APPEND:
             state.undecodable_appends += 1  # it has no text; audio that has comes as Audio
         elif event.kind == "input_audio_buffer.commit":
             state.turns.commit_sent(t)
         elif event.kind == "conversation.item.create":
-            result = if_type(mapping(body.get("item")), "function_call_output")
-            state.turns.tool_times.answered(text(result.get("call_id")), t)
-            runs += state.tool_calls.answered(result, t)
+            item = item_sent(state, body, t)
         elif event.kind == "session.update":
             session, event_id = session_of(event), text(body.get("event_id"))
             state.config.asked(event_id, session)
@@ -147,8 +146,8 @@ class Conversation:
             state.config.model_requested(session.get("model") or body.get("model"), event_id)
         elif event.kind == "conversation.item.truncate":
             state.interruptions.truncate_sent(body, t)
-        elif event.kind == "response.create" and mapping(body.get("response")).get("conversation") == "none":
-            state.out_of_band_requests.append((text(body.get("event_id")), mapping(body.get("response"))))
+        if event.kind in REVOCABLE:
+            state.sent.sent(event, t, item)
         return runs
 
     def _take_audio(self, given: Audio) -> list[RunData]:

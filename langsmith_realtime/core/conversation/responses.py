@@ -25,7 +25,7 @@ from langsmith_realtime.core.protocol.usage import cached_parts, charges_of_resp
 class Response:
     """Everything known about one response. Times are seconds since the conversation opened.
 
-    ``parent`` is the ref of its ``response.created``, or of its ``response.done`` if that was the first event.
+    ``parent`` is the ref of its ``response.created`` or, without one, of the first event with a run that names it.
     """
 
     response_id: str
@@ -39,12 +39,15 @@ class Response:
     play_ended: float | None = None  # output_audio_buffer.stopped or .cleared
     muted: bool = False  # the user started to speak: audio that still arrives is not played
     items: list[str] = field(default_factory=list)  # ids of the items it produced
-    input_messages: list[dict[str, Any]] = field(default_factory=list)  # of the request (out-of-band only)
+    input_messages: list[dict[str, Any]] = field(default_factory=list)  # of the request
     input_items: list[Item] = field(default_factory=list)  # new in the conversation since the previous response
     done_at: float | None = None
     body: dict[str, Any] = field(default_factory=dict)  # the `response` of its latest event
     config: SessionConfig = field(default_factory=SessionConfig)  # the session's, when the response was created
     usage: object = None  # what an event reported, in its `response` or beside it
+    settings: dict[str, Any] = field(default_factory=dict)  # what the client asked for of this response alone
+    metadata: dict[str, Any] | None = None  # of the request
+    is_unnamed: bool = False  # no event has told its id
 
     @property
     def has_started(self) -> bool:
@@ -131,7 +134,7 @@ def model_run(
         **numbers,
         "was_interrupted": interrupted or None,
         "out_of_band": None if response.in_band else True,
-        "response_metadata": mapping(body.get("metadata")) or None,
+        "response_metadata": mapping(body.get("metadata")) or response.metadata,
         **cached_parts(response.usage),
     }
     usage = usage_metadata(response.usage)
@@ -155,6 +158,7 @@ def model_run(
         interrupted=outcome.interrupted,
         role={key: value for key, value in config.role().items() if value not in (root_role.get(key), None)},
         parameters=config.parameters(),
+        settings=response.settings,
     )
 
 

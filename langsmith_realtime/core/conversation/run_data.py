@@ -37,6 +37,8 @@ class ModelRun:
     ``first_token`` is the arrival of the first delta. ``interrupted``: the response was cancelled. ``role`` has those
     of ``instructions``, ``tools`` and ``voice`` that were others when the response was created than the root run tells.
     ``parameters`` are the model's: temperature, modalities and more.
+    ``settings`` are the fields of the ``response.create`` that the client sent for this response alone, such as
+    ``tools``.
     """
 
     parent: Ref
@@ -52,6 +54,7 @@ class ModelRun:
     interrupted: bool = False
     role: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

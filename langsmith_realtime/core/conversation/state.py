@@ -6,7 +6,6 @@ Pure: time is an argument, in seconds since the conversation opened. State is ke
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.interruptions import Interruptions
 from langsmith_realtime.core.conversation.responses import Response, model_run
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
+from langsmith_realtime.core.conversation.sent_events import SentEvents
 from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
 from langsmith_realtime.core.payloads.errors import Failure
@@ -28,8 +28,6 @@ from langsmith_realtime.core.protocol.usage import Usage, usage_of
 CHECK_INTERVAL_S = 0.1
 #: How long the run of a done response waits for the transcripts of its input items, in seconds.
 TRANSCRIPT_TIMEOUT_S = 30.0
-#: How many out-of-band requests may wait for their ``response.created``; older ones are forgotten.
-MAX_OUT_OF_BAND_REQUESTS = 64
 
 
 class ConversationState:
@@ -58,8 +56,10 @@ class ConversationState:
         self.done_responses: list[Response] = []
         #: The numbers in the metadata of each model run, in the order in which the runs were made.
         self.response_numbers: list[dict[str, float]] = []
-        #: The ``event_id`` and the ``response`` of each ``response.create`` with ``conversation: "none"``.
-        self.out_of_band_requests: deque[tuple[str | None, dict[str, Any]]] = deque(maxlen=MAX_OUT_OF_BAND_REQUESTS)
+        #: What the client sent and the server may still refuse.
+        self.sent = SentEvents()
+        #: The id of a response by another id that some of its events have.
+        self.response_names: dict[str, str] = {}
         self.event_count = 0
         self.error_count = 0
         self.reconnections = 0
@@ -70,12 +70,14 @@ class ConversationState:
         self.malformed_count = 0
         self.duration_s = 0.0
         self._checked_at = 0.0
+        self._over: set[str] = set()  # ids of responses that have their runs
+        self._unnamed_count = 0
 
     def advance(self, t: float) -> list[RunData]:
         """Move the conversation's time to ``t`` and return the runs of the responses that are complete by then."""
         self._checked_at = t
         self.tracks.advance(t)
-        runs: list[RunData] = []
+        runs = self.tool_calls.advance(t)
         incomplete = []
         for response in self.done_responses:
             if self._is_complete(response, t):
@@ -108,6 +110,15 @@ class ConversationState:
         """All responses that have no run yet."""
         return [*self.active_responses.values(), *self.done_responses]
 
+    def is_over(self, response_id: str | None) -> bool:
+        """Whether the response with that id has its run."""
+        return response_id in self._over
+
+    def unnamed(self, kind: str) -> str:
+        """A new id for a response or an item of which no event tells the id."""
+        self._unnamed_count += 1
+        return f"unnamed_{kind}_{self._unnamed_count}"
+
     def event_run(self, event: Event, ref: Ref, error: str | None = None, *, interrupted: bool = False) -> EventRun:
         """The run of a server event. ``error`` is counted, unless ``interrupted``: the response was cancelled."""
         if error is not None and not interrupted:
@@ -116,6 +127,7 @@ class ConversationState:
 
     def take_model_run(self, response: Response) -> ModelRun:
         """The response's run; its numbers are added to ``response_numbers``."""
+        self._over.add(response.response_id)
         numbers = self.interruptions.numbers(response)
         self.response_numbers.append(numbers)
         model = text(response.body.get("model")) or response.config.model or self.config.model

@@ -10,7 +10,7 @@ before its calls, and the result is in the call's item, which may arrive before 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
@@ -22,6 +22,9 @@ from langsmith_realtime.core.protocol.items import Item, tool_message
 MAX_WAITING_EVENTS = 64
 #: How many tool calls :class:`ToolTimes` remembers; older ones are forgotten.
 MAX_TIMED_CALLS = 256
+
+#: How long the server may take to refuse a result that the client sent, in seconds; the call's run is held until then.
+REFUSAL_TIMEOUT_S = 2.0
 
 _MCP_ANNOUNCEMENTS = frozenset({"response.mcp_call_arguments.done", "response.mcp_call.in_progress"})
 _MCP_ENDS = frozenset({"response.mcp_call.completed", "response.mcp_call.failed"})
@@ -41,6 +44,9 @@ class _Call:
     is_claimed: bool = False  # a run of the application's own carries it out
     block_ended: float | None = None  # the end of the application's tool(call_id) block, in seconds
     error: str | None = None
+    results: list[tuple[float, object]] = field(default_factory=list)  # sent by the client: when, and the output
+    refusal: str | None = None  # why the server refused the latest refused result
+    refused_at: float | None = None  # when the client had sent a result that the server refused
 
 
 @dataclass(slots=True, eq=False)
@@ -56,6 +62,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._open: dict[str, _Call] = {}
+        self._undecided: dict[str, _Call] = {}  # the server may still refuse the result that the client sent
         self._traced: set[str] = set()
         self._waiting: dict[_WaitingEvent, None] = {}  # an ordered set, oldest first
         self._waiting_for: dict[str, list[_WaitingEvent]] = {}  # by call_id
@@ -84,7 +91,7 @@ class ToolCalls:
         call, cut off while the model wrote it, is not waited for. At most 64 runs are held: if this is one too many,
         the oldest is returned.
         """
-        calls = [call for call in calls if call.call_id not in self._traced]
+        calls = [call for call in calls if call.call_id not in self._traced and call.call_id not in self._undecided]
         for call in calls:
             known = self._update(call)
             if not known.is_placed:
@@ -99,17 +106,53 @@ class ToolCalls:
             self._waiting_for.setdefault(call_id, []).append(waiting)
         return [self._drop_oldest()] if len(self._waiting) > MAX_WAITING_EVENTS else []
 
-    def answered(self, item: dict[str, object], t: float) -> list[RunData]:
-        """The client sent a ``function_call_output`` item, or the server reported it; a call's first one counts.
+    def is_announced(self, call_id: str) -> bool:
+        """Whether an event has announced the call."""
+        return call_id in self._traced or (call_id in self._open and self._open[call_id].announced)
 
-        Return the call's run, and the runs of the ``response.done`` events that waited for nothing else. A
-        result without an announced call has no run: it belongs to an earlier conversation, which the application
-        inserted into this one.
+    def result_sent(self, call_id: str, output: object, t: float) -> None:
+        """The client sent a call's result. It counts once the server has accepted it.
+
+        The server accepts it by reporting its item, see :meth:`answered`, or by not refusing it for 2 s.
+        """
+        call = self._open.get(call_id)
+        if call is not None and call.announced:
+            call.results.append((t, output))
+            self._undecided[call_id] = call
+
+    def result_refused(self, call_id: str, sent_at: float, failure: str) -> None:
+        """The server refused the result that the client had sent at ``sent_at``; a later one may still be accepted."""
+        call = self._open.get(call_id)
+        if call is not None:
+            call.results = [result for result in call.results if result[0] != sent_at]
+            if not call.results:
+                self._undecided.pop(call_id, None)
+            call.refusal, call.refused_at = failure, sent_at
+
+    def advance(self, t: float) -> list[RunData]:
+        """Return the runs of the calls whose results the server has not refused in time."""
+        runs: list[RunData] = []
+        for call in list(self._undecided.values()):
+            if t >= call.results[0][0] + REFUSAL_TIMEOUT_S:
+                runs += self._answer(call, *call.results[0])
+        return runs
+
+    def answered(self, item: dict[str, object], t: float) -> list[RunData]:
+        """The server reported a ``function_call_output`` item; a call's first one counts.
+
+        The call was answered when the client sent that result, or at ``t`` if another client sent it. Return the call's
+        run, and the runs of the ``response.done`` events that waited for nothing else. A result without an announced
+        call has no run: it belongs to an earlier conversation, which the application inserted into this one.
         """
         call = self._open.get(text(item.get("call_id")) or "")
         if call is None or not call.announced:
             return []
-        return [*self._runs(call, t, output=item.get("output"), answered=True), *self._release(call.call_id, t)]
+        output = item.get("output")
+        sent = [result for result in call.results if result[1] == output] or call.results
+        return self._answer(call, *(sent[0] if sent else (t, output)))
+
+    def _answer(self, call: _Call, t: float, output: object) -> list[RunData]:
+        return [*self._runs(call, t, output=output, answered=True), *self._release(call.call_id, t)]
 
     def claimed(self, call_id: str) -> None:
         """A run of the application's own carries out the call, so it gets no :class:`ToolRun`."""
@@ -140,10 +183,13 @@ class ToolCalls:
         Held are the runs of ``response.done`` events whose calls are not all answered. The run of an unanswered call
         ends with its ``tool(call_id)`` block; if no block has ended, its ``end`` is None, and it ends when it starts.
         """
-        unanswered = [call for call in self._open.values() if call.announced]
         runs: list[RunData] = []
-        for call in unanswered:
-            runs += self._runs(call, call.block_ended, output=None, answered=False)
+        for call in [call for call in self._open.values() if call.announced]:
+            if call.results:
+                runs += self._answer(call, *call.results[0])
+            else:
+                end = call.refused_at if call.block_ended is None else call.block_ended
+                runs += self._runs(call, end, output=None, answered=False)
         runs += [waiting.run for waiting in self._waiting]
         self._waiting.clear()
         return runs
@@ -157,6 +203,7 @@ class ToolCalls:
     def _runs(self, call: _Call, end: float | None, *, output: object, answered: bool) -> list[ToolRun]:
         """The run of a call that is over; none if a run of the application's own carried it out."""
         del self._open[call.call_id]
+        self._undecided.pop(call.call_id, None)
         self._traced.add(call.call_id)
         if call.is_claimed:
             return []
@@ -168,7 +215,7 @@ class ToolCalls:
             output=tool_message(call.call_id, output) if answered else None,
             end=end,
             answered=answered,
-            error=call.error,
+            error=call.error or (None if answered else call.refusal),
         )
         return [run]
 
@@ -307,6 +354,11 @@ class ToolTimes:
         announced, answered = self._calls.get(call_id or "", (None, None))
         if call_id is not None and announced is not None and answered is None:
             self._calls[call_id] = announced, t
+
+    def result_refused(self, call_id: str) -> None:
+        """The server refused the call's result, so the call is at work until another one is sent."""
+        if call_id in self._calls:
+            self._calls[call_id] = self._calls[call_id][0], None
 
     def busy_between(self, begin: float, end: float) -> float | None:
         """The seconds between ``begin`` and ``end`` in which at least one call was at work.

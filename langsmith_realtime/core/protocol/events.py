@@ -18,7 +18,7 @@ from pydantic_core import from_json
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import dump_model
 
-#: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
+#: Other names of events, and their GA types. Azure Voice Live and old logs have the names of the beta API.
 BETA_NAMES = {
     "transcription_session.created": "session.created",
     "transcription_session.updated": "session.updated",
@@ -30,6 +30,9 @@ BETA_NAMES = {
     "response.audio_transcript.done": "response.output_audio_transcript.done",
     "response.text.delta": "response.output_text.delta",
     "response.text.done": "response.output_text.done",
+    # Transcription servers that name no item (vLLM).
+    "transcription.delta": "conversation.item.input_audio_transcription.delta",
+    "transcription.done": "conversation.item.input_audio_transcription.completed",
 }
 
 #: The client event that carries a chunk of microphone audio.
@@ -279,3 +282,11 @@ def error_text(error: object, beside: Mapping[str, Any] | None = None) -> Failur
     names = ": ".join(part for part in (None if kind in ("error", code) else kind, code) if part)
     line = ": ".join(part for part in (names, message) if part) or kind
     return Failure(line, names or "error") if line else None
+
+
+def failure_of(event: Event, what: str | None = None) -> Failure | None:
+    """The error that an event tells, after ``what`` failed; only ``what`` if the event gives no reason."""
+    reason = error_text(event.body.get("error"), event.body)
+    if what is None:
+        return reason
+    return Failure(what) if reason is None else reason.prefixed(what)

@@ -30,7 +30,11 @@ def result(call_id: str, output: str = "ok") -> dict[str, Any]:
 
 
 def send_result(driven: DrivenConversation, call_id: str, output: str = "ok", **fields: Any) -> list[RunData]:
-    return driven.client("conversation.item.create", item=result(call_id, output), **fields)
+    """Sends a result, which the server accepts; returns the runs that this completed, without the server's event."""
+    driven.client("conversation.item.create", item=result(call_id, output), **fields)
+    item = {"id": f"result of {call_id}", **result(call_id, output)}
+    runs = driven.server("conversation.item.created", item=item)
+    return [run for run in runs if not (isinstance(run, EventRun) and run.ref == Ref(driven.received))]
 
 
 # Events
@@ -94,7 +98,7 @@ def test_inputs_of_a_model_run_are_the_items_since_the_previous_response() -> No
     driven.output("resp_1", CALL)
     driven.item(**{"item_id": "item_c", **{key: value for key, value in CALL.items() if key != "id"}})
     driven.ends("resp_1", CALL)
-    send_result(driven, "call_1", "sunny")
+    driven.client("conversation.item.create", item=result("call_1", "sunny"))
     driven.item("item_r", **result("call_1", "sunny"))
     driven.begins("resp_2")
     driven.says("resp_2", "Sunny.", "answer")
@@ -201,7 +205,7 @@ def test_an_out_of_band_response_has_its_own_input_and_is_not_in_the_transcript(
     driven.ends("resp_1")
     for response_id, words in (("resp_0x", "Which mood?"), ("resp_1x", "Which language?")):
         model = driven.model(response_id)
-        assert [message["content"] for message in model.inputs] == ["Classify.", "Hi", words]
+        assert [message["content"] for message in model.inputs] == ["Classify.", "Hi", words, "[hologram]"]
         assert model.metadata["out_of_band"]
     assert driven.model("resp_0x").message["content"] == "Cheerful"
     assert driven.model("resp_1").inputs == [{"role": "user", "content": "Hi"}]
@@ -388,7 +392,7 @@ def test_the_transcript_has_messages_calls_and_results_in_conversation_order() -
     driven.output("resp_1", CALL)
     driven.item(**{"item_id": "item_c", **{key: value for key, value in CALL.items() if key != "id"}})
     driven.ends("resp_1", CALL)
-    send_result(driven, "call_1", "sunny")
+    driven.client("conversation.item.create", item=result("call_1", "sunny"))
     driven.item("item_r", **result("call_1", "sunny"))
     driven.begins("resp_2")
     driven.says("resp_2", "Sunny.", "answer")
@@ -423,14 +427,14 @@ def test_an_idle_timeout_is_not_a_turn() -> None:
     assert driven.conversation.numbers()["turns"] == 1
 
 
-def test_a_retrieved_item_has_text_but_no_place() -> None:
+def test_a_retrieved_item_is_in_the_transcript_and_counts_once() -> None:
     driven = DrivenConversation()
     driven.typed("Two", "two")
     one = {"id": "two", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Two."}]}
     driven.server("conversation.item.retrieved", item=one)
     driven.server("conversation.item.retrieved", item={**one, "id": "one"})
     assert driven.transcript() == ["user: Two.", "user: Two."]
-    assert driven.conversation.numbers()["turns"] == 1
+    assert driven.conversation.numbers()["turns"] == 2
 
 
 def test_a_deleted_item_stays_in_the_transcript() -> None:

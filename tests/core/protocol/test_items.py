@@ -38,22 +38,41 @@ def test_an_item_keeps_its_first_place() -> None:
     assert ids(items) == ["a", "b"]
 
 
-def test_an_item_without_a_place_comes_last() -> None:
+def test_an_item_without_a_place_stands_in_the_order_of_first_sight_until_one_is_told() -> None:
     items = Items()
-    items.add_delta("early", 0, "Hi", kind="audio")
+    items.get_or_create("early")
     items.place("a", None)
-    assert ids(items) == ["a", "early"]
-    items.place("early", "root")
-    assert ids(items) == ["early", "a"]
+    items.get_or_create("late")
+    assert ids(items) == ["early", "a", "late"]
+    items.place("early", "a")
+    items.place("late", "root")
+    assert ids(items) == ["late", "a", "early"]
 
 
-def test_a_previous_item_without_a_place_puts_the_item_at_the_end() -> None:
+def test_an_item_that_comes_after_its_successor_stands_before_it() -> None:
+    items = Items()
+    items.place("answer", "question")
+    items.place("more", "answer")
+    items.get_or_create("question")
+    assert ids(items) == ["question", "answer", "more"]
+
+
+def test_speech_takes_its_place_when_it_ends() -> None:
+    items = Items()
+    items.message("speech", "user").speaking = True
+    items.place("answer in flight", None)
+    assert items.new_items() == [items.get("answer in flight")], "what the user still speaks is no input"
+    items.place("speech", None)
+    assert ids(items) == ["answer in flight", "speech"]
+
+
+def test_a_previous_item_without_a_told_place_is_followed_all_the_same() -> None:
     items = Items()
     items.get_or_create("floating")
     items.place("a", None)
     items.place("b", "floating")
     items.place("c", ["no", "id"])
-    assert ids(items)[:3] == ["a", "b", "c"]
+    assert ids(items) == ["floating", "b", "a", "c"]
 
 
 def test_out_of_band_items_are_not_in_the_order() -> None:
@@ -84,13 +103,13 @@ def test_an_item_keeps_its_first_known_response() -> None:
 def test_the_whole_transcript_replaces_its_deltas() -> None:
     items = Items()
     items.get_or_create("a").role = "user"
-    items.add_delta("a", 0, "Hel", kind="audio")
-    items.add_delta("a", 0, None, kind="audio")
-    items.add_delta("a", 0, "lo", kind="audio")
+    items.add_delta(items.get_or_create("a"), 0, "Hel", kind="audio")
+    items.add_delta(items.get_or_create("a"), 0, None, kind="audio")
+    items.add_delta(items.get_or_create("a"), 0, "lo", kind="audio")
     assert chat_messages(items) == [{"role": "user", "content": "Hello"}]
     assert items.get_or_create("a").awaits_transcript
-    items.set_text("a", 0, ["no text"], kind="audio")
-    items.set_text("a", 0, "Hello.", kind="audio")
+    items.add_text(items.get_or_create("a"), 0, ["no text"], kind="audio")
+    items.add_text(items.get_or_create("a"), 0, "Hello.", kind="audio")
     assert chat_messages(items) == [{"role": "user", "content": "Hello."}]
     assert not items.get_or_create("a").awaits_transcript
 
@@ -118,7 +137,7 @@ def test_user_audio_without_a_transcript_has_a_placeholder() -> None:
 def test_an_empty_transcript_gives_no_message() -> None:
     items = Items()
     message(items, "a", "user", {"type": "input_audio"})
-    items.set_text("a", 0, "", kind="audio")
+    items.add_text(items.get_or_create("a"), 0, "", kind="audio")
     assert chat_messages(items) == []
     assert not items.get_or_create("a").awaits_transcript, "the transcript has arrived"
 
