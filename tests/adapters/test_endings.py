@@ -89,13 +89,13 @@ def test_a_session_that_expired_is_what_the_conversation_ended_with(tracing: Col
     receive_async(EXPIRES_AND_CLOSES, way)
     root = the_tree(tracing)
     assert end_of(root) == (1000, None, "server")
-    assert root.run.error == f"invalid_request_error: session_expired: {MAXIMUM}"
+    assert root.run.error == f"session_expired: {MAXIMUM} (invalid_request_error)"
 
 
 @pytest.mark.parametrize("way", parameters(SYNC_WAYS))
 def test_a_session_that_expired_is_what_a_synchronous_conversation_ended_with(tracing: Collector, way: Way) -> None:
     receive_sync(EXPIRES_AND_CLOSES, way)
-    assert the_tree(tracing).run.error == f"invalid_request_error: session_expired: {MAXIMUM}"
+    assert the_tree(tracing).run.error == f"session_expired: {MAXIMUM} (invalid_request_error)"
 
 
 def test_a_session_that_expired_on_an_open_socket_is_what_the_conversation_ended_with(tracing: Collector) -> None:
@@ -108,7 +108,7 @@ def test_a_session_that_expired_on_an_open_socket_is_what_the_conversation_ended
             pass
     root = the_tree(tracing)
     assert end_of(root) == (None, None, "client")
-    assert root.run.error == f"invalid_request_error: session_expired: {MAXIMUM}"
+    assert root.run.error == f"session_expired: {MAXIMUM} (invalid_request_error)"
 
 
 @pytest.mark.newest
@@ -121,7 +121,7 @@ def test_the_exception_that_followed_an_expired_session_stands_after_it(tracing:
     ):
         connection.dispatch_events()  # raises, because no handler takes the error
     error = str(the_tree(tracing).run.error)
-    assert error.startswith(f"invalid_request_error: session_expired: {MAXIMUM}; OpenAIError: ")
+    assert error.startswith(f"session_expired: {MAXIMUM} (invalid_request_error); OpenAIError: ")
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_a_session_that_expired_in_the_middle_is_not_the_end_once_another_one_be
         tracer.server_event({"type": "session.created", "event_id": "e2", "session": {"id": "sess_2"}})
     root = the_tree(tracing)
     assert root.run.error is None
-    assert root["error"].run.error == f"invalid_request_error: session_expired: {MAXIMUM}"
+    assert root["error"].run.error == f"session_expired: {MAXIMUM} (invalid_request_error)"
 
 
 @pytest.mark.parametrize(

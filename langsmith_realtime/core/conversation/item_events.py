@@ -48,7 +48,8 @@ def on_transcription(state: ConversationState, event: Event, t: float, ref: Ref)
     if failed:
         item.transcription_failed = True
     elif not is_final_status(event.body):
-        state.items.set_interim(item, content_index(event.body), words or "", kind="audio")
+        if item.awaits_transcript or not item.parts:  # else an older one that comes late
+            state.items.set_interim(item, content_index(event.body), words or "", kind="audio")
     else:
         # One that says its status is the whole transcript; without, there may be one event for each piece.
         is_whole = text(event.body.get("status")) is not None

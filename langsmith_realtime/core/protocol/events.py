@@ -272,16 +272,19 @@ def _json_object(value: str) -> dict[str, Any] | None:
 
 
 def error_text(error: object, beside: Mapping[str, Any] | None = None) -> Failure | None:
-    """An error as ``type: code: message``, in any shape that :func:`error_fields` reads.
+    """An error as ``code: message (type)``, in any shape that :func:`error_fields` reads.
 
-    A missing part is left out, and so is a type that is only ``error`` or repeats the code; None if all are missing.
-    The message may quote the user, so only type and code are the ``kind`` of the failure, or ``error`` without both.
+    A missing part is left out, and so is a type that is only ``error`` or repeats the code; without a code, the type
+    takes its place. None if all are missing. The message may quote the user, so only code and type are the ``kind`` of
+    the failure, or ``error`` without both.
     """
     fields = error_fields(error, beside)
     kind, code, message = fields.get("type"), fields.get("code"), fields.get("message")
-    names = ": ".join(part for part in (None if kind in ("error", code) else kind, code) if part)
-    line = ": ".join(part for part in (names, message) if part) or kind
-    return Failure(line, names or "error") if line else None
+    kind = None if kind in ("error", code) and (code or message) else kind
+    name = code or kind
+    line = ": ".join(part for part in (name, message) if part)
+    about = f" ({kind})" if code and kind else ""
+    return Failure(f"{line}{about}", f"{name}{about}" if name else "error") if line else None
 
 
 def failure_of(event: Event, what: str | None = None) -> Failure | None:

@@ -453,7 +453,7 @@ def test_a_deleted_item_stays_in_the_transcript() -> None:
         (
             "error",
             {"error": {"type": "invalid_request_error", "code": "bad", "message": "No."}},
-            "invalid_request_error: bad: No.",
+            "bad: No. (invalid_request_error)",
         ),
         ("error", {"error": None}, "error"),
         (

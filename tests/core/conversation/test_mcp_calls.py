@@ -96,7 +96,7 @@ def test_a_call_seen_only_in_response_done_is_answered() -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        ({"type": "http_error", "code": 500, "message": "no answer"}, "http_error: 500: no answer"),
+        ({"type": "http_error", "code": 500, "message": "no answer"}, "500: no answer (http_error)"),
         ({"type": "tool_execution_error", "content": []}, "tool_execution_error"),
         ("it broke", "it broke"),
         (None, "the MCP call failed"),

@@ -43,7 +43,7 @@ def test_the_outcome_follows_from_status_and_status_details(body: dict[str, Any]
 
 
 def test_an_error_text_has_the_type_the_code_and_the_message() -> None:
-    assert error_text({"type": "a", "code": "b", "message": "c"}) == "a: b: c"
+    assert error_text({"type": "a", "code": "b", "message": "c"}) == "b: c (a)"
     assert error_text({"type": "a", "code": None}) == "a"
     assert error_text({"message": "c"}) == "c"
     assert error_text({"code": 5}) == "5"

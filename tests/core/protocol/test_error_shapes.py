@@ -14,7 +14,7 @@ from tests.support.driven_conversation import DrivenConversation
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        ({"error": {"type": "server_error", "code": "busy", "message": "Later."}}, "server_error: busy: Later."),
+        ({"error": {"type": "server_error", "code": "busy", "message": "Later."}}, "busy: Later. (server_error)"),
         ({"error": "Model not loaded.", "code": "model_missing"}, "model_missing: Model not loaded."),
         ({"error": "Model not loaded."}, "Model not loaded."),
         ({"code": "rate_limited", "message": "Slow down."}, "rate_limited: Slow down."),
@@ -97,7 +97,7 @@ def test_an_unknown_event_without_an_error_is_no_failure() -> None:
 def test_only_type_and_code_are_the_kind_of_a_failure_because_the_message_may_quote_the_user() -> None:
     failure = error_text({"type": "server_error", "code": "busy", "message": "you said: my card number"})
     assert failure is not None
-    assert failure.kind == "server_error: busy"
+    assert failure.kind == "busy (server_error)"
     unnamed = error_text("you said: my card number")
     assert unnamed is not None
     assert unnamed.kind == "error"
