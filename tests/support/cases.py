@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,14 +66,23 @@ class CaseTrace:
 
     def heard(self, side: str) -> list[tuple[float, float, int]]:
         """Returns begin and end in seconds, and the pitch in Hz, of each piece of sound of ``user`` or ``agent``."""
-        rate = self.session.rate
         sound = self.session.user_sound if side == "user" else self.session.agent_sound
-        found = []
-        for begin, end in stretches(sound, rate, gap=0.05):
-            piece = sound[round(begin * rate) : round(end * rate)].astype(np.float64)
-            spectrum = np.abs(np.fft.rfft(piece, 1 << 17))
-            found.append((begin, end, round(int(np.argmax(spectrum)) * rate / (1 << 17))))
-        return found
+        return pieces_of_sound(sound, self.session.rate)
+
+
+def pieces_of_sound(sound: Samples, rate: int) -> list[tuple[float, float, int]]:
+    """Returns begin and end in seconds, and the pitch in Hz, of each piece of sound."""
+    found = []
+    for begin, end in stretches(sound, rate, gap=0.05):
+        piece = sound[round(begin * rate) : round(end * rate)].astype(np.float64)
+        spectrum = np.abs(np.fft.rfft(piece, 1 << 17))
+        found.append((begin, end, round(int(np.argmax(spectrum)) * rate / (1 << 17))))
+    return found
+
+
+def says_what_was_assumed(metadata: dict[str, Any]) -> bool:
+    """Returns whether the root run says that the format or the rate of the sound is not known for certain."""
+    return any(re.search("assum|clock|sampling|audio_rate|format_unknown", key) for key in metadata)
 
 
 def answer_of(model: dict[str, Any]) -> dict[str, Any]:
