@@ -119,7 +119,7 @@ def _filled(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     if "$sound" in value:
-        return wire(_encoded(_tone(value), value.get("enc", "pcm16")))
+        return wire(encoded(_tone(value), value.get("enc", "pcm16")))
     if "$bytes" in value:
         return wire(bytes(value["$bytes"]))
     if "$repeat" in value:
@@ -133,7 +133,8 @@ def _tone(sound: dict[str, Any]) -> Samples:
     return np.asarray(sound.get("amp", 8_000) * np.cos(2 * np.pi * sound.get("hz", 440) * times), dtype=np.int16)
 
 
-def _encoded(samples: Samples, encoding: str) -> bytes:
+def encoded(samples: Samples, encoding: str) -> bytes:
+    """Returns PCM16 samples as bytes in ``pcm16``, ``ulaw`` or ``alaw``."""
     if encoding == "pcm16":
         return samples.astype("<i2").tobytes()
     g711 = parse_format(f"g711_{encoding}")
