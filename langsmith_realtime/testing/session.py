@@ -19,7 +19,14 @@ from langsmith_realtime.testing.script.replay import Replay
 from langsmith_realtime.testing.script.script import Action, Close, Event, Pause, Script
 from langsmith_realtime.testing.state.config import default_session, modalities, updated_session
 from langsmith_realtime.testing.state.conversation import Conversation, Entry, new_item
-from langsmith_realtime.testing.state.dialect import BetaTranslator, beta_defaults, response_request, session_change
+from langsmith_realtime.testing.state.dialect import (
+    DIALECTS,
+    Translator,
+    defaults_of,
+    request_of,
+    response_request,
+    session_change,
+)
 from langsmith_realtime.testing.state.scheduler import Outgoing, Process, Scheduler
 from langsmith_realtime.testing.state.shared import SharedState
 from langsmith_realtime.testing.state.wire import ClientError, Ids, missing, wrong_type
@@ -57,17 +64,15 @@ class Session:
         seed: int | str | None = None,
     ) -> None:
         self._script = script
-        self._beta = script.dialect == "beta"
+        self._dialect = DIALECTS[script.dialect]
         self._ids = Ids(script.seed if seed is None else seed)
-        self._scheduler = Scheduler(self._ids, now, BetaTranslator() if self._beta else None)
+        self._scheduler = Scheduler(self._ids, now, Translator(self._dialect))
         self._conversation = Conversation(self._ids.new("conv"))
         self._expires = now + script.session_seconds
         defaults = default_session(self._ids.new("sess"), model, int(epoch + script.session_seconds))
-        self._session = updated_session(
-            beta_defaults(defaults) if self._beta else defaults,
-            session_change(script.session) if self._beta else {"type": "realtime", **script.session},
-            has_spoken=False,
-        )
+        self._session = defaults_of(self._dialect, defaults)
+        for change in (self._dialect.session, script.session):
+            self._change_session(change if self._dialect.is_flat else {"type": "realtime", **change}, has_spoken=False)
         self._shared = SharedState(
             script, self._scheduler, self._ids, self._conversation, sideband=sideband, unix_zero=epoch - now
         )
@@ -110,7 +115,7 @@ class Session:
             return self._scheduler.take()
         event_id: str | None = None
         try:
-            event = _parsed(frame)
+            event = request_of(self._dialect, _parsed(frame))
             event_id = event["event_id"] if isinstance(event.get("event_id"), str) else None
             self._handler(event)(event)
         except ClientError as error:
@@ -160,13 +165,15 @@ class Session:
         return self._handlers[kind]
 
     def _session_update(self, event: Event) -> None:
-        change = _required(event, "session")
-        if self._beta:
-            change = session_change(change)
-        self._session = updated_session(self._session, change, has_spoken=self._conversation.has_spoken)
+        self._change_session(_required(event, "session"), has_spoken=self._conversation.has_spoken)
         self._listener.configure(self._session["audio"]["input"])
         self._scheduler.send("session.updated", session=self._session)
         self._mcp.configure(self._session["tools"])
+
+    def _change_session(self, change: object, *, has_spoken: bool) -> None:
+        if self._dialect.is_flat:
+            change = session_change(change, self._dialect, self._session)
+        self._session = updated_session(self._session, change, has_spoken=has_spoken)
 
     def _append(self, event: Event) -> None:
         encoded = _required(event, "audio")
@@ -217,7 +224,7 @@ class Session:
         request = event.get("response") or {}
         if not isinstance(request, dict):
             raise wrong_type("response", "an object")
-        if self._beta:
+        if self._dialect.is_flat:
             request = response_request(request)
         if "output_modalities" in request:
             modalities(request["output_modalities"], "response.output_modalities")

@@ -137,5 +137,5 @@ def test_a_response_without_modalities_has_those_of_the_session() -> None:
 
 def test_an_unknown_dialect_raises() -> None:
     dialect: Any = "alpha"
-    with pytest.raises(ValueError, match="'ga' or 'beta'"):
+    with pytest.raises(ValueError, match="dialect must be one of 'ga', 'beta', "):
         Script(dialect=dialect)

@@ -163,7 +163,7 @@ def test_a_file_can_be_a_recording(tmp_path: Path) -> None:
         ({"chunk_ms": [5, 6, 7]}, "script.chunk_ms: must be an array with fewer elements"),
         ({"chunk_ms": [5, 2]}, "script: chunk_ms must be (shortest, longest)"),
         ({"user_transcripts": [{"when": "after"}]}, "script.user_transcripts[0]: must have the field text"),
-        ({"dialect": "alpha"}, "script.dialect: must be 'ga' or 'beta', got \"alpha\""),
+        ({"dialect": "alpha"}, "script.dialect: must be 'ga', 'beta', "),
         ({"scripts": {}}, "scripts: must be an array"),
         ({"turns": "a" * 80}, f'script.turns: must be an array, got "{"a" * 59}…'),
         ({"scripts": [{}], "speed": 1}, "scripts: must be the only field of the file, got speed"),

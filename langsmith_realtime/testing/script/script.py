@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 Event: TypeAlias = dict[str, Any]
 """One event of the Realtime API, as the JSON object on the wire."""
+
+DialectName: TypeAlias = Literal["ga", "beta", "voice_live", "xai", "qwen_omni", "speech_to_speech", "vllm"]
+"""The servers that a script can imitate; ``testing/state/dialect.py`` has the row of each, docs/servers.md the list."""
 
 
 @dataclass(frozen=True)
@@ -219,8 +222,8 @@ class Script:
         The MCP servers that a client may name in the session's tools as ``{"type": "mcp", "server_label": …}``.
         Listing the tools of any other MCP server fails.
     dialect
-        ``ga``, or ``beta`` for the event names and shapes of Azure Voice Live. With ``beta``, `session` has the beta
-        shape, too.
+        The server that it imitates, a :data:`DialectName`: ``ga`` is OpenAI's present API, ``beta`` its beta API.
+        `session` has the dialect's shape.
     on_connect
         Actions that follow ``session.created``.
     seed
@@ -242,7 +245,7 @@ class Script:
     session: Mapping[str, Any] = field(default_factory=dict)
     session_seconds: float = 3600.0
     mcp_servers: Sequence[McpServer] = ()
-    dialect: Literal["ga", "beta"] = "ga"
+    dialect: DialectName = "ga"
     on_connect: Sequence[Action] = ()
     seed: int | None = None
 
@@ -254,8 +257,9 @@ class Script:
             raise ValueError(f"chunk_ms must be (shortest, longest) with 1 <= shortest <= longest, got {self.chunk_ms}")
         if not 0 < self.session_seconds < math.inf:
             raise ValueError(f"session_seconds must be positive and finite, got {self.session_seconds}")
-        if self.dialect not in ("ga", "beta"):
-            raise ValueError(f"dialect must be 'ga' or 'beta', got {self.dialect!r}")
+        if self.dialect not in get_args(DialectName):
+            supported = ", ".join(repr(name) for name in get_args(DialectName))
+            raise ValueError(f"dialect must be one of {supported}, got {self.dialect!r}")
 
     def pace(self, seconds_of_audio: float) -> float:
         """Return the seconds in which the server sends `seconds_of_audio` of audio, by `speed`."""

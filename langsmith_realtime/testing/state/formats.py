@@ -13,6 +13,9 @@ from langsmith_realtime.core.protocol.audio_formats import parse_format
 from langsmith_realtime.testing.signals import RATE
 from langsmith_realtime.testing.state.wire import ClientError
 
+PCM_RATES = (8_000, 16_000, 24_000)
+"""The rates of PCM in Hz. OpenAI has 24 kHz alone, other servers have all three."""
+
 
 @dataclass(frozen=True)
 class AudioFormat:
@@ -37,16 +40,24 @@ class AudioFormat:
         return int(milliseconds * self.rate // 1000) * self.width
 
     def from_pcm16(self, audio: bytes) -> bytes:
-        """Convert PCM16 bytes at 24 kHz to this format. For 8 kHz, each frame is the average of three frames."""
+        """Convert PCM16 bytes at 24 kHz to this format. For 8 kHz, each frame is the average of three frames.
+
+        For 16 kHz, frames are interpolated.
+        """
         samples = np.frombuffer(audio[: len(audio) // 2 * 2], "<i2")
-        step = RATE // self.rate
-        if step > 1:
+        step, rest = divmod(RATE, self.rate)
+        if rest and len(samples):
+            positions = np.arange(len(samples) * self.rate // RATE) * (RATE / self.rate)
+            samples = np.interp(positions, np.arange(len(samples)), samples).astype(np.int16)
+        elif step > 1:
             samples = samples[: len(samples) // step * step].reshape(-1, step).mean(axis=1).astype(np.int16)
         return self.encode(samples)
 
 
 def audio_format(config: Mapping[str, Any]) -> AudioFormat:
     """Return the format of a session's ``audio.input.format`` or ``audio.output.format``.
+
+    PCM has 24 kHz unless its ``rate`` is another one of :data:`PCM_RATES`.
 
     Raises:
         ClientError: The Realtime API has no format of this ``type`` (code ``invalid_value``).
@@ -56,7 +67,17 @@ def audio_format(config: Mapping[str, Any]) -> AudioFormat:
     if format_ is None:
         supported = ", ".join(repr(each) for each in _FORMATS)
         raise ClientError("invalid_value", f"Invalid value: {name!r}. Supported values are: {supported}.", "format")
-    return format_
+    rate = config.get("rate")
+    return _PCM.get(rate, format_) if name == "audio/pcm" and isinstance(rate, int) else format_
+
+
+def _pcm(rate: int) -> AudioFormat:
+    return AudioFormat(
+        rate=rate,
+        width=2,
+        decode=lambda data: np.frombuffer(data[: len(data) // 2 * 2], "<i2"),
+        encode=lambda samples: samples.astype("<i2").tobytes(),
+    )
 
 
 def _g711(name: str) -> AudioFormat:
@@ -74,13 +95,5 @@ def _g711(name: str) -> AudioFormat:
     )
 
 
-_FORMATS = {
-    "audio/pcm": AudioFormat(
-        rate=RATE,
-        width=2,
-        decode=lambda data: np.frombuffer(data[: len(data) // 2 * 2], "<i2"),
-        encode=lambda samples: samples.astype("<i2").tobytes(),
-    ),
-    "audio/pcmu": _g711("audio/pcmu"),
-    "audio/pcma": _g711("audio/pcma"),
-}
+_PCM = {rate: _pcm(rate) for rate in PCM_RATES}
+_FORMATS = {"audio/pcm": _PCM[RATE], "audio/pcmu": _g711("audio/pcmu"), "audio/pcma": _g711("audio/pcma")}
