@@ -33,24 +33,6 @@ from tests.support.snippets import snippet, text_of
 
 YES, ASSUMED, NONE = "yes", "assumed", "–"
 
-#: Cells of the table that are not true yet, with the letter of their kind of fault. Remove a cell when it is true.
-NOT_YET: dict[tuple[str, str], str] = {
-    ("voice_live", "latencies"): "A",
-    ("voice_live", "user's sound"): "A",
-    ("voice_live", "agent's sound"): "A",
-    ("xai", "tokens"): "B",
-    ("qwen_omni", "tokens"): "B",
-    ("qwen_omni", "latencies"): "A",
-    ("qwen_omni", "user's sound"): "A",
-    ("speech_to_speech", "words"): "C",
-    ("speech_to_speech", "tool calls"): "C",
-    ("speech_to_speech", "latencies"): "C",
-    ("vllm", "words"): "C",
-    ("vllm", "tokens"): "B",
-    ("vllm", "user's sound"): "A",
-    ("vllm", "errors"): "G",
-}
-
 
 def _table() -> tuple[list[str], dict[str, dict[str, str]]]:
     """Returns the names of the columns, and the cells of each dialect by column."""
@@ -152,9 +134,7 @@ def _cells() -> list[Any]:
     found = []
     for dialect, cells in ROWS.items():
         for column, cell in cells.items():
-            kind = NOT_YET.get((dialect, column))
-            marks = () if kind is None else pytest.mark.xfail(strict=True, reason=f"kind {kind}")
-            found.append(pytest.param(dialect, column, cell, marks=marks, id=f"{dialect}-{column}"))
+            found.append(pytest.param(dialect, column, cell, id=f"{dialect}-{column}"))
     return found
 
 
@@ -162,7 +142,6 @@ def test_the_table_has_a_row_for_each_dialect_and_a_check_for_each_column() -> N
     assert list(ROWS) == list(get_args(DialectName)) == list(DIALECTS)
     assert list(CHECKS) == COLUMNS
     assert {cell for cells in ROWS.values() for cell in cells.values()} <= {YES, ASSUMED, NONE}
-    assert {(dialect, column) for dialect in ROWS for column in COLUMNS} >= set(NOT_YET)
 
 
 @pytest.mark.parametrize(("dialect", "column", "cell"), _cells())

@@ -80,6 +80,11 @@ class Tracks:
         return self._activities.get(AGENT)
 
     @property
+    def has_user_audio(self) -> bool:
+        """Whether any audio of the user has arrived, written or not."""
+        return any(channel == USER for channel, _ in self._streams)
+
+    @property
     def agent_is_fed(self) -> bool:
         """Whether the application feeds the agent's audio. Fed audio has no item ids."""
         return (AGENT, True) in self._streams

@@ -158,7 +158,10 @@ def output_message(state: ConversationState, body: Mapping[str, Any], response: 
     produced = [] if response is None else [item for item in map(items.get, response.items) if item is not None]
     messages = [item for item in produced if item.type == "message"]
     if item_id is None:
-        item = messages[-1] if messages else items.message(state.unnamed("item"), "assistant")
+        if not messages:
+            messages = [items.message(state.unnamed("item"), "assistant")]
+            messages[0].is_unnamed = True
+        item = messages[-1]
     elif items.get(item_id) is None and (empty := [each for each in messages if each.described and not each.parts]):
         item = empty[0]
         if response is not None:
@@ -222,3 +225,13 @@ def input_message(state: ConversationState, body: Mapping[str, Any]) -> Item:
     item = items.message(item_id or state.unnamed("item"), "user")
     item.is_unnamed = item_id is None
     return item
+
+
+def truncated(state: ConversationState, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``body`` of a truncation, with the id by which the sound of its item is known.
+
+    If no event told the id of the agent's latest message, a truncation of an unknown item is one of that message.
+    """
+    item_id = text(body.get("item_id"))
+    item = state.items.get(item_id) or state.items.unnamed_answer()
+    return dict(body) if item_id is None or item is None else {**body, "item_id": item.item_id}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.conversation.attribution import truncated
 from langsmith_realtime.core.conversation.item_events import item_sent
 from langsmith_realtime.core.conversation.metrics import response_metrics, talk_metrics
 from langsmith_realtime.core.conversation.response_events import on_delta
@@ -145,7 +146,7 @@ class Conversation:
             # vLLM's clients name the model beside the session.
             state.config.model_requested(session.get("model") or body.get("model"), event_id)
         elif event.kind == "conversation.item.truncate":
-            state.interruptions.truncate_sent(body, t)
+            state.interruptions.truncate_sent(truncated(state, body), t)
         if event.kind in REVOCABLE:
             state.sent.sent(event, t, item)
         return runs

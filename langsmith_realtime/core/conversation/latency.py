@@ -66,7 +66,7 @@ def user_audio_known_at(response: Response, tracks: Tracks, interrupted_by: Mome
     0 if they depend on none. ``interrupted_by`` is the start of the speech that interrupted the response, None if no
     speech did.
     """
-    if tracks.user_activity is None:
+    if not tracks.has_user_audio:
         return 0.0
     moments = [] if interrupted_by is None else [interrupted_by.received_at]
     if response.user_speech is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from langsmith_realtime.core.conversation.attribution import truncated
 from langsmith_realtime.core.conversation.item_events import (
     on_interim_transcription,
     on_item,
@@ -185,7 +186,7 @@ def _on_playback_cleared(state: ConversationState, event: Event, t: float, ref: 
 
 
 def _on_truncated(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
-    state.interruptions.truncated(event.body, t)
+    state.interruptions.truncated(truncated(state, event.body), t)
     return [state.event_run(event, ref)]
 
 

@@ -248,6 +248,12 @@ class Items:
         is_open = all(part.kind == "audio" and part.full_text is None for part in latest.parts.values())
         return latest if is_open and (latest.parts or not latest.described) else None
 
+    def unnamed_answer(self) -> Item | None:
+        """The agent's latest message, if no event has told its id; None if it is 100 items ago."""
+        recent = islice(reversed(self._order), 100)
+        latest = next((item for item in recent if item.role == "assistant" and item.type == "message"), None)
+        return latest if latest is not None and latest.is_unnamed else None
+
     def speech_ended(self, item: Item) -> None:
         """The user has spoken the item: it takes its place, behind what the agent said in the meantime."""
         if item.speaking:
