@@ -178,7 +178,7 @@ def test_11_the_agents_rate_is_that_of_the_format() -> None:
 def test_21_each_response_tells_the_instructions_then_in_force() -> None:
     trace = trace_of("21-handoff-mid-call")
     for model in trace.models:
-        told = {**trace.end.inputs, **model["inputs"]}  # a model run tells what differs from the root
+        told = {**trace.root["inputs"], **model["inputs"]}  # a model run tells what differs from the root
         assert told["instructions"] == "You are the greeter."
         assert [tool["name"] for tool in told["tools"]] == ["transfer_to_form"]
-    assert trace.end.metadata["session_changes"] == 1
+    assert trace.metadata["session_changes"] == 1
