@@ -22,10 +22,10 @@ from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS, USER
 from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
     APPEND,
-    BETA_NAMES,
     SPEECH_STARTED,
     Event,
     FrameError,
+    ga_type,
     mapping,
     parse,
 )
@@ -163,7 +163,7 @@ class LiveConversation(ParentContext):
         self, frame: object, size: int, name: str, arrived: float, speaking: bool | None
     ) -> EventParent | None:
         """Put a frame into the queue; return its event as a parent, None for a delta."""
-        kind, t = BETA_NAMES.get(name, name), arrived - self._opened_at
+        kind, t = ga_type(name), arrived - self._opened_at
         if name.endswith(".delta"):
             if kind in AUDIO_FIELDS:
                 self._queue.put_audio(ServerFrame(frame, t), size)

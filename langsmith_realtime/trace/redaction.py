@@ -12,7 +12,7 @@ from typing import Any
 
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.core.protocol.events import BETA_NAMES, mapping, sequence
+from langsmith_realtime.core.protocol.events import ga_type, mapping, sequence
 from langsmith_realtime.core.protocol.items import TRANSCRIPTION_FAILED, UNTRANSCRIBED
 
 _BOTH = frozenset({USER, AGENT})
@@ -64,7 +64,7 @@ def of_event(body: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
     The events that carry the session's configuration (``_SESSION_EVENTS``) stay whole.
     """
     name = str(body.get("type"))
-    if name in _SESSION_EVENTS or not _channels_of_event(BETA_NAMES.get(name, name), body) & hidden:
+    if name in _SESSION_EVENTS or not _channels_of_event(ga_type(name), body) & hidden:
         return body
     redacted: dict[str, Any] = without_words(body)
     return redacted

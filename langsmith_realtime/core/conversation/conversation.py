@@ -24,9 +24,9 @@ from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.protocol.audio_formats import AGENT, SILENT_BYTE, USER
 from langsmith_realtime.core.protocol.events import (
     APPEND,
-    BETA_NAMES,
     SPEECH_STARTED,
     Event,
+    ga_type,
     parse,
     text,
 )
@@ -160,7 +160,7 @@ class Conversation:
             return runs
         if given.channel == AGENT:
             name = str(given.event.get("type"))
-            return self._take_delta(Event(BETA_NAMES.get(name, name), name, dict(given.event)), t, data)
+            return self._take_delta(Event(ga_type(name), name, dict(given.event)), t, data)
         runs = state.advance_if_due(t)
         try:
             state.turns.audio_appended(t, state.tracks.user_sent(t, data))
