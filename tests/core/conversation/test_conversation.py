@@ -544,8 +544,6 @@ def test_without_a_reconnection_the_number_is_absent() -> None:
 # Any input
 
 KINDS = sorted({*HANDLERS, *OTHER_NAMES, SPEECH_STARTED, "rate_limits.updated", "response.x.delta"})
-    {*HANDLERS, *OTHER_NAMES, "input_audio_buffer.speech_started", "rate_limits.updated", "response.x.delta"}
-)
 SENT = [
     "conversation.item.create",
     "conversation.item.truncate",
