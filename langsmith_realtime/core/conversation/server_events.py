@@ -125,6 +125,7 @@ def _on_item(state: ConversationState, event: Event, t: float, ref: Ref) -> list
     run = state.event_run(event, ref)
     if item is None:
         return [run]
+    item.from_guardrail = item.from_guardrail or state.agents.marks(item)
     if event.kind != "conversation.item.retrieved":
         state.items.place(item.item_id, event.body.get("previous_item_id"))
     if item.type == "function_call_output":
@@ -216,8 +217,10 @@ def _on_playback_cleared(state: ConversationState, event: Event, t: float, ref: 
     return [state.event_run(event, ref), *state.advance(t)]
 
 
-def _on_truncated(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
-    state.interruptions.truncated(event.body)
+def _on_truncated(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
+    item = state.items.get(event.body.get("item_id"))
+    by_guardrail = item is not None and state.agents.stopped(item.response_id)
+    state.interruptions.truncated(event.body, t, is_barge_in=not by_guardrail)
     return [state.event_run(event, ref)]
 
 
@@ -230,6 +233,7 @@ def _on_response_created(state: ConversationState, event: Event, t: float, ref: 
     if response_id is not None and response_id not in state.active_responses:
         response = Response(response_id, ref, t, _is_in_band(body), body=body)
         state.active_responses[response_id] = response
+        state.agents.response_created(response_id)
         if response.in_band:
             response.user_speech = state.turns.unanswered_speech
             response.input_items = state.items.take_new_items()

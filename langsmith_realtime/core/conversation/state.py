@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.conversation.agents import Agents
 from langsmith_realtime.core.conversation.interruptions import Interruptions
 from langsmith_realtime.core.conversation.responses import Response, model_run
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
@@ -50,6 +51,7 @@ class ConversationState:
         self.interruptions = Interruptions(self.items, self.tracks, self.turns)
         self.tool_calls = ToolCalls()
         self.mcp_calls = McpCalls()
+        self.agents = Agents()
         self.active_responses: dict[str, Response] = {}
         self.done_responses: list[Response] = []
         #: The numbers in the metadata of each model run, in the order in which the runs were made.
@@ -106,14 +108,17 @@ class ConversationState:
         """The response's run; its numbers are added to ``response_numbers``."""
         numbers = self.interruptions.numbers(response)
         self.response_numbers.append(numbers)
-        return model_run(
+        run = model_run(
             response,
             self.items,
             self.config.model,
             interrupted=self.interruptions.barge_ins.is_interrupted(response.response_id),
             numbers=numbers,
             heard_shares=self.interruptions.heard_shares(response),
+            is_cut=self.agents.stopped(response.response_id),
         )
+        run.metadata.update(self.agents.response_metadata(response.response_id))
+        return run
 
     def speech_padding_ms(self) -> float:
         """How far ``audio_start_ms`` of ``speech_started`` lies before the start of the speech, in ms.

@@ -56,6 +56,7 @@ class Item:
     response_id: str | None = None  # of the response that produced it; "" if that is unknown
     out_of_band: bool = False  # produced by an out-of-band response
     from_idle_timeout: bool = False  # the server committed silence
+    from_guardrail: bool = False  # an SDK sent it in the user's name, because a guardrail tripped
     interrupted: bool = False
     heard_ms: float | None = None
     transcription_failed: bool = False
@@ -90,8 +91,12 @@ class Item:
 
     @property
     def is_user_turn(self) -> bool:
-        """Whether it counts as a turn: a placed message of the user, not silence that the idle timeout committed."""
-        return self.role == "user" and self.type == "message" and self.placed and not self.from_idle_timeout
+        """Whether it counts as a turn: a placed message of the user.
+
+        Silence that the idle timeout committed, and a message about a guardrail, are not the user's.
+        """
+        is_the_users = not (self.from_idle_timeout or self.from_guardrail)
+        return self.role == "user" and self.type == "message" and self.placed and is_the_users
 
 
 class Items:
@@ -223,6 +228,8 @@ def messages_of(item: Item) -> list[dict[str, Any]]:
     if not content and role == "user":
         return []
     message: dict[str, Any] = {"role": role, "content": content}
+    if item.from_guardrail:
+        message["from_guardrail"] = True
     if item.interrupted:
         message["interrupted"] = True
     if item.interrupted and item.heard_ms is not None:
