@@ -17,10 +17,12 @@ from openai import AsyncOpenAI
 
 from langsmith_realtime import wrap_realtime, wrap_realtime_session
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.runtime import guard
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
 from tests.support.conversations import Node, async_client, the_tree, trees
 
+PRICE = "That will cost you 100 euros, and then there are many more words that nobody is to hear at all."
 NO_WORK = RealtimeAgent[Any](name="Front", instructions="Greet the caller.")
 
 
@@ -263,7 +265,12 @@ def test_each_response_names_its_agent_before_and_after_a_handoff(tracing: Colle
     root = the_tree(tracing)
     assert [answer.metadata["agent"] for answer in models(root)] == ["Front", "Billing"]
     first, handoff = root["agent_changed"].run.inputs["event"], root["handoff"].run.inputs["event"]
-    assert first == {"type": "agent_changed", "agent": "Front", "instructions": "Greet.", "tools": [handoff_name(front)]}
+    assert first == {
+        "type": "agent_changed",
+        "agent": "Front",
+        "instructions": "Greet.",
+        "tools": [handoff_name(front)],
+    }
     assert handoff == {
         "type": "handoff",
         "agent": "Billing",
@@ -305,7 +312,6 @@ def test_a_guardrail_that_trips_is_shown_with_what_it_cut(tracing: Collector) ->
     guarded = RealtimeAgent[Any](
         name="Front", output_guardrails=[OutputGuardrail(guardrail_function=no_prices, name="no_prices")]
     )
-    price = "That will cost you 100 euros, and then there are many more words that nobody is to hear at all."
 
     async def converse(server: RealtimeServer) -> None:
         settings = {"guardrails_settings": {"debounce_text_length": 10}}
@@ -317,7 +323,7 @@ def test_a_guardrail_that_trips_is_shown_with_what_it_cut(tracing: Collector) ->
             await asyncio.to_thread(server.wait_for, lambda frame: "guardrail triggered" in str(frame.raw))
             await asyncio.sleep(0.1)
 
-    with RealtimeServer(Script([Turn(Say(price)), Turn(Say("I cannot say."))], speed=4)) as server:
+    with RealtimeServer(Script([Turn(Say(PRICE)), Turn(Say("I cannot say."))], speed=4)) as server:
         asyncio.run(converse(server))
     root = the_tree(tracing)
     tripped = root["guardrail_tripped"].run.inputs["event"]
@@ -409,3 +415,33 @@ def test_without_tracing_the_session_works_as_ever() -> None:
 
     with RealtimeServer(Script([Turn(Say("Hi."))], speed=0)) as server:
         asyncio.run(converse(server))
+
+
+# Privacy, and what is left after a crash
+
+
+def test_hidden_words_are_hidden_in_what_the_sdk_says_and_in_the_journal(tracing: Collector) -> None:
+    def no_prices(context: Any, agent: Any, output: str) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info={"quote": output}, tripwire_triggered="euros" in output)
+
+    guarded = RealtimeAgent[Any](
+        name="Front", output_guardrails=[OutputGuardrail(guardrail_function=no_prices, name="no_prices")]
+    )
+
+    async def converse(server: RealtimeServer) -> str:
+        settings = {"guardrails_settings": {"debounce_text_length": 10}}
+        async with traced(server, guarded, config=settings, transcripts=False, journal="keep") as session:
+            await session.send_message("How much?")
+            await until(session, "guardrail_tripped")
+            await asyncio.sleep(0.2)
+            return str(session.langsmith.run_id)
+
+    with RealtimeServer(Script([Turn(Say(PRICE))], speed=4)) as server:
+        run_id = asyncio.run(converse(server))
+    root = the_tree(tracing)
+    tripped = root["guardrail_tripped"].run.inputs["event"]
+    assert tripped["guardrails"][0]["name"] == "no_prices"
+    (journal,) = (state_directory() / run_id).glob("*.jsonl*")
+    for shown in (str([run.__dict__ for run in tracing.runs()]), journal.read_text("utf-8")):
+        assert "guardrail_tripped" in shown
+        assert "euros" not in shown
