@@ -19,7 +19,7 @@ from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 
 if TYPE_CHECKING:
-    from langsmith_realtime.adapters.agents_sdk import AgentsListener
+    from langsmith_realtime.adapters.agents_listener import AgentsListener
 
 
 class SessionTracer:
@@ -229,9 +229,9 @@ class SessionTracer:
         Args:
             session: a ``RealtimeSession`` with any model that passes raw server events to its listeners.
         """
-        from langsmith_realtime.adapters.agents_sdk import AgentsListener  # noqa: PLC0415 - needs openai-agents
+        from langsmith_realtime.adapters.agents_listener import AgentsListener  # noqa: PLC0415 - needs openai-agents
 
-        return AgentsListener(self, session)
+        return AgentsListener(self.live, session)
 
     def close(self, error: BaseException | str | None = None) -> None:
         """End the conversation. Does not wait until the trace is sent; :func:`flush` does.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import inspect
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support.agents_sdk import model_config, session_of, traced, until, until_answers  # isort: split
+from tests.support.agents_sdk import listeners, model_config, outputs, session_of, traced, until, until_answers  # isort: split
 
 from agents import GuardrailFunctionOutput, OutputGuardrail, function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner, realtime_handoff
@@ -18,8 +21,9 @@ from openai import AsyncOpenAI
 from langsmith_realtime import wrap_realtime, wrap_realtime_session
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal.state_directory import state_directory
+from langsmith_realtime.options.tracing import TracingOptions
 from langsmith_realtime.runtime import guard
-from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
+from langsmith_realtime.testing import Call, LoggedFrame, RealtimeServer, Say, Script, Turn
 from tests.support.conversations import Node, async_client, the_tree, trees
 
 PRICE = "That will cost you 100 euros, and then there are many more words that nobody is to hear at all."
@@ -50,6 +54,10 @@ def population(city: str) -> str:
 def broken(city: str) -> str:
     """Fails."""
     raise LookupError(f"there is no {city}")
+
+
+def has(words: str) -> Callable[[LoggedFrame], bool]:
+    return lambda frame: words in str(frame.raw)
 
 
 def models(root: Node) -> list[Node]:
@@ -107,8 +115,8 @@ def test_the_trace_is_that_of_a_plain_connection(tracing: Collector) -> None:
     assert responses[0] == responses[1]
     assert len(responses[0]) == 3
     assert facts(next(sdk.find("weather")))[:3] == facts(next(by_hand.find("weather")))[:3]
-    assert [each["role"] for each in sdk.run.outputs["messages"]] == [
-        each["role"] for each in by_hand.run.outputs["messages"]
+    assert [each["role"] for each in outputs(sdk)["messages"]] == [
+        each["role"] for each in outputs(by_hand)["messages"]
     ]
     assert sdk.run.inputs == by_hand.run.inputs  # the session's configuration
     added = ["agent_changed"]
@@ -126,7 +134,7 @@ def test_the_block_yields_the_session_itself_and_leaves_it_as_it_was(tracing: Co
             assert entered.langsmith.thread_id == "call-1"
             entered.langsmith.add(metadata={"customer": "c-17"})
         assert set(session.__dict__) == set(before)
-        assert session.model._listeners == []
+        assert listeners(session) == []
         assert "send_event" not in session.model.__dict__
 
     with RealtimeServer() as server:
@@ -207,7 +215,7 @@ def test_work_of_two_tools_at_once_nests_under_the_right_call(tracing: Collector
         async with traced(server, agent, config={"async_tool_calls": in_tasks}) as session:
             await session.send_message("Hello")
             for output in ("sunny in Rome", "in the run population"):
-                await asyncio.to_thread(server.wait_for, lambda frame, output=output: output in str(frame.raw))
+                await asyncio.to_thread(server.wait_for, has(output))
             await until_answers(session, 2)
 
     with RealtimeServer(Script([calls], speed=0)) as server:
@@ -217,8 +225,8 @@ def test_work_of_two_tools_at_once_nests_under_the_right_call(tracing: Collector
     assert [slow.shape(), quick.shape()] == [("weather", ["look_at"]), ("population", ["look_at"])]
     assert slow["look_at"].run.inputs == {"city": "Rome"}
     assert quick["look_at"].run.inputs == {"city": "Oslo"}
-    assert slow.run.outputs["content"] == "sunny in Rome"
-    assert quick.run.outputs["content"] == "4 in the run population"
+    assert outputs(slow)["content"] == "sunny in Rome"
+    assert outputs(quick)["content"] == "4 in the run population"
     assert slow.run.error is quick.run.error is None
 
 
@@ -244,7 +252,21 @@ def test_the_run_of_a_tool_that_raised_has_its_exception(tracing: Collector) -> 
     root = the_tree(tracing)
     assert root["broken"].run.error == "LookupError: there is no Atlantis"
     assert root["also_broken"].run.error == "ValueError: Rome is closed"
-    assert root["also_broken"].run.outputs["content"] == "Sorry."
+    assert outputs(root["also_broken"])["content"] == "Sorry."
+
+
+def test_a_tool_that_does_not_exist_is_an_error_of_its_run(tracing: Collector) -> None:
+    async def converse(server: RealtimeServer) -> None:
+        async with traced(server, NO_WORK) as session:
+            await session.send_message("Hello")
+            await asyncio.to_thread(server.wait_for, lambda frame: frame.type == "response.done")
+            await asyncio.sleep(0.1)
+
+    with RealtimeServer(Script([Turn(Call("fly", {}))], speed=0)) as server:
+        asyncio.run(converse(server))
+    root = the_tree(tracing)
+    # The oldest version ends the session instead.
+    assert "Tool fly not found" in str(root["fly"].run.error or root.run.error)
 
 
 # Agents, handoffs, guardrails
@@ -278,7 +300,7 @@ def test_each_response_names_its_agent_before_and_after_a_handoff(tracing: Colle
         "instructions": "Talk about bills.",
         "tools": ["population"],
     }
-    assert json.loads(root["transfer_to_billing"].run.outputs["content"]) == {"assistant": "Billing"}
+    assert json.loads(outputs(root["transfer_to_billing"])["content"]) == {"assistant": "Billing"}
     assert root.metadata["agents"] == ["Front", "Billing"]
     assert root.metadata["handoffs"] == 1
 
@@ -320,7 +342,7 @@ def test_a_guardrail_that_trips_is_shown_with_what_it_cut(tracing: Collector) ->
             await until(session, "guardrail_tripped")
             await until_answers(session)
             # The oldest version cannot ask for the next answer, because it does not cancel this one.
-            await asyncio.to_thread(server.wait_for, lambda frame: "guardrail triggered" in str(frame.raw))
+            await asyncio.to_thread(server.wait_for, has("guardrail triggered"))
             await asyncio.sleep(0.1)
 
     with RealtimeServer(Script([Turn(Say(PRICE)), Turn(Say("I cannot say."))], speed=4)) as server:
@@ -337,7 +359,7 @@ def test_a_guardrail_that_trips_is_shown_with_what_it_cut(tracing: Collector) ->
     assert root.metadata["interruptions"] == 0
     assert root.metadata["guardrails_tripped"] == 1
     assert root.metadata["turns"] == 1
-    (theirs,) = [each for each in root.run.outputs["messages"] if each.get("from_guardrail")]
+    (theirs,) = [each for each in outputs(root)["messages"] if each.get("from_guardrail")]
     assert theirs["content"] == "guardrail triggered: no_prices"
 
 
@@ -391,6 +413,12 @@ def test_wrong_arguments_raise_at_the_call() -> None:
         wrap_realtime_session(session, on_message="print")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="is not a tracing option"):
         wrap_realtime_session(session, thread="x")  # type: ignore[call-arg]
+
+
+def test_every_parameter_of_langsmiths_function_is_accepted() -> None:
+    theirs = importlib.import_module("langsmith.integrations.openai_realtime").wrap_realtime_session
+    wanted = set(inspect.signature(theirs).parameters) - {"session", "on_message"}
+    assert wanted <= set(TracingOptions.__annotations__)
 
 
 def test_a_session_is_traced_once_at_a_time(tracing: Collector) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.agents_sdk import model_config, session_of, traced, until, until_answers  # isort: split
+from tests.support.agents_sdk import listeners, model_config, outputs, session_of, traced, until, until_answers  # isort: split
 
 from agents.realtime import (
     RealtimeAgent,
@@ -20,7 +20,7 @@ from agents.realtime.openai_realtime import OpenAIRealtimeWebSocketModel
 
 from langsmith_realtime import SessionTracer, wrap_realtime_session
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.testing import Close, Drop, RealtimeServer, Say, Script, Turn, silence, speech_like
+from langsmith_realtime.testing import Close, Drop, Raw, RealtimeServer, Say, Script, Turn, silence, speech_like
 from tests.support.conversations import Node, the_tree, trees
 
 AGENT = RealtimeAgent[Any](name="Front")
@@ -131,7 +131,7 @@ def test_a_cut_that_only_the_server_tells_is_a_cut(tracing: Collector) -> None:
     assert answer.metadata["heard_ms"] == pytest.approx(heard_ms, abs=2)
     assert answer.metadata["spoken_ms"] > heard_ms + 1000
     assert root.metadata["agent_talk_s"] < answer.metadata["spoken_ms"] / 1000 - 1
-    assert len(answer.run.outputs["choices"][0]["message"]["heard"]) < len(LONG)
+    assert len(outputs(answer)["choices"][0]["message"]["heard"]) < len(LONG)
 
 
 # The ends
@@ -164,6 +164,19 @@ def test_the_end_of_the_connection_is_the_end_that_it_was(
         assert str(root.run.error).startswith(error)
 
 
+def test_a_frame_that_is_no_json_is_shown_and_ends_the_trace_with_an_error(tracing: Collector) -> None:
+    async def converse(server: RealtimeServer) -> None:
+        async with traced(server, AGENT) as session:
+            await session.send_message("Hello")
+            await asyncio.sleep(0.5)
+
+    with RealtimeServer(Script([Turn(Say("Hi."), then=[Raw("no JSON")])], speed=0)) as server:
+        asyncio.run(converse(server))
+    root = the_tree(tracing)
+    assert str(root.run.error).startswith("JSONDecodeError")
+    assert root["malformed_frame"].run.inputs == {"event": {"frame": "no JSON"}}
+
+
 def test_a_session_that_never_connects_is_a_failed_trace(tracing: Collector) -> None:
     async def converse(server: RealtimeServer) -> RealtimeSession:
         session = await session_of(server, AGENT)
@@ -175,7 +188,7 @@ def test_a_session_that_never_connects_is_a_failed_trace(tracing: Collector) -> 
     with RealtimeServer(refuse=401) as server:
         session = asyncio.run(converse(server))
     assert "401" in str(the_tree(tracing).run.error)
-    assert not [each for each in session.model._listeners if each is not session]
+    assert not [each for each in listeners(session) if each is not session]
     assert "langsmith" not in session.__dict__
 
 
@@ -202,7 +215,7 @@ def test_the_sessions_of_one_runner_have_a_trace_each(tracing: Collector) -> Non
 
     with RealtimeServer(Script([Turn(Say("Hi."))], speed=0)) as server:
         asyncio.run(converse(server))
-    said = [[each["content"] for each in root.run.outputs["messages"]] for root in trees(tracing)]
+    said = [[each["content"] for each in outputs(root)["messages"]] for root in trees(tracing)]
     assert said == [["one", "Hi."], ["two", "Hi."]]
 
 
@@ -218,8 +231,8 @@ def test_two_runners_at_once_have_a_trace_each(tracing: Collector) -> None:
     with RealtimeServer(Script([Turn(Say("Hi."))], speed=0)) as server:
         asyncio.run(both(server))
     roots = trees(tracing)
-    assert sorted(root.run.outputs["messages"][0]["content"] for root in roots) == ["one", "two"]
-    assert all(root.metadata["agents"] == [root.run.outputs["messages"][0]["content"]] for root in roots)
+    assert sorted(outputs(root)["messages"][0]["content"] for root in roots) == ["one", "two"]
+    assert all(root.metadata["agents"] == [outputs(root)["messages"][0]["content"]] for root in roots)
 
 
 def test_a_session_that_is_entered_already_says_what_is_missing_and_stays_open(tracing: Collector) -> None:
@@ -238,7 +251,7 @@ def test_a_session_that_is_entered_already_says_what_is_missing_and_stays_open(t
         asyncio.run(converse(server))
     root = the_tree(tracing)
     assert root.metadata["missed"].startswith("events before the tracing began")
-    assert [each["content"] for each in root.run.outputs["messages"]] == ["Hello", "Hi."]
+    assert [each["content"] for each in outputs(root)["messages"]] == ["Hello", "Hi."]
     assert "session.created" not in root.names()
     assert answers(root)[0].metadata["agent"] == "Front"
 
@@ -251,7 +264,7 @@ def test_a_tracer_listens_to_a_session_that_the_application_builds(tracing: Coll
             async with session:
                 await session.send_message("Hello")
                 await until_answers(session)
-        assert model._listeners == []
+        assert listeners(session) == []
 
     with RealtimeServer(Script([Turn(Say("Hi."))], speed=0)) as server:
         asyncio.run(converse(server))

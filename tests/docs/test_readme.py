@@ -25,7 +25,7 @@ SERVER = Script([Turn(Say("Hello."))], on_connect=[Close(1000)])
 
 def test_the_five_lines(tracing: Collector) -> None:
     with RealtimeServer(SERVER) as server:
-        run(snippet("README.md", "async with"), client=async_client(server), call_id="call-1")
+        run(snippet("README.md", "async with client"), client=async_client(server), call_id="call-1")
     (root,) = trees(tracing)
     assert root.names() == ["session.created"]
     assert root.metadata["thread_id"] == "call-1"

@@ -19,6 +19,7 @@ from agents.realtime import RealtimeAgent, RealtimeRunner, RealtimeSession
 
 from langsmith_realtime import wrap_realtime_session
 from langsmith_realtime.testing import RealtimeServer
+from tests.support.conversations import Node
 
 if TYPE_CHECKING:
     from langsmith_realtime.adapters.agents_sdk import TracedSession
@@ -62,3 +63,15 @@ async def until(session: RealtimeSession, kind: str, times: int = 1) -> list[str
 async def until_answers(session: RealtimeSession, times: int = 1) -> None:
     """Iterates until so many responses are done."""
     await until(session, "agent_end", times)
+
+
+def listeners(session: RealtimeSession) -> list[Any]:
+    """Who listens to the session's model."""
+    model: Any = session.model
+    return list(model._listeners)
+
+
+def outputs(node: Node) -> dict[str, Any]:
+    """The outputs of a run. Fails if it has none."""
+    assert node.run.outputs is not None
+    return node.run.outputs
