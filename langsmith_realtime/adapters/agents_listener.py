@@ -216,6 +216,7 @@ class AgentsListener(RealtimeModelListener):
         elif event.type == "turn_started":
             self._has_model_events = True
         elif event.type == "exception":
+            self._call_failed(live, describe_error(event.exception))  # a tool that the reader task carried out
             live.connection_lost(event.exception)
             if isinstance(event.exception, json.JSONDecodeError):
                 reason = f"the frame must be JSON: {event.exception.msg}"
@@ -251,6 +252,10 @@ class AgentsListener(RealtimeModelListener):
             return
         if kind == "agent_start" and event.agent.name != self._agent:
             self._change_agent(live, event.agent, response_id=self._response_id)
+        elif kind == "error":
+            message = text(mapping(event.error).get("message")) or ""
+            if message.startswith("Tool call task failed"):  # the application gets the exception when it iterates
+                self._call_failed(live, Failure(message, "the tool raised"))
         elif kind == "handoff":
             self._change_agent(live, event.to_agent, handoff=True, previous=event.from_agent.name)
         elif kind == "guardrail_tripped":
@@ -288,14 +293,18 @@ class AgentsListener(RealtimeModelListener):
         The SDK answers the call with a text that does not say the exception, and reports success.
         """
         with self._guarded("tool_error"):
-            call, error = _call.get(), sys.exc_info()[1]
-            is_ours = call is not None and call[0] is self and isinstance(error, Exception)
-            if call is not None and is_ours and self._live is not None and "span" in str(record.msg):
-                call_id, failure = call[1], describe_error(error)
-                if failure is not None:
-                    self._failed.add(call_id)
-                    self._live.told(lambda t: ToolFailed(call_id, t, failure))
+            error = sys.exc_info()[1]
+            if self._live is not None and isinstance(error, Exception) and "span" in str(record.msg):
+                self._call_failed(self._live, describe_error(error))
         return True
+
+    def _call_failed(self, live: LiveConversation, failure: str | None) -> None:
+        """Note the error of the call that this context carries out, if it carries out any."""
+        call = _call.get()
+        if call is not None and call[0] is self and failure is not None:
+            call_id = call[1]
+            self._failed.add(call_id)
+            live.told(lambda t: ToolFailed(call_id, t, failure))
 
     def _missed(self, what: str) -> None:
         """Say on the root run what the trace lacks."""

@@ -265,8 +265,29 @@ def test_a_tool_that_does_not_exist_is_an_error_of_its_run(tracing: Collector) -
     with RealtimeServer(Script([Turn(Call("fly", {}))], speed=0)) as server:
         asyncio.run(converse(server))
     root = the_tree(tracing)
-    # The oldest version ends the session instead.
-    assert "Tool fly not found" in str(root["fly"].run.error or root.run.error)
+    assert "Tool fly not found" in str(root["fly"].run.error)
+
+
+@pytest.mark.parametrize("in_tasks", [True, False])
+def test_a_tool_whose_exception_the_sdk_lets_out_has_failed(tracing: Collector, in_tasks: bool) -> None:
+    @function_tool(failure_error_function=None)
+    async def fatal(city: str) -> str:
+        """Fails, and ends the iteration."""
+        raise ValueError(f"{city} is closed")
+
+    async def converse(server: RealtimeServer) -> None:
+        agent = RealtimeAgent[Any](name="Front", tools=[fatal])
+        async with traced(server, agent, config={"async_tool_calls": in_tasks}) as session:
+            await session.send_message("Hello")
+            await until_answers(session, 9)
+
+    script = Script([Turn(Call("fatal", {"city": "Rome"}))], speed=0)
+    with RealtimeServer(script) as server, pytest.raises(ValueError, match="Rome is closed"):
+        asyncio.run(converse(server))
+    root = the_tree(tracing)
+    # Of a task of its own, the SDK tells nobody the exception but the application that iterates.
+    assert root["fatal"].run.error in ("ValueError: Rome is closed", "Tool call task failed")
+    assert root.run.error == "ValueError: Rome is closed"
 
 
 # Agents, handoffs, guardrails
