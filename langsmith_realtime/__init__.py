@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from langsmith_realtime.adapters.agents_sdk import wrap_realtime_session
     from langsmith_realtime.adapters.openai_client import wrap_realtime
     from langsmith_realtime.adapters.session_tracer import SessionTracer
     from langsmith_realtime.core.protocol.prices import Price
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
     from langsmith_realtime.options.recording import Recording
     from langsmith_realtime.trace.run_trees.root_run import __version__
 
-__all__ = ["Keep", "Price", "Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]
+__all__ = [
+    "Keep",
+    "Price",
+    "Recording",
+    "SessionTracer",
+    "__version__",
+    "flush",
+    "wrap_realtime",
+    "wrap_realtime_session",
+]
 
 #: The module of each public name. A module is imported when one of its names is first used, so that the command's help
 #: and the test server need neither langsmith nor openai.
@@ -35,6 +45,7 @@ _MODULES = {
     "__version__": "trace.run_trees.root_run",
     "flush": "live.process",
     "wrap_realtime": "adapters.openai_client",
+    "wrap_realtime_session": "adapters.agents_sdk",
 }
 
 
