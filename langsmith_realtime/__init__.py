@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from langsmith_realtime.live.process import flush
     from langsmith_realtime.options.keep import Keep
     from langsmith_realtime.options.recording import Recording
+    from langsmith_realtime.trace.pii.redactor import pii
     from langsmith_realtime.trace.run_trees.root_run import __version__
 
-__all__ = ["Keep", "Price", "Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]
+__all__ = ["Keep", "Price", "Recording", "SessionTracer", "__version__", "flush", "pii", "wrap_realtime"]
 
 #: The module of each public name. A module is imported when one of its names is first used, so that the command's help
 #: and the test server need neither langsmith nor openai.
@@ -34,6 +35,7 @@ _MODULES = {
     "SessionTracer": "adapters.session_tracer",
     "__version__": "trace.run_trees.root_run",
     "flush": "live.process",
+    "pii": "trace.pii.redactor",
     "wrap_realtime": "adapters.openai_client",
 }
 
