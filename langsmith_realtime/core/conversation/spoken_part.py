@@ -13,7 +13,7 @@ _WEIGHTS = {"@": 4.0, "+": 4.0, ".": 3.0, ",": 3.0, ";": 3.0, "?": 3.0, "!": 3.0
 _DIGIT_WEIGHT = 5.0
 #: The margin on each side: seconds, and a share of the item's time.
 MARGIN_S = 1.0
-MARGIN_SHARE = 0.1
+MARGIN_SHARE = 0.15
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Reads numbers that are spelled in words as digits, and knows for each digit where it stands in the text.
 
-Pure. A transcript may have a number as digits, as words, or as both. The words for 0 to 99 are known in English, German
-and Spanish, with "double" and "triple" before a digit; hundreds and thousands are not.
+Pure. A transcript may have a number as digits, as words, or as both. The words for 0 to 999 are known in English,
+German and Spanish, with "double" and "triple" before a digit; thousands are not.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ diecinueve veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa
 """
 _SPANISH_TWENTIES = """
 veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis veintisiete veintiocho veintinueve
+"""
+#: Spanish hundreds; 100 has two words.
+_HUNDREDS = """
+cien ciento doscientos trescientos cuatrocientos quinientos seiscientos setecientos ochocientos novecientos
 """
 #: Other words for digits. English "o" and "oh" count as 0, which does no harm: one digit alone is never masked.
 _VARIANTS = {"oh": 0, "o": 0, "nought": 0, "fourty": 40, "zwo": 2, "un": 1, "una": 1, "veintiún": 21}
@@ -53,7 +57,39 @@ def _values() -> dict[str, int]:
 
 _VALUES = _values()
 _WORD = "|".join(word.replace(" ", "[ -]+") for word in sorted(_VALUES, key=len, reverse=True))
-_SPELLED = re.compile(rf"(?<!\w)(?:({'|'.join(_REPEATS)})[ -]*)?(?:({_WORD})|(\d)(?!\d))(?!\w)", re.IGNORECASE)
+_SPANISH_HUNDREDS = {word: max(1, number) for number, word in enumerate(_HUNDREDS.split())}
+# "nine hundred", "neunhundert" or "novecientos", and the number that follows.
+_HUNDRED = rf"(?:({_WORD})[ -]+hundred|(ein|{'|'.join(_GERMAN.split()[2:10])})?hundert|({'|'.join(_SPANISH_HUNDREDS)}))"
+_SPELLED = re.compile(
+    rf"(?<!\w)(?:{_HUNDRED}(?:([ -]+and[ -]+|[ -]+|und|)({_WORD}))?"
+    rf"|(?:({'|'.join(_REPEATS)})[ -]*)?(?:({_WORD})|(\d)(?!\d)))(?!\w)",
+    re.IGNORECASE,
+)
+
+
+def _number(word: str) -> int:
+    return _VALUES[re.sub("[ -]+", " ", word.lower())]
+
+
+def _digits(found: re.Match[str]) -> str | None:
+    """The digits of a number in words; None for a single digit that is no word."""
+    english, german, spanish, joint, rest, repeat, word, digit = found.groups()
+    if repeat is None and digit is not None:
+        return None
+    if word is not None or digit is not None:
+        number = digit or str(_number(word))
+        return number * _REPEATS[repeat.lower()] if repeat is not None and len(number) == 1 else number
+    if english is not None:
+        hundreds = _number(english)
+    elif spanish is not None:
+        hundreds = _SPANISH_HUNDREDS[spanish.lower()]
+    else:
+        hundreds = 1 if german is None or german.lower() == "ein" else _number(german)
+    if rest is None:
+        return str(100 * hundreds)
+    # "nine hundred one two" is 900, 1 and 2; "nine hundred and one" is 901.
+    is_next = english is not None and "and" not in joint.lower() and _number(rest) < 10
+    return f"{100 * hundreds}{_number(rest)}" if is_next else str(100 * hundreds + _number(rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +121,11 @@ def read_numbers(text: str) -> Reading:
 
     done = 0
     for found in _SPELLED.finditer(text):
-        repeat, word, digit = found.groups()
-        if word is None and repeat is None:
+        number = _digits(found)
+        if number is None:
             continue
         copy(done, found.start())
         done = found.end()
-        number = digit or str(_VALUES[re.sub("[ -]+", " ", word.lower())])
-        if repeat is not None and len(number) == 1:
-            number *= _REPEATS[repeat.lower()]
         pieces.append(number)
         starts.extend([found.start()] * len(number))
         ends.extend([found.end()] * len(number))
