@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import soundfile
+from langsmith import Client
 
 from langsmith_realtime import pii
 from langsmith_realtime.core.audio.writes import ChannelWrite, Write
@@ -20,6 +21,7 @@ from langsmith_realtime.core.conversation.spoken_part import part_of, share_of
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.inputs import ClientFrame, Closed, Input, Opened, Ref, ServerFrame, Silence
 from langsmith_realtime.journal.lines import input_of
+from langsmith_realtime.journal.recovery import replay_anew
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.live.coalescing import parsed
 from langsmith_realtime.live.pipeline import build_pipeline
@@ -359,6 +361,26 @@ def test_the_journal_has_the_silences_and_not_the_sound(tracing: Collector) -> N
     kept = np.frombuffer(raw.read_bytes(), dtype="<i2")
     kept_s = np.count_nonzero(kept) / RATE
     assert 6 < kept_s < LASTS - 2, "of the user a part, of the agent nothing"
+
+
+def test_a_replay_is_as_silent(tracing: Collector) -> None:
+    call = Call(redact=pii())
+    call.user_says()
+    call.agent_says()
+    live, _ = call.end(tracing)
+    (lines,) = state_directory().glob("*/*.jsonl")
+    trace_id = replay_anew(lines.parent, Client(), patience=10)
+    (replayed,) = (run for run in tracing.roots() if str(run.trace_id) == trace_id)
+    heard, _ = soundfile.read(tracing.attachment(replayed.id, "conversation")[1], dtype="int16")
+    first, last = audible(heard[:, USER])
+    share = share_of(SAID, len(BEFORE), len(BEFORE + CARD))
+    assert first[1] <= USER_BEGINS + share[0] * LASTS - 1
+    assert last[0] >= USER_BEGINS + share[1] * LASTS + 1
+    assert audible(heard[:, AGENT]) == []
+    assert replayed.outputs is not None
+    assert live.run.outputs is not None
+    words = [[each.get("content") for each in run["messages"]] for run in (replayed.outputs, live.run.outputs)]
+    assert words[0] == words[1]
 
 
 def test_an_answer_that_was_cut_is_silent_as_a_whole(tracing: Collector) -> None:
