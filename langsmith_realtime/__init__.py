@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from langsmith_realtime.live.process import flush
     from langsmith_realtime.options.keep import Keep
     from langsmith_realtime.options.recording import Recording
+    from langsmith_realtime.trace.pii.redactor import pii
     from langsmith_realtime.trace.run_trees.root_run import __version__
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "SessionTracer",
     "__version__",
     "flush",
+    "pii",
     "wrap_realtime",
     "wrap_realtime_session",
 ]
@@ -44,6 +46,7 @@ _MODULES = {
     "SessionTracer": "adapters.session_tracer",
     "__version__": "trace.run_trees.root_run",
     "flush": "live.process",
+    "pii": "trace.pii.redactor",
     "wrap_realtime": "adapters.openai_client",
     "wrap_realtime_session": "adapters.agents_sdk",
 }

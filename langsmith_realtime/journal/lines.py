@@ -63,8 +63,9 @@ def input_of(line: Mapping[str, Any], audio: Callable[[dict[str, Any]], bytes | 
             fields[name] = Ref(*fields[name])
     if fields.get("error") is not None:
         fields["error"] = Failure(fields["error"])  # it was masked when it was written, so it may be shown
-    if "tags" in fields:
-        fields["tags"] = tuple(fields["tags"])
+    for name in ("tags", "part"):
+        if isinstance(fields.get(name), list):
+            fields[name] = tuple(fields[name])
     if kind is Audio and "data" in fields:
         place = fields["data"]
         data = audio(place) if isinstance(place, dict) else UNDECODABLE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from langsmith_realtime.core.protocol.audio_formats import bytes_per_second
-from langsmith_realtime.core.protocol.inputs import Input
+from langsmith_realtime.core.protocol.inputs import Closed, Input, ServerFrame
 from langsmith_realtime.journal.recovery import begin_in_background
 from langsmith_realtime.journal.writer import JournalWriter, journal_writer
 from langsmith_realtime.live.coalescing import JOINED_S, is_streamed, joined
@@ -39,6 +39,8 @@ class Pipeline:
         for given in self._joined(inputs):
             if not is_streamed(given):
                 self._take_waiting()
+            if isinstance(given, Closed):
+                self._guarded(self._silence_found, given)
             if self._journal is not None:
                 self._guarded(self._journal.write, given)
             if is_streamed(given):
@@ -69,6 +71,15 @@ class Pipeline:
         self._guarded(self._session.take, given)
         if self._journal is not None:
             self._guarded(self._journal.taken, given)
+        if isinstance(given, ServerFrame):
+            self._guarded(self._silence_found, given)
+
+    def _silence_found(self, given: Input) -> None:
+        """Take the silences that the session finds as inputs of their own, so that a recovery finds them, too."""
+        for silence in self._session.found_silences(given):
+            if self._journal is not None:
+                self._guarded(self._journal.write, silence)
+            self._take(silence)
 
     def _guarded(self, function: Callable[[Input], None], given: Input) -> None:
         try:

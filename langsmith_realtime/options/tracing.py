@@ -110,7 +110,8 @@ class Options:
             ``{"error": message}``. One background thread calls it for all conversations; another one may call it for
             the root run at the end. A slow function delays only conversations that call functions of the application:
             those with ``redact``, or with a client that masks with functions. If it raises, or returns something other
-            than a dict, the run is sent without that payload.
+            than a dict, the run is sent without that payload. ``pii()`` is a ready one. If it has a method
+            ``spans(text)``, it also names the places in spoken texts whose sound becomes silent.
         transcripts: False removes all words: spoken and typed text, tool arguments and tool results. The session's
             instructions and tools stay.
         keep: rule that decides at the end of the conversation whether to keep it: a :class:`~langsmith_realtime.Keep`,

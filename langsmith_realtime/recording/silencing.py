@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,12 +25,18 @@ class Span:
     until: float
 
 
+#: A part of an item, as shares of its time from 0 to 1; None for all of it.
+Part: TypeAlias = tuple[float, float] | None
+#: What was asked to be silent: an item or a part of it; spans of both channels have a number.
+_Key: TypeAlias = int | tuple[str, Part]
+
+
 class SilencedSpans:
     """The silent spans and items of one conversation. The span of an item may move while more events arrive."""
 
     def __init__(self) -> None:
-        self._spans: dict[str | int, list[Span]] = {}  # by item id or, for spans of both channels, by number
-        self._erased: dict[tuple[str | int, int], Span] = {}  # the part that is silent in the file, by key and channel
+        self._spans: dict[_Key, list[Span]] = {}
+        self._erased: dict[tuple[_Key, int], Span] = {}  # the part that is silent in the file, by key and channel
         self._open: int | None = None  # number of the span without an end
         self._has_ended = False
         self._written = {USER: 0, AGENT: 0}  # frames, by channel
@@ -37,10 +44,10 @@ class SilencedSpans:
     def __bool__(self) -> bool:
         return bool(self._spans)
 
-    def add(self, since: float | None, until: float | None, item_id: str | None) -> None:
+    def add(self, since: float | None, until: float | None, item_id: str | None, part: Part = None) -> None:
         """Silence an item, or a span of time; see :meth:`add_item` and :meth:`add_span`."""
         if item_id is not None:
-            self.add_item(item_id)
+            self.add_item(item_id, part)
         else:
             self.add_span(since, until)
 
@@ -59,18 +66,19 @@ class SilencedSpans:
             self._open = key if until is None else None
         self._spans[key] = [Span(channel, begin, end) for channel in (USER, AGENT)]
 
-    def add_item(self, item_id: str) -> None:
-        """Silence all audio of an item, wherever it is placed in the recording."""
-        self._spans.setdefault(item_id, [])
+    def add_item(self, item_id: str, part: Part = None) -> None:
+        """Silence the audio of an item, or of a part of it, wherever it is placed in the recording."""
+        self._spans.setdefault((item_id, part), [])
 
-    def locate(self, place: Callable[[str], tuple[int, float, float] | None]) -> None:
+    def locate(self, place: Callable[[str, Part], tuple[int, float, float] | None]) -> None:
         """Update the spans of the items.
 
         Args:
-            place: Returns an item's channel, begin and end in seconds; None if they are unknown: its span stays.
+            place: Returns the channel, begin and end in seconds of an item or of a part of it; None if they are
+                unknown: its span stays.
         """
         for key in self._spans:
-            found = place(key) if isinstance(key, str) else None
+            found = None if isinstance(key, int) else place(*key)
             if found is not None:
                 self._spans[key] = [Span(*found)]
 
@@ -106,7 +114,7 @@ class SilencedSpans:
             return span
         return Span(span.channel, span.since, max(t, span.since))
 
-    def _erase(self, key: str | int, span: Span, rate: int) -> Iterator[ChannelWrite]:
+    def _erase(self, key: _Key, span: Span, rate: int) -> Iterator[ChannelWrite]:
         """Yield a write that silences the span as far as audio was written; skip what earlier calls silenced."""
         erased = self._erased.get((key, span.channel))
         since = span.since

@@ -33,6 +33,7 @@ from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.exporter import Exporter
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
+from langsmith_realtime.trace.redacted_speech import RedactedSpeech, redacted_speech
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
 
 T = TypeVar("T")
@@ -49,6 +50,7 @@ class Session:
         feedback: the metrics that become feedback scores.
         held_conversation: decides, with ``keep=``, whether the conversation is kept.
         trace_id: id of the trace, for the ``keep=`` rule.
+        redacted_speech: finds spoken words that must be silent; None if ``redact`` names none.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Session:
         *,
         held_conversation: HeldConversation | None = None,
         trace_id: str = "",
+        redacted_speech: RedactedSpeech | None = None,
     ) -> None:
+        self._redacted_speech = redacted_speech
         self._conversation = conversation
         self._tracks = conversation.tracks
         self._exporters = exporters
@@ -81,6 +85,10 @@ class Session:
         """The spans of a channel that the application asked to silence."""
         return self._silences.spans(channel)
 
+    def found_silences(self, given: Input) -> list[Silence]:
+        """What else must be silent, to be taken as inputs: after ``given`` was taken or, at the end, before."""
+        return [] if self._redacted_speech is None else self._redacted_speech.silences(self._conversation, given)
+
     def take(self, given: Input) -> None:
         """Process the next input. A failure is counted, and an event's run is sent nevertheless."""
         if isinstance(given, Closed):
@@ -97,7 +105,7 @@ class Session:
         elif isinstance(given, Annotated):
             self._export(lambda exporter: exporter.annotated(given))
         elif isinstance(given, Silence):
-            self._silences.add(given.since, given.until, given.item_id)
+            self._silences.add(given.since, given.until, given.item_id, given.part)
         self._emit(run_data)
         self._record(given.t)
         if isinstance(given, Silence) and self._recorder is not None:
@@ -142,6 +150,8 @@ class Session:
         """What the exporters are told at the end, as complete as possible."""
         conversation, config = self._conversation, self._conversation.config
         metadata: dict[str, Any] = {"duration_s": round(closed.t, 3), **self._result_or(conversation.numbers, {})}
+        if self._redacted_speech is not None:
+            metadata.update(self._redacted_speech.numbers())
         metadata.update({key: count for key, count in closed.dropped.items() if count})
         facts = {
             "model": config.model,
@@ -274,5 +284,6 @@ def build_session(
         options.feedback,
         held_conversation=held_conversation,
         trace_id=runs.trace_id,
+        redacted_speech=redacted_speech(options.redact, guard),
     )
     return SessionParts(session, runs, recorder, privacy, recorded_channels)

@@ -106,6 +106,7 @@ def test_the_public_names() -> None:
         "SessionTracer",
         "__version__",
         "flush",
+        "pii",
         "wrap_realtime",
         "wrap_realtime_session",
     ]

@@ -10,19 +10,21 @@ import json
 import logging
 import os
 import re
+import sys
 import threading
 import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from langsmith import traceable
 from openai.resources.realtime.realtime import RealtimeConnection
 
-from langsmith_realtime import SessionTracer, wrap_realtime
+from langsmith_realtime import SessionTracer, pii, wrap_realtime
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import Call, Close, Fail, RealtimeServer, Say, Script, Turn, silence, speech_like
 from tests.support.conversations import Node, async_client, sync_client, the_tree, trees
@@ -154,6 +156,28 @@ def test_redact_removes_the_card_number(tracing: Collector) -> None:
     root = the_tree(tracing)
     assert "[card number]" in json.dumps(root["response.output_audio_transcript.done"].run.inputs)
     assert "4111" not in json.dumps([(each.inputs, each.outputs) for each in tracing.runs()])
+
+
+def test_pii_masks_the_words_and_silences_the_sound(tracing: Collector) -> None:
+    run_receiving(snippet("docs/privacy.md", "phones="), ends_with(Turn(Say("It is 4111 1111 1111 1111."))))
+    root = the_tree(tracing)
+    assert outputs(root["model"])["choices"][0]["message"]["content"] == "It is [card number]."
+    assert "4111" not in json.dumps([(each.inputs, each.outputs) for each in tracing.runs()])
+    _, _, right = channels(tracing, root)
+    assert right == 0
+
+
+def test_presidio_finds_more(tracing: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    class AnalyzerEngine:
+        def analyze(self, *, text: str, language: str, entities: list[str]) -> list[SimpleNamespace]:
+            assert (language, "PERSON" in entities) == ("en", True)
+            begin = text.find("Ada")
+            return [] if begin < 0 else [SimpleNamespace(start=begin, end=begin + 3, entity_type="PERSON")]
+
+    monkeypatch.setitem(sys.modules, "presidio_analyzer", SimpleNamespace(AnalyzerEngine=AnalyzerEngine))
+    names = run(snippet("docs/privacy.md", "presidio_analyzer"))
+    assert names["tracer"].run_id == str(the_tree(tracing).run.id)
+    assert pii(find=names["find"])({"text": "I am Ada, a@example.com"}) == {"text": "I am [person], [email address]"}
 
 
 def test_the_lines_for_a_card_number(tracing: Collector) -> None:

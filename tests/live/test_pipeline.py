@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.protocol.audio_formats import PCM16, USER, Format
-from langsmith_realtime.core.protocol.inputs import Annotated, Audio, ClientFrame, Closed, Input, Opened, ToolEnded
+from langsmith_realtime.core.protocol.inputs import (
+    Annotated,
+    Audio,
+    ClientFrame,
+    Closed,
+    Input,
+    Opened,
+    Ref,
+    ServerFrame,
+    Silence,
+    ToolEnded,
+)
 from langsmith_realtime.journal.writer import JournalWriter
 from langsmith_realtime.live.coalescing import parsed
 from langsmith_realtime.live.pipeline import Pipeline
@@ -34,6 +45,7 @@ class Parts:
         self.guard = Guard()
         self._error = error
         self.fails_at: set[tuple[str, type]] = set()
+        self.silence_after: tuple[type, ...] = ()
         self.pipeline = Pipeline(cast("Session", self), cast("JournalWriter", self), self.guard)
 
     def process(self, *inputs: Input) -> list[tuple[str, object]]:
@@ -54,6 +66,9 @@ class Parts:
 
     def taken(self, given: Input) -> None:
         self._note("taken", given)
+
+    def found_silences(self, given: Input) -> list[Silence]:
+        return [Silence(given.t, item_id="item_1")] if isinstance(given, self.silence_after) else []
 
     def flush(self) -> None:
         self.calls.append(("flush", None))
@@ -79,6 +94,15 @@ def test_the_journal_gets_each_input_before_the_session_and_is_flushed_at_the_en
     ]
     assert [call for call, given in calls if given is None] == ["pause", "pause", "flush"]
     assert calls[-1] == ("flush", None)
+
+
+@pytest.mark.parametrize("given", [ServerFrame({"type": "error"}, 1.0, Ref(1)), Closed(1.0)])
+def test_a_silence_that_the_session_finds_is_in_the_journal_before_the_end(given: Input) -> None:
+    parts = Parts()
+    parts.silence_after = (type(given),)
+    calls = [(call, type(each)) for call, each in parts.process(given) if each is not None]
+    kinds = [Silence, type(given)] if isinstance(given, Closed) else [type(given), Silence]
+    assert calls == [(call, kind) for kind in kinds for call in ("write", "take", "taken")]
 
 
 def test_both_get_the_joined_inputs() -> None:

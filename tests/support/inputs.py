@@ -115,6 +115,7 @@ FIELDS: dict[str | tuple[type, str], st.SearchStrategy[Any]] = {
     "ms": st.floats(0, 1e6),
     "since": st.one_of(st.none(), _seconds),
     "until": st.one_of(st.none(), _seconds),
+    "part": st.one_of(st.none(), st.just((0.25, 0.5))),
     "call_id": st.sampled_from(("call_1", "call_2")),
     "run_id": st.uuids().map(str),
     "error": st.one_of(st.none(), _words),

@@ -6,7 +6,7 @@ the live conversation gave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
@@ -17,6 +17,7 @@ from langsmith_realtime.core.conversation.response_events import on_delta
 from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData, ToolRun
 from langsmith_realtime.core.conversation.sent_events import REVOCABLE
 from langsmith_realtime.core.conversation.server_events import HANDLERS, on_other, on_speech_started
+from langsmith_realtime.core.conversation.spoken_part import SpokenItem, part_of
 from langsmith_realtime.core.conversation.state import ConversationState
 from langsmith_realtime.core.conversation.turns import Turns
 from langsmith_realtime.core.payloads.errors import Failure
@@ -58,6 +59,8 @@ from langsmith_realtime.core.protocol.session_config import SessionConfig, sessi
 #: How much longer on both sides the span of an item may be if the application feeds the agent's audio, in seconds:
 #: it may play the item earlier or later than the playback model assumes.
 FED_AUDIO_MARGIN_S = 1.0
+#: How much longer than its audio an item may play, in seconds, if its words are looked for by their share of its time.
+EVEN_S = 0.1
 
 
 class Conversation:
@@ -247,8 +250,44 @@ class Conversation:
         consequence = closed.error.kind if isinstance(closed.error, Failure) else "error"
         return Failure(f"{ended}; {closed.error}", f"{ended.kind}; {consequence}")
 
-    def item_span(self, item_id: str) -> tuple[int, float, float] | None:
-        """The channel in which an item is audible, and from when to when, in seconds; None if it is not known."""
+    def item_span(self, item_id: str, part: tuple[float, float] | None = None) -> tuple[int, float, float] | None:
+        """The channel in which an item is audible, and from when to when, in seconds; None if it is not known.
+
+        With ``part``, shares of its time from 0 to 1, it is the span of that part with a margin (:func:`.part_of`). It
+        is the whole item if its time and its words may not belong together: the user's audio was not bounded by turn
+        detection or not sent in real time, or the agent's was cut, paused, or fed by the application.
+        """
+        whole = self._whole_span(item_id)
+        spoken = None if part is None or whole is None else self._spoken_evenly(item_id)
+        if part is None or whole is None or spoken is None:
+            return whole
+        since, until = part_of(spoken, part)
+        return whole[0], max(whole[1], since), min(whole[2], until)
+
+    def spoken_items(self, item_ids: Iterable[str] | None = None) -> Iterator[SpokenItem]:
+        """The items with audio, in conversation order, or of these ids only, with their words as far as they are known.
+
+        Items that were typed are none.
+        """
+        items = self._state.items
+        known = items.in_order() if item_ids is None else [items.get(item_id) for item_id in item_ids]
+        for item in known:
+            if item is not None and item.type == "message" and item.has_audio and not item.from_idle_timeout:
+                is_whole = not any(part.deltas for part in item.said_parts)
+                yield SpokenItem(item.item_id, item.spoken_text, is_whole)
+
+    def _spoken_evenly(self, item_id: str) -> tuple[float, float] | None:
+        """Begin and end, in seconds, of an item whose words are all in its audio, without a cut or a pause."""
+        state, tracks = self._state, self._state.tracks
+        if state.utterances.span(item_id) is not None:
+            return state.utterances.detected(item_id)
+        begins, ends, item = tracks.begins(item_id), tracks.playing_until(item_id), state.items.get(item_id)
+        if begins is None or ends is None or tracks.agent_is_fed or item is None or item.interrupted:
+            return None
+        is_even = abs(ends - begins - tracks.spoken_ms(item_id) / 1000) < EVEN_S
+        return (begins, ends) if is_even else None
+
+    def _whole_span(self, item_id: str) -> tuple[int, float, float] | None:
         user_span = self._state.utterances.span(item_id)
         if user_span is not None:
             return USER, *user_span

@@ -209,6 +209,20 @@ class Utterances:
         utterance = self._utterances.get(item_id)
         return None if utterance is None else utterance.spoken
 
+    def detected(self, item_id: str) -> tuple[float, float] | None:
+        """Start and end, in seconds, of an item that turn detection bounded and that was sent as fast as it was spoken.
+
+        None for every other item: what else its audio holds is not known.
+        """
+        utterance = self._utterances.get(item_id)
+        if utterance is None or utterance.end is None or utterance.spoken is None:
+            return None
+        begin_ms, end_ms = utterance.begin.buffer_ms, utterance.end.buffer_ms
+        if begin_ms is None or end_ms is None:
+            return None
+        since, until = utterance.spoken
+        return (since, until) if abs(until - since - (end_ms - begin_ms) / 1000) < SPAN_MARGIN_S else None
+
     def _remember(self, item_id: str, utterance: _Utterance) -> None:
         if self._utterances:
             latest = self._utterances[next(reversed(self._utterances))]

@@ -138,13 +138,15 @@ class Played:
 class Silence:
     """The application silenced an item, or the time from ``since`` to ``until``.
 
-    Without ``until``, the silence goes on until an input with ``until`` alone.
+    Without ``until``, the silence goes on until an input with ``until`` alone. ``part`` is the part of the item that is
+    meant, as shares of its time from 0 to 1; None: all of it. A part comes from a redactor, not from the application.
     """
 
     t: float
     since: float | None = None
     until: float | None = None
     item_id: str | None = None
+    part: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
