@@ -111,7 +111,7 @@ class ConversationState:
             self.items,
             self.config.model,
             interrupted=self.interruptions.barge_ins.is_interrupted(response.response_id),
-            numbers=numbers,
+            numbers={**numbers, **self.interruptions.moments(response)},
             heard_shares=self.interruptions.heard_shares(response),
         )
 
