@@ -19,6 +19,8 @@ from uvicorn.server import ServerState
 
 from langsmith_realtime.collector import app, store
 from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, WriteEndpoints
+from langsmith_realtime.collector.page.access import PAGE, Access
+from langsmith_realtime.collector.page.sound import Sounds
 from langsmith_realtime.collector.records import RequestLog
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Collector:
         self._changed = threading.Condition()
         self._request_count = 0
         self._request_log = RequestLog(self._notify)
+        self._page_access = Access()
 
     def __enter__(self) -> Self:
         """Start the server; returns when clients can connect."""
@@ -91,6 +94,9 @@ class Collector:
                 self.directory, trace_limit=self._limits.trace_runs, durable=self._requested_directory is not None
             )
             opened.callback(self._store.close)
+            self._sounds = Sounds()
+            opened.callback(self._sounds.close)
+            self._store.on_recording = self._sounds.start
             ready: Future[Callable[[], object]] = Future()
             thread = threading.Thread(
                 target=self._run, args=(listener, ready), name="langsmith-realtime-collector", daemon=True
@@ -136,6 +142,14 @@ class Collector:
     def feedback(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the JSON objects of feedback, oldest first: the feedback of one run, or all feedback for None."""
         return self._store.feedback(None if run_id is None else [run_id])
+
+    def view_url(self, conversation_id: str | None = None) -> str:
+        """Return the address of the page in a browser: of the list, or of one conversation.
+
+        If clients must send a key, the address has a code that opens the page once, in one browser.
+        """
+        address = f"{self.url}{PAGE}/" + (f"c/{conversation_id}" if conversation_id else "")
+        return address if self._api_key is None else f"{address}?code={self._page_access.code()}"
 
     @property
     def violations(self) -> list[Violation]:
@@ -217,7 +231,15 @@ class Collector:
 
         self._write_endpoints = WriteEndpoints(self._store, self._request_log, self._limits)
         config = uvicorn.Config(
-            app.build(self._store, self._request_log, self._write_endpoints, self._api_key, abort_connection),
+            app.build(
+                self._store,
+                self._request_log,
+                self._write_endpoints,
+                self._sounds,
+                self._page_access,
+                api_key=self._api_key,
+                abort_connection=abort_connection,
+            ),
             http="h11",
             access_log=False,
             log_config=None,
