@@ -225,7 +225,7 @@ class Page {
     t.total.textContent = `/ ${clock(this.shape.duration_s)}`;
     for (const each of [...t.sides, t.speed]) each.hidden = !can;
     t.reason.hidden = can;
-    const failed = this.player.audio.error && this.shape.recording.url;
+    const failed = this.player.audio.error && this.shape.recording.state === "ready";
     t.reason.textContent = failed ? "This browser cannot play the recording; the download works." : this.shape.recording.reason ?? "";
     this.viewChanged();
   }
@@ -458,7 +458,9 @@ class Page {
   key(key, event) {
     if (!this.shape || byId("keys").open) return false;
     const onButton = event.target.closest?.("button, a, summary, [role=tab]");
-    if (key === " " && onButton && !onButton.closest("#transport .play")) return false;
+    // Space presses a button that the Tab key led to, but not one that was clicked before.
+    if (key === "Tab") this.tabbed = true;
+    if (key === " " && onButton && this.tabbed && !onButton.closest("#transport .play")) return false;
     const by = event.shiftKey ? 0.5 : 5;
     const acts = {
       " ": () => this.player.toggle(),
@@ -493,6 +495,7 @@ addEventListener("hashchange", () => {
   const hash = new URLSearchParams(location.hash.slice(1));
   if (page.shape && hash.has("t")) page.seek(Number(hash.get("t")), { turn: hash.has("turn") ? Number(hash.get("turn")) : null });
 });
+document.addEventListener("pointerdown", () => { page.tabbed = false; });
 addEventListener("resize", () => page.shape && page.details.renderTabs());
 document.addEventListener("click", (event) => {
   if (byId("menu") && !byId("menu").hidden && !event.target.closest(".side")) page.toggleMenu(false);
