@@ -27,7 +27,7 @@ ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording tr
 .PHONY: demo test quick soak floors beside check lint pythons build workflows environments bench clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m demo --speak
+	$(BIN)/python -m demo --speak --view
 
 test: $(VENV)/.installed check floors beside
 	$(BIN)/python -m coverage erase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, Final
@@ -125,6 +126,19 @@ class Store:
             for name, attachment in operation.attachments.items():
                 if attachment.mime_type.startswith("audio/"):
                     self.on_recording(self._path(operation.id, name))
+
+    def attach(self, run_id: str, name: str, mime_type: str, file: Path) -> Path:
+        """Attach a copy of a file to a stored run; return the copy."""
+        stored = self._path(run_id, name)
+        stored.parent.mkdir(mode=0o700, exist_ok=True)
+        for earlier in stored.parent.glob(f"{name}*"):
+            earlier.unlink()
+        stored.touch(mode=0o600)
+        shutil.copyfile(file, stored)
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (run_id, name, mime_type))
+            self._db.execute("UPDATE conversations SET recording = 1 WHERE id = ?", (run_id,))
+        return stored
 
     def run(self, run_id: str) -> StoredRun | None:
         """Return the run with this id (a UUID in lower case), or None."""

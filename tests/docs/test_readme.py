@@ -105,6 +105,7 @@ def test_the_public_names() -> None:
         "SessionTracer",
         "__version__",
         "flush",
+        "show",
         "wrap_realtime",
     ]
     for name in langsmith_realtime.__all__:

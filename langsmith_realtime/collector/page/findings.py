@@ -54,6 +54,8 @@ def findings(shape: Mapping[str, Any], slow_ms: float) -> list[list[dict[str, An
         found.append(
             [{"text": f"The sound of the {' and the '.join(recording['hidden'])} is hidden.", "tone": "quiet"}]
         )
+    if numbers.get("times_are_made_up"):
+        found.append([{"text": "The frames had no times, so all times here are made up.", "tone": "slow"}])
     for key, name in LACKING.items():
         if numbers.get(key):
             found.append([{"text": f"{numbers[key]:,} {name}.", "tone": "slow"}])
