@@ -24,7 +24,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
 	core/protocol/test_usage.py testing/test_server.py testing/test_connection_ends.py docs/test_readme.py)
 
-.PHONY: demo test quick soak floors beside check lint pythons build workflows environments bench clean
+.PHONY: demo test quick soak floors beside check lint pythons build workflows environments bench screenshots clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak --view
@@ -111,6 +111,10 @@ $(BESIDE)/.installed: pyproject.toml .ci/beside.txt
 	$(BESIDE)/bin/python -m pip install --quiet --upgrade pip
 	$(BESIDE)/bin/python -m pip install --quiet --editable '.[dev]' --requirement .ci/beside.txt
 	touch $@
+
+# Makes the README's picture of the local page.
+screenshots: $(VENV)/.installed
+	$(BIN)/python -m docs.screenshots
 
 clean:
 	rm -rf $(VENV) $(FLOORS) $(BESIDE) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \
