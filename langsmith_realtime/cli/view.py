@@ -101,15 +101,19 @@ def _local_store() -> Path:
 def _running_page() -> str | None:
     """Return the address of the page of the collector in LANGSMITH_ENDPOINT, or None."""
     import http.client  # noqa: PLC0415
+    import json  # noqa: PLC0415
 
     endpoint = urlsplit(os.environ.get("LANGSMITH_ENDPOINT", ""))
     if endpoint.scheme != "http" or endpoint.hostname not in ("127.0.0.1", "localhost"):
         return None
     connection = http.client.HTTPConnection(endpoint.hostname, endpoint.port or 80, timeout=_TIMEOUT_S)
     try:
-        connection.request("GET", "/view/")
-        return f"http://{endpoint.netloc}/view/" if connection.getresponse().status == 200 else None
-    except OSError:
+        connection.request("GET", "/view/api/code", headers={"x-api-key": os.environ.get("LANGSMITH_API_KEY", "")})
+        answer = connection.getresponse()
+        code = json.loads(answer.read())["code"] if answer.status == 200 else None
+        page = f"http://{endpoint.netloc}/view/"
+        return None if answer.status != 200 else page if code is None else f"{page}?code={code}"
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):  # something else listens there
         return None
     finally:
         connection.close()

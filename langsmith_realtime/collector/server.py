@@ -80,7 +80,7 @@ class Collector:
         self._changed = threading.Condition()
         self._request_count = 0
         self._request_log = RequestLog(self._notify)
-        self._page_access = Access()
+        self._page_access = Access(needs_code=api_key is not None)
 
     def __enter__(self) -> Self:
         """Start the server; returns when clients can connect."""
@@ -187,7 +187,8 @@ class Collector:
         If clients must send a key, the address has a code that opens the page once, in one browser.
         """
         address = f"{self.url}{PAGE}/" + (f"c/{conversation_id}" if conversation_id else "")
-        return address if self._api_key is None else f"{address}?code={self._page_access.code()}"
+        code = self._page_access.code()
+        return address if code is None else f"{address}?code={code}"
 
     @property
     def violations(self) -> list[Violation]:

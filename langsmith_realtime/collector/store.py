@@ -188,6 +188,7 @@ class Store:
         stored = json.loads(row[1]) if row and row[1] is not None else {}
         merged = {**stored, **received} if operation.kind == "patch" else {**received, **stored}
         self._revision += 1
+        project = self._project_of(merged)
         self._db.execute(
             f"INSERT INTO runs (id, trace_id, dotted_order, project, {column}, revision) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
             " ON CONFLICT (id) DO UPDATE SET trace_id = excluded.trace_id, dotted_order = excluded.dotted_order,"
@@ -196,7 +197,7 @@ class Store:
                 operation.id,
                 operation.trace_id,
                 merged["dotted_order"],
-                self._project_of(merged),
+                project,
                 json.dumps(received),
                 self._revision,
             ),
@@ -207,7 +208,7 @@ class Store:
             )
             yield attachment.path, self._path(operation.id, name)
         attached = self._db.execute("SELECT 1 FROM attachments WHERE run_id = ?", (operation.id,)).fetchone()
-        if self.conversations.note(merged, self._project_of(merged), self._revision, attached=attached is not None):
+        if self.conversations.note(merged, project, self._revision, attached=attached is not None):
             for fields in self._fields_of_runs(f"{merged['dotted_order']}."):
                 self.conversations.note(*fields[:3], attached=fields[3])
 

@@ -134,6 +134,18 @@ def test_a_running_collector_is_opened_in_place_of_another(
         assert capsys.readouterr().out == f"The page is at {collector.url}/view/\n"
 
 
+def test_a_running_collector_with_a_key_is_opened_by_a_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Collector(api_key="secret") as collector:
+        monkeypatch.setenv("LANGSMITH_ENDPOINT", collector.url)
+        monkeypatch.setenv("LANGSMITH_API_KEY", "secret")
+        assert main(["view", "--no-open"]) == 0
+        address = capsys.readouterr().out.removeprefix("The page is at ").strip()
+        assert "secret" not in address
+        assert ask("GET", address).headers["set-cookie"].startswith("langsmith-realtime-view=")
+
+
 @pytest.mark.parametrize("target", ["missing.jsonl", "no/such/folder"])
 def test_a_target_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
     assert main(["view", target, "--directory", str(tmp_path), "--no-open"]) == 1

@@ -153,7 +153,8 @@ def test_it_plays_and_the_transcript_follows_until_it_is_scrolled(
     until(page, "!conversation.player.playing")
     stopped = position(page)
     time.sleep(0.2)
-    assert position(page) == stopped > 9.3
+    assert position(page) == at(stopped)
+    assert stopped > 9.3
 
 
 def test_unheard_words_are_struck_through_and_said_to_screen_readers(
@@ -287,6 +288,36 @@ def test_an_empty_store_says_how_to_fill_it_and_fills_itself(browser: Browser) -
         page.close()
 
 
+def test_an_hour_is_open_at_the_linked_moment_and_only_what_is_visible_is_fetched(
+    open_page: Callable[..., Page], collector: Collector
+) -> None:
+    hour = Conversation(thread="hour", seconds=3600)
+    for turn in range(120):
+        begin = turn * 30.0
+        hour.user_says(begin + 1, begin + 4, f"Question {turn + 1}")
+        slow = 4.0 if turn in (39, 86) else 0.0
+        hour.agent_says(begin + 5 + slow, begin + 20, f"Answer {turn + 1}, in many words.")
+    hour.into(collector, sound=hour.sound("FLAC", subtype="PCM_16"), mime_type="audio/flac")
+    page = open_page("/")
+    ranges: list[str] = []
+    page.on("request", lambda sent: ranges.append(sent.headers.get("range", "all")) if "/peaks/" in sent.url else None)
+    page.goto(f"{collector.url}/view/c/{hour.id}#t=2584.5")
+    until(page, "globalThis.conversation?.peaks.ready", 30)
+    assert (position(page), page.evaluate("conversation.turn")) == (at(2584.5), 87)
+    page.locator('.line[aria-current="true"]', has_text="Question 87").wait_for()
+    assert page.evaluate("conversation.score.to - conversation.score.from") == 60
+    until(page, "conversation.peaks.tiles.size > 0 && [...conversation.peaks.tiles.values()].every(Boolean)")
+    assert ranges.count("all") == 1
+    assert len(ranges) <= 3
+    visited = []
+    for _ in range(3):
+        page.keyboard.press("w")
+        visited.append(page.evaluate("conversation.turn"))
+    assert visited == [40, 87, 1]
+    page.keyboard.press("n")
+    assert position(page) == at(39 * 30 + 4)
+
+
 # --- a running conversation, and states
 
 
@@ -413,7 +444,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - as the browser's
 
-    options = {"width": width, "height": 844, "scheme": scheme, "reduced_motion": "reduce"}
+    options: dict[str, Any] = {"width": width, "height": 844, "scheme": scheme, "reduced_motion": "reduce"}
     pages = [("list", open_page("/", **options)), ("conversation", conversation_page(open_page, call, **options))]
     pages[0][1].locator("tr.call").first.wait_for()
     names = ["Turns", "Events", "Session"] + (["Transcript"] if width < 860 else [])

@@ -20,14 +20,21 @@ _COOKIE: Final = "langsmith-realtime-view"
 
 
 class Access:
-    """Opens the page in a browser that cannot send the API key: a one-time code becomes a cookie."""
+    """Opens the page in a browser that cannot send the API key: a one-time code becomes a cookie.
 
-    def __init__(self) -> None:
+    Args:
+        needs_code: Whether the collector demands a key.
+    """
+
+    def __init__(self, *, needs_code: bool) -> None:
+        self._needs_code = needs_code
         self._session = secrets.token_urlsafe()
         self._codes: set[str] = set()
 
-    def code(self) -> str:
-        """Return a code that opens the page once."""
+    def code(self) -> str | None:
+        """Return a code that opens the page once; None if the page needs none."""
+        if not self._needs_code:
+            return None
         code = secrets.token_urlsafe()
         self._codes.add(code)
         return code

@@ -20,7 +20,9 @@ RECORDING: Final = "conversation"
 def recording_of(root: StoredRun) -> Attachment | None:
     """Return the attachment with the conversation's recording, or None."""
     found = root.attachments.get(RECORDING)
-    return found if found is not None and found.mime_type.startswith("audio/") else None
+    if found is None or not found.mime_type.startswith("audio/") or not found.path.exists():
+        return None
+    return found
 
 
 def conversation(

@@ -73,6 +73,7 @@ class PageEndpoints:
             Route(f"{PAGE}/static/{{name}}", self.static),
             Route(f"{PAGE}/api/conversations", self.conversations),
             Route(f"{PAGE}/api/changes", self.changes),
+            Route(f"{PAGE}/api/code", self.code),
             Route(f"{PAGE}/api/conversations/{{id}}", self.conversation),
             Route(f"{PAGE}/api/conversations/{{id}}/peaks/{{level:int}}", self.peaks),
             Route(f"{PAGE}/api/conversations/{{id}}/download.{{form}}", self.download),
@@ -124,6 +125,10 @@ class PageEndpoints:
             limit=min(_LIMIT, int(_number(asked.get("limit"), 100)) or 1),
         )
         return self._data(await run_in_threadpool(self._store.conversations.page, query))
+
+    async def code(self, _: Request) -> Response:
+        """``GET /view/api/code``: a code that opens the page once, for who has the API key; null if none is needed."""
+        return self._data({"code": self._access.code()})
 
     async def changes(self, _: Request) -> Response:
         """``GET /view/api/changes``: the number of the latest write."""
