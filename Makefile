@@ -25,10 +25,10 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
 	core/protocol/test_usage.py testing/test_server.py testing/test_connection_ends.py docs/test_readme.py)
 
-.PHONY: demo test quick soak floors beside agents-floor check lint pythons build workflows environments bench clean
+.PHONY: demo test quick soak floors beside agents-floor check lint pythons build workflows environments bench screenshots clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m demo --speak
+	$(BIN)/python -m demo --speak --view
 
 test: $(VENV)/.installed check floors beside agents-floor
 	$(BIN)/python -m coverage erase
@@ -123,6 +123,10 @@ $(AGENTS)/.installed: pyproject.toml .ci/agents-floor.txt
 	$(AGENTS)/bin/python -m pip install --quiet --upgrade pip
 	$(AGENTS)/bin/python -m pip install --quiet --editable '.[dev]' --constraint .ci/agents-floor.txt
 	touch $@
+
+# Makes the README's picture of the local page.
+screenshots: $(VENV)/.installed
+	$(BIN)/python -m docs.screenshots
 
 clean:
 	rm -rf $(VENV) $(FLOORS) $(BESIDE) $(AGENTS) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from demo.display.library_output import native_stderr_discarded
 from demo.session import Outcome, run_session
+from langsmith_realtime.cli.main import main as command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(outcome.summary())
     if outcome.error:
         print(outcome.error, file=sys.stderr)
+    elif options.view and outcome.view_command:
+        print()
+        return command(outcome.view_command)
     return 1 if outcome.error else 0
 
 
@@ -49,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for the recording and the trace; files of an earlier conversation are replaced "
         "(default: ./demo-output)",
     )
+    parser.add_argument("--view", action="store_true", help="open the page of the conversation at the end")
     parser.add_argument("--model", default="gpt-realtime", help="OpenAI Realtime model (default: %(default)s)")
     return parser
 

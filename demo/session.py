@@ -33,6 +33,8 @@ class Outcome:
         self.transcript = Transcript()
         self.error: str | None = None
         self._tracer: SessionTracer | None = None
+        #: What to run to look at the conversation; empty if the trace is not on this machine.
+        self.view_command: list[str] = []
         self._run_tree = ""
         self._locations: list[str] = []
 
@@ -61,6 +63,8 @@ class Outcome:
             path = self.directory / "trace.txt"
             _write_private(path, self._run_tree + "\n")
             self._locations.append(f"Run tree: {path}")
+            self.view_command = ["view", "--directory", str(self.directory / "traces"), str(self._tracer.run_id)]
+            self._locations.append(f"Look and listen: langsmith-realtime {' '.join(self.view_command)}")
         if sent:
             self._locations.append(f"Trace: {store.location(self._tracer)}")
         elif self.error is None:

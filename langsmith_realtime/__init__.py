@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from langsmith_realtime.adapters.agents_sdk import wrap_realtime_session
     from langsmith_realtime.adapters.openai_client import wrap_realtime
     from langsmith_realtime.adapters.session_tracer import SessionTracer
+    from langsmith_realtime.cli.notebook import show
     from langsmith_realtime.core.protocol.prices import Price
     from langsmith_realtime.live.process import flush
     from langsmith_realtime.options.keep import Keep
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "flush",
     "pii",
+    "show",
     "wrap_realtime",
     "wrap_realtime_session",
 ]
@@ -47,6 +49,7 @@ _MODULES = {
     "__version__": "trace.run_trees.root_run",
     "flush": "live.process",
     "pii": "trace.pii.redactor",
+    "show": "cli.notebook",
     "wrap_realtime": "adapters.openai_client",
     "wrap_realtime_session": "adapters.agents_sdk",
 }

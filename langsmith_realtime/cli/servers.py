@@ -49,6 +49,7 @@ def _collector(arguments: argparse.Namespace) -> int:
                 f"Collector is running at {collector.url}",
                 f"Runs and recordings are stored in {collector.directory}"
                 + ("" if arguments.directory else " until exit; use --directory to keep them"),
+                f"Look at them at {collector.view_url()}",
                 "To send traces here, set:",
                 f"export LANGSMITH_ENDPOINT={collector.url}",
                 "export LANGSMITH_TRACING=true",

@@ -20,6 +20,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from langsmith_realtime.collector import records
+from langsmith_realtime.collector.page.access import DATA, PAGE, Access, foreign_site
+from langsmith_realtime.collector.page.endpoints import PageEndpoints
 from langsmith_realtime.collector.read.attachments import Attachments
 from langsmith_realtime.collector.read.endpoints import ReadEndpoints
 from langsmith_realtime.collector.rules import Refused
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from langsmith_realtime.collector.ingest.endpoints import WriteEndpoints
+    from langsmith_realtime.collector.page.sound import Sounds
     from langsmith_realtime.collector.records import RequestLog
     from langsmith_realtime.collector.store import Store
 
@@ -41,6 +44,9 @@ def build(
     store: Store,
     request_log: RequestLog,
     write_endpoints: WriteEndpoints,
+    sounds: Sounds,
+    page_access: Access,
+    *,
     api_key: str | None,
     abort_connection: Callable[[Scope], None],
 ) -> ASGIApp:
@@ -50,6 +56,8 @@ def build(
         store: Holds the runs that the read endpoints return.
         request_log: Receives every request and every broken rule.
         write_endpoints: The endpoints that store runs and feedback.
+        sounds: Decodes recordings for the page.
+        page_access: Opens the page where requests must carry a key.
         api_key: The key that requests must carry; None accepts any key or none.
         abort_connection: Closes the TCP connection of a request without an answer.
     """
@@ -110,6 +118,7 @@ def build(
     ]
     app = Starlette(
         routes=[
+            *PageEndpoints(store, sounds, page_access, attachments.link).routes(),
             Route("/attachments/{run_id}/{name}", attachments.serve, name="attachment"),
             Route("/o/{tenant_id}/projects/p/{project_id}/r/{run_id}", read_endpoints.v1_run),  # the link of a run
             Mount("/api/v2", routes=v2),
@@ -122,7 +131,7 @@ def build(
             HTTPException: answer_http_error,
         },
     )
-    return AccessMiddleware(app, request_log, api_key, abort_connection)
+    return AccessMiddleware(app, request_log, page_access, api_key, abort_connection)
 
 
 _PATHS_WITHOUT_KEY: Final = ("/info", "/api/v1/info", "/attachments/")  # attachment links carry a signature instead
@@ -146,11 +155,12 @@ class Exchange:
 class AccessMiddleware:
     """Refuses requests with a foreign Host or Origin header or without the API key, and logs every request.
 
-    ``/info`` and signed attachment URLs need no API key.
+    ``/info``, signed attachment URLs and the files of the page need no API key; the page's data takes its cookie, too.
 
     Args:
         app: The ASGI application that answers accepted requests.
         request_log: Receives every request, and a violation for each missing or wrong key.
+        page_access: Knows the page's cookie.
         api_key: The key demanded in the header ``x-api-key``; None accepts any key or none. The middleware keeps only a
             digest of the key.
         abort_connection: Closes the TCP connection of a request without an answer.
@@ -160,10 +170,12 @@ class AccessMiddleware:
         self,
         app: ASGIApp,
         request_log: RequestLog,
+        page_access: Access,
         api_key: str | None,
         abort_connection: Callable[[Scope], None],
     ) -> None:
         self._app = app
+        self._page_access = page_access
         self._request_log = request_log
         self._abort_connection = abort_connection
         self._salt = secrets.token_bytes()
@@ -209,8 +221,13 @@ class AccessMiddleware:
         if origin is not None and origin.removeprefix("http://") not in own_hosts:
             own_origins = " or ".join(f"http://{each}" for each in own_hosts)
             return JSONResponse({"detail": f"Origin not allowed: it must be {own_origins}, got {origin!r}"}, 403)
-        if self._key_digest is None or scope["path"].startswith(_PATHS_WITHOUT_KEY):
+        path = scope["path"]
+        if site := foreign_site(path, headers):
+            return JSONResponse({"detail": f"Sec-Fetch-Site not allowed: it must be same-origin, got {site!r}"}, 403)
+        if self._key_digest is None or path.startswith(_PATHS_WITHOUT_KEY):
             return None
+        if path.startswith(PAGE) and (not path.startswith(DATA) or self._page_access.allows(headers)):
+            return None  # the page's own files have no data
         sent_key = headers.get("x-api-key", "")
         remedy = "set LANGSMITH_API_KEY to the key that the collector was started with"
         if not sent_key:

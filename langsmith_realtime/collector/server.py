@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -19,7 +20,10 @@ from uvicorn.server import ServerState
 
 from langsmith_realtime.collector import app, store
 from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, WriteEndpoints
-from langsmith_realtime.collector.records import RequestLog
+from langsmith_realtime.collector.page.access import PAGE, Access
+from langsmith_realtime.collector.page.sound import Sounds
+from langsmith_realtime.collector.records import Attachment, RequestLog
+from langsmith_realtime.collector.rules import Batch, Operation, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +80,7 @@ class Collector:
         self._changed = threading.Condition()
         self._request_count = 0
         self._request_log = RequestLog(self._notify)
+        self._page_access = Access(needs_code=api_key is not None)
 
     def __enter__(self) -> Self:
         """Start the server; returns when clients can connect."""
@@ -91,6 +96,9 @@ class Collector:
                 self.directory, trace_limit=self._limits.trace_runs, durable=self._requested_directory is not None
             )
             opened.callback(self._store.close)
+            self._sounds = Sounds()
+            opened.callback(self._sounds.close)
+            self._store.on_recording = self._sounds.start
             ready: Future[Callable[[], object]] = Future()
             thread = threading.Thread(
                 target=self._run, args=(listener, ready), name="langsmith-realtime-collector", daemon=True
@@ -136,6 +144,51 @@ class Collector:
     def feedback(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the JSON objects of feedback, oldest first: the feedback of one run, or all feedback for None."""
         return self._store.feedback(None if run_id is None else [run_id])
+
+    def add(self, runs: list[dict[str, Any]], files: dict[tuple[str, str], tuple[str, bytes]] | None = None) -> None:
+        """Store runs of another server, and files; runs that are stored already stay as they are.
+
+        Args:
+            runs: The fields of each run, as a create has them.
+            files: The MIME type and content of attachments, by the run's id and the attachment's name.
+
+        Raises:
+            ValueError: A run breaks a rule of LangSmith's; nothing is stored.
+        """
+        batch = Batch([Operation("post", run["id"], run) for run in runs if self._store.run(run["id"]) is None])
+        for operation in batch.operations:
+            for (run_id, name), (mime_type, content) in (files or {}).items():
+                if run_id == operation.id:
+                    path = self._store.incoming / f"incoming-{uuid4()}"
+                    path.touch(mode=0o600)
+                    path.write_bytes(content)
+                    operation.attachments[name] = Attachment(mime_type, path)
+        try:
+            if batch.operations:
+                batch.check(self._limits.run_bytes)
+                self._store.apply(batch)
+        except Refused as refused:
+            raise ValueError(refused.message) from None
+        finally:
+            batch.discard()
+
+    def add_recording(self, run_id: str, mime_type: str, file: Path) -> None:
+        """Attach a copy of a recording to a stored conversation, in the place of the one that it has."""
+        self._sounds.start(self._store.attach(run_id, "conversation", mime_type, file))
+
+    def conversation_id(self, given: str) -> str | None:
+        """Return the id of the stored conversation whose run or trace has this id; None if there is none."""
+        row = self._store.conversations.row(given)
+        return None if row is None else str(row["id"])
+
+    def view_url(self, conversation_id: str | None = None) -> str:
+        """Return the address of the page in a browser: of the list, or of one conversation.
+
+        If clients must send a key, the address has a code that opens the page once, in one browser.
+        """
+        address = f"{self.url}{PAGE}/" + (f"c/{conversation_id}" if conversation_id else "")
+        code = self._page_access.code()
+        return address if code is None else f"{address}?code={code}"
 
     @property
     def violations(self) -> list[Violation]:
@@ -217,7 +270,15 @@ class Collector:
 
         self._write_endpoints = WriteEndpoints(self._store, self._request_log, self._limits)
         config = uvicorn.Config(
-            app.build(self._store, self._request_log, self._write_endpoints, self._api_key, abort_connection),
+            app.build(
+                self._store,
+                self._request_log,
+                self._write_endpoints,
+                self._sounds,
+                self._page_access,
+                api_key=self._api_key,
+                abort_connection=abort_connection,
+            ),
             http="h11",
             access_log=False,
             log_config=None,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import threading
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
+from langsmith_realtime.collector import conversations
 from langsmith_realtime.collector.records import Attachment, StoredRun
 from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from langsmith_realtime.collector.records import Violation
@@ -42,7 +44,7 @@ CREATE TABLE IF NOT EXISTS attachments (
     PRIMARY KEY (run_id, name)
 );
 CREATE TABLE IF NOT EXISTS feedback (id TEXT PRIMARY KEY, run_id TEXT, content TEXT NOT NULL);
-"""
+{conversations.SCHEMA}"""
 _SELECT: Final = (
     "SELECT id, project, created, updated,"
     " (SELECT json_group_object(name, mime_type) FROM attachments WHERE run_id = runs.id) FROM runs"
@@ -74,12 +76,19 @@ class Store:
             unfinished.unlink()
         database = directory / "runs.sqlite3"
         os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
+        #: Called with the file of every audio attachment that has been stored.
+        self.on_recording: Callable[[Path], object] = lambda _: None
         self._trace_limit = trace_limit
         self._lock = threading.Lock()
         self._db = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         synchronous = "NORMAL" if durable else "OFF"
         self._db.executescript(f"PRAGMA synchronous={synchronous}; PRAGMA journal_mode=WAL; {_SCHEMA}")
         (self._revision,) = self._db.execute("SELECT coalesce(max(revision), 0) FROM runs").fetchone()
+        self.conversations = conversations.Conversations(self._db, self._lock)
+        if not self.conversations.is_current:  # a folder of an earlier version
+            self._db.execute("BEGIN IMMEDIATE")
+            self.conversations.index_anew(self._fields_of_runs(""))
+            self._db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the SQLite file. The store cannot be used afterwards."""
@@ -114,6 +123,23 @@ class Store:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+        for operation in batch.operations:
+            for name, attachment in operation.attachments.items():
+                if attachment.mime_type.startswith("audio/"):
+                    self.on_recording(self._path(operation.id, name))
+
+    def attach(self, run_id: str, name: str, mime_type: str, file: Path) -> Path:
+        """Attach a copy of a file to a stored run; return the copy."""
+        stored = self._path(run_id, name)
+        stored.parent.mkdir(mode=0o700, exist_ok=True)
+        for earlier in stored.parent.glob(f"{name}*"):
+            earlier.unlink()
+        stored.touch(mode=0o600)
+        shutil.copyfile(file, stored)
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (run_id, name, mime_type))
+            self._db.execute("UPDATE conversations SET recording = 1 WHERE id = ?", (run_id,))
+        return stored
 
     def run(self, run_id: str) -> StoredRun | None:
         """Return the run with this id (a UUID in lower case), or None."""
@@ -125,6 +151,15 @@ class Store:
             "WHERE trace_id = coalesce(?, trace_id) AND project = coalesce(?, project) ORDER BY dotted_order",
             trace_id,
             project,
+        )
+
+    def runs_below(self, dotted_order: str) -> list[StoredRun]:
+        """Return the run with this ``dotted_order`` and all runs below it, in ``dotted_order`` order."""
+        return self._runs(
+            "WHERE dotted_order = ? OR (dotted_order > ? AND dotted_order < ?) ORDER BY dotted_order",
+            dotted_order,
+            f"{dotted_order}.",
+            f"{dotted_order}/",  # the character after the period
         )
 
     def changed_since(self, revision: int) -> tuple[int, list[StoredRun]]:
@@ -154,6 +189,7 @@ class Store:
         stored = json.loads(row[1]) if row and row[1] is not None else {}
         merged = {**stored, **received} if operation.kind == "patch" else {**received, **stored}
         self._revision += 1
+        project = self._project_of(merged)
         self._db.execute(
             f"INSERT INTO runs (id, trace_id, dotted_order, project, {column}, revision) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608
             " ON CONFLICT (id) DO UPDATE SET trace_id = excluded.trace_id, dotted_order = excluded.dotted_order,"
@@ -162,7 +198,7 @@ class Store:
                 operation.id,
                 operation.trace_id,
                 merged["dotted_order"],
-                self._project_of(merged),
+                project,
                 json.dumps(received),
                 self._revision,
             ),
@@ -172,6 +208,25 @@ class Store:
                 "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (operation.id, name, attachment.mime_type)
             )
             yield attachment.path, self._path(operation.id, name)
+        attached = self._db.execute("SELECT 1 FROM attachments WHERE run_id = ?", (operation.id,)).fetchone()
+        if self.conversations.note(merged, project, self._revision, attached=attached is not None):
+            for fields in self._fields_of_runs(f"{merged['dotted_order']}."):
+                self.conversations.note(*fields[:3], attached=fields[3])
+
+    def _fields_of_runs(self, prefix: str) -> Iterator[tuple[dict[str, Any], str, int, bool]]:
+        """Yield the fields of stored runs, their project and revision, and whether they have attachments.
+
+        Args:
+            prefix: What the ``dotted_order`` of the runs begins with.
+        """
+        rows = self._db.execute(
+            "SELECT created, updated, project, revision, EXISTS (SELECT 1 FROM attachments WHERE run_id = runs.id)"
+            " FROM runs WHERE dotted_order >= ? AND dotted_order < ? ORDER BY dotted_order",
+            (prefix, f"{prefix}~"),
+        ).fetchall()
+        for created, updated, project, revision, attached in rows:
+            fields = {**json.loads(created or "{}"), **json.loads(updated or "{}")}
+            yield fields, project, revision, bool(attached)
 
     def _wrong_places(self, run_id: str, before: str | None) -> Iterator[Violation]:
         """Yield a violation for the run and for each of its children if its place is not below its stored parent.

@@ -24,6 +24,7 @@ from langsmith_realtime.delivery.operations import Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.journal.folder import LINES
+from langsmith_realtime.journal.frame_lines import FrameLines
 from langsmith_realtime.journal.header import is_meant_for, new_runs, options_of, runs_of
 from langsmith_realtime.journal.reader import JournalReader
 from langsmith_realtime.journal.state_directory import folders, state_directory, tidy
@@ -124,12 +125,12 @@ def begin_in_background(
 
 
 def replay_anew(
-    folder: Path, client: Client, *, project: str | None = None, patience: float = PATIENCE_S
+    source: Path | FrameLines, client: Client, *, project: str | None = None, patience: float = PATIENCE_S
 ) -> str | None:
     """Trace a kept conversation again, with new run ids.
 
     Args:
-        folder: The conversation's folder.
+        source: The conversation's folder, or its frames.
         client: Sends the runs.
         project: The project of the new trace; by default the one in LangSmith's settings. An agent address in the
             journal takes its place.
@@ -141,10 +142,10 @@ def replay_anew(
     Raises:
         JournalError: The folder has no journal, or one that this version cannot read.
     """
-    reader, guard = JournalReader(folder), Guard()
+    reader, guard = source if isinstance(source, FrameLines) else JournalReader(source), Guard()
     sender = _PacedSender(patience)
     runs = new_runs(reader.header, client, guard, project)
-    options = options_of(reader.header)
+    options = reader.options if isinstance(reader, FrameLines) else options_of(reader.header)
     assembled = build_session(options, runs, sender, FeedbackSender(), guard)
     assembled.session.take(Opened())
     assembled.session.take(_replayed(reader, assembled.session))
@@ -187,7 +188,7 @@ def _complete(journal: Journal, reader: JournalReader, client: Client, patience:
     return True
 
 
-def _replayed(reader: JournalReader, session: Session) -> Closed:
+def _replayed(reader: JournalReader | FrameLines, session: Session) -> Closed:
     """Give the journal's inputs to the session, all but the end; return the end, or one that says that there is none.
 
     The inputs of a replay are those of the live conversation, and so are their times: the session's work is repeated.

@@ -48,7 +48,7 @@ def test_a_folder_that_cannot_be_created_raises_and_leaves_the_port_free(tmp_pat
 
 
 def test_an_exception_of_the_thread_is_raised_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no app")
 
     monkeypatch.setattr("langsmith_realtime.collector.app.build", fail)

@@ -107,6 +107,7 @@ def test_the_public_names() -> None:
         "__version__",
         "flush",
         "pii",
+        "show",
         "wrap_realtime",
         "wrap_realtime_session",
     ]

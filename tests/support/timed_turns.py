@@ -65,3 +65,6 @@ class TimedTurns(DrivenConversation):
     def numbers(self, response_id: str) -> dict[str, Any]:
         metadata = self.model(response_id).metadata
         return {key: value for key, value in metadata.items() if key.endswith("_ms") or key == "heard_share"}
+
+    def moments(self, response_id: str) -> dict[str, float]:
+        return {key: value for key, value in self.model(response_id).metadata.items() if key.endswith("_s")}

@@ -14,7 +14,13 @@ from typing import Any
 
 from langsmith_realtime.core.audio.agent.playback import Cut
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.conversation.latency import USER_AUDIO_DELAY_S, heard_shares, measure, user_audio_known_at
+from langsmith_realtime.core.conversation.latency import (
+    USER_AUDIO_DELAY_S,
+    heard_shares,
+    measure,
+    moments,
+    user_audio_known_at,
+)
 from langsmith_realtime.core.conversation.responses import Response
 from langsmith_realtime.core.conversation.user_turns import Moment, UserTurns
 from langsmith_realtime.core.protocol.events import number, text
@@ -196,6 +202,10 @@ class Interruptions:
         self._update_heard_ms(response)
         interrupted_by = self.barge_ins.interrupted_by(response.response_id)
         return measure(response, self._tracks, self._turns.tool_times, interrupted_by)
+
+    def moments(self, response: Response) -> dict[str, float]:
+        """Return where the parts of the response's latency begin and end, by metadata key, in seconds."""
+        return moments(response, self._tracks)
 
     def heard_shares(self, response: Response) -> dict[str, float]:
         """By ``item_id`` of the response's items with audio, the share of that audio that was heard, from 0 to 1."""

@@ -49,7 +49,7 @@ from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.audio.user.microphone import Microphone
 from langsmith_realtime.core.conversation.responses import Response
 from langsmith_realtime.core.conversation.tool_calls import ToolTimes
-from langsmith_realtime.core.conversation.user_turns import Moment
+from langsmith_realtime.core.conversation.user_turns import Moment, Speech
 
 #: How long after a moment the user's audio of that moment is in the recording at the latest, in seconds: chunks may
 #: arrive late, and are placed only once later chunks show when they were captured.
@@ -117,16 +117,50 @@ def _latencies(response: Response, tracks: Tracks, tool_times: ToolTimes) -> dic
     if not any(map(tracks.spoken_ms, response.items)):
         latencies["voice_to_voice"] = latency  # a sideband connection
         return latencies
-    user, answer_start = tracks.user_activity, _first_audible(response, tracks)
-    if user is None or answer_start is None:
-        return latencies
-    # Audio that follows the end of speech by more than a pause is noise, or the user went on speaking.
-    until = min(answer_start, ended + PAUSE_S)
-    since = 0.0 if speech.started is None else speech.started.time - PAUSE_S
-    last_sound = user.last_before(until)
-    if last_sound is not None and since < last_sound[1] < until:
-        latencies["voice_to_voice"] = answer_start - last_sound[1]
+    answer_start = _first_audible(response, tracks)
+    user_end = _user_audible_until(speech, tracks, answer_start)
+    if answer_start is not None and user_end is not None:
+        latencies["voice_to_voice"] = answer_start - user_end
     return latencies
+
+
+def moments(response: Response, tracks: Tracks) -> dict[str, float]:
+    """Return where the parts of a response's latency begin and end: metadata keys, and seconds of the recording.
+
+    ``user_audible_from_s`` and ``user_audible_until_s`` are of the utterance that the response answers, and
+    ``speech_ended_s`` is the end of speech that ``latency_to_first_audio_ms`` counts from. ``first_audio_s`` is the
+    arrival of the response's first audio; ``heard_from_s`` and ``heard_until_s`` are its first and last audible sound.
+    A moment that is not known is absent.
+    """
+    heard_from = _first_audible(response, tracks)
+    found: dict[str, float | None] = {"first_audio_s": response.first_audio, "heard_from_s": heard_from}
+    ends = [end for end in map(tracks.playing_until, response.items) if end is not None]
+    if heard_from is not None and ends and tracks.agent_activity is not None:
+        latest = max(ends) + _playback_delay(tracks)
+        last_sound = tracks.agent_activity.last_before(latest)
+        found["heard_until_s"] = None if last_sound is None else max(heard_from, min(last_sound[1], latest))
+    speech = response.user_speech
+    if speech is not None and response.first_audio is not None:
+        user_end = _user_audible_until(speech, tracks, heard_from)
+        found["user_audible_until_s"], found["speech_ended_s"] = user_end, speech.ended.time
+        if user_end is not None and speech.started is not None and tracks.user_activity is not None:
+            onset = tracks.user_activity.audible_from(_onset(tracks.user_activity, speech.started.time))
+            found["user_audible_from_s"] = onset if onset is not None and onset < user_end else None
+    return {name: round(value, 3) for name, value in found.items() if value is not None}
+
+
+def _user_audible_until(speech: Speech, tracks: Tracks, answer_start: float | None) -> float | None:
+    """When the user's last audible sound of an utterance ended, in seconds.
+
+    None if that is not known, or the user was still audible when the answer began.
+    """
+    if tracks.user_activity is None or answer_start is None:
+        return None
+    # Audio that follows the end of speech by more than a pause is noise, or the user went on speaking.
+    until = min(answer_start, speech.ended.time + PAUSE_S)
+    since = 0.0 if speech.started is None else speech.started.time - PAUSE_S
+    last_sound = tracks.user_activity.last_before(until)
+    return last_sound[1] if last_sound is not None and since < last_sound[1] < until else None
 
 
 def _first_audible(response: Response, tracks: Tracks) -> float | None:

@@ -139,7 +139,7 @@ class ConversationState:
             self.items,
             model,
             interrupted=self.interruptions.barge_ins.is_interrupted(response.response_id),
-            numbers=numbers,
+            numbers={**numbers, **self.interruptions.moments(response)},
             heard_shares=self.interruptions.heard_shares(response),
             root_role=self.root_role,
             prices=self.prices,

@@ -105,11 +105,12 @@ def _root(
         **fields,
     )
     root.ls_client = root.client  # LangSmith makes the default client on first use; all runs share it
-    root.extra = {"metadata": {**metadata, **_root_metadata(nested=outer_run is not None)}}
+    root.extra = {"metadata": {**metadata, **root_metadata(nested=outer_run is not None)}}
     return root, metadata
 
 
-def _root_metadata(*, nested: bool) -> dict[str, Any]:
+def root_metadata(*, nested: bool) -> dict[str, Any]:
+    """The metadata of a conversation's root that says what it is; ``nested`` below another run."""
     metadata = {
         "ls_modality": "audio",
         "ls_integration": "langsmith-realtime",

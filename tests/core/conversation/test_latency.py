@@ -42,6 +42,37 @@ def test_an_ordinary_turn_has_all_numbers() -> None:
     assert "heard" not in line.model("resp_1").message
 
 
+def test_the_moments_of_an_ordinary_turn_add_up_to_its_latencies() -> None:
+    line = TimedTurns()
+    line.speech(2.0, 3.0)
+    line.answers("resp_1", at=3.9, silence=0.1)
+    line.done("resp_1")
+    line.close(at=12.0)
+    moments = line.moments("resp_1")
+    assert moments == {
+        "user_audible_from_s": pytest.approx(2.0, abs=0.012),
+        "user_audible_until_s": pytest.approx(3.0, abs=0.012),
+        "speech_ended_s": pytest.approx(3.5, abs=0.012),
+        "first_audio_s": 3.9,
+        "heard_from_s": pytest.approx(4.0, abs=0.012),
+        "heard_until_s": pytest.approx(5.0, abs=0.012),
+    }
+    parts = [moments[key] for key in ("user_audible_until_s", "speech_ended_s", "first_audio_s", "heard_from_s")]
+    assert parts == sorted(parts)
+    numbers = line.numbers("resp_1")
+    assert numbers["voice_to_voice_ms"] == pytest.approx((parts[3] - parts[0]) * 1000, abs=1)
+    assert numbers["latency_to_first_audio_ms"] == pytest.approx((parts[2] - parts[1]) * 1000, abs=1)
+
+
+def test_a_greeting_has_only_the_moments_of_the_agent() -> None:
+    line = TimedTurns()
+    line.mic(0.0, 0.5)
+    line.answers("resp_1", at=1.0)
+    line.done("resp_1")
+    line.close(at=6.0)
+    assert set(line.moments("resp_1")) == {"first_audio_s", "heard_from_s", "heard_until_s"}
+
+
 def test_a_model_run_waits_until_the_users_audio_is_in_the_recording() -> None:
     line = TimedTurns()
     line.speech(2.0, 3.0)

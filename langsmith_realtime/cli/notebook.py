@@ -1,0 +1,64 @@
+"""``langsmith_realtime.show``: a conversation in a notebook."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+from langsmith_realtime.cli.fetching import conversations_in, fetch
+
+if TYPE_CHECKING:
+    from langsmith import Client
+
+
+class Shown:
+    """A conversation as one HTML page without script. A notebook shows it inline.
+
+    Attributes:
+        page: The HTML text.
+    """
+
+    def __init__(self, page: str) -> None:
+        self.page = page
+
+    def save(self, path: str | Path) -> None:
+        """Write the page to a file."""
+        Path(path).write_text(self.page, encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        # A frame without any right, so that the page's style and what was said stay inside it.
+        style = "width:100%;height:720px;border:1px solid #8884;border-radius:6px"
+        return f'<iframe sandbox title="Conversation" style="{style}" srcdoc="{html.escape(self.page)}"></iframe>'
+
+
+def show(trace: Any, *, client: Client | None = None, project: str | None = None, sound: bool = False) -> Shown:
+    """Return a conversation for a notebook to show: what went wrong, the waveforms, the transcript, the latencies.
+
+    Args:
+        trace: The id of a trace, or its address in LangSmith.
+        client: Reads from LangSmith; by default one with LangSmith's settings.
+        project: The project in which the id is searched; by default the one in LangSmith's settings.
+        sound: Whether the page can play the recording. It then has up to 20 MB.
+
+    Raises:
+        FetchError: The trace was not found, or LangSmith refuses.
+        ValueError: The trace has no conversation.
+        ModuleNotFoundError: The ``collector`` extra is not installed.
+    """
+    from langsmith import Client  # noqa: PLC0415
+    from langsmith.utils import get_tracer_project  # noqa: PLC0415
+
+    from langsmith_realtime.collector import Collector  # noqa: PLC0415 - needs an extra
+
+    reader = client or Client(auto_batch_tracing=False)
+    (runs, files), *_ = fetch(reader, str(trace), project or get_tracer_project() or "default")
+    shown = next(conversations_in(runs), None)
+    if shown is None:
+        raise ValueError(f"{trace} must be a conversation that this package traced, got a trace of {len(runs)} runs")
+    with Collector() as collector:
+        collector.add(runs, files)
+        address = f"{collector.url}/view/api/conversations/{shown}/download.html{'?sound=1' * sound}"
+        with urlopen(address) as answer:  # noqa: S310 - the collector's own address
+            return Shown(answer.read().decode())

@@ -1,0 +1,458 @@
+"""The table of conversations: one row each, kept up at every write, so that lists and searches parse no stored run.
+
+A conversation is a run with ``ls_integration: "langsmith-realtime"`` in its metadata; its id is that run's id. Numbers
+are columns. What was said is in an FTS5 index of trigrams, which finds words of languages without spaces, too.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time as clock
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from langsmith_realtime.collector.records import THREAD_KEYS
+from langsmith_realtime.collector.rules import start_time, time
+from langsmith_realtime.core.conversation.metrics import percentile
+from langsmith_realtime.core.protocol.events import BETA_NAMES
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Iterable, Iterator, Mapping
+
+    #: The fields of a run, from its create and its update.
+    Fields = Mapping[str, Any]
+
+#: A conversation without an end is live until nothing of it arrived for this many seconds.
+LIVE_S: Final = 600.0
+#: Number of the table's form, as SQLite's ``user_version``; a store with another number is indexed anew.
+VERSION: Final = 1
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS conversations (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    trace_id TEXT NOT NULL,
+    dotted_order TEXT NOT NULL,
+    project TEXT NOT NULL,
+    thread TEXT,
+    started REAL NOT NULL,         -- seconds since 1970
+    duration_s REAL,               -- NULL until it has ended
+    written REAL NOT NULL,         -- when something of it was last written, in seconds since 1970
+    revision INTEGER NOT NULL,     -- number of that write
+    says TEXT,                     -- the user's first words
+    model TEXT,
+    tags TEXT NOT NULL DEFAULT '[]',
+    turns INTEGER NOT NULL DEFAULT 0,
+    interruptions INTEGER NOT NULL DEFAULT 0,
+    errors INTEGER NOT NULL DEFAULT 0,
+    p50_ms INTEGER,
+    p95_ms INTEGER,
+    slowest_ms INTEGER,
+    tokens INTEGER NOT NULL DEFAULT 0,
+    cost REAL,
+    recording INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX IF NOT EXISTS conversations_by_start ON conversations (started);
+CREATE INDEX IF NOT EXISTS conversations_by_thread ON conversations (thread, started);
+CREATE INDEX IF NOT EXISTS conversations_by_project ON conversations (project);
+CREATE INDEX IF NOT EXISTS conversations_by_revision ON conversations (revision);
+-- What was said stands apart, because SQLite reads a table of short rows faster.
+CREATE TABLE IF NOT EXISTS words_said (number INTEGER PRIMARY KEY, words TEXT NOT NULL);
+CREATE VIRTUAL TABLE IF NOT EXISTS said USING fts5(
+    words, content='words_said', content_rowid='number', tokenize='trigram'
+);
+CREATE TABLE IF NOT EXISTS answers (
+    run_id TEXT PRIMARY KEY,
+    conversation INTEGER NOT NULL,
+    at REAL NOT NULL,              -- when it was first heard, in seconds of the conversation
+    ms INTEGER,                    -- voice to voice, else latency to first audio; NULL for a failed tool
+    mark TEXT NOT NULL             -- i: interrupted, e: error
+);
+CREATE INDEX IF NOT EXISTS answers_by_conversation ON answers (conversation, at);
+"""
+_SORTS: Final = {
+    "start": "started",
+    "length": "duration_s",
+    "turns": "turns",
+    "p50": "p50_ms",
+    "p95": "p95_ms",
+    "interruptions": "interruptions",
+    "errors": "errors",
+    "tokens": "tokens",
+    "cost": "cost",
+}
+_SAID: Final = {
+    "conversation.item.input_audio_transcription.completed": "transcript",
+    "response.output_audio_transcript.done": "transcript",
+    "response.output_text.done": "text",
+}
+#: Shortest text that an index of trigrams finds.
+_TRIGRAM: Final = 3
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which conversations a list has.
+
+    Attributes:
+        q: Only conversations in which this was said.
+        project: Only those of this project.
+        thread: Only those of this thread, the oldest first.
+        tag: Only those with this tag.
+        model: Only those with this model.
+        only: Any of ``live``, ``slow``, ``interrupted`` and ``errors``; all of them must hold.
+        sort: A key of the columns, with a minus in front for descending order.
+        slow_ms: An answer above this is slow.
+        after: How many to skip.
+        limit: How many at most.
+    """
+
+    q: str = ""
+    project: str = ""
+    thread: str = ""
+    tag: str = ""
+    model: str = ""
+    only: tuple[str, ...] = ()
+    sort: str = "-start"
+    slow_ms: float = 1500
+    after: int = 0
+    limit: int = 100
+
+
+class Conversations:
+    """The rows of conversations in a store's SQLite file.
+
+    Args:
+        db: The store's connection.
+        lock: Held during every use of the connection; :meth:`note` and :meth:`index_anew` expect that it is held.
+    """
+
+    def __init__(self, db: sqlite3.Connection, lock: threading.Lock) -> None:
+        self._db = db
+        self._db_lock = lock
+
+    # Writing
+
+    def index_anew(self, runs: Iterable[tuple[Fields, str, int, bool]]) -> None:
+        """Fill the table from stored runs: the fields, project, revision of each, and whether it has attachments."""
+        self._db.execute("DELETE FROM conversations")
+        self._db.execute("DELETE FROM answers")
+        self._db.execute("DELETE FROM words_said")
+        self._db.execute("INSERT INTO said(said) VALUES ('rebuild')")
+        for fields, project, revision, attached in runs:
+            self.note(fields, project, revision, attached=attached)
+        self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the table has the form and the content that this version writes."""
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        return bool(version == VERSION)
+
+    def note(self, fields: Fields, project: str, revision: int, *, attached: bool) -> bool:
+        """Note a run that was written, in the row of its conversation.
+
+        Args:
+            fields: The run's fields, from its create and its update.
+            project: The run's project.
+            revision: The number of the write.
+            attached: Whether the run has attachments.
+
+        Returns:
+            Whether this run opened a conversation of which runs may be stored already; note these again.
+        """
+        metadata = _metadata(fields)
+        if metadata.get("ls_integration") == "langsmith-realtime" and "tool_call_id" not in metadata:
+            return self._note_root(fields, metadata, project, revision, attached=attached)
+        ancestors = [segment[-36:] for segment in fields["dotted_order"].split(".")[:-1]]
+        if not ancestors:
+            return False
+        row = self._db.execute(
+            f"SELECT number, started, duration_s FROM conversations WHERE id IN ({_marks(ancestors)})",  # noqa: S608
+            ancestors,
+        ).fetchone()
+        if row is None:
+            return False
+        number, started, duration = row
+        self._db.execute(
+            "UPDATE conversations SET revision = ?, written = ? WHERE number = ?", (revision, clock.time(), number)
+        )
+        at = start_time(dict(fields)).timestamp() - started
+        if fields.get("run_type") == "llm" and "response_id" in metadata:
+            self._note_response(number, fields, metadata, at, ended=duration is not None)
+            return False
+        if fields.get("run_type") == "tool" and fields.get("error"):
+            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, NULL, 'e')", (fields["id"], number, at))
+        if duration is None:
+            self._note_words(number, fields)
+            if fields.get("error") and not metadata.get("ls_is_error_interrupt"):
+                self._db.execute("UPDATE conversations SET errors = errors + 1 WHERE number = ?", (number,))
+        return False
+
+    def _note_root(
+        self, fields: Fields, metadata: Mapping[str, Any], project: str, revision: int, *, attached: bool
+    ) -> bool:
+        thread = next((str(metadata[key]) for key in THREAD_KEYS if metadata.get(key) is not None), None)
+        started = start_time(dict(fields)).timestamp()
+        run_id = fields["id"]
+        known = self._db.execute("SELECT number FROM conversations WHERE id = ?", (run_id,)).fetchone()
+        words = None
+        columns: dict[str, Any] = {
+            "id": run_id,
+            "trace_id": fields["trace_id"],
+            "dotted_order": fields["dotted_order"],
+            "project": project,
+            "thread": thread,
+            "started": started,
+            "written": clock.time(),
+            "revision": revision,
+            "tags": json.dumps(fields.get("tags") or []),
+        }
+        if attached:
+            columns["recording"] = 1
+        if fields.get("end_time") is not None:
+            said = [message for message in _messages(fields) if message["role"] in ("user", "assistant")]
+            words = "\n".join(message["content"] for message in said)
+            columns |= {
+                "duration_s": time(fields["end_time"], "end_time").timestamp() - started,
+                "says": next((message["content"] for message in said if message["role"] == "user"), None),
+                "model": metadata.get("model"),
+                "p50_ms": metadata.get("voice_to_voice_p50_ms", metadata.get("latency_to_first_audio_p50_ms")),
+                "p95_ms": metadata.get("voice_to_voice_p95_ms", metadata.get("latency_to_first_audio_p95_ms")),
+                "slowest_ms": metadata.get("voice_to_voice_max_ms", metadata.get("latency_to_first_audio_max_ms")),
+                "tokens": metadata.get("total_tokens") or 0,
+                "cost": metadata.get("estimated_cost_usd"),
+                **{key: metadata.get(key) or 0 for key in ("turns", "interruptions", "errors")},
+            }
+            if fields.get("error"):
+                columns["errors"] += 1
+        names = ", ".join(columns)
+        changes = ", ".join(f"{name} = excluded.{name}" for name in columns)
+        self._db.execute(
+            f"INSERT INTO conversations ({names}) VALUES ({_marks(columns)}) ON CONFLICT (id) DO UPDATE SET {changes}",  # noqa: S608 - names of columns
+            list(columns.values()),
+        )
+        if words is not None:
+            (number,) = self._db.execute("SELECT number FROM conversations WHERE id = ?", (run_id,)).fetchone()
+            self._set_words(number, self._words(number), words)
+        return known is None
+
+    def _note_response(
+        self, number: int, fields: Fields, metadata: Mapping[str, Any], at: float, *, ended: bool
+    ) -> None:
+        ms = metadata.get("voice_to_voice_ms", metadata.get("latency_to_first_audio_ms"))
+        interrupted = bool(metadata.get("was_interrupted"))
+        failed = bool(fields.get("error")) and not metadata.get("ls_is_error_interrupt")
+        if ms is None and not interrupted and not failed:
+            return
+        mark = "i" * interrupted + "e" * failed
+        self._db.execute(
+            "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
+            (fields["id"], number, metadata.get("heard_from_s", at), ms, mark),
+        )
+        if ended:
+            return
+        rows = self._db.execute("SELECT ms, mark FROM answers WHERE conversation = ?", (number,)).fetchall()
+        known = [value for value, _ in rows if value is not None]
+        self._db.execute(
+            "UPDATE conversations SET p50_ms = ?, p95_ms = ?, slowest_ms = ?, turns = ?, interruptions = ?"
+            " WHERE number = ?",
+            (
+                percentile(known, 50) if known else None,
+                percentile(known, 95) if known else None,
+                max(known, default=None),
+                len(known),
+                sum("i" in each for _, each in rows),
+                number,
+            ),
+        )
+
+    def _note_words(self, number: int, fields: Fields) -> None:
+        event = (fields.get("inputs") or {}).get("event")
+        if not isinstance(event, dict):
+            return
+        name = str(event.get("type"))
+        kind = BETA_NAMES.get(name, name)
+        text = event.get(_SAID[kind]) if kind in _SAID else _typed(event) if kind.startswith("conversation.i") else None
+        if not isinstance(text, str) or not text.strip():
+            return
+        if kind.startswith("conversation."):
+            self._db.execute("UPDATE conversations SET says = coalesce(says, ?) WHERE number = ?", (text, number))
+        words = self._words(number)
+        self._set_words(number, words, f"{words}\n{text}" if words else text)
+
+    def _words(self, number: int) -> str:
+        row = self._db.execute("SELECT words FROM words_said WHERE number = ?", (number,)).fetchone()
+        return row[0] if row else ""
+
+    def _set_words(self, number: int, before: str, words: str) -> None:
+        if before == words:
+            return
+        if before:  # an index of external content must be told what it held
+            self._db.execute("INSERT INTO said(said, rowid, words) VALUES ('delete', ?, ?)", (number, before))
+        self._db.execute("INSERT OR REPLACE INTO words_said VALUES (?, ?)", (number, words))
+        if words:
+            self._db.execute("INSERT INTO said(rowid, words) VALUES (?, ?)", (number, words))
+
+    # Reading
+
+    def row(self, conversation_id: str) -> dict[str, Any] | None:
+        """Return ``id``, ``trace_id``, ``dotted_order``, ``project``, ``thread``, ``revision`` and ``live``, or None.
+
+        Args:
+            conversation_id: The id of the conversation's run, or of its trace.
+        """
+        rows = self._rows(
+            "SELECT id, trace_id, dotted_order, project, thread, revision, duration_s IS NULL AND written > ? AS live"
+            " FROM conversations WHERE id = ? OR trace_id = ? ORDER BY id = ? DESC, started LIMIT 1",
+            [clock.time() - LIVE_S, conversation_id, conversation_id, conversation_id],
+        )
+        return rows[0] if rows else None
+
+    def thread(self, thread: str) -> list[str]:
+        """Return the ids of a thread's conversations, the oldest first."""
+        return [
+            row["id"] for row in self._rows("SELECT id FROM conversations WHERE thread = ? ORDER BY started", [thread])
+        ]
+
+    def revision(self) -> int:
+        """Return the number of the latest write to a conversation; 0 without one."""
+        return int(self._rows("SELECT coalesce(max(revision), 0) AS newest FROM conversations")[0]["newest"])
+
+    def page(self, query: Query) -> dict[str, Any]:
+        """Return a page of the list: ``counts``, ``projects``, ``conversations`` and ``next``."""
+        now = clock.time()
+        live = f"(duration_s IS NULL AND written > {now - LIVE_S})"
+        marks = {
+            "live": live,
+            "slow": f"coalesce(slowest_ms > {float(query.slow_ms)}, 0)",
+            "interrupted": "(interruptions > 0)",
+            "errors": "(errors > 0)",
+        }
+        where, values = _conditions(query)
+        counted = ", ".join(f"coalesce(sum({mark}), 0) AS {name}" for name, mark in marks.items())
+        counts = self._rows(f'SELECT count(*) AS "all", {counted} FROM conversations WHERE {where}', values)[0]  # noqa: S608
+        shown = " AND ".join([where, *(marks[name] for name in query.only if name in marks)])
+        descending = query.sort.startswith("-")
+        column = _SORTS.get(query.sort.removeprefix("-"), "started")
+        if query.thread:
+            column, descending = "started", False
+        rows = self._rows(
+            f"SELECT *, {live} AS live FROM conversations WHERE {shown}"  # noqa: S608
+            f" ORDER BY {column} IS NULL, {column} {'DESC' if descending else 'ASC'}, number DESC LIMIT ? OFFSET ?",
+            [*values, query.limit + 1, query.after],
+        )
+        page = rows[: query.limit]
+        shapes = self._shapes([row["number"] for row in page])
+        places = self._places({row["thread"] for row in page if row["thread"] is not None})
+        return {
+            "counts": counts,
+            "projects": [row["project"] for row in self._rows("SELECT DISTINCT project FROM conversations ORDER BY 1")],
+            "conversations": [_listed(row, shapes.get(row["number"], []), places) for row in page],
+            "next": query.after + query.limit if len(rows) > query.limit else None,
+            "revision": self.revision(),
+        }
+
+    def _shapes(self, numbers: list[int]) -> dict[int, list[list[Any]]]:
+        """Return the answers of conversations, ``[heard from, ms, marks]``; a failed tool marks the answer after it."""
+        shapes: dict[int, list[list[Any]]] = {number: [] for number in numbers}
+        failed: dict[int, bool] = {}
+        rows = self._rows(
+            f"SELECT conversation, at, ms, mark FROM answers WHERE conversation IN ({_marks(numbers)}) ORDER BY at",  # noqa: S608
+            numbers,
+        )
+        for row in rows:
+            number = row["conversation"]
+            if row["ms"] is None and row["mark"] == "e":
+                failed[number] = True
+                continue
+            mark = "e" if failed.pop(number, False) or "e" in row["mark"] else row["mark"]
+            shapes[number].append([round(row["at"], 2), row["ms"], mark])
+        return shapes
+
+    def _places(self, threads: set[str]) -> dict[str, tuple[int, int]]:
+        """Return the place of each conversation in its thread, from 1, and how many the thread has."""
+        rows = self._rows(
+            f"SELECT id, row_number() OVER (PARTITION BY thread ORDER BY started) AS place,"  # noqa: S608
+            f" count(*) OVER (PARTITION BY thread) AS many FROM conversations WHERE thread IN ({_marks(threads)})",
+            list(threads),
+        )
+        return {row["id"]: (row["place"], row["many"]) for row in rows}
+
+    def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[dict[str, Any]]:
+        with self._db_lock:
+            cursor = self._db.execute(sql, tuple(values))
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _conditions(query: Query) -> tuple[str, list[Any]]:
+    conditions: list[str] = ["1"]
+    values: list[Any] = []
+    for column in ("project", "thread", "model"):
+        if getattr(query, column):
+            conditions.append(f"{column} = ?")
+            values.append(getattr(query, column))
+    if query.tag:
+        conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
+        values.append(query.tag)
+    for word in query.q.split()[:8]:
+        if len(word) >= _TRIGRAM:
+            conditions.append("number IN (SELECT rowid FROM said WHERE said MATCH ?)")
+            values.append('"' + word.replace('"', '""') + '"')
+        else:
+            conditions.append("number IN (SELECT number FROM words_said WHERE instr(lower(words), lower(?)))")
+            values.append(word)
+    return " AND ".join(conditions), values
+
+
+def _listed(row: Mapping[str, Any], shape: list[list[Any]], places: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    place, many = places.get(row["id"], (1, 1))
+    return {
+        "id": row["id"],
+        "project": row["project"],
+        "thread": None if row["thread"] is None else {"id": row["thread"], "index": place, "count": many},
+        "start": row["started"],
+        "duration_s": row["duration_s"],
+        "live": bool(row["live"]),
+        "says": None if row["says"] is None else row["says"][:200],
+        "model": row["model"],
+        "tags": json.loads(row["tags"]),
+        "turns": row["turns"],
+        "interruptions": row["interruptions"],
+        "errors": row["errors"],
+        "voice_to_voice_p50_ms": row["p50_ms"],
+        "voice_to_voice_p95_ms": row["p95_ms"],
+        "total_tokens": row["tokens"],
+        "estimated_cost_usd": row["cost"],
+        "recording": bool(row["recording"]),
+        "shape": shape,
+    }
+
+
+def _metadata(fields: Fields) -> dict[str, Any]:
+    metadata = (fields.get("extra") or {}).get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _messages(fields: Fields) -> Iterator[dict[str, Any]]:
+    messages = (fields.get("outputs") or {}).get("messages")
+    for message in messages if isinstance(messages, list) else []:
+        if isinstance(message, dict) and isinstance(message.get("content"), str) and message["content"]:
+            yield {"role": message.get("role"), "content": message["content"]}
+
+
+def _typed(event: Mapping[str, Any]) -> str | None:
+    """The text that the user typed, in an event that adds an item to the conversation."""
+    item = event.get("item")
+    if not str(event.get("type")).endswith((".added", ".created")) or not isinstance(item, dict):
+        return None
+    if item.get("role") != "user" or not isinstance(item.get("content"), list):
+        return None
+    parts = [part for part in item["content"] if isinstance(part, dict) and part.get("type") == "input_text"]
+    return " ".join(str(part.get("text", "")) for part in parts) or None
+
+
+def _marks(values: Iterable[Any]) -> str:
+    return ", ".join("?" for _ in values)

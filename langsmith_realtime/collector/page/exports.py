@@ -1,0 +1,119 @@
+"""A conversation in forms to hand on: WebVTT, SRT, JSON lines of its events, and its sound as Opus."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import soundfile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from langsmith_realtime.collector.records import StoredRun
+
+#: Largest recording, as Opus, that is put into an HTML file, in bytes; many mail servers take 25 MB, base64 included.
+SOUND_BYTES: Final = 15_000_000
+#: Rates that Opus has.
+_OPUS_RATES: Final = (8000, 12000, 16000, 24000, 48000)
+#: A line on captions that ends when it begins is shown for this long, in seconds.
+_SHORTEST_S: Final = 0.5
+NAMES: Final = {"user": "User", "agent": "Agent"}
+
+
+class TooLargeError(Exception):
+    """The sound is too large for an HTML file; the message says how large."""
+
+
+def vtt(shape: Mapping[str, Any]) -> str:
+    """Return WebVTT captions; unheard words are in ``<c.unheard>``."""
+    cues = ["WEBVTT\n"]
+    for line, begin, end in _captions(shape):
+        heard, unheard = split_heard(line)
+        text = _cue(heard) + (f"<c.unheard>{_cue(unheard)}</c>" if unheard else "")
+        cues.append(f"{_stamp(begin, '.')} --> {_stamp(end, '.')}\n<v {NAMES[line['who']]}>{text}\n")
+    return "\n".join(cues)
+
+
+def srt(shape: Mapping[str, Any]) -> str:
+    """Return SubRip captions; unheard words are in square brackets."""
+    cues = []
+    for number, (line, begin, end) in enumerate(_captions(shape), start=1):
+        heard, unheard = split_heard(line)
+        text = _plain(heard) + (f" [not heard: {_plain(unheard).strip()}]" if unheard.strip() else "")
+        cues.append(f"{number}\n{_stamp(begin, ',')} --> {_stamp(end, ',')}\n{NAMES[line['who']]}: {text}\n")
+    return "\n".join(cues)
+
+
+def jsonl(runs: Sequence[StoredRun]) -> str:
+    """Return the server's events, one JSON object a line: ``dir``, ``t`` in seconds, and ``event``."""
+    root, lines = runs[0], []
+    for run in runs[1:]:
+        event = run.inputs.get("event")
+        if isinstance(event, dict):
+            t = (run.start_time - root.start_time).total_seconds()
+            lines.append(json.dumps({"dir": "server", "t": round(t, 6), "event": event}, ensure_ascii=False))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def opus(recording: Path) -> bytes:
+    """Return a recording as Ogg Opus.
+
+    Raises:
+        TooLargeError: It has more than :data:`SOUND_BYTES`.
+    """
+    with soundfile.SoundFile(recording) as source:
+        if source.format == "OGG" and source.subtype == "OPUS":
+            packed = recording.read_bytes()
+        else:
+            rate = source.samplerate
+            if rate not in _OPUS_RATES:
+                rate = next((each for each in _OPUS_RATES if each > rate), _OPUS_RATES[-1])
+            packed = _packed(source, rate)
+    if len(packed) > SOUND_BYTES:
+        size = f"{len(packed) / 1e6:.0f} MB"
+        raise TooLargeError(f"The sound has {size} as Opus, an HTML file takes {SOUND_BYTES / 1e6:.0f} MB at most")
+    return packed
+
+
+def _packed(source: soundfile.SoundFile, rate: int) -> bytes:
+    buffer = io.BytesIO()
+    resample = None
+    if rate != source.samplerate:
+        import soxr  # noqa: PLC0415 - rarely needed
+
+        resample = soxr.ResampleStream(source.samplerate, rate, source.channels, dtype="int16")
+    with soundfile.SoundFile(buffer, "w", rate, source.channels, format="OGG", subtype="OPUS") as target:
+        while len(samples := source.read(rate, dtype="int16", always_2d=True)):
+            target.write(samples if resample is None else resample.resample_chunk(samples))
+    return buffer.getvalue()
+
+
+def _captions(shape: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], float, float]]:
+    spoken = [line for line in shape["lines"] if line["who"] in NAMES and line["text"] and not line.get("typed")]
+    for line in sorted(spoken, key=lambda each: each["from"]):
+        yield line, line["from"], max(line["to"], line["from"] + _SHORTEST_S)
+
+
+def split_heard(line: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the words that were heard, and those that were not."""
+    text, heard = line["text"] or "", line.get("heard_chars")
+    return (text, "") if heard is None else (text[:heard], text[heard:])
+
+
+def _stamp(seconds: float, mark: str) -> str:
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}{mark}{ms % 1000:03d}"
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()) if text.strip() else ""
+
+
+def _cue(text: str) -> str:
+    # Without line breaks: an empty line ends a cue. Escaping ">" breaks every "-->".
+    escaped = html.escape(text, quote=False)
+    return " ".join(escaped.split("\n")) if "\n" in escaped or "\r" in escaped else escaped

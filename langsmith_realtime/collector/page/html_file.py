@@ -1,0 +1,210 @@
+"""A conversation as one HTML file without script and without requests, to hand on."""
+
+from __future__ import annotations
+
+import base64
+import html
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from langsmith_realtime.collector.page.exports import NAMES, split_heard
+from langsmith_realtime.collector.page.findings import clock, latency
+from langsmith_realtime.collector.page.sound import peaks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_STYLE: Final = (Path(__file__).parent / "static" / "file.css").read_text(encoding="utf-8")
+
+
+def page(shape: Mapping[str, Any], *, recording: Path | None, sound: bytes | None) -> str:
+    """Return one HTML file without script and without requests: findings, numbers, score, transcript, turns.
+
+    Args:
+        shape: The conversation.
+        recording: The decoded recording, for the waveforms; None without one.
+        sound: The recording as Ogg Opus, to be played by the file itself; None leaves it out.
+    """
+    when = _day(shape)
+    media = ""
+    if sound is not None:
+        data = base64.b64encode(sound).decode()
+        media = f'<audio controls preload="metadata" src="data:audio/ogg;base64,{data}"></audio>'
+    thread = shape["thread"]
+    about = [clock(shape["duration_s"], tenths=False), shape["project"], shape["numbers"].get("model")]
+    about += [f"thread {thread['id']}, {thread['index']} of {thread['count']}"] if thread else []
+    body = [
+        f"<header><h1>{_e(when)}</h1><p>{_e(' · '.join(str(each) for each in about if each))}</p></header>",
+        f'<p class="findings">{" ".join(_sentence(each) for each in shape["findings"])}</p>',
+        f'<p class="numbers">{_numbers(shape["numbers"])}</p>',
+        media,
+        score(shape, None if recording is None else peaks(recording, 10)),
+        "<main>",
+        *_transcript(shape),
+        "</main>",
+        "<h2>Turns, the slowest first</h2>",
+        *_turn_table(shape),
+    ]
+    policy = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width"><meta name="referrer" content="no-referrer">'
+        f"<title>{_e(when)}</title><style>{_STYLE}</style><body>{''.join(body)}</body></html>"
+    )
+
+
+def score(shape: Mapping[str, Any], points: np.ndarray[Any, Any] | None, width: int = 1100) -> str:
+    """Return the two lanes and what was waited for as inline SVG, in lines of two minutes."""
+    span = max(shape["duration_s"], 1.0)
+    per_row = span if span <= 150 else 120.0
+    rows = []
+    for number in range(int(-(-span // per_row))):
+        since = number * per_row
+        rows.append(_score_row(shape, points, since, per_row, width))
+    return f'<div class="score" role="img" aria-label="Waveforms of the user and the agent">{"".join(rows)}</div>'
+
+
+def _score_row(
+    shape: Mapping[str, Any], points: np.ndarray[Any, Any] | None, since: float, length: float, width: int
+) -> str:
+    def x(t: float) -> float:
+        return round((t - since) * width / length, 1)
+
+    def visible(begin: float, end: float) -> bool:
+        return begin < since + length and end > since
+
+    shown = [f'<rect class="spine" x="0" y="60" width="{width}" height="24"/>']
+    if points is not None:
+        first, last = int(since * 10), int((since + length) * 10)
+        some = points[first:last].astype(float) / 255
+        for column, sign, kinds in ((0, -1, ("user", "user")), (2, 1, ("agent", "agent"))):
+            base = 60 if sign < 0 else 84
+            for offset, kind in ((0, f"{kinds[0]}-soft"), (1, kinds[1])):
+                heights = np.minimum(52, 56 * some[:, column + offset] ** 0.62)
+                path = "".join(
+                    f"M{x(since + index / 10)} {base}v{sign * height:.1f}"
+                    for index, height in enumerate(heights)
+                    if height > 1
+                )
+                shown.append(f'<path class="{kind}" d="{path}" stroke-width="{max(1.0, width / length / 10):.1f}"/>')
+    else:
+        for side, y in (("user", 30), ("agent", 84)):
+            for begin, end in shape["activity"][side]:
+                if visible(begin, end):
+                    place = f'x="{x(begin)}" y="{y}" width="{max(1, x(end) - x(begin))}"'
+                    shown.append(f'<rect class="{side}-flat" {place} height="30"/>')
+    for turn in shape["turns"]:
+        for part in turn["parts"]:
+            if visible(part["from"], part["to"]):
+                kind = "bad" if part.get("error") else part["kind"]
+                wide = max(0.6, x(part["to"]) - x(part["from"]))
+                shown.append(f'<rect class="p-{kind}" x="{x(part["from"])}" y="66" width="{wide:.1f}" height="12"/>')
+        ms = latency(turn)
+        if ms is not None and turn["heard_from"] is not None and visible(turn["heard_from"], turn["heard_from"]):
+            slow = " slow" if "slow" in turn["problems"] else ""
+            shown.append(f'<text class="ms{slow}" x="{x(turn["heard_from"]) + 4}" y="76">{ms:,} ms</text>')
+        if turn["cut_at"] is not None and visible(turn["cut_at"], turn["cut_at"]):
+            shown.append(f'<path class="cut" d="M{x(turn["cut_at"])} 8V136"/>')
+    step = next(each for each in (1, 2, 5, 10, 30, 60) if each * width / length >= 60)
+    shown += [
+        f'<text class="at" x="{x(mark)}" y="152">{clock(mark, tenths=False)}</text>'
+        for mark in range(int(since), int(since + length) + 1, step)
+    ]
+    return f'<svg viewBox="0 0 {width} 156">{"".join(shown)}</svg>'
+
+
+def _transcript(shape: Mapping[str, Any]) -> Iterator[str]:
+    turns = {turn["n"]: turn for turn in shape["turns"]}
+    shown: set[int] = set()
+    for line in shape["lines"]:
+        if line["who"] != "user" and line["turn"] not in shown:
+            shown.add(line["turn"])
+            turn = turns.get(line["turn"])
+            if turn is not None and latency(turn) is not None:
+                yield _waiting(turn)
+        at = f"<time>{clock(line['from'])}</time>"
+        if line["who"] == "tool":
+            result = line.get("error") or line.get("result") or ""
+            kind = " bad" if line.get("error") else ""
+            yield (
+                f'<div class="tool{kind}"><b>Tool</b>{at}<p><code><strong>{_e(line["name"])}</strong> '
+                f"{_e(line['arguments'][:300])} → {_e(result[:300])} {line['ms']:,} ms</code></p></div>"
+            )
+            continue
+        heard, unheard = split_heard(line)
+        text = _e(heard) if line["text"] is not None else "<i>Hidden, or not transcribed</i>"
+        if line.get("interrupted"):
+            text += f" <mark>cut off after {(line.get('heard_ms') or 0) / 1000:.1f} s</mark> "
+        text += f"<s>{_e(unheard)}</s>" if unheard else ""
+        name = NAMES[line["who"]] + (", typed" if line.get("typed") else "")
+        yield f'<div class="{line["who"]}"><b>{name}</b>{at}<p>{text}</p></div>'
+
+
+def _waiting(turn: Mapping[str, Any]) -> str:
+    bars, at = [], 0.0
+    for part in turn["parts"]:
+        wide = (part["to"] - part["from"]) * 110
+        kind = "bad" if part.get("error") else part["kind"]
+        bars.append(f'<rect class="p-{kind}" x="{at:.1f}" width="{wide:.1f}" height="7"/>')
+        at += wide
+    slow = ' class="slow"' if "slow" in turn["problems"] else ""
+    first = turn["latency_to_first_audio_ms"]
+    told = f" <small>first audio {first:,} ms</small>" if first is not None else ""
+    svg = f'<svg width="{min(at, 440):.0f}" height="7">{"".join(bars)}</svg>'
+    number = f"<b>turn {turn['n']}</b><time></time>"
+    return f'<div class="wait">{number}<p>{svg} <strong{slow}>{latency(turn):,} ms</strong>{told}</p></div>'
+
+
+def _turn_table(shape: Mapping[str, Any]) -> Iterator[str]:
+    yield "<table><tr><th>Turn<th>User<th>Voice to voice<th>First audio<th>Parts"
+    answered = [turn for turn in shape["turns"] if latency(turn) is not None]
+    for turn in sorted(answered, key=lambda each: -(latency(each) or 0)):
+        names = {"detection": "turn detection"}
+        parts = ", ".join(
+            f"{part.get('name') or names.get(part['kind'], part['kind'])} {round((part['to'] - part['from']) * 1000):,}"
+            for part in turn["parts"]
+        )
+        cells = (
+            turn["n"],
+            turn["say"] or "–",
+            _ms(turn["voice_to_voice_ms"]),
+            _ms(turn["latency_to_first_audio_ms"]),
+            parts,
+        )
+        yield "<tr>" + "".join(f"<td>{_e(str(cell))}" for cell in cells)
+    yield "</table>"
+
+
+def _sentence(pieces: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(
+        f'<span class="{piece.get("tone", "")}{" strong" * bool(piece.get("strong"))}">{_e(piece["text"])}</span>'
+        for piece in pieces
+    )
+
+
+def _numbers(numbers: Mapping[str, Any]) -> str:
+    shown = []
+    for name, key in (("Voice to voice", "voice_to_voice"), ("Latency to first audio", "latency_to_first_audio")):
+        if f"{key}_p50_ms" in numbers:
+            shown.append(f"{name} p50 {_ms(numbers[f'{key}_p50_ms'])}, p95 {_ms(numbers.get(f'{key}_p95_ms'))}")
+    if "heard_share" in numbers:
+        shown.append(f"Heard {numbers['heard_share'] * 100:.0f} %")
+    if "estimated_cost_usd" in numbers:
+        shown.append(f"Estimated cost ${numbers['estimated_cost_usd']:.3f}")
+    return " · ".join(map(_e, shown))
+
+
+def _day(shape: Mapping[str, Any]) -> str:
+    return f"{datetime.fromtimestamp(shape['start'], UTC):%a %d %b %Y %H:%M:%S} UTC"
+
+
+def _ms(value: Any) -> str:
+    return "–" if value is None else f"{value:,} ms"
+
+
+def _e(text: object) -> str:
+    return html.escape(str(text))

@@ -1,0 +1,422 @@
+"""The shape of a conversation, which the page shows and which is handed on as JSON.
+
+Pure: runs, and when each side was audible, go in. A running conversation has no numbers yet, and ``model`` runs come
+late, so lines are made from the events of transcripts, and the numbers are added as they come.
+Times are seconds since the conversation opened, which is where its recording begins.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from langsmith_realtime.collector.page.parts import latency_parts
+from langsmith_realtime.collector.page.sound import talk_from_until
+from langsmith_realtime.core.protocol.events import BETA_NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from langsmith_realtime.collector.page.sound import Sound
+    from langsmith_realtime.collector.records import StoredRun
+
+#: Playback that holds an answer up for more than this, in ms, is a finding.
+PLAYBACK_MS: Final = 300
+#: How long before ``speech_started`` arrives, and after ``speech_stopped``, the user may have been audible, in seconds.
+_DETECTION_S: Final = 1.0
+_HIDDEN_WORDS: Final = frozenset({"[audio, not transcribed]", "[audio, transcription failed]"})
+
+
+@dataclass
+class _Line:
+    id: str
+    who: str
+    begin: float
+    end: float
+    text: str | None = None
+    run: str | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
+    turn: int = 0
+    #: When it takes its place among the turns, in order of arrival.
+    order: float = 0.0
+    detected_until: float | None = None
+
+
+@dataclass
+class _Response:
+    created: float
+    metadata: dict[str, Any] = field(default_factory=dict)
+    run: StoredRun | None = None
+    texts: list[str] = field(default_factory=list)
+    begin: float | None = None
+    end: float | None = None
+    turn: int = 0
+
+
+class Shape:
+    """Everything about one conversation, from its runs.
+
+    Args:
+        runs: The conversation's run and all runs below it, in ``dotted_order`` order.
+        sound: When each side is audible in the recording; None if that is not known.
+        slow_ms: An answer above this is slow.
+    """
+
+    def __init__(self, runs: Sequence[StoredRun], sound: Sound | None = None, slow_ms: float = 1500) -> None:
+        self._root = runs[0]
+        self._runs = [run for run in runs[1:] if run.creates]
+        self._sound = sound
+        self._slow_ms = slow_ms
+        self._lines: dict[str, _Line] = {}
+        self._responses: dict[str, _Response] = {}
+        self._item_of_response: dict[str, str] = {}
+        self._events: list[dict[str, Any]] = []
+        self._failed_events: list[tuple[float, str]] = []
+        for run in self._runs:
+            self._take(run)
+        self._last = max([self._t(run) for run in self._runs] + [self._end(run) for run in self._runs], default=0.0)
+        self._add_agent_lines()
+        self._turns = self._number_turns()
+
+    @property
+    def duration_s(self) -> float:
+        """From the begin to the end, or to the latest run of a running conversation, in seconds."""
+        return self._last if self._root.end_time is None else self._end(self._root)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return what was said and which tools were called, in the order of the conversation."""
+        found = []
+        for line in sorted(self._lines.values(), key=lambda each: (each.turn, each.begin)):
+            shown = {
+                "id": line.id,
+                "who": line.who,
+                "turn": line.turn,
+                "from": round(line.begin, 3),
+                "to": round(max(line.begin, line.end), 3),
+                "text": line.text,
+                "run": line.run,
+            }
+            found.append({**shown, **{key: value for key, value in line.fields.items() if value is not None}})
+        return found
+
+    def turns(self) -> list[dict[str, Any]]:
+        """Return the turns in order; number 0 is what came before the user spoke."""
+        return self._turns
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all runs below the conversation's in order of their begin."""
+        turn_of_item = {line.id: line.turn for line in self._lines.values()}
+        turn_of_item |= {
+            item: self._responses[response].turn
+            for item, response in self._item_of_response.items()
+            if response in self._responses
+        }
+        bounds = [(turn["order"], turn["n"]) for turn in self._turns]
+        shown = []
+        for listed in self._events:
+            event = dict(listed)
+            item, response = event.pop("item_id", None), event.pop("response_id", None)
+            turn = turn_of_item.get(item) if item in turn_of_item else None
+            if turn is None and response in self._responses:
+                turn = self._responses[response].turn
+            if turn is None:
+                turn = max((n for order, n in bounds if order <= event["t"]), default=0)
+            shown.append({**event, "turn": turn, **({"item": item} if item else {})})
+        return shown
+
+    # Reading the runs
+
+    def _t(self, run: StoredRun) -> float:
+        return (run.start_time - self._root.start_time).total_seconds()
+
+    def _end(self, run: StoredRun) -> float:
+        return (run.end_time - self._root.start_time).total_seconds() if run.end_time else self._t(run)
+
+    def _take(self, run: StoredRun) -> None:
+        t, metadata = self._t(run), run.metadata
+        payload = run.inputs.get("event")
+        event: dict[str, Any] = payload if isinstance(payload, dict) else {}
+        is_model = run.run_type == "llm" and "response_id" in metadata
+        kind = "model" if is_model else "tool" if run.run_type == "tool" else "event"
+        failed = bool(run.error) and not metadata.get("ls_is_error_interrupt")
+        usage = metadata.get("usage_metadata")
+        listed = {
+            "id": run.id,
+            "t": round(t, 3),
+            "d": round(self._end(run) - t, 3),
+            "name": run.name,
+            "type": kind,
+            "depth": max(0, len(run.ancestors) - len(self._root.ancestors) - 1),
+            "error": run.error if failed else None,
+            "tokens": usage.get("total_tokens") if isinstance(usage, dict) else None,
+            "item_id": _item_id(event),
+            "response_id": metadata.get("response_id") or _response_id(event),
+        }
+        self._events.append({key: value for key, value in listed.items() if value is not None})
+        if is_model:
+            response = self._response(str(metadata["response_id"]), t)
+            response.metadata, response.run = metadata, run
+        elif kind == "tool":
+            self._take_tool(run, t, failed=failed)
+        elif event:
+            if failed and run.name != "response.done":  # the response's model run has that error, too
+                self._failed_events.append((t, run.id))
+            self._take_event(BETA_NAMES.get(str(event.get("type")), str(event.get("type"))), event, t, run)
+
+    def _take_tool(self, run: StoredRun, t: float, *, failed: bool) -> None:
+        end = self._end(run)
+        self._lines[run.id] = _Line(
+            run.id,
+            "tool",
+            t,
+            end,
+            run=run.id,
+            order=t,
+            fields={
+                "name": run.name,
+                "arguments": json.dumps(run.inputs, ensure_ascii=False),
+                "result": _result(run.outputs),
+                "error": run.error if failed else None,
+                "answered": run.metadata.get("answered"),
+                "ms": round((end - t) * 1000),
+            },
+        )
+
+    def _take_event(self, kind: str, event: dict[str, Any], t: float, run: StoredRun) -> None:
+        item_id = _item_id(event)
+        if kind == "input_audio_buffer.speech_started" and item_id:
+            line = self._user_line(item_id, t, run)
+            line.begin = min(line.begin, t)
+        elif kind in {"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"} and item_id:
+            line = self._user_line(item_id, t, run)
+            line.end = t
+            line.detected_until = t if line.detected_until is None else line.detected_until
+        elif kind == "conversation.item.input_audio_transcription.completed" and item_id:
+            self._user_line(item_id, t, run).text = _text(event.get("transcript"))
+        elif kind in {"response.output_audio_transcript.done", "response.output_text.done"}:
+            response = self._response(str(event.get("response_id")), t)
+            response.texts.append(str(_text(event.get("transcript", event.get("text"))) or ""))
+        elif kind == "response.created":
+            self._response(str(_response_id(event)), t)
+        elif kind == "response.output_item.added" and item_id and event.get("response_id"):
+            self._item_of_response[item_id] = str(event["response_id"])
+        elif kind == "conversation.item.added" and item_id:
+            item = event["item"] if isinstance(event.get("item"), dict) else {}
+            content = item.get("content") if isinstance(item.get("content"), list) else []
+            typed = [part for part in content or [] if isinstance(part, dict) and part.get("type") == "input_text"]
+            if item.get("role") == "user" and typed and item_id not in self._lines:
+                line = self._user_line(item_id, t, run)
+                line.text, line.fields["typed"] = " ".join(str(part.get("text", "")) for part in typed), True
+
+    def _user_line(self, item_id: str, t: float, run: StoredRun) -> _Line:
+        return self._lines.setdefault(item_id, _Line(item_id, "user", t, t, run=run.id, order=t))
+
+    def _response(self, response_id: str, t: float) -> _Response:
+        return self._responses.setdefault(response_id, _Response(t))
+
+    # Lines and turns
+
+    def _add_agent_lines(self) -> None:
+        for response_id, response in self._responses.items():
+            metadata = response.metadata
+            message = _answer(response.run)
+            text = message.get("content") or "\n".join(filter(None, response.texts))
+            if not text and not metadata.get("spoken_ms"):
+                continue
+            created = response.created
+            begin = metadata.get("heard_from_s", metadata.get("first_audio_s", created))
+            end = metadata.get("heard_until_s")
+            if end is None:
+                end = begin + (metadata.get("heard_ms") or 0) / 1000
+            response.begin, response.end = begin, end
+            interrupted = bool(metadata.get("was_interrupted"))
+            heard = message.get("heard")
+            fields: dict[str, Any] = {
+                "spoken_ms": metadata.get("spoken_ms"),
+                "heard_ms": metadata.get("heard_ms"),
+                "interrupted": interrupted or None,
+                "heard_chars": len(heard)
+                if interrupted and isinstance(heard, str) and text.startswith(heard)
+                else None,
+                "reaction_ms": metadata.get("barge_in_reaction_ms"),
+                "out_of_band": metadata.get("out_of_band"),
+            }
+            if interrupted and heard is None and metadata.get("heard_ms") == 0:
+                fields["heard_chars"] = 0
+            self._lines[response_id] = _Line(
+                response_id,
+                "agent",
+                begin,
+                end,
+                text=text or None,
+                run=response.run.id if response.run else None,
+                order=created,
+                fields=fields,
+            )
+        self._place_user_lines()
+
+    def _place_user_lines(self) -> None:
+        """Move the user's lines to where the recording has their sound."""
+        answers = [each.metadata for each in self._responses.values() if "user_audible_until_s" in each.metadata]
+        for line in self._lines.values():
+            if line.who != "user" or "typed" in line.fields:
+                continue
+            stopped = line.end if line.detected_until is None else line.detected_until
+            span = next(
+                (
+                    (each.get("user_audible_from_s"), each["user_audible_until_s"])
+                    for each in answers
+                    if line.begin - _DETECTION_S <= each["user_audible_until_s"] <= stopped + _DETECTION_S
+                ),
+                None,
+            )
+            if self._sound is not None and (span is None or span[0] is None):
+                since = max(line.begin - _DETECTION_S, 0.0)
+                talk = talk_from_until(self._sound.user, since, stopped if span is None else span[1])
+                if talk is not None:
+                    span = talk if span is None else (talk[0], span[1])
+            if span is not None:
+                line.begin, line.end = span[0] if span[0] is not None else min(line.begin, span[1]), span[1]
+
+    def _number_turns(self) -> list[dict[str, Any]]:
+        """Give every line and response its turn, and return the turns.
+
+        A turn begins with what the user says, or types. Further utterances without an answer in between belong to it.
+        """
+        marks: list[tuple[float, int, _Line | _Response]] = []
+        marks += [(line.order, 0, line) for line in self._lines.values() if line.who == "user"]
+        marks += [(response.created, 1, response) for response in self._responses.values()]
+        marks += [(line.order, 2, line) for line in self._lines.values() if line.who == "tool"]
+        turns: list[dict[str, Any]] = [{"n": 0, "order": 0.0, "user": [], "responses": [], "tools": []}]
+        for order, _, mark in sorted(marks, key=lambda each: each[:2]):
+            if isinstance(mark, _Response):
+                turns[-1]["responses"].append(mark)
+            elif mark.who == "user":
+                if turns[-1]["responses"] or turns[-1]["n"] == 0:
+                    turns.append({"n": len(turns), "order": order, "user": [], "responses": [], "tools": []})
+                turns[-1]["user"].append(mark)
+            else:
+                turns[-1]["tools"].append(mark)
+            mark.turn = turns[-1]["n"]
+        for response_id, response in self._responses.items():
+            if response_id in self._lines:
+                self._lines[response_id].turn = response.turn
+        begins = [min([line.begin for line in turn["user"]], default=0.0) for turn in turns]
+        ends = [*begins[1:], self.duration_s]
+        for t, run_id in self._failed_events:
+            [turn for turn in turns if turn["order"] <= t][-1].setdefault("errors", []).append(run_id)
+        shown = [self._turn(*each) for each in zip(turns, begins, ends, strict=True)]
+        return shown if turns[0]["responses"] or turns[0]["tools"] or len(turns) == 1 else shown[1:]
+
+    def _turn(self, turn: dict[str, Any], begin: float, end: float) -> dict[str, Any]:
+        responses: list[_Response] = turn["responses"]
+        answer = next((each.metadata for each in responses if "latency_to_first_audio_ms" in each.metadata), {})
+        first = next((each.metadata for each in responses if "first_audio_s" in each.metadata), {})
+        tools: list[_Line] = turn["tools"]
+        interruption = next((each.metadata for each in responses if each.metadata.get("was_interrupted")), None)
+        user_to = answer.get("user_audible_until_s")
+        if user_to is None and turn["user"] and "typed" not in turn["user"][-1].fields:
+            user_to = turn["user"][-1].end
+        parts = latency_parts(answer, [(line.begin, line.end, line) for line in tools])
+        latency = answer.get("voice_to_voice_ms", answer.get("latency_to_first_audio_ms"))
+        errors = [line.id for line in tools if line.fields.get("error")]
+        errors += turn.get("errors", [])
+        errors += [each.run.id for each in responses if each.run is not None and _failed(each.run)]
+        playback = sum(round((part["to"] - part["from"]) * 1000) for part in parts if part["kind"] == "playback")
+        problems = []
+        if latency is not None and latency > self._slow_ms:
+            problems.append("slow")
+        if interruption is not None:
+            problems.append("interrupted")
+        if errors:
+            problems.append("error")
+        if playback > PLAYBACK_MS:
+            problems.append("playback")
+        said = [line.text for line in turn["user"] if line.text]
+        replies = [each for each in responses if each.begin is not None]
+        numbers = {
+            "voice_to_voice_ms": answer.get("voice_to_voice_ms"),
+            "latency_to_first_audio_ms": answer.get("latency_to_first_audio_ms"),
+            "tool_time_ms": answer.get("tool_time_ms"),
+            "time_to_first_token_ms": next(
+                (
+                    each.metadata["time_to_first_token_ms"]
+                    for each in responses
+                    if "time_to_first_token_ms" in each.metadata
+                ),
+                None,
+            ),
+            "barge_in_reaction_ms": None if interruption is None else interruption.get("barge_in_reaction_ms"),
+        }
+        return {
+            "n": turn["n"],
+            "order": turn["order"],
+            "from": round(begin, 3),
+            "to": round(max(begin, end), 3),
+            "say": " ".join(said) or None,
+            "user_to": user_to,
+            "speech_end": answer.get("speech_ended_s"),
+            "first_audio": answer.get("first_audio_s", first.get("first_audio_s")),
+            "heard_from": answer.get("heard_from_s", first.get("heard_from_s")),
+            "answered": bool(replies) or bool(answer),
+            "cut_at": None if interruption is None else interruption.get("heard_until_s"),
+            "not_heard_ms": None if interruption is None else _not_heard(interruption),
+            "heard_ms": None if interruption is None else interruption.get("heard_ms"),
+            "spoken_ms": None if interruption is None else interruption.get("spoken_ms"),
+            "responses": [
+                [round(each.created, 3), round(self._end(each.run) if each.run else each.created, 3)]
+                for each in responses
+            ],
+            **numbers,
+            "parts": parts,
+            "problems": problems,
+            "errors": errors,
+        }
+
+
+def _failed(run: StoredRun) -> bool:
+    return bool(run.error) and not run.metadata.get("ls_is_error_interrupt")
+
+
+def _not_heard(metadata: dict[str, Any]) -> int | None:
+    spoken, heard = metadata.get("spoken_ms"), metadata.get("heard_ms")
+    return None if spoken is None or heard is None else max(0, spoken - heard)
+
+
+def _answer(run: StoredRun | None) -> dict[str, Any]:
+    choices = (run.outputs or {}).get("choices") if run is not None else None
+    message = (
+        choices[0].get("message") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+    )
+    return message if isinstance(message, dict) else {}
+
+
+def _result(outputs: dict[str, Any] | None) -> str | None:
+    if not outputs:
+        return None
+    result = outputs["output"] if set(outputs) == {"output"} else outputs
+    if outputs.get("role") == "tool":
+        result = outputs.get("content", outputs)
+    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+
+
+def _item_id(event: dict[str, Any]) -> str | None:
+    item = event.get("item")
+    found = event.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
+    return found if isinstance(found, str) else None
+
+
+def _response_id(event: dict[str, Any]) -> str | None:
+    response = event.get("response")
+    found = event.get("response_id") or (response.get("id") if isinstance(response, dict) else None)
+    return found if isinstance(found, str) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value not in _HIDDEN_WORDS else None
+
+
+def problems_in(turns: Iterable[dict[str, Any]]) -> list[int]:
+    """Return the numbers of the turns with a problem, in order."""
+    return [turn["n"] for turn in turns if turn["problems"]]

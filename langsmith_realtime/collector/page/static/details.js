@@ -1,0 +1,257 @@
+// The details: turns, events, session.
+
+import { smallBar, tone, wideBar } from "./bar.js";
+import { ask, h, icon } from "./dom.js";
+import { clock, dollars, latency, MEANINGS, ms, partMs, partName, whole } from "./format.js";
+
+const MOST_FOUND = 400;
+const COLOURS = { detection: "--wait", model: "--agent", tool: "--tool", playback: "--agent-soft" };
+const LACKING = ["dropped_audio_chunks", "undecodable_audio", "malformed_frames", "dropped_events", "dropped_runs", "left_out_runs", "refused_runs", "tracing_failures", "feedback_skipped", "keep_skipped", "payload_left_out", "audio_truncated", "recording_reduced", "recording_error", "recording_hidden", "estimated_cost_incomplete"];
+
+export function meaning(key, text) {
+  const [name, sentence, stored] = MEANINGS[key];
+  return h("span", { class: "def", tabindex: 0 }, text ?? name, h("span", { class: "tip", role: "tooltip" }, sentence, h("code", {}, stored)));
+}
+
+export class Details {
+  constructor(page) {
+    this.page = page;
+    this.element = document.getElementById("details");
+    this.slowestFirst = true;
+    this.open = new Set();
+    this.openGroups = new Set();
+    this.filter = "";
+    this.tabs = h("div", { class: "tabs", role: "tablist", "aria-label": "Details" });
+    this.panels = Object.fromEntries(["turns", "events", "session"].map((name) => [name, h("div", { class: "tab", role: "tabpanel", id: `tab-${name}`, "aria-labelledby": `for-${name}`, tabindex: 0 })]));
+    this.element.append(this.tabs, ...Object.values(this.panels));
+    this.tab = "turns";
+    this.list = h("div", {});
+    this.groups = h("div", {});
+    this.search = h("input", { type: "search", placeholder: "Filter events", "aria-label": "Filter events by name", oninput: () => { this.filter = this.search.value.trim().toLowerCase(); this.renderEvents(); } });
+    this.panels.events.append(h("div", { class: "filterbox" }, this.search), this.groups);
+  }
+
+  show(tab) {
+    this.tab = tab;
+    this.renderTabs();
+  }
+
+  renderTabs() {
+    const { shape } = this.page;
+    const counts = { turns: shape.turns.filter((turn) => turn.n).length, events: shape.events.length };
+    const narrow = document.getElementById("narrow-tabs");
+    const isNarrow = innerWidth <= 860;
+    const chosen = isNarrow ? document.body.dataset.tab : this.tab;
+    const names = { transcript: "Transcript", turns: "Turns", events: "Events", session: "Session" };
+    const button = (name, among, prefix) => h("button", {
+      type: "button",
+      role: "tab",
+      id: `${prefix}${name}`,
+      "aria-selected": name === chosen ? "true" : "false",
+      "aria-controls": name === "transcript" ? "transcript" : `tab-${name}`,
+      tabindex: name === chosen ? 0 : -1,
+      onclick: () => this.page.showTab(name),
+      onkeydown: (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (!step) return;
+        event.preventDefault();
+        event.stopPropagation();
+        this.page.showTab(among[(among.indexOf(name) + step + among.length) % among.length]);
+        document.getElementById(`${prefix}${among[(among.indexOf(name) + step + among.length) % among.length]}`)?.focus();
+      },
+    }, names[name], counts[name] !== undefined && h("small", {}, whole(counts[name])));
+    const wide = ["turns", "events", "session"];
+    this.tabs.replaceChildren(...wide.map((name) => button(name, wide, "for-")));
+    const all = ["transcript", ...wide];
+    narrow.replaceChildren(...all.map((name) => button(name, all, "narrow-")));
+    for (const [name, panel] of Object.entries(this.panels)) panel.hidden = name !== (isNarrow ? chosen : this.tab);
+  }
+
+  render() {
+    this.renderTabs();
+    this.renderTurns();
+    this.renderEvents();
+    this.renderSession();
+  }
+
+  // --- turns
+
+  renderTurns() {
+    const turns = this.page.shape.turns.filter((turn) => turn.n);
+    const order = [...turns].sort(this.slowestFirst ? (a, b) => (latency(b) ?? -1) - (latency(a) ?? -1) || a.n - b.n : (a, b) => a.n - b.n);
+    const sort = h("button", { type: "button", onclick: () => { this.slowestFirst = !this.slowestFirst; this.renderTurns(); this.page.say(this.slowestFirst ? "Slowest turn first" : "Turns in order"); this.panels.turns.querySelector(".legend button")?.focus(); } }, this.slowestFirst ? "Slowest first ↓" : "In order ↓");
+    const legend = h("div", { class: "legend" }, ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0])), sort);
+    const place = this.panels.turns.scrollTop;
+    this.panels.turns.replaceChildren(legend, ...order.map((turn) => this.turn(turn)));
+    this.panels.turns.scrollTop = place;
+  }
+
+  turn(turn) {
+    const isOpen = turn.n === this.page.turn;
+    const value = latency(turn);
+    const title = h("button", { type: "button", class: "title", "aria-expanded": isOpen ? "true" : "false", onclick: () => this.page.goToTurn(turn.n, { atWait: true }) },
+      h("span", {}, turn.n), h("span", {}, turn.say ?? h("span", { class: "quiet" }, "hidden, or not transcribed")), h("b", { class: tone(turn) }, value === null ? "–" : ms(value)));
+    const marks = turn.problems.filter((problem) => problem !== "slow").map((problem) => h("span", { class: problem === "error" ? "tone-bad" : problem === "interrupted" ? "tone-cut" : "tone-slow" }, { error: "error", interrupted: "cut off", playback: "held up in playback" }[problem]));
+    return h("div", { class: `turn ${isOpen ? "open" : ""}`, data: { turn: turn.n } }, title,
+      isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn), marks));
+  }
+
+  body(turn, marks) {
+    const found = [];
+    if (turn.parts.length) {
+      const total = turn.parts.at(-1).to - turn.parts[0].from;
+      found.push(turn.voice_to_voice_ms !== null
+        ? h("div", { class: "measure" }, h("b", {}, ms(turn.voice_to_voice_ms)), " ", meaning("voice_to_voice", "voice to voice"), " · heard in the recording")
+        : h("div", { class: "measure" }, "voice to voice not measured"));
+      if (turn.voice_to_voice_ms !== null) found.push(h("div", { class: "bracket over" }));
+      found.push(wideBar(turn));
+      if (turn.speech_end !== null && turn.first_audio !== null) {
+        const from = (turn.speech_end - turn.parts[0].from) / total;
+        const to = (turn.first_audio - turn.parts[0].from) / total;
+        found.push(h("div", { class: "bracket under", style: { marginLeft: `${Math.max(0, from) * 100}%`, width: `${(to - Math.max(0, from)) * 100}%` } }));
+      }
+      found.push(h("div", { class: "measure" }, h("b", {}, ms(turn.latency_to_first_audio_ms)), " ", meaning("first_audio", "latency to first audio"), " · told by events"));
+      found.push(h("ul", { class: "partlist" }, turn.parts.map((part) => h("li", {},
+        h("i", { style: { background: part.error ? "var(--bad)" : `var(${COLOURS[part.kind]})` } }),
+        h("span", {}, part.name ? h("code", { class: part.error ? "tone-bad" : "" }, partName(part)) : meaning(part.kind)),
+        h("button", { type: "button", class: "at", onclick: () => this.page.seek(part.from), "aria-label": `Go to ${clock(part.from, 2)}` }, clock(part.from, 2)),
+        h("span", {}, ms(partMs(part)))))));
+    } else if (latency(turn) === null) {
+      found.push(h("p", { class: "quiet" }, this.page.shape.live && !turn.answered ? "waiting …" : "No latency was measured in this turn."));
+    }
+    if (turn.time_to_first_token_ms !== null) found.push(h("div", { class: "measure" }, meaning("token"), ` ${ms(turn.time_to_first_token_ms)}`));
+    if (turn.cut_at !== null) {
+      found.push(h("p", { class: "measure" }, h("span", { class: "tone-cut" }, "Cut off by the user"), `: heard ${whole(turn.heard_ms)} of ${whole(turn.spoken_ms)} ms`,
+        turn.barge_in_reaction_ms !== null && ["; silent ", h("b", {}, ms(turn.barge_in_reaction_ms)), " after they began (", meaning("reaction", "barge-in reaction"), ")"], "."));
+    }
+    for (const id of turn.errors) {
+      const event = this.page.shape.events.find((each) => each.id === id);
+      if (event) found.push(h("p", { class: "measure" }, h("button", { type: "button", class: "tone-bad", onclick: () => this.page.openEvent(id) }, `${event.name}: ${event.error}`)));
+    }
+    if (marks.length && !turn.parts.length) found.push(h("p", {}, marks));
+    const events = this.page.shape.events.filter((event) => event.turn === turn.n).length;
+    found.push(h("div", { class: "actions" },
+      turn.user_to !== null && this.page.player.canPlay && h("button", { type: "button", onclick: () => this.page.playGap(turn) }, icon("play"), "Play the gap"),
+      h("button", { type: "button", onclick: () => this.page.zoomToTurn(turn) }, icon("whole"), "Zoom to it"),
+      h("button", { type: "button", onclick: () => this.page.showEventsOf(turn.n) }, `${events} events`, icon("forward"))));
+    return h("div", { class: "body" }, found);
+  }
+
+  // --- events
+
+  renderEvents() {
+    const { shape } = this.page;
+    if (this.filter) {
+      const found = shape.events.filter((event) => `${event.name} ${event.error ?? ""}`.toLowerCase().includes(this.filter));
+      const rows = found.slice(0, MOST_FOUND).map((event) => this.event(event));
+      const rest = found.length > MOST_FOUND ? h("p", { class: "note" }, `and ${whole(found.length - MOST_FOUND)} more; narrow the filter`) : "";
+      this.groups.replaceChildren(...(rows.length ? rows : [h("p", { class: "note" }, `No event has “${this.filter}” in its name.`)]), rest);
+      return;
+    }
+    const byTurn = new Map(shape.turns.map((turn) => [turn.n, []]));
+    for (const event of shape.events) (byTurn.get(event.turn) ?? byTurn.set(event.turn, []).get(event.turn)).push(event);
+    const groups = [...byTurn].sort(([a], [b]) => a - b).filter(([, events]) => events.length).map(([n, events]) => {
+      const turn = shape.turns.find((each) => each.n === n);
+      const group = h("details", { class: "group", data: { turn: n }, open: this.openGroups.has(n) }, h("summary", {}, h("b", { class: "strong" }, n ? `Turn ${n}` : "Before the user spoke"), h("span", {}, `  ${events.length} events  ${turn?.say ?? ""}`.slice(0, 70))));
+      const fill = () => { if (group.open && group.childElementCount === 1) group.append(...events.map((event) => this.event(event, turn))); };
+      group.addEventListener("toggle", () => {
+        if (group.open) this.openGroups.add(n);
+        else this.openGroups.delete(n);
+        fill();
+      });
+      fill();
+      return group;
+    });
+    const place = this.panels.events.scrollTop;
+    this.groups.replaceChildren(...(groups.length ? groups : [h("p", { class: "note" }, "No events yet.")]));
+    this.panels.events.scrollTop = place;
+  }
+
+  event(event, turn) {
+    const since = turn?.speech_end !== null && turn?.speech_end !== undefined && event.t >= turn.speech_end ? `+${whole((event.t - turn.speech_end) * 1000)}` : "";
+    const beside = event.d > 0.0005 ? ms(event.d * 1000) : since;
+    const isOpen = this.open.has(event.id);
+    const row = h("div", { class: `event ${event.type} ${event.error ? "failed" : ""} ${isOpen ? "open" : ""}`, data: { event: event.id } },
+      h("button", { type: "button", class: "rowbutton", "aria-expanded": isOpen ? "true" : "false", onclick: () => this.toggle(event, row) },
+        h("span", { class: "at" }, clock(event.t, 2)), h("i", {}), h("span", { class: "name mono" }, event.name, event.error && ` ${event.error}`), h("span", { class: "at" }, event.tokens ? `${whole(event.tokens)} tokens` : beside)));
+    if (isOpen) this.payload(event, row);
+    return row;
+  }
+
+  toggle(event, row) {
+    if (this.open.delete(event.id)) {
+      row.classList.remove("open");
+      row.querySelector("pre")?.remove();
+      row.firstElementChild.setAttribute("aria-expanded", "false");
+      return;
+    }
+    this.open.add(event.id);
+    row.classList.add("open");
+    row.firstElementChild.setAttribute("aria-expanded", "true");
+    this.page.seek(event.t, { turn: event.turn, run: event.id, keepTab: true });
+    this.payload(event, row);
+  }
+
+  async payload(event, row) {
+    const box = h("pre", { tabindex: 0, "aria-label": `Payload of ${event.name}` }, "…");
+    row.append(box);
+    try {
+      const run = await ask(`/view/api/runs/${encodeURIComponent(event.id)}`);
+      const shown = run.inputs?.event ? { ...run.inputs.event } : { inputs: run.inputs, outputs: run.outputs };
+      if (run.error) shown.error = run.error;
+      if (event.type !== "event") shown.metadata = run.metadata;
+      box.textContent = JSON.stringify(shown, null, 2);
+    } catch (error) {
+      box.textContent = error.message;
+    }
+  }
+
+  // Shows an event in its group, with its payload.
+  reveal(id) {
+    const event = this.page.shape.events.find((each) => each.id === id);
+    if (!event) return;
+    this.filter = this.search.value = "";
+    this.openGroups.add(event.turn);
+    this.open.add(id);
+    this.page.showTab("events");
+    this.renderEvents();
+    const place = () => this.groups.querySelector(`[data-event="${CSS.escape(id)}"]`)?.scrollIntoView({ block: "center" });
+    place();
+    requestAnimationFrame(() => requestAnimationFrame(place));
+  }
+
+  revealGroup(n) {
+    this.filter = this.search.value = "";
+    this.openGroups = new Set([n]);
+    this.page.showTab("events");
+    this.renderEvents();
+    this.groups.querySelector(`[data-turn="${n}"]`)?.scrollIntoView({ block: "start" });
+  }
+
+  revealTurn(n) {
+    this.renderTurns();
+    const row = this.panels.turns.querySelector(`[data-turn="${n}"]`);
+    if (!row || innerWidth <= 860) return;
+    const place = () => row.scrollIntoView({ block: "nearest" });
+    place();
+    requestAnimationFrame(place);
+  }
+
+  // --- session
+
+  renderSession() {
+    const { shape } = this.page;
+    const list = (entries) => h("dl", {}, entries.map(([key, value]) => [h("dt", {}, key), h("dd", {}, typeof value === "string" ? value : typeof value === "number" ? (key.endsWith("_usd") ? dollars(value) : value.toLocaleString("en-US")) : JSON.stringify(value))]));
+    const lacking = Object.entries(shape.numbers).filter(([key]) => LACKING.includes(key));
+    const numbers = Object.entries(shape.numbers).filter(([key, value]) => !LACKING.includes(key) && value !== null);
+    const { instructions, tools, ...session } = shape.session ?? {};
+    this.panels.session.replaceChildren(h("div", { class: "session" },
+      h("h2", {}, "What is missing"),
+      lacking.length || ["off", "missing"].includes(shape.recording.state) ? [shape.recording.reason && h("p", {}, shape.recording.reason), list(lacking)] : h("p", { class: "quiet" }, "Nothing that the trace knows of."),
+      shape.tags.length > 0 && [h("h2", {}, "Tags"), h("p", {}, shape.tags.map((tag) => [h("a", { class: "def", href: `/view/?tag=${encodeURIComponent(tag)}` }, tag), " "]))],
+      h("h2", {}, "Numbers"), numbers.length ? list(numbers) : h("p", { class: "quiet" }, "They come when the conversation has ended."),
+      h("h2", {}, "Configuration"), list(Object.entries(session)),
+      tools?.length > 0 && [h("h2", {}, "Tools"), h("pre", { tabindex: 0 }, JSON.stringify(tools, null, 2))],
+      h("h2", {}, "Instructions"), instructions ? h("pre", { tabindex: 0 }, instructions) : h("p", { class: "quiet" }, "None, or hidden.")));
+  }
+}

@@ -1,0 +1,263 @@
+// The list of conversations, and the conversations of a thread.
+
+import { ask, h, icon, onKey, s } from "./dom.js";
+import { ago, clock, day, dollars, length, time, utc, whole } from "./format.js";
+
+const POLL_MS = 1000;
+const TALLEST_MS = 2400;
+const COLUMNS = [
+  ["start", "Start", "c-start"],
+  ["", "Answers", "c-answers"],
+  ["", "First words", ""],
+  ["length", "Length", "c-length"],
+  ["turns", "Turns", "c-turns"],
+  ["p50", "p50", "c-p"],
+  ["p95", "p95", "c-p"],
+  ["interruptions", "Cut off", "c-cut"],
+  ["errors", "Errors", "c-errors"],
+  ["tokens", "Tokens", "c-tokens"],
+  ["cost", "Cost", "c-cost"],
+];
+const byId = (id) => document.getElementById(id);
+const threadInPath = location.pathname.match(/^\/view\/thread\/(.+)$/);
+const thread = threadInPath && decodeURIComponent(threadInPath[1]);
+let page = null;
+let shown = 100;
+let asked = 0;
+
+const parameters = () => new URLSearchParams(location.search);
+const slow = () => Number(parameters().get("slow")) || 1500;
+
+function change(name, value, { history = "push" } = {}) {
+  const changed = parameters();
+  if (value) changed.set(name, value);
+  else changed.delete(name);
+  const query = changed.toString();
+  window.history[`${history}State`](null, "", location.pathname + (query ? `?${query}` : ""));
+  shown = 100;
+  load();
+}
+
+async function load() {
+  const query = parameters();
+  if (thread) query.set("thread", thread);
+  query.set("limit", shown);
+  const number = ++asked;
+  try {
+    const loaded = await ask(`/view/api/conversations?${query}`);
+    if (number !== asked) return;
+    page = loaded;
+    byId("strip").hidden = true;
+    render();
+  } catch (error) {
+    unreachable(error);
+  }
+}
+
+function unreachable(error) {
+  const strip = byId("strip");
+  if (strip.hidden) {
+    const reason = error.status ? error.message : `The collector does not answer since ${time(Date.now() / 1000)}, trying again.`;
+    strip.replaceChildren(reason);
+    strip.hidden = false;
+  }
+}
+
+async function poll() {
+  try {
+    const { revision } = await ask("/view/api/changes");
+    const live = page?.conversations.some((call) => call.live);
+    if (!page || revision !== page.revision || !byId("strip").hidden || (live && Date.now() % 60000 < POLL_MS)) await load();
+  } catch (error) {
+    unreachable(error);
+  }
+  setTimeout(poll, document.hidden ? 5 * POLL_MS : POLL_MS);
+}
+
+// --- rendering
+
+function sentence() {
+  const { counts } = page;
+  const only = (parameters().get("only") || "").split(",").filter(Boolean);
+  const toggle = (name, tone, ...text) =>
+    h("button", {
+      type: "button",
+      class: tone,
+      "aria-pressed": only.includes(name) ? "true" : "false",
+      onclick: () => change("only", (only.includes(name) ? only.filter((each) => each !== name) : [...only, name]).join(",")),
+    }, text);
+  const strong = (text) => h("span", { class: "strong" }, text);
+  const found = [];
+  if (counts.slow || only.includes("slow")) found.push(toggle("slow", "tone-slow", strong(whole(counts.slow)), ` with an answer slower than ${whole(slow())} ms`));
+  if (counts.interrupted || only.includes("interrupted")) found.push(toggle("interrupted", "", strong(whole(counts.interrupted)), " with an interruption"));
+  if (counts.errors || only.includes("errors")) found.push(toggle("errors", "tone-bad", strong(whole(counts.errors)), " with errors"));
+  const parts = [strong(whole(counts.all)), ` conversation${counts.all === 1 ? "" : "s"}`];
+  if (thread && page.conversations.length) {
+    const calls = page.conversations;
+    const talk = calls.reduce((sum, call) => sum + (call.duration_s || 0), 0);
+    const last = calls.at(-1);
+    parts.push(`, ${length(talk)} in all, over ${ago(last.start + (last.duration_s || 0) - calls[0].start)}`);
+  }
+  parts.push(". ");
+  if (counts.live || only.includes("live")) parts.push(toggle("live", "", strong(whole(counts.live)), " running now"), ". ");
+  found.forEach((each, index) => parts.push(index ? ", " : "", each));
+  if (found.length) parts.push(".");
+  keepFocus(byId("sentence"), () => byId("sentence").replaceChildren(...parts));
+}
+
+// Keeps the focus on the button at the same place when a part of the page is built anew.
+function keepFocus(container, build) {
+  const place = [...container.querySelectorAll("button, a")].indexOf(document.activeElement);
+  build();
+  if (place >= 0) container.querySelectorAll("button, a")[place]?.focus();
+}
+
+function chips() {
+  const found = [];
+  for (const name of ["tag", "model"]) {
+    const value = parameters().get(name);
+    if (value) found.push(h("button", { type: "button", "aria-label": `Remove the filter ${name} ${value}`, onclick: () => change(name, "") }, `${name}: ${value} ×`));
+  }
+  byId("chips").replaceChildren(...found);
+}
+
+function projects() {
+  const select = byId("project");
+  const chosen = parameters().get("project") || "";
+  const options = ["", ...page.projects].map((name) => h("option", { value: name, selected: name === chosen }, name || "All projects"));
+  if (select.length !== options.length || select.value !== chosen) select.replaceChildren(...options);
+}
+
+function answers(call) {
+  const end = call.duration_s || Math.max(1, ...call.shape.map(([at]) => at * 1.1));
+  const picture = s("svg", { width: 168, height: 30, role: "img", "aria-label": `${call.shape.length} answers` });
+  picture.append(s("path", { class: "base", d: "M0 24.500H168" }));
+  for (const [at, latency, mark] of call.shape) {
+    const x = Math.min(164, (at / end) * 166);
+    const height = Math.max(2, Math.min(24, ((latency || 0) / TALLEST_MS) * 24));
+    const kind = mark.includes("e") ? "error" : latency > slow() ? "slow" : "";
+    picture.append(s("rect", { class: `column ${kind}`, x: x.toFixed(1), y: (24 - height).toFixed(1), width: call.shape.length > 40 ? 2 : 4, height: height.toFixed(1) }));
+    if (mark.includes("i")) picture.append(s("rect", { class: "tick", x: x.toFixed(1), y: 26, width: 4, height: 4 }));
+  }
+  return picture;
+}
+
+function row(call) {
+  const zero = (value) => (value ? whole(value) : "·");
+  const { p50, p95 } = { p50: call.voice_to_voice_p50_ms, p95: call.voice_to_voice_p95_ms };
+  const isSlow = p95 > slow();
+  const hash = location.search.includes("slow=") ? `?slow=${slow()}` : "";
+  const aside = [
+    call.thread?.count > 1 && !thread && h("small", {}, `thread ${call.thread.index} of ${call.thread.count}`),
+    !call.recording && !call.live && h("small", { class: "tone-bad" }, "no recording"),
+    h("small", {}, call.project),
+  ];
+  return h("tr", { class: "call", data: { id: call.id } },
+    h("td", { class: "start", title: utc(call.start) }, time(call.start)),
+    h("td", { class: "answers" }, answers(call)),
+    h("td", { class: "words" }, h("div", {}, h("a", { href: `/view/c/${encodeURIComponent(call.id)}${hash}`, class: call.says ? "" : "quiet" }, call.says || "Nothing was said, or it is hidden"), aside)),
+    h("td", { class: "length" }, call.live ? [h("span", { class: "dot" }), h("span", { class: "strong" }, "live")] : length(call.duration_s)),
+    h("td", { class: "turns" }, whole(call.turns)),
+    h("td", { class: "p50" }, whole(p50)),
+    h("td", { class: `p95 ${isSlow ? "tone-slow" : ""}` }, whole(p95)),
+    h("td", { class: `cut ${call.interruptions ? "" : "zero"}` }, zero(call.interruptions)),
+    h("td", { class: `errors ${call.errors ? "tone-bad" : "zero"}` }, zero(call.errors)),
+    h("td", { class: "tokens" }, whole(call.total_tokens)),
+    h("td", { class: "cost" }, dollars(call.estimated_cost_usd)));
+}
+
+function head() {
+  const sort = thread ? "start" : parameters().get("sort") || "-start";
+  const cells = COLUMNS.map(([key, name, kind]) => {
+    if (!key || thread) return h("th", { class: kind, scope: "col" }, name);
+    const isSorted = sort.replace("-", "") === key;
+    const next = sort === `-${key}` ? key : `-${key}`;
+    return h("th", { class: kind, scope: "col", "aria-sort": isSorted ? (sort.startsWith("-") ? "descending" : "ascending") : null },
+      key === "p50" && h("span", { class: "over" }, "Voice to voice, ms"),
+      h("button", { type: "button", onclick: () => { change("sort", next === "-start" ? "" : next); byId("status").textContent = `Sorted by ${name}`; } },
+        name, isSorted ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
+  });
+  return h("thead", {}, h("tr", {}, cells));
+}
+
+function render() {
+  sentence();
+  chips();
+  projects();
+  const calls = page.conversations;
+  if (!calls.length) {
+    byId("rows").replaceChildren(nothing());
+    return;
+  }
+  const body = h("tbody", {});
+  const byStart = thread || !parameters().get("sort") || parameters().get("sort").endsWith("start");
+  let before = null;
+  for (const call of calls) {
+    if (thread && before) body.append(h("tr", { class: "gap" }, h("td", { colspan: 11 }, `${ago(call.start - before.start - (before.duration_s || 0))} later`)));
+    if (byStart && day(call.start) !== (before && day(before.start))) {
+      body.append(h("tr", { class: "day" }, h("th", { colspan: 11, scope: "rowgroup" }, day(call.start))));
+    }
+    body.append(row(call));
+    before = call;
+  }
+  const more = page.next !== null && h("button", { class: "more", type: "button", onclick: () => { shown += 100; load(); } }, "Show more");
+  keepFocus(byId("rows"), () => byId("rows").replaceChildren(h("table", {}, head(), body), more || ""));
+}
+
+function nothing() {
+  const query = parameters();
+  const filters = ["q", "only", "project", "tag", "model"].filter((name) => query.get(name));
+  if (filters.length || thread) {
+    const words = query.get("q") ? `No conversation in which “${query.get("q")}” was said` : "No conversation matches";
+    const among = filters.filter((name) => name !== "q").map((name) => `${name} ${query.get(name)}`).join(", ");
+    return h("div", { class: "empty" }, `${words}${among ? ` (${among})` : ""}.`, h("br"),
+      h("button", { type: "button", onclick: () => { history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && load(); } }, "Show all"));
+  }
+  return h("div", { class: "empty" },
+    h("h2", {}, "No conversations yet"),
+    h("p", {}, "This page fills itself as soon as one begins. Hold one with a voice that comes along:"),
+    h("pre", { tabindex: 0 }, "make demo"),
+    h("p", {}, "Or trace your own application here:"),
+    h("pre", { tabindex: 0 }, `export LANGSMITH_TRACING=true\nexport LANGSMITH_ENDPOINT=${location.origin}\nexport LANGSMITH_API_KEY=local`),
+    h("pre", { tabindex: 0 }, "from langsmith_realtime import wrap_realtime\n\nasync with client.realtime.connect(model=\"gpt-realtime\") as raw, wrap_realtime(raw) as connection:\n    ..."),
+    h("p", {}, "Conversations of an earlier folder appear with ", h("code", {}, "langsmith-realtime view --directory FOLDER"), "."));
+}
+
+// --- interaction
+
+function move(step) {
+  const links = [...document.querySelectorAll("td.words a")];
+  const at = links.indexOf(document.activeElement);
+  const next = links[Math.max(0, Math.min(links.length - 1, at < 0 ? (step > 0 ? 0 : links.length - 1) : at + step))];
+  next?.focus();
+  next?.closest("tr").scrollIntoView({ block: "nearest" });
+  return Boolean(next);
+}
+
+const search = byId("q");
+search.before(icon("search"));
+search.after(h("kbd", { "aria-hidden": "true" }, "/"));
+search.value = parameters().get("q") || "";
+let waiting = null;
+search.addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(() => change("q", search.value.trim(), { history: "replace" }), 120);
+});
+search.addEventListener("keydown", (event) => {
+  if (event.key === "ArrowDown") { move(1); event.preventDefault(); }
+});
+byId("project").addEventListener("change", (event) => change("project", event.target.value));
+byId("address").textContent = location.host;
+addEventListener("popstate", () => { search.value = parameters().get("q") || ""; load(); });
+onKey((key) => {
+  if (key === "/") { search.focus(); return true; }
+  if (key === "ArrowDown" || key === "j" || key === "J") return move(1);
+  if (key === "ArrowUp" || key === "k" || key === "K") return move(-1);
+  return false;
+});
+if (thread) {
+  byId("title").textContent = `Thread ${thread}`;
+  document.title = `Thread ${thread}`;
+  byId("title").before(h("a", { href: "/view/", "aria-label": "All conversations" }, icon("back")));
+}
+load().then(poll);

@@ -1,0 +1,600 @@
+// The score: the user's sound grows upwards, the agent's hangs below, and between them lies what was waited for.
+// The overview above it shows the whole call. Only what is visible is drawn; playheads and frame are elements that move.
+
+import { clock, latency, ms, partMs, whole } from "./format.js";
+
+const GUTTER = 128;
+const RIGHT = 24;
+const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900];
+const SHORTEST_S = 1;
+const height = (value, room) => Math.min(room, 1.12 * room * (value / 255) ** 0.62);
+
+function palette() {
+  const style = getComputedStyle(document.documentElement);
+  const names = ["paper", "sheet", "sunk", "band", "pick", "line", "ink", "ink-2", "ink-3", "user", "user-soft", "agent", "agent-soft", "tool", "wait", "edge", "slow", "slow-fill", "bad", "cut", "cut-soft"];
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+export class Score {
+  constructor(page) {
+    this.page = page;
+    this.overview = document.getElementById("overview");
+    this.score = document.getElementById("score");
+    this.from = 0;
+    this.to = 1;
+    this.colours = palette();
+    this.pointed = null;
+    this.pending = false;
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.colours = palette(); this.draw(); });
+    new ResizeObserver(() => this.draw()).observe(this.score);
+    this.listen();
+  }
+
+  get shape() { return this.page.shape; }
+  get whole() { return Math.max(1, this.shape.duration_s); }
+  get isNarrow() { return this.score.clientWidth <= 860; }
+  get left() { return this.isNarrow ? 0 : GUTTER; }
+  get width() { return this.score.clientWidth - this.left - (this.isNarrow ? 0 : RIGHT); }
+  get perSecond() { return this.width / (this.to - this.from); }
+  x(t) { return this.left + (t - this.from) * this.perSecond; }
+  t(x) { return this.from + (x - this.left) / this.perSecond; }
+  overviewX(t) { return this.left + (t / this.whole) * this.width; }
+  get showsAll() { return this.from <= 0.001 && this.to >= this.whole - 0.001; }
+
+  show(from, to) {
+    const span = Math.max(SHORTEST_S, Math.min(this.whole, to - from));
+    this.from = Math.max(0, Math.min(this.whole - span, from));
+    this.to = this.from + span;
+    this.draw();
+    this.page.viewChanged();
+  }
+
+  zoom(factor, at) {
+    const centre = at ?? (this.page.time >= this.from && this.page.time <= this.to ? this.page.time : (this.from + this.to) / 2);
+    const span = Math.max(SHORTEST_S, Math.min(this.whole, (this.to - this.from) * factor));
+    const place = (centre - this.from) / (this.to - this.from);
+    this.show(centre - place * span, centre - place * span + span);
+  }
+
+  showAll() { this.show(0, this.whole); }
+
+  reveal(t, { glide = false } = {}) {
+    const span = this.to - this.from;
+    if (t >= this.from && t <= this.to - (glide ? span * 0.1 : 0)) return;
+    const reduced = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    const from = glide && !reduced && t > this.from && t < this.to ? t - span * 0.9 : t - span * 0.15;
+    this.show(from, from + span);
+  }
+
+  draw() {
+    if (this.pending || !this.shape) return;
+    this.pending = true;
+    requestAnimationFrame(() => {
+      this.pending = false;
+      this.drawOverview();
+      this.drawScore();
+      this.moveHeads();
+    });
+  }
+
+  moveHeads() {
+    const t = this.page.time;
+    this.overview.querySelector(".head").style.transform = `translateX(${this.overviewX(t)}px)`;
+    const head = this.score.querySelector(".head");
+    const x = this.x(t);
+    head.hidden = x < this.left - 1 || x > this.left + this.width + 1;
+    head.style.transform = `translateX(${x}px)`;
+    const flag = head.firstElementChild;
+    flag.textContent = clock(t);
+    flag.style.transform = x > this.left + this.width - 60 ? "translateX(-100%)" : "";
+  }
+
+  canvas(parent) {
+    const canvas = parent.querySelector("canvas");
+    const scale = devicePixelRatio || 1;
+    const [width, tall] = [parent.clientWidth, parent.clientHeight];
+    if (canvas.width !== Math.round(width * scale) || canvas.height !== Math.round(tall * scale)) {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(tall * scale);
+    }
+    const context = canvas.getContext("2d");
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, width, tall);
+    context.textBaseline = "alphabetic";
+    return context;
+  }
+
+  font(context, size, weight = 400) {
+    context.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+  }
+
+  clipped(context, text, room) {
+    if (room < 12) return "";
+    if (context.measureText(text).width <= room) return text;
+    let low = 0;
+    let high = text.length;
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if (context.measureText(`${text.slice(0, middle)}…`).width <= room) low = middle;
+      else high = middle - 1;
+    }
+    return low ? `${text.slice(0, low).trimEnd()}…` : "";
+  }
+
+  // --- overview
+
+  drawOverview() {
+    const { colours: c, shape } = this;
+    const context = this.canvas(this.overview);
+    const tall = this.overview.clientHeight;
+    const base = tall - 20;
+    const top = this.isNarrow ? 6 : 16;
+    const answers = shape.turns.filter((turn) => latency(turn) !== null && latency(turn) !== undefined);
+    const slowest = answers.reduce((worst, turn) => (!worst || latency(turn) > latency(worst) ? turn : worst), null);
+    const full = 1.04 * Math.max(1.2 * shape.slow_ms, slowest ? latency(slowest) : 0);
+    const y = (value) => base - (value / full) * (base - top);
+    this.font(context, 11);
+    context.strokeStyle = c.edge;
+    context.setLineDash([1, 3]);
+    context.beginPath();
+    context.moveTo(this.left, Math.round(y(shape.slow_ms)) + 0.5);
+    context.lineTo(this.left + this.width, Math.round(y(shape.slow_ms)) + 0.5);
+    context.stroke();
+    context.setLineDash([]);
+    if (!this.isNarrow) {
+      context.fillStyle = c["ink-3"];
+      const isMeasured = answers.some((turn) => turn.voice_to_voice_ms !== null);
+      context.fillText(isMeasured || !answers.length ? "Voice to voice" : "First audio", 24, 15);
+      context.textAlign = "right";
+      context.fillText(ms(shape.slow_ms), this.left - 8, Math.max(28, y(shape.slow_ms) + 4));
+      context.textAlign = "left";
+    }
+    const wide = Math.max(2, Math.min(6, this.width / Math.max(1, answers.length) / 3));
+    const taken = [];
+    for (const turn of answers) {
+      const x = this.overviewX(turn.heard_from ?? turn.to);
+      const isChosen = turn.n === this.page.turn;
+      context.globalAlpha = isChosen || turn.problems.includes("slow") || turn.problems.includes("error") ? 1 : 0.78;
+      context.fillStyle = isChosen ? c.ink : turn.problems.includes("error") ? c.bad : turn.problems.includes("slow") ? c["slow-fill"] : c["ink-3"];
+      context.fillRect(x, y(latency(turn)), wide, base - y(latency(turn)));
+      context.globalAlpha = 1;
+      taken.push({ from: x - 1, to: x + wide + 1, top: y(latency(turn)), turn });
+    }
+    this.labelOverview(context, answers, slowest, taken, wide, y);
+    context.strokeStyle = c.line;
+    context.beginPath();
+    context.moveTo(this.left, base + 0.5);
+    context.lineTo(this.left + this.width, base + 0.5);
+    context.stroke();
+    for (const [side, top2] of [["user", base + 5], ["agent", base + 11]]) {
+      context.fillStyle = c[side];
+      context.globalAlpha = 0.75;
+      for (const [from, to] of shape.activity[side]) {
+        context.fillRect(this.overviewX(from), top2, Math.max(1, this.overviewX(to) - this.overviewX(from)), 4);
+      }
+      context.globalAlpha = 1;
+    }
+    context.fillStyle = c.cut;
+    for (const turn of shape.turns) {
+      if (turn.cut_at !== null) context.fillRect(this.overviewX(turn.cut_at) - 1, base + 2, 2, 16);
+    }
+    const brush = this.overview.querySelector(".brush");
+    brush.hidden = this.showsAll;
+    brush.style.left = `${this.overviewX(this.from)}px`;
+    brush.style.width = `${Math.max(4, this.overviewX(this.to) - this.overviewX(this.from))}px`;
+  }
+
+  labelOverview(context, answers, slowest, columns, wide, y) {
+    const { colours: c } = this;
+    const labels = [];
+    const wanted = answers.length <= 12 ? [...answers] : answers.filter((turn) => turn.problems.includes("slow"));
+    if (slowest && !wanted.includes(slowest)) wanted.push(slowest);
+    wanted.sort((a, b) => (b === slowest) - (a === slowest) || latency(b) - latency(a));
+    for (const turn of wanted.slice(0, 40)) {
+      const isSlowest = turn === slowest;
+      this.font(context, 11, isSlowest ? 600 : 400);
+      const text = isSlowest && answers.length > 12 ? `${ms(latency(turn))} · turn ${turn.n}` : ms(latency(turn));
+      const room = context.measureText(text).width;
+      const x = Math.max(this.left, Math.min(this.left + this.width - room, this.overviewX(turn.heard_from ?? turn.to) - (answers.length > 12 ? room / 2 : 2)));
+      const label = { from: x - 3, to: x + room + 3, bottom: y(latency(turn)) - 3 };
+      label.top = label.bottom - 11;
+      const overlaps = labels.some((each) => each.from < label.to && each.to > label.from && each.top < label.bottom && each.bottom > label.top)
+        || columns.some((each) => each.turn !== turn && each.from < label.to && each.to > label.from && each.top < label.bottom);
+      if (overlaps && !isSlowest) continue;
+      labels.push(label);
+      context.fillStyle = c.paper;
+      context.fillRect(x - 2, Math.max(0, label.top), room + 4, 13);
+      context.fillStyle = turn.problems.includes("error") ? c.bad : turn.problems.includes("slow") ? c.slow : isSlowest ? c.ink : c["ink-3"];
+      context.fillText(text, x, Math.max(11, label.bottom));
+    }
+  }
+
+  // --- score
+
+  get rows() {
+    // ruler 20, user's captions 20, user 56, spine 34, agent 56, agent's captions 20, events 18
+    return this.isNarrow
+      ? { ruler: 16, userText: 30, user: 34, spine: 78, agent: 106, agentText: 145, events: 156, end: 168 }
+      : { ruler: 20, userText: 35, user: 40, spine: 96, agent: 130, agentText: 200, events: 210, end: 222 };
+  }
+
+  visible(from, to) { return to >= this.from && from <= this.to; }
+
+  drawScore() {
+    const { colours: c, shape, rows: r } = this;
+    const context = this.canvas(this.score);
+    const right = this.left + this.width;
+    context.save();
+    context.beginPath();
+    context.rect(this.left, 0, this.width, this.score.clientHeight);
+    context.clip();
+    context.fillStyle = c.sheet;
+    context.fillRect(this.left, r.ruler, this.width, 999);
+    const chosen = shape.turns.find((turn) => turn.n === this.page.turn);
+    if (chosen && this.visible(chosen.from, chosen.to)) {
+      context.fillStyle = c.band;
+      context.fillRect(this.x(chosen.from), r.ruler, this.x(chosen.to) - this.x(chosen.from), 999);
+    }
+    context.fillStyle = c.sunk;
+    context.fillRect(this.left, r.spine, this.width, r.agent - r.spine);
+    if (this.pointed) {
+      const isUser = this.pointed.who === "user";
+      context.fillStyle = c.pick;
+      context.fillRect(this.x(this.pointed.from), isUser ? r.user : r.agent, Math.max(2, this.x(this.pointed.to) - this.x(this.pointed.from)), isUser ? r.spine - r.user : r.agentText - 14 - r.agent);
+    }
+    context.strokeStyle = c.line;
+    context.beginPath();
+    for (const at of [r.ruler, r.spine, r.agent]) { context.moveTo(this.left, at + 0.5); context.lineTo(right, at + 0.5); }
+    context.stroke();
+    this.drawRuler(context, r);
+    this.drawSound(context, r);
+    this.drawTurns(context, r);
+    this.drawCaptions(context, r);
+    this.drawEvents(context, r);
+    if (chosen && this.visible(chosen.from, chosen.to)) {
+      context.fillStyle = c.ink;
+      context.fillRect(this.x(chosen.from), r.ruler - 1, this.x(chosen.to) - this.x(chosen.from), 2);
+    }
+    context.restore();
+  }
+
+  drawRuler(context, r) {
+    const { colours: c } = this;
+    const step = STEPS.find((each) => each * this.perSecond >= 74) ?? 1800;
+    this.font(context, 11);
+    context.fillStyle = c["ink-3"];
+    context.strokeStyle = c.line;
+    context.beginPath();
+    for (let tick = Math.floor(this.from / step) * step; tick <= this.to; tick += step / 5) {
+      const x = Math.round(this.x(tick)) + 0.5;
+      const isLabel = Math.abs(tick / step - Math.round(tick / step)) < 1e-6;
+      context.moveTo(x, isLabel ? r.ruler - 8 : r.ruler - 3);
+      context.lineTo(x, r.ruler);
+      if (isLabel) context.fillText(clock(tick, step < 1 ? 1 : 0), x + 3, r.ruler - 7);
+    }
+    context.stroke();
+  }
+
+  drawSound(context, r) {
+    const { colours: c, shape } = this;
+    const up = r.spine - r.user;
+    const hidden = shape.recording.hidden || [];
+    for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
+      if (hidden.includes(side)) this.hatch(context, this.left, sign < 0 ? r.user : r.agent + 1, this.width, up, c.edge);
+    }
+    if (!this.page.peaks.ready) {
+      for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
+        context.strokeStyle = c[side];
+        context.fillStyle = c.band;
+        context.setLineDash([4, 3]);
+        for (const [from, to] of shape.activity[side]) {
+          if (!this.visible(from, to)) continue;
+          const wide = Math.max(2, this.x(to) - this.x(from));
+          context.fillRect(this.x(from), sign < 0 ? base - 28 : base, wide, 28);
+          context.strokeRect(this.x(from) + 0.5, (sign < 0 ? base - 28 : base) + 0.5, wide, 27);
+        }
+        context.setLineDash([]);
+      }
+      return;
+    }
+    const level = this.page.peaks.level(this.perSecond);
+    const out = [0, 0, 0, 0];
+    const columns = Math.ceil(this.width);
+    const drawn = [[], [], [], []];
+    for (let column = 0; column < columns; column++) {
+      const from = this.from + column / this.perSecond;
+      if (from > this.whole) break;
+      this.page.peaks.read(level, from, from + 1 / this.perSecond, out);
+      for (let side = 0; side < 4; side++) if (out[side] > 1) drawn[side].push(this.left + column, height(out[side], up));
+    }
+    for (const [index, name, base, sign] of [[0, "user-soft", r.spine, -1], [1, "user", r.spine, -1], [2, "agent-soft", r.agent + 1, 1], [3, "agent", r.agent + 1, 1]]) {
+      context.fillStyle = c[name];
+      const points = drawn[index];
+      for (let at = 0; at < points.length; at += 2) context.fillRect(points[at], sign < 0 ? base - points[at + 1] : base, 1, points[at + 1]);
+    }
+  }
+
+  hatch(context, x, y, wide, tall, colour) {
+    context.save();
+    context.beginPath();
+    context.rect(x, y, wide, tall);
+    context.clip();
+    context.strokeStyle = colour;
+    context.globalAlpha = 0.55;
+    context.lineWidth = 1;
+    context.beginPath();
+    const first = Math.floor(Math.max(x, this.left) / 7) * 7 - tall;
+    for (let at = first; at < Math.min(x + wide, this.left + this.width); at += 7) { context.moveTo(at, y + tall); context.lineTo(at + tall, y); }
+    context.stroke();
+    context.restore();
+  }
+
+  drawTurns(context, r) {
+    const { colours: c, shape } = this;
+    const isFar = this.perSecond < 4;
+    const middle = r.spine + 6;
+    const tall = 12;
+    for (const [index, turn] of shape.turns.entries()) {
+      const next = shape.turns[index + 1];
+      if (!this.visible(turn.from, Math.max(turn.to, next?.heard_from ?? turn.to))) continue;
+      if (index && !isFar) {
+        context.strokeStyle = c.line;
+        context.beginPath();
+        context.moveTo(Math.round(this.x(turn.from)) + 0.5, r.ruler);
+        context.lineTo(Math.round(this.x(turn.from)) + 0.5, r.agentText - 14);
+        context.stroke();
+      }
+      context.fillStyle = c["agent-soft"];
+      for (const [from, to] of turn.responses) context.fillRect(this.x(from), r.agent - 3.5, Math.max(1, this.x(to) - this.x(from)), 2.5);
+      this.drawBar(context, turn, next, middle, tall, r);
+      if (turn.cut_at !== null) this.drawCut(context, turn, next, r, isFar);
+    }
+    for (const line of shape.lines) {
+      if (line.who !== "tool" || !this.visible(line.from, line.to)) continue;
+      const turn = shape.turns.find((each) => each.n === line.turn);
+      if (turn?.first_audio !== null && turn?.first_audio !== undefined && line.from >= turn.first_audio) {
+        context.fillStyle = line.error ? c.bad : c.tool;
+        context.fillRect(this.x(line.from), r.agent - 6, Math.max(4, this.x(line.to) - this.x(line.from)), 6);
+      }
+    }
+  }
+
+  drawBar(context, turn, next, top, tall, r) {
+    const { colours: c } = this;
+    if (!turn.parts.length) {
+      if (this.shape.live && turn === this.shape.turns.at(-1) && turn.n && !turn.answered && turn.user_to !== null) {
+        this.font(context, 11);
+        context.fillStyle = c["ink-3"];
+        context.fillText("waiting …", this.x(turn.user_to) + 4, top + 10);
+      }
+      return;
+    }
+    const first = this.x(turn.parts[0].from);
+    const last = this.x(turn.parts.at(-1).to);
+    const isSlow = turn.problems.includes("slow");
+    const failed = turn.problems.includes("error");
+    if (last - first < 5) {
+      context.fillStyle = failed ? c.bad : isSlow ? c["slow-fill"] : c["ink-3"];
+      const all = isSlow || failed;
+      context.fillRect(first, all ? r.spine + 1 : top, Math.max(2, last - first), all ? r.agent - r.spine - 1 : tall);
+      return;
+    }
+    const fills = { detection: c.wait, model: c.agent, tool: c.tool, playback: c["agent-soft"] };
+    for (const part of turn.parts) {
+      const [from, to] = [this.x(part.from), this.x(part.to)];
+      context.fillStyle = part.error ? c.bad : fills[part.kind];
+      context.fillRect(from, top, Math.max(0.75, to - from - 0.75), tall);
+      if (part.kind === "playback" && to - from > 2) {
+        context.strokeStyle = c.agent;
+        context.strokeRect(from + 0.5, top + 0.5, to - from - 1.5, tall - 1);
+      }
+    }
+    if (turn.speech_end !== null && turn.first_audio !== null) {
+      context.strokeStyle = c.edge;
+      context.beginPath();
+      const y = top + tall + 5.5;
+      context.moveTo(this.x(turn.speech_end) + 0.5, y - 3);
+      context.lineTo(this.x(turn.speech_end) + 0.5, y);
+      context.lineTo(this.x(turn.first_audio) - 1, y);
+      context.lineTo(this.x(turn.first_audio) - 1, y - 3);
+      context.stroke();
+    }
+    const room = (next?.parts.length ? this.x(next.parts[0].from) : this.left + this.width) - last - 10;
+    this.font(context, 11, 600);
+    const text = ms(latency(turn));
+    const wide = context.measureText(text).width;
+    if (wide > room) return;
+    context.fillStyle = isSlow ? (failed ? c.bad : c.slow) : c.ink;
+    context.fillText(text, last + 7, top + 10);
+    const tools = turn.parts.filter((part) => part.kind === "tool");
+    if (!tools.length) return;
+    context.font = `400 11px ${getComputedStyle(document.documentElement).getPropertyValue("--mono")}`;
+    context.fillStyle = tools.some((part) => part.error) ? c.bad : c.tool;
+    context.fillText(this.clipped(context, tools.map((part) => `${part.name} ${whole(partMs(part))}`).join("  "), room - wide - 14), last + wide + 15, top + 10);
+  }
+
+  drawCut(context, turn, next, r, isFar) {
+    const { colours: c } = this;
+    const at = this.x(turn.cut_at);
+    const reaction = (turn.barge_in_reaction_ms || 0) / 1000;
+    context.globalAlpha = 0.16;
+    context.fillStyle = c.cut;
+    context.fillRect(this.x(turn.cut_at - reaction), r.user, at - this.x(turn.cut_at - reaction), r.agentText - 14 - r.user);
+    context.globalAlpha = 1;
+    if (isFar) {
+      context.fillRect(at - 1, r.agent - 8, 2, 16);
+      return;
+    }
+    context.fillStyle = c.cut;
+    context.fillRect(at - 1, r.user, 2, r.agentText - 14 - r.user);
+    const lost = (turn.not_heard_ms || 0) / 1000;
+    if (!lost) return;
+    const end = Math.min(turn.cut_at + lost, next?.heard_from ?? turn.cut_at + lost, this.whole);
+    const wide = this.x(end) - at - 2;
+    if (wide < 4) return;
+    const tall = this.isNarrow ? 20 : 28;
+    this.hatch(context, at + 2, r.agent + 2, wide, tall, c["agent"]);
+    context.strokeStyle = c["agent-soft"];
+    context.setLineDash([3, 3]);
+    context.strokeRect(at + 2.5, r.agent + 2.5, wide - 1, tall);
+    context.setLineDash([]);
+    this.font(context, 11, 600);
+    context.fillStyle = c.cut;
+    for (const text of [`cut off · ${lost.toFixed(1)} s not heard`, `${lost.toFixed(1)} s not heard`, `−${lost.toFixed(1)} s`]) {
+      if (context.measureText(text).width < wide) {
+        context.fillText(text, at + 6, r.agent + tall + 14);
+        break;
+      }
+    }
+  }
+
+  drawCaptions(context, r) {
+    if (this.perSecond < 4) return;
+    const { colours: c, shape } = this;
+    for (const who of ["user", "agent"]) {
+      const lines = shape.lines.filter((line) => line.who === who && line.text && !line.out_of_band);
+      lines.sort((a, b) => a.from - b.from);
+      let numbered = null;
+      for (const [index, line] of lines.entries()) {
+        const until = lines[index + 1]?.from ?? this.whole;
+        if (!this.visible(line.from, until)) continue;
+        let x = Math.max(this.x(line.from) + 2, this.left + 2);
+        const room = Math.min(this.x(until), this.left + this.width) - x - 8;
+        const y = who === "user" ? r.userText : r.agentText;
+        if (who === "user" && numbered !== line.turn && room > 20) {
+          this.font(context, 12, 600);
+          context.fillStyle = c.ink;
+          context.fillText(String(line.turn), x, y);
+          x += context.measureText(String(line.turn)).width + 6;
+        }
+        numbered = line.turn;
+        this.font(context, 12);
+        context.fillStyle = line.turn === this.page.turn ? c.ink : c["ink-2"];
+        const heard = line.heard_chars === undefined ? line.text : line.text.slice(0, line.heard_chars);
+        const cutX = who === "agent" && line.heard_chars !== undefined ? this.x(line.to) : null;
+        const space = Math.min(room - (x - Math.max(this.x(line.from) + 2, this.left + 2)), cutX === null ? Infinity : cutX - x - 6);
+        context.fillText(this.clipped(context, heard, space), x, y);
+        if (cutX !== null) {
+          const begin = Math.max(cutX + 6, this.left + 2);
+          const text = this.clipped(context, line.text.slice(line.heard_chars).trim(), Math.min(this.x(until), this.left + this.width) - begin - 8);
+          context.fillStyle = c["ink-3"];
+          context.fillText(text, begin, y);
+          context.fillRect(begin, y - 4, context.measureText(text).width, 1);
+        }
+      }
+    }
+  }
+
+  drawEvents(context, r) {
+    const { colours: c, shape } = this;
+    const isFar = this.perSecond < 4;
+    let last = -9;
+    for (const event of shape.events) {
+      if (!this.visible(event.t, event.t + (event.d || 0))) continue;
+      const x = this.x(event.t);
+      const isPlain = event.type === "event" && !event.error;
+      if (isPlain && (x - last < 1.5)) continue;
+      if (event.type === "model") continue;
+      if (isPlain) last = x;
+      context.fillStyle = event.error ? c.bad : isFar ? c.edge : event.type === "tool" ? c.tool : event.name.startsWith("input") ? c.user : event.name.startsWith("response") ? c.agent : c.edge;
+      context.fillRect(x, r.events, event.type === "tool" ? Math.max(3, event.d * this.perSecond) : event.error ? 2 : 1, r.end - r.events);
+    }
+  }
+
+  // --- interaction
+
+  listen() {
+    const pointers = new Map();
+    let pinch = null;
+    let drag = null;
+    this.score.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || !this.shape) return;
+      const x = event.offsetX;
+      if (!this.isNarrow && x < this.left - 8) return;
+      this.score.setPointerCapture(event.pointerId);
+      pointers.set(event.pointerId, event);
+      if (pointers.size === 2) {
+        const [a, b] = [...pointers.values()];
+        pinch = { distance: Math.abs(a.clientX - b.clientX) || 1, span: this.to - this.from, at: this.t((a.offsetX + b.offsetX) / 2) };
+        drag = null;
+      } else {
+        drag = { x: event.clientX, from: this.from, touch: event.pointerType === "touch", moved: false, y: event.offsetY };
+        if (!drag.touch) this.page.seek(this.t(x), { fromScore: true });
+      }
+    });
+    this.score.addEventListener("pointermove", (event) => {
+      if (!pointers.has(event.pointerId)) return;
+      pointers.set(event.pointerId, event);
+      if (pinch && pointers.size === 2) {
+        const [a, b] = [...pointers.values()];
+        this.zoom((pinch.span * pinch.distance) / Math.max(8, Math.abs(a.clientX - b.clientX)) / (this.to - this.from), pinch.at);
+      } else if (drag) {
+        const by = event.clientX - drag.x;
+        drag.moved ||= Math.abs(by) > 4;
+        if (drag.touch) {
+          const span = this.to - this.from;
+          if (drag.moved) { this.page.scrolledAway(); this.show(drag.from - by / this.perSecond, drag.from - by / this.perSecond + span); }
+        } else if (drag.moved) this.page.seek(this.t(event.offsetX), { fromScore: true });
+      }
+    });
+    const release = (event) => {
+      if (drag?.touch && !drag.moved) this.page.seek(this.t(event.offsetX), { fromScore: true });
+      else if (drag && !drag.moved && drag.y >= this.rows.events - 2) this.openEvent(event.offsetX);
+      pointers.delete(event.pointerId);
+      if (pointers.size < 2) pinch = null;
+      drag = null;
+    };
+    this.score.addEventListener("pointerup", release);
+    this.score.addEventListener("pointercancel", () => { pointers.clear(); pinch = drag = null; });
+    this.score.addEventListener("dblclick", (event) => this.page.zoomToTurn(this.page.turnAt(this.t(event.offsetX))));
+    this.score.addEventListener("wheel", (event) => {
+      if (event.ctrlKey) {
+        event.preventDefault();
+        this.zoom(Math.exp(event.deltaY * 0.004), this.t(event.offsetX));
+      } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY) || event.shiftKey) {
+        event.preventDefault();
+        const by = ((event.deltaX || event.deltaY) / this.width) * (this.to - this.from);
+        this.page.scrolledAway();
+        this.show(this.from + by, this.to + by);
+      }
+    }, { passive: false });
+    this.listenOverview();
+  }
+
+  openEvent(x) {
+    const t = this.t(x);
+    const near = this.shape.events.filter((event) => event.type !== "model" && Math.abs(event.t - t) * this.perSecond < 6);
+    near.sort((a, b) => Math.abs(a.t - t) - Math.abs(b.t - t));
+    if (near.length) this.page.openEvent(near[0].id);
+  }
+
+  listenOverview() {
+    let drag = null;
+    const at = (event) => ((event.clientX - this.overview.getBoundingClientRect().left - this.left) / this.width) * this.whole;
+    this.overview.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || !this.shape) return;
+      this.overview.setPointerCapture(event.pointerId);
+      drag = { x: event.clientX, from: this.from, onBrush: event.target.classList.contains("brush"), moved: false };
+    });
+    this.overview.addEventListener("pointermove", (event) => {
+      if (!drag) return;
+      drag.moved ||= Math.abs(event.clientX - drag.x) > 3;
+      if (!drag.moved || this.showsAll) return;
+      const span = this.to - this.from;
+      const from = drag.onBrush ? drag.from + ((event.clientX - drag.x) / this.width) * this.whole : at(event) - span / 2;
+      this.page.scrolledAway();
+      this.show(from, from + span);
+    });
+    this.overview.addEventListener("pointerup", (event) => {
+      if (drag && !drag.moved) {
+        const t = at(event);
+        const near = this.shape.turns.filter((turn) => latency(turn) !== null && turn.heard_from !== null && Math.abs(this.overviewX(turn.heard_from) - this.overviewX(t)) < 7);
+        near.sort((a, b) => latency(b) - latency(a));
+        if (near.length && event.clientY - this.overview.getBoundingClientRect().top < this.overview.clientHeight - 20) this.page.goToTurn(near[0].n, { atWait: true });
+        else this.page.seek(t);
+      }
+      drag = null;
+    });
+    this.overview.addEventListener("pointercancel", () => { drag = null; });
+  }
+}

@@ -1,0 +1,162 @@
+// The transcript, as a screenplay. It follows what is heard, a word or a line seeks, and unheard words are struck through.
+
+import { inWords, smallBar, tone } from "./bar.js";
+import { h, icon } from "./dom.js";
+import { clock, latency, ms, whole } from "./format.js";
+
+const NAMES = { user: "User", agent: "Agent" };
+
+export class Transcript {
+  constructor(page) {
+    this.page = page;
+    this.element = document.getElementById("transcript");
+    this.rows = new Map();
+    this.signatures = new Map();
+    this.current = null;
+    this.scrollsItself = 0;
+    for (const name of ["wheel", "touchmove", "pointerdown"]) {
+      this.element.addEventListener(name, () => this.page.scrolledAway(), { passive: true });
+    }
+    this.element.addEventListener("keydown", (event) => {
+      if (["PageUp", "PageDown"].includes(event.key)) this.page.scrolledAway();
+    });
+  }
+
+  render() {
+    const { lines, turns, live } = this.page.shape;
+    const turnOf = new Map(turns.map((turn) => [turn.n, turn]));
+    const wanted = [];
+    const waited = new Set();
+    lines.forEach((line, index) => {
+      if (line.who !== "user" && !waited.has(line.turn)) {
+        waited.add(line.turn);
+        if (latency(turnOf.get(line.turn) ?? {}) !== undefined && latency(turnOf.get(line.turn)) !== null) wanted.push(["wait", turnOf.get(line.turn)]);
+      }
+      wanted.push(["line", line]);
+      const isLast = index === lines.length - 1;
+      if (isLast && live && line.who === "user") wanted.push(["pending", turnOf.get(line.turn) ?? { n: line.turn }]);
+    });
+    if (!wanted.length) {
+      this.rows.clear();
+      this.signatures.clear();
+      this.element.replaceChildren(h("p", { class: "note" }, live ? "Nothing was said yet." : "Nothing was said."));
+      return;
+    }
+    const elements = wanted.map(([kind, what]) => {
+      const key = kind === "line" ? what.id : `${kind}${what.n}`;
+      const signature = JSON.stringify([kind, what]);
+      if (this.signatures.get(key) !== signature) {
+        this.signatures.set(key, signature);
+        this.rows.set(key, kind === "line" ? this.line(what) : kind === "wait" ? this.wait(what) : this.pending(what));
+      }
+      return this.rows.get(key);
+    });
+    const isSame = elements.length === this.element.children.length && elements.every((each, index) => each === this.element.children[index]);
+    if (!isSame) this.element.replaceChildren(...elements);
+    this.spoken = lines.filter((line) => line.who !== "tool" && !line.out_of_band);
+    this.mark();
+  }
+
+  line(line) {
+    if (line.who === "tool") return this.tool(line);
+    const words = line.text === null
+      ? h("p", {}, h("span", { class: "hidden-words" }, this.page.shape.recording.hidden?.length ? "Hidden" : "Hidden, or not transcribed"))
+      : this.words(line);
+    return h("div", {
+      class: `line ${line.who}`,
+      data: { id: line.id },
+      onpointerenter: () => this.page.point(line),
+      onpointerleave: () => this.page.point(null),
+    }, h("b", {}, NAMES[line.who] + (line.typed ? ", typed" : "")), this.at(line.from), words);
+  }
+
+  at(t) {
+    return h("button", { type: "button", class: "at", "aria-label": `Play from ${clock(t)}`, onclick: () => this.page.seek(t, { play: true }) }, clock(t));
+  }
+
+  words(line) {
+    const cut = line.heard_chars;
+    const paragraph = h("p", {}, cut === undefined ? line.text : line.text.slice(0, cut));
+    if (line.interrupted) {
+      paragraph.append(" ", h("span", { class: "pill" }, icon("cut"), `cut off after ${((line.heard_ms ?? 0) / 1000).toFixed(1)} s`));
+    }
+    if (cut !== undefined && cut < line.text.length) {
+      paragraph.append(" ", h("s", {}, h("span", { class: "visually-hidden" }, "not heard: "), line.text.slice(cut).trimStart()));
+    }
+    paragraph.addEventListener("click", (event) => {
+      if (String(getSelection())) return;
+      const place = document.caretPositionFromPoint?.(event.clientX, event.clientY) ?? null;
+      const range = place ? null : document.caretRangeFromPoint?.(event.clientX, event.clientY);
+      const offset = place?.offset ?? range?.startOffset ?? 0;
+      const node = place?.offsetNode ?? range?.startContainer;
+      const isHeard = node === paragraph.firstChild;
+      const share = isHeard ? offset / Math.max(1, paragraph.firstChild.length) : 1;
+      this.page.seek(timeAt(line, share, this.page.shape.activity[line.who]), { play: true });
+    });
+    return paragraph;
+  }
+
+  tool(line) {
+    const result = line.error ?? line.result ?? (line.answered === false ? "no answer was seen" : "");
+    const row = h("button", { type: "button", class: "run", onclick: () => this.page.openRun(line) },
+      h("b", {}, line.name), h("span", { class: "cut" }, `${line.arguments} → ${result}`), h("span", {}, ms(line.ms)));
+    return h("div", { class: `line tool ${line.error ? "failed" : ""}`, data: { id: line.id } }, h("b", {}, "Tool"), this.at(line.from), row);
+  }
+
+  wait(turn) {
+    const first = turn.voice_to_voice_ms !== null && turn.latency_to_first_audio_ms !== null
+      && h("span", { class: "first" }, `first audio ${ms(turn.latency_to_first_audio_ms)}`);
+    return h("div", { class: "line wait", data: { wait: turn.n } },
+      h("button", { type: "button", onclick: () => this.page.goToTurn(turn.n, { atWait: true }), "aria-label": `Turn ${turn.n}: ${ms(latency(turn))}, ${inWords(turn)}` }, `turn ${turn.n}`),
+      h("div", {}, smallBar(turn), h("strong", { class: tone(turn) }, ms(latency(turn))), first));
+  }
+
+  pending(turn) {
+    return h("div", { class: "line wait" }, h("b", {}, `turn ${turn.n}`), h("span", {}), h("div", {}, "waiting …"));
+  }
+
+  // Marks the line at the playhead and the chosen turn.
+  mark() {
+    const t = this.page.time;
+    let line = null;
+    for (const each of this.spoken ?? []) if (each.from <= t + 0.01 && (line === null || each.from >= line.from)) line = each;
+    if (line?.id !== this.current) {
+      this.rows.get(this.current)?.removeAttribute("aria-current");
+      this.current = line?.id ?? null;
+      this.rows.get(this.current)?.setAttribute("aria-current", "true");
+      if (this.page.follow) this.scroll();
+    }
+    this.element.querySelector(".wait.chosen")?.classList.remove("chosen");
+    this.element.querySelector(`[data-wait="${this.page.turn}"]`)?.classList.add("chosen");
+  }
+
+  scroll() {
+    const row = this.rows.get(this.current);
+    if (!row) return;
+    // Twice, because rows that were not drawn yet have a guessed height.
+    const place = () => {
+      const isNarrow = innerWidth <= 860;
+      const box = row.getBoundingClientRect();
+      const view = isNarrow ? { top: 280, bottom: innerHeight - 60 } : this.element.getBoundingClientRect();
+      if (isNarrow && document.body.dataset.tab !== "transcript") return;
+      if (box.top >= view.top + 8 && box.bottom <= view.bottom - (view.bottom - view.top) * 0.3) return;
+      const by = box.top - view.top - (view.bottom - view.top) * 0.3;
+      const behavior = Math.abs(by) < innerHeight && !matchMedia("(prefers-reduced-motion: reduce)").matches ? "smooth" : "auto";
+      if (isNarrow) scrollBy({ top: by, behavior });
+      else this.element.scrollBy({ top: by, behavior });
+    };
+    place();
+    requestAnimationFrame(() => requestAnimationFrame(place));
+  }
+}
+
+// The time of a word, by its share of the audible sound of its line.
+export function timeAt(line, share, activity) {
+  const spans = activity.filter(([from, to]) => to > line.from && from < line.to).map(([from, to]) => [Math.max(from, line.from), Math.min(to, line.to)]);
+  let left = share * spans.reduce((sum, [from, to]) => sum + to - from, 0);
+  for (const [from, to] of spans) {
+    if (left <= to - from) return from + left;
+    left -= to - from;
+  }
+  return spans.length ? spans.at(-1)[1] : line.from + share * (line.to - line.from);
+}

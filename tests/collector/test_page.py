@@ -1,0 +1,522 @@
+"""The page in a real browser: what a person sees, hears and does."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.collector.records import Attachment
+from langsmith_realtime.collector.rules import Batch, Operation
+from tests.support.browser import chromium
+from tests.support.collector_requests import update
+from tests.support.stored_conversation import Conversation, with_three_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.newest, pytest.mark.nocover]
+
+SCRIPT = "<script>window.stolen=1</script><img src=x onerror='window.stolen=2'>"
+#: Moments of :func:`with_three_problems`: the slow turn, the failed tool, the cut.
+PROBLEMS = [(10.0, 2), (17.3, 3), (25.0, 4)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def call(collector: Collector) -> Conversation:
+    """A conversation with one slow turn, one failed tool and one interruption."""
+    conversation = with_three_problems(thread="problems")
+    conversation.into(collector, sound=conversation.sound())
+    return conversation
+
+
+@pytest.fixture
+def open_page(browser: Browser, collector: Collector) -> Iterator[Callable[..., Page]]:
+    """Opens a path of the page. Afterwards, nothing was logged as an error, and no request had left the collector."""
+    contexts, problems = [], []
+
+    def opened(path: str, *, width: int = 1280, height: int = 900, scheme: Any = "light", **options: Any) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("pageerror", lambda error: problems.append(f"{error}"))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda sent: problems.append(sent.url) if not sent.url.startswith(collector.url) else None)
+        page.goto(f"{collector.url}/view{path}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def conversation_page(open_page: Callable[..., Page], call: Conversation, hash_: str = "", **options: Any) -> Page:
+    page = open_page(f"/c/{call.id}{hash_}", **options)
+    until(page, "conversation.peaks.ready")
+    return page
+
+
+def until(page: Page, condition: str, seconds: float = 10) -> None:
+    """Wait for a condition in the page. Playwright's own wait would need a policy that lets the page run any text."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(20)
+
+
+def position(page: Page) -> float:
+    return float(page.evaluate("conversation.time"))
+
+
+def at(seconds: float) -> Any:
+    """Within 50 ms of the moment."""
+    return pytest.approx(seconds, abs=0.05)
+
+
+# --- finding what went wrong
+
+
+def test_the_next_finding_key_visits_exactly_what_went_wrong(
+    open_page: Callable[..., Page], call: Conversation
+) -> None:
+    page = conversation_page(open_page, call)
+    visited = []
+    for _ in range(4):
+        page.keyboard.press("n")
+        visited.append((round(position(page), 2), page.evaluate("conversation.turn")))
+    assert visited == [*PROBLEMS, PROBLEMS[0]]
+    page.keyboard.press("p")
+    assert position(page) == at(25.0)
+
+
+def test_the_worst_turn_is_open_at_once_and_one_click_away(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call)
+    assert page.locator(".turn.open .title").inner_text().split("\n") == ["2", "When does it arrive?", "3,060 ms"]
+    page.locator(".findings button").first.click()
+    assert position(page) == at(10.0)
+    page.keyboard.press("w")
+    assert page.evaluate("conversation.turn") == 3  # the slowest is chosen, so this is the next
+    parts = page.locator(".turn.open .partlist li").all_inner_texts()
+    assert [each.split("\n")[0] for each in parts][:3] == ["turn detection", "model", "redirect"]
+
+
+def test_the_findings_lead_to_the_moments(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call)
+    text = page.locator(".findings").inner_text()
+    assert text == (
+        "Slowest answer 3,060 ms in turn 2, 2,300 ms of it find_route. "
+        "Interrupted at 0:25.0: 2.1 s of that answer never heard. 1 tool error."
+    )
+    page.get_by_role("button", name="0:25.0").first.click()
+    assert position(page) == at(25.0)
+    page.get_by_role("button", name="tool error").click()
+    assert position(page) == at(17.3)
+    page.locator(".event.failed pre").filter(has_text="no such city 'Utrek'").wait_for()
+
+
+# --- hearing and reading
+
+
+def test_it_plays_and_the_transcript_follows_until_it_is_scrolled(
+    open_page: Callable[..., Page], call: Conversation
+) -> None:
+    page = conversation_page(open_page, call, "#t=8.9&turn=2")
+    assert position(page) == at(8.9)
+    page.keyboard.press(" ")
+    until(page, "conversation.time > 9.3 && conversation.player.playing")
+    page.locator('.line[aria-current="true"]', has_text="When does it arrive?").wait_for()
+    page.locator("#transcript").hover()
+    page.mouse.wheel(0, 60)
+    until(page, "conversation.follow === false")
+    page.get_by_role("button", name="Follow").click()
+    page.keyboard.press(" ")
+    until(page, "!conversation.player.playing")
+    stopped = position(page)
+    time.sleep(0.2)
+    assert position(page) == at(stopped)
+    assert stopped > 9.3
+
+
+def test_unheard_words_are_struck_through_and_said_to_screen_readers(
+    open_page: Callable[..., Page], call: Conversation
+) -> None:
+    page = conversation_page(open_page, call)
+    line = page.locator(".line.agent", has_text="It costs six euros")
+    assert line.locator("s").text_content() == "not heard: and fifty cents, tax included."
+    assert "cut off after" in line.locator(".pill").inner_text()
+
+
+def test_a_line_a_word_an_event_and_the_score_lead_to_their_moments(
+    open_page: Callable[..., Page], call: Conversation
+) -> None:
+    page = conversation_page(open_page, call)
+    page.get_by_role("button", name="Play from 0:16.0").click()
+    until(page, "conversation.player.playing")
+    page.keyboard.press(" ")
+    assert 16.0 <= position(page) < 18
+    words = page.locator(".line.user p", has_text="Where is my parcel?")
+    words.click(position={"x": 2, "y": 8})
+    until(page, "conversation.time < 4")
+    page.keyboard.press(" ")
+    assert 3.0 <= position(page) < 4
+    x = page.evaluate("conversation.score.x(21.5)")
+    page.locator("#score").click(position={"x": x, "y": 60})
+    assert position(page) == at(21.5)
+    page.keyboard.press("e")
+    event = page.locator(".event", has_text="transcription.completed").first
+    event.locator("button").click()
+    assert position(page) == at(22.5)
+    event.locator("pre", has_text="And what does it cost?").wait_for()
+    page.locator(".line.tool .run", has_text="find_route").click()
+    assert position(page) == at(10.4)
+    page.locator(".event.tool pre", has_text="Paris").wait_for()
+
+
+def test_one_side_alone_is_silent_on_the_other(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call)
+    page.keyboard.press("1")
+    page.keyboard.press(" ")
+    until(page, "conversation.player.playing")
+    assert page.evaluate("conversation.player.gains.map((gain) => gain.gain.value)") == [1, 0]
+    page.get_by_role("button", name="Agent", exact=True).click()
+    assert page.evaluate("conversation.player.gains.map((gain) => gain.gain.value)") == [0, 1]
+
+
+def test_keys_move_zoom_and_copy_a_link_to_the_moment(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call, permissions=["clipboard-read", "clipboard-write"])
+    for key, expected in (("ArrowRight", 5), ("Shift+ArrowRight", 5.5), ("ArrowLeft", 0.5), ("End", 40), ("Home", 0)):
+        page.keyboard.press(key)
+        assert position(page) == at(expected)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("j")
+    assert page.evaluate("conversation.turn") == 2
+    page.keyboard.press("z")
+    assert page.evaluate("conversation.score.to - conversation.score.from") < 10
+    page.keyboard.press("0")
+    assert page.evaluate("conversation.score.showsAll")
+    page.keyboard.press(">")
+    assert page.evaluate("conversation.player.audio.playbackRate") == 1.25
+    page.keyboard.press("c")
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert link.endswith("#t=9.0&turn=2")
+    other = page.context.new_page()
+    other.goto(link)
+    until(other, "conversation.shape")
+    assert (position(other), other.evaluate("conversation.turn")) == (at(9.0), 2)
+    page.keyboard.press("?")
+    assert page.locator("dialog[open]").is_visible()
+
+
+# --- the list
+
+
+def test_the_list_is_searched_filtered_and_sorted_and_its_address_can_be_sent(
+    open_page: Callable[..., Page], collector: Collector, call: Conversation
+) -> None:
+    quiet = Conversation(thread="quiet", project="home-voice", start=datetime(2026, 11, 27, tzinfo=UTC))
+    quiet.user_says(1, 2, "今天天气怎么样")
+    quiet.agent_says(2.5, 4, "It is sunny.")
+    quiet.into(collector)
+    page = open_page("/?project=home-voice")
+    page.locator("tr.call").wait_for()
+    assert page.locator("tr.call").count() == 1
+    assert page.locator("tr.call small.tone-bad").inner_text() == "no recording"
+    page.locator("#project").select_option("")
+    until(page, "document.querySelectorAll('tr.call').length > 1")
+    page.get_by_role("button", name="with errors").click()
+    page.locator("tr.call", has_text="今天").wait_for(state="detached")
+    assert "only=errors" in page.url
+    page.get_by_role("button", name="with errors").click()
+    page.keyboard.press("/")
+    page.keyboard.type("天气怎")
+    until(page, "document.querySelectorAll('tr.call').length === 1")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(rf"/view/c/{quiet.id}"))
+    page.go_back()
+    page.locator("#q").fill("words that nobody said")
+    page.locator(".empty", has_text="No conversation in which").wait_for()
+    page.get_by_role("button", name="Show all").click()
+    until(page, "document.querySelectorAll('tr.call').length > 1")
+    page.get_by_role("button", name="p95").click()
+    until(page, "document.querySelector('th[aria-sort=descending]')?.textContent.includes('p95')")
+    assert "sort=-p95" in page.url
+
+
+def test_a_thread_shows_its_conversations_in_order(open_page: Callable[..., Page], collector: Collector) -> None:
+    for hour, words in ((9, "Second"), (8, "First")):
+        each = Conversation(thread="a/b", start=datetime(2026, 11, 26, hour, tzinfo=UTC))
+        each.user_says(1, 2, words)
+        each.into(collector)
+    page = open_page("/thread/a%2Fb")
+    page.locator("tr.call").nth(1).wait_for()
+    assert page.locator("td.words a").all_inner_texts() == ["First", "Second"]
+    assert "later" in page.locator("tr.gap").inner_text()
+    page.locator("td.words a").first.click()
+    page.get_by_role("link", name="Next conversation").click()
+    page.locator(".line p", has_text="Second").wait_for()
+
+
+def test_an_empty_store_says_how_to_fill_it_and_fills_itself(browser: Browser) -> None:
+    with Collector() as empty:
+        page = browser.new_page()
+        page.goto(empty.view_url())
+        page.locator("pre", has_text=f"LANGSMITH_ENDPOINT={empty.url}").wait_for()
+        call = with_three_problems()
+        call.into(empty)
+        page.locator("tr.call").wait_for(timeout=3000)
+        page.close()
+
+
+def test_an_hour_is_open_at_the_linked_moment_and_only_what_is_visible_is_fetched(
+    open_page: Callable[..., Page], collector: Collector
+) -> None:
+    hour = Conversation(thread="hour", seconds=3600)
+    for turn in range(120):
+        begin = turn * 30.0
+        hour.user_says(begin + 1, begin + 4, f"Question {turn + 1}")
+        slow = 4.0 if turn in (39, 86) else 0.0
+        hour.agent_says(begin + 5 + slow, begin + 20, f"Answer {turn + 1}, in many words.")
+    hour.into(collector, sound=hour.sound("FLAC", subtype="PCM_16"), mime_type="audio/flac")
+    page = open_page("/")
+    ranges: list[str] = []
+    page.on("request", lambda sent: ranges.append(sent.headers.get("range", "all")) if "/peaks/" in sent.url else None)
+    page.goto(f"{collector.url}/view/c/{hour.id}#t=2584.5")
+    until(page, "globalThis.conversation?.peaks.ready", 30)
+    assert (position(page), page.evaluate("conversation.turn")) == (at(2584.5), 87)
+    page.locator('.line[aria-current="true"]', has_text="Question 87").wait_for()
+    assert page.evaluate("conversation.score.to - conversation.score.from") == 60
+    until(page, "conversation.peaks.tiles.size > 0 && [...conversation.peaks.tiles.values()].every(Boolean)")
+    assert ranges.count("all") == 1
+    assert len(ranges) <= 3
+    visited = []
+    for _ in range(3):
+        page.keyboard.press("w")
+        visited.append(page.evaluate("conversation.turn"))
+    assert visited == [40, 87, 1]
+    page.keyboard.press("n")
+    assert position(page) == at(39 * 30 + 4)
+
+
+# --- a running conversation, and states
+
+
+def test_a_running_conversation_appears_grows_and_gets_its_waveform(
+    open_page: Callable[..., Page], collector: Collector
+) -> None:
+    call = with_three_problems(start=datetime.now(UTC) - timedelta(seconds=30), thread="running")
+    later = call.runs[-6:]
+    del call.runs[-6:]
+    call.into(collector, ended=False)
+    page = open_page(f"/c/{call.id}")
+    page.locator(".bar .dot").wait_for()
+    assert page.locator(".line", has_text="Six is fine").count() == 0
+    assert page.locator("#transport .reason").inner_text() == "The sound comes when the conversation has ended."
+    assert page.get_by_role("button", name="Play", exact=True).is_disabled()
+    began = time.monotonic()
+    batch = Batch([Operation("post", run["id"], run) for run in later])
+    batch.check(1_000_000)
+    collector._store.apply(batch)
+    page.locator(".line", has_text="Six is fine, thank you.").wait_for()
+    assert time.monotonic() - began < 2.5  # a second, and a busy machine
+    root = call.root(ended=True)
+    call.runs = []
+    path = collector._store.incoming / "incoming-late"
+    path.write_bytes(call.sound())
+    ended = Operation("patch", call.id, update(root, **{key: root[key] for key in ("end_time", "outputs", "extra")}))
+    ended.attachments["conversation"] = Attachment("audio/wav", path)
+    batch = Batch([ended])
+    batch.check(1_000_000)
+    collector._store.apply(batch)
+    until(page, "conversation.peaks.ready && !conversation.shape.live && conversation.player.canPlay")
+    assert page.locator(".bar .dot").count() == 0
+    assert page.get_by_role("button", name="Play", exact=True).is_enabled()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sound", "text"),
+    [
+        ({}, None, "Nothing was recorded."),
+        ({"recording_error": "disk full"}, None, "The recording is missing: disk full."),
+        ({}, b"no sound", "cannot be decoded"),
+    ],
+)
+def test_without_sound_the_page_says_why_and_draws_no_waveform(
+    open_page: Callable[..., Page], collector: Collector, metadata: dict[str, Any], sound: bytes | None, text: str
+) -> None:
+    silent = with_three_problems(metadata=metadata, thread="silent")
+    silent.into(collector, sound=sound)
+    page = open_page(f"/c/{silent.id}")
+    page.locator("#transport .reason", has_text=text).wait_for()
+    assert page.locator(".lanes .user small").inner_text() == "from events"
+    assert page.get_by_role("button", name="Play", exact=True).is_disabled()
+    page.keyboard.press("n")
+    assert position(page) == at(10.0)
+
+
+def test_hidden_words_and_sides_are_said_where_they_are(open_page: Callable[..., Page], collector: Collector) -> None:
+    hidden = Conversation(metadata={"recording_hidden": ["user"]}, thread="hidden")
+    hidden.event(1.0, "input_audio_buffer.speech_started", item_id="i")
+    hidden.event(2.0, "input_audio_buffer.speech_stopped", item_id="i")
+    hidden.into(collector, sound=hidden.sound())
+    page = conversation_page(open_page, hidden)
+    assert page.locator(".line.user p").inner_text() == "Hidden"
+    assert page.locator(".lanes .user small").inner_text() == "hidden"
+    assert "The sound of the user is hidden." in page.locator(".findings").inner_text()
+
+
+def test_a_conversation_that_is_not_stored_says_so(browser: Browser, collector: Collector) -> None:
+    page = browser.new_page()
+    page.goto(f"{collector.url}/view/c/unknown")
+    page.locator("h1", has_text="not in the store").wait_for()
+    page.get_by_role("link", name="All conversations").click()
+    page.locator("table").wait_for()
+    page.close()
+
+
+def test_while_the_collector_is_gone_what_is_loaded_stays_usable(browser: Browser) -> None:
+    with Collector() as leaving:
+        call = with_three_problems()
+        call.into(leaving)
+        page = browser.new_page()
+        page.goto(leaving.view_url(call.id))
+        until(page, "conversation.shape")
+    page.locator("#strip", has_text="does not answer since").wait_for(timeout=10_000)
+    page.keyboard.press("n")
+    assert position(page) == at(10.0)
+    page.close()
+
+
+# --- safe, and for everybody
+
+
+def test_what_anybody_says_or_sends_stays_text(open_page: Callable[..., Page], collector: Collector) -> None:
+    call = Conversation(
+        thread=SCRIPT,
+        project=SCRIPT,
+        tags=(SCRIPT,),
+        error=SCRIPT,
+        metadata={"model": SCRIPT, "recording_error": SCRIPT, SCRIPT: SCRIPT},
+    )
+    call.user_says(1, 2, SCRIPT)
+    call.agent_says(2.5, 4, SCRIPT, tool=(SCRIPT[:120], 2.2, 2.4, SCRIPT), heard=SCRIPT[:10])
+    call.event(5, SCRIPT, error=SCRIPT)
+    call.into(collector)
+    page = open_page("/")
+    page.locator("td.words a", has_text=SCRIPT).wait_for()
+    page.goto(f"{collector.url}/view/c/{call.id}")
+    page.locator(".line.user p", has_text=SCRIPT).wait_for()
+    page.get_by_role("tab", name="Events").click()
+    for group in page.locator("details.group").all():
+        group.locator("summary").click()
+    page.locator(".event.tool .rowbutton").first.click()
+    page.locator(".event pre").first.wait_for()
+    page.get_by_role("tab", name="Session").click()
+    page.goto(f"{collector.url}/view/thread/{SCRIPT.replace('/', '%2F')}")
+    page.locator("h1").wait_for()
+    assert page.evaluate("window.stolen ?? null") is None
+    assert page.locator("main img, main script").count() == 0
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(
+    open_page: Callable[..., Page], call: Conversation, width: int, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - as the browser's
+
+    options: dict[str, Any] = {"width": width, "height": 844, "scheme": scheme, "reduced_motion": "reduce"}
+    pages = [("list", open_page("/", **options)), ("conversation", conversation_page(open_page, call, **options))]
+    pages[0][1].locator("tr.call").first.wait_for()
+    names = ["Turns", "Events", "Session"] + (["Transcript"] if width < 860 else [])
+    found = []
+    for where, page in pages:
+        for tab in names if where == "conversation" else [""]:
+            if tab:
+                page.get_by_role("tab", name=tab).click()
+            if tab == "Events":
+                page.locator("summary").first.click()
+            violations = Axe().run(page).response["violations"]
+            found += [
+                f"{where} {tab}: {each['id']} {node['target']} {node['failureSummary'][:300]}"
+                for each in violations
+                for node in each["nodes"]
+            ]
+        sideways = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        assert not sideways, where
+    assert found == []
+
+
+def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.getAttribute('aria-label')"))
+    assert {"copy", "download", "score", "Play", "next-finding", "Follow", "transcript", "for-turns"} <= reached
+    page.locator("#score").focus()
+    assert page.locator("#score").get_attribute("aria-valuetext") == "0.0 s, turn 0"
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#score").get_attribute("aria-valuetext") == "5.0 s, turn 1"
+
+
+def test_on_a_telephone_the_tabs_show_one_pane_at_a_time(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call, width=390, height=844, has_touch=True)
+    assert page.locator("#transcript").is_visible()
+    page.get_by_role("tab", name="Turns").click()
+    assert not page.locator("#transcript").is_visible()
+    assert page.locator(".turn").first.is_visible()
+    box = page.locator("#score").bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + page.evaluate("conversation.score.x(30)"), box["y"] + 60)
+    until(page, "Math.abs(conversation.time - 30) < 0.1")
+
+
+@pytest.mark.parametrize("form", ["audio", "vtt", "srt", "json", "jsonl", "html"])
+def test_everything_in_the_menu_downloads(open_page: Callable[..., Page], call: Conversation, form: str) -> None:
+    page = conversation_page(open_page, call)
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as downloading:
+        page.locator(f'#menu a[href$="download.{form}"]').click()
+    assert downloading.value.path().stat().st_size > 100
+
+
+def test_the_html_file_opens_from_disk_and_plays(
+    browser: Browser, open_page: Callable[..., Page], call: Conversation, tmp_path: Any
+) -> None:
+    page = conversation_page(open_page, call)
+    page.get_by_role("button", name="Download").click()
+    with page.expect_download() as downloading:
+        page.locator('#menu a[href*="sound=1"]').click()
+    file = tmp_path / "call.html"
+    downloading.value.save_as(file)
+    errors: list[str] = []
+    mail = browser.new_page()
+    mail.on("console", lambda message: errors.append(message.text))
+    mail.goto(file.as_uri())
+    until(mail, "document.querySelector('audio').duration > 39")
+    assert mail.locator(".agent s").inner_text() == " and fifty cents, tax included.".strip()
+    assert mail.locator("path.user").count() == 1
+    assert errors == []
+    mail.close()

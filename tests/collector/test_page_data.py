@@ -1,0 +1,500 @@
+"""What the page is told: the list, the shape of a conversation, its sound, and what is handed on."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+
+from langsmith_realtime.collector import Collector
+from langsmith_realtime.collector.conversations import Query
+from langsmith_realtime.collector.page import sound
+from langsmith_realtime.collector.page.exports import SOUND_BYTES, srt, vtt
+from langsmith_realtime.collector.page.findings import clock
+from langsmith_realtime.collector.rules import Batch, Operation
+from langsmith_realtime.collector.store import Store
+from tests.support.collector_requests import ask
+from tests.support.stored_conversation import RATE, Conversation, with_three_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.newest
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as running:
+        yield running
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(tmp_path / "store", trace_limit=25_000, durable=False)
+    yield opened
+    opened.close()
+
+
+def get(collector: Collector, path: str, **headers: str) -> httpx.Response:
+    return ask("GET", f"{collector.url}/view{path}", headers=headers)
+
+
+def shape_of(collector: Collector, call: Conversation, query: str = "") -> dict[str, Any]:
+    """The shape, once the recording is decoded."""
+    deadline = time.monotonic() + 20
+    while True:
+        shape: dict[str, Any] = get(collector, f"/api/conversations/{call.id}{query}").json()
+        if not shape["recording"].get("decoding"):
+            return shape
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# --- the list
+
+
+def ids(store: Store, **query: Any) -> list[str]:
+    return [row["id"] for row in store.conversations.page(Query(**query))["conversations"]]
+
+
+def test_the_list_has_a_row_of_numbers_for_every_conversation(store: Store) -> None:
+    call = with_three_problems(tags=("demo",))
+    call.store(store, sound=call.sound())
+    (row,) = store.conversations.page(Query())["conversations"]
+    assert row == {
+        "id": call.id,
+        "project": "parcel-desk",
+        "thread": {"id": "thread-1", "index": 1, "count": 1},
+        "start": call.start.timestamp(),
+        "duration_s": 40.0,
+        "live": False,
+        "says": "Where is my parcel?",
+        "model": "gpt-realtime",
+        "tags": ["demo"],
+        "turns": 5,
+        "interruptions": 1,
+        "errors": 1,
+        "voice_to_voice_p50_ms": 860,
+        "voice_to_voice_p95_ms": 3060,
+        "total_tokens": 2800,
+        "estimated_cost_usd": None,
+        "recording": True,
+        "shape": [[5.36, 860, ""], [13.06, 3060, ""], [17.96, 960, "e"], [22.86, 860, "i"], [27.26, 760, ""]],
+    }
+
+
+def test_the_list_is_filtered_by_what_went_wrong_and_counts_it(store: Store) -> None:
+    bad = with_three_problems()
+    bad.store(store)
+    fine = Conversation(project="home-voice", thread="other", tags=("vip",), metadata={"model": "gpt-realtime-mini"})
+    fine.user_says(1, 2, "How long are you open tonight?")
+    fine.agent_says(2.5, 4, "Until ten.")
+    fine.store(store)
+    page = store.conversations.page(Query())
+    assert page["counts"] == {"all": 2, "live": 0, "slow": 1, "interrupted": 1, "errors": 1}
+    assert page["projects"] == ["home-voice", "parcel-desk"]
+    for only in ("slow", "interrupted", "errors"):
+        assert ids(store, only=(only,)) == [bad.id]
+    assert ids(store, only=("slow",), slow_ms=5000) == []
+    assert ids(store, project="home-voice") == ids(store, tag="vip") == ids(store, thread="other") == [fine.id]
+    assert ids(store, model="gpt-realtime-mini") == [fine.id]
+    assert ids(store, sort="p95") == [fine.id, bad.id]
+    assert ids(store, sort="-p95") == [bad.id, fine.id]
+
+
+@pytest.mark.parametrize("words", ["PARCEL", "parcel TUESDAY", "Tue", "is", "天气怎么样", "天气", '"costs"'])
+def test_search_finds_what_was_said_in_any_language(store: Store, words: str) -> None:
+    call = with_three_problems()
+    call.user_says(32, 33, '今天天气怎么样 "costs"')
+    call.store(store)
+    other = Conversation()
+    other.user_says(1, 2, "Hello")
+    other.store(store)
+    assert ids(store, q=words) == [call.id]
+    assert ids(store, q="invoice") == []
+    assert ids(store, q='" OR said MATCH "') == []
+
+
+def test_a_running_conversation_is_listed_and_found_by_what_was_said_so_far(store: Store) -> None:
+    call = with_three_problems(start=datetime.now(UTC) - timedelta(seconds=40))
+    call.store(store, ended=False)
+    (row,) = store.conversations.page(Query(q="euros", only=("live",)))["conversations"]
+    assert (row["live"], row["duration_s"], row["says"]) == (True, None, "Where is my parcel?")
+    assert (row["turns"], row["interruptions"], row["errors"]) == (5, 1, 1)
+    assert (row["voice_to_voice_p50_ms"], row["voice_to_voice_p95_ms"]) == (860, 3060)
+
+
+def test_children_that_arrive_before_their_conversation_count_once_it_arrives(store: Store) -> None:
+    call = with_three_problems()
+    batch = Batch([Operation("post", run["id"], run) for run in call.runs])
+    batch.check(1_000_000)
+    store.apply(batch)
+    assert ids(store) == []
+    call.runs = []
+    call.store(store)
+    (row,) = store.conversations.page(Query())["conversations"]
+    assert len(row["shape"]) == 5
+
+
+def test_a_folder_of_an_earlier_version_is_indexed_when_it_is_opened(tmp_path: Path) -> None:
+    opened = Store(tmp_path, trace_limit=25_000, durable=False)
+    call = with_three_problems()
+    call.store(opened)
+    before = opened.conversations.page(Query(q="tuesday"))["conversations"]
+    opened._db.executescript("DROP TABLE conversations; DROP TABLE said; DROP TABLE answers; DROP TABLE words_said")
+    opened._db.execute("PRAGMA user_version=0")
+    opened.close()
+    again = Store(tmp_path, trace_limit=25_000, durable=False)
+    assert again.conversations.page(Query(q="tuesday"))["conversations"] == before != []
+    again.close()
+
+
+def test_a_thread_lists_its_conversations_from_the_oldest_with_their_places(store: Store) -> None:
+    calls = [Conversation(start=datetime(2026, 11, day, tzinfo=UTC), thread="t") for day in (27, 25, 26)]
+    for call in calls:
+        call.store(store)
+    page = store.conversations.page(Query(thread="t", sort="-start"))["conversations"]
+    assert [row["id"] for row in page] == [calls[1].id, calls[2].id, calls[0].id]
+    assert [row["thread"]["index"] for row in page] == [1, 2, 3]
+
+
+# --- the conversation
+
+
+def test_the_turns_say_what_was_slow_what_failed_and_what_was_cut_off(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector, sound=call.sound())
+    shape = shape_of(collector, call)
+    assert [(turn["n"], turn["problems"]) for turn in shape["turns"]] == [
+        (0, []),
+        (1, []),
+        (2, ["slow"]),
+        (3, ["error"]),
+        (4, ["interrupted"]),
+        (5, []),
+    ]
+    sentences = ["".join(piece["text"] for piece in sentence) for sentence in shape["findings"]]
+    assert sentences == [
+        "Slowest answer 3,060 ms in turn 2, 2,300 ms of it find_route.",
+        "Interrupted at 0:25.0: 2.1 s of that answer never heard.",
+        "1 tool error.",
+    ]
+    assert shape_of(collector, call, "?slow=4000")["turns"][2]["problems"] == []
+
+
+def test_the_parts_of_a_latency_follow_each_other_and_add_up_to_voice_to_voice(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector)
+    for turn in shape_of(collector, call)["turns"][1:]:
+        parts = turn["parts"]
+        assert all(before["to"] == after["from"] for before, after in pairwise(parts))
+        total = sum(round((part["to"] - part["from"]) * 1000) for part in parts)
+        assert total == pytest.approx(turn["voice_to_voice_ms"], abs=len(parts))
+    slow = shape_of(collector, call)["turns"][2]["parts"]
+    assert [part["kind"] for part in slow] == ["detection", "model", "tool", "model", "playback"]
+
+
+def test_lines_stand_in_order_with_the_words_that_nobody_heard(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector, sound=call.sound())
+    lines = shape_of(collector, call)["lines"]
+    assert [line["who"] for line in lines if line["turn"] in (2, 3)] == [
+        "user",
+        "tool",
+        "agent",
+        "user",
+        "tool",
+        "agent",
+    ]
+    cut = next(line for line in lines if line.get("interrupted"))
+    assert cut["text"][: cut["heard_chars"]] == "It costs six euros"
+    user = next(line for line in lines if line["text"] == "Where is my parcel?")
+    assert (user["from"], user["to"]) == (3.0, 4.5)
+    failed = next(line for line in lines if line.get("error"))
+    assert (failed["name"], failed["arguments"]) == ("redirect", '{"city": "Paris"}')
+
+
+def test_a_user_whom_nobody_answered_is_placed_where_the_recording_has_the_sound(collector: Collector) -> None:
+    call = Conversation()
+    call.user_says(5.0, 6.0, "Hello?")
+    call.into(collector, sound=call.sound())
+    (line,) = shape_of(collector, call)["lines"]
+    assert (line["from"], line["to"]) == (pytest.approx(5.0, abs=0.02), pytest.approx(6.0, abs=0.02))
+
+
+def test_typed_input_is_a_line_without_sound(collector: Collector) -> None:
+    call = Conversation()
+    item = {"id": "item_t", "role": "user", "content": [{"type": "input_text", "text": "Typed words"}]}
+    call.event(1.0, "conversation.item.added", item=item)
+    call.into(collector)
+    (line,) = shape_of(collector, call)["lines"]
+    assert (line["text"], line["typed"], line["who"]) == ("Typed words", True, "user")
+    assert vtt({"lines": [line]}) == "WEBVTT\n"
+
+
+def test_words_that_are_hidden_are_null_and_a_hidden_side_is_said(collector: Collector) -> None:
+    call = Conversation(metadata={"recording_hidden": ["user"]})
+    call.event(1.0, "input_audio_buffer.speech_started", item_id="i")
+    call.event(2.0, "input_audio_buffer.speech_stopped", item_id="i")
+    call.into(collector, sound=call.sound())
+    shape = shape_of(collector, call)
+    assert [line["text"] for line in shape["lines"]] == [None]
+    assert shape["recording"]["hidden"] == ["user"]
+    assert ["The sound of the user is hidden."] in [[piece["text"] for piece in each] for each in shape["findings"]]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "state", "reason"),
+    [
+        ({}, "off", "Nothing was recorded."),
+        ({"recording_error": "OSError: disk full"}, "missing", "The recording is missing: OSError: disk full."),
+        ({"recording_url": "s3://calls/1.wav"}, "off", "The recording is elsewhere: s3://calls/1.wav"),
+    ],
+)
+def test_a_conversation_without_a_recording_says_why(
+    collector: Collector, metadata: dict[str, Any], state: str, reason: str
+) -> None:
+    call = with_three_problems(metadata=metadata)
+    call.into(collector)
+    shape = shape_of(collector, call)
+    assert (shape["recording"]["state"], shape["recording"]["reason"]) == (state, reason)
+    assert shape["activity"]["user"][0] == [3.0, 4.5]  # from events
+    assert shape["measured"] is False
+    assert get(collector, f"/api/conversations/{call.id}/peaks/10").status_code == 404
+
+
+def test_a_recording_that_cannot_be_decoded_says_so_and_can_be_downloaded(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector, sound=b"no sound")
+    recording = shape_of(collector, call)["recording"]
+    assert recording["state"] == "missing"
+    assert "cannot be decoded" in recording["reason"]
+    assert get(collector, f"/api/conversations/{call.id}/download.audio").content == b"no sound"
+
+
+def test_what_the_trace_lacks_is_a_finding(collector: Collector) -> None:
+    call = with_three_problems(metadata={"dropped_audio_chunks": 312}, error="the process died during the conversation")
+    call.into(collector)
+    text = json.dumps(shape_of(collector, call)["findings"])
+    assert "312 chunks of sound were dropped." in text
+    assert "Ended abnormally: the process died" in text
+
+
+def test_every_event_belongs_to_a_turn_and_its_run_can_be_read(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector)
+    events = shape_of(collector, call)["events"]
+    assert len(events) == len(call.runs)
+    transcripts = [event for event in events if event["name"].endswith("transcription.completed")]
+    assert [event["turn"] for event in transcripts] == [1, 2, 3, 4, 5]
+    run = get(collector, f"/api/runs/{transcripts[0]['id']}").json()
+    assert run["inputs"]["event"]["transcript"] == "Where is my parcel?"
+
+
+def test_nothing_is_sent_again_while_nothing_came(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector)
+    revision = shape_of(collector, call)["revision"]
+    assert get(collector, f"/api/conversations/{call.id}?since={revision}").status_code == 204
+    assert get(collector, "/api/changes").json() == {"revision": revision}
+    assert get(collector, "/api/conversations/unknown").status_code == 404
+
+
+def test_the_turns_layout_gives_the_same_lines_and_turns(collector: Collector) -> None:
+    flat, nested = with_three_problems(), with_three_problems()
+    for run in nested.runs[1:]:
+        place = run["dotted_order"].split(".")
+        run["dotted_order"] = f"{place[0]}.{nested.runs[0]['dotted_order'].split('.')[1]}.{place[1]}"
+        run["parent_run_id"] = nested.runs[0]["id"]
+    for call in (flat, nested):
+        call.into(collector)
+    shapes = [shape_of(collector, call) for call in (flat, nested)]
+    assert [line["text"] for line in shapes[0]["lines"]] == [line["text"] for line in shapes[1]["lines"]]
+    assert [turn["parts"] for turn in shapes[0]["turns"]] == [turn["parts"] for turn in shapes[1]["turns"]]
+
+
+# --- the sound
+
+
+@pytest.mark.parametrize(
+    ("form", "mime_type", "rate", "options"),
+    [
+        ("WAV", "audio/wav", 24000, {"subtype": "PCM_16"}),
+        ("WAV", "audio/wav", 22050, {"subtype": "PCM_16"}),
+        ("FLAC", "audio/flac", 8000, {"subtype": "PCM_16"}),
+        ("OGG", "audio/ogg", 24000, {"subtype": "OPUS"}),
+    ],
+)
+def test_every_form_of_a_recording_gives_the_same_peaks(
+    collector: Collector, form: str, mime_type: str, rate: int, options: dict[str, Any]
+) -> None:
+    call = with_three_problems()
+    call.into(collector, sound=call.sound(form, rate, **options), mime_type=mime_type)
+    shape = shape_of(collector, call)
+    assert shape["recording"]["state"] == "ready"
+    assert shape["recording"]["seconds"] == pytest.approx(40, abs=0.02)
+    for level in (10, 100, 800):
+        content = get(collector, f"/api/conversations/{call.id}/peaks/{level}").content
+        points = np.frombuffer(content, dtype=np.uint8).reshape(-1, 4)
+        assert len(points) == pytest.approx(40 * level, abs=level / 50 + 1)
+        loud = np.flatnonzero(points[:, 0] > 40) / level
+        assert loud[0] == pytest.approx(3.0, abs=max(0.02, 1 / level))
+        loud = np.flatnonzero(points[:, 2] > 40) / level
+        assert loud[-1] + 1 / level == pytest.approx(29.0, abs=max(0.02, 1 / level))
+        assert points[:, 1].max() < points[:, 0].max()
+    begins = [begin for begin, _ in shape["activity"]["user"]]
+    assert begins == pytest.approx([3.0, 9.0, 16.0, 21.0, 24.9], abs=0.02)
+
+
+def test_peaks_and_sound_are_served_by_range(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector, sound=call.sound())
+    shape = shape_of(collector, call)
+    part = get(collector, f"/api/conversations/{call.id}/peaks/100", Range="bytes=40-47")
+    assert (part.status_code, len(part.content)) == (206, 8)
+    heard = ask("GET", collector.url + shape["recording"]["url"], headers={"Range": "bytes=44-143"})
+    assert (heard.status_code, len(heard.content)) == (206, 100)
+
+
+def test_peaks_are_private_and_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = tmp_path / "conversation"
+    call = with_three_problems()
+    recording.write_bytes(call.sound())
+    first = sound.load(recording)
+    monkeypatch.setattr(sound, "_decode", None)
+    assert sound.load(recording) == first
+    assert all(file.stat().st_mode & 0o77 == 0 for file in tmp_path.iterdir() if file != recording)
+
+
+def test_a_point_stands_where_its_sound_is_after_an_hour(tmp_path: Path) -> None:
+    call = Conversation(seconds=3600)
+    call.spoken["agent"] = [(3599.0, 3599.5)]
+    recording = tmp_path / "conversation"
+    recording.write_bytes(call.sound(rate=RATE))
+    assert sound.load(recording).agent == [[pytest.approx(3599.0, abs=0.01), pytest.approx(3599.5, abs=0.01)]]
+    points = sound.peaks(recording, 800)
+    assert len(points) == 3600 * 800
+    assert np.flatnonzero(points[:, 2] > 20)[0] / 800 == pytest.approx(3599.0, abs=0.005)
+
+
+# --- handing on
+
+
+def test_captions_name_the_speakers_and_mark_what_nobody_heard(collector: Collector) -> None:
+    call = with_three_problems()
+    call.user_says(35, 36, "<b>a & b</b> --> c\n\nd")
+    call.into(collector)
+    shape = shape_of(collector, call)
+    captions = get(collector, f"/api/conversations/{call.id}/download.vtt").text
+    assert captions.startswith("WEBVTT\n\n00:00:00.260 --> 00:00:02.000\n<v Agent>Hello! This is the parcel desk.\n")
+    assert "It costs six euros<c.unheard> and fifty cents, tax included.</c>" in captions
+    assert "<v User>&lt;b&gt;a &amp; b&lt;/b&gt; --&gt; c  d\n" in captions
+    assert captions == vtt(shape)
+    assert "Agent: It costs six euros [not heard: and fifty cents, tax included.]" in srt(shape)
+    assert srt(shape).startswith("1\n00:00:00,260 --> 00:00:02,000\n")
+
+
+def test_json_has_the_shape_and_the_messages_and_jsonl_the_events(collector: Collector) -> None:
+    call = with_three_problems()
+    call.into(collector)
+    whole = get(collector, f"/api/conversations/{call.id}/download.json")
+    assert "attachment" in whole.headers["content-disposition"]
+    assert whole.json()["messages"] == call.messages
+    lines = get(collector, f"/api/conversations/{call.id}/download.jsonl").text.splitlines()
+    assert json.loads(lines[0]) == {
+        "dir": "server",
+        "t": 0.0,
+        "event": {"type": "response.created", "response": {"id": "resp_0"}},
+    }
+    assert get(collector, f"/api/conversations/{call.id}/download.exe").status_code == 404
+    assert get(collector, f"/api/conversations/{call.id}/download.audio").status_code == 404
+
+
+def test_the_html_file_has_no_script_and_no_address_and_on_request_the_sound(collector: Collector) -> None:
+    call = with_three_problems()
+    call.user_says(35, 36, "<script>alert(1)</script><img src=x onerror=alert(1)>")
+    call.into(collector, sound=call.sound())
+    silent = get(collector, f"/api/conversations/{call.id}/download.html").text
+    assert "<script" not in silent
+    assert "<img" not in silent
+    assert "&lt;script&gt;alert(1)" in silent
+    assert "http" not in silent.replace("http-equiv", "")
+    assert "default-src 'none'" in silent
+    assert "<s> and fifty cents, tax included.</s>" in silent
+    assert "<audio" not in silent
+    audible = get(collector, f"/api/conversations/{call.id}/download.html?sound=1").text
+    assert 'src="data:audio/ogg;base64,' in audible
+
+
+def test_sound_that_is_too_large_for_an_html_file_is_refused_with_its_size(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert SOUND_BYTES < 20_000_000
+    monkeypatch.setattr("langsmith_realtime.collector.page.exports.SOUND_BYTES", 10)
+    call = with_three_problems()
+    call.into(collector, sound=call.sound())
+    answer = get(collector, f"/api/conversations/{call.id}/download.html?sound=1")
+    assert (answer.status_code, "as Opus" in answer.text) == (413, True)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00.0"), (65.26, "1:05.3"), (59.96, "1:00.0"), (3725, "1:02:05.0")]
+)
+def test_the_clock_reads_in_minutes_and_tenths(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
+
+
+# --- safety
+
+
+@pytest.mark.parametrize("path", ["/", "/c/x", "/thread/a/b", "/static/conversation.css", "/api/conversations"])
+def test_every_answer_has_the_policy_that_keeps_the_page_on_this_machine(collector: Collector, path: str) -> None:
+    answer = get(collector, path)
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_other_sites_get_no_data(collector: Collector, headers: dict[str, str], status: int) -> None:
+    assert get(collector, "/api/conversations", **headers).status_code == status
+
+
+def test_no_file_outside_of_the_page_is_served(collector: Collector) -> None:
+    for name in ("../endpoints.py", "..%2fendpoints.py", "%2e%2e/endpoints.py", "endpoints.py"):
+        assert get(collector, f"/static/{name}").status_code == 404
+
+
+def test_with_an_api_key_a_code_opens_the_page_once() -> None:
+    with Collector(api_key="secret") as collector, httpx.Client() as browser:
+        assert browser.get(f"{collector.url}/view/api/conversations").status_code == 401
+        address = collector.view_url()
+        opened = browser.get(address)
+        assert (opened.status_code, opened.headers["location"]) == (303, "/view/")
+        assert "HttpOnly" in opened.headers["set-cookie"]
+        assert "SameSite=strict" in opened.headers["set-cookie"]
+        assert browser.get(f"{collector.url}/view/api/conversations").status_code == 200
+        with httpx.Client() as other:
+            other.get(address)
+            assert other.get(f"{collector.url}/view/api/conversations").status_code == 401
+        assert browser.get(f"{collector.url}/runs/x").status_code == 401  # only the page
