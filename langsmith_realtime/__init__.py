@@ -17,13 +17,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from langsmith_realtime.adapters.openai_client import wrap_realtime
     from langsmith_realtime.adapters.session_tracer import SessionTracer
+    from langsmith_realtime.adapters.wrapped_client import wrap_openai_realtime
     from langsmith_realtime.core.protocol.prices import Price
+    from langsmith_realtime.delivery.langsmith_client.headers import trace_headers
     from langsmith_realtime.live.process import flush
     from langsmith_realtime.options.keep import Keep
     from langsmith_realtime.options.recording import Recording
     from langsmith_realtime.trace.run_trees.root_run import __version__
 
-__all__ = ["Keep", "Price", "Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]
+__all__ = [
+    "Keep",
+    "Price",
+    "Recording",
+    "SessionTracer",
+    "__version__",
+    "flush",
+    "trace_headers",
+    "wrap_openai_realtime",
+    "wrap_realtime",
+]
 
 #: The module of each public name. A module is imported when one of its names is first used, so that the command's help
 #: and the test server need neither langsmith nor openai.
@@ -34,6 +46,8 @@ _MODULES = {
     "SessionTracer": "adapters.session_tracer",
     "__version__": "trace.run_trees.root_run",
     "flush": "live.process",
+    "trace_headers": "delivery.langsmith_client.headers",
+    "wrap_openai_realtime": "adapters.wrapped_client",
     "wrap_realtime": "adapters.openai_client",
 }
 

@@ -105,6 +105,8 @@ def test_the_public_names() -> None:
         "SessionTracer",
         "__version__",
         "flush",
+        "trace_headers",
+        "wrap_openai_realtime",
         "wrap_realtime",
     ]
     for name in langsmith_realtime.__all__:
