@@ -1,27 +1,23 @@
 """``wrap_openai_realtime``: traces every realtime connection of a client of the openai package.
 
-The connection managers' classes are patched where a connection is entered and left, because ``async with`` looks these
-methods up on the class. A manager whose client has no mark works as before. The connection itself is tapped as
-``wrap_realtime`` does it.
+The connections are traced as ``wrap_realtime`` does it, from where :mod:`.connection_managers` opens them.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, Unpack, cast
 
 from openai import AsyncOpenAI, OpenAI
-from openai.resources.realtime.realtime import (
-    AsyncRealtimeConnectionManager,
-    RealtimeConnectionManager,
-)
+from openai.resources.realtime import realtime as connection_managers
+from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.exceptions import ConnectionClosed
 
+from langsmith_realtime.adapters.connection_managers import BLOCK, SETTINGS, arguments_of, patch
 from langsmith_realtime.adapters.openai_client import (
     LANGSMITH,
     MARK,
@@ -87,16 +83,9 @@ def wrap_openai_realtime(
     if per_connection is not None and not callable(per_connection):
         raise TypeError(f"per_connection must be a function of arguments, got {type(per_connection).__name__}")
     Options.of(**options)
-    patch_managers()
+    patch(connection_managers)
     _mark(openai_client, _Settings(options, per_connection, propagate))
     return openai_client
-
-
-def trace_every_client() -> None:
-    """Trace the connections of all clients of this process, with no options; a wrapped client keeps its own."""
-    global _every_client  # noqa: PLW0603 - one for each process
-    patch_managers()
-    _every_client = _Settings()
 
 
 @dataclass(frozen=True)
@@ -112,7 +101,7 @@ class _Settings:
         if self.per_connection is None:
             return self.options
         try:
-            options: TracingOptions = {**self.options, **self.per_connection(_arguments(manager))}
+            options: TracingOptions = {**self.options, **self.per_connection(arguments_of(manager))}
             Options.of(**options)
         except Exception as error:
             logger.warning("per_connection failed, so the client's options apply: %s: %s", type(error).__name__, error)
@@ -120,135 +109,27 @@ class _Settings:
         return options
 
 
-_every_client: _Settings | None = None
-_CLIENT_MARK = "_langsmith_realtime_settings"
-
-
 def _mark(client: Any, settings: _Settings) -> None:
     """Trace a client and its copies. A copy is a new client of the same class, so only ``copy`` knows where from."""
-    if _CLIENT_MARK not in vars(client):
+    if SETTINGS not in vars(client):
         for name in ("copy", "with_options"):
             vars(client)[name] = functools.partial(_marked_copy, client, getattr(client, name))
-    vars(client)[_CLIENT_MARK] = settings
+    vars(client)[SETTINGS] = settings
 
 
 def _marked_copy(client: Any, copy: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     copied = copy(*arguments, **keywords)
-    _mark(copied, vars(client)[_CLIENT_MARK])
+    _mark(copied, vars(client)[SETTINGS])
     return copied
 
 
-# The connection managers
-
-_patch_lock = threading.Lock()
-_patched = False
-
-
-def patch_managers() -> None:
-    """Patch the classes of openai's connection managers, once."""
-    global _patched  # noqa: PLW0603 - the classes are patched for the whole process
-    with _patch_lock:
-        if _patched:
-            return
-        _patched = True
-        for kind, entering, leaving, way in (
-            (AsyncRealtimeConnectionManager, "__aenter__", "__aexit__", _AsyncWay),
-            (RealtimeConnectionManager, "__enter__", "__exit__", _Way),
-        ):
-            # enter is the same function, but only a block tells where the connection's life ends.
-            setattr(kind, entering, way.entering(getattr(kind, entering), in_block=True))
-            setattr(kind, "enter", way.entering(getattr(kind, "enter"), in_block=False))  # noqa: B009, B010 - for mypy
-            setattr(kind, leaving, way.leaving(getattr(kind, leaving)))
+def opening_of(manager: Any, settings: _Settings | None) -> Opening:
+    """How to trace the connection that a manager opens now; without settings, those of every client apply."""
+    settings = settings or _Settings()
+    return Opening(settings.options_of(manager), propagate=settings.propagate)
 
 
-class _AsyncWay:
-    @staticmethod
-    def entering(original: Callable[[Any], Awaitable[Any]], *, in_block: bool) -> Callable[[Any], Awaitable[Any]]:
-        @functools.wraps(original)
-        async def enter(manager: Any) -> Any:
-            opening = _opening(manager)
-            if opening is None:
-                return await original(manager)
-            with opening.headers_on(manager):
-                connection = await original(manager)
-            opening.begin(connection, _AsyncAutomatic, manager if in_block else None)
-            return connection
-
-        return enter
-
-    @staticmethod
-    def leaving(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        @functools.wraps(original)
-        async def leave(manager: Any, kind: Any, error: Any, traceback: Any) -> Any:
-            _leave_block(manager, kind, error, traceback)
-            return await original(manager, kind, error, traceback)
-
-        return leave
-
-
-class _Way:
-    @staticmethod
-    def entering(original: Callable[[Any], Any], *, in_block: bool) -> Callable[[Any], Any]:
-        @functools.wraps(original)
-        def enter(manager: Any) -> Any:
-            opening = _opening(manager)
-            if opening is None:
-                return original(manager)
-            with opening.headers_on(manager):
-                connection = original(manager)
-            opening.begin(connection, _Automatic, manager if in_block else None)
-            return connection
-
-        return enter
-
-    @staticmethod
-    def leaving(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
-        def leave(manager: Any, kind: Any, error: Any, traceback: Any) -> Any:
-            _leave_block(manager, kind, error, traceback)
-            return original(manager, kind, error, traceback)
-
-        return leave
-
-
-def _leave_block(manager: Any, kind: Any, error: Any, traceback: Any) -> None:
-    tracing = vars(manager).pop(MARK, None)
-    if tracing is not None:
-        tracing.end(kind, error, traceback)
-
-
-def _private(manager: Any) -> dict[str, Any]:
-    """The attributes of a manager that its class names with two underscores, without these."""
-    kind = AsyncRealtimeConnectionManager if isinstance(manager, AsyncRealtimeConnectionManager) else None
-    prefix = f"_{(kind or RealtimeConnectionManager).__name__}__"
-    return {name.removeprefix(prefix): value for name, value in vars(manager).items() if name.startswith(prefix)}
-
-
-#: What a manager has beside the arguments of ``connect``.
-_NO_ARGUMENTS = {"client", "connection", "send_queue", "event_handler_registry"}
-
-
-def _arguments(manager: Any) -> dict[str, Any]:
-    """The arguments of the ``connect`` that made a manager, without those that were left out."""
-    return {
-        name: value
-        for name, value in _private(manager).items()
-        if name not in _NO_ARGUMENTS and value is not None and type(value).__name__ not in ("Omit", "NotGiven")
-    }
-
-
-def _opening(manager: Any) -> _Opening | None:
-    """How to trace the connection that a manager opens now; None if it is not traced."""
-    try:
-        client = _private(manager).get("client")
-        settings: _Settings | None = getattr(client, _CLIENT_MARK, None) or _every_client
-        return None if settings is None else _Opening(settings.options_of(manager), propagate=settings.propagate)
-    except Exception as error:
-        Guard().report("entering a connection", error)
-        return None
-
-
-class _Opening:
+class Opening:
     """A connection that is being opened, and will be traced."""
 
     def __init__(self, options: TracingOptions, *, propagate: bool) -> None:
@@ -278,16 +159,17 @@ class _Opening:
             return {}
         return headers_of(start_conversation_runs(options, Guard(), identity=self._identity).root)
 
-    def begin(self, connection: Any, kind: type[_AsyncAutomatic | _Automatic], manager: Any) -> None:
+    def begin(self, connection: Any, manager: Any) -> None:
         """Trace an open connection; ``manager`` is that of its block, None without a block."""
         try:
             known = without_proxies(connection)
             if MARK in vars(known):
                 return  # the manager's method called another one that is patched, too
+            kind = _AsyncAutomatic if isinstance(known, AsyncRealtimeConnection) else _Automatic
             tracing = kind(connection, self._options, in_block=manager is not None)
             tracing.begin(self._identity)
             if manager is not None:
-                vars(manager)[MARK] = tracing
+                vars(manager)[BLOCK] = tracing
         except Exception as error:
             Guard().report("tracing a connection", error)
 

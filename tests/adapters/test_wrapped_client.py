@@ -17,7 +17,7 @@ from openai import AsyncAzureOpenAI, AzureOpenAI, OpenAI
 from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime import SessionTracer, flush, trace_headers, wrap_openai_realtime, wrap_realtime
-from langsmith_realtime.adapters import wrapped_client
+from langsmith_realtime.adapters import connection_managers
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import Close, Drop, RealtimeServer, Say, Script, Turn
@@ -460,8 +460,8 @@ def test_a_trace_that_is_sampled_out_has_no_headers(tracing: Collector, monkeypa
 def test_every_client_of_a_process_is_traced_once_that_is_asked_for(
     tracing: Collector, server: RealtimeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wrapped_client, "_every_client", None)
-    wrapped_client.trace_every_client()
+    monkeypatch.setattr(connection_managers._Process, "traces_every_client", False)
+    connection_managers.trace_every_client(importlib.import_module("openai.resources.realtime.realtime"))
     with ExitStack() as stack:
         explicit = stack.enter_context(sync_client(server).realtime.connect(model="gpt-realtime"))
         connection = stack.enter_context(wrap_realtime(explicit, tags=["explicit"]))

@@ -41,8 +41,11 @@ def install() -> None:
             finder.patch(module)
 
 
-def _trace_clients(_: ModuleType) -> None:
-    importlib.import_module("langsmith_realtime.adapters.wrapped_client").trace_every_client()
+def _trace_clients(realtime: ModuleType) -> None:
+    importlib.import_module("langsmith_realtime.adapters.connection_managers").trace_every_client(realtime)
+    if "langsmith_realtime.adapters.openai_client" not in sys.modules:
+        # Now, and not when the first connection is opened. If the application imports that module, it may be half done.
+        importlib.import_module("langsmith_realtime.adapters.wrapped_client")
 
 
 def _trace_sessions(sessions: ModuleType) -> None:
