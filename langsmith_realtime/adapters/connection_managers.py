@@ -119,8 +119,12 @@ class _Way:
 
 def _leave_block(manager: Any, kind: Any, error: Any, traceback: Any) -> None:
     tracing = vars(manager).pop(BLOCK, None)
-    if tracing is not None:
+    if tracing is None:
+        return
+    try:
         tracing.end(kind, error, traceback)
+    except Exception as failure:
+        Guard().report("leaving a connection", failure)
 
 
 #: What a manager has beside the arguments of ``connect``.

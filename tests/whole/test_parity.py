@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import Call, Close, RealtimeServer, Say, Script, Turn, silence, speech_like, tone
 from tests import ROOT
 from tests.support.conversations import Node, async_client, sync_client, the_tree, tracing_to
+from tests.support.normalised_traces import normalised
 from tests.support.surfaces import (
     After,
     Client,
@@ -31,8 +33,6 @@ from tests.support.surfaces import (
     synchronously,
     through_a_tracer,
 )
-from tests.whole.test_behaviours import append
-from tests.whole.test_snapshot import normalised
 
 #: A spoken question, a tool call, a spoken answer, and the server's farewell.
 SCRIPT = Script(
@@ -45,6 +45,12 @@ SCRIPT = Script(
     speed=0,
     seed=7,
 )
+
+
+def append(pcm: bytes) -> Frame:
+    return {"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()}
+
+
 ASK: Frame = {"type": "response.create"}
 RESULT: Frame = {
     "type": "conversation.item.create",
