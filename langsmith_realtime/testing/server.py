@@ -26,8 +26,8 @@ from langsmith_realtime.testing.state.scheduler import Outgoing
 
 HOST = "127.0.0.1"
 PATH = "/v1/realtime"
-AZURE_PATHS = ("/openai/realtime", "/openai/v1/realtime")
-"""Paths of Azure OpenAI, where the server answers, too: with an API version and a deployment, and as OpenAI does."""
+AZURE_PATHS = ("/openai/realtime", "/openai/v1/realtime", "/voice-live/realtime")
+"""Paths of Azure OpenAI and of Azure Voice Live, where the server answers, too."""
 LARGEST_FRAME = 16 * 2**20
 """Largest frame that the server receives, in bytes."""
 CLOSE_SECONDS = 1.0

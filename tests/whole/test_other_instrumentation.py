@@ -32,6 +32,7 @@ from tests.support.conversations import (
     the_tree,
     trees,
 )
+from tests.support.snippets import run, snippet
 
 FRAMES = "openai_ws-tool_call_round"
 
@@ -417,6 +418,38 @@ def test_through_opentelemetry_every_run_becomes_a_span(
     names = Counter(span.name for span in memory.get_finished_spans())
     events = Counter(spanned(server_events(frames)))
     assert names == events + Counter(realtime_session=1, model=events["response.done"], get_weather=1)
+
+
+# Azure Voice Live
+
+
+@pytest.mark.beside
+def test_the_voice_live_connection_of_the_guide_is_traced(tracing: Collector) -> None:
+    """Needs azure-ai-voicelive, which speaks through aiohttp."""
+    credentials = pytest.importorskip("azure.core.credentials")
+    pytest.importorskip("azure.ai.voicelive.aio")
+    source = snippet("docs/ways.md", "azure.ai.voicelive").replace("        ...\n", ANSWER_AND_HANG_UP)
+    with RealtimeServer(Script([Turn(Say("Hello."))], speed=20, dialect="voice_live")) as server:
+        endpoint = f"http://127.0.0.1:{server.port}"
+        names = run(source, endpoint=endpoint, credential=credentials.AzureKeyCredential("test"))
+    root = the_tree(tracing)
+    assert type(names["connection"]).__name__ == "VoiceLiveConnection"
+    assert root.names()[0] == "session.created"
+    assert root["model"].metadata["ls_provider"] == "azure"
+    assert root["model"].run.outputs is not None
+    assert [message["content"] for message in (root.run.outputs or {})["messages"]] == ["Hi.", "Hello."]
+
+
+#: What the snippet leaves to its reader: says something, asks for an answer, and closes the connection after it.
+ANSWER_AND_HANG_UP = """\
+        if event.type == "session.created":
+            content = [{"type": "input_text", "text": "Hi."}]
+            item = {"type": "message", "role": "user", "content": content}
+            await connection.send({"type": "conversation.item.create", "item": item})
+            await connection.response.create()
+        if event.type == "response.done":
+            break
+"""
 
 
 # Without code
