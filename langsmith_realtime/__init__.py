@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from langsmith_realtime.adapters.agents_sdk import wrap_realtime_session
     from langsmith_realtime.adapters.openai_client import wrap_realtime
     from langsmith_realtime.adapters.session_tracer import SessionTracer
     from langsmith_realtime.adapters.wrapped_client import wrap_openai_realtime
@@ -35,6 +36,7 @@ __all__ = [
     "trace_headers",
     "wrap_openai_realtime",
     "wrap_realtime",
+    "wrap_realtime_session",
 ]
 
 #: The module of each public name. A module is imported when one of its names is first used, so that the command's help
@@ -49,6 +51,7 @@ _MODULES = {
     "trace_headers": "delivery.langsmith_client.headers",
     "wrap_openai_realtime": "adapters.wrapped_client",
     "wrap_realtime": "adapters.openai_client",
+    "wrap_realtime_session": "adapters.agents_sdk",
 }
 
 

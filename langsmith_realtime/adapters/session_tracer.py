@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from pydantic import BaseModel
 
@@ -18,6 +18,9 @@ from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.run_trees.root_run import RootIdentity, start_conversation_runs
+
+if TYPE_CHECKING:
+    from langsmith_realtime.adapters.agents_listener import AgentsListener
 
 
 class SessionTracer:
@@ -219,6 +222,25 @@ class SessionTracer:
             return
         with self.live.tool(call_id):
             yield
+
+    def listener(self, session: Any) -> AgentsListener:
+        """Feed this tracer from a session of the OpenAI Agents SDK that the application makes and enters itself.
+
+        ::
+
+            session = RealtimeSession(model, agent, context)
+            with SessionTracer() as tracer, tracer.listener(session):
+                async with session:
+                    ...
+
+        ``wrap_realtime_session`` does all of this at once.
+
+        Args:
+            session: a ``RealtimeSession`` with any model that passes raw server events to its listeners.
+        """
+        from langsmith_realtime.adapters.agents_listener import AgentsListener  # noqa: PLC0415 - needs openai-agents
+
+        return AgentsListener(self.live, session)
 
     def close(self, error: BaseException | str | None = None) -> None:
         """End the conversation. Does not wait until the trace is sent; :func:`flush` does.

@@ -6,15 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from langsmith_realtime.core.conversation.agents import guardrail_payload
 from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.payloads.scrubbing import scrub_message
 from langsmith_realtime.core.protocol.audio_formats import USER, bytes_per_second
-from langsmith_realtime.core.protocol.events import parse, text
+from langsmith_realtime.core.protocol.events import Event, parse, text
 from langsmith_realtime.core.protocol.inputs import (
+    AgentChanged,
     Annotated,
     Audio,
     ClientFrame,
     Closed,
+    GuardrailTripped,
     Input,
     MalformedFrame,
     Opened,
@@ -22,6 +25,7 @@ from langsmith_realtime.core.protocol.inputs import (
     ServerFrame,
     Silence,
     ToolEnded,
+    ToolFailed,
 )
 from langsmith_realtime.delivery.langsmith_client.transport import needs_own_queue
 from langsmith_realtime.journal.file import Journal, warn_once
@@ -108,11 +112,17 @@ class JournalWriter:
         if isinstance(given, MalformedFrame):
             frame = masking.frame(json_frame(given.frame)).get("frame")
             return line_of(given, frame=frame, reason=scrub_message(given.reason))
-        if isinstance(given, ToolEnded):
+        if isinstance(given, (ToolEnded, ToolFailed)):
             return line_of(given, error=masking.error(given.error))
         if isinstance(given, Closed):
             reason = masking.error(given.close_reason)
             return line_of(given, error=masking.error(given.error), close_reason=reason)
+        if isinstance(given, AgentChanged):
+            instructions = masking.event(_event({"type": "agent_changed", "instructions": given.instructions}))
+            return line_of(given, instructions=instructions.get("instructions"))
+        if isinstance(given, GuardrailTripped):
+            found = masking.event(_event(guardrail_payload(given)))
+            return line_of(given, guardrails=found.get("guardrails", ()), message=found.get("message", ""))
         if isinstance(given, Annotated):
             metadata, outputs = masking.metadata(dict(given.metadata)), masking.outputs(given.outputs)
             return line_of(given, metadata=metadata, outputs=outputs)
@@ -136,6 +146,10 @@ class JournalWriter:
     def _silent_spans(self, channel: int, fed: bool) -> list[Span]:
         """Silent spans for audio that does not name its item; the agent's deltas name theirs."""
         return self._session.silenced_spans(channel) if channel == USER or fed else []
+
+
+def _event(payload: dict[str, Any]) -> Event:
+    return Event(payload["type"], payload["type"], payload)
 
 
 def journal_writer(parts: SessionParts, options: Options, runs: ConversationRuns, guard: Guard) -> JournalWriter:

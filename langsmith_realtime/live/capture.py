@@ -23,10 +23,10 @@ from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS, USER
 from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
     APPEND,
-    BETA_NAMES,
     SPEECH_STARTED,
     Event,
     FrameError,
+    ga_type,
     mapping,
     parse,
 )
@@ -196,7 +196,7 @@ class LiveConversation(ParentContext):
         self, frame: object, size: int, name: str, arrived: float, speaking: bool | None
     ) -> EventParent | None:
         """Put a frame into the queue; return its event as a parent, None for a delta."""
-        kind, t = BETA_NAMES.get(name, name), arrived - self._opened_at
+        kind, t = ga_type(name), arrived - self._opened_at
         if name.endswith(".delta"):
             if kind in AUDIO_FIELDS:
                 self._queue.put_audio(ServerFrame(frame, t), size)
@@ -331,10 +331,7 @@ class LiveConversation(ParentContext):
             yield
             return
         before = context.get_current_run_tree()
-        try:
-            context.set_parent(self._claims.begin(call_id, self._latest))
-        except Exception as error:
-            self.guard.report("tool", error)
+        self.enter_tool(call_id)
         failure: str | None = None
         try:
             yield
@@ -344,6 +341,37 @@ class LiveConversation(ParentContext):
         finally:
             context.set_parent(before)
             self._queue.put_event(ToolEnded(call_id, self._now(), failure))
+
+    def enter_tool(self, call_id: str) -> None:
+        """Make the run of a function call the parent of traced work in this context; do nothing after the end."""
+        if self._closed:
+            return
+        try:
+            context.set_parent(self._claims.begin(call_id, self._latest))
+        except Exception as error:
+            self.guard.report("tool", error)
+
+    @contextmanager
+    def inside_tool(self, call_id: str) -> Iterator[None]:
+        """As :meth:`enter_tool`, for the context inside the block alone; the call may go on after it."""
+        before = context.get_current_run_tree()
+        self.enter_tool(call_id)
+        try:
+            yield
+        finally:
+            context.set_parent(before)
+
+    def told(self, make: Callable[[float], Input]) -> None:
+        """Record what an SDK said just now: ``make`` gets the time and returns the input. Do nothing after the end."""
+        if not self._closed:
+            self._queue.put_event(make(self._now()))
+
+    def told_as_run(self, make: Callable[[float, Ref], Input]) -> None:
+        """As :meth:`told`, of an input that becomes a run: ``make`` also gets the run's ref."""
+        if not self._closed:
+            with self._lock:
+                t = self._now()
+                self._queue.put_event(make(t, self._next_run(t)))
 
     def add(self, metadata: object, tags: object, outputs: object) -> None:
         """Add metadata, tags and outputs to the root run; warn and do nothing after the end.

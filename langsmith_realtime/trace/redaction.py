@@ -12,17 +12,17 @@ from typing import Any
 
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.core.protocol.events import BETA_NAMES, mapping, sequence
+from langsmith_realtime.core.protocol.events import ga_type, mapping, sequence
 from langsmith_realtime.core.protocol.items import TRANSCRIPTION_FAILED, UNTRANSCRIBED
 
 _BOTH = frozenset({USER, AGENT})
 _CHANNELS_OF_ROLE = {"user": frozenset({USER}), "system": frozenset({USER}), "developer": frozenset({USER})} | {
     "assistant": frozenset({AGENT})
 }
-# The session's configuration comes from the application and is never removed.
+# The configuration of the session and of an SDK's agents comes from the application and is never removed.
 _SESSION_EVENTS = frozenset(
     f"{session}.{verb}" for session in ("session", "transcription_session") for verb in ("created", "updated", "update")
-)
+) | {"agent_changed", "handoff"}
 _USER_EVENTS = ("conversation.item.input_audio_transcription.", "input_audio_buffer.")
 _ITEM_EVENTS = ("conversation.item.", "response.output_item.")
 
@@ -35,6 +35,7 @@ _VOCABULARY_KEYS = frozenset(
         "status",
         "role",
         "name",
+        "agent",
         "model",
         "voice",
         "format",
@@ -55,6 +56,7 @@ _FREE_FORM_KEYS = frozenset(
 # Keys of a chat message that stay; the others may be anything.
 _MESSAGE_KEYS = frozenset(
     {"role", "content", "interrupted", "heard", "heard_ms", "start_ms", "end_ms", "tool_call_id", "tool_calls"}
+    | {"from_guardrail"}
 )
 
 
@@ -64,7 +66,7 @@ def of_event(body: dict[str, Any], hidden: frozenset[int]) -> dict[str, Any]:
     The events that carry the session's configuration (``_SESSION_EVENTS``) stay whole.
     """
     name = str(body.get("type"))
-    if name in _SESSION_EVENTS or not _channels_of_event(BETA_NAMES.get(name, name), body) & hidden:
+    if name in _SESSION_EVENTS or not _channels_of_event(ga_type(name), body) & hidden:
         return body
     redacted: dict[str, Any] = without_words(body)
     return redacted

@@ -78,7 +78,7 @@ def channels(tracing: Collector, root: Node) -> tuple[int, int, int]:
 def test_the_loop_by_hand_and_its_replacement_trace_equal_events(tracing: Collector) -> None:
     for source in (
         snippet("docs/migrating.md", "RunTree("),
-        snippet("docs/migrating.md", "async with", "wrap_realtime"),
+        snippet("docs/migrating.md", "async with", "wrap_realtime(raw)"),
     ):
         with RealtimeServer(CLOSES_AT_ONCE) as server:
             run(source, client=async_client(server))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from langsmith_realtime.core.conversation.server_events import HANDLERS
-from langsmith_realtime.core.protocol.events import BETA_NAMES
+from langsmith_realtime.core.protocol.events import OTHER_NAMES
 
 CLIENT_TYPES = (
     "session.update",
@@ -32,7 +32,7 @@ CLIENT_TYPES = (
 )
 SERVER_TYPES = (
     *HANDLERS,
-    *BETA_NAMES,
+    *OTHER_NAMES,
     "input_audio_buffer.speech_started",
     "input_audio_buffer.cleared",
     "rate_limits.updated",

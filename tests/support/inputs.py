@@ -16,7 +16,19 @@ from hypothesis import strategies as st
 from langsmith_realtime.core.audio.decoding import decode_base64
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import APPEND, FrameError, parse
-from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, DroppedAudio, Input, Played, Ref, ServerFrame
+from langsmith_realtime.core.protocol.inputs import (
+    AgentChanged,
+    ApprovalAsked,
+    Audio,
+    ClientFrame,
+    DroppedAudio,
+    GuardrailTripped,
+    Input,
+    Played,
+    Ref,
+    ServerFrame,
+    ToolFailed,
+)
 from langsmith_realtime.live.coalescing import is_streamed
 
 #: All kinds of inputs.
@@ -44,6 +56,7 @@ _json: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_words, inner, max_size=3)),
     max_leaves=4,
 )
+_names = st.sampled_from(("Front", "Billing"))
 _objects = st.dictionaries(_words, _json, max_size=3)
 _seconds = st.floats(0, 1e6, allow_nan=False)
 _references = st.builds(Ref, st.integers(0, 2**53), st.one_of(st.none(), st.integers(0, 2**53)))
@@ -108,6 +121,18 @@ FIELDS: dict[str | tuple[type, str], st.SearchStrategy[Any]] = {
     "close_code": st.one_of(st.none(), st.integers(1000, 4999)),
     "close_reason": st.one_of(st.none(), _words),
     "closed_by": st.sampled_from((None, "server", "client", "network")),
+    (ToolFailed, "error"): _words,
+    **{(kind, "run"): _references for kind in (AgentChanged, GuardrailTripped, ApprovalAsked)},
+    "agent": _names,
+    "previous_agent": st.one_of(st.none(), _names),
+    "handoff": st.booleans(),
+    "instructions": st.one_of(st.none(), _words),
+    "tools": st.lists(_names, max_size=2),
+    "response_id": st.one_of(st.none(), _place["response_id"]),
+    "guardrails": st.lists(st.fixed_dictionaries({"name": _names, "info": _json}), max_size=2),
+    "message": _words,
+    "name": _names,
+    "approved": st.booleans(),
     "metadata": _objects,
     "outputs": _objects,
     "tags": st.lists(_words, max_size=3).map(tuple),

@@ -264,7 +264,7 @@ def test_without_transcripts_roles_tools_and_metrics_stay(collector: Collector) 
     assert (root.metadata["turns"], root.metadata["interruptions"]) == (3, 1)
     assert root.run.error == "RuntimeError"
     assert [tool.run.error for tool in root.find("look_up")] == ["LookupError", None]
-    assert next(root.find("error")).run.error == "invalid_request_error: invalid_value"
+    assert next(root.find("error")).run.error == "invalid_value (invalid_request_error)"
     transcribed = next(root.find("conversation.item.input_audio_transcription.completed"))
     assert transcribed.run.inputs["event"]["transcript"] == NOT_KEPT
 

@@ -14,7 +14,7 @@ from langsmith_realtime.core.conversation.attribution import truncated
 from langsmith_realtime.core.conversation.item_events import item_sent
 from langsmith_realtime.core.conversation.metrics import response_metrics, talk_metrics
 from langsmith_realtime.core.conversation.response_events import on_delta
-from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData
+from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData, ToolRun
 from langsmith_realtime.core.conversation.sent_events import REVOCABLE
 from langsmith_realtime.core.conversation.server_events import HANDLERS, on_other, on_speech_started
 from langsmith_realtime.core.conversation.state import ConversationState
@@ -24,18 +24,22 @@ from langsmith_realtime.core.payloads.json_values import json_frame
 from langsmith_realtime.core.protocol.audio_formats import AGENT, SILENT_BYTE, USER
 from langsmith_realtime.core.protocol.events import (
     APPEND,
-    BETA_NAMES,
     SPEECH_STARTED,
     Event,
+    ga_type,
     parse,
     text,
 )
 from langsmith_realtime.core.protocol.inputs import (
+    AgentChanged,
+    ApprovalAnswered,
+    ApprovalAsked,
     Audio,
     ChildBegun,
     ClientFrame,
     Closed,
     DroppedAudio,
+    GuardrailTripped,
     Input,
     MalformedFrame,
     Played,
@@ -44,6 +48,7 @@ from langsmith_realtime.core.protocol.inputs import (
     ToolBegun,
     ToolClaimed,
     ToolEnded,
+    ToolFailed,
 )
 from langsmith_realtime.core.protocol.items import Item, messages_of
 from langsmith_realtime.core.protocol.other_protocols import ProtocolCheck
@@ -80,6 +85,11 @@ class Conversation:
             ToolBegun: self._take_tool_begun,
             ToolEnded: self._take_tool_ended,
             ChildBegun: self._take_child_begun,
+            ToolFailed: self._take_tool_failed,
+            AgentChanged: lambda given: [self._state.agents.changed(given)],
+            GuardrailTripped: lambda given: [self._state.agents.tripped(given)],
+            ApprovalAsked: lambda given: [self._state.agents.asked(given)],
+            ApprovalAnswered: self._take_approval,
             Closed: self._take_closed,
         }
 
@@ -101,6 +111,9 @@ class Conversation:
         if take is None:
             return []
         runs = take(given)
+        for run in runs:
+            if isinstance(run, ToolRun):
+                run.metadata.update(self._state.agents.call_metadata(run.call_id))
         return runs + self._turns.follow(given, runs)
 
     def _take_server_frame(self, given: ServerFrame) -> list[RunData]:
@@ -160,7 +173,7 @@ class Conversation:
             return runs
         if given.channel == AGENT:
             name = str(given.event.get("type"))
-            return self._take_delta(Event(BETA_NAMES.get(name, name), name, dict(given.event)), t, data)
+            return self._take_delta(Event(ga_type(name), name, dict(given.event)), t, data)
         runs = state.advance_if_due(t)
         try:
             state.turns.audio_appended(t, state.tracks.user_sent(t, data))
@@ -195,6 +208,14 @@ class Conversation:
 
     def _take_child_begun(self, given: ChildBegun) -> list[RunData]:
         return [ChildRun(given.parent)]
+
+    def _take_tool_failed(self, given: ToolFailed) -> list[RunData]:
+        self._state.tool_calls.failed(given.call_id, given.error)
+        return []
+
+    def _take_approval(self, given: ApprovalAnswered) -> list[RunData]:
+        self._state.agents.answered(given)
+        return []
 
     def _take_closed(self, given: Closed) -> list[RunData]:
         """All runs that are still incomplete are returned as they are."""
@@ -289,6 +310,7 @@ class Conversation:
             **talk_metrics(state.tracks.user_activity, state.tracks.agent_activity, state.duration_s),
             **state.usage.totals(),
             **estimated_cost(state.usage.charges(state.config.model, state.config.transcription_model), state.prices),
+            **state.agents.numbers(),
         }
         if state.session_changes:
             numbers["session_changes"] = state.session_changes

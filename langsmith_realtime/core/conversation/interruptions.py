@@ -280,11 +280,12 @@ class Interruptions:
         )
         item.interrupted, item.heard_ms = True, max(0.0, heard_ms) if cut is None else cut.heard_ms
 
-    def truncated(self, body: dict[str, Any], t: float) -> None:
-        """``conversation.item.truncated`` arrived.
+    def truncated(self, body: dict[str, Any], t: float, *, is_barge_in: bool = True) -> None:
+        """``conversation.item.truncated`` arrived at ``t``.
 
-        It confirms the client's truncation of that item. If the client sent none, the server that plays the audio
-        itself, or another client, has truncated the item, which reports a barge-in and cuts like the client's.
+        It confirms the client's truncation of that item. If none was seen, its ``audio_end_ms`` cut the item here: a
+        server that plays the audio itself has truncated it, or a client whose events are not seen. That reports a
+        barge-in, unless ``is_barge_in`` is False.
         """
         item_id = text(body.get("item_id"))
         confirmed = next((pending for pending in self._truncations if pending.item.item_id == item_id), None)
@@ -294,7 +295,8 @@ class Interruptions:
         item = self._items.get(item_id)
         if item is None:
             return
-        self.barge_ins.report([_key(item)])
+        if is_barge_in:
+            self.barge_ins.report([_key(item)])
         item.interrupted = True
         heard_ms = number(body.get("audio_end_ms"))
         if heard_ms is not None:

@@ -29,6 +29,7 @@ def on_item(state: ConversationState, event: Event, t: float, ref: Ref) -> list[
         return [run]
     for response in state.active_responses.values():
         item = unite(state, item, response)
+    item.from_guardrail = item.from_guardrail or state.agents.marks(item)
     if event.kind != "conversation.item.retrieved":
         state.items.place(item.item_id, event.body.get("previous_item_id"))
     call_id, output = result_of(wire)

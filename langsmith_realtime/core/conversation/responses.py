@@ -110,6 +110,7 @@ def model_run(
     interrupted: bool,
     numbers: Mapping[str, float],
     heard_shares: Mapping[str, float],
+    is_cut: bool = False,
     root_role: Mapping[str, Any] | None = None,
     prices: Mapping[str, Price] = PRICES,
 ) -> ModelRun:
@@ -121,6 +122,7 @@ def model_run(
         model: the response's model.
         interrupted: whether a barge-in cut the response off. If so, its message has the words heard as ``heard``.
         numbers: the response's numbers, for the metadata.
+        is_cut: whether something other than a barge-in cut the response off, so that its message has ``heard``, too.
         heard_shares: by ``item_id``, the share of the item's audio that was heard, from 0 to 1.
         root_role: the instructions, tools and voice that the root run tells; None if they are the response's own.
         prices: by model name.
@@ -148,7 +150,7 @@ def model_run(
         parent=response.parent,
         end=response.created if response.done_at is None else response.done_at,
         inputs=response.input_messages + item_messages,
-        message=_answer_message(response, items, heard_shares if interrupted else {}),
+        message=_answer_message(response, items, heard_shares if interrupted or is_cut else {}),
         finish_reason=str(body.get("status") or "unknown"),
         model=model,
         usage=usage,

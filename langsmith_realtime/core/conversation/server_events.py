@@ -186,7 +186,10 @@ def _on_playback_cleared(state: ConversationState, event: Event, t: float, ref: 
 
 
 def _on_truncated(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
-    state.interruptions.truncated(truncated(state, event.body), t)
+    body = truncated(state, event.body)
+    item = state.items.get(body.get("item_id"))
+    by_guardrail = item is not None and state.agents.stopped(item.response_id)
+    state.interruptions.truncated(body, t, is_barge_in=not by_guardrail)
     return [state.event_run(event, ref)]
 
 

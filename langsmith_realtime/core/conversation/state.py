@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
+from langsmith_realtime.core.conversation.agents import Agents
 from langsmith_realtime.core.conversation.interruptions import Interruptions
 from langsmith_realtime.core.conversation.responses import Response, model_run
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
@@ -52,6 +53,7 @@ class ConversationState:
         self.interruptions = Interruptions(self.items, self.tracks, self.turns)
         self.tool_calls = ToolCalls()
         self.mcp_calls = McpCalls()
+        self.agents = Agents()
         self.active_responses: dict[str, Response] = {}
         self.done_responses: list[Response] = []
         #: The numbers in the metadata of each model run, in the order in which the runs were made.
@@ -132,7 +134,7 @@ class ConversationState:
         self.response_numbers.append(numbers)
         model = text(response.body.get("model")) or response.config.model or self.config.model
         self.usage.add_response(model, response.usage)
-        return model_run(
+        run = model_run(
             response,
             self.items,
             model,
@@ -141,7 +143,10 @@ class ConversationState:
             heard_shares=self.interruptions.heard_shares(response),
             root_role=self.root_role,
             prices=self.prices,
+            is_cut=self.agents.stopped(response.response_id),
         )
+        run.metadata.update(self.agents.response_metadata(response.response_id))
+        return run
 
     def usage_reported(self, event: Event) -> None:
         """Note the usage that an event reports, beside the response or the transcription that the event names.

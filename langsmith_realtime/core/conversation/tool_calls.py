@@ -175,7 +175,12 @@ class ToolCalls:
         """
         call = self._open.get(call_id)
         if call is not None:
-            call.block_ended, call.error = t, error
+            call.block_ended, call.error = t, error or call.error
+
+    def failed(self, call_id: str, error: str) -> None:
+        """Note the error of a tool whose result does not say it. Nothing is noted if the call has its run already."""
+        if call_id in self._open:
+            self._open[call_id].error = error
 
     def close(self) -> list[RunData]:
         """End the conversation; return the runs of announced calls without a result, then the held runs.

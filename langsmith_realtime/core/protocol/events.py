@@ -18,11 +18,8 @@ from pydantic_core import from_json
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.payloads.json_values import dump_model
 
-#: Other names of events, and their GA types. Azure Voice Live and old logs have the names of the beta API.
+#: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
 BETA_NAMES = {
-    "transcription_session.created": "session.created",
-    "transcription_session.updated": "session.updated",
-    "transcription_session.update": "session.update",
     "conversation.item.created": "conversation.item.added",
     "response.audio.delta": "response.output_audio.delta",
     "response.audio.done": "response.output_audio.done",
@@ -30,10 +27,23 @@ BETA_NAMES = {
     "response.audio_transcript.done": "response.output_audio_transcript.done",
     "response.text.delta": "response.output_text.delta",
     "response.text.done": "response.output_text.done",
+}
+#: All other names of events, and their GA types.
+OTHER_NAMES = {
+    **BETA_NAMES,
+    "transcription_session.created": "session.created",
+    "transcription_session.updated": "session.updated",
+    "transcription_session.update": "session.update",
     # Transcription servers that name no item (vLLM).
     "transcription.delta": "conversation.item.input_audio_transcription.delta",
     "transcription.done": "conversation.item.input_audio_transcription.completed",
 }
+
+
+def ga_type(name: str) -> str:
+    """The GA type of an event with that ``type``; the type itself if it has no other name."""
+    return OTHER_NAMES.get(name, name)
+
 
 #: The client event that carries a chunk of microphone audio.
 APPEND = "input_audio_buffer.append"
@@ -104,7 +114,7 @@ def parse(frame: object) -> Event:
     name = body.get("type")
     if not isinstance(name, str) or not name:
         raise FrameError("the frame must have a type")
-    return Event(BETA_NAMES.get(name, name), name, body)
+    return Event(ga_type(name), name, body)
 
 
 def _body(frame: object) -> dict[str, Any]:

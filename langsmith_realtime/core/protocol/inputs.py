@@ -8,7 +8,7 @@ conversation opened. Add a kind of input here; a reader leaves out kinds that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -194,6 +194,79 @@ class ChildBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolFailed:
+    """A tool raised ``error``, which its result does not say: an SDK answered the call with a text of its own."""
+
+    call_id: str
+    t: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChanged:
+    """An agent of an SDK took over the conversation: the first one, or another one after a handoff.
+
+    Attributes:
+        agent: its name.
+        t: when it took over.
+        run: the run that this becomes.
+        previous_agent: the agent before it; None if it is the first one.
+        response_id: the response that it already makes; None if it makes those that are created from now on.
+        handoff: whether the previous agent handed the conversation over.
+        instructions: its instructions; None if they are not known.
+        tools: the names of its tools and handoffs.
+    """
+
+    agent: str
+    t: float
+    run: Ref
+    previous_agent: str | None = None
+    response_id: str | None = None
+    handoff: bool = False
+    instructions: str | None = None
+    tools: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailTripped:
+    """An SDK's guardrail stopped the agent.
+
+    Attributes:
+        t: when it did.
+        run: the run that this becomes.
+        response_id: the response that it stopped; None if it is not known.
+        guardrails: the guardrails that tripped, each with ``name``, ``agent`` and ``info``, what it found.
+        message: the agent's text that was checked.
+    """
+
+    t: float
+    run: Ref
+    response_id: str | None = None
+    guardrails: Sequence[Mapping[str, Any]] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAsked:
+    """An SDK waits for the application to approve or reject a call of ``agent`` of the tool ``name``."""
+
+    call_id: str
+    t: float
+    run: Ref
+    name: str | None = None
+    agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalAnswered:
+    """The application approved or rejected a call."""
+
+    call_id: str
+    t: float
+    approved: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Annotated:
     """The application added metadata, tags and outputs to the conversation."""
 
@@ -238,6 +311,11 @@ Input: TypeAlias = (
     | ToolBegun
     | ToolEnded
     | ChildBegun
+    | ToolFailed
+    | AgentChanged
+    | GuardrailTripped
+    | ApprovalAsked
+    | ApprovalAnswered
     | Annotated
     | Closed
 )

@@ -95,6 +95,7 @@ class Item:
     response_id: str | None = None  # of the response that produced it; "" if that is unknown
     out_of_band: bool = False  # produced by an out-of-band response
     from_idle_timeout: bool = False  # the server committed silence
+    from_guardrail: bool = False  # an SDK sent it in the user's name, because a guardrail tripped
     interrupted: bool = False
     heard_ms: float | None = None
     transcription_failed: bool = False
@@ -146,10 +147,10 @@ class Item:
     def is_user_turn(self) -> bool:
         """Whether it counts as a turn: a message of the user, typed or spoken, that the server did not refuse.
 
-        Silence that the idle timeout committed is none.
+        Silence that the idle timeout committed, and a message about a guardrail, are not the user's.
         """
         is_message = self.role == "user" and self.type == "message" and (self.described or bool(self.parts))
-        return is_message and not self.from_idle_timeout and not self.refused
+        return is_message and not (self.from_idle_timeout or self.from_guardrail or self.refused)
 
 
 class Items:
@@ -429,6 +430,8 @@ def messages_of(item: Item) -> list[dict[str, Any]]:
     if not content and role == "user":
         return []
     message: dict[str, Any] = {"role": role, "content": content}
+    if item.from_guardrail:
+        message["from_guardrail"] = True
     if item.interrupted:
         message["interrupted"] = True
     if item.interrupted and item.heard_ms is not None:

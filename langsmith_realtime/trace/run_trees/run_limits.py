@@ -10,7 +10,7 @@ import enum
 import threading
 from uuid import UUID
 
-from langsmith_realtime.core.protocol.events import BETA_NAMES
+from langsmith_realtime.core.protocol.events import ga_type
 from langsmith_realtime.delivery.operations import MissingReason
 from langsmith_realtime.options.limits import Limits
 
@@ -31,7 +31,7 @@ class Priority(enum.IntEnum):
 
 def priority_of(name: str, *, failed: bool = False) -> Priority:
     """The priority of an event's run, from the event's ``type`` and whether the run has an error."""
-    event_type = BETA_NAMES.get(name, name)
+    event_type = ga_type(name)
     if event_type in _PARENT_EVENTS:
         return Priority.HIGH
     if failed or event_type in ("error", "malformed_frame") or event_type.startswith("session."):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
 from langsmith_realtime.core.conversation.server_events import HANDLERS
-from langsmith_realtime.core.protocol.events import BETA_NAMES, parse
+from langsmith_realtime.core.protocol.events import OTHER_NAMES, SPEECH_STARTED, parse
 from langsmith_realtime.core.protocol.inputs import ClientFrame, Input, Ref, ServerFrame, ToolBegun, ToolEnded
 from langsmith_realtime.live.coalescing import parsed
 from tests.support.driven_conversation import RATE, DrivenConversation, labels, sound
@@ -543,7 +543,7 @@ def test_without_a_reconnection_the_number_is_absent() -> None:
 
 # Any input
 
-KINDS = sorted({*HANDLERS, *BETA_NAMES, "input_audio_buffer.speech_started", "rate_limits.updated", "response.x.delta"})
+KINDS = sorted({*HANDLERS, *OTHER_NAMES, SPEECH_STARTED, "rate_limits.updated", "response.x.delta"})
 SENT = [
     "conversation.item.create",
     "conversation.item.truncate",

@@ -11,7 +11,7 @@ from openai.types.realtime import ConversationItemCreateEvent, RealtimeServerEve
 from pydantic import BaseModel, TypeAdapter
 
 from langsmith_realtime.core.protocol.events import (
-    BETA_NAMES,
+    OTHER_NAMES,
     Call,
     FrameError,
     announced_calls,
@@ -95,7 +95,7 @@ def test_a_malformed_frame_raises_with_the_reason(frame: object, reason: str) ->
 
 
 def test_a_beta_event_has_the_ga_kind_and_its_name_on_the_wire() -> None:
-    for beta, ga in BETA_NAMES.items():
+    for beta, ga in OTHER_NAMES.items():
         event = parse({"type": beta})
         assert (event.name, event.kind) == (beta, ga)
         assert event.is_delta == beta.endswith(".delta")

@@ -13,12 +13,16 @@ from langsmith_realtime.core.conversation.conversation import Conversation
 from langsmith_realtime.core.protocol.inputs import (
     ROOT,
     VERSION,
+    AgentChanged,
     Annotated,
+    ApprovalAnswered,
+    ApprovalAsked,
     Audio,
     ChildBegun,
     ClientFrame,
     Closed,
     DroppedAudio,
+    GuardrailTripped,
     MalformedFrame,
     Opened,
     Played,
@@ -28,6 +32,7 @@ from langsmith_realtime.core.protocol.inputs import (
     ToolBegun,
     ToolClaimed,
     ToolEnded,
+    ToolFailed,
 )
 from langsmith_realtime.live.coalescing import parsed
 from tests.support.hostile_conversations import SETTINGS
@@ -49,6 +54,11 @@ REQUIRED: dict[type, set[str]] = {
     ToolBegun: {"call_id", "t", "parent"},
     ToolEnded: {"call_id", "t"},
     ChildBegun: {"t"},
+    ToolFailed: {"call_id", "t", "error"},
+    AgentChanged: {"agent", "t", "run"},
+    GuardrailTripped: {"t", "run"},
+    ApprovalAsked: {"call_id", "t", "run"},
+    ApprovalAnswered: {"call_id", "t", "approved"},
     Annotated: {"t"},
     Closed: {"t"},
 }

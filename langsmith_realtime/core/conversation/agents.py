@@ -1,0 +1,133 @@
+"""What an SDK says of a conversation beside the protocol's events: its agents, guardrails and approvals.
+
+Pure. An SDK's agent is a name with instructions and tools; one of them makes each response. Times are seconds since the
+conversation opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from langsmith_realtime.core.conversation.run_data import EventRun
+from langsmith_realtime.core.protocol.inputs import AgentChanged, ApprovalAnswered, ApprovalAsked, GuardrailTripped
+from langsmith_realtime.core.protocol.items import Item
+
+#: How the user message begins that the OpenAI Agents SDK sends after a guardrail tripped.
+GUARDRAIL_MESSAGE = "guardrail triggered: "
+
+
+@dataclass(slots=True, eq=False)
+class _Approval:
+    asked: float
+    answered: float | None = None
+    approved: bool | None = None
+
+
+class Agents:
+    """The agents of one conversation, what their guardrails stopped, and the approvals that their calls waited for."""
+
+    def __init__(self) -> None:
+        self._current: str | None = None
+        self._names: dict[str, None] = {}  # an ordered set
+        self._handoffs = 0
+        self._by_response: dict[str, str] = {}
+        self._guardrails: dict[str, list[str]] = {}  # the names of those that stopped a response
+        self._trips = 0
+        self._awaited_messages = 0  # user messages that the SDK still sends about guardrails
+        self._approvals: dict[str, _Approval] = {}  # by call id
+
+    # What the SDK says
+
+    def changed(self, given: AgentChanged) -> EventRun:
+        """Another agent took over; return the run that shows it, with its instructions and tools."""
+        self._current = given.agent
+        self._names[given.agent] = None
+        self._handoffs += given.handoff
+        if given.response_id is not None:
+            self._by_response[given.response_id] = given.agent
+        name = "handoff" if given.handoff else "agent_changed"
+        facts = {"previous_agent": given.previous_agent, "instructions": given.instructions}
+        known = {key: value for key, value in facts.items() if value is not None}
+        return EventRun(given.run, name, {"type": name, "agent": given.agent, **known, "tools": list(given.tools)})
+
+    def tripped(self, given: GuardrailTripped) -> EventRun:
+        """Guardrails stopped a response; return the run that shows what they found."""
+        self._trips += 1
+        self._awaited_messages += 1
+        names = [str(each.get("name")) for each in given.guardrails]
+        if given.response_id is not None:
+            self._guardrails.setdefault(given.response_id, []).extend(names)
+        return EventRun(given.run, "guardrail_tripped", guardrail_payload(given))
+
+    def asked(self, given: ApprovalAsked) -> EventRun:
+        """A call waits for an approval; return the run that shows it."""
+        self._approvals.setdefault(given.call_id, _Approval(given.t))
+        payload = {"type": "tool_approval_required", "call_id": given.call_id}
+        names = {key: value for key, value in (("name", given.name), ("agent", given.agent)) if value is not None}
+        return EventRun(given.run, "tool_approval_required", {**payload, **names})
+
+    def answered(self, given: ApprovalAnswered) -> None:
+        """The application approved or rejected a call. Only its first answer counts."""
+        approval = self._approvals.get(given.call_id)
+        if approval is not None and approval.answered is None:
+            approval.answered, approval.approved = given.t, given.approved
+
+    # What events mean by it
+
+    def response_created(self, response_id: str) -> None:
+        """A response began: the current agent makes it."""
+        if self._current is not None:
+            self._by_response.setdefault(response_id, self._current)
+
+    def marks(self, item: Item) -> bool:
+        """Whether the SDK sent an item to tell the model that a guardrail tripped, in the user's name."""
+        if item.from_guardrail or not self._awaited_messages or item.role != "user":
+            return False
+        texts = [part.text_so_far or "" for part in item.parts.values()]
+        if not any(text.startswith(GUARDRAIL_MESSAGE) for text in texts):
+            return False
+        self._awaited_messages -= 1
+        return True
+
+    def stopped(self, response_id: str | None) -> bool:
+        """Whether a guardrail stopped the response."""
+        return response_id in self._guardrails
+
+    # Outputs
+
+    def response_metadata(self, response_id: str) -> dict[str, Any]:
+        """The metadata of a response's ``model`` run: its agent, and the guardrails that stopped it."""
+        metadata: dict[str, Any] = {}
+        if response_id in self._by_response:
+            metadata["agent"] = self._by_response[response_id]
+        if response_id in self._guardrails:
+            metadata["guardrails"] = self._guardrails[response_id]
+        return metadata
+
+    def call_metadata(self, call_id: str) -> dict[str, Any]:
+        """The metadata of a call's ``tool`` run: how its approval was answered, and how long it waited, in ms."""
+        approval = self._approvals.get(call_id)
+        if approval is None:
+            return {}
+        if approval.answered is None:
+            return {"approval": "unanswered"}
+        wait_ms = round((approval.answered - approval.asked) * 1000)
+        return {"approval": "approved" if approval.approved else "rejected", "approval_wait_ms": wait_ms}
+
+    def numbers(self) -> dict[str, Any]:
+        """The root's metadata: the agents in order of appearance, and how often guardrails and handoffs happened."""
+        counts = {"handoffs": self._handoffs, "guardrails_tripped": self._trips, "approvals": len(self._approvals)}
+        agents: dict[str, Any] = {"agents": list(self._names)} if self._names else {}
+        return agents | {name: count for name, count in counts.items() if count}
+
+
+def guardrail_payload(given: GuardrailTripped) -> dict[str, Any]:
+    """The payload of the run of tripped guardrails."""
+    guardrails = [dict(each) for each in given.guardrails]
+    return {
+        "type": "guardrail_tripped",
+        "response_id": given.response_id,
+        "guardrails": guardrails,
+        "message": given.message,
+    }
