@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from langsmith_realtime.adapters.agents_sdk import wrap_realtime_session
     from langsmith_realtime.adapters.openai_client import wrap_realtime
     from langsmith_realtime.adapters.session_tracer import SessionTracer
+    from langsmith_realtime.adapters.wrapped_client import wrap_openai_realtime
     from langsmith_realtime.cli.notebook import show
     from langsmith_realtime.core.protocol.prices import Price
+    from langsmith_realtime.delivery.langsmith_client.headers import trace_headers
     from langsmith_realtime.live.process import flush
     from langsmith_realtime.options.keep import Keep
     from langsmith_realtime.options.recording import Recording
@@ -35,6 +37,8 @@ __all__ = [
     "flush",
     "pii",
     "show",
+    "trace_headers",
+    "wrap_openai_realtime",
     "wrap_realtime",
     "wrap_realtime_session",
 ]
@@ -50,6 +54,8 @@ _MODULES = {
     "flush": "live.process",
     "pii": "trace.pii.redactor",
     "show": "cli.notebook",
+    "trace_headers": "delivery.langsmith_client.headers",
+    "wrap_openai_realtime": "adapters.wrapped_client",
     "wrap_realtime": "adapters.openai_client",
     "wrap_realtime_session": "adapters.agents_sdk",
 }

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
+from urllib.parse import parse_qs, urlsplit
 
 from openai.resources.realtime.realtime import (
     AsyncRealtimeConnection,
@@ -93,6 +94,9 @@ def wrap_realtime(
     Every event is traced that the connection parses (``recv``, iteration, ``parse_event``, ``dispatch_events``) or
     sends. Events that the application queued with ``send`` of the connection manager, before it was entered, are not.
 
+    A connection of a client that :func:`wrap_openai_realtime` traces keeps its trace: ``options`` win over the client's
+    until its first event, and are ignored with a warning afterwards.
+
     If LangSmith's own ``wrap_realtime`` receives from the connection, too, a warning is logged and this trace ends with
     an error, so that no token is counted twice.
 
@@ -116,7 +120,7 @@ def wrap_realtime(
             "wrap raw of `async with client.realtime.connect(...) as raw`"
         )
     _refuse_traced(connection)
-    if type(connection).__module__.startswith(_LANGSMITH):
+    if type(connection).__module__.startswith(LANGSMITH):
         raise TypeError(f"LangSmith's own wrap_realtime traces this connection already; {_USE_ONE_WRAPPER}")
     if isinstance(connection, AsyncRealtimeConnection):
         return AsyncTracing(connection, options)
@@ -133,10 +137,14 @@ class _Tracing(Generic[C]):
         options: options of the conversation.
     """
 
+    #: Whether the block of a :func:`wrap_realtime` may take over this trace and end it.
+    can_be_adopted = False
+    _adopted: _Tracing[Any] | None = None  # the trace that this block has taken over
+
     def __init__(self, connection: Any, options: TracingOptions) -> None:
         Options.of(**options)  # raises here, at the caller's line, instead of in __enter__
         self._yielded = connection
-        self._connection = _without_proxies(connection)
+        self._connection = without_proxies(connection)
         self._options = options
         self._tracer: SessionTracer
         self._taps: dict[str, Any] = {}
@@ -145,7 +153,21 @@ class _Tracing(Generic[C]):
     def _begin(self) -> C:
         connection = self._connection
         _refuse_traced(connection)
-        tracer = self._tracer = SessionTracer(**self._options)
+        self._adopted = connection.__dict__.get(MARK)
+        if self._adopted is not None:
+            self._adopted.be_adopted(self._options)
+        else:
+            self._attach(SessionTracer(**with_provider(connection, self._options)))
+        return cast("C", self._yielded)
+
+    def be_adopted(self, options: TracingOptions) -> None:
+        """Leave the end of this trace to a block of :func:`wrap_realtime` with these options."""
+        raise NotImplementedError
+
+    def _attach(self, tracer: SessionTracer) -> None:
+        """Tap the connection for a tracer, and begin its block."""
+        connection = self._connection
+        self._tracer = tracer
         tracer.__enter__()
         live = tracer.live
         if live is not None:
@@ -153,20 +175,28 @@ class _Tracing(Generic[C]):
         self._replaced = {name: connection.__dict__[name] for name in self._taps if name in connection.__dict__}
         added = {name: getattr(tracer, name) for name in ADDED}
         connection.__dict__.update(self._taps, langsmith=tracer, **added)
-        connection.__dict__[_MARK] = self
-        return cast("C", self._yielded)
+        connection.__dict__[MARK] = self
 
-    def _end(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def _detach(self) -> None:
+        """Remove the taps from the connection."""
         attributes = self._connection.__dict__
         for name, tap in self._taps.items():
             if attributes.get(name) is tap:
                 del attributes[name]
                 if name in self._replaced:
                     attributes[name] = self._replaced[name]
-        if attributes.get(_MARK) is self:
-            del attributes[_MARK]
+        self._taps = {}
+        if attributes.get(MARK) is self:
+            del attributes[MARK]
+
+    def end(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the trace, with the exception that leaves the block."""
+        if self._adopted is not None:
+            self._adopted.end(kind, error, traceback)
+            return
+        self._detach()
         if self._tracer.live is not None:
             self._tracer.live.guarded(_note_closing, self._tracer.live, self._connection)
         self._tracer.__exit__(kind, error, traceback)
@@ -195,7 +225,7 @@ class AsyncTracing(_Tracing[C]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end(kind, error, traceback)
+        self.end(kind, error, traceback)
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
         connection = self._connection
@@ -204,7 +234,7 @@ class AsyncTracing(_Tracing[C]):
         def recv() -> Awaitable[Any]:
             # No coroutine function, so that this code runs in the caller's context: another task may await the result.
             try:
-                if _LANGSMITH in sys.modules:
+                if LANGSMITH in sys.modules:
                     _end_if_langsmith_receives(live)
                 live.begin_receive()
             except Exception as error:
@@ -213,6 +243,8 @@ class AsyncTracing(_Tracing[C]):
             return received
 
         async def recv_bytes() -> bytes:
+            if live.is_held:  # nobody but LangSmith's own wrapper would keep it held, and that one calls recv
+                live.guarded(live.release)
             try:
                 frame: bytes = await recv_bytes_owner.recv_bytes(connection)
             except ConnectionClosed as error:
@@ -263,7 +295,7 @@ class Tracing(_Tracing[C]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end(kind, error, traceback)
+        self.end(kind, error, traceback)
 
     def _tap_receiving(self, live: LiveConversation) -> dict[str, Any]:
         connection, owner = self._connection, _method_owner(self._connection, "recv_bytes")
@@ -298,9 +330,9 @@ class Tracing(_Tracing[C]):
 
 
 #: Attribute that marks a connection as traced.
-_MARK = "_langsmith_realtime"
+MARK = "_langsmith_realtime"
 #: Module of LangSmith's own wrap_realtime.
-_LANGSMITH = "langsmith.integrations.openai_realtime"
+LANGSMITH = "langsmith.integrations.openai_realtime"
 _USE_ONE_WRAPPER = "use one of the two: remove langsmith.integrations.openai_realtime, and wrap the connection itself"
 
 
@@ -316,6 +348,25 @@ def _note_closing(live: LiveConversation, connection: Any) -> None:
         live.closing = closing_of_frames(received, sent, getattr(protocol, "close_rcvd_then_sent", None))
 
 
+def with_provider(connection: Any, options: TracingOptions) -> TracingOptions:
+    """Return the options with the metadata ``ls_provider`` of a connection to Azure, unless they have it."""
+    metadata = options.get("metadata") or {}
+    if "ls_provider" in metadata or not _is_azure(connection):
+        return options
+    return {**options, "metadata": {"ls_provider": "azure", **metadata}}
+
+
+def _is_azure(connection: Any) -> bool:
+    """Whether the connection's upgrade request went to Azure: by its host, or its API version behind a gateway."""
+    request = getattr(getattr(connection, "_connection", None), "request", None)
+    if request is None:
+        return False
+    host = str(request.headers.get("Host")).partition(":")[0]
+    return host.endswith((".azure.com", ".azure.us", ".azure.cn")) or "api-version" in parse_qs(
+        urlsplit(request.path).query
+    )
+
+
 def _wrong_connection(connection: object) -> TypeError:
     """The error for what is no Realtime connection; openai has connections of other protocols, too."""
     kind = type(connection)
@@ -328,13 +379,14 @@ def _wrong_connection(connection: object) -> TypeError:
 
 
 def _refuse_traced(connection: object) -> None:
-    if _MARK in getattr(_without_proxies(connection), "__dict__", {}):
+    tracing = getattr(without_proxies(connection), "__dict__", {}).get(MARK)
+    if tracing is not None and not tracing.can_be_adopted:
         raise ValueError(
             "connection must not be traced already; wrap it once, or after the block of the first wrap ends"
         )
 
 
-def _without_proxies(connection: Any) -> Any:
+def without_proxies(connection: Any) -> Any:
     """Return openai's connection behind the transparent proxies (wrapt's) of other instrumentations.
 
     A proxy's methods call those of the connection, so taps that called the proxy's methods would call themselves.
@@ -369,7 +421,10 @@ def _end_if_langsmith_receives(live: LiveConversation) -> None:
     for _ in range(2):
         if caller is None:
             return
-        if str(caller.f_globals.get("__name__")).startswith(_LANGSMITH):
+        if str(caller.f_globals.get("__name__")).startswith(LANGSMITH):
+            if live.is_held:
+                live.discard()  # a trace without code of the application gives way without a word
+                return
             message = (
                 f"LangSmith's own wrap_realtime traces this connection too, so this trace ends here; {_USE_ONE_WRAPPER}"
             )

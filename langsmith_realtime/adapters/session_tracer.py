@@ -13,11 +13,11 @@ from pydantic import BaseModel
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client.links import openable
 from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
-from langsmith_realtime.live.capture import LiveConversation, UnsampledConversation
+from langsmith_realtime.live.capture import LiveConversation, Posting, UnsampledConversation
 from langsmith_realtime.live.process import process
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
+from langsmith_realtime.trace.run_trees.root_run import RootIdentity, start_conversation_runs
 
 if TYPE_CHECKING:
     from langsmith_realtime.adapters.agents_listener import AgentsListener
@@ -49,7 +49,14 @@ class SessionTracer:
     def __init__(self, **options: Unpack[TracingOptions]) -> None:
         checked = Options.of(**options)
         #: The conversation, which the taps of ``wrap_realtime`` use; None if tracing is off.
-        self.live = _open_conversation(checked)
+        self.live = open_conversation(checked)
+
+    @classmethod
+    def of(cls, live: LiveConversation | None) -> Self:
+        """Return the tracer of a conversation that is open; None: tracing is off."""
+        tracer = cls.__new__(cls)
+        tracer.live = live
+        return tracer
 
     @property
     def enabled(self) -> bool:
@@ -264,14 +271,22 @@ class SessionTracer:
         self.__exit__(kind, error, traceback)
 
 
-def _open_conversation(options: Options) -> LiveConversation | None:
-    """Open the conversation's trace; return None if tracing is off, or if opening failed (which is logged)."""
+def open_conversation(
+    options: Options, posting: Posting = Posting.AT_ONCE, identity: RootIdentity | None = None
+) -> LiveConversation | None:
+    """Open the conversation's trace; return None if tracing is off, or if opening failed (which is logged).
+
+    Args:
+        options: options of the conversation.
+        posting: when to post the root run.
+        identity: start, id and thread of the root run; by default it starts now.
+    """
     if not options.is_on:
         return None
     try:
-        runs = start_conversation_runs(options, Guard(), process().limits)
+        runs = start_conversation_runs(options, Guard(), process().limits, identity)
         kind = LiveConversation if is_sampled(runs.root) else UnsampledConversation
-        return kind(options, runs)
+        return kind(options, runs, posting)
     except Exception as error:
         Guard().report("opening the trace", error)
         return None

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from langsmith_realtime.cli.journals import add_recover, add_replay
+from langsmith_realtime.cli.run import add_run
 from langsmith_realtime.cli.servers import add_collector, add_serve_agent
 from langsmith_realtime.cli.terminal import Parser
 from langsmith_realtime.cli.view import add_view
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     add_view(commands)
+    add_run(commands)
     add_collector(commands)
     add_serve_agent(commands)
     add_recover(commands)

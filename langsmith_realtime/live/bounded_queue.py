@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, audio_of
 from langsmith_realtime.core.protocol.events import Event, FrameError, parse
-from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, DroppedAudio, Input, ServerFrame
+from langsmith_realtime.core.protocol.inputs import Audio, ClientFrame, DroppedAudio, Input, Opened, ServerFrame
 from langsmith_realtime.options.limits import Limits
 
 #: Dropped chunks of one channel become one gap up to this length, in seconds between arrivals and in bytes.
@@ -90,6 +90,21 @@ class BoundedQueue:
         """Put an input, also when the queue is full. Only for the few that must not be dropped."""
         self._put(given, 0)
         self._notify(self)  # wakes the worker even if an earlier notification failed
+
+    def put_quietly(self, given: Opened, *, hold: bool) -> None:
+        """Put the first input without telling the worker. The next one does; with ``hold``, only :meth:`wake` does."""
+        self._inputs.append((given, 0))
+        self._is_notified = hold
+
+    def wake(self) -> None:
+        """Tell the worker that this queue has inputs."""
+        self._is_notified = True
+        self._notify(self)
+
+    @property
+    def has_only_opened(self) -> bool:
+        """Whether nothing was put since :meth:`put_quietly`."""
+        return len(self._inputs) == 1 and type(self._inputs[0][0]) is Opened
 
     def put_event(self, given: Input, *, light: bool = False) -> None:
         """Put an input, or count a dropped event if the queue is full.

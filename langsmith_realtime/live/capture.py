@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from enum import Enum
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,14 @@ _APPEND_EVENT = {"type": APPEND}
 MAX_AHEAD_S = 60.0
 
 
+class Posting(Enum):
+    """When the root run of a conversation is posted."""
+
+    AT_ONCE = "at once"
+    FIRST_INPUT = "with the first input"
+    RELEASE = "when the conversation is released, or closed"
+
+
 class LiveConversation(ParentContext):
     """A traced conversation as its callers see it.
 
@@ -79,12 +88,13 @@ class LiveConversation(ParentContext):
         options: options of the conversation.
         runs: runs of the conversation, from
             :func:`~langsmith_realtime.trace.run_trees.root_run.start_conversation_runs`.
+        posting: when to post the root run. Until then, the conversation can be discarded without a trace.
     """
 
     #: False if LangSmith's sampling leaves the conversation out.
     is_sampled = True
 
-    def __init__(self, options: Options, runs: ConversationRuns) -> None:
+    def __init__(self, options: Options, runs: ConversationRuns, posting: Posting = Posting.AT_ONCE) -> None:
         super().__init__(runs)
         self._options = options
         self.guard = runs.guard
@@ -101,9 +111,11 @@ class LiveConversation(ParentContext):
         self.connection_error: BaseException | None = None
         #: How the connection was closed, as it is when its block ends; None if it is not known.
         self.closing: Closing | None = None
-        self._open()
+        #: Whether the conversation has to be released before anything of it is posted.
+        self.is_held = posting is Posting.RELEASE
+        self._open(posting)
 
-    def _open(self) -> None:
+    def _open(self, posting: Posting) -> None:
         options, runs = self._options, self.runs
         self._process = process()
         self._process.open[id(self)] = self
@@ -115,7 +127,28 @@ class LiveConversation(ParentContext):
             )
         self._queue = worker.open_queue(_LazyPipeline(options, runs, self._process, self.guard).take)
         self._claims = runs.observer = ToolClaims(runs, self._queue.put_always, self._now)
-        self._queue.put_always(Opened())
+        if posting is Posting.AT_ONCE:
+            self._queue.put_always(Opened())
+        else:
+            self._queue.put_quietly(Opened(), hold=self.is_held)
+
+    @property
+    def has_inputs(self) -> bool:
+        """Whether the conversation has any input yet; unless its root is posted at once, which counts as one."""
+        return not self._queue.has_only_opened
+
+    def release(self) -> None:
+        """Post the root run of a held conversation, and everything recorded since."""
+        self.is_held = False
+        self._queue.wake()
+
+    def discard(self) -> None:
+        """End a conversation of which nothing was posted, so that there is no trace of it."""
+        self._leave()
+        with self._lock:
+            self.is_held = False
+            self._closed = self.runs.ended = True
+        self._process.open.pop(id(self), None)
 
     # Inputs, from the callers' threads
 
@@ -464,8 +497,15 @@ class UnsampledConversation(LiveConversation):
 
     is_sampled = False
 
-    def _open(self) -> None:
+    #: What is left out has no inputs.
+    has_inputs = False
+
+    def _open(self, _: Posting) -> None:
+        self.is_held = False
         self._closed = True
+
+    def discard(self) -> None:
+        self.close()
 
     def server_event(self, *_: object) -> None:
         self.begin_receive()

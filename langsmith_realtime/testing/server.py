@@ -26,6 +26,8 @@ from langsmith_realtime.testing.state.scheduler import Outgoing
 
 HOST = "127.0.0.1"
 PATH = "/v1/realtime"
+AZURE_PATHS = ("/openai/realtime", "/openai/v1/realtime", "/voice-live/realtime")
+"""Paths of Azure OpenAI and of Azure Voice Live, where the server answers, too."""
 LARGEST_FRAME = 16 * 2**20
 """Largest frame that the server receives, in bytes."""
 CLOSE_SECONDS = 1.0
@@ -236,7 +238,7 @@ class RealtimeServer:
             message = f"The server refuses every client, because it was created with refuse={self._refuse}."
             error = {"message": message, "type": "invalid_request_error"}
             return connection.respond(HTTPStatus(self._refuse), json.dumps({"error": error}))
-        if urlsplit(request.path).path != PATH:
+        if urlsplit(request.path).path not in (PATH, *AZURE_PATHS):
             problem = f"The path must be {PATH}, got {urlsplit(request.path).path}."
             remedy = f"Set the client's base_url to {self.base_url}."
             return connection.respond(HTTPStatus.NOT_FOUND, f"{problem} {remedy}\n")
@@ -265,7 +267,7 @@ class RealtimeServer:
         query = parse_qs(urlsplit(path).query)
         return Session(
             source,
-            model=query.get("model", ["gpt-realtime"])[0],
+            model=(query.get("model") or query.get("deployment") or ["gpt-realtime"])[0],
             sideband="call_id" in query,
             now=time.monotonic(),
             epoch=time.time(),

@@ -98,6 +98,14 @@ def test_the_cost_figures_of_the_readme_agree_with_the_cost_page() -> None:
     assert f"{float(theirs[7]) / 1000:.1f} s" in README
 
 
+def test_a_client_is_wrapped_once(tracing: Collector) -> None:
+    with RealtimeServer(SERVER) as server:
+        names = run(snippet("README.md", "wrap_openai_realtime"), client=sync_client(server))
+        with names["client"].realtime.connect(model="gpt-realtime") as connection:
+            assert [event.type for event in connection] == ["session.created"]
+    assert len(trees(tracing)) == 1
+
+
 def test_the_public_names() -> None:
     assert sorted(langsmith_realtime.__all__) == [
         "Keep",
@@ -108,6 +116,8 @@ def test_the_public_names() -> None:
         "flush",
         "pii",
         "show",
+        "trace_headers",
+        "wrap_openai_realtime",
         "wrap_realtime",
         "wrap_realtime_session",
     ]

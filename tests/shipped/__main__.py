@@ -79,7 +79,8 @@ def check_contents(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "langsmith_realtime/py.typed" in names, "type checkers ignore the package without py.typed"
     folders = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-    assert folders == {"langsmith_realtime"}, f"the wheel must have the package alone, got {sorted(folders)}"
+    expected = {"langsmith_realtime", "langsmith_realtime_auto.pth"}
+    assert folders == expected, f"the wheel must have the package and its .pth file alone, got {sorted(folders)}"
 
 
 def check_sdist(sdist: Path, into: Path) -> None:

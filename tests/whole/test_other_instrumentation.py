@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
+import subprocess
+import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +20,8 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection, Realtime
 
 from langsmith_realtime import flush, wrap_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.testing import RealtimeServer, Replay
+from langsmith_realtime.testing import RealtimeServer, Replay, Say, Script, Turn
+from tests import ROOT
 from tests.support.conversations import (
     Node,
     async_client,
@@ -27,6 +32,7 @@ from tests.support.conversations import (
     the_tree,
     trees,
 )
+from tests.support.snippets import run, snippet
 
 FRAMES = "openai_ws-tool_call_round"
 
@@ -412,3 +418,93 @@ def test_through_opentelemetry_every_run_becomes_a_span(
     names = Counter(span.name for span in memory.get_finished_spans())
     events = Counter(spanned(server_events(frames)))
     assert names == events + Counter(realtime_session=1, model=events["response.done"], get_weather=1)
+
+
+# Azure Voice Live
+
+
+@pytest.mark.beside
+def test_the_voice_live_connection_of_the_guide_is_traced(tracing: Collector) -> None:
+    """Needs azure-ai-voicelive, which speaks through aiohttp."""
+    credentials = pytest.importorskip("azure.core.credentials")
+    pytest.importorskip("azure.ai.voicelive.aio")
+    source = snippet("docs/ways.md", "azure.ai.voicelive").replace("        ...\n", ANSWER_AND_HANG_UP)
+    with RealtimeServer(Script([Turn(Say("Hello."))], speed=20, dialect="voice_live")) as server:
+        endpoint = f"http://127.0.0.1:{server.port}"
+        names = run(source, endpoint=endpoint, credential=credentials.AzureKeyCredential("test"))
+    root = the_tree(tracing)
+    assert type(names["connection"]).__name__ == "VoiceLiveConnection"
+    assert root.names()[0] == "session.created"
+    assert root["model"].metadata["ls_provider"] == "azure"
+    assert root["model"].run.outputs is not None
+    assert [message["content"] for message in (root.run.outputs or {})["messages"]] == ["Hi.", "Hello."]
+
+
+#: What the snippet leaves to its reader: says something, asks for an answer, and closes the connection after it.
+ANSWER_AND_HANG_UP = """\
+        if event.type == "session.created":
+            content = [{"type": "input_text", "text": "Hi."}]
+            item = {"type": "message", "role": "user", "content": content}
+            await connection.send({"type": "conversation.item.create", "item": item})
+            await connection.response.create()
+        if event.type == "response.done":
+            break
+"""
+
+
+# Without code
+
+#: An application that holds a conversation until its first answer.
+APP = """
+import os
+from openai import OpenAI
+
+url = os.environ["SERVER"]
+with OpenAI(api_key="test", base_url=url).realtime.connect(model="m") as connection:
+    connection.response.create()
+    for event in connection:
+        if event.type == "response.done":
+            break
+"""
+AGENTS_APP = """
+import asyncio, importlib, os
+from agents.realtime import RealtimeAgent, RealtimeRunner
+
+async def main():
+    runner = RealtimeRunner(RealtimeAgent(name="Ada"), config={"tracing_disabled": True})
+    url = os.environ["SERVER"].replace("http", "ws", 1) + "/realtime?model=gpt-realtime"
+    session = await runner.run(model_config={"url": url, "api_key": "test"})
+    async with {session} as entered:
+        await entered.send_message("Hello.")
+        async for event in entered:
+            if event.type == "agent_end":
+                break
+
+asyncio.run(main())
+"""
+
+
+def assert_traced_once_by_run(tracing: Collector, folder: Path, app: str, *before: str) -> None:
+    """Asserts that `langsmith-realtime run` traces a program, started by the commands `before`, once."""
+    (folder / "app.py").write_text(app)
+    with RealtimeServer(Script([Turn(Say("Hello."))], speed=20)) as server:
+        settings = {"SERVER": server.base_url, "PYTHONPATH": str(ROOT), "DD_INSTRUMENTATION_TELEMETRY_ENABLED": "false"}
+        command = ["-m", "langsmith_realtime.cli.main", "run", *before, sys.executable, "app.py"]
+        subprocess.run([sys.executable, *command], cwd=folder, env=os.environ | settings, check=True, timeout=60)
+    root = the_tree(tracing)
+    assert root.names().count("session.created") == root.names().count("response.done") == 1
+    assert len(list(root.find("model"))) == 1
+    assert root.run.error is None
+
+
+@pytest.mark.beside
+def test_a_program_under_datadogs_command_is_traced_once(tracing: Collector, tmp_path: Path) -> None:
+    assert_traced_once_by_run(tracing, tmp_path, APP, str(Path(sys.executable).with_name("ddtrace-run")))
+
+
+@pytest.mark.beside
+@pytest.mark.parametrize("wrapped", [False, True], ids=["no code", "beside wrap_realtime_session"])
+def test_a_session_of_the_agents_sdk_is_traced_once(tracing: Collector, tmp_path: Path, wrapped: bool) -> None:
+    pytest.importorskip("langsmith_realtime.adapters.agents_sdk")
+    session = "importlib.import_module('langsmith_realtime.adapters.agents_sdk').wrap_realtime_session(session)"
+    assert_traced_once_by_run(tracing, tmp_path, AGENTS_APP.replace("{session}", session if wrapped else "session"))

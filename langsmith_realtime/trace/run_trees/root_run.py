@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NamedTuple, Self
+from uuid import UUID
 
 from langsmith import run_helpers
 from langsmith.run_trees import RunTree
@@ -25,14 +26,36 @@ except PackageNotFoundError:
     __version__ = "0"
 
 
-def start_conversation_runs(options: Options, guard: Guard, limits: Limits | None = None) -> ConversationRuns:
-    """Make the root run of a conversation that opens now, in the caller's context, and what its runs share.
+class RootIdentity(NamedTuple):
+    """What a root run is known by before it is made, and whatever its options turn out to be.
 
-    Without ``limits``, the defaults of :class:`Limits` apply.
+    Attributes:
+        start: its start in µs since the epoch.
+        id: its id.
+        thread_id: its thread, unless the options or the outer run name one.
+    """
+
+    start: int
+    id: UUID
+    thread_id: str
+
+    @classmethod
+    def now(cls) -> Self:
+        """The identity of a root that starts now. LangSmith wants the ids of runs and threads to be UUIDv7."""
+        start = microseconds_of(datetime.now(UTC))
+        return cls(start, uuid7(start), str(uuid7(start)))
+
+
+def start_conversation_runs(
+    options: Options, guard: Guard, limits: Limits | None = None, identity: RootIdentity | None = None
+) -> ConversationRuns:
+    """Make the root run of a conversation, in the caller's context, and what its runs share.
+
+    Without ``limits``, the defaults of :class:`Limits` apply; without ``identity``, the conversation opens now.
     """
     outer_run = _outer_run(options)
     tracing_context = run_helpers.get_tracing_context()
-    root, metadata = _root(options, outer_run, tracing_context)
+    root, metadata = _root(options, outer_run, tracing_context, identity or RootIdentity.now())
     return ConversationRuns(
         root,
         outer_run=outer_run,
@@ -56,7 +79,7 @@ def _outer_run(options: Options) -> RunTree | None:
 
 
 def _root(
-    options: Options, outer_run: RunTree | None, tracing_context: Mapping[str, Any]
+    options: Options, outer_run: RunTree | None, tracing_context: Mapping[str, Any], identity: RootIdentity
 ) -> tuple[RunTree, dict[str, Any]]:
     """The conversation's root run, and the metadata that every run of the conversation has.
 
@@ -67,10 +90,10 @@ def _root(
     given: dict[str, Any] = scrub(dict(options.metadata or {}))
     thread_id = options.thread_id or _thread_id(given) or _thread_id(inherited)
     metadata = {key: value for key, value in given.items() if key not in THREAD_KEYS}
-    now = datetime.now(UTC)
+    microseconds = identity.start
     fields: dict[str, Any] = {}
     if outer_run is not None:
-        now = max(now, start_of(outer_run.dotted_order))
+        microseconds = max(microseconds, microseconds_of(start_of(outer_run.dotted_order)))
         fields["parent_run"] = outer_run
         fields["project_name"] = outer_run.session_name
     elif tracing_context.get("project_name"):
@@ -91,13 +114,11 @@ def _root(
     client = options.client or (outer_run.ls_client if outer_run is not None else None) or tracing_context.get("client")
     if client is not None:
         fields["ls_client"] = client
-    microseconds = microseconds_of(now)
-    # LangSmith wants the ids of threads to be UUIDv7.
-    metadata["thread_id"] = thread_id or str(uuid7(microseconds))
+    metadata["thread_id"] = thread_id or identity.thread_id
     root = RunTree(
         name="realtime_session",
         run_type="chain",
-        id=uuid7(microseconds),
+        id=identity.id if microseconds == identity.start else uuid7(microseconds, str(identity.id)),
         start_time=time_of(microseconds),
         inputs={},
         extra={"metadata": {}},
