@@ -44,6 +44,7 @@ def _no_langsmith_settings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: py
     _clear_cached_settings()
     monkeypatch.setattr(journal, "_warned", set[str]())  # so that each test sees the warnings
     yield
+    process().worker.catch_up().wait(10)  # otherwise it would put runs of this test after the next line
     process().sender.give_up()
     _clear_cached_settings()
 
