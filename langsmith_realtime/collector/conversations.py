@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langsmith_realtime.collector.records import THREAD_KEYS
 from langsmith_realtime.collector.rules import start_time, time
-from langsmith_realtime.core.conversation.metrics import percentile
+from langsmith_realtime.core.conversation.numbers.metrics import percentile
 from langsmith_realtime.core.protocol.events import BETA_NAMES
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from langsmith_realtime.core.conversation import metric_names
+from langsmith_realtime.core.conversation.numbers import metric_names
 from langsmith_realtime.core.protocol.events import number
 
 #: Called with the root run's metadata, ``trace_id`` and, if the conversation failed, ``error``; a true result keeps it.

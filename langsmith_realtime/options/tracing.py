@@ -12,7 +12,7 @@ from uuid import UUID
 from langsmith import Client, utils
 from langsmith.run_trees import RunTree
 
-from langsmith_realtime.core.conversation import metric_names
+from langsmith_realtime.core.conversation.numbers import metric_names
 from langsmith_realtime.core.payloads.json_values import Redact
 from langsmith_realtime.core.protocol.audio_formats import FORMATS_BY_NAME, Format, parse_format
 from langsmith_realtime.core.protocol.prices import PRICES, Price, price_table
@@ -102,7 +102,7 @@ class Options:
             (``call_id=``), which may never see the session.
         prices: price of each model by name; extends and overrides the built-in table.
         feedback: names of the metrics that also become feedback scores of the root run; ``True`` selects
-            :data:`~langsmith_realtime.core.conversation.metric_names.SCORES`.
+            :data:`~langsmith_realtime.core.conversation.numbers.metric_names.SCORES`.
         journal: whether to write a journal on disk until LangSmith has acknowledged every run, so that a trace
             survives the process and an outage; ``"keep"`` keeps the journal after that.
         redact: function of a payload (dict) that returns the payload to write and send. It sees the payload of every

@@ -13,7 +13,7 @@ from typing import Any
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.core.protocol.events import ga_type, mapping, sequence
-from langsmith_realtime.core.protocol.items import TRANSCRIPTION_FAILED, UNTRANSCRIBED
+from langsmith_realtime.core.protocol.messages import TRANSCRIPTION_FAILED, UNTRANSCRIBED
 
 _BOTH = frozenset({USER, AGENT})
 _CHANNELS_OF_ROLE = {"user": frozenset({USER}), "system": frozenset({USER}), "developer": frozenset({USER})} | {

@@ -16,7 +16,7 @@ from langsmith import Client
 
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
-from langsmith_realtime.core.conversation.metrics import scores
+from langsmith_realtime.core.conversation.numbers.metrics import scores
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, RunData
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format
 from langsmith_realtime.core.protocol.events import parse

@@ -12,7 +12,7 @@ from langsmith import Client, RunTree
 
 from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.core.conversation.metric_names import SCORES
+from langsmith_realtime.core.conversation.numbers.metric_names import SCORES
 from langsmith_realtime.delivery.feedback import Feedback, FeedbackSender
 from langsmith_realtime.options.tracing import Options
 from tests.support.conversations import stored_trees, the_tree

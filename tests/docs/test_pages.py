@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import langsmith_realtime
-from langsmith_realtime.core.conversation.metric_names import SCORES
+from langsmith_realtime.core.conversation.numbers.metric_names import SCORES
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from tests import ROOT
 from tests.support.snippets import PAGES, snippets, text_of, untested

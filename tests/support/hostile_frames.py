@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from langsmith_realtime.core.conversation.server_events import HANDLERS
+from langsmith_realtime.core.conversation.events.server_events import HANDLERS
 from langsmith_realtime.core.protocol.events import OTHER_NAMES
 
 CLIENT_TYPES = (

@@ -19,8 +19,8 @@ from pydantic import BaseModel
 
 from langsmith_realtime import SessionTracer, flush, wrap_realtime
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.core.conversation.events.server_events import HANDLERS
 from langsmith_realtime.core.conversation.run_data import EventRun
-from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.conversation.tool_calls import MAX_WAITING_EVENTS, ToolCalls
 from langsmith_realtime.core.payloads.json_values import (
     CONTAINS_ITSELF,

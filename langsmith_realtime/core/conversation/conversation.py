@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.conversation.attribution import truncated
-from langsmith_realtime.core.conversation.item_events import item_sent
-from langsmith_realtime.core.conversation.metrics import response_metrics, talk_metrics
-from langsmith_realtime.core.conversation.response_events import on_delta
+from langsmith_realtime.core.conversation.events.attribution import truncated
+from langsmith_realtime.core.conversation.events.item_events import item_sent
+from langsmith_realtime.core.conversation.events.response_events import on_delta
+from langsmith_realtime.core.conversation.events.server_events import HANDLERS, on_other, on_speech_started
+from langsmith_realtime.core.conversation.numbers.metrics import response_metrics, talk_metrics
 from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData, ToolRun
 from langsmith_realtime.core.conversation.sent_events import REVOCABLE
-from langsmith_realtime.core.conversation.server_events import HANDLERS, on_other, on_speech_started
 from langsmith_realtime.core.conversation.spoken_part import SpokenItem, part_of
 from langsmith_realtime.core.conversation.state import ConversationState
 from langsmith_realtime.core.conversation.turns import Turns
@@ -51,7 +51,8 @@ from langsmith_realtime.core.protocol.inputs import (
     ToolEnded,
     ToolFailed,
 )
-from langsmith_realtime.core.protocol.items import Item, messages_of
+from langsmith_realtime.core.protocol.items import Item
+from langsmith_realtime.core.protocol.messages import messages_of
 from langsmith_realtime.core.protocol.other_protocols import ProtocolCheck
 from langsmith_realtime.core.protocol.prices import PRICES, Price, estimated_cost
 from langsmith_realtime.core.protocol.session_config import SessionConfig, session_of

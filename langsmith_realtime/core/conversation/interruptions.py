@@ -14,7 +14,7 @@ from typing import Any
 
 from langsmith_realtime.core.audio.agent.playback import Cut
 from langsmith_realtime.core.audio.tracks import Tracks
-from langsmith_realtime.core.conversation.latency import (
+from langsmith_realtime.core.conversation.numbers.latency import (
     USER_AUDIO_DELAY_S,
     heard_shares,
     measure,

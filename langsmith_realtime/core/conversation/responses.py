@@ -15,7 +15,8 @@ from langsmith_realtime.core.conversation.user_turns import Speech
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import error_text, mapping, text
 from langsmith_realtime.core.protocol.inputs import Ref
-from langsmith_realtime.core.protocol.items import Item, Items, heard_text, messages_of
+from langsmith_realtime.core.protocol.items import Item, Items
+from langsmith_realtime.core.protocol.messages import heard_text, messages_of
 from langsmith_realtime.core.protocol.prices import PRICES, Price, own_costs
 from langsmith_realtime.core.protocol.session_config import SessionConfig
 from langsmith_realtime.core.protocol.usage import cached_parts, charges_of_response, usage_metadata

@@ -16,7 +16,8 @@ from langsmith_realtime.core.conversation.run_data import EventRun, RunData, Too
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import Call, error_text, text
 from langsmith_realtime.core.protocol.inputs import ROOT, Ref
-from langsmith_realtime.core.protocol.items import Item, tool_message
+from langsmith_realtime.core.protocol.items import Item
+from langsmith_realtime.core.protocol.messages import tool_message
 
 #: How many ``response.done`` events may wait for the results of their calls; the oldest then ends without them.
 MAX_WAITING_EVENTS = 64

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from langsmith_realtime.core.conversation.metric_names import LATENCIES
+from langsmith_realtime.core.conversation.numbers.metric_names import LATENCIES
 from langsmith_realtime.core.conversation.responses import outcome_of
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, TurnRun
 from langsmith_realtime.core.protocol.events import SPEECH_STARTED, Event, mapping, parse, text

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.conversation.conversation import Conversation
+from langsmith_realtime.core.conversation.events.server_events import HANDLERS
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData
-from langsmith_realtime.core.conversation.server_events import HANDLERS
 from langsmith_realtime.core.protocol.events import OTHER_NAMES, SPEECH_STARTED, parse
 from langsmith_realtime.core.protocol.inputs import ClientFrame, Input, Ref, ServerFrame, ToolBegun, ToolEnded
 from langsmith_realtime.live.coalescing import parsed

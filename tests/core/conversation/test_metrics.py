@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langsmith_realtime.core.audio.activity import Activity
-from langsmith_realtime.core.conversation.metric_names import LATENCIES, NAMES, SCORES
-from langsmith_realtime.core.conversation.metrics import percentile, response_metrics, scores, talk_metrics
+from langsmith_realtime.core.conversation.numbers.metric_names import LATENCIES, NAMES, SCORES
+from langsmith_realtime.core.conversation.numbers.metrics import percentile, response_metrics, scores, talk_metrics
 from langsmith_realtime.core.protocol.usage import MODALITIES, Usage
 from langsmith_realtime.delivery.operations import MissingReason
 from tests import ROOT

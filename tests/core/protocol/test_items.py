@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from langsmith_realtime.core.protocol.items import TRANSCRIPTION_FAILED, UNTRANSCRIBED, Items, messages_of
+from langsmith_realtime.core.protocol.items import Items
+from langsmith_realtime.core.protocol.messages import TRANSCRIPTION_FAILED, UNTRANSCRIBED, messages_of
 
 
 def ids(items: Items) -> list[str]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from langsmith_realtime.core.conversation.attribution import truncated
-from langsmith_realtime.core.conversation.item_events import (
+from langsmith_realtime.core.conversation.events.attribution import truncated
+from langsmith_realtime.core.conversation.events.item_events import (
     on_interim_transcription,
     on_item,
     on_transcription,
     undo_item,
 )
-from langsmith_realtime.core.conversation.response_events import (
+from langsmith_realtime.core.conversation.events.response_events import (
     on_function_arguments,
     on_mcp_call,
     on_mcp_list_failed,

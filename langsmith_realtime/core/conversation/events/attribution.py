@@ -14,7 +14,8 @@ from langsmith_realtime.core.conversation.responses import Response
 from langsmith_realtime.core.conversation.state import ConversationState
 from langsmith_realtime.core.protocol.events import mapping, sequence, text
 from langsmith_realtime.core.protocol.inputs import ROOT, Ref
-from langsmith_realtime.core.protocol.items import Item, Items, messages_of
+from langsmith_realtime.core.protocol.items import Item, Items
+from langsmith_realtime.core.protocol.messages import messages_of
 
 #: The fields of a ``response.create`` that a model run shows as messages or in its metadata.
 _SHOWN_ELSEWHERE = frozenset({"instructions", "input", "metadata", "conversation"})

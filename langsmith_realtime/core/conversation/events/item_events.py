@@ -1,6 +1,6 @@
 """What the server's events about items change: items of the conversation, and the user's transcripts.
 
-Pure. The table of all handlers is in :mod:`~langsmith_realtime.core.conversation.server_events`.
+Pure. The table of all handlers is in :mod:`~langsmith_realtime.core.conversation.events.server_events`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langsmith_realtime.core.conversation.attribution import input_message, unite
+from langsmith_realtime.core.conversation.events.attribution import input_message, unite
 from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.conversation.sent_events import SentEvent
 from langsmith_realtime.core.conversation.state import ConversationState
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import Event, failure_of, is_final_status, mapping, number, text
 from langsmith_realtime.core.protocol.inputs import Ref
-from langsmith_realtime.core.protocol.items import Item, Items, approval_text
+from langsmith_realtime.core.protocol.items import Item, Items
+from langsmith_realtime.core.protocol.messages import approval_text
 
 
 def on_item(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from langsmith_realtime.core.audio.activity import Activity, talk
-from langsmith_realtime.core.conversation.metric_names import LATENCIES, NAMES, PERCENTILES
+from langsmith_realtime.core.conversation.numbers.metric_names import LATENCIES, NAMES, PERCENTILES
 from langsmith_realtime.core.protocol.events import number
 
 

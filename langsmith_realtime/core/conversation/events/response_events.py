@@ -1,11 +1,11 @@
 """What the server's events about responses change: deltas, output items, words, calls, begin and end.
 
-Pure. The table of all handlers is in :mod:`~langsmith_realtime.core.conversation.server_events`.
+Pure. The table of all handlers is in :mod:`~langsmith_realtime.core.conversation.events.server_events`.
 """
 
 from __future__ import annotations
 
-from langsmith_realtime.core.conversation.attribution import (
+from langsmith_realtime.core.conversation.events.attribution import (
     begin_response,
     done_response,
     input_message,
@@ -14,7 +14,7 @@ from langsmith_realtime.core.conversation.attribution import (
     output_response,
     unite,
 )
-from langsmith_realtime.core.conversation.item_events import content_index
+from langsmith_realtime.core.conversation.events.item_events import content_index
 from langsmith_realtime.core.conversation.responses import Response, outcome_of
 from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.conversation.state import ConversationState
