@@ -20,15 +20,17 @@ if TYPE_CHECKING:
     from langsmith_realtime.core.protocol.prices import Price
     from langsmith_realtime.live.process import flush
     from langsmith_realtime.options.keep import Keep
+    from langsmith_realtime.options.otel import Otel
     from langsmith_realtime.options.recording import Recording
     from langsmith_realtime.trace.run_trees.root_run import __version__
 
-__all__ = ["Keep", "Price", "Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]
+__all__ = ["Keep", "Otel", "Price", "Recording", "SessionTracer", "__version__", "flush", "wrap_realtime"]
 
 #: The module of each public name. A module is imported when one of its names is first used, so that the command's help
 #: and the test server need neither langsmith nor openai.
 _MODULES = {
     "Keep": "options.keep",
+    "Otel": "options.otel",
     "Price": "core.protocol.prices",
     "Recording": "options.recording",
     "SessionTracer": "adapters.session_tracer",

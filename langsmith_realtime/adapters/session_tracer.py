@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from pydantic import BaseModel
 
@@ -15,9 +16,14 @@ from langsmith_realtime.delivery.langsmith_client.links import openable
 from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
 from langsmith_realtime.live.capture import LiveConversation, UnsampledConversation
 from langsmith_realtime.live.process import process
+from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
+from langsmith_realtime.trace.run_trees.root_run import __version__, start_conversation_runs
+
+if TYPE_CHECKING:
+    from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
 
 
 class SessionTracer:
@@ -77,7 +83,7 @@ class SessionTracer:
 
         Blocks, because it asks LangSmith for the id of the project.
         """
-        if self.live is None:
+        if self.live is None or not self.live.runs.is_sent:
             return None
         try:
             root = self.live.runs.root
@@ -244,12 +250,43 @@ class SessionTracer:
 
 def _open_conversation(options: Options) -> LiveConversation | None:
     """Open the conversation's trace; return None if tracing is off, or if opening failed (which is logged)."""
-    if not options.is_on:
+    is_sent = options.is_on
+    if not is_sent and (options.otel is None or options.enabled is False):
         return None
     try:
+        options = replace(options, langsmith=is_sent)
         runs = start_conversation_runs(options, Guard(), process().limits)
-        kind = LiveConversation if is_sampled(runs.root) else UnsampledConversation
-        return kind(options, runs)
+        if is_sent and not is_sampled(runs.root):
+            return UnsampledConversation(options, runs)
+        if options.otel is not None:
+            runs.spans = _start_spans(options, runs)
+        if not is_sent:
+            options = replace(options, recording=_stored(options.recording))
+        return LiveConversation(options, runs)
     except Exception as error:
         Guard().report("opening the trace", error)
         return None
+
+
+def _start_spans(options: Options, runs: ConversationRuns) -> ConversationSpans | None:
+    """Start the conversation's spans in OpenTelemetry; None if that fails, which is logged."""
+    from langsmith_realtime.trace.otel.conversation_spans import start_spans  # noqa: PLC0415 - an extra
+
+    try:
+        return start_spans(
+            options,
+            thread_id=str(runs.metadata["thread_id"]),
+            has_given_thread=options.thread_id is not None or runs.outer_run is not None,
+            start_us=runs.start_us,
+            tags=runs.tags,
+            metadata=runs.metadata,
+            version=__version__,
+        )
+    except Exception as error:
+        runs.guard.report("starting the spans", error)
+        return None
+
+
+def _stored(recording: Recording | None) -> Recording | None:
+    """The recording of a conversation that does not go to LangSmith: only one that is stored or kept has a reader."""
+    return recording if recording is not None and (recording.url is not None or recording.keep) else None

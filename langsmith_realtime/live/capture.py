@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +107,8 @@ class LiveConversation(ParentContext):
         options, runs = self._options, self.runs
         self._process = process()
         self._process.open[id(self)] = self
-        has_callbacks = options.redact is not None or calls_application(runs.root.client)
+        client = runs.client
+        has_callbacks = options.redact is not None or (client is not None and calls_application(client))
         worker = self._process.callback_worker if has_callbacks else self._process.worker
         if options.keep is not None:
             runs.held_conversation = HeldConversation(
@@ -177,6 +178,8 @@ class LiveConversation(ParentContext):
         parent = EventParent(self.runs, ref, name, frame if kind in ANNOUNCING else None)
         if kind in ANNOUNCING:
             self._claims.announced(parent)
+        if self._spans is not None:
+            self.guarded(self._spans.event, kind, t, frame)
         self.connection_error = None
         light = self._queue.load.is_nearly_full and priority_of(name) is Priority.LOW
         self._queue.put_event(ServerFrame(frame, t, ref, speaking), light=light)
@@ -229,6 +232,10 @@ class LiveConversation(ParentContext):
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
                 self._claims.answered(call_id, self._latest)
+                if self._spans is not None:
+                    self._spans.answered(call_id, t)
+        elif self._spans is not None and parsed.kind in ("response.create", "input_audio_buffer.commit"):
+            self._spans.response_requested(t)
         self._queue.put_event(ClientFrame(parsed, t))
 
     def fed_audio(self, channel: int, pcm: object, at: float | None) -> None:
@@ -299,17 +306,21 @@ class LiveConversation(ParentContext):
             return
         before = context.get_current_run_tree()
         try:
-            context.set_parent(self._claims.begin(call_id, self._latest))
+            run = self._claims.begin(call_id, self._latest)
+            if self.runs.is_sent:
+                context.set_parent(run)
         except Exception as error:
             self.guard.report("tool", error)
         failure: str | None = None
         try:
-            yield
+            with nullcontext() if self._spans is None else self._spans.tool(call_id):
+                yield
         except BaseException as error:
             failure = describe_error(error)
             raise
         finally:
-            context.set_parent(before)
+            if self.runs.is_sent:
+                context.set_parent(before)
             self._queue.put_event(ToolEnded(call_id, self._now(), failure))
 
     def add(self, metadata: object, tags: object, outputs: object) -> None:

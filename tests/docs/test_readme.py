@@ -100,6 +100,7 @@ def test_the_cost_figures_of_the_readme_agree_with_the_cost_page() -> None:
 def test_the_public_names() -> None:
     assert sorted(langsmith_realtime.__all__) == [
         "Keep",
+        "Otel",
         "Price",
         "Recording",
         "SessionTracer",

@@ -14,7 +14,7 @@ from langsmith_realtime.core.conversation.attribution import truncated
 from langsmith_realtime.core.conversation.item_events import item_sent
 from langsmith_realtime.core.conversation.metrics import response_metrics, talk_metrics
 from langsmith_realtime.core.conversation.response_events import on_delta
-from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData
+from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData, SpeechRun
 from langsmith_realtime.core.conversation.sent_events import REVOCABLE
 from langsmith_realtime.core.conversation.server_events import HANDLERS, on_other, on_speech_started
 from langsmith_realtime.core.conversation.state import ConversationState
@@ -207,6 +207,10 @@ class Conversation:
         return [*runs, *state.mcp_calls.close(), *state.tool_calls.close()]
 
     # Outputs
+
+    def take_speech(self, *, is_closed: bool = False) -> list[SpeechRun]:
+        """The user's utterances that are complete by now, each of them once; all that ended if it ``is_closed``."""
+        return self._state.take_speech(is_closed=is_closed)
 
     @property
     def untraced_protocol(self) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.interruptions import Interruptions
 from langsmith_realtime.core.conversation.responses import Response, model_run
-from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, SpeechRun
 from langsmith_realtime.core.conversation.sent_events import SentEvents
 from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
@@ -129,6 +129,7 @@ class ConversationState:
         """The response's run; its numbers are added to ``response_numbers``."""
         self._over.add(response.response_id)
         numbers = self.interruptions.numbers(response)
+        interrupted_by = self.interruptions.barge_ins.interrupted_by(response.response_id)
         self.response_numbers.append(numbers)
         model = text(response.body.get("model")) or response.config.model or self.config.model
         self.usage.add_response(model, response.usage)
@@ -141,7 +142,26 @@ class ConversationState:
             heard_shares=self.interruptions.heard_shares(response),
             root_role=self.root_role,
             prices=self.prices,
+            cut_off=None if interrupted_by is None else interrupted_by.received_at,
         )
+
+    def take_speech(self, *, is_closed: bool = False) -> list[SpeechRun]:
+        """The utterances that have ended and whose words are known or no longer awaited, each of them once."""
+        spoken = []
+        for item_id, begin, end in self.utterances.ended():
+            item = self.items.get(item_id)
+            is_awaited = self.config.transcribes and self._checked_at < end + TRANSCRIPT_TIMEOUT_S
+            if not is_closed and is_awaited and (item is None or not item.parts or item.awaits_transcript):
+                continue
+            self.utterances.told(item_id)
+            if item is not None and item.from_idle_timeout:
+                continue  # silence
+            words = "" if item is None else item.spoken_text
+            failed = item is not None and item.transcription_failed
+            error = Failure("the transcription failed") if failed else None
+            message = {"role": "user", "content": words} if words else None
+            spoken.append(SpeechRun(item_id, begin, end, message, error))
+        return spoken
 
     def usage_reported(self, event: Event) -> None:
         """Note the usage that an event reports, beside the response or the transcription that the event names.

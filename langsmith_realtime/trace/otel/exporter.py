@@ -1,0 +1,261 @@
+"""The exporter to OpenTelemetry: makes and ends the spans of a conversation, on the worker's thread.
+
+Log records are :mod:`.logs`, metrics :mod:`.metrics`. With ``keep=``, everything waits until the conversation is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from langsmith import Client
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Span, Status, StatusCode
+
+from langsmith_realtime.core.conversation.run_data import (
+    ConversationEnd,
+    EventRun,
+    ModelRun,
+    RunData,
+    SpeechRun,
+    ToolRun,
+)
+from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.protocol.events import BETA_NAMES, Call, Event, announced_calls
+from langsmith_realtime.core.protocol.inputs import Annotated
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.trace.otel import facts, presets
+from langsmith_realtime.trace.otel.content import Content
+from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
+from langsmith_realtime.trace.otel.values import attributes, clean, json_text
+from langsmith_realtime.trace.privacy import Privacy
+
+NO_RESULT = Failure("no result was sent")
+
+
+class OtelExporter:
+    """Shows one conversation in OpenTelemetry.
+
+    Args:
+        spans: the spans that started in the callers' threads.
+        content: masks content.
+        waits: whether everything waits for :meth:`closed` or :meth:`discarded`.
+        ends_recordings: whether this is the only exporter, so that it ends the recording.
+    """
+
+    def __init__(
+        self, spans: ConversationSpans, content: Content, *, waits: bool = False, ends_recordings: bool = False
+    ) -> None:
+        self._spans = spans
+        self._content = content
+        self._held: list[RunData] | None = [] if waits else None
+        self._ends_recordings = ends_recordings
+        self._added_metadata: dict[str, Any] = {}
+        self._added_tags: list[str] = []
+        self._latest_end = 0.0
+
+    # The exporter
+
+    def opened(self) -> None:
+        """The session's span started when the conversation opened."""
+
+    def emit(self, data: RunData) -> None:
+        """End the span of some run data, or make it whole."""
+        if self._held is not None:
+            self._held.append(data)
+        elif isinstance(data, EventRun):
+            self._event(data)
+        elif isinstance(data, ModelRun):
+            self._response(data)
+        elif isinstance(data, ToolRun):
+            self._tool(data)
+        elif isinstance(data, SpeechRun):
+            self._speech(data)
+
+    def annotated(self, annotation: Annotated) -> None:
+        """Note what the application added, for the session's span."""
+        self._added_metadata.update(annotation.metadata)
+        self._added_tags += [tag for tag in annotation.tags if tag not in self._added_tags]
+
+    def closed(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
+        """End every span that is open, the session's last."""
+        held, self._held = self._held, None
+        for data in held or []:
+            self.emit(data)
+        spans = self._spans
+        for tool in list(spans.tools.values()):
+            if not tool.is_ended:
+                self._end(tool, tool.start if tool.answered is None else tool.answered)
+        for response in list(spans.responses.values()):
+            if not response.is_ended:
+                self._end(response, max(response.start, end.t))
+        self._session(end, recorded)
+        if self._ends_recordings and recorded.done is not None:
+            recorded.done(True)
+
+    def discarded(self) -> None:
+        """Leave every span without an end, so that none is exported."""
+        self._held = None
+
+    # Spans
+
+    def _event(self, event: EventRun) -> None:
+        spans, session = self._spans, self._spans.session
+        if event.error is not None and not event.interrupted and session is not None and session.is_recording():
+            details = {"error.type": _error_type(event.error), "error.message": self._content.error(event.error)}
+            session.add_event(event.name, attributes(details), spans.ns(event.ref.start / 1_000_000))
+        kind = BETA_NAMES.get(event.name, event.name)
+        if kind == "response.done" and spans.tools:
+            # A run of the application's own carried these calls out, so there is no other run data of them.
+            for call in announced_calls(Event(kind, event.name, event.payload)):
+                tool = spans.tools.get(call.call_id)
+                if tool is not None and not tool.is_ended and tool.answered is not None:
+                    self._end(tool, tool.answered)
+
+    def _response(self, model: ModelRun) -> None:
+        spans = self._spans
+        response_id = str(model.metadata.get("response_id"))
+        opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
+        span = opened.span
+        if span.is_recording():
+            shown = self._content.response(model) if self._content.is_shown else None
+            on_span = shown if self._content.on_spans else None
+            masked = _with_metadata(model, self._content.metadata(model.metadata))
+            span.set_attributes(attributes(facts.response_attributes(masked)))
+            if model.model:
+                span.update_name(clean(f"chat {model.model}"))
+            if on_span is not None:
+                span.set_attributes(attributes(self._response_content(model, on_span)))
+            first_token = None if model.first_token is None else spans.ns(model.first_token)
+            self._add_preset(span, presets.RESPONSE, facts.response_facts(masked, on_span, first_token), model.error)
+            self._add_moments(span, model)
+        self._end(opened, model.end, None if model.interrupted else model.error)
+
+    def _response_content(self, model: ModelRun, shown: Mapping[str, Any]) -> dict[str, Any]:
+        finish = facts.finish_reason(model) if self._spans.preset.messages_have_finish_reason else None
+        instructions = shown["instructions"]
+        return {
+            "gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown["messages"]]),
+            "gen_ai.output.messages": json_text([facts.genai_message(shown["message"], finish)]),
+            "gen_ai.system_instructions": None
+            if not instructions
+            else json_text([{"type": "text", "content": str(instructions)}]),
+        }
+
+    def _add_moments(self, span: Span, model: ModelRun) -> None:
+        spans = self._spans
+        if model.first_token is not None:
+            span.add_event("gen_ai.response.first_token", None, spans.ns(model.first_token))
+        if model.first_audio is not None:
+            span.add_event("gen_ai.audio.first_audio", None, spans.ns(model.first_audio))
+        if model.interrupted or model.metadata.get("was_interrupted"):
+            heard = model.metadata.get("heard_ms")
+            at = model.end if model.cut_off is None else model.cut_off
+            given = attributes({"audio.elapsed_ms": heard, "gen_ai.response.id": model.metadata.get("response_id")})
+            span.add_event("gen_ai.audio.barge_in", given, spans.ns(at))
+
+    def _tool(self, tool: ToolRun) -> None:
+        spans = self._spans
+        is_mcp = "server_label" in tool.metadata or tool.name == "mcp_call"
+        opened = spans.tools.get(tool.call_id)
+        if opened is None:
+            began = tool.parent.start if tool.began is None else tool.began
+            call = Call(tool.call_id, tool.name, None, True)
+            opened = spans.start_tool(call, tool.response_id, began / 1_000_000)
+        span = opened.span
+        error = tool.error or (None if tool.answered else NO_RESULT)
+        if span.is_recording():
+            span.update_name(clean(f"execute_tool {tool.name}"))
+            shows = self._content.on_spans
+            arguments = self._content.arguments(tool) if shows else None
+            result = self._content.result(tool) if shows else None
+            named = {
+                "gen_ai.tool.name": tool.name,
+                "gen_ai.tool.type": "extension" if is_mcp else "function",
+                "gen_ai.tool.call.arguments": arguments,
+                "gen_ai.tool.call.result": result,
+                "mcp.server.label": tool.metadata.get("server_label"),
+            }
+            span.set_attributes(attributes(named))
+            self._add_preset(span, presets.TOOL, facts.tool_facts(tool, arguments, result), error)
+        self._end(opened, opened.start if tool.end is None else tool.end, error)
+
+    def _speech(self, speech: SpeechRun) -> None:
+        spans = self._spans
+        given = {"gen_ai.conversation.item.id": speech.item_id}
+        span = spans.start_other(presets.SPEECH, "user_speech", speech.begin, given)
+        if span.is_recording():
+            words = None
+            if speech.message is not None and self._content.on_spans:
+                shown = self._content.messages([speech.message])
+                words = str(shown[0].get("content") or "") if shown else None
+                span.set_attributes(
+                    attributes({"gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown])})
+                )
+            self._add_preset(span, presets.SPEECH, {"words": words}, speech.error)
+        self._end(OpenSpan(span, speech.begin), speech.end, speech.error)
+
+    def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
+        spans, span = self._spans, self._spans.session
+        if span is None:
+            return
+        if span.is_recording():
+            told = self._content.metadata(end.metadata)
+            own = {**self._content.metadata(spans.facts.metadata), **self._content.metadata(self._added_metadata)}
+            span.set_attributes(
+                attributes(
+                    {
+                        "gen_ai.request.model": end.metadata.get("model"),
+                        "gen_ai.realtime_session.id": end.inputs.get("id"),
+                        "recording_url": recorded.metadata.get("recording_url"),
+                        **{facts.OWN + key: value for key, value in told.items()},
+                        **{f"{facts.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
+                    }
+                )
+            )
+            messages = self._content.messages(end.messages) if self._content.on_spans else None
+            tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
+            self._add_preset(span, presets.SESSION, facts.session_facts(end, messages, tags), end.error)
+        self._end(OpenSpan(span, 0.0), end.t, end.error)
+
+    # Details
+
+    def _add_preset(self, span: Span, kind: str, known: Mapping[str, Any], error: str | None) -> None:
+        rows = presets.rows(self._spans.preset.rows, kind)
+        if not rows:
+            return
+        about_error = {} if error is None else {"error": self._content.error(error), "error_level": "ERROR"}
+        told = {**known, **about_error}
+        span.set_attributes(attributes({attribute: told.get(fact) for attribute, fact in rows}))
+
+    def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
+        opened.is_ended = True
+        span = opened.span
+        if error is not None and span.is_recording():
+            span.set_attribute("error.type", _error_type(error))
+            span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
+        span.end(self._spans.ns(max(end, opened.start)))
+
+    def context_of(self, opened: OpenSpan | None) -> Context:
+        """The context of records and measurements that belong to a span, else to the session."""
+        return self._spans.context if opened is None else trace.set_span_in_context(opened.span, self._spans.context)
+
+
+def _error_type(error: str) -> str:
+    """A short word for an error: what of it cannot quote the conversation, up to a colon."""
+    kind = str(getattr(error, "kind", "error")).split(";")[0]
+    return kind.rsplit(": ", 1)[-1][:100] or "error"
+
+
+def _with_metadata(model: ModelRun, metadata: dict[str, Any]) -> ModelRun:
+    return replace(model, metadata=metadata)
+
+
+def otel_exporter(spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None) -> OtelExporter:
+    """The exporter of a conversation whose spans have started; ``client`` is None without LangSmith."""
+    assert options.otel is not None
+    content = Content(options.otel.shown_content, privacy, client)
+    return OtelExporter(spans, content, waits=options.keep is not None, ends_recordings=client is None)

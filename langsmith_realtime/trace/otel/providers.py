@@ -1,0 +1,71 @@
+"""The application's providers, as far as there are any, and which names of the conventions it asked for."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import Tracer
+
+from langsmith_realtime.options.otel import Otel
+from langsmith_realtime.runtime.guard import logger
+
+#: The name of the instrumentation scope.
+SCOPE = "langsmith_realtime"
+OPT_IN_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
+OPT_IN = "gen_ai_latest_experimental"
+_warned: set[str] = set()
+
+
+def tracer_of(otel: Otel, version: str) -> Tracer | None:
+    """The application's tracer; None if it has set no provider, so that nothing would be recorded."""
+    provider = otel.tracer_provider or trace.get_tracer_provider()
+    if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
+        return None
+    return provider.get_tracer(SCOPE, version)
+
+
+def logger_of(otel: Otel, version: str) -> Any | None:
+    """The application's logger for OpenTelemetry's log records; None without a provider.
+
+    The logs of opentelemetry-api before 1.39 cannot be used without its SDK; then there are none, which is logged.
+    """
+    try:
+        from opentelemetry import _logs  # noqa: PLC0415 - its name says that it may change
+    except ImportError:
+        return None
+    provider = otel.logger_provider or _logs.get_logger_provider()
+    if type(provider).__name__ in ("ProxyLoggerProvider", "NoOpLoggerProvider"):
+        return None
+    made = provider.get_logger(SCOPE, version)
+    if "event_name" in inspect.signature(type(made).emit).parameters:
+        return made
+    if "logs" not in _warned:
+        _warned.add("logs")
+        logger.warning(
+            "the conversation has no log records in OpenTelemetry: they need opentelemetry-api 1.39 or newer"
+        )
+    return None
+
+
+def meter_of(otel: Otel, version: str) -> Meter | None:
+    """The application's meter; None without a provider."""
+    provider = otel.meter_provider or metrics.get_meter_provider()
+    if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider"):
+        return None
+    return provider.get_meter(SCOPE, version)
+
+
+def convention_names() -> tuple[bool, bool]:
+    """Whether the names up to conventions v1.41 are wanted, and whether those of the GenAI conventions v0.1.0 are.
+
+    By ``OTEL_SEMCONV_STABILITY_OPT_IN``: the former by default; the latter for ``gen_ai_latest_experimental``; both for
+    ``gen_ai_latest_experimental/dup``.
+    """
+    wanted = {each.strip() for each in os.environ.get(OPT_IN_VARIABLE, "").split(",")}
+    if f"{OPT_IN}/dup" in wanted:
+        return True, True
+    return OPT_IN not in wanted, OPT_IN in wanted
