@@ -32,6 +32,7 @@ from langsmith_realtime.trace.exporter import Exporter
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
+from langsmith_realtime.trace.run_trees.root_run import __version__
 
 T = TypeVar("T")
 
@@ -276,7 +277,7 @@ def build_session(
     if conversation_runs.spans is not None:
         from langsmith_realtime.trace.otel.exporter import otel_exporter  # noqa: PLC0415 - an extra
 
-        exporters.append(otel_exporter(conversation_runs.spans, options, privacy, client))
+        exporters.append(otel_exporter(conversation_runs.spans, options, privacy, client, __version__))
     session = Session(
         conversation,
         exporters,

@@ -23,13 +23,16 @@ from langsmith_realtime.core.conversation.run_data import (
     ToolRun,
 )
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.events import BETA_NAMES, Call, Event, announced_calls
+from langsmith_realtime.core.protocol.events import BETA_NAMES, Call, Event, announced_calls, mapping, text
 from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace.otel import facts, presets
 from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
+from langsmith_realtime.trace.otel.logs import Logs
+from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
+from langsmith_realtime.trace.otel.providers import logger_of
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
 
@@ -42,28 +45,50 @@ class OtelExporter:
     Args:
         spans: the spans that started in the callers' threads.
         content: masks content.
+        logs: takes log records; None without a provider.
+        metrics: takes measurements; None without a provider.
         waits: whether everything waits for :meth:`closed` or :meth:`discarded`.
         ends_recordings: whether this is the only exporter, so that it ends the recording.
     """
 
     def __init__(
-        self, spans: ConversationSpans, content: Content, *, waits: bool = False, ends_recordings: bool = False
+        self,
+        spans: ConversationSpans,
+        content: Content,
+        logs: Logs | None = None,
+        metrics: Metrics | None = None,
+        *,
+        waits: bool = False,
+        ends_recordings: bool = False,
     ) -> None:
         self._spans = spans
         self._content = content
+        self._logs = logs
+        self._metrics = metrics
+        self._common = {"gen_ai.provider.name": spans.facts.provider}
+        # The measurements of an open conversation that keep= has not decided on have no exemplars.
+        self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
         self._ends_recordings = ends_recordings
         self._added_metadata: dict[str, Any] = {}
         self._added_tags: list[str] = []
-        self._latest_end = 0.0
 
     # The exporter
 
     def opened(self) -> None:
-        """The session's span started when the conversation opened."""
+        """Note that the conversation is open; its span started in the caller's thread."""
+        if self._metrics is not None:
+            self._metrics.opened(1, self._common)
+        if self._logs is not None and self._held is None:
+            self._logs.started(self._spans.context, self._spans.ns(0.0))
 
     def emit(self, data: RunData) -> None:
         """End the span of some run data, or make it whole."""
+        if self._metrics is not None:
+            self._measure(self._metrics, data)
+        self._show(data)
+
+    def _show(self, data: RunData) -> None:
         if self._held is not None:
             self._held.append(data)
         elif isinstance(data, EventRun):
@@ -83,9 +108,11 @@ class OtelExporter:
     def closed(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
         """End every span that is open, the session's last."""
         held, self._held = self._held, None
-        for data in held or []:
-            self.emit(data)
         spans = self._spans
+        if held is not None and self._logs is not None:
+            self._logs.started(spans.context, spans.ns(0.0))
+        for data in held or []:
+            self._show(data)
         for tool in list(spans.tools.values()):
             if not tool.is_ended:
                 self._end(tool, tool.start if tool.answered is None else tool.answered)
@@ -93,19 +120,30 @@ class OtelExporter:
             if not response.is_ended:
                 self._end(response, max(response.start, end.t))
         self._session(end, recorded)
+        if self._logs is not None:
+            self._logs.ended(end, spans.context, spans.ns(end.t))
+        if self._metrics is not None:
+            model = {"gen_ai.request.model": end.metadata.get("model")}
+            context = spans.context if self._has_exemplars else None
+            self._metrics.ended(end.t, {**self._common, **model}, context, end.error)
+            self._metrics.opened(-1, self._common)
         if self._ends_recordings and recorded.done is not None:
             recorded.done(True)
 
     def discarded(self) -> None:
-        """Leave every span without an end, so that none is exported."""
+        """Leave every span without an end, so that none is exported. The measurements stay."""
         self._held = None
+        if self._metrics is not None:
+            self._metrics.opened(-1, self._common)
 
     # Spans
 
     def _event(self, event: EventRun) -> None:
         spans, session = self._spans, self._spans.session
+        if self._logs is not None:
+            self._logs.event(event, self._context_of(event), spans.ns(event.ref.start / 1_000_000))
         if event.error is not None and not event.interrupted and session is not None and session.is_recording():
-            details = {"error.type": _error_type(event.error), "error.message": self._content.error(event.error)}
+            details = {"error.type": facts.error_type(event.error), "error.message": self._content.error(event.error)}
             session.add_event(event.name, attributes(details), spans.ns(event.ref.start / 1_000_000))
         kind = BETA_NAMES.get(event.name, event.name)
         if kind == "response.done" and spans.tools:
@@ -114,14 +152,19 @@ class OtelExporter:
                 tool = spans.tools.get(call.call_id)
                 if tool is not None and not tool.is_ended and tool.answered is not None:
                     self._end(tool, tool.answered)
+                    if self._metrics is not None:
+                        seconds, context = tool.answered - tool.start, self._context(tool)
+                        self._metrics.tool(call.name or "tool", seconds, "answered", self._common, context)
 
     def _response(self, model: ModelRun) -> None:
         spans = self._spans
         response_id = str(model.metadata.get("response_id"))
         opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
         span = opened.span
+        shown = self._content.response(model) if self._content.is_shown else None
+        if self._logs is not None:
+            self._logs.response(model, shown, self._context(opened), spans.ns(model.end))
         if span.is_recording():
-            shown = self._content.response(model) if self._content.is_shown else None
             on_span = shown if self._content.on_spans else None
             masked = _with_metadata(model, self._content.metadata(model.metadata))
             span.set_attributes(attributes(facts.response_attributes(masked)))
@@ -235,27 +278,60 @@ class OtelExporter:
         opened.is_ended = True
         span = opened.span
         if error is not None and span.is_recording():
-            span.set_attribute("error.type", _error_type(error))
+            span.set_attribute("error.type", facts.error_type(error))
             span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
         span.end(self._spans.ns(max(end, opened.start)))
 
-    def context_of(self, opened: OpenSpan | None) -> Context:
-        """The context of records and measurements that belong to a span, else to the session."""
+    def _context(self, opened: OpenSpan | None) -> Context:
+        """The context of records and measurements of a span, else of the session."""
         return self._spans.context if opened is None else trace.set_span_in_context(opened.span, self._spans.context)
 
+    def _context_of(self, event: EventRun) -> Context:
+        """The context of an event's record: its response's span, else the session's."""
+        body = event.payload
+        response_id = text(body.get("response_id")) or text(mapping(body.get("response")).get("id"))
+        return self._context(self._spans.responses.get(response_id or ""))
 
-def _error_type(error: str) -> str:
-    """A short word for an error: what of it cannot quote the conversation, up to a colon."""
-    kind = str(getattr(error, "kind", "error")).split(";")[0]
-    return kind.rsplit(": ", 1)[-1][:100] or "error"
+    # Measurements
+
+    def _measure(self, metrics: Metrics, data: RunData) -> None:
+        spans = self._spans
+        if isinstance(data, EventRun):
+            metrics.event(data, self._common, self._context_of(data) if self._has_exemplars else None)
+        elif isinstance(data, ModelRun):
+            opened = spans.responses.get(str(data.metadata.get("response_id")))
+            start = data.parent.start / 1_000_000 if opened is None else opened.start
+            context = self._context(opened) if self._has_exemplars else None
+            metrics.response(data, data.end - start, self._common, context)
+        elif isinstance(data, ToolRun):
+            opened = spans.tools.get(data.call_id)
+            began = data.parent.start if data.began is None else data.began
+            start = began / 1_000_000 if opened is None else opened.start
+            outcome = "failed" if data.error is not None else "answered" if data.answered else "unanswered"
+            seconds = None if data.end is None else data.end - start
+            metrics.tool(
+                data.name, seconds, outcome, self._common, self._context(opened) if self._has_exemplars else None
+            )
 
 
 def _with_metadata(model: ModelRun, metadata: dict[str, Any]) -> ModelRun:
     return replace(model, metadata=metadata)
 
 
-def otel_exporter(spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None) -> OtelExporter:
+def otel_exporter(
+    spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None, version: str
+) -> OtelExporter:
     """The exporter of a conversation whose spans have started; ``client`` is None without LangSmith."""
     assert options.otel is not None
     content = Content(options.otel.shown_content, privacy, client)
-    return OtelExporter(spans, content, waits=options.keep is not None, ends_recordings=client is None)
+    logger = logger_of(options.otel, version)
+    named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
+    common = {"gen_ai.provider.name": spans.facts.provider, **named}
+    return OtelExporter(
+        spans,
+        content,
+        None if logger is None else Logs(logger, content, common),
+        metrics_of(options.otel, version),
+        waits=options.keep is not None,
+        ends_recordings=client is None,
+    )

@@ -193,6 +193,12 @@ def _parts(counts: Mapping[str, int]) -> dict[str, int]:
     return {**parts, "total": counts.get("input", 0) + counts.get("output", 0)}
 
 
+def error_type(error: str) -> str:
+    """A short word for an error: what of its text cannot quote the conversation."""
+    kind = str(getattr(error, "kind", "error")).split(";")[0]
+    return kind.rsplit(": ", 1)[-1][:100] or "error"
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 

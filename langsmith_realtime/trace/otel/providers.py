@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import threading
 from typing import Any
+from weakref import WeakSet
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import Meter
@@ -25,6 +27,7 @@ def tracer_of(otel: Otel, version: str) -> Tracer | None:
     provider = otel.tracer_provider or trace.get_tracer_provider()
     if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
         return None
+    _used.add(provider)
     return provider.get_tracer(SCOPE, version)
 
 
@@ -40,6 +43,7 @@ def logger_of(otel: Otel, version: str) -> Any | None:
     provider = otel.logger_provider or _logs.get_logger_provider()
     if type(provider).__name__ in ("ProxyLoggerProvider", "NoOpLoggerProvider"):
         return None
+    _used.add(provider)
     made = provider.get_logger(SCOPE, version)
     if "event_name" in inspect.signature(type(made).emit).parameters:
         return made
@@ -56,7 +60,30 @@ def meter_of(otel: Otel, version: str) -> Meter | None:
     provider = otel.meter_provider or metrics.get_meter_provider()
     if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider"):
         return None
+    _used.add(provider)
     return provider.get_meter(SCOPE, version)
+
+
+_used: WeakSet[Any] = WeakSet()
+
+
+def flush_providers(timeout: float | None) -> bool:
+    """Flush the providers that conversations used; False if that takes longer than ``timeout`` seconds.
+
+    In a thread, because an SDK may take longer than it is told. Its own answer does not count: it calls a failed export
+    success.
+    """
+
+    def flush() -> None:
+        for provider in list(_used):
+            force_flush = getattr(provider, "force_flush", None)
+            if force_flush is not None:
+                force_flush()
+
+    thread = threading.Thread(target=flush, name="langsmith-realtime-otel-flush", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return not thread.is_alive()
 
 
 def convention_names() -> tuple[bool, bool]:
