@@ -231,11 +231,15 @@ class Providers:
         resource = Resource({"service.name": "voice-test"})
         self.tracer = TracerProvider(resource=resource, shutdown_on_exit=False, **tracing)
         self.tracer.add_span_processor(
-            BatchSpanProcessor(OTLPSpanExporter(f"{receiver.base_url}/v1/traces"), schedule_delay_millis=50)
+            BatchSpanProcessor(
+                OTLPSpanExporter(f"{receiver.base_url}/v1/traces"), max_queue_size=20_000, schedule_delay_millis=50
+            )
         )
         self.logger = LoggerProvider(resource=resource, shutdown_on_exit=False)
         self.logger.add_log_record_processor(
-            BatchLogRecordProcessor(OTLPLogExporter(f"{receiver.base_url}/v1/logs"), schedule_delay_millis=50)
+            BatchLogRecordProcessor(
+                OTLPLogExporter(f"{receiver.base_url}/v1/logs"), max_queue_size=20_000, schedule_delay_millis=50
+            )
         )
         exporter = OTLPMetricExporter(f"{receiver.base_url}/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)

@@ -61,6 +61,10 @@ class Content:
             "instructions": shown.get("instructions"),
         }
 
+    def session(self, set_up: dict[str, Any]) -> dict[str, Any]:
+        """The session's configuration."""
+        return self._by_client("inputs", self._privacy.masked(set_up, redaction.of_session_config))
+
     def arguments(self, tool: ToolRun) -> str | None:
         """A call's arguments as JSON text."""
         if tool.arguments is None:
@@ -86,6 +90,8 @@ class Content:
     def metadata(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """A run's metadata without secrets."""
         masked = self._by_client("metadata", self._privacy.masked_metadata(dict(metadata)))
+        if "close_reason" in masked:  # words of the server's, which may quote the conversation
+            masked["close_reason"] = self.error(masked["close_reason"]) if self.is_shown else None
         if not self.is_shown:
             masked.pop("response_metadata", None)
         return masked

@@ -146,6 +146,9 @@ class OtelExporter:
             details = {"error.type": facts.error_type(event.error), "error.message": self._content.error(event.error)}
             session.add_event(event.name, attributes(details), spans.ns(event.ref.start / 1_000_000))
         kind = BETA_NAMES.get(event.name, event.name)
+        if kind == "session.created" and session is not None:
+            given = {"gen_ai.realtime_session.id": text(mapping(event.payload.get("session")).get("id"))}
+            session.set_attributes(attributes(given))
         if kind == "response.done" and spans.tools:
             # A run of the application's own carried these calls out, so there is no other run data of them.
             for call in announced_calls(Event(kind, event.name, event.payload)):
@@ -246,13 +249,13 @@ class OtelExporter:
         if span is None:
             return
         if span.is_recording():
-            told = self._content.metadata(end.metadata)
+            told: dict[str, Any] = self._content.metadata(end.metadata)
             own = {**self._content.metadata(spans.facts.metadata), **self._content.metadata(self._added_metadata)}
             span.set_attributes(
                 attributes(
                     {
                         "gen_ai.request.model": end.metadata.get("model"),
-                        "gen_ai.realtime_session.id": end.inputs.get("id"),
+                        **(self._set_up(end) if self._content.on_spans else {}),
                         "recording_url": recorded.metadata.get("recording_url"),
                         **{facts.OWN + key: value for key, value in told.items()},
                         **{f"{facts.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
@@ -261,8 +264,19 @@ class OtelExporter:
             )
             messages = self._content.messages(end.messages) if self._content.on_spans else None
             tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
-            self._add_preset(span, presets.SESSION, facts.session_facts(end, messages, tags), end.error)
+            known = facts.session_facts(replace(end, metadata=told), messages, tags)
+            self._add_preset(span, presets.SESSION, known, end.error)
         self._end(OpenSpan(span, 0.0), end.t, end.error)
+
+    def _set_up(self, end: ConversationEnd) -> dict[str, Any]:
+        set_up = self._content.session(end.inputs)
+        instructions, tools = set_up.get("instructions"), set_up.get("tools")
+        return {
+            "gen_ai.system_instructions": json_text([{"type": "text", "content": instructions}])
+            if isinstance(instructions, str)
+            else None,
+            "gen_ai.tool.definitions": json_text(tools) if tools else None,
+        }
 
     # Details
 
