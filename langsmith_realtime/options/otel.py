@@ -28,6 +28,7 @@ _SPELLINGS: dict[str, Literal["none", "span", "event", "both"]] = {
     **dict.fromkeys(("event_only", "event"), "event"),
 }
 _warned: set[str] = set()
+_default: list[Otel] = []
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,16 @@ class Otel:
             raise ValueError(f"Otel.preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         if not isinstance(self.session_span, bool):
             raise TypeError(f"Otel.session_span must be a bool, got {type(self.session_span).__name__}")
+
+    @staticmethod
+    def use_by_default(otel: Otel | None) -> None:
+        """Use ``otel`` for conversations that do not give the option; None: show those nowhere."""
+        _default[:] = [] if otel is None else [otel]
+
+    @staticmethod
+    def default() -> Otel | None:
+        """What :meth:`use_by_default` was given last."""
+        return next(iter(_default), None)
 
     @property
     def shown_content(self) -> Literal["none", "span", "event", "both"]:

@@ -311,6 +311,7 @@ def _feedback(values: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _otel(given: bool | Otel | None) -> Otel | None:
+    given = Otel.default() if given is None else given
     if not given:
         return None
     try:
