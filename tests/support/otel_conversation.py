@@ -1,10 +1,15 @@
-"""A conversation of one question, one tool call and one interrupted answer, as frames for a SessionTracer."""
+"""A conversation of one question, one tool call and an answer, as frames for a SessionTracer or over a connection."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
-from langsmith_realtime import SessionTracer
+from langsmith_realtime import SessionTracer, flush, wrap_realtime
+from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
+from tests.support.conversations import async_client
+from tests.support.otlp_receiver import Providers
 
 SESSION = {
     "type": "session.created",
@@ -98,3 +103,47 @@ def hold(tracer: SessionTracer) -> None:
     tracer.client_event({"type": "response.create"})
     begins(tracer, "resp_2")
     ends(tracer, "resp_2", says(tracer, "resp_2", "It is 21 degrees."))
+
+
+def run(providers: Providers, held: Callable[[SessionTracer], None] = hold, **options: Any) -> None:
+    """Holds a conversation without LangSmith, and waits until everything has arrived."""
+    otel = options.pop("otel", None) or providers.otel()
+    with SessionTracer(**{"otel": otel, "langsmith": False, "thread_id": "call-7", **options}) as tracer:
+        held(tracer)
+    arrive(providers)
+
+
+def arrive(providers: Providers) -> None:
+    assert flush(20)
+    providers.flush()
+
+
+SCRIPT = Script([Turn(Call("look_up", {"city": "Paris"}, call_id="call_1")), Turn(Say("Sunny."))], speed=0)
+
+
+def run_asyncio(providers: Providers, work: Callable[[], Any], **options: Any) -> None:
+    """Holds a conversation with wrap_realtime; ``work`` is called while the call is carried out."""
+
+    async def main(server: RealtimeServer) -> None:
+        async with (
+            async_client(server).realtime.connect(model="gpt-realtime") as raw,
+            wrap_realtime(raw, otel=providers.otel(), langsmith=False, **options) as connection,
+        ):
+            await connection.response.create()
+            done = 0
+            while done < 2:
+                event = await asyncio.wait_for(connection.recv(), 10)  # another task parses the event
+                if event.type != "response.done":
+                    continue
+                done += 1
+                if done == 1:
+                    result = work()
+                    if asyncio.iscoroutine(result):
+                        await result
+                    item: Any = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
+                    await connection.conversation.item.create(item=item)
+                    await connection.response.create()
+
+    with RealtimeServer(SCRIPT) as server:
+        asyncio.run(main(server))
+    arrive(providers)

@@ -13,10 +13,10 @@ import pytest
 from opentelemetry.sdk._logs import LoggingHandler
 
 from langsmith_realtime import SessionTracer, flush
-from langsmith_realtime.testing import RealtimeServer
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
-from tests.trace.otel.test_spans import SCRIPT, arrive, hold, run_asyncio
+
+pytestmark = pytest.mark.newest
 
 app = logging.getLogger("shop")
 
@@ -41,7 +41,7 @@ def of_shop(receiver: OtlpReceiver) -> dict[str, str]:
 def test_each_event_is_a_record_with_name_and_body_in_the_span_it_is_about(
     providers: Providers, receiver: OtlpReceiver
 ) -> None:
-    hold(providers)
+    talk.run(providers)
     records = {record.event_name: record for record in receiver.records}
     session, (first, second) = receiver.the_span("realtime_session"), receiver.spans("chat")
     speech = records["openai.realtime.input_audio_buffer.speech_started"]
@@ -63,7 +63,7 @@ def test_a_failure_is_a_record_of_severity_error(providers: Providers, receiver:
         details = {"error": {"code": "server_error", "message": "about Anna Doe"}}
         talk.ends(tracer, "resp_1", status="failed", status_details=details)
 
-    hold(providers, fails)
+    talk.run(providers, fails)
     (record,) = [each for each in receiver.records if each.event_name == "gen_ai.client.inference.exception"]
     assert record.severity == 17
     assert "server_error" in record.attributes["error.type"]
@@ -71,7 +71,7 @@ def test_a_failure_is_a_record_of_severity_error(providers: Providers, receiver:
 
 
 def test_content_in_records_is_structured(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers, otel=providers.otel(content="event"))
+    talk.run(providers, otel=providers.otel(content="event"))
     details = [each for each in receiver.records if each.event_name == "gen_ai.client.inference.operation.details"]
     assert len(details) == 2
     assert details[0].body["gen_ai.input.messages"] == [
@@ -81,7 +81,7 @@ def test_content_in_records_is_structured(providers: Providers, receiver: OtlpRe
 
 
 def test_without_a_tracer_provider_there_are_still_records(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers, otel=providers.otel(tracer_provider=None))
+    talk.run(providers, otel=providers.otel(tracer_provider=None))
     assert receiver.all_spans == []
     assert "openai.realtime.response.done" in {record.event_name for record in receiver.records}
 
@@ -99,8 +99,7 @@ def test_logging_inside_a_tool_carries_its_span_in_any_task_and_thread(
 
         await asyncio.gather(asyncio.create_task(in_a_task()), asyncio.to_thread(app.info, "thread"))
 
-    with RealtimeServer(SCRIPT) as server:
-        run_asyncio(server, providers, work)
+    talk.run_asyncio(providers, work)
     tool = receiver.the_span("execute_tool look_up").span_id
     assert of_shop(receiver) == {"inline": tool, "task": tool, "thread": tool}
 
@@ -133,7 +132,7 @@ def test_logging_in_a_task_that_the_call_started_keeps_the_span_when_later_event
             talk.answers(tracer, "call_2")
 
     asyncio.run(main())
-    arrive(providers)
+    talk.arrive(providers)
     spans = {span.name.split()[-1]: span.span_id for span in receiver.spans("execute_tool")}
     logged = of_shop(receiver)
     assert logged["look_up"] == spans["look_up"]
@@ -159,7 +158,7 @@ def test_logging_in_a_thread_of_the_applications_carries_the_span_with_its_conte
         thread.start()
         thread.join()
         talk.answers(tracer)
-    arrive(providers)
+    talk.arrive(providers)
     logged = of_shop(receiver)
     assert logged["in a block"] == receiver.the_span("execute_tool").span_id
     assert logged["outside"] == "", "a new thread has an empty context"
@@ -182,7 +181,7 @@ def test_the_logging_of_many_conversations_at_once_is_not_mixed(providers: Provi
         await asyncio.gather(*(converse(number) for number in range(50)))
 
     asyncio.run(main())
-    arrive(providers)
+    talk.arrive(providers)
     owners = {span.span_id: span.attributes["gen_ai.conversation.id"] for span in receiver.spans("execute_tool")}
     logged: dict[str, Any] = of_shop(receiver)
     assert len(logged) == 50

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections import Counter
 
+import pytest
 from opentelemetry import trace
 
 from langsmith_realtime import SessionTracer
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
-from tests.trace.otel.test_spans import arrive
+
+pytestmark = pytest.mark.newest
 
 CONVERSATIONS = 200
 
@@ -40,7 +42,7 @@ def test_of_200_conversations_at_once_no_span_is_lost_mixed_or_left_open(
         await asyncio.gather(*(converse(number) for number in range(CONVERSATIONS)))
 
     asyncio.run(main())
-    arrive(providers)
+    talk.arrive(providers)
     kinds = Counter(span.name for span in receiver.spans())
     assert kinds == {
         "realtime_session": CONVERSATIONS,

@@ -8,7 +8,8 @@ from langsmith_realtime import SessionTracer
 from langsmith_realtime.collector import Collector
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
-from tests.trace.otel.test_spans import arrive, hold
+
+pytestmark = pytest.mark.newest
 
 OPT_IN = "OTEL_SEMCONV_STABILITY_OPT_IN"
 DURATIONS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]
@@ -19,7 +20,7 @@ def names(receiver: OtlpReceiver) -> set[str]:
 
 
 def test_by_default_the_names_in_use_are_used(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers)
+    talk.run(providers)
     chat = receiver.point("gen_ai.client.operation.duration", gen_ai__operation__name="chat")
     assert (chat.count, chat.unit, chat.bounds) == (2, "s", DURATIONS)
     assert chat.attributes["gen_ai.provider.name"] == "openai"
@@ -37,7 +38,7 @@ def test_the_latest_names_are_used_if_asked_for(
     providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OPT_IN, "http,gen_ai_latest_experimental")
-    hold(providers)
+    talk.run(providers)
     assert receiver.point("gen_ai.client.inference.duration").count == 2
     assert receiver.point("gen_ai.execute_tool.duration", gen_ai__tool__name="look_up").count == 1
     audio = receiver.point("gen_ai.client.inference.usage.input_tokens", gen_ai__token__modality="audio")
@@ -53,7 +54,7 @@ def test_both_names_are_used_if_asked_for(
     providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OPT_IN, "gen_ai_latest_experimental/dup")
-    hold(providers)
+    talk.run(providers)
     assert {"gen_ai.client.operation.duration", "gen_ai.client.inference.duration"} <= names(receiver)
 
 
@@ -69,7 +70,7 @@ def test_calls_interruptions_errors_and_rate_limits_are_counted(providers: Provi
         limits = [{"name": "tokens", "limit": 40_000, "remaining": 38_000, "reset_seconds": 2}]
         tracer.server_event({"type": "rate_limits.updated", "rate_limits": limits})
 
-    hold(providers, various)
+    talk.run(providers, various)
     call = receiver.point("langsmith_realtime.tool_calls", gen_ai__tool__name="look_up")
     assert (call.value, call.attributes["langsmith_realtime.outcome"]) == (1, "answered")
     assert receiver.point("langsmith_realtime.interruptions").value == 1
@@ -84,14 +85,14 @@ def test_calls_interruptions_errors_and_rate_limits_are_counted(providers: Provi
 def test_open_conversations_are_counted(providers: Providers, receiver: OtlpReceiver) -> None:
     with SessionTracer(otel=providers.otel(), langsmith=False) as tracer:
         tracer.server_event(talk.SESSION)
-        arrive(providers)
+        talk.arrive(providers)
         assert receiver.point("langsmith_realtime.conversations").value == 1
-    arrive(providers)
+    talk.arrive(providers)
     assert receiver.point("langsmith_realtime.conversations").value == 0
 
 
 def test_durations_have_exemplars_of_their_spans(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers)
+    talk.run(providers)
     spans = {span.span_id for span in receiver.spans("chat")}
     points = [each for each in receiver.points if each.attributes.get("gen_ai.operation.name") == "chat"]
     examples = {each for point in points for each in point.exemplar_spans}
@@ -100,14 +101,14 @@ def test_durations_have_exemplars_of_their_spans(providers: Providers, receiver:
 
 
 def test_no_conversation_id_is_an_attribute(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers, thread_id="call-7")
+    talk.run(providers, thread_id="call-7")
     assert "call-7" not in str([point.attributes for point in receiver.points])
 
 
 def test_a_conversation_that_is_not_kept_is_measured(
     tracing: Collector, providers: Providers, receiver: OtlpReceiver
 ) -> None:
-    hold(providers, langsmith=True, keep=lambda metrics: False)
+    talk.run(providers, langsmith=True, keep=lambda metrics: False)
     assert receiver.point("gen_ai.client.operation.duration", gen_ai__operation__name="chat").count == 2
     assert receiver.all_spans == []
     assert receiver.records == []

@@ -15,7 +15,8 @@ from langsmith_realtime.trace.otel.presets import PRESETS as TABLES
 from tests import ROOT
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
-from tests.trace.otel.test_spans import hold
+
+pytestmark = pytest.mark.newest
 
 KINDS = {"realtime_session": "session", "user_speech": "user speech", "chat": "response", "execute_tool": "tool"}
 
@@ -29,7 +30,9 @@ def received(
 ) -> dict[str, dict[str, Any]]:
     """The attributes of the last span of each kind."""
     receiver.all_spans.clear()
-    hold(providers, otel=providers.otel(preset=preset, content=content), tags=["vip"], feedback=["turns"], **options)
+    talk.run(
+        providers, otel=providers.otel(preset=preset, content=content), tags=["vip"], feedback=["turns"], **options
+    )
     return {kind_of(span.name): span.attributes for span in receiver.spans()}
 
 
@@ -116,7 +119,7 @@ def test_azure_gets_the_legacy_system_and_the_text_of_an_error(providers: Provid
         details = {"error": {"code": "server_error", "message": "try again"}}
         talk.ends(tracer, "resp_1", status="failed", status_details=details)
 
-    hold(providers, fails, otel=providers.otel(preset="azure", content=True))
+    talk.run(providers, fails, otel=providers.otel(preset="azure", content=True))
     response = receiver.the_span("chat")
     assert response.attributes["gen_ai.system"] == "openai"
     assert response.attributes["session.id"] == "call-7"

@@ -6,41 +6,28 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-from langsmith_realtime import Otel, SessionTracer, flush, wrap_realtime
+from langsmith_realtime import Otel, SessionTracer, flush
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
 from tests.support import otel_conversation as talk
-from tests.support.conversations import async_client, the_tree
+from tests.support.conversations import the_tree
 from tests.support.otlp_receiver import OtlpReceiver, Providers
+
+pytestmark = pytest.mark.newest
 
 CLIENT, INTERNAL = 3, 1
 ERROR = 2
 
 
-def hold(providers: Providers, held: Callable[[SessionTracer], None] = talk.hold, **options: Any) -> None:
-    """Holds a conversation without LangSmith, and waits until everything has arrived."""
-    otel = options.pop("otel", None) or providers.otel()
-    with SessionTracer(**{"otel": otel, "langsmith": False, "thread_id": "call-7", **options}) as tracer:
-        held(tracer)
-    arrive(providers)
-
-
-def arrive(providers: Providers) -> None:
-    assert flush(20)
-    providers.flush()
-
-
 def test_a_conversation_is_a_tree_of_session_utterance_responses_and_tools(
     providers: Providers, receiver: OtlpReceiver
 ) -> None:
-    hold(providers)
+    talk.run(providers)
     assert receiver.shape() == [
         (
             "realtime_session",
@@ -54,7 +41,7 @@ def test_a_conversation_is_a_tree_of_session_utterance_responses_and_tools(
 def test_spans_have_the_names_kinds_and_attributes_of_the_conventions(
     providers: Providers, receiver: OtlpReceiver
 ) -> None:
-    hold(providers)
+    talk.run(providers)
     session, (first, second) = receiver.the_span("realtime_session"), receiver.spans("chat")
     assert (session.kind, first.kind) == (INTERNAL, CLIENT)
     assert session.attributes["gen_ai.operation.name"] == "invoke_agent"
@@ -85,7 +72,7 @@ def test_spans_have_the_names_kinds_and_attributes_of_the_conventions(
 
 
 def test_without_a_given_thread_no_conversation_id_is_invented(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers, thread_id=None)
+    talk.run(providers, thread_id=None)
     assert all("gen_ai.conversation.id" not in span.attributes for span in receiver.all_spans)
 
 
@@ -95,7 +82,7 @@ def test_spans_start_and_end_when_the_runs_of_langsmith_do(
     with SessionTracer(otel=providers.otel()) as tracer:
         talk.hold(tracer)
     root = the_tree(tracing)
-    arrive(providers)
+    talk.arrive(providers)
 
     def ms(moment: Any) -> float:
         return float(moment.timestamp() * 1000)
@@ -119,7 +106,7 @@ def test_spans_start_and_end_when_the_runs_of_langsmith_do(
 
 
 def test_no_content_is_shown_unless_it_is_asked_for(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers)
+    talk.run(providers)
     everything = str([receiver.all_spans, receiver.records])
     for word in ("Paris", "21 degrees", "How warm", "Be brief"):
         assert word not in everything
@@ -136,12 +123,12 @@ def test_the_environment_variable_switches_content_on_in_every_spelling(
     spelling: str, is_shown: bool, providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", spelling)
-    hold(providers)
+    talk.run(providers)
     assert ("21 degrees" in str(receiver.all_spans)) is is_shown
 
 
 def test_content_has_the_form_of_the_conventions(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers, otel=providers.otel(content=True))
+    talk.run(providers, otel=providers.otel(content=True))
     first, second = receiver.spans("chat")
     assert json.loads(first.attributes["gen_ai.input.messages"]) == [
         {"role": "user", "parts": [{"type": "text", "content": "How warm is it in Paris?"}]}
@@ -164,12 +151,12 @@ def test_redact_and_transcripts_hold_for_content_too(providers: Providers, recei
         redacted: dict[str, Any] = json.loads(json.dumps(payload).replace("Paris", "[city]"))
         return redacted
 
-    hold(providers, otel=providers.otel(content=True), redact=redact)
+    talk.run(providers, otel=providers.otel(content=True), redact=redact)
     assert "[city]" in str(receiver.all_spans)
     assert "Paris" not in str([receiver.all_spans, receiver.records])
     receiver.all_spans.clear()
     receiver.records.clear()
-    hold(providers, otel=providers.otel(content=True), transcripts=False)
+    talk.run(providers, otel=providers.otel(content=True), transcripts=False)
     for word in ("Paris", "21 degrees", "How warm"):
         assert word not in str([receiver.all_spans, receiver.records])
 
@@ -184,7 +171,7 @@ def test_a_failed_response_and_an_error_event_are_status_and_event(
         talk.ends(tracer, "resp_1", status="failed", status_details=details)
         tracer.server_event({"type": "error", "error": {"code": "bad_value", "message": "no such voice"}})
 
-    hold(providers, fails)
+    talk.run(providers, fails)
     response = receiver.the_span("chat")
     assert response.status[0] == ERROR
     assert response.attributes["gen_ai.response.finish_reasons"] == ["error"]
@@ -203,7 +190,7 @@ def test_an_interruption_is_an_event_and_no_error(providers: Providers, receiver
         details = {"type": "cancelled", "reason": "turn_detected"}
         talk.ends(tracer, "resp_1", status="cancelled", status_details=details)
 
-    hold(providers, interrupts)
+    talk.run(providers, interrupts)
     response = receiver.the_span("chat")
     assert response.status[0] != ERROR
     assert response.attributes["gen_ai.response.finish_reasons"] == ["stop"]
@@ -217,7 +204,7 @@ def test_a_call_without_a_result_is_an_error_of_its_own(providers: Providers, re
         talk.begins(tracer, "resp_1")
         talk.ends(tracer, "resp_1", talk.CALL)
 
-    hold(providers, forgets)
+    talk.run(providers, forgets)
     assert receiver.the_span("execute_tool").status == (ERROR, "no result was sent")
     assert receiver.orphans() == []
 
@@ -228,7 +215,7 @@ def test_responses_and_tools_arrive_while_the_conversation_goes_on(
     with SessionTracer(otel=providers.otel(), langsmith=False) as tracer:
         talk.hold(tracer)
         tracer.server_event({"type": "rate_limits.updated", "rate_limits": []})
-        arrive(providers)
+        talk.arrive(providers)
         assert len(receiver.spans("execute_tool")) == 1
         assert receiver.spans("chat")
         assert receiver.spans("realtime_session") == []
@@ -239,7 +226,7 @@ def test_responses_and_tools_arrive_while_the_conversation_goes_on(
 
 def test_the_session_stands_below_the_callers_current_span(providers: Providers, receiver: OtlpReceiver) -> None:
     with providers.tracer.get_tracer("app").start_as_current_span("handle_call"):
-        hold(providers)
+        talk.run(providers)
         assert trace.get_current_span().get_span_context().is_valid, "the caller's span is current again"
     providers.flush()
     handle_call = receiver.the_span("handle_call")
@@ -260,7 +247,7 @@ FORMS: dict[str, Any] = {
 def test_the_session_stands_below_the_span_that_headers_name(
     form: str, providers: Providers, receiver: OtlpReceiver
 ) -> None:
-    hold(providers, parent=FORMS[form])
+    talk.run(providers, parent=FORMS[form])
     session = receiver.the_span("realtime_session")
     assert (session.trace_id, session.parent_id) == (PARENT[3:35], PARENT[36:52])
 
@@ -268,7 +255,7 @@ def test_the_session_stands_below_the_span_that_headers_name(
 def test_a_preset_whose_backend_lists_only_roots_links_the_remote_parent(
     providers: Providers, receiver: OtlpReceiver
 ) -> None:
-    hold(providers, otel=providers.otel(preset="braintrust"), parent={"traceparent": PARENT})
+    talk.run(providers, otel=providers.otel(preset="braintrust"), parent={"traceparent": PARENT})
     session = receiver.the_span("realtime_session")
     assert session.parent_id == ""
     assert session.links == [(PARENT[3:35], PARENT[36:52])]
@@ -276,7 +263,7 @@ def test_a_preset_whose_backend_lists_only_roots_links_the_remote_parent(
 
 
 def test_without_a_session_span_each_response_is_a_trace(providers: Providers, receiver: OtlpReceiver) -> None:
-    hold(providers, otel=providers.otel(session_span=False))
+    talk.run(providers, otel=providers.otel(session_span=False))
     assert receiver.spans("realtime_session") == []
     assert receiver.orphans() == []
     assert len({span.trace_id for span in receiver.spans("chat")}) == 2
@@ -284,36 +271,6 @@ def test_without_a_session_span_each_response_is_a_trace(providers: Providers, r
 
 
 # What the caller does inside
-
-
-SCRIPT = Script([Turn(Call("look_up", {"city": "Paris"}, call_id="call_1")), Turn(Say("Sunny."))], speed=0)
-
-
-def run_asyncio(server: RealtimeServer, providers: Providers, work: Callable[[], Any], **options: Any) -> None:
-    """Holds a conversation with wrap_realtime; ``work`` is called while the call is carried out."""
-
-    async def main() -> None:
-        async with (
-            async_client(server).realtime.connect(model="gpt-realtime") as raw,
-            wrap_realtime(raw, otel=providers.otel(), langsmith=False, **options) as connection,
-        ):
-            await connection.response.create()
-            done = 0
-            while done < 2:
-                event = await asyncio.wait_for(connection.recv(), 10)  # another task parses the event
-                if event.type != "response.done":
-                    continue
-                done += 1
-                if done == 1:
-                    result = work()
-                    if asyncio.iscoroutine(result):
-                        await result
-                    item: Any = {"type": "function_call_output", "call_id": "call_1", "output": "sunny"}
-                    await connection.conversation.item.create(item=item)
-                    await connection.response.create()
-
-    asyncio.run(main())
-    arrive(providers)
 
 
 def test_the_applications_own_span_stands_below_the_tool_in_any_task_and_thread(
@@ -335,8 +292,7 @@ def test_the_applications_own_span_stands_below_the_tool_in_any_task_and_thread(
         await asyncio.create_task(in_a_task())
         await asyncio.to_thread(look, "thread")
 
-    with RealtimeServer(SCRIPT) as server:
-        run_asyncio(server, providers, work)
+    talk.run_asyncio(providers, work)
     tool = receiver.the_span("execute_tool look_up")
     assert {name: receiver.the_span(name).parent_id for name in ("inline", "task", "thread")} == dict.fromkeys(
         ("inline", "task", "thread"), tool.span_id
@@ -346,7 +302,7 @@ def test_the_applications_own_span_stands_below_the_tool_in_any_task_and_thread(
 
 def test_the_callers_context_is_as_before_after_the_block(providers: Providers, receiver: OtlpReceiver) -> None:
     before = trace.get_current_span()
-    hold(providers)
+    talk.run(providers)
     assert trace.get_current_span() is before
 
 
@@ -367,7 +323,7 @@ def test_work_after_the_result_stands_below_the_response_not_the_tool(
             pass
         talk.ends(session, "resp_1", talk.CALL)
 
-    hold(providers, goes_on)
+    talk.run(providers, goes_on)
     assert receiver.the_span("during").parent_id == receiver.the_span("execute_tool").span_id
     assert receiver.the_span("after").parent_id == receiver.the_span("chat").span_id
 
@@ -389,7 +345,7 @@ def test_of_several_calls_the_block_says_which_one_is_carried_out(providers: Pro
         talk.answers(session, "call_1")
         talk.answers(session, "call_2")
 
-    hold(providers, both)
+    talk.run(providers, both)
     assert receiver.the_span("looking").parent_id == receiver.the_span("execute_tool look_up").span_id
     assert receiver.the_span("booking").parent_id == receiver.the_span("execute_tool book").span_id
     assert receiver.the_span("neither").parent_id == receiver.the_span("chat").span_id
@@ -407,7 +363,7 @@ def test_without_a_provider_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_conversation_that_the_sampler_leaves_out_has_no_spans(receiver: OtlpReceiver) -> None:
     providers = Providers(receiver, sampler=ALWAYS_OFF)
-    hold(providers)
+    talk.run(providers)
     assert receiver.all_spans == []
     providers.shutdown()
 
@@ -415,9 +371,9 @@ def test_a_conversation_that_the_sampler_leaves_out_has_no_spans(receiver: OtlpR
 def test_a_conversation_that_keep_discards_has_no_spans(
     tracing: Collector, providers: Providers, receiver: OtlpReceiver
 ) -> None:
-    hold(providers, langsmith=True, keep=lambda metrics: False)
+    talk.run(providers, langsmith=True, keep=lambda metrics: False)
     assert receiver.all_spans == []
-    hold(providers, langsmith=True, keep=lambda metrics: True)
+    talk.run(providers, langsmith=True, keep=lambda metrics: True)
     assert len(receiver.spans("chat")) == 2
     assert receiver.orphans() == []
 
@@ -434,7 +390,7 @@ def test_hostile_values_cost_nothing_else(providers: Providers, receiver: OtlpRe
             metadata={**{f"key_{i}": i for i in range(200)}, "big": 1 << 70, "nested": {"a": None}, "none": None}
         )
 
-    hold(providers, hostile, otel=providers.otel(content=True))
+    talk.run(providers, hostile, otel=providers.otel(content=True))
     session = receiver.the_span("realtime_session")
     told = str(session.attributes)
     assert str(1 << 70) in told
