@@ -270,18 +270,17 @@ def _open_conversation(options: Options) -> LiveConversation | None:
 
 def _start_spans(options: Options, runs: ConversationRuns) -> ConversationSpans | None:
     """Start the conversation's spans in OpenTelemetry; None if that fails, which is logged."""
-    from langsmith_realtime.trace.otel.conversation_spans import start_spans  # noqa: PLC0415 - an extra
+    from langsmith_realtime.trace.otel.conversation_spans import facts_of, start_spans  # noqa: PLC0415 - an extra
 
     try:
-        return start_spans(
+        facts = facts_of(
             options,
             thread_id=str(runs.metadata["thread_id"]),
             has_given_thread=options.thread_id is not None or runs.outer_run is not None,
-            start_us=runs.start_us,
             tags=runs.tags,
             metadata=runs.metadata,
-            version=__version__,
         )
+        return start_spans(options, facts, runs.start_us, __version__)
     except Exception as error:
         runs.guard.report("starting the spans", error)
         return None

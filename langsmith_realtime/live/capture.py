@@ -115,6 +115,8 @@ class LiveConversation(ParentContext):
                 self._process.sender, options.keep, self.guard, self._process.limits
             )
         self._queue = worker.open_queue(_LazyPipeline(options, runs, self._process, self.guard).take)
+        if self._spans is not None and options.journal and runs.is_sent:
+            self._spans.note = self._queue.put_always
         self._claims = runs.observer = ToolClaims(runs, self._queue.put_always, self._now)
         self._queue.put_always(Opened())
 

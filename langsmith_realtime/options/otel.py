@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langsmith_realtime.runtime.guard import logger
 
@@ -44,6 +44,8 @@ class Otel:
         preset: what is added for one backend: one of :data:`PRESETS`.
         session_span: whether the conversation is a span, above all others. False: it is two log records, and each
             response is a trace of its own, or stands below the caller's span.
+        recover_with: function without arguments that returns the SDK's span exporter to which a recovery gives the
+            spans of a conversation whose process died; by default OTLP as the environment configures it.
         headers: the headers of the option ``parent``, by their names in lower case, from which the caller's span is
             read; set by the package.
 
@@ -58,6 +60,7 @@ class Otel:
     content: bool | Literal["span", "event"] | None = None
     preset: str = "genai"
     session_span: bool = True
+    recover_with: Callable[[], Any] | None = None
     headers: Mapping[str, str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -69,6 +72,8 @@ class Otel:
             raise ValueError(f"Otel.content must be True, False, 'span' or 'event', got {self.content!r}")
         if self.preset not in PRESETS:
             raise ValueError(f"Otel.preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        if self.recover_with is not None and not callable(self.recover_with):
+            raise TypeError(f"Otel.recover_with must be a function, got {type(self.recover_with).__name__}")
         if not isinstance(self.session_span, bool):
             raise TypeError(f"Otel.session_span must be a bool, got {type(self.session_span).__name__}")
 

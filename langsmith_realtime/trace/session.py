@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
@@ -20,7 +20,7 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.core.protocol.inputs import Annotated, Closed, Input, Opened, ServerFrame, Silence
 from langsmith_realtime.delivery.langsmith_client.masking import hidden_by_environment, hidden_channels
-from langsmith_realtime.delivery.operations import Ledger
+from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import Options
@@ -33,6 +33,9 @@ from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
 from langsmith_realtime.trace.run_trees.root_run import __version__
+
+if TYPE_CHECKING:
+    from langsmith_realtime.trace.otel.exporter import OtelExporter
 
 T = TypeVar("T")
 
@@ -226,6 +229,8 @@ class SessionParts:
     privacy: Privacy
     #: The channels whose audio may be recorded; empty without a recording.
     recorded_channels: frozenset[int]
+    #: The exporter to OpenTelemetry; None if the conversation does not go there.
+    otel: OtelExporter | None = None
 
     def use_journal(self, ledger: Ledger, folder: Path) -> None:
         """Report verdicts of operations to the ledger, and make the recording in the folder, unless it has its own."""
@@ -233,6 +238,13 @@ class SessionParts:
             self.runs.ledger = ledger
         if self.recorder is not None:
             self.recorder.folder = folder
+        if self.otel is not None and self.otel.is_recoverable and ledger.expect(SPANS):
+            self.otel.exported = lambda: _spans_exported(ledger)
+
+
+def _spans_exported(ledger: Ledger) -> None:
+    ledger.settle(SPANS)
+    ledger.flush()
 
 
 def build_session(
@@ -270,14 +282,15 @@ def build_session(
     conversation = Conversation(tracks=tracks, prices=options.prices, model=options.model)
     held_conversation = conversation_runs.held_conversation
     exporters: list[Exporter] = []
-    runs = None
+    runs, otel = None, None
     if client is not None:
         runs = LangSmithRuns(conversation_runs, held_conversation or sender, feedback, privacy)
         exporters.append(runs)
     if conversation_runs.spans is not None:
         from langsmith_realtime.trace.otel.exporter import otel_exporter  # noqa: PLC0415 - an extra
 
-        exporters.append(otel_exporter(conversation_runs.spans, options, privacy, client, __version__))
+        otel = otel_exporter(conversation_runs.spans, options, privacy, client, __version__)
+        exporters.append(otel)
     session = Session(
         conversation,
         exporters,
@@ -287,4 +300,4 @@ def build_session(
         held_conversation=held_conversation,
         trace_id=str(conversation_runs.root.trace_id),
     )
-    return SessionParts(session, runs, recorder, privacy, recorded_channels)
+    return SessionParts(session, runs, recorder, privacy, recorded_channels, otel)

@@ -227,12 +227,14 @@ def otlp_receiver() -> Iterator[OtlpReceiver]:
 class Providers:
     """The providers of an application that exports to a receiver: the real SDK and the real exporters."""
 
-    def __init__(self, receiver: OtlpReceiver, **tracing: Any) -> None:
+    def __init__(self, receiver: OtlpReceiver, *, delay_ms: int = 50, **tracing: Any) -> None:
         resource = Resource({"service.name": "voice-test"})
         self.tracer = TracerProvider(resource=resource, shutdown_on_exit=False, **tracing)
         self.tracer.add_span_processor(
             BatchSpanProcessor(
-                OTLPSpanExporter(f"{receiver.base_url}/v1/traces"), max_queue_size=20_000, schedule_delay_millis=50
+                OTLPSpanExporter(f"{receiver.base_url}/v1/traces"),
+                max_queue_size=20_000,
+                schedule_delay_millis=delay_ms,
             )
         )
         self.logger = LoggerProvider(resource=resource, shutdown_on_exit=False)

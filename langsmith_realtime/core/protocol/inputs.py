@@ -194,6 +194,23 @@ class ChildBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanBegun:
+    """A span began in OpenTelemetry, whose ids nobody can choose: a recovery gives the span the same ones.
+
+    Attributes:
+        t: when it was made.
+        key: what the span is about, such as ``response resp_1``.
+        start: when it starts.
+        traceparent: its ids and flags, as in the header of that name.
+    """
+
+    t: float
+    key: str
+    start: float
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
 class Annotated:
     """The application added metadata, tags and outputs to the conversation."""
 
@@ -238,6 +255,7 @@ Input: TypeAlias = (
     | ToolBegun
     | ToolEnded
     | ChildBegun
+    | SpanBegun
     | Annotated
     | Closed
 )

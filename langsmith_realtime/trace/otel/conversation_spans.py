@@ -7,10 +7,10 @@ conversation opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
@@ -26,6 +26,7 @@ from langsmith_realtime.core.protocol.events import (
     parse,
     text,
 )
+from langsmith_realtime.core.protocol.inputs import SpanBegun
 from langsmith_realtime.core.protocol.session_config import session_of
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel import presets
@@ -34,11 +35,20 @@ from langsmith_realtime.trace.otel.presets import PRESETS
 from langsmith_realtime.trace.otel.providers import tracer_of
 from langsmith_realtime.trace.otel.values import attributes, clean
 
+#: The key of the session's span.
+SESSION_KEY = "session"
 #: How many responses, and how many tool calls, are remembered; the oldest one's span then ends, if it has not.
 MAX_OPEN = 256
 #: Events from which on the next response counts as asked for: the user stopped speaking.
 _SPEECH_ENDS = frozenset({"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"})
 _SPEECH_STARTED = "input_audio_buffer.speech_started"
+
+
+class KnownIds(Protocol):
+    """Knows the spans that a process began that died."""
+
+    def begin(self, key: str, start: float) -> float:
+        """Use the ids of a span for the next one, and return when it started; a new id if it is not known."""
 
 
 @dataclass(slots=True)
@@ -82,33 +92,49 @@ class ConversationSpans:
         options: the options of the conversation.
         facts: what every span says.
         start_us: when the conversation opened, in µs since the epoch.
+        outer_context: the context below which the session stands; by default that of the headers, else the current one.
+        known: in a recovery, the ids of the spans that the process that died began.
+        has_died: whether this is a recovery: what had not ended then ends with an error.
     """
 
-    def __init__(self, tracer: Tracer | None, options: Options, facts: ConversationFacts, start_us: int) -> None:
+    def __init__(
+        self,
+        tracer: Tracer | None,
+        options: Options,
+        facts: ConversationFacts,
+        start_us: int,
+        outer_context: Context | None = None,
+        *,
+        known: KnownIds | None = None,
+        has_died: bool = False,
+    ) -> None:
         assert options.otel is not None
+        #: Is told of each span that begins, for the journal; None without one.
+        self.note: Callable[[SpanBegun], None] | None = None
+        self._known = known
+        self.has_died = has_died
+        self.options = options.otel
         self.tracer = tracer or trace.NoOpTracer()
         self.has_tracer = tracer is not None
+        #: The provider of the spans, which is flushed after the conversation.
+        self.provider = options.otel.tracer_provider or trace.get_tracer_provider()
         self.facts = facts
         self.preset = PRESETS[options.otel.preset]
         self._start_us = start_us
         self.outer = trace.get_current_span()
-        outer_context = trace.set_span_in_context(self.outer)
-        if options.otel.headers is not None:
-            extracted = propagate.extract(options.otel.headers)
-            if trace.get_current_span(extracted).get_span_context().is_valid:
-                outer_context = extracted
+        if outer_context is None:
+            outer_context = trace.set_span_in_context(self.outer)
+            if options.otel.headers is not None:
+                extracted = propagate.extract(options.otel.headers)
+                if trace.get_current_span(extracted).get_span_context().is_valid:
+                    outer_context = extracted
+        self.outer_context = outer_context
         self.session: Span | None = None
         #: The context of spans that have no other parent.
         self.context, self.links = self._place(outer_context)
         if options.otel.session_span:
-            self.session = self.tracer.start_span(
-                "realtime_session",
-                self.context,
-                SpanKind.INTERNAL,
-                self._start_attributes(presets.SESSION, "invoke_agent"),
-                self.links,
-                self.ns(0.0),
-            )
+            given = self._start_attributes(presets.SESSION, "invoke_agent")
+            self.session = self._start(SESSION_KEY, "realtime_session", 0.0, given).span
             self.context, self.links = trace.set_span_in_context(self.session, self.context), []
         self.responses: dict[str, OpenSpan] = {}
         self.tools: dict[str, OpenSpan] = {}
@@ -119,6 +145,21 @@ class ConversationSpans:
         self._latest: Span = self.session or self.outer
         self._awaiting: CurrentSpan | None = None
         self._ended = False
+
+    def described(self) -> dict[str, Any] | None:
+        """What a recovery needs to make the spans again, for the journal; None if they are not exported at all."""
+        if not self.has_tracer or (self.session is not None and not self.session.is_recording()):
+            return None
+        outer = trace.get_current_span(self.outer_context)
+        above = outer.get_span_context()
+        return {
+            "session": None if self.session is None else traceparent_of(self.session),
+            "parent": traceparent_of(outer) if above.is_valid else None,
+            "parent_is_remote": above.is_remote,
+            "content": self.options.shown_content,
+            "preset": self.options.preset,
+            "has_given_thread": self.facts.has_given_thread,
+        }
 
     def _place(self, outer: Context) -> tuple[Context, list[Link]]:
         span = trace.get_current_span(outer)
@@ -152,31 +193,48 @@ class ConversationSpans:
         """Start the span of a response."""
         name = f"chat {self.facts.model}" if self.facts.model else "chat"
         given = self._start_attributes(presets.RESPONSE, "chat", {"gen_ai.response.id": response_id})
-        span = self.tracer.start_span(clean(name), self.context, SpanKind.CLIENT, given, self.links, self.ns(start))
-        opened = OpenSpan(span, start)
+        opened = self._start(f"response {response_id}", name, start, given, kind=SpanKind.CLIENT)
         _remember(self.responses, response_id, opened)
         return opened
 
     def start_tool(self, call: Call, response_id: str | None, start: float) -> OpenSpan:
         """Start the span of a tool call, below its response."""
         response = self.responses.get(response_id or "")
-        above = self.context if response is None else trace.set_span_in_context(response.span, self.context)
         given = {
             "gen_ai.tool.name": call.name,
             "gen_ai.tool.call.id": call.call_id,
             "gen_ai.tool.type": "function",
         }
         started = self._start_attributes(presets.TOOL, "execute_tool", given)
-        name = clean(f"execute_tool {call.name or 'tool'}")
-        span = self.tracer.start_span(name, above, SpanKind.INTERNAL, started, None, self.ns(start))
-        opened = OpenSpan(span, start, call)
+        name = f"execute_tool {call.name or 'tool'}"
+        above = None if response is None else trace.set_span_in_context(response.span, self.context)
+        opened = self._start(f"tool {call.call_id}", name, start, started, above=above)
         _remember(self.tools, call.call_id, opened)
         return opened
 
-    def start_other(self, kind: str, name: str, start: float, given: Mapping[str, Any]) -> Span:
-        """Start the span of something that the worker makes whole."""
-        started = self._start_attributes(kind, None, given)
-        return self.tracer.start_span(clean(name), self.context, SpanKind.INTERNAL, started, None, self.ns(start))
+    def start_speech(self, item_id: str, start: float) -> OpenSpan:
+        """Start the span of an utterance, which the worker makes whole."""
+        started = self._start_attributes(presets.SPEECH, None, {"gen_ai.conversation.item.id": item_id})
+        return self._start(f"speech {item_id}", "user_speech", start, started)
+
+    def _start(
+        self,
+        key: str,
+        name: str,
+        start: float,
+        given: Any,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        above: Context | None = None,
+    ) -> OpenSpan:
+        key = clean(key)
+        if self._known is not None:
+            start = self._known.begin(key, start)
+        links = self.links if above is None else []
+        span = self.tracer.start_span(clean(name), above or self.context, kind, given, links, self.ns(start))
+        if self.note is not None and span.is_recording():
+            self.note(SpanBegun(start, key, start, traceparent_of(span)))
+        return OpenSpan(span, start)
 
     # What happens, in the caller's threads
 
@@ -299,6 +357,12 @@ class ConversationSpans:
             self._latest = self.session or self.outer
 
 
+def traceparent_of(span: Span) -> str:
+    """The span's ids and flags, as in the header ``traceparent``."""
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+
 def _remember(spans: dict[str, OpenSpan], key: str, opened: OpenSpan) -> None:
     """Remember a span, also after its end: later events name it again, and other spans stand below it."""
     spans[key] = opened
@@ -308,27 +372,23 @@ def _remember(spans: dict[str, OpenSpan], key: str, opened: OpenSpan) -> None:
             oldest.span.end()
 
 
-def start_spans(
-    options: Options,
-    *,
-    thread_id: str,
-    has_given_thread: bool,
-    start_us: int,
-    tags: tuple[str, ...],
-    metadata: Mapping[str, Any],
-    version: str,
-) -> ConversationSpans:
-    """Start the spans of a conversation that opens now, in the caller's context."""
-    assert options.otel is not None
+def facts_of(
+    options: Options, *, thread_id: str, has_given_thread: bool, tags: tuple[str, ...], metadata: Mapping[str, Any]
+) -> ConversationFacts:
+    """What every span of a conversation says."""
     given = str(metadata.get("ls_provider") or "openai")
-    provider = "azure.ai.openai" if given.startswith("azure") else given
-    facts = ConversationFacts(
+    return ConversationFacts(
         thread_id,
         has_given_thread,
-        provider,
+        "azure.ai.openai" if given.startswith("azure") else given,
         options.model,
+        agent_name=text(metadata.get("agent_name")),
         metadata=metadata,
         tags=tags,
-        agent_name=text(metadata.get("agent_name")),
     )
+
+
+def start_spans(options: Options, facts: ConversationFacts, start_us: int, version: str) -> ConversationSpans:
+    """Start the spans of a conversation that opens now, in the caller's context."""
+    assert options.otel is not None
     return ConversationSpans(tracer_of(options.otel, version), options, facts, start_us)

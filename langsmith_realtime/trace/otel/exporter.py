@@ -5,7 +5,7 @@ Log records are :mod:`.logs`, metrics :mod:`.metrics`. With ``keep=``, everythin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -32,10 +32,11 @@ from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
 from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
-from langsmith_realtime.trace.otel.providers import logger_of
+from langsmith_realtime.trace.otel.providers import logger_of, when_flushed
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
 
+DIED = Failure("the process died before the end")
 NO_RESULT = Failure("no result was sent")
 
 
@@ -70,8 +71,15 @@ class OtelExporter:
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
         self._ends_recordings = ends_recordings
+        #: Called once when the spans have been exported after the end; None without a journal.
+        self.exported: Callable[[], None] | None = None
         self._added_metadata: dict[str, Any] = {}
         self._added_tags: list[str] = []
+
+    @property
+    def is_recoverable(self) -> bool:
+        """Whether a recovery would export the spans again; it does that itself."""
+        return not self._spans.has_died and self._spans.described() is not None
 
     # The exporter
 
@@ -129,6 +137,8 @@ class OtelExporter:
             self._metrics.opened(-1, self._common)
         if self._ends_recordings and recorded.done is not None:
             recorded.done(True)
+        if self.exported is not None:
+            when_flushed(spans.provider, self.exported)
 
     def discarded(self) -> None:
         """Leave every span without an end, so that none is exported. The measurements stay."""
@@ -178,7 +188,10 @@ class OtelExporter:
             first_token = None if model.first_token is None else spans.ns(model.first_token)
             self._add_preset(span, presets.RESPONSE, facts.response_facts(masked, on_span, first_token), model.error)
             self._add_moments(span, model)
-        self._end(opened, model.end, None if model.interrupted else model.error)
+        error = None if model.interrupted else model.error
+        if spans.has_died and facts.is_unfinished(model):
+            error = error or DIED
+        self._end(opened, model.end, error)
 
     def _response_content(self, model: ModelRun, shown: Mapping[str, Any]) -> dict[str, Any]:
         finish = facts.finish_reason(model) if self._spans.preset.messages_have_finish_reason else None
@@ -212,7 +225,7 @@ class OtelExporter:
             call = Call(tool.call_id, tool.name, None, True)
             opened = spans.start_tool(call, tool.response_id, began / 1_000_000)
         span = opened.span
-        error = tool.error or (None if tool.answered else NO_RESULT)
+        error = tool.error or (None if tool.answered else DIED if spans.has_died else NO_RESULT)
         if span.is_recording():
             span.update_name(clean(f"execute_tool {tool.name}"))
             shows = self._content.on_spans
@@ -231,8 +244,8 @@ class OtelExporter:
 
     def _speech(self, speech: SpeechRun) -> None:
         spans = self._spans
-        given = {"gen_ai.conversation.item.id": speech.item_id}
-        span = spans.start_other(presets.SPEECH, "user_speech", speech.begin, given)
+        opened = spans.start_speech(speech.item_id, speech.begin)
+        span = opened.span
         if span.is_recording():
             words = None
             if speech.message is not None and self._content.on_spans:
@@ -242,7 +255,7 @@ class OtelExporter:
                     attributes({"gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown])})
                 )
             self._add_preset(span, presets.SPEECH, {"words": words}, speech.error)
-        self._end(OpenSpan(span, speech.begin), speech.end, speech.error)
+        self._end(opened, speech.end, speech.error)
 
     def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
         spans, span = self._spans, self._spans.session
@@ -338,6 +351,8 @@ def otel_exporter(
     """The exporter of a conversation whose spans have started; ``client`` is None without LangSmith."""
     assert options.otel is not None
     content = Content(options.otel.shown_content, privacy, client)
+    if spans.has_died:  # records and measurements left with the process
+        return OtelExporter(spans, content)
     logger = logger_of(options.otel, version)
     named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
     common = {"gen_ai.provider.name": spans.facts.provider, **named}

@@ -20,12 +20,25 @@ _FINISH_REASONS = {"completed": "stop", "cancelled": "stop", "incomplete": "leng
 OWN = "langsmith_realtime."
 
 
-def finish_reason(model: ModelRun) -> str:
-    """How a response ended, in the conventions' words."""
+def is_unfinished(model: ModelRun) -> bool:
+    """Whether the conversation ended before the server said how the response ended."""
+    return model.finish_reason in ("unknown", "in_progress")
+
+
+def finish_reason(model: ModelRun) -> str | None:
+    """How a response ended, in the conventions' words; None if nobody said."""
+    if is_unfinished(model):
+        return None
     reason = model.metadata.get("status_reason")
     if model.finish_reason == "incomplete" and reason == "content_filter":
         return "content_filter"
     return _FINISH_REASONS.get(model.finish_reason, model.finish_reason)
+
+
+def finish_reasons(model: ModelRun) -> list[str] | None:
+    """The attribute ``gen_ai.response.finish_reasons``."""
+    reason = finish_reason(model)
+    return None if reason is None else [reason]
 
 
 def token_counts(model: ModelRun) -> dict[str, int]:
@@ -71,7 +84,7 @@ def response_attributes(model: ModelRun) -> dict[str, Any]:
         "gen_ai.request.model": model.model,
         "gen_ai.response.model": model.model,
         "gen_ai.response.id": metadata.get("response_id"),
-        "gen_ai.response.finish_reasons": [finish_reason(model)],
+        "gen_ai.response.finish_reasons": finish_reasons(model),
         "gen_ai.response.time_to_first_chunk": None if first_chunk is None else first_chunk / 1000,
         "gen_ai.request.max_tokens": next((int(limit) for limit in limits if limit is not None), None),
         "gen_ai.request.temperature": number(parameters.get("temperature")),

@@ -59,7 +59,7 @@ class Logs:
             "gen_ai.request.model": model.model,
             "gen_ai.response.model": model.model,
             "gen_ai.response.id": model.metadata.get("response_id"),
-            "gen_ai.response.finish_reasons": [facts.finish_reason(model)],
+            "gen_ai.response.finish_reasons": facts.finish_reasons(model),
             **facts.usage_attributes(facts.token_counts(model)),
         }
         if shown is not None and self._content.in_logs:

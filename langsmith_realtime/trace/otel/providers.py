@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
@@ -13,6 +14,8 @@ from opentelemetry.metrics import Meter
 from opentelemetry.trace import Tracer
 
 from langsmith_realtime.options.otel import Otel
+from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import logger
 
 #: The name of the instrumentation scope.
@@ -84,6 +87,51 @@ def flush_providers(timeout: float | None) -> bool:
     thread.start()
     thread.join(timeout)
     return not thread.is_alive()
+
+
+_waiting: dict[Any, list[Callable[[], None]]] = {}
+_waiting_lock = threading.Lock()
+
+
+def when_flushed(provider: Any, done: Callable[[], None]) -> None:
+    """Call ``done`` in a thread once all ended spans of the provider were flushed; the process's exit waits for it.
+
+    One flush serves all that wait for it.
+    """
+    with _waiting_lock:
+        waiting = _waiting.setdefault(provider, [])
+        waiting.append(done)
+        if len(waiting) > 1:
+            return
+
+    def flush() -> None:
+        with threads.work_in_progress():
+            while True:
+                with _waiting_lock:
+                    served = list(_waiting[provider])
+                force_flush = getattr(provider, "force_flush", None)
+                if force_flush is not None:
+                    force_flush()
+                for each in served:
+                    each()
+                with _waiting_lock:
+                    del _waiting[provider][: len(served)]
+                    if not _waiting[provider]:
+                        del _waiting[provider]
+                        return
+
+    if threads.start_thread(flush, "langsmith-realtime-otel") is None:
+        flush()
+
+
+def _reset_in_child() -> None:
+    """In a forked child, which has none of its parent's threads."""
+    global _waiting_lock  # noqa: PLW0603 - the parent's may be locked by a thread that the child does not have
+    _waiting_lock = threading.Lock()
+    _waiting.clear()
+
+
+at_fork(after_in_child=_reset_in_child)
 
 
 def convention_names() -> tuple[bool, bool]:
