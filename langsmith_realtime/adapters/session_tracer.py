@@ -260,6 +260,8 @@ def _open_conversation(options: Options) -> LiveConversation | None:
             return UnsampledConversation(options, runs)
         if options.otel is not None:
             runs.spans = _start_spans(options, runs)
+        if not is_sent and runs.spans is None:
+            return None
         if not is_sent:
             options = replace(options, recording=_stored(options.recording))
         return LiveConversation(options, runs)

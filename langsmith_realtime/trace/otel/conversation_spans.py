@@ -32,7 +32,7 @@ from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel import presets
 from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current
 from langsmith_realtime.trace.otel.presets import PRESETS
-from langsmith_realtime.trace.otel.providers import tracer_of
+from langsmith_realtime.trace.otel.providers import has_provider, tracer_of
 from langsmith_realtime.trace.otel.values import attributes, clean
 
 #: The key of the session's span.
@@ -256,6 +256,8 @@ class ConversationSpans:
 
         ``kind`` is its GA name.
         """
+        if not self.has_tracer:
+            return
         if kind == "response.created" or kind in ANNOUNCING or kind in ("session.created", "session.updated"):
             try:
                 event = parse(frame)
@@ -388,7 +390,9 @@ def facts_of(
     )
 
 
-def start_spans(options: Options, facts: ConversationFacts, start_us: int, version: str) -> ConversationSpans:
-    """Start the spans of a conversation that opens now, in the caller's context."""
+def start_spans(options: Options, facts: ConversationFacts, start_us: int, version: str) -> ConversationSpans | None:
+    """Start the spans of a conversation that opens now, in the caller's context; None without any provider."""
     assert options.otel is not None
+    if not has_provider(options.otel):
+        return None
     return ConversationSpans(tracer_of(options.otel, version), options, facts, start_us)

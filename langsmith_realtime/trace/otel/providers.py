@@ -25,13 +25,38 @@ OPT_IN = "gen_ai_latest_experimental"
 _warned: set[str] = set()
 
 
+def _tracer_provider(otel: Otel) -> Any | None:
+    provider = otel.tracer_provider or trace.get_tracer_provider()
+    return None if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)) else provider
+
+
+def _logger_provider(otel: Otel) -> Any | None:
+    try:
+        from opentelemetry import _logs  # noqa: PLC0415 - its name says that it may change
+    except ImportError:
+        return None
+    provider = otel.logger_provider or _logs.get_logger_provider()
+    return None if type(provider).__name__ in ("ProxyLoggerProvider", "NoOpLoggerProvider") else provider
+
+
+def _meter_provider(otel: Otel) -> Any | None:
+    provider = otel.meter_provider or metrics.get_meter_provider()
+    return None if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider") else provider
+
+
+def has_provider(otel: Otel) -> bool:
+    """Whether the application has set any provider, so that anything would be recorded."""
+    return any(find(otel) is not None for find in (_tracer_provider, _logger_provider, _meter_provider))
+
+
 def tracer_of(otel: Otel, version: str) -> Tracer | None:
     """The application's tracer; None if it has set no provider, so that nothing would be recorded."""
-    provider = otel.tracer_provider or trace.get_tracer_provider()
-    if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
+    provider = _tracer_provider(otel)
+    if provider is None:
         return None
     _used.add(provider)
-    return provider.get_tracer(SCOPE, version)
+    tracer: Tracer = provider.get_tracer(SCOPE, version)
+    return tracer
 
 
 def logger_of(otel: Otel, version: str) -> Any | None:
@@ -39,12 +64,8 @@ def logger_of(otel: Otel, version: str) -> Any | None:
 
     The logs of opentelemetry-api before 1.39 cannot be used without its SDK; then there are none, which is logged.
     """
-    try:
-        from opentelemetry import _logs  # noqa: PLC0415 - its name says that it may change
-    except ImportError:
-        return None
-    provider = otel.logger_provider or _logs.get_logger_provider()
-    if type(provider).__name__ in ("ProxyLoggerProvider", "NoOpLoggerProvider"):
+    provider = _logger_provider(otel)
+    if provider is None:
         return None
     _used.add(provider)
     made = provider.get_logger(SCOPE, version)
@@ -60,11 +81,12 @@ def logger_of(otel: Otel, version: str) -> Any | None:
 
 def meter_of(otel: Otel, version: str) -> Meter | None:
     """The application's meter; None without a provider."""
-    provider = otel.meter_provider or metrics.get_meter_provider()
-    if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider"):
+    provider = _meter_provider(otel)
+    if provider is None:
         return None
     _used.add(provider)
-    return provider.get_meter(SCOPE, version)
+    meter: Meter = provider.get_meter(SCOPE, version)
+    return meter
 
 
 _used: WeakSet[Any] = WeakSet()

@@ -357,6 +357,7 @@ def test_of_several_calls_the_block_says_which_one_is_carried_out(providers: Pro
 def test_without_a_provider_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     with SessionTracer(otel=True, langsmith=False) as tracer:
         talk.hold(tracer)
+        assert not tracer.enabled
         assert not trace.get_current_span().get_span_context().is_valid
     assert flush(20)
 
