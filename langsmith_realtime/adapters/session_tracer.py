@@ -256,13 +256,14 @@ def _open_conversation(options: Options) -> LiveConversation | None:
     try:
         options = replace(options, langsmith=is_sent)
         runs = start_conversation_runs(options, Guard(), process().limits)
-        if is_sent and not is_sampled(runs.root):
-            return UnsampledConversation(options, runs)
+        runs.is_sampled = not is_sent or is_sampled(runs.root)
         if options.otel is not None:
             runs.spans = _start_spans(options, runs)
-        if not is_sent and runs.spans is None:
+        if runs.spans is None and not is_sent:
             return None
-        if not is_sent:
+        if runs.spans is None and not runs.is_sampled:
+            return UnsampledConversation(options, runs)
+        if runs.client is None:
             options = replace(options, recording=_stored(options.recording))
         return LiveConversation(options, runs)
     except Exception as error:

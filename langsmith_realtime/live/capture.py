@@ -115,7 +115,7 @@ class LiveConversation(ParentContext):
                 self._process.sender, options.keep, self.guard, self._process.limits
             )
         self._queue = worker.open_queue(_LazyPipeline(options, runs, self._process, self.guard).take)
-        if self._spans is not None and options.journal and runs.is_sent:
+        if self._spans is not None and options.journal and client is not None:
             self._spans.note = self._queue.put_always
         self._claims = runs.observer = ToolClaims(runs, self._queue.put_always, self._now)
         self._queue.put_always(Opened())
@@ -364,6 +364,8 @@ class LiveConversation(ParentContext):
         self._process.open.pop(id(self), None)
         # The connection's own end first: the exception that leaves the block may come from another socket.
         closing = closing_of(self.connection_error) or self.closing or closing_of(error) or Closing()
+        if not self.runs.is_sampled:
+            self.guarded(sampling.forget, self.runs.root)
         message = describe_error(error) or describe_error(self.connection_error) or closing.error
         self._queue.put_always(Closed(self._now(), message, self._queue.dropped, *closing))
 

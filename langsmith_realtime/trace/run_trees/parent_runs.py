@@ -252,6 +252,9 @@ class ConversationRuns:
         self.start_us = microseconds_of(root.start_time)
         self.limits = limits or Limits()
         self.is_sent = is_sent
+        #: Whether LangSmith's sampling keeps the trace. If not, the runs are parents of the caller's work all the same,
+        #: so that LangSmith's client leaves that work out, too.
+        self.is_sampled = True
         #: What the caller's threads know of the OpenTelemetry spans; None without them.
         self.spans: ConversationSpans | None = None
         #: Is told of the caller's own runs; None in a replay.
@@ -265,8 +268,8 @@ class ConversationRuns:
 
     @property
     def client(self) -> Client | None:
-        """The LangSmith client that sends the runs; None if they are not sent."""
-        return self.root.client if self.is_sent else None
+        """The LangSmith client that sends the runs; None if they are not sent, or LangSmith's sampling drops them."""
+        return self.root.client if self.is_sent and self.is_sampled else None
 
     # The runs that a reference stands for, equal in the caller's thread, on the worker's and in a replay
 

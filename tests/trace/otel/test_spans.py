@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 import pytest
+from langsmith import Client, traceable
 from opentelemetry import trace
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
@@ -476,3 +477,22 @@ print([name for name in sys.modules if name.startswith("langsmith_realtime.trace
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_langsmiths_sampling_leaves_out_its_runs_and_not_the_spans(
+    tracing: Collector, providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Client(api_url=tracing.url, api_key="key", tracing_sampling_rate=0)
+
+    @traceable
+    def look() -> None:
+        pass
+
+    def looks(tracer: SessionTracer) -> None:
+        tracer.server_event(talk.SESSION)
+        look(langsmith_extra={"client": client})
+
+    talk.run(providers, looks, langsmith=True, client=client)
+    client.flush()
+    assert receiver.the_span("realtime_session")
+    assert tracing.runs() == []
