@@ -70,6 +70,7 @@ class ConversationState:
         self.malformed_count = 0
         self.duration_s = 0.0
         self._checked_at = 0.0
+        self._speech_taken_at = -1.0
         self._over: set[str] = set()  # ids of responses that have their runs
         self._unnamed_count = 0
 
@@ -147,6 +148,9 @@ class ConversationState:
 
     def take_speech(self, *, is_closed: bool = False) -> list[SpeechRun]:
         """The utterances that have ended and whose words are known or no longer awaited, each of them once."""
+        if self._checked_at == self._speech_taken_at and not is_closed:
+            return []  # deltas and audio arrive many times a second
+        self._speech_taken_at = self._checked_at
         spoken = []
         for item_id, begin, end in self.utterances.ended():
             item = self.items.get(item_id)

@@ -496,3 +496,23 @@ def test_langsmiths_sampling_leaves_out_its_runs_and_not_the_spans(
     client.flush()
     assert receiver.the_span("realtime_session")
     assert tracing.runs() == []
+
+
+def test_langsmiths_hiding_holds_for_content_too(
+    tracing: Collector, providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def anonymize(payload: dict[str, Any]) -> dict[str, Any]:
+        anonymized: dict[str, Any] = json.loads(json.dumps(payload).replace("Paris", "[city]"))
+        return anonymized
+
+    otel = providers.otel(content=True)
+    client = Client(api_url=tracing.url, api_key="key", hide_inputs=anonymize, hide_outputs=anonymize)
+    talk.run(providers, otel=otel, langsmith=True, client=client)
+    assert "[city]" in str(receiver.all_spans)
+    assert "Paris" not in str([receiver.all_spans, receiver.records])
+    receiver.all_spans.clear()
+    receiver.records.clear()
+    monkeypatch.setenv("LANGSMITH_HIDE_INPUTS", "true")
+    talk.run(providers, otel=otel)
+    assert "It is 21 degrees." in str(receiver.all_spans), "the agent's words are not hidden"
+    assert "How warm" not in str([receiver.all_spans, receiver.records])
