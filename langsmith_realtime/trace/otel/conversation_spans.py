@@ -248,7 +248,7 @@ class ConversationSpans:
         if self._ended or not self.has_tracer:
             return
         if self._awaiting is None:
-            self._awaiting = CurrentSpan(self._latest)
+            self._awaiting = CurrentSpan(self._latest, self)
         make_current(self._awaiting)
 
     def event(self, kind: str, t: float, frame: object) -> None:
@@ -284,7 +284,7 @@ class ConversationSpans:
             awaiting.span = self._latest
         current = trace.get_current_span()
         if not (isinstance(current, CurrentSpan) and current.span is self._latest):
-            make_current(CurrentSpan(self._latest))
+            make_current(CurrentSpan(self._latest, self))
 
     def response_requested(self, t: float) -> None:
         """The client sent ``response.create`` or committed the user's audio."""
@@ -300,7 +300,7 @@ class ConversationSpans:
         if self._latest is tool.span:
             self._latest = self._response_span()
         if isinstance(current, CurrentSpan) and current.span is tool.span:
-            make_current(CurrentSpan(self._response_span()))
+            make_current(CurrentSpan(self._response_span(), self))
 
     @contextmanager
     def tool(self, call_id: str) -> Iterator[None]:
@@ -310,7 +310,7 @@ class ConversationSpans:
             yield
             return
         before = trace.get_current_span()
-        make_current(CurrentSpan(tool.span))
+        make_current(CurrentSpan(tool.span, self))
         try:
             yield
         finally:
@@ -320,16 +320,12 @@ class ConversationSpans:
         """The conversation ended: make the span current that was current before it, unless the caller set another."""
         self._ended = True
         current = trace.get_current_span()
-        if isinstance(current, CurrentSpan) and (current is self._awaiting or self._is_own(current.span)):
+        if isinstance(current, CurrentSpan) and current.owner is self:
             make_current(self._before)
-
-    def _is_own(self, span: Span) -> bool:
-        opened = [*list(self.responses.values()), *list(self.tools.values())]
-        return span is self.session or span is self._latest or any(each.span is span for each in opened)
 
     def _make_current(self, span: Span) -> None:
         if self.has_tracer:
-            make_current(CurrentSpan(span))
+            make_current(CurrentSpan(span, self))
 
     def _response_span(self) -> Span:
         response = self.responses.get(self._latest_response or "")

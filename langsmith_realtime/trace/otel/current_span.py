@@ -14,10 +14,15 @@ class CurrentSpan(Span):
 
     A caller that waits for an event holds one: when the event arrives, it is pointed at that event's span, also if
     another task parses the event. It never ends the span, which the conversation does.
+
+    Args:
+        span: the span.
+        owner: the conversation's spans, by which a context is recognised as the conversation's.
     """
 
-    def __init__(self, span: Span) -> None:
+    def __init__(self, span: Span, owner: object) -> None:
         self.span = span
+        self.owner = owner
 
     def get_span_context(self) -> SpanContext:
         return self.span.get_span_context()

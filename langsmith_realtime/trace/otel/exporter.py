@@ -12,7 +12,7 @@ from typing import Any
 from langsmith import Client
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, Status, StatusCode
 
 from langsmith_realtime.core.conversation.run_data import (
     ConversationEnd,
@@ -308,6 +308,7 @@ class OtelExporter:
             span.set_attribute("error.type", facts.error_type(error))
             span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
         span.end(self._spans.ns(max(end, opened.start)))
+        opened.span = NonRecordingSpan(span.get_span_context())  # the span may have much content
 
     def _context(self, opened: OpenSpan | None) -> Context:
         """The context of records and measurements of a span, else of the session."""
