@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import runpy
+import sys
 import warnings
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,10 +20,12 @@ if find_spec("agents") is None:
 
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
+from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggingHandler
 
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
+from tests import ROOT
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
 
@@ -67,14 +72,20 @@ class Listener:
             self._tracer.server_event(event.data)
 
 
-def test_logging_in_parallel_tools_of_the_agents_sdk_stands_in_each_tools_span(
-    providers: Providers, receiver: OtlpReceiver
-) -> None:
+def exported_logging(providers: Providers) -> LoggingHandler:
+    """Exports the application's logging, as an application with OpenTelemetry does; returns the handler."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         handler = LoggingHandler(logger_provider=providers.logger)
     app.addHandler(handler)
     app.setLevel(logging.INFO)
+    return handler
+
+
+def test_logging_in_parallel_tools_of_the_agents_sdk_stands_in_each_tools_span(
+    providers: Providers, receiver: OtlpReceiver
+) -> None:
+    handler = exported_logging(providers)
 
     async def converse(server: RealtimeServer) -> None:
         agent: RealtimeAgent[Any] = RealtimeAgent(name="clerk", instructions="Be brief.", tools=[look_up, book])
@@ -104,4 +115,36 @@ def test_logging_in_parallel_tools_of_the_agents_sdk_stands_in_each_tools_span(
         "booking Rome": tools["execute_tool book"],
         "in a thread": tools["execute_tool book"],
     }
+    assert receiver.orphans() == []
+
+
+def test_the_example_for_azure_monitor(
+    providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handlers = []
+
+    def configure_azure_monitor(*, logger_name: str) -> None:
+        """What Azure's distribution does here: sets the global providers, and exports one logger."""
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", providers.tracer)
+        monkeypatch.setattr(_logs._internal, "_LOGGER_PROVIDER", providers.logger)
+        monkeypatch.setattr(metrics._internal, "_METER_PROVIDER", providers.meter)
+        assert logger_name == app.name
+        handlers.append(exported_logging(providers))
+
+    for name in ("azure", "azure.monitor", "azure.monitor.opentelemetry"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["azure.monitor.opentelemetry"].__dict__["configure_azure_monitor"] = configure_azure_monitor
+    names = runpy.run_path(str(ROOT / "docs/examples/otel_azure.py"))
+    script = Script([Turn(Call("look_up", {"city": "Paris"}, call_id="call_1")), Turn(Say("Sunny."))], speed=0)
+    try:
+        with RealtimeServer(script) as server:
+            asyncio.run(names["main"](url=f"{server.url}?model=gpt-realtime", api_key="test"))
+    finally:
+        app.removeHandler(handlers[0])
+    talk.arrive(providers)
+    (record,) = [each for each in receiver.records if each.scope == "shop"]
+    assert record.span_id == receiver.the_span("execute_tool look_up").span_id
+    assert receiver.spans("chat")[0].attributes["gen_ai.system"] == "openai"
+    assert receiver.point("gen_ai.client.token.usage").count > 0
+    assert receiver.point("langsmith_realtime.tool_calls").value == 1
     assert receiver.orphans() == []
