@@ -14,6 +14,7 @@ TITLES = {
     "guide": "by hand, as in LangSmith's guide",
     "langsmith": "LangSmith's `wrap_realtime`",
     "ours": "this package, with its recording",
+    "otel": "this package, with its recording and OpenTelemetry's spans",
 }
 
 _CPU_KEYS = ("delta_us", "other_us", "append_us")

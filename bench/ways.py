@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 from langsmith import run_trees
 from langsmith.run_trees import RunTree
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from langsmith_realtime import flush, wrap_realtime
+from langsmith_realtime import Otel, flush, wrap_realtime
 
 #: Takes a connection, and returns the context that the event loop runs in. Its value has the tracing's methods, if any:
 #: ``observe(event)``, ``record_user_audio(pcm)``, ``record_agent_audio(pcm)``, or iteration over events.
@@ -62,12 +66,29 @@ def langsmith_integration(connection: AsyncRealtimeConnection) -> AbstractAsyncC
     return openai_realtime.wrap_realtime(connection)
 
 
+class Encoding(SpanExporter):
+    """Encodes spans as OTLP, as an exporter does, and sends them nowhere."""
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        encode_spans(spans).SerializeToString()
+        return SpanExportResult.SUCCESS
+
+
+@cache
+def _otel() -> Otel:
+    """An application's provider, made once in the process."""
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(Encoding()))
+    return Otel(tracer_provider=provider)
+
+
 WAYS: dict[str, Way] = {
     "plain": nullcontext,
     "off": lambda raw: wrap_realtime(raw, enabled=False),
     "guide": by_hand,
     "langsmith": langsmith_integration,
     "ours": lambda raw: wrap_realtime(raw, enabled=True),
+    "otel": lambda raw: wrap_realtime(raw, enabled=True, otel=_otel()),
 }
 
 

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from langsmith_realtime.delivery.langsmith_client.headers import trace_headers
     from langsmith_realtime.live.process import flush
     from langsmith_realtime.options.keep import Keep
+    from langsmith_realtime.options.otel import Otel
     from langsmith_realtime.options.recording import Recording
     from langsmith_realtime.trace.pii.redactor import pii
     from langsmith_realtime.trace.run_trees.root_run import __version__
 
 __all__ = [
     "Keep",
+    "Otel",
     "Price",
     "Recording",
     "SessionTracer",
@@ -47,6 +49,7 @@ __all__ = [
 #: and the test server need neither langsmith nor openai.
 _MODULES = {
     "Keep": "options.keep",
+    "Otel": "options.otel",
     "Price": "core.protocol.prices",
     "Recording": "options.recording",
     "SessionTracer": "adapters.session_tracer",

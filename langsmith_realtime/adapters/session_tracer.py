@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -15,12 +16,15 @@ from langsmith_realtime.delivery.langsmith_client.links import openable
 from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
 from langsmith_realtime.live.capture import LiveConversation, Posting, UnsampledConversation
 from langsmith_realtime.live.process import process
+from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
-from langsmith_realtime.trace.run_trees.root_run import RootIdentity, start_conversation_runs
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
+from langsmith_realtime.trace.run_trees.root_run import RootIdentity, __version__, start_conversation_runs
 
 if TYPE_CHECKING:
     from langsmith_realtime.adapters.agents_listener import AgentsListener
+    from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
 
 
 class SessionTracer:
@@ -87,7 +91,7 @@ class SessionTracer:
 
         Blocks, because it asks LangSmith for the id of the project.
         """
-        if self.live is None:
+        if self.live is None or not self.live.runs.is_sent:
             return None
         try:
             root = self.live.runs.root
@@ -281,12 +285,45 @@ def open_conversation(
         posting: when to post the root run.
         identity: start, id and thread of the root run; by default it starts now.
     """
-    if not options.is_on:
+    is_sent = options.is_on
+    if not is_sent and (options.otel is None or options.enabled is False):
         return None
     try:
+        options = replace(options, langsmith=is_sent)
         runs = start_conversation_runs(options, Guard(), process().limits, identity)
-        kind = LiveConversation if is_sampled(runs.root) else UnsampledConversation
-        return kind(options, runs, posting)
+        runs.is_sampled = not is_sent or is_sampled(runs.root)
+        if options.otel is not None:
+            runs.spans = _start_spans(options, runs)
+        if runs.spans is None and not is_sent:
+            return None
+        if runs.spans is None and not runs.is_sampled:
+            return UnsampledConversation(options, runs, posting)
+        if runs.client is None:
+            options = replace(options, recording=_stored(options.recording))
+        return LiveConversation(options, runs, posting)
     except Exception as error:
         Guard().report("opening the trace", error)
         return None
+
+
+def _start_spans(options: Options, runs: ConversationRuns) -> ConversationSpans | None:
+    """Start the conversation's spans in OpenTelemetry; None if that fails, which is logged."""
+    from langsmith_realtime.trace.otel.conversation_spans import facts_of, start_spans  # noqa: PLC0415 - an extra
+
+    try:
+        facts = facts_of(
+            options,
+            thread_id=str(runs.metadata["thread_id"]),
+            has_given_thread=options.thread_id is not None or runs.outer_run is not None,
+            tags=runs.tags,
+            metadata=runs.metadata,
+        )
+        return start_spans(options, facts, runs.start_us, __version__)
+    except Exception as error:
+        runs.guard.report("starting the spans", error)
+        return None
+
+
+def _stored(recording: Recording | None) -> Recording | None:
+    """The recording of a conversation that does not go to LangSmith: only one that is stored or kept has a reader."""
+    return recording if recording is not None and (recording.url is not None or recording.keep) else None

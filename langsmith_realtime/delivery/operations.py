@@ -12,6 +12,8 @@ from langsmith.run_trees import RunTree
 
 #: Names under which the journal acknowledges a root's operations. Every other run has one operation, named by its id.
 ROOT_CREATE, ROOT_UPDATE, FEEDBACK = "root", "root-update", "feedback"
+#: Name under which the journal notes that the spans of the conversation were exported to OpenTelemetry.
+SPANS = "otel"
 
 #: Key of the metadata that the application gave one response. Its content is free-form and may quote anybody.
 RESPONSE_METADATA = "response_metadata"

@@ -19,6 +19,7 @@ from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.core.protocol.audio_formats import Format
 from langsmith_realtime.core.protocol.prices import PRICES, Price
 from langsmith_realtime.journal.file import VERSION
+from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime.guard import Guard
@@ -60,6 +61,7 @@ def header(
             "session_id": None if root.session_id is None else str(root.session_id),
             "address": json_copy(getattr(root, "address", None)),
         },
+        "otel": None if runs.spans is None else runs.spans.described(),
         "options": {
             "sample_rate": options.sample_rate,
             "max_audio_seconds": options.max_audio_seconds,
@@ -130,7 +132,13 @@ def options_of(head: dict[str, Any]) -> Options:
         model=written.get("model"),
         prices={**PRICES, **{name: Price(**price) for name, price in written["prices"].items()}},
         feedback=frozenset(written["feedback"]),
+        otel=None if head.get("otel") is None else _otel(head["otel"]),
     )
+
+
+def _otel(written: dict[str, Any]) -> Otel:
+    content = {"both": True, "none": False}.get(written["content"], written["content"])
+    return Otel(content=content, preset=written["preset"], session_span=written["session"] is not None)
 
 
 def _make_runs(head: dict[str, Any], client: Client, guard: Guard, **place: Any) -> ConversationRuns:

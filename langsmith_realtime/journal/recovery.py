@@ -13,14 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.inputs import Closed, Opened
+from langsmith_realtime.core.protocol.inputs import Closed, Opened, SpanBegun
 from langsmith_realtime.delivery.feedback import FeedbackSender
-from langsmith_realtime.delivery.operations import Operation
+from langsmith_realtime.delivery.operations import SPANS, Operation
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.journal.folder import LINES
@@ -28,10 +28,19 @@ from langsmith_realtime.journal.frame_lines import FrameLines
 from langsmith_realtime.journal.header import is_meant_for, new_runs, options_of, runs_of
 from langsmith_realtime.journal.reader import JournalReader
 from langsmith_realtime.journal.state_directory import folders, state_directory, tidy
+from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
 from langsmith_realtime.runtime.guard import Guard, logger
+from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
+from langsmith_realtime.trace.run_trees.root_run import __version__
 from langsmith_realtime.trace.session import Session, build_session
+
+if TYPE_CHECKING:
+    from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
+
+#: Returns an exporter of OpenTelemetry's SDK.
+MakeExporter: TypeAlias = Callable[[], Any]
 
 #: The root run's error if the process ended before the conversation was closed.
 DIED = Failure("the process died during the conversation")
@@ -74,7 +83,13 @@ class Found:
     detail: str = ""
 
 
-def recover(client: Client, directory: Path | None = None, *, patience: float = PATIENCE_S) -> Iterator[Found]:
+def recover(
+    client: Client,
+    directory: Path | None = None,
+    *,
+    patience: float = PATIENCE_S,
+    recover_with: MakeExporter | None = None,
+) -> Iterator[Found]:
     """Complete the conversations that are meant for the client's endpoint, workspace and API key.
 
     Args:
@@ -82,6 +97,7 @@ def recover(client: Client, directory: Path | None = None, *, patience: float = 
         directory: The state directory; by default the one of
             :func:`~langsmith_realtime.journal.state_directory.state_directory`.
         patience: How long each wait for LangSmith's acknowledgements may take, in seconds; a conversation has several.
+        recover_with: Returns the exporter of spans; by default OTLP as the environment configures it.
 
     Yields:
         Each conversation that has a journal, when its result is known. The journal of a completed conversation is
@@ -90,14 +106,18 @@ def recover(client: Client, directory: Path | None = None, *, patience: float = 
     for folder in folders(directory or state_directory()):
         if (folder / LINES).exists():
             try:
-                yield _recover(folder, client, patience)
+                yield _recover(folder, client, patience, recover_with)
             except Exception as error:
                 # The journal may be damaged in any way, or another program's file.
                 yield Found(folder, Fate.UNREADABLE, str(error) or type(error).__name__)
 
 
 def begin_in_background(
-    client: Client, directory: Path | None = None, *, interval_s: float = 60.0
+    client: Client,
+    directory: Path | None = None,
+    *,
+    interval_s: float = 60.0,
+    recover_with: MakeExporter | None = None,
 ) -> threading.Thread | None:
     """Recover conversations and tidy the state directory in a thread.
 
@@ -118,7 +138,8 @@ def begin_in_background(
         if now < _recovered.get(key, -math.inf) + interval_s:
             return None
         _recovered[key] = math.inf
-    thread = threads.start_thread(lambda: _recover_and_log(client, directory, key), "langsmith-realtime-recovery")
+    work = lambda: _recover_and_log(client, directory, key, recover_with)  # noqa: E731
+    thread = threads.start_thread(work, "langsmith-realtime-recovery")
     if thread is None:
         _recovered[key] = now
     return thread
@@ -152,7 +173,7 @@ def replay_anew(
     return str(runs.root.trace_id) if sender.delivered_all() else None
 
 
-def _recover(folder: Path, client: Client, patience: float) -> Found:
+def _recover(folder: Path, client: Client, patience: float, recover_with: MakeExporter | None) -> Found:
     journal = Journal.take(folder)
     if journal is None:
         return Found(folder, Fate.ALIVE)
@@ -161,18 +182,22 @@ def _recover(folder: Path, client: Client, patience: float) -> Found:
         destination = reader.header["destination"]
         if not is_meant_for(destination, client):
             return Found(folder, Fate.ELSEWHERE, _describe(destination))
-        is_complete = _complete(journal, reader, client, patience)
+        is_complete = _complete(journal, reader, client, patience, recover_with)
         return Found(folder, Fate.COMPLETED if is_complete else Fate.UNDELIVERED, str(reader.header["run"]["trace_id"]))
     finally:
         journal.release()
 
 
-def _complete(journal: Journal, reader: JournalReader, client: Client, patience: float) -> bool:
+def _complete(
+    journal: Journal, reader: JournalReader, client: Client, patience: float, recover_with: MakeExporter | None
+) -> bool:
     journal.mark_settled(reader.settled())
     journal.keep(keep=bool(reader.header.get("keep")))
     guard, sender, feedback = Guard(), _PacedSender(patience), FeedbackSender()
     runs = runs_of(reader.header, client, guard)
     options = options_of(reader.header)
+    if options.otel is not None and journal.expect(SPANS):
+        runs.spans = _recovered_spans(reader, runs, options)
     _remove_recording(journal.folder, options.recording, str(runs.root.id))
     assembled = build_session(options, runs, sender, feedback, guard)
     assembled.use_journal(journal, journal.folder)
@@ -183,6 +208,8 @@ def _complete(journal: Journal, reader: JournalReader, client: Client, patience:
         return False
     assembled.session.take(end)
     if not (sender.delivered_all() and feedback.flush(patience)):
+        return False
+    if not _export_spans(journal, runs, recover_with):
         return False
     journal.complete()
     return True
@@ -201,6 +228,47 @@ def _replayed(reader: JournalReader | FrameLines, session: Session) -> Closed:
             t = max(t, given.t)
             session.take(given)
     return Closed(t, DIED)
+
+
+def _recovered_spans(reader: JournalReader, runs: ConversationRuns, options: Options) -> ConversationSpans | None:
+    """The spans of the conversation; None if OpenTelemetry's SDK is missing, or the journal does not tell them."""
+    try:
+        from langsmith_realtime.trace.otel.conversation_spans import facts_of  # noqa: PLC0415 - an extra
+        from langsmith_realtime.trace.otel.recovery import recovered_spans  # noqa: PLC0415
+
+        head = reader.header["otel"]
+        facts = facts_of(
+            options,
+            thread_id=str(runs.metadata.get("thread_id")),
+            has_given_thread=bool(head["has_given_thread"]),
+            tags=runs.tags,
+            metadata=runs.metadata,
+        )
+        begun = [given for given in reader.inputs() if isinstance(given, SpanBegun)]
+        return recovered_spans(head, options, facts, start_us=runs.start_us, begun=begun, version=__version__)
+    except (ImportError, KeyError, TypeError, ValueError) as error:
+        logger.warning("%s: its spans are not exported (%s)", reader.header["run"]["id"], type(error).__name__)
+        return None
+
+
+def _export_spans(journal: Journal, runs: ConversationRuns, recover_with: MakeExporter | None) -> bool:
+    """Export the spans of a recovery; False if that failed, and is to be tried again."""
+    if runs.spans is None:
+        journal.settle(SPANS, refused=True)
+        return True
+    from langsmith_realtime.trace.otel.recovery import export  # noqa: PLC0415 - an extra
+
+    try:
+        is_exported = export(runs.spans, recover_with)
+    except Exception:
+        logger.warning("%s: exporting its spans failed", runs.root.id, exc_info=True)
+        return False
+    if is_exported is None:
+        message = "%s: its spans are not exported; set OTEL_EXPORTER_OTLP_ENDPOINT, or pass Otel(recover_with=)"
+        logger.warning(message, runs.root.id)
+    if is_exported is not False:
+        journal.settle(SPANS, refused=is_exported is None)
+    return is_exported is not False
 
 
 class _PacedSender(Sender):
@@ -232,9 +300,11 @@ class _PacedSender(Sender):
         return not self._is_stuck
 
 
-def _recover_and_log(client: Client, directory: Path, key: tuple[object, ...]) -> None:
+def _recover_and_log(
+    client: Client, directory: Path, key: tuple[object, ...], recover_with: MakeExporter | None
+) -> None:
     try:
-        for found in recover(client, directory):
+        for found in recover(client, directory, recover_with=recover_with):
             if found.fate is Fate.COMPLETED:
                 logger.info("the conversation in %s was completed", found.folder)
             elif found.fate is not Fate.ALIVE and found not in _logged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -178,6 +179,11 @@ def journal_writer(parts: SessionParts, options: Options, runs: ConversationRuns
             warn_once("there is no journal of this conversation", error)
             return None
         parts.use_journal(journal, journal.folder)
+        if runs.spans is not None and runs.spans.note is not None:
+            # Spans that the worker makes are noted at once, because their inputs are in the journal already.
+            put, worker = runs.spans.note, threading.get_ident()
+            note = lambda begun: journal.write(line_of(begun)) if threading.get_ident() == worker else put(begun)  # noqa: E731
+            runs.spans.note = note
         return journal
 
     return JournalWriter(parts, begin, masking, guard)

@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from enum import Enum
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -119,13 +119,16 @@ class LiveConversation(ParentContext):
         options, runs = self._options, self.runs
         self._process = process()
         self._process.open[id(self)] = self
-        has_callbacks = options.redact is not None or calls_application(runs.root.client)
+        client = runs.client
+        has_callbacks = options.redact is not None or (client is not None and calls_application(client))
         worker = self._process.callback_worker if has_callbacks else self._process.worker
         if options.keep is not None:
             runs.held_conversation = HeldConversation(
                 self._process.sender, options.keep, self.guard, self._process.limits
             )
         self._queue = worker.open_queue(_LazyPipeline(options, runs, self._process, self.guard).take)
+        if self._spans is not None and options.journal and client is not None:
+            self._spans.note = self._queue.put_always
         self._claims = runs.observer = ToolClaims(runs, self._queue.put_always, self._now)
         if posting is Posting.AT_ONCE:
             self._queue.put_always(Opened())
@@ -210,6 +213,8 @@ class LiveConversation(ParentContext):
         parent = EventParent(self.runs, ref, name, frame if kind in ANNOUNCING else None)
         if kind in ANNOUNCING:
             self._claims.announced(parent)
+        if self._spans is not None:
+            self.guarded(self._spans.event, kind, t, frame)
         self.connection_error = None
         light = self._queue.load.is_nearly_full and priority_of(name) is Priority.LOW
         self._queue.put_event(ServerFrame(frame, t, ref, speaking), light=light)
@@ -262,6 +267,10 @@ class LiveConversation(ParentContext):
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
                 self._claims.answered(call_id, self._latest)
+                if self._spans is not None:
+                    self._spans.answered(call_id, t)
+        elif self._spans is not None and parsed.kind in ("response.create", "input_audio_buffer.commit"):
+            self._spans.response_requested(t)
         self._queue.put_event(ClientFrame(parsed, t))
 
     def fed_audio(self, channel: int, pcm: object, at: float | None) -> None:
@@ -334,12 +343,14 @@ class LiveConversation(ParentContext):
         self.enter_tool(call_id)
         failure: str | None = None
         try:
-            yield
+            with nullcontext() if self._spans is None else self._spans.tool(call_id):
+                yield
         except BaseException as error:
             failure = describe_error(error)
             raise
         finally:
-            context.set_parent(before)
+            if self.runs.is_sent:
+                context.set_parent(before)
             self._queue.put_event(ToolEnded(call_id, self._now(), failure))
 
     def enter_tool(self, call_id: str) -> None:
@@ -347,7 +358,9 @@ class LiveConversation(ParentContext):
         if self._closed:
             return
         try:
-            context.set_parent(self._claims.begin(call_id, self._latest))
+            run = self._claims.begin(call_id, self._latest)
+            if self.runs.is_sent:
+                context.set_parent(run)
         except Exception as error:
             self.guard.report("tool", error)
 
@@ -357,9 +370,11 @@ class LiveConversation(ParentContext):
         before = context.get_current_run_tree()
         self.enter_tool(call_id)
         try:
-            yield
+            with nullcontext() if self._spans is None else self._spans.tool(call_id):
+                yield
         finally:
-            context.set_parent(before)
+            if self.runs.is_sent:
+                context.set_parent(before)
 
     def told(self, make: Callable[[float], Input]) -> None:
         """Record what an SDK said just now: ``make`` gets the time and returns the input. Do nothing after the end."""
@@ -412,6 +427,8 @@ class LiveConversation(ParentContext):
         self._process.open.pop(id(self), None)
         # The connection's own end first: the exception that leaves the block may come from another socket.
         closing = closing_of(self.connection_error) or self.closing or closing_of(error) or Closing()
+        if not self.runs.is_sampled:
+            self.guarded(sampling.forget, self.runs.root)
         message = describe_error(error) or describe_error(self.connection_error) or closing.error
         self._queue.put_always(Closed(self._now(), message, self._queue.dropped, *closing))
 

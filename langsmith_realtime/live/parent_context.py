@@ -28,6 +28,7 @@ class ParentContext:
 
     def __init__(self, runs: ConversationRuns) -> None:
         self.runs = runs
+        self._spans = runs.spans
         self._latest_parent: ParentRun | EventParent = runs.root
         #: ParentReference in the contexts of callers that wait for the next event.
         self._awaiting: ParentReference | None = None
@@ -39,8 +40,11 @@ class ParentContext:
 
     def enter(self) -> None:
         """Make the conversation's root the parent in this context, when a ``with`` block begins."""
-        self.runs.previous_parent = context.get_current_run_tree()
-        context.set_parent(self.runs.root)
+        if self._spans is not None:
+            self._spans.enter()
+        if self.runs.is_sent:
+            self.runs.previous_parent = context.get_current_run_tree()
+            context.set_parent(self.runs.root)
 
     def begin_receive(self) -> None:
         """Prepare the context of a caller that waits for the next event.
@@ -49,6 +53,10 @@ class ParentContext:
         event's run, also if another task parses the event. A delta leaves it at the latest run.
         """
         if self._closed:
+            return
+        if self._spans is not None:
+            self._spans.begin_receive()
+        if not self.runs.is_sent:
             return
         awaiting = self._awaiting
         if awaiting is None:
@@ -60,6 +68,10 @@ class ParentContext:
 
         ``event`` is None for a delta: the parent stays the latest event.
         """
+        if self._spans is not None:
+            self._spans.arrived()
+        if not self.runs.is_sent:
+            return
         awaiting, reference = self._awaiting, current_parent_reference()
         if event is None:
             if reference is awaiting:
@@ -76,6 +88,10 @@ class ParentContext:
 
         Does so only if the current parent is the root or an event of this conversation.
         """
+        if self._spans is not None:
+            self._spans.leave()
+        if not self.runs.is_sent:
+            return
         current = context.get_current_run_tree()
         self.runs.previous_parent = _nearest_open(self.runs.previous_parent)
         if isinstance(current, ParentRun) and current.conversation_runs is self.runs and current.is_root_or_event:

@@ -94,7 +94,8 @@ class Pipeline:
 def build_pipeline(options: Options, runs: ConversationRuns, process: Process, guard: Guard) -> Pipeline:
     """Make the pipeline of a conversation that begins, and look for conversations to recover if it has a journal."""
     parts = build_session(options, runs, process.sender, process.feedback, guard)
-    if not options.journal:
+    if not options.journal or runs.client is None:
         return Pipeline(parts.session, None, guard)
-    begin_in_background(runs.root.client, interval_s=process.limits.recovery_interval_s)
+    recover_with = None if options.otel is None else options.otel.recover_with
+    begin_in_background(runs.client, interval_s=process.limits.recovery_interval_s, recover_with=recover_with)
     return Pipeline(parts.session, journal_writer(parts, options, runs, guard), guard)

@@ -6,6 +6,7 @@ masking functions of the LangSmith client), so that a slow function delays no ot
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -127,6 +128,8 @@ def process() -> Process:
 def flush(timeout: float | None = None) -> bool:
     """Wait until every run recorded so far, of all conversations of this process, is sent to LangSmith.
 
+    The OpenTelemetry providers that conversations used are flushed, too. Whether their exports succeeded is not told.
+
     An open conversation stays open; its transcript, metrics and recording are sent after it ends, and with ``keep``
     all of its runs. The call blocks its thread: in an event loop, use ``await asyncio.to_thread(flush, 10)``.
 
@@ -148,7 +151,13 @@ def flush(timeout: float | None = None) -> bool:
             raise TypeError(f"timeout must be a number of seconds or None, got {type(timeout).__name__}")
         if timeout < 0:
             raise ValueError(f"timeout must not be negative, got {timeout!r}")
-    return _process.flush(timeout)
+    began = time.monotonic()
+    is_sent = _process.flush(timeout)
+    providers = sys.modules.get("langsmith_realtime.trace.otel.providers")  # an extra; only if a conversation used it
+    if providers is None:
+        return is_sent
+    left_s = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
+    return bool(providers.flush_providers(left_s)) and is_sent
 
 
 def _start_anew_in_child() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from importlib import import_module
 from typing import Any, Literal, Protocol, TypedDict, Unpack
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from langsmith_realtime.core.payloads.json_values import Redact
 from langsmith_realtime.core.protocol.audio_formats import FORMATS_BY_NAME, Format, parse_format
 from langsmith_realtime.core.protocol.prices import PRICES, Price, price_table
 from langsmith_realtime.options.keep import KeepRule
+from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.runtime.guard import logger
 
@@ -65,6 +67,8 @@ class TracingOptions(TypedDict, total=False):
     transcripts: bool
     keep: KeepRule | None
     layout: Literal["flat", "turns"]
+    otel: bool | Otel
+    langsmith: bool
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,10 @@ class Options:
         layout: ``"flat"`` has every event directly below the root, as LangSmith's guidance asks; ``"turns"`` has a run
             for each turn in between, with what was said, its latencies and its tokens. Frames are then parsed in the
             caller's thread.
+        otel: how to show the conversation in OpenTelemetry: True, or an :class:`~langsmith_realtime.Otel`; None for not
+            at all. Needs the extra ``otel``. Without a provider of the application's nothing happens.
+        langsmith: False: no LangSmith client, key or thread is used, and the caller's traced work does not nest below
+            the conversation. ``otel`` does not need LangSmith.
     """
 
     thread_id: str | None = None
@@ -147,6 +155,8 @@ class Options:
     transcripts: bool = True
     keep: KeepRule | None = None
     layout: Literal["flat", "turns"] = "flat"
+    otel: Otel | None = None
+    langsmith: bool = True
 
     @classmethod
     def of(cls, **given: Unpack[TracingOptions]) -> Options:
@@ -175,7 +185,12 @@ class Options:
         if isinstance(tags, str) or not all(isinstance(tag, str) for tag in tags):
             raise TypeError("tags must be a list of str")
         values["tags"] = tuple(tags)
-        values["parent"] = _parent(values.get("parent"), values.get("client"))
+        values["langsmith"] = values.get("langsmith") is not False
+        values["otel"] = _otel(values.get("otel"))
+        if values["otel"] is not None:
+            values["parent"] = _pairs(values.get("parent"))
+            values["otel"] = replace(values["otel"], headers=_carrier(values["parent"]))
+        values["parent"] = _parent(values.get("parent"), values.get("client")) if values["langsmith"] else None
         recording = values.get("recording", True)
         values["recording"] = Recording() if recording is True else recording or None
         values["prices"] = price_table(values.get("prices"))
@@ -191,13 +206,15 @@ class Options:
 
     @property
     def is_on(self) -> bool:
-        """Whether to trace: ``enabled``, else LangSmith's own switch in this context."""
+        """Whether to trace in LangSmith: ``enabled``, else LangSmith's own switch in this context."""
+        if not self.langsmith:
+            return False
         if self.enabled is not None:
             return self.enabled
         if utils.tracing_is_enabled() is True:
             return True
         switches = [os.environ.get(key, "").lower() for key in _SWITCHES]
-        if any(os.environ.get(key) for key in _KEYS) and not _OFF.intersection(switches):
+        if self.otel is None and any(os.environ.get(key) for key in _KEYS) and not _OFF.intersection(switches):
             _warn_once(
                 "this conversation is not traced: a LangSmith API key is set, but tracing is off. "
                 "Set LANGSMITH_TRACING=true (lower case), or pass enabled=True. enabled=False silences this warning."
@@ -223,6 +240,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "journal": (bool, str),
     "layout": (str,),
     "transcripts": (bool,),
+    "otel": (bool, Otel),
+    "langsmith": (bool,),
 }
 
 
@@ -290,6 +309,45 @@ def _feedback(values: Mapping[str, Any]) -> frozenset[str]:
             "feedback and replicas exclude each other: a score belongs to one run, and replicas make several"
         )
     return frozenset(wanted)
+
+
+def _otel(given: bool | Otel | None) -> Otel | None:
+    given = Otel.default() if given is None else given
+    if not given:
+        return None
+    try:
+        import_module("opentelemetry.trace")
+    except ImportError:
+        remedy = "install it with: pip install 'langsmith-realtime[otel]'"
+        raise ValueError(f"otel needs opentelemetry-api; {remedy}") from None
+    return Otel() if given is True else given
+
+
+def _pairs(given: Any) -> Any:
+    """The option ``parent``; a list if it is an iterable of pairs, which may be read only once.
+
+    Raises:
+        TypeError: ``given`` has no headers.
+    """
+    if given is None or isinstance(given, RunTree) or hasattr(given, "items"):
+        return given
+    try:
+        return [(name, value) for name, value in given]
+    except (TypeError, ValueError):
+        raise TypeError(f"parent must be of type RunTree or Mapping, got {type(given).__name__}") from None
+
+
+def _carrier(given: Any) -> dict[str, str] | None:
+    """Headers by their names in lower case, for OpenTelemetry's propagators; None if ``given`` are none."""
+    if given is None or isinstance(given, RunTree):
+        return None
+    carrier: dict[str, str] = {}
+    for name, value in given.items() if hasattr(given, "items") else given:
+        for each in value if isinstance(value, (list, tuple)) else [value]:
+            key = _header_text(name).lower()
+            is_list = key in ("baggage", "tracestate") and key in carrier
+            carrier[key] = f"{carrier[key]},{_header_text(each)}" if is_list else carrier.get(key, _header_text(each))
+    return carrier
 
 
 def _parent(given: object, client: Client | None) -> RunTree | None:

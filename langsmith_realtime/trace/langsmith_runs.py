@@ -16,6 +16,7 @@ from langsmith_realtime.core.conversation.run_data import (
     EventRun,
     ModelRun,
     RunData,
+    SpeechRun,
     ToolRun,
     TurnRun,
 )
@@ -82,7 +83,9 @@ class LangSmithRuns:
         self._put(Operation(self._builder.root(), ROOT_CREATE))
 
     def emit(self, data: RunData) -> None:
-        """Send the run of some run data, unless the trace has too many runs."""
+        """Send the run of some run data, unless the trace has too many runs. Utterances have no runs of their own."""
+        if isinstance(data, SpeechRun):
+            return
         if isinstance(data, ChildRun):
             self._budget.add_child()
             if data.parent is not None:

@@ -21,6 +21,7 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client.masking import (
     calls_application,
     error_anonymizer,
+    hidden_by_environment,
     hidden_channels,
     hides_payloads,
 )
@@ -75,9 +76,15 @@ class Privacy:
 
     @classmethod
     def from_options(
-        cls, client: Client, guard: Guard, *, redact: Redact | None = None, transcripts: bool = True
+        cls, client: Client | None, guard: Guard, *, redact: Redact | None = None, transcripts: bool = True
     ) -> Privacy:
-        """Combine the options ``redact`` and ``transcripts`` with the masking settings of LangSmith's client."""
+        """Combine the options ``redact`` and ``transcripts`` with the masking settings of LangSmith's client.
+
+        Without a client, those of the environment that LangSmith's client reads count.
+        """
+        if client is None:
+            hidden = hidden_by_environment() if transcripts else frozenset({USER, AGENT})
+            return cls(redact, hidden=hidden, guard=guard)
         privacy = cls(
             redact,
             hidden=hidden_channels(client) if transcripts else frozenset({USER, AGENT}),

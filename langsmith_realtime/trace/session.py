@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from langsmith import Client
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.conversation import Conversation
@@ -21,8 +19,8 @@ from langsmith_realtime.core.conversation.run_data import ConversationEnd, Event
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.core.protocol.inputs import Annotated, Closed, Input, Opened, ServerFrame, Silence
-from langsmith_realtime.delivery.langsmith_client.masking import hidden_channels
-from langsmith_realtime.delivery.operations import Ledger
+from langsmith_realtime.delivery.langsmith_client.masking import hidden_by_environment, hidden_channels
+from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import Options
@@ -35,6 +33,10 @@ from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.redacted_speech import RedactedSpeech, redacted_speech
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
+from langsmith_realtime.trace.run_trees.root_run import __version__
+
+if TYPE_CHECKING:
+    from langsmith_realtime.trace.otel.exporter import OtelExporter
 
 T = TypeVar("T")
 
@@ -94,8 +96,9 @@ class Session:
         if isinstance(given, Closed):
             self._close(given)
             return
+        conversation = self._conversation
         try:
-            run_data = self._conversation.take(given)
+            run_data = conversation.take(given)
         except Exception as error:
             self._guard.report(type(given).__name__, error)
             run_data = _plain_run(given)
@@ -107,6 +110,7 @@ class Session:
         elif isinstance(given, Silence):
             self._silences.add(given.since, given.until, given.item_id, given.part)
         self._emit(run_data)
+        self._emit(self._result_or(conversation.take_speech, []))
         self._record(given.t)
         if isinstance(given, Silence) and self._recorder is not None:
             self._recorder.sync()
@@ -120,6 +124,7 @@ class Session:
     def _close(self, closed: Closed) -> None:
         conversation = self._conversation
         self._emit(self._result_or(lambda: conversation.take(closed), []))
+        self._emit(self._result_or(lambda: conversation.take_speech(is_closed=True), []))
         self._silences.end()
         self._result_or(lambda: self._record(closed.t), None)
         end = self._end(closed)
@@ -179,7 +184,7 @@ class Session:
             self._guard.report("closed", error)
             return default
 
-    def _emit(self, run_data: list[RunData]) -> None:
+    def _emit(self, run_data: Sequence[RunData]) -> None:
         for data in run_data:
             self._export(lambda exporter, data=data: exporter.emit(data))  # type: ignore[misc]
 
@@ -228,17 +233,28 @@ class SessionParts:
     """A session with its parts, for the module that adds a journal."""
 
     session: Session
-    runs: LangSmithRuns
+    #: The exporter to LangSmith; None if the conversation does not go there.
+    runs: LangSmithRuns | None
     recorder: Recorder | None
     privacy: Privacy
     #: The channels whose audio may be recorded; empty without a recording.
     recorded_channels: frozenset[int]
+    #: The exporter to OpenTelemetry; None if the conversation does not go there.
+    otel: OtelExporter | None = None
 
     def use_journal(self, ledger: Ledger, folder: Path) -> None:
         """Report verdicts of operations to the ledger, and make the recording in the folder, unless it has its own."""
-        self.runs.ledger = ledger
+        if self.runs is not None:
+            self.runs.ledger = ledger
         if self.recorder is not None:
             self.recorder.folder = folder
+        if self.otel is not None and self.otel.is_recoverable and ledger.expect(SPANS):
+            self.otel.exported = lambda: _spans_exported(ledger)
+
+
+def _spans_exported(ledger: Ledger) -> None:
+    ledger.settle(SPANS)
+    ledger.flush()
 
 
 def build_session(
@@ -253,15 +269,16 @@ def build_session(
         feedback: sends feedback scores.
         guard: counts failures.
     """
-    client: Client = conversation_runs.root.client
+    client = conversation_runs.client
+    privacy = Privacy.from_options(client, guard, redact=options.redact, transcripts=options.transcripts)
     recorder, recorded_channels = None, frozenset[int]()
     if options.recording is not None:
-        hidden = set(hidden_channels(client))
+        hidden = hidden_by_environment() if client is None else hidden_channels(client)
         recorder = Recorder(
             options.recording,
             name=str(conversation_runs.root.id),
             limit_s=options.max_audio_seconds,
-            hidden=hidden,
+            hidden=set(hidden),
             guard=guard,
             run_in_thread=sender.run_apart,
         )
@@ -273,17 +290,25 @@ def build_session(
         rate=None if options.recording is None else options.recording.sample_rate,
     )
     conversation = Conversation(tracks=tracks, prices=options.prices, model=options.model)
-    privacy = Privacy.from_options(client, guard, redact=options.redact, transcripts=options.transcripts)
     held_conversation = conversation_runs.held_conversation
-    runs = LangSmithRuns(conversation_runs, held_conversation or sender, feedback, privacy)
+    exporters: list[Exporter] = []
+    runs, otel = None, None
+    if client is not None:
+        runs = LangSmithRuns(conversation_runs, held_conversation or sender, feedback, privacy)
+        exporters.append(runs)
+    if conversation_runs.spans is not None:
+        from langsmith_realtime.trace.otel.exporter import otel_exporter  # noqa: PLC0415 - an extra
+
+        otel = otel_exporter(conversation_runs.spans, options, privacy, client, __version__)
+        exporters.append(otel)
     session = Session(
         conversation,
-        [runs],
+        exporters,
         recorder,
         guard,
         options.feedback,
         held_conversation=held_conversation,
-        trace_id=runs.trace_id,
+        trace_id=str(conversation_runs.root.trace_id),
         redacted_speech=redacted_speech(options.redact, guard),
     )
-    return SessionParts(session, runs, recorder, privacy, recorded_channels)
+    return SessionParts(session, runs, recorder, privacy, recorded_channels, otel)

@@ -109,6 +109,7 @@ def test_a_client_is_wrapped_once(tracing: Collector) -> None:
 def test_the_public_names() -> None:
     assert sorted(langsmith_realtime.__all__) == [
         "Keep",
+        "Otel",
         "Price",
         "Recording",
         "SessionTracer",

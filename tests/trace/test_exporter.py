@@ -279,6 +279,7 @@ def test_a_conversation_gives_equal_run_data_live_replayed_and_recovered(
     for begin in range(0, len(inputs), 7):  # as the worker finds them in the queue
         pipeline.take(inputs[begin : begin + 7], lambda: None)
     assert guard.count == 0
+    assert parts.runs is not None
     journal = parts.runs.ledger
     assert isinstance(journal, Journal)
     journal.release()  # the process dies, and has sent nothing

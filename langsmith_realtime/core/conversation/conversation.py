@@ -15,7 +15,7 @@ from langsmith_realtime.core.conversation.events.item_events import item_sent
 from langsmith_realtime.core.conversation.events.response_events import on_delta
 from langsmith_realtime.core.conversation.events.server_events import HANDLERS, on_other, on_speech_started
 from langsmith_realtime.core.conversation.numbers.metrics import response_metrics, talk_metrics
-from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData, ToolRun
+from langsmith_realtime.core.conversation.run_data import ChildRun, EventRun, RunData, SpeechRun, ToolRun
 from langsmith_realtime.core.conversation.sent_events import REVOCABLE
 from langsmith_realtime.core.conversation.spoken_part import SpokenItem, part_of
 from langsmith_realtime.core.conversation.state import ConversationState
@@ -232,6 +232,10 @@ class Conversation:
         return [*runs, *state.mcp_calls.close(), *state.tool_calls.close()]
 
     # Outputs
+
+    def take_speech(self, *, is_closed: bool = False) -> list[SpeechRun]:
+        """The user's utterances that are complete by now, each of them once; all that ended if it ``is_closed``."""
+        return self._state.take_speech(is_closed=is_closed)
 
     @property
     def untraced_protocol(self) -> str | None:

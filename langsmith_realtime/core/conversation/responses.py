@@ -114,6 +114,7 @@ def model_run(
     is_cut: bool = False,
     root_role: Mapping[str, Any] | None = None,
     prices: Mapping[str, Price] = PRICES,
+    cut_off: float | None = None,
 ) -> ModelRun:
     """The ``model`` run of a response.
 
@@ -127,6 +128,7 @@ def model_run(
         heard_shares: by ``item_id``, the share of the item's audio that was heard, from 0 to 1.
         root_role: the instructions, tools and voice that the root run tells; None if they are the response's own.
         prices: by model name.
+        cut_off: when the user's speech that interrupted the response was noticed.
     """
     body = response.body
     outcome = outcome_of(body)
@@ -162,6 +164,8 @@ def model_run(
         role={key: value for key, value in config.role().items() if value not in (root_role.get(key), None)},
         parameters=config.parameters(),
         settings=response.settings,
+        first_audio=response.first_audio,
+        cut_off=cut_off,
     )
 
 

@@ -34,8 +34,10 @@ class ModelRun:
     """The ``model`` run of one response, from the arrival of its ``parent`` event to ``end``.
 
     ``inputs`` are chat messages and ``message`` is the answer; ``usage`` is LangSmith's ``usage_metadata``.
-    ``first_token`` is the arrival of the first delta. ``interrupted``: the response was cancelled. ``role`` has those
-    of ``instructions``, ``tools`` and ``voice`` that were others when the response was created than the root run tells.
+    ``first_token`` is the arrival of the first delta, ``first_audio`` that of the first audio. ``cut_off`` is when the
+    user's speech that interrupted the response was noticed; None without such speech. ``interrupted``: the response was
+    cancelled. ``role`` has those of ``instructions``, ``tools`` and ``voice`` that were others when the response was
+    created than the root run tells.
     ``parameters`` are the model's: temperature, modalities and more.
     ``settings`` are the fields of the ``response.create`` that the client sent for this response alone, such as
     ``tools``.
@@ -55,6 +57,8 @@ class ModelRun:
     role: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    first_audio: float | None = None
+    cut_off: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ class ToolRun:
     The run starts when its ``parent`` event arrives, and ends at ``end``, in seconds since the conversation opened. If
     ``end`` is None, nobody knows how long the tool took, and the run ends when it starts. ``arguments`` is JSON text as
     the model wrote it, ``output`` a chat message with role ``tool``, None if there is none. ``answered`` is False if no
-    result was seen; for an MCP call, if neither an event of its end nor its output or error was seen.
+    result was seen; for an MCP call, if neither an event of its end nor its output or error was seen. ``began`` is the
+    start of the run of the first event that announced the complete call, in µs since the conversation opened, and
+    ``response_id`` the response that made the call; None if they are not known.
     """
 
     parent: Ref
@@ -76,6 +82,29 @@ class ToolRun:
     answered: bool
     error: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    began: int | None = None
+    response_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechRun:
+    """One utterance of the user: when it was spoken, and its words.
+
+    It has no run in LangSmith, where its words are in the transcript and in the inputs of the response.
+
+    Attributes:
+        item_id: the item that it became.
+        begin: when the user began to speak, in seconds; includes what turn detection adds before it.
+        end: when the user had spoken, in seconds.
+        message: the words, as a chat message; None if they are not known.
+        error: why there is no transcript, if its transcription failed.
+    """
+
+    item_id: str
+    begin: float
+    end: float
+    message: dict[str, Any] | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +131,7 @@ class TurnRun:
     interrupted: bool = False
 
 
-RunData: TypeAlias = EventRun | ModelRun | ToolRun | TurnRun | ChildRun
+RunData: TypeAlias = EventRun | ModelRun | ToolRun | TurnRun | ChildRun | SpeechRun
 
 
 @dataclass(frozen=True, slots=True)

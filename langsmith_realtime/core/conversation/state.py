@@ -13,7 +13,7 @@ from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.agents import Agents
 from langsmith_realtime.core.conversation.interruptions import Interruptions
 from langsmith_realtime.core.conversation.responses import Response, model_run
-from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, SpeechRun
 from langsmith_realtime.core.conversation.sent_events import SentEvents
 from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
@@ -72,6 +72,7 @@ class ConversationState:
         self.malformed_count = 0
         self.duration_s = 0.0
         self._checked_at = 0.0
+        self._speech_taken_at = -1.0
         self._over: set[str] = set()  # ids of responses that have their runs
         self._unnamed_count = 0
 
@@ -131,6 +132,7 @@ class ConversationState:
         """The response's run; its numbers are added to ``response_numbers``."""
         self._over.add(response.response_id)
         numbers = self.interruptions.numbers(response)
+        interrupted_by = self.interruptions.barge_ins.interrupted_by(response.response_id)
         self.response_numbers.append(numbers)
         model = text(response.body.get("model")) or response.config.model or self.config.model
         self.usage.add_response(model, response.usage)
@@ -144,9 +146,31 @@ class ConversationState:
             root_role=self.root_role,
             prices=self.prices,
             is_cut=self.agents.stopped(response.response_id),
+            cut_off=None if interrupted_by is None else interrupted_by.received_at,
         )
         run.metadata.update(self.agents.response_metadata(response.response_id))
         return run
+
+    def take_speech(self, *, is_closed: bool = False) -> list[SpeechRun]:
+        """The utterances that have ended and whose words are known or no longer awaited, each of them once."""
+        if self._checked_at == self._speech_taken_at and not is_closed:
+            return []  # deltas and audio arrive many times a second
+        self._speech_taken_at = self._checked_at
+        spoken = []
+        for item_id, begin, end in self.utterances.ended():
+            item = self.items.get(item_id)
+            is_awaited = self.config.transcribes and self._checked_at < end + TRANSCRIPT_TIMEOUT_S
+            if not is_closed and is_awaited and (item is None or not item.parts or item.awaits_transcript):
+                continue
+            self.utterances.told(item_id)
+            if item is not None and item.from_idle_timeout:
+                continue  # silence
+            words = "" if item is None else item.spoken_text
+            failed = item is not None and item.transcription_failed
+            error = Failure("the transcription failed") if failed else None
+            message = {"role": "user", "content": words} if words else None
+            spoken.append(SpeechRun(item_id, begin, end, message, error))
+        return spoken
 
     def usage_reported(self, event: Event) -> None:
         """Note the usage that an event reports, beside the response or the transcription that the event names.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData, ToolRun
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.events import Call, error_text, text
+from langsmith_realtime.core.protocol.events import Call, error_text, mapping, text
 from langsmith_realtime.core.protocol.inputs import ROOT, Ref
 from langsmith_realtime.core.protocol.items import Item
 from langsmith_realtime.core.protocol.messages import tool_message
@@ -41,6 +41,8 @@ class _Call:
     arguments: str | None = None
     parent: Ref | None = None
     announced: bool = False
+    began: int | None = None  # the start of the run of the first event that announced the complete call, in µs
+    response_id: str | None = None
     is_placed: bool = False  # the application entered its block, and its work stands below `parent`
     is_claimed: bool = False  # a run of the application's own carries it out
     block_ended: float | None = None  # the end of the application's tool(call_id) block, in seconds
@@ -73,7 +75,7 @@ class ToolCalls:
         if text(call_id) and call_id not in self._traced:
             self._update(Call(str(call_id), text(name), None))
 
-    def announced(self, calls: list[Call], ref: Ref) -> None:
+    def announced(self, calls: list[Call], ref: Ref, response_id: str | None = None) -> None:
         """Note calls that an event, or the application's ``tool(call_id)`` block, announced before ``response.done``.
 
         The first ``ref`` becomes the parent of a call's run, unless ``response.done`` replaces it. A call that has its
@@ -82,6 +84,9 @@ class ToolCalls:
         for call in calls:
             if call.call_id not in self._traced:
                 known = self._update(call)
+                known.response_id = known.response_id or response_id
+                if call.complete and known.began is None:
+                    known.began = ref.start
                 if not known.announced:
                     known.parent, known.announced = ref, True
 
@@ -97,6 +102,8 @@ class ToolCalls:
             known = self._update(call)
             if not known.is_placed:
                 known.parent = run.ref
+            known.began = run.ref.start if known.began is None else known.began
+            known.response_id = known.response_id or text(mapping(run.payload.get("response")).get("id"))
             known.announced = True
         waiting_for = {call.call_id for call in calls if call.complete}
         if not waiting_for:
@@ -222,6 +229,8 @@ class ToolCalls:
             end=end,
             answered=answered,
             error=call.error or (None if answered else call.refusal),
+            began=call.began,
+            response_id=call.response_id,
         )
         return [run]
 
@@ -339,6 +348,8 @@ class McpCalls:
             answered=answered,
             error=message or (MCP_CALL_FAILED if call.failed else None),
             metadata={"server_label": fields["server_label"]} if "server_label" in fields else {},
+            began=None if call.parent is None else call.parent.start,
+            response_id=call.item.response_id,
         )
 
 

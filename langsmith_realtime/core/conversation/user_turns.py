@@ -150,6 +150,7 @@ class Utterances:
 
     def __init__(self) -> None:
         self._utterances: dict[str, _Utterance] = {}  # by item_id
+        self._untold: dict[str, None] = {}  # ids of those that are to become run data
         self._buffer_emptied_at = 0.0
 
     def started(self, item_id: str | None, moment: Moment) -> None:
@@ -223,10 +224,27 @@ class Utterances:
         since, until = utterance.spoken
         return (since, until) if abs(until - since - (end_ms - begin_ms) / 1000) < SPAN_MARGIN_S else None
 
+    def ended(self) -> list[tuple[str, float, float]]:
+        """The item, begin and end of each utterance that is over and that :meth:`told` has not named, in seconds."""
+        found = []
+        for item_id in self._untold:
+            utterance = self._utterances.get(item_id)
+            if utterance is not None and utterance.spoken is not None:
+                begin, end = utterance.spoken
+                found.append((item_id, begin, max(begin, end)))
+        return found
+
+    def told(self, item_id: str) -> None:
+        """The utterance has its run data."""
+        self._untold.pop(item_id, None)
+
     def _remember(self, item_id: str, utterance: _Utterance) -> None:
         if self._utterances:
             latest = self._utterances[next(reversed(self._utterances))]
             latest.final = latest.spoken  # the input buffer forgets old positions
         self._utterances[item_id] = utterance
+        self._untold[item_id] = None
         if len(self._utterances) > MAX_UTTERANCES:
-            del self._utterances[next(iter(self._utterances))]
+            oldest = next(iter(self._utterances))
+            del self._utterances[oldest]
+            self._untold.pop(oldest, None)

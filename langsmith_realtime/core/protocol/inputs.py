@@ -269,6 +269,23 @@ class ApprovalAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class SpanBegun:
+    """A span began in OpenTelemetry, whose ids nobody can choose: a recovery gives the span the same ones.
+
+    Attributes:
+        t: when it was made.
+        key: what the span is about, such as ``response resp_1``.
+        start: when it starts.
+        traceparent: its ids and flags, as in the header of that name.
+    """
+
+    t: float
+    key: str
+    start: float
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
 class Annotated:
     """The application added metadata, tags and outputs to the conversation."""
 
@@ -318,6 +335,7 @@ Input: TypeAlias = (
     | GuardrailTripped
     | ApprovalAsked
     | ApprovalAnswered
+    | SpanBegun
     | Annotated
     | Closed
 )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 from weakref import WeakKeyDictionary, WeakSet
 
-from langsmith import Client
+from langsmith import Client, utils
 
 from langsmith_realtime.core.payloads.scrubbing import NOT_KEPT
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
@@ -46,6 +46,12 @@ def hidden_channels(client: Client) -> frozenset[int]:
         probed = settings, frozenset(channel for channel, name in _HIDE_CHANNEL.items() if _hides(client, name))
         _probed[client] = probed
     return probed[1]
+
+
+def hidden_by_environment() -> frozenset[int]:
+    """The channels whose words ``LANGSMITH_HIDE_INPUTS`` and ``LANGSMITH_HIDE_OUTPUTS`` hide without a client."""
+    names = {USER: "HIDE_INPUTS", AGENT: "HIDE_OUTPUTS"}
+    return frozenset(channel for channel, name in names.items() if utils.get_env_var(name) == "true")
 
 
 def _hides(client: Client, name: str) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
+from langsmith import Client
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.core.payloads.json_values import without_surrogates
@@ -22,6 +23,9 @@ from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.options.tracing import THREAD_KEYS
 from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, time_of, uuid7
+
+if TYPE_CHECKING:
+    from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
 
 
 class ParentRun(RunTree):
@@ -222,6 +226,7 @@ class ConversationRuns:
         guard: counts failures.
         tracing_context: LangSmith's tracing context in which the conversation opened.
         limits: how many runs the trace may have.
+        is_sent: whether the runs go to LangSmith. If not, the root only has the ids, and no client.
     """
 
     def __init__(
@@ -234,6 +239,7 @@ class ConversationRuns:
         guard: Guard,
         tracing_context: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
+        is_sent: bool = True,
     ) -> None:
         self.outer_run = outer_run
         self.guard = guard
@@ -245,6 +251,12 @@ class ConversationRuns:
         self.root = as_parent_run(root, self)
         self.start_us = microseconds_of(root.start_time)
         self.limits = limits or Limits()
+        self.is_sent = is_sent
+        #: Whether LangSmith's sampling keeps the trace. If not, the runs are parents of the caller's work all the same,
+        #: so that LangSmith's client leaves that work out, too.
+        self.is_sampled = True
+        #: What the caller's threads know of the OpenTelemetry spans; None without them.
+        self.spans: ConversationSpans | None = None
         #: Is told of the caller's own runs; None in a replay.
         self.observer: ChildObserver | None = None
         #: Holds runs until ``keep=`` has decided; None without ``keep=``.
@@ -253,6 +265,11 @@ class ConversationRuns:
         self.previous_parent: RunTree | None = None
         #: Whether the conversation is closed.
         self.ended = False
+
+    @property
+    def client(self) -> Client | None:
+        """The LangSmith client that sends the runs; None if they are not sent, or LangSmith's sampling drops them."""
+        return self.root.client if self.is_sent and self.is_sampled else None
 
     # The runs that a reference stands for, equal in the caller's thread, on the worker's and in a replay
 

@@ -53,7 +53,7 @@ def start_conversation_runs(
 
     Without ``limits``, the defaults of :class:`Limits` apply; without ``identity``, the conversation opens now.
     """
-    outer_run = _outer_run(options)
+    outer_run = _outer_run(options) if options.langsmith else None
     tracing_context = run_helpers.get_tracing_context()
     root, metadata = _root(options, outer_run, tracing_context, identity or RootIdentity.now())
     return ConversationRuns(
@@ -64,6 +64,7 @@ def start_conversation_runs(
         guard=guard,
         tracing_context=tracing_context,
         limits=limits,
+        is_sent=options.langsmith,
     )
 
 
@@ -109,10 +110,10 @@ def _root(
     replicas = options.replicas
     if replicas is None and outer_run is not None:
         replicas = outer_run.replicas
-    if replicas is not None:
+    if replicas is not None and options.langsmith:
         fields["replicas"] = list(replicas)
     client = options.client or (outer_run.ls_client if outer_run is not None else None) or tracing_context.get("client")
-    if client is not None:
+    if client is not None and options.langsmith:
         fields["ls_client"] = client
     metadata["thread_id"] = thread_id or identity.thread_id
     root = RunTree(
@@ -125,7 +126,8 @@ def _root(
         tags=[scrub_message(tag) for tag in options.tags],
         **fields,
     )
-    root.ls_client = root.client  # LangSmith makes the default client on first use; all runs share it
+    if options.langsmith:
+        root.ls_client = root.client  # LangSmith makes the default client on first use; all runs share it
     root.extra = {"metadata": {**metadata, **root_metadata(nested=outer_run is not None)}}
     return root, metadata
 

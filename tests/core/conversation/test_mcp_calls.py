@@ -60,6 +60,7 @@ def test_a_call_hangs_below_its_arguments_event_and_ends_with_completed() -> Non
         end=4.0,
         answered=True,
         metadata={"server_label": "shop"},
+        began=REFS[ARGUMENTS].start,
     )
 
 

@@ -32,6 +32,7 @@ def test_a_call_hangs_below_response_done_which_waits_for_the_result() -> None:
             output={"role": "tool", "tool_call_id": "call_1", "content": "ok"},
             end=3.0,
             answered=True,
+            began=5,
         ),
         EventRun(Ref(9), "response.done", {}, end=3.0),
     ]
@@ -84,7 +85,14 @@ def test_an_unanswered_call_has_no_duration() -> None:
     calls.answered(output("call_2"), 3.0)
     unanswered, released = calls.close()
     assert unanswered == ToolRun(
-        parent=Ref(9), call_id="call_1", name="look", arguments='{"x": 1}', output=None, end=None, answered=False
+        parent=Ref(9),
+        call_id="call_1",
+        name="look",
+        arguments='{"x": 1}',
+        output=None,
+        end=None,
+        answered=False,
+        began=9,
     )
     assert released == EventRun(Ref(9), "response.done", {}, end=3.0), "it ends with the result that was sent"
 

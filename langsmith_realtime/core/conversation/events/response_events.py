@@ -87,7 +87,7 @@ def on_output_item(state: ConversationState, event: Event, t: float, ref: Ref) -
     if item.type == "function_call":
         state.tool_calls.set_name(item.fields.get("call_id"), item.fields.get("name"))
     if item.type == "mcp_approval_request" and event.kind == "response.output_item.done":
-        state.tool_calls.announced([_call(item)], ref)
+        state.tool_calls.announced([_call(item)], ref, text(event.body.get("response_id")))
     if item.type == "mcp_call":
         return [run, *state.mcp_calls.event(event.kind, item, t, ref)]
     return [run]
@@ -128,7 +128,7 @@ def on_function_arguments(state: ConversationState, event: Event, t: float, ref:
             if text(body.get(key)) is not None:
                 item.fields[key] = body[key]
         if text(body.get("call_id")) is None:  # an item or a delta told it
-            state.tool_calls.announced([_call(item)], ref)
+            state.tool_calls.announced([_call(item)], ref, text(body.get("response_id")))
     return [state.event_run(event, ref)]
 
 
@@ -141,7 +141,7 @@ def _call(item: Item) -> Call:
 
 def _announce(state: ConversationState, event: Event, t: float, ref: Ref) -> None:
     calls = announced_calls(event)
-    state.tool_calls.announced(calls, ref)
+    state.tool_calls.announced(calls, ref, text(event.body.get("response_id")))
     _start_tool_times(state, calls, t)
 
 

@@ -1,0 +1,394 @@
+"""The spans of one conversation that start in the callers' threads, because what the caller does inside needs them.
+
+The session, its responses and its tool calls are such spans; the worker ends them (:mod:`.exporter`) and makes all
+others whole. The caller's side also says which of them is current in its context. Times are seconds since the
+conversation opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from opentelemetry import propagate, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import Link, Span, SpanKind, Tracer
+
+from langsmith_realtime.core.protocol.events import (
+    ANNOUNCING,
+    Call,
+    Event,
+    FrameError,
+    announced_calls,
+    mapping,
+    parse,
+    text,
+)
+from langsmith_realtime.core.protocol.inputs import SpanBegun
+from langsmith_realtime.core.protocol.session_config import session_of
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.trace.otel import presets
+from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current
+from langsmith_realtime.trace.otel.presets import PRESETS
+from langsmith_realtime.trace.otel.providers import has_provider, tracer_of
+from langsmith_realtime.trace.otel.values import attributes, clean
+
+#: The key of the session's span.
+SESSION_KEY = "session"
+#: How many responses, and how many tool calls, are remembered; the oldest one's span then ends, if it has not.
+MAX_OPEN = 256
+#: Events from which on the next response counts as asked for: the user stopped speaking.
+_SPEECH_ENDS = frozenset({"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"})
+_SPEECH_STARTED = "input_audio_buffer.speech_started"
+
+
+class KnownIds(Protocol):
+    """Knows the spans that a process began that died."""
+
+    def begin(self, key: str, start: float) -> float:
+        """Use the ids of a span for the next one, and return when it started; a new id if it is not known."""
+
+
+@dataclass(slots=True)
+class OpenSpan:
+    """A span that the worker ends: when it started, and for a tool call when the client sent the result."""
+
+    span: Span
+    start: float
+    call: Call | None = None
+    answered: float | None = None
+    is_ended: bool = False
+
+
+@dataclass(slots=True)
+class ConversationFacts:
+    """What every span of a conversation says, and what the caller's threads have learned."""
+
+    thread_id: str
+    has_given_thread: bool
+    provider: str
+    model: str | None
+    agent_name: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+
+    def of_start(self) -> dict[str, Any]:
+        """The facts that are known when a span starts."""
+        return {
+            "thread_id": self.thread_id,
+            "thread_id_200": self.thread_id.encode("ascii", "replace").decode()[:200],
+            "provider": self.provider,
+            "agent_name": self.agent_name,
+        }
+
+
+class ConversationSpans:
+    """The open spans of one conversation.
+
+    Args:
+        tracer: makes the spans; None without a provider, for log records and metrics alone.
+        options: the options of the conversation.
+        facts: what every span says.
+        start_us: when the conversation opened, in µs since the epoch.
+        outer_context: the context below which the session stands; by default that of the headers, else the current one.
+        known: in a recovery, the ids of the spans that the process that died began.
+        has_died: whether this is a recovery: what had not ended then ends with an error.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer | None,
+        options: Options,
+        facts: ConversationFacts,
+        start_us: int,
+        outer_context: Context | None = None,
+        *,
+        known: KnownIds | None = None,
+        has_died: bool = False,
+    ) -> None:
+        assert options.otel is not None
+        #: Is told of each span that begins, for the journal; None without one.
+        self.note: Callable[[SpanBegun], None] | None = None
+        self._known = known
+        self.has_died = has_died
+        self.options = options.otel
+        self.tracer = tracer or trace.NoOpTracer()
+        self.has_tracer = tracer is not None
+        #: The provider of the spans, which is flushed after the conversation.
+        self.provider = options.otel.tracer_provider or trace.get_tracer_provider()
+        self.facts = facts
+        self.preset = PRESETS[options.otel.preset]
+        self._start_us = start_us
+        self.outer = trace.get_current_span()
+        if outer_context is None:
+            outer_context = trace.set_span_in_context(self.outer)
+            if options.otel.headers is not None:
+                extracted = propagate.extract(options.otel.headers)
+                if trace.get_current_span(extracted).get_span_context().is_valid:
+                    outer_context = extracted
+        self.outer_context = outer_context
+        self.session: Span | None = None
+        #: The context of spans that have no other parent.
+        self.context, self.links = self._place(outer_context)
+        if options.otel.session_span:
+            given = self._start_attributes(presets.SESSION, "invoke_agent")
+            self.session = self._start(SESSION_KEY, "realtime_session", 0.0, given).span
+            self.context, self.links = trace.set_span_in_context(self.session, self.context), []
+        self.responses: dict[str, OpenSpan] = {}
+        self.tools: dict[str, OpenSpan] = {}
+        # The caller's side
+        self._asked: float | None = None  # when the next response was asked for
+        self._latest_response: str | None = None
+        self._before: Span = self.outer  # the current span before the block was entered
+        self._latest: Span = self.session or self.outer
+        self._awaiting: CurrentSpan | None = None
+        self._ended = False
+
+    def described(self) -> dict[str, Any] | None:
+        """What a recovery needs to make the spans again, for the journal; None if they are not exported at all."""
+        if not self.has_tracer or (self.session is not None and not self.session.is_recording()):
+            return None
+        outer = trace.get_current_span(self.outer_context)
+        above = outer.get_span_context()
+        return {
+            "session": None if self.session is None else traceparent_of(self.session),
+            "parent": traceparent_of(outer) if above.is_valid else None,
+            "parent_is_remote": above.is_remote,
+            "content": self.options.shown_content,
+            "preset": self.options.preset,
+            "has_given_thread": self.facts.has_given_thread,
+        }
+
+    def _place(self, outer: Context) -> tuple[Context, list[Link]]:
+        span = trace.get_current_span(outer)
+        if self.preset.roots_are_linked and span.get_span_context().is_remote:
+            return trace.set_span_in_context(trace.INVALID_SPAN, outer), [Link(span.get_span_context())]
+        return outer, []
+
+    def ns(self, t: float) -> int:
+        """A time in ns since the epoch."""
+        return (self._start_us + round(t * 1_000_000)) * 1000
+
+    def _start_attributes(self, kind: str, operation: str | None, given: Mapping[str, Any] | None = None) -> Any:
+        """The attributes that a sampler may ask for."""
+        facts = self.facts
+        named: dict[str, Any] = {"gen_ai.operation.name": operation}
+        if kind in (presets.SESSION, presets.RESPONSE):
+            named |= {
+                "gen_ai.provider.name": facts.provider,
+                "gen_ai.request.model": facts.model,
+            }
+        if facts.has_given_thread:
+            named["gen_ai.conversation.id"] = facts.thread_id
+        known = facts.of_start()
+        named |= {name: known[fact] for name, fact in presets.rows(self.preset.started, kind)}
+        named |= dict(presets.rows(self.preset.constants, kind))
+        return attributes({**named, **(given or {})})
+
+    # Spans, in the caller's threads or the worker's
+
+    def start_response(self, response_id: str, start: float) -> OpenSpan:
+        """Start the span of a response."""
+        name = f"chat {self.facts.model}" if self.facts.model else "chat"
+        given = self._start_attributes(presets.RESPONSE, "chat", {"gen_ai.response.id": response_id})
+        opened = self._start(f"response {response_id}", name, start, given, kind=SpanKind.CLIENT)
+        _remember(self.responses, response_id, opened)
+        return opened
+
+    def start_tool(self, call: Call, response_id: str | None, start: float) -> OpenSpan:
+        """Start the span of a tool call, below its response."""
+        response = self.responses.get(response_id or "")
+        given = {
+            "gen_ai.tool.name": call.name,
+            "gen_ai.tool.call.id": call.call_id,
+            "gen_ai.tool.type": "function",
+        }
+        started = self._start_attributes(presets.TOOL, "execute_tool", given)
+        name = f"execute_tool {call.name or 'tool'}"
+        above = None if response is None else trace.set_span_in_context(response.span, self.context)
+        opened = self._start(f"tool {call.call_id}", name, start, started, above=above)
+        _remember(self.tools, call.call_id, opened)
+        return opened
+
+    def start_speech(self, item_id: str, start: float) -> OpenSpan:
+        """Start the span of an utterance, which the worker makes whole."""
+        started = self._start_attributes(presets.SPEECH, None, {"gen_ai.conversation.item.id": item_id})
+        return self._start(f"speech {item_id}", "user_speech", start, started)
+
+    def _start(
+        self,
+        key: str,
+        name: str,
+        start: float,
+        given: Any,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        above: Context | None = None,
+    ) -> OpenSpan:
+        key = clean(key)
+        if self._known is not None:
+            start = self._known.begin(key, start)
+        links = self.links if above is None else []
+        span = self.tracer.start_span(clean(name), above or self.context, kind, given, links, self.ns(start))
+        if self.note is not None and span.is_recording():
+            self.note(SpanBegun(start, key, start, traceparent_of(span)))
+        return OpenSpan(span, start)
+
+    # What happens, in the caller's threads
+
+    def enter(self) -> None:
+        """Make the session current in this context, when a block begins."""
+        self._before = trace.get_current_span()
+        self._make_current(self._latest)
+
+    def begin_receive(self) -> None:
+        """Prepare the context of a caller that waits for the next event: its span will be that event's."""
+        if self._ended or not self.has_tracer:
+            return
+        if self._awaiting is None:
+            self._awaiting = CurrentSpan(self._latest, self)
+        make_current(self._awaiting)
+
+    def event(self, kind: str, t: float, frame: object) -> None:
+        """An event that is no delta arrived; start the spans that it begins, and make the one that it is about current.
+
+        ``kind`` is its GA name.
+        """
+        if not self.has_tracer:
+            return
+        if kind == "response.created" or kind in ANNOUNCING or kind in ("session.created", "session.updated"):
+            try:
+                event = parse(frame)
+            except FrameError:
+                return
+            if kind == "response.created":
+                self._response_created(event, t)
+            elif kind in ANNOUNCING:
+                self._announced(event, t)
+            else:
+                self.facts.model = text(session_of(event).get("model")) or self.facts.model
+        elif kind in _SPEECH_ENDS:
+            self._asked = t if self._asked is None else self._asked
+        elif kind == _SPEECH_STARTED:
+            self._asked = None
+            self._latest = self.session or self.outer
+
+    def arrived(self) -> None:
+        """Make the latest event's span current in this context, and in those of callers that wait for the event."""
+        if self._ended or not self.has_tracer:
+            return
+        awaiting, self._awaiting = self._awaiting, None
+        if awaiting is not None:
+            awaiting.span = self._latest
+        current = trace.get_current_span()
+        if not (isinstance(current, CurrentSpan) and current.span is self._latest):
+            make_current(CurrentSpan(self._latest, self))
+
+    def response_requested(self, t: float) -> None:
+        """The client sent ``response.create`` or committed the user's audio."""
+        self._asked = t if self._asked is None else self._asked
+
+    def answered(self, call_id: str, t: float) -> None:
+        """The client sent a call's result: from here on the call's response is current again."""
+        tool = self.tools.get(call_id)
+        if tool is None or tool.answered is not None:
+            return
+        tool.answered = t
+        current = trace.get_current_span()
+        if self._latest is tool.span:
+            self._latest = self._response_span()
+        if isinstance(current, CurrentSpan) and current.span is tool.span:
+            make_current(CurrentSpan(self._response_span(), self))
+
+    @contextmanager
+    def tool(self, call_id: str) -> Iterator[None]:
+        """Make a call's span current inside a block; do nothing for a call that has none."""
+        tool = self.tools.get(call_id)
+        if tool is None or self._ended:
+            yield
+            return
+        before = trace.get_current_span()
+        make_current(CurrentSpan(tool.span, self))
+        try:
+            yield
+        finally:
+            make_current(before)
+
+    def leave(self) -> None:
+        """The conversation ended: make the span current that was current before it, unless the caller set another."""
+        self._ended = True
+        current = trace.get_current_span()
+        if isinstance(current, CurrentSpan) and current.owner is self:
+            make_current(self._before)
+
+    def _make_current(self, span: Span) -> None:
+        if self.has_tracer:
+            make_current(CurrentSpan(span, self))
+
+    def _response_span(self) -> Span:
+        response = self.responses.get(self._latest_response or "")
+        return (self.session or self.outer) if response is None else response.span
+
+    def _response_created(self, event: Event, t: float) -> None:
+        response_id = text(mapping(event.body.get("response")).get("id"))
+        if response_id is None or response_id in self.responses:
+            return
+        start, self._asked = t if self._asked is None else min(self._asked, t), None
+        self._latest_response, self._latest = response_id, self.start_response(response_id, start).span
+
+    def _announced(self, event: Event, t: float) -> None:
+        calls = [call for call in announced_calls(event) if call.complete]
+        response = mapping(event.body.get("response"))
+        response_id = text(event.body.get("response_id")) or text(response.get("id")) or self._latest_response
+        for call in calls:
+            if call.call_id not in self.tools:
+                self.start_tool(call, response_id, t)
+        is_done = event.kind == "response.done"
+        if len(calls) == 1:
+            tool = self.tools[calls[0].call_id]
+            self._latest = tool.span if tool.answered is None else self._response_span()
+        elif calls:
+            self._latest = self._response_span()
+        elif is_done:
+            self._latest = self.session or self.outer
+
+
+def traceparent_of(span: Span) -> str:
+    """The span's ids and flags, as in the header ``traceparent``."""
+    context = span.get_span_context()
+    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+
+def _remember(spans: dict[str, OpenSpan], key: str, opened: OpenSpan) -> None:
+    """Remember a span, also after its end: later events name it again, and other spans stand below it."""
+    spans[key] = opened
+    if len(spans) > MAX_OPEN:
+        oldest = spans.pop(next(iter(spans)))
+        if not oldest.is_ended:
+            oldest.span.end()
+
+
+def facts_of(
+    options: Options, *, thread_id: str, has_given_thread: bool, tags: tuple[str, ...], metadata: Mapping[str, Any]
+) -> ConversationFacts:
+    """What every span of a conversation says."""
+    given = str(metadata.get("ls_provider") or "openai")
+    return ConversationFacts(
+        thread_id,
+        has_given_thread,
+        "azure.ai.openai" if given.startswith("azure") else given,
+        options.model,
+        agent_name=text(metadata.get("agent_name")),
+        metadata=metadata,
+        tags=tags,
+    )
+
+
+def start_spans(options: Options, facts: ConversationFacts, start_us: int, version: str) -> ConversationSpans | None:
+    """Start the spans of a conversation that opens now, in the caller's context; None without any provider."""
+    assert options.otel is not None
+    if not has_provider(options.otel):
+        return None
+    return ConversationSpans(tracer_of(options.otel, version), options, facts, start_us)

@@ -1,0 +1,367 @@
+"""The exporter to OpenTelemetry: makes and ends the spans of a conversation, on the worker's thread.
+
+Log records are :mod:`.logs`, metrics :mod:`.metrics`. With ``keep=``, everything waits until the conversation is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from langsmith import Client
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, Span, Status, StatusCode
+
+from langsmith_realtime.core.conversation.run_data import (
+    ConversationEnd,
+    EventRun,
+    ModelRun,
+    RunData,
+    SpeechRun,
+    ToolRun,
+)
+from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.protocol.events import BETA_NAMES, Call, Event, announced_calls, mapping, text
+from langsmith_realtime.core.protocol.inputs import Annotated
+from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.trace.otel import facts, presets
+from langsmith_realtime.trace.otel.content import Content
+from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
+from langsmith_realtime.trace.otel.logs import Logs
+from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
+from langsmith_realtime.trace.otel.providers import logger_of, when_flushed
+from langsmith_realtime.trace.otel.values import attributes, clean, json_text
+from langsmith_realtime.trace.privacy import Privacy
+
+DIED = Failure("the process died before the end")
+NO_RESULT = Failure("no result was sent")
+
+
+class OtelExporter:
+    """Shows one conversation in OpenTelemetry.
+
+    Args:
+        spans: the spans that started in the callers' threads.
+        content: masks content.
+        logs: takes log records; None without a provider.
+        metrics: takes measurements; None without a provider.
+        waits: whether everything waits for :meth:`closed` or :meth:`discarded`.
+        ends_recordings: whether this is the only exporter, so that it ends the recording.
+    """
+
+    def __init__(
+        self,
+        spans: ConversationSpans,
+        content: Content,
+        logs: Logs | None = None,
+        metrics: Metrics | None = None,
+        *,
+        waits: bool = False,
+        ends_recordings: bool = False,
+    ) -> None:
+        self._spans = spans
+        self._content = content
+        self._logs = logs
+        self._metrics = metrics
+        self._common = {"gen_ai.provider.name": spans.facts.provider}
+        # The measurements of an open conversation that keep= has not decided on have no exemplars.
+        self._has_exemplars = not waits
+        self._held: list[RunData] | None = [] if waits else None
+        self._ends_recordings = ends_recordings
+        #: Called once when the spans have been exported after the end; None without a journal.
+        self.exported: Callable[[], None] | None = None
+        self._added_metadata: dict[str, Any] = {}
+        self._added_tags: list[str] = []
+
+    @property
+    def is_recoverable(self) -> bool:
+        """Whether a recovery would export the spans again; it does that itself."""
+        return not self._spans.has_died and self._spans.described() is not None
+
+    # The exporter
+
+    def opened(self) -> None:
+        """Note that the conversation is open; its span started in the caller's thread."""
+        if self._metrics is not None:
+            self._metrics.opened(1, self._common)
+        if self._logs is not None and self._held is None:
+            self._logs.started(self._spans.context, self._spans.ns(0.0))
+
+    def emit(self, data: RunData) -> None:
+        """End the span of some run data, or make it whole."""
+        if self._metrics is not None:
+            self._measure(self._metrics, data)
+        self._show(data)
+
+    def _show(self, data: RunData) -> None:
+        if self._held is not None:
+            self._held.append(data)
+        elif isinstance(data, EventRun):
+            self._event(data)
+        elif isinstance(data, ModelRun):
+            self._response(data)
+        elif isinstance(data, ToolRun):
+            self._tool(data)
+        elif isinstance(data, SpeechRun):
+            self._speech(data)
+
+    def annotated(self, annotation: Annotated) -> None:
+        """Note what the application added, for the session's span."""
+        self._added_metadata.update(annotation.metadata)
+        self._added_tags += [tag for tag in annotation.tags if tag not in self._added_tags]
+
+    def closed(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
+        """End every span that is open, the session's last."""
+        held, self._held = self._held, None
+        spans = self._spans
+        if held is not None and self._logs is not None:
+            self._logs.started(spans.context, spans.ns(0.0))
+        for data in held or []:
+            self._show(data)
+        for tool in list(spans.tools.values()):
+            if not tool.is_ended:
+                self._end(tool, tool.start if tool.answered is None else tool.answered)
+        for response in list(spans.responses.values()):
+            if not response.is_ended:
+                self._end(response, max(response.start, end.t))
+        self._session(end, recorded)
+        if self._logs is not None:
+            self._logs.ended(end, spans.context, spans.ns(end.t))
+        if self._metrics is not None:
+            model = {"gen_ai.request.model": end.metadata.get("model")}
+            context = spans.context if self._has_exemplars else None
+            self._metrics.ended(end.t, {**self._common, **model}, context, end.error)
+            self._metrics.opened(-1, self._common)
+        if self._ends_recordings and recorded.done is not None:
+            recorded.done(True)
+        if self.exported is not None:
+            when_flushed(spans.provider, self.exported)
+
+    def discarded(self) -> None:
+        """Leave every span without an end, so that none is exported. The measurements stay."""
+        self._held = None
+        if self._metrics is not None:
+            self._metrics.opened(-1, self._common)
+
+    # Spans
+
+    def _event(self, event: EventRun) -> None:
+        spans, session = self._spans, self._spans.session
+        if self._logs is not None:
+            self._logs.event(event, self._context_of(event), spans.ns(event.ref.start / 1_000_000))
+        if event.error is not None and not event.interrupted and session is not None and session.is_recording():
+            details = {"error.type": facts.error_type(event.error), "error.message": self._content.error(event.error)}
+            session.add_event(event.name, attributes(details), spans.ns(event.ref.start / 1_000_000))
+        kind = BETA_NAMES.get(event.name, event.name)
+        if kind == "session.created" and session is not None:
+            given = {"gen_ai.realtime_session.id": text(mapping(event.payload.get("session")).get("id"))}
+            session.set_attributes(attributes(given))
+        if kind == "response.done" and spans.tools:
+            # A run of the application's own carried these calls out, so there is no other run data of them.
+            for call in announced_calls(Event(kind, event.name, event.payload)):
+                tool = spans.tools.get(call.call_id)
+                if tool is not None and not tool.is_ended and tool.answered is not None:
+                    self._end(tool, tool.answered)
+                    if self._metrics is not None:
+                        seconds, context = tool.answered - tool.start, self._context(tool)
+                        self._metrics.tool(call.name or "tool", seconds, "answered", self._common, context)
+
+    def _response(self, model: ModelRun) -> None:
+        spans = self._spans
+        response_id = str(model.metadata.get("response_id"))
+        opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
+        span = opened.span
+        shown = self._content.response(model) if self._content.is_shown else None
+        if self._logs is not None:
+            self._logs.response(model, shown, self._context(opened), spans.ns(model.end))
+        if span.is_recording():
+            on_span = shown if self._content.on_spans else None
+            masked = _with_metadata(model, self._content.metadata(model.metadata))
+            span.set_attributes(attributes(facts.response_attributes(masked)))
+            if model.model:
+                span.update_name(clean(f"chat {model.model}"))
+            if on_span is not None:
+                span.set_attributes(attributes(self._response_content(model, on_span)))
+            first_token = None if model.first_token is None else spans.ns(model.first_token)
+            self._add_preset(span, presets.RESPONSE, facts.response_facts(masked, on_span, first_token), model.error)
+            self._add_moments(span, model)
+        error = None if model.interrupted else model.error
+        if spans.has_died and facts.is_unfinished(model):
+            error = error or DIED
+        self._end(opened, model.end, error)
+
+    def _response_content(self, model: ModelRun, shown: Mapping[str, Any]) -> dict[str, Any]:
+        finish = facts.finish_reason(model) if self._spans.preset.messages_have_finish_reason else None
+        instructions = shown["instructions"]
+        return {
+            "gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown["messages"]]),
+            "gen_ai.output.messages": json_text([facts.genai_message(shown["message"], finish)]),
+            "gen_ai.system_instructions": None
+            if not instructions
+            else json_text([{"type": "text", "content": str(instructions)}]),
+        }
+
+    def _add_moments(self, span: Span, model: ModelRun) -> None:
+        spans = self._spans
+        if model.first_token is not None:
+            span.add_event("gen_ai.response.first_token", None, spans.ns(model.first_token))
+        if model.first_audio is not None:
+            span.add_event("gen_ai.audio.first_audio", None, spans.ns(model.first_audio))
+        if model.interrupted or model.metadata.get("was_interrupted"):
+            heard = model.metadata.get("heard_ms")
+            at = model.end if model.cut_off is None else model.cut_off
+            given = attributes({"audio.elapsed_ms": heard, "gen_ai.response.id": model.metadata.get("response_id")})
+            span.add_event("gen_ai.audio.barge_in", given, spans.ns(at))
+
+    def _tool(self, tool: ToolRun) -> None:
+        spans = self._spans
+        is_mcp = "server_label" in tool.metadata or tool.name == "mcp_call"
+        opened = spans.tools.get(tool.call_id)
+        if opened is None:
+            began = tool.parent.start if tool.began is None else tool.began
+            call = Call(tool.call_id, tool.name, None, True)
+            opened = spans.start_tool(call, tool.response_id, began / 1_000_000)
+        span = opened.span
+        error = tool.error or (None if tool.answered else DIED if spans.has_died else NO_RESULT)
+        if span.is_recording():
+            span.update_name(clean(f"execute_tool {tool.name}"))
+            shows = self._content.on_spans
+            arguments = self._content.arguments(tool) if shows else None
+            result = self._content.result(tool) if shows else None
+            named = {
+                "gen_ai.tool.name": tool.name,
+                "gen_ai.tool.type": "extension" if is_mcp else "function",
+                "gen_ai.tool.call.arguments": arguments,
+                "gen_ai.tool.call.result": result,
+                "mcp.server.label": tool.metadata.get("server_label"),
+            }
+            span.set_attributes(attributes(named))
+            self._add_preset(span, presets.TOOL, facts.tool_facts(tool, arguments, result), error)
+        self._end(opened, opened.start if tool.end is None else tool.end, error)
+
+    def _speech(self, speech: SpeechRun) -> None:
+        spans = self._spans
+        opened = spans.start_speech(speech.item_id, speech.begin)
+        span = opened.span
+        if span.is_recording():
+            words = None
+            if speech.message is not None and self._content.on_spans:
+                shown = self._content.messages([speech.message])
+                words = str(shown[0].get("content") or "") if shown else None
+                span.set_attributes(
+                    attributes({"gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown])})
+                )
+            self._add_preset(span, presets.SPEECH, {"words": words}, speech.error)
+        self._end(opened, speech.end, speech.error)
+
+    def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
+        spans, span = self._spans, self._spans.session
+        if span is None:
+            return
+        if span.is_recording():
+            told: dict[str, Any] = self._content.metadata(end.metadata)
+            own = {**self._content.metadata(spans.facts.metadata), **self._content.metadata(self._added_metadata)}
+            span.set_attributes(
+                attributes(
+                    {
+                        "gen_ai.request.model": end.metadata.get("model"),
+                        **(self._set_up(end) if self._content.on_spans else {}),
+                        "recording_url": recorded.metadata.get("recording_url"),
+                        **{facts.OWN + key: value for key, value in told.items()},
+                        **{f"{facts.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
+                    }
+                )
+            )
+            messages = self._content.messages(end.messages) if self._content.on_spans else None
+            tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
+            known = facts.session_facts(replace(end, metadata=told), messages, tags)
+            self._add_preset(span, presets.SESSION, known, end.error)
+        self._end(OpenSpan(span, 0.0), end.t, end.error)
+
+    def _set_up(self, end: ConversationEnd) -> dict[str, Any]:
+        set_up = self._content.session(end.inputs)
+        instructions, tools = set_up.get("instructions"), set_up.get("tools")
+        return {
+            "gen_ai.system_instructions": json_text([{"type": "text", "content": instructions}])
+            if isinstance(instructions, str)
+            else None,
+            "gen_ai.tool.definitions": json_text(tools) if tools else None,
+        }
+
+    # Details
+
+    def _add_preset(self, span: Span, kind: str, known: Mapping[str, Any], error: str | None) -> None:
+        rows = presets.rows(self._spans.preset.rows, kind)
+        if not rows:
+            return
+        about_error = {} if error is None else {"error": self._content.error(error), "error_level": "ERROR"}
+        told = {**known, **about_error}
+        span.set_attributes(attributes({attribute: told.get(fact) for attribute, fact in rows}))
+
+    def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
+        opened.is_ended = True
+        span = opened.span
+        if error is not None and span.is_recording():
+            span.set_attribute("error.type", facts.error_type(error))
+            span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
+        span.end(self._spans.ns(max(end, opened.start)))
+        opened.span = NonRecordingSpan(span.get_span_context())  # the span may have much content
+
+    def _context(self, opened: OpenSpan | None) -> Context:
+        """The context of records and measurements of a span, else of the session."""
+        return self._spans.context if opened is None else trace.set_span_in_context(opened.span, self._spans.context)
+
+    def _context_of(self, event: EventRun) -> Context:
+        """The context of an event's record: its response's span, else the session's."""
+        body = event.payload
+        response_id = text(body.get("response_id")) or text(mapping(body.get("response")).get("id"))
+        return self._context(self._spans.responses.get(response_id or ""))
+
+    # Measurements
+
+    def _measure(self, metrics: Metrics, data: RunData) -> None:
+        spans = self._spans
+        if isinstance(data, EventRun):
+            metrics.event(data, self._common, self._context_of(data) if self._has_exemplars else None)
+        elif isinstance(data, ModelRun):
+            opened = spans.responses.get(str(data.metadata.get("response_id")))
+            start = data.parent.start / 1_000_000 if opened is None else opened.start
+            context = self._context(opened) if self._has_exemplars else None
+            metrics.response(data, data.end - start, self._common, context)
+        elif isinstance(data, ToolRun):
+            opened = spans.tools.get(data.call_id)
+            began = data.parent.start if data.began is None else data.began
+            start = began / 1_000_000 if opened is None else opened.start
+            outcome = "failed" if data.error is not None else "answered" if data.answered else "unanswered"
+            seconds = None if data.end is None else data.end - start
+            metrics.tool(
+                data.name, seconds, outcome, self._common, self._context(opened) if self._has_exemplars else None
+            )
+
+
+def _with_metadata(model: ModelRun, metadata: dict[str, Any]) -> ModelRun:
+    return replace(model, metadata=metadata)
+
+
+def otel_exporter(
+    spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None, version: str
+) -> OtelExporter:
+    """The exporter of a conversation whose spans have started; ``client`` is None without LangSmith."""
+    assert options.otel is not None
+    content = Content(options.otel.shown_content, privacy, client)
+    if spans.has_died:  # records and measurements left with the process
+        return OtelExporter(spans, content)
+    logger = logger_of(options.otel, version)
+    named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
+    common = {"gen_ai.provider.name": spans.facts.provider, **named}
+    return OtelExporter(
+        spans,
+        content,
+        None if logger is None else Logs(logger, content, common),
+        metrics_of(options.otel, version),
+        waits=options.keep is not None,
+        ends_recordings=client is None,
+    )

@@ -1,0 +1,220 @@
+"""What the spans say: the attributes of the GenAI conventions, and the facts that the presets name.
+
+Pure but for masking. A fact that is content (words, arguments, results) is None where content is not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from langsmith_realtime.core.conversation.run_data import ConversationEnd, ModelRun, ToolRun
+from langsmith_realtime.core.protocol.events import mapping, number
+from langsmith_realtime.core.protocol.usage import MODALITIES
+from langsmith_realtime.trace.otel.values import json_text
+
+#: The conventions' finish reasons, by the status of a response.
+_FINISH_REASONS = {"completed": "stop", "cancelled": "stop", "incomplete": "length", "failed": "error"}
+#: The prefix of attributes that no convention names.
+OWN = "langsmith_realtime."
+
+
+def is_unfinished(model: ModelRun) -> bool:
+    """Whether the conversation ended before the server said how the response ended."""
+    return model.finish_reason in ("unknown", "in_progress")
+
+
+def finish_reason(model: ModelRun) -> str | None:
+    """How a response ended, in the conventions' words; None if nobody said."""
+    if is_unfinished(model):
+        return None
+    reason = model.metadata.get("status_reason")
+    if model.finish_reason == "incomplete" and reason == "content_filter":
+        return "content_filter"
+    return _FINISH_REASONS.get(model.finish_reason, model.finish_reason)
+
+
+def finish_reasons(model: ModelRun) -> list[str] | None:
+    """The attribute ``gen_ai.response.finish_reasons``."""
+    reason = finish_reason(model)
+    return None if reason is None else [reason]
+
+
+def token_counts(model: ModelRun) -> dict[str, int]:
+    """A response's tokens: ``input``, ``output``, ``<modality>_input`` with the cached ones, ``<modality>_output``,
+    ``cached``, ``<modality>_cached`` and ``reasoning``; as far as they are known."""
+    usage = mapping(model.usage)
+    counts: dict[str, Any] = {"input": usage.get("input_tokens"), "output": usage.get("output_tokens")}
+    inputs, outputs = mapping(usage.get("input_token_details")), mapping(usage.get("output_token_details"))
+    counts |= {"cached": inputs.get("cache_read"), "reasoning": outputs.get("reasoning")}
+    for name in MODALITIES:
+        cached = model.metadata.get(f"cached_{name}_tokens")
+        counts[f"{name}_cached"] = cached
+        if inputs.get(name) is not None:
+            counts[f"{name}_input"] = inputs[name] + (cached or 0)
+        counts[f"{name}_output"] = outputs.get(name)
+    if counts["text_output"] is not None and counts["reasoning"]:
+        counts["text_output"] += counts["reasoning"]  # the conventions count reasoning as output text
+    return {key: int(value) for key, value in counts.items() if value is not None}
+
+
+def usage_attributes(counts: Mapping[str, int]) -> dict[str, Any]:
+    """The conventions' ``gen_ai.usage.…`` attributes."""
+    named = {
+        "gen_ai.usage.input_tokens": counts.get("input"),
+        "gen_ai.usage.output_tokens": counts.get("output"),
+        "gen_ai.usage.cache_read.input_tokens": counts.get("cached"),
+        "gen_ai.usage.reasoning.output_tokens": counts.get("reasoning"),
+    }
+    for name in MODALITIES:
+        named[f"gen_ai.usage.{name}.input_tokens"] = counts.get(f"{name}_input")
+        named[f"gen_ai.usage.{name}.output_tokens"] = counts.get(f"{name}_output")
+        named[f"gen_ai.usage.{name}.cache_read.input_tokens"] = counts.get(f"{name}_cached")
+    return named
+
+
+def response_attributes(model: ModelRun) -> dict[str, Any]:
+    """The attributes of a response's span, without content."""
+    metadata, parameters = model.metadata, model.parameters
+    limits = [number(parameters.get(key)) for key in ("max_output_tokens", "max_response_output_tokens")]
+    first_chunk = metadata.get("time_to_first_token_ms")
+    speaks = "spoken_ms" in metadata or "heard_ms" in metadata
+    return {
+        "gen_ai.request.model": model.model,
+        "gen_ai.response.model": model.model,
+        "gen_ai.response.id": metadata.get("response_id"),
+        "gen_ai.response.finish_reasons": finish_reasons(model),
+        "gen_ai.response.time_to_first_chunk": None if first_chunk is None else first_chunk / 1000,
+        "gen_ai.request.max_tokens": next((int(limit) for limit in limits if limit is not None), None),
+        "gen_ai.request.temperature": number(parameters.get("temperature")),
+        "gen_ai.output.type": "speech" if speaks else "text",
+        **usage_attributes(token_counts(model)),
+        **{OWN + key: value for key, value in metadata.items() if _is_number(value)},
+        OWN + "status": metadata.get("status"),
+        OWN + "interrupted": True if model.interrupted or metadata.get("was_interrupted") else None,
+    }
+
+
+def response_facts(model: ModelRun, shown: Mapping[str, Any] | None, first_token_ns: int | None) -> dict[str, Any]:
+    """The facts of a response for presets; ``shown`` is its masked content, None if it is not shown."""
+    counts = token_counts(model)
+    total = counts.get("input", 0) + counts.get("output", 0)
+    first = model.metadata.get("time_to_first_token_ms")
+    metrics = {
+        "prompt_tokens": counts.get("input"),
+        "completion_tokens": counts.get("output"),
+        "tokens": total or None,
+        "prompt_cached_tokens": counts.get("cached"),
+        "prompt_audio_tokens": counts.get("audio_input"),
+        "completion_audio_tokens": counts.get("audio_output"),
+        "completion_reasoning_tokens": counts.get("reasoning"),
+        "time_to_first_token": None if first is None else first / 1000,
+    }
+    facts: dict[str, Any] = {
+        "model": model.model,
+        "input_tokens": counts.get("input"),
+        "output_tokens": counts.get("output"),
+        "total_tokens": total or None,
+        "cached_tokens": counts.get("cached"),
+        "audio_input_tokens": counts.get("audio_input"),
+        "audio_output_tokens": counts.get("audio_output"),
+        "usage_json": None if model.usage is None else json_text(model.usage),
+        "usage_parts_json": None if model.usage is None else json_text(_parts(counts)),
+        "response_metrics_json": json_text({key: value for key, value in metrics.items() if value is not None}),
+        "first_token_iso": None if first_token_ns is None else _iso(first_token_ns),
+        "metadata_json": json_text({"model": model.model, **model.metadata}),
+    }
+    if shown is not None:
+        answer = shown["message"]
+        history = {"conversation_history": shown["messages"]}
+        facts |= {
+            "input_json": json_text({"messages": shown["messages"]}),
+            "output_json": json_text({"messages": [answer]}),
+            "output_text": str(answer.get("content") or ""),
+            "metadata_json": json_text({"model": model.model, **model.metadata, **history}),
+        }
+    return facts
+
+
+def tool_facts(tool: ToolRun, arguments: str | None, result: str | None) -> dict[str, Any]:
+    """The facts of a tool call for presets."""
+    return {"tool_name": tool.name, "arguments": arguments, "result": result}
+
+
+def session_facts(end: ConversationEnd, messages: list[dict[str, Any]] | None, tags: list[str]) -> dict[str, Any]:
+    """The facts of the whole conversation for presets; ``messages`` are masked, None if they are not shown."""
+    numbers = {key: value for key, value in end.metadata.items() if _is_number(value)}
+    renamed = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "tokens": "total_tokens"}
+    metrics = {"duration": numbers.get("duration_s"), **{name: numbers.get(key) for name, key in renamed.items()}}
+    facts: dict[str, Any] = {
+        "session_metrics_json": json_text({key: value for key, value in metrics.items() if value is not None}),
+        "metadata_json": json_text(end.metadata),
+        "scores_json": json_text(dict(end.scores)) if end.scores else None,
+        "tags": tags or None,
+        "tags_text": ",".join(tags) or None,
+    }
+    if messages is not None:
+        facts["messages_json"] = json_text({"messages": messages})
+        facts["spoken_json"] = json_text({"messages": [each for each in messages if each.get("role") == "user"]})
+        facts["metadata_json"] = json_text({**end.metadata, "conversation_history": messages})
+    return facts
+
+
+def genai_message(message: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:
+    """A chat message in the conventions' form, with parts; ``finish`` is its ``finish_reason``, if it has one."""
+    role = str(message.get("role") or "user")
+    content = message.get("content")
+    parts: list[dict[str, Any]] = []
+    if role == "tool":
+        parts.append({"type": "tool_call_response", "id": message.get("tool_call_id"), "response": content})
+    elif content:
+        parts.append({"type": "text", "content": content if isinstance(content, str) else json_text(content)})
+    for call in message.get("tool_calls") or []:
+        function = mapping(mapping(call).get("function"))
+        parts.append(
+            {
+                "type": "tool_call",
+                "id": mapping(call).get("id"),
+                "name": function.get("name"),
+                "arguments": function.get("arguments"),
+            }
+        )
+    made: dict[str, Any] = {"role": role, "parts": parts}
+    if finish is not None:
+        made["finish_reason"] = finish
+    return made
+
+
+def _parts(counts: Mapping[str, int]) -> dict[str, int]:
+    """A response's tokens, none of them twice, with the total: for a backend that adds up what it gets."""
+    parts: dict[str, int] = {}
+    for side in ("input", "output"):
+        known = 0
+        for name in MODALITIES:
+            count = counts.get(f"{name}_{side}")
+            if count is None:
+                continue
+            cached = counts.get(f"{name}_cached", 0) if side == "input" else 0
+            parts[f"{side}_{name}"] = count - cached
+            if cached:
+                parts[f"input_cached_{name}"] = cached
+            known += count
+        rest = counts.get(side, 0) - known
+        if rest > 0:
+            parts[side] = rest
+    return {**parts, "total": counts.get("input", 0) + counts.get("output", 0)}
+
+
+def error_type(error: str) -> str:
+    """A short word for an error: what of its text cannot quote the conversation."""
+    kind = str(getattr(error, "kind", "error")).split(";")[0]
+    return kind.rsplit(": ", 1)[-1][:100] or "error"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _iso(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1_000_000_000, UTC).isoformat().replace("+00:00", "Z")

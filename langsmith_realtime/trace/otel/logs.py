@@ -1,0 +1,119 @@
+"""The log records of a conversation: one for each event that is no delta, and what the conventions name.
+
+A record stands in the span of its response or its call, else in the session's. Without content its body has the event's
+type, ids and numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.context import Context
+
+from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
+from langsmith_realtime.trace.otel import facts
+from langsmith_realtime.trace.otel.content import Content
+from langsmith_realtime.trace.otel.values import attributes, body
+
+#: The prefix of the names of events that the conventions do not know.
+EVENTS = "openai.realtime."
+STARTED, ENDED = "gen_ai.client.realtime_session.started", "gen_ai.client.realtime_session.ended"
+DETAILS, EXCEPTION = "gen_ai.client.inference.operation.details", "gen_ai.client.inference.exception"
+
+_INFO, _ERROR = 9, 17
+
+
+class Logs:
+    """Emits the records of one conversation.
+
+    Args:
+        logger: the application's logger for OpenTelemetry's records.
+        content: masks content.
+        common: attributes of every record.
+    """
+
+    def __init__(self, logger: Any, content: Content, common: Mapping[str, Any]) -> None:
+        from opentelemetry._logs import SeverityNumber  # noqa: PLC0415 - its name says that it may change
+
+        self._logger = logger
+        self._content = content
+        self._common = dict(common)
+        self._severities = {number: SeverityNumber(number) for number in (_INFO, _ERROR)}
+
+    def started(self, context: Context, ns: int) -> None:
+        """The conversation began."""
+        self._emit(STARTED, {"type": "started"}, {}, context, ns)
+
+    def event(self, event: EventRun, context: Context, ns: int) -> None:
+        """An event arrived."""
+        shown = self._content.event(event.payload) if self._content.in_logs else references(event.payload)
+        given = {"error.type": None if event.error is None else facts.error_type(event.error)}
+        failed = event.error is not None and not event.interrupted
+        self._emit(EVENTS + event.name, {"type": event.name, **shown}, given, context, ns, failed=failed)
+
+    def response(self, model: ModelRun, shown: Mapping[str, Any] | None, context: Context, ns: int) -> None:
+        """A response is over: its details with their content, and its error."""
+        given = {
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": model.model,
+            "gen_ai.response.model": model.model,
+            "gen_ai.response.id": model.metadata.get("response_id"),
+            "gen_ai.response.finish_reasons": facts.finish_reasons(model),
+            **facts.usage_attributes(facts.token_counts(model)),
+        }
+        if shown is not None and self._content.in_logs:
+            told = {
+                "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
+                "gen_ai.output.messages": [facts.genai_message(shown["message"])],
+            }
+            self._emit(DETAILS, told, given, context, ns)
+        if model.error is not None and not model.interrupted:
+            message = self._content.error(model.error) or "error"
+            about = {"error.type": facts.error_type(model.error), "exception.message": message}
+            self._emit(EXCEPTION, {"message": message}, {**given, **about}, context, ns, failed=True)
+
+    def ended(self, end: ConversationEnd, context: Context, ns: int) -> None:
+        """The conversation ended."""
+        known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
+        told = {key: end.metadata.get(key) for key in known}
+        given = {"error.type": None if end.error is None else facts.error_type(end.error)}
+        self._emit(ENDED, {"type": "ended", **told}, given, context, ns, failed=end.error is not None)
+
+    def _emit(
+        self,
+        name: str,
+        told: Mapping[str, Any],
+        given: Mapping[str, Any],
+        context: Context,
+        ns: int,
+        *,
+        failed: bool = False,
+    ) -> None:
+        self._logger.emit(
+            timestamp=ns,
+            observed_timestamp=ns,
+            context=context,
+            severity_number=self._severities[_ERROR if failed else _INFO],
+            severity_text="ERROR" if failed else "INFO",
+            body=body(told),
+            attributes=attributes({**self._common, **given}),
+            event_name=name,
+        )
+
+
+def references(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep."""
+
+    def of(fields: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: value
+            for key, value in fields.items()
+            if type(value) is int or (type(value) is str and (key in _NAMES or key.endswith("_id")))
+        }
+
+    inner = {key: of(payload[key]) for key in ("response", "item", "session") if isinstance(payload.get(key), Mapping)}
+    return {**of(payload), **{key: fields for key, fields in inner.items() if fields}}
+
+
+_NAMES = frozenset({"type", "id", "status", "role", "object", "model"})

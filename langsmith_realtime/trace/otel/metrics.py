@@ -1,0 +1,185 @@
+"""The metrics of all conversations, under the names of the conventions that the application asked for.
+
+A conversation's id is never an attribute: each value would be a time series of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from opentelemetry import metrics
+from opentelemetry.context import Context
+from opentelemetry.metrics import Counter, Histogram, Meter
+
+from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun
+from langsmith_realtime.core.protocol.events import mapping, number, sequence, text
+from langsmith_realtime.core.protocol.usage import MODALITIES
+from langsmith_realtime.options.otel import Otel
+from langsmith_realtime.trace.otel import facts
+from langsmith_realtime.trace.otel.providers import convention_names, meter_of
+from langsmith_realtime.trace.otel.values import attributes
+
+#: The conventions' buckets of durations (s), of tokens, and of the duration of an agent (s).
+DURATIONS = tuple(round(0.01 * 2**i, 2) for i in range(14))
+TOKENS = tuple(float(4**i) for i in range(14))
+AGENT_DURATIONS = tuple(round(0.1 * 2**i, 1) for i in range(13))
+
+#: The names up to v1.41 of the conventions, and those of the GenAI conventions v0.1.0.
+OLD_DURATION, OLD_TOKENS = "gen_ai.client.operation.duration", "gen_ai.client.token.usage"
+OLD_FIRST = "gen_ai.client.operation.time_to_first_chunk"
+NEW_DURATION, NEW_TOOL = "gen_ai.client.inference.duration", "gen_ai.execute_tool.duration"
+NEW_FIRST, NEW_AGENT = "gen_ai.client.inference.time_to_first_chunk", "gen_ai.invoke_agent.duration"
+NEW_USAGE, NEW_TOKENS = "gen_ai.client.inference.usage.", "gen_ai.client.inference.operation."
+
+#: What a new counter of tokens counts: the end of its name, and the counts by modality.
+_NEW_COUNTERS = {
+    "input_tokens": "input",
+    "output_tokens": "output",
+    "cache_read.input_tokens": "cached",
+}
+
+
+class Metrics:
+    """The instruments of one meter, and what is recorded with them.
+
+    Args:
+        meter: the application's meter.
+        old: whether the names up to v1.41 are used.
+        new: whether the names of v0.1.0 are used.
+    """
+
+    def __init__(self, meter: Meter, *, old: bool, new: bool) -> None:
+        self._meter = meter
+        self._old = old
+        self._new = new
+        self._histograms: dict[str, Histogram] = {}
+        self._counters: dict[str, Counter] = {}
+        self._open = meter.create_up_down_counter(facts.OWN + "conversations", "{conversation}", "Open conversations")
+        self._limits = meter.create_gauge(facts.OWN + "rate_limit.remaining", "{unit}", "What the rate limit leaves")
+
+    def opened(self, change: int, common: Mapping[str, Any]) -> None:
+        """A conversation opened (1) or ended (-1)."""
+        self._open.add(change, attributes(common))
+
+    def response(self, model: ModelRun, seconds: float, common: Mapping[str, Any], context: Context | None) -> None:
+        """A response is over, after ``seconds``."""
+        named = {
+            **common,
+            "gen_ai.operation.name": "chat",
+            "gen_ai.request.model": model.model,
+            "gen_ai.response.model": model.model,
+        }
+        failed = model.error is not None and not model.interrupted
+        error = facts.error_type(model.error or "") if failed else None
+        ended = {**named, "error.type": error}
+        self._duration(OLD_DURATION, NEW_DURATION, seconds, ended, context)
+        first = model.metadata.get("time_to_first_token_ms")
+        if first is not None:
+            self._duration(OLD_FIRST, NEW_FIRST, first / 1000, named, context)
+        voice = model.metadata.get("voice_to_voice_ms")
+        if voice is not None:
+            self._record(facts.OWN + "voice_to_voice", DURATIONS, voice / 1000, named, context)
+        if model.interrupted or model.metadata.get("was_interrupted"):
+            self._add(facts.OWN + "interruptions", "{interruption}", 1, named, context)
+        self._tokens(facts.token_counts(model), named, context)
+
+    def tool(
+        self, name: str, seconds: float | None, outcome: str, common: Mapping[str, Any], context: Context | None
+    ) -> None:
+        """A tool call is over: ``answered``, ``failed`` or ``unanswered``; ``seconds`` is None if nobody knows."""
+        named = {**common, "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
+        error = {"error.type": outcome} if outcome != "answered" else {}
+        if seconds is not None:
+            self._duration(OLD_DURATION, NEW_TOOL, seconds, {**named, **error}, context)
+        self._add(facts.OWN + "tool_calls", "{call}", 1, {**named, facts.OWN + "outcome": outcome}, context)
+
+    def event(self, event: EventRun, common: Mapping[str, Any], context: Context | None) -> None:
+        """An event arrived: count an error, and note what a rate limit leaves."""
+        if event.error is not None and not event.interrupted:
+            named = {**common, "error.type": facts.error_type(event.error)}
+            self._add(facts.OWN + "errors", "{error}", 1, named, context)
+        if event.name == "rate_limits.updated":
+            for limit in map(mapping, sequence(event.payload.get("rate_limits"))):
+                remaining, name = number(limit.get("remaining")), text(limit.get("name"))
+                if remaining is not None and name is not None:
+                    self._limits.set(remaining, attributes({**common, facts.OWN + "rate_limit.name": name}))
+
+    def ended(self, seconds: float, common: Mapping[str, Any], context: Context | None, error: str | None) -> None:
+        """The conversation ended after ``seconds``."""
+        named = {**common, "error.type": None if error is None else facts.error_type(error)}
+        if self._new:
+            self._record(NEW_AGENT, AGENT_DURATIONS, seconds, named, context)
+
+    # Details
+
+    def _tokens(self, counts: Mapping[str, int], named: Mapping[str, Any], context: Context | None) -> None:
+        for side in ("input", "output"):
+            if side not in counts:
+                continue
+            if self._old:
+                of = {**named, "gen_ai.token.type": side}
+                self._record(OLD_TOKENS, TOKENS, counts[side], of, context)
+            if self._new:
+                self._record(f"{NEW_TOKENS}{side}_tokens", TOKENS, counts[side], named, context)
+        for name in MODALITIES:
+            for kind in ("input", "output", "cached"):
+                count = counts.get(f"{name}_{kind}")
+                if count:
+                    of = {**named, "gen_ai.token.modality": name, "gen_ai.token.type": kind}
+                    self._add(facts.OWN + "tokens", "{token}", count, of, context)
+        if self._new:
+            for ending, kind in _NEW_COUNTERS.items():
+                for name in MODALITIES:
+                    count = counts.get(f"{name}_{kind}")
+                    if count:
+                        of = {**named, "gen_ai.token.modality": name}
+                        self._add(NEW_USAGE + ending, "{token}", count, of, context)
+            if counts.get("reasoning"):
+                of = {**named, "gen_ai.token.modality": "text"}
+                self._add(NEW_USAGE + "reasoning.output_tokens", "{token}", counts["reasoning"], of, context)
+
+    def _duration(self, old: str, new: str, seconds: float, named: Mapping[str, Any], context: Context | None) -> None:
+        if self._old:
+            self._record(old, DURATIONS, seconds, named, context)
+        if self._new:
+            self._record(new, DURATIONS, seconds, named, context)
+
+    def _record(
+        self,
+        name: str,
+        bounds: tuple[float, ...],
+        value: float,
+        named: Mapping[str, Any],
+        context: Context | None,
+    ) -> None:
+        instrument = self._histograms.get(name)
+        if instrument is None:
+            unit = "{token}" if bounds is TOKENS else "s"
+            made = self._meter.create_histogram(name, unit, explicit_bucket_boundaries_advisory=bounds)
+            instrument = self._histograms.setdefault(name, made)
+        instrument.record(max(0.0, value), attributes(named), context=context)
+
+    def _add(self, name: str, unit: str, count: int, named: Mapping[str, Any], context: Context | None) -> None:
+        instrument = self._counters.get(name)
+        if instrument is None:
+            instrument = self._counters.setdefault(name, self._meter.create_counter(name, unit))
+        instrument.add(count, attributes(named), context=context)
+
+
+_made: WeakKeyDictionary[Any, dict[tuple[bool, bool], Metrics]] = WeakKeyDictionary()
+
+
+def metrics_of(otel: Otel, version: str) -> Metrics | None:
+    """The metrics of the application's provider, the same for all conversations; None without a provider."""
+    provider = otel.meter_provider or metrics.get_meter_provider()
+    names = convention_names()
+    known = _made.get(provider, {}).get(names)
+    if known is None:
+        meter = meter_of(otel, version)
+        if meter is None:
+            return None
+        old, new = names
+        known = _made.setdefault(provider, {}).setdefault(names, Metrics(meter, old=old, new=new))
+    return known

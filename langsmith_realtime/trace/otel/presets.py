@@ -1,0 +1,149 @@
+"""What each backend reads beside the GenAI conventions, one table a backend.
+
+A row has the kind of span, the attribute that the backend reads, and the name of the fact that it gets. The facts of a
+span are those of :mod:`~langsmith_realtime.trace.otel.facts`. Sources: docs/otel.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+#: The kinds of spans; a row for EVERY counts for all of them.
+SESSION, SPEECH, RESPONSE, TOOL, EVERY = "session", "speech", "response", "tool", "every"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What is added for one backend.
+
+    Attributes:
+        rows: kind of span, attribute, and name of the fact.
+        constants: kind of span, attribute and value.
+        started: rows whose attributes are set when the span starts already; their facts are known then.
+        roots_are_linked: whether a remote parent becomes a link of a root, because the backend lists only such roots.
+        messages_have_finish_reason: whether an output message has ``finish_reason``, as up to conventions v1.41.
+    """
+
+    rows: tuple[tuple[str, str, str], ...] = ()
+    constants: tuple[tuple[str, str, Any], ...] = ()
+    started: tuple[tuple[str, str, str], ...] = ()
+    roots_are_linked: bool = False
+    messages_have_finish_reason: bool = False
+
+
+PRESETS: dict[str, Preset] = {
+    "genai": Preset(),
+    "langsmith": Preset(
+        started=((EVERY, "langsmith.metadata.thread_id", "thread_id"),),
+        rows=(
+            (SESSION, "gen_ai.completion", "messages_json"),
+            (SESSION, "langsmith.span.tags", "tags_text"),
+            (RESPONSE, "gen_ai.prompt", "input_json"),
+            (RESPONSE, "gen_ai.completion", "output_json"),
+            (RESPONSE, "langsmith.usage_metadata", "usage_json"),
+            (TOOL, "gen_ai.prompt", "arguments"),
+            (TOOL, "gen_ai.completion", "result"),
+            (SPEECH, "gen_ai.prompt", "words"),
+        ),
+        constants=(
+            (SESSION, "langsmith.span.kind", "chain"),
+            (SESSION, "langsmith.trace.name", "realtime_session"),
+            (SPEECH, "langsmith.span.kind", "chain"),
+            (RESPONSE, "langsmith.span.kind", "llm"),
+            (TOOL, "langsmith.span.kind", "tool"),
+        ),
+    ),
+    "langfuse": Preset(
+        started=((EVERY, "langfuse.session.id", "thread_id_200"),),
+        rows=(
+            (SESSION, "langfuse.observation.output", "messages_json"),
+            (SESSION, "langfuse.trace.tags", "tags"),
+            (SPEECH, "langfuse.observation.input", "words"),
+            (RESPONSE, "langfuse.observation.input", "input_json"),
+            (RESPONSE, "langfuse.observation.output", "output_json"),
+            (RESPONSE, "langfuse.observation.usage_details", "usage_parts_json"),
+            (RESPONSE, "langfuse.observation.completion_start_time", "first_token_iso"),
+            (RESPONSE, "langfuse.observation.model.name", "model"),
+            (TOOL, "langfuse.observation.input", "arguments"),
+            (TOOL, "langfuse.observation.output", "result"),
+            (EVERY, "langfuse.observation.level", "error_level"),
+            (EVERY, "langfuse.observation.status_message", "error"),
+        ),
+        constants=(
+            (SESSION, "langfuse.observation.type", "agent"),
+            (SESSION, "langfuse.trace.name", "realtime_session"),
+            (SPEECH, "langfuse.observation.type", "span"),
+            (RESPONSE, "langfuse.observation.type", "generation"),
+            (TOOL, "langfuse.observation.type", "tool"),
+        ),
+    ),
+    "phoenix": Preset(
+        started=((EVERY, "session.id", "thread_id"),),
+        rows=(
+            (SESSION, "output.value", "messages_json"),
+            (SPEECH, "input.value", "words"),
+            (RESPONSE, "llm.model_name", "model"),
+            (RESPONSE, "input.value", "input_json"),
+            (RESPONSE, "output.value", "output_text"),
+            (RESPONSE, "llm.token_count.prompt", "input_tokens"),
+            (RESPONSE, "llm.token_count.completion", "output_tokens"),
+            (RESPONSE, "llm.token_count.total", "total_tokens"),
+            (RESPONSE, "llm.token_count.prompt_details.audio", "audio_input_tokens"),
+            (RESPONSE, "llm.token_count.prompt_details.cache_read", "cached_tokens"),
+            (RESPONSE, "llm.token_count.completion_details.audio", "audio_output_tokens"),
+            (TOOL, "tool.name", "tool_name"),
+            (TOOL, "input.value", "arguments"),
+            (TOOL, "output.value", "result"),
+        ),
+        constants=(
+            (SESSION, "openinference.span.kind", "AGENT"),
+            (SPEECH, "openinference.span.kind", "CHAIN"),
+            (RESPONSE, "openinference.span.kind", "LLM"),
+            (TOOL, "openinference.span.kind", "TOOL"),
+        ),
+        messages_have_finish_reason=True,
+    ),
+    "braintrust": Preset(
+        roots_are_linked=True,
+        rows=(
+            (SESSION, "braintrust.input_json", "spoken_json"),
+            (SESSION, "braintrust.output_json", "messages_json"),
+            (SESSION, "braintrust.metadata", "metadata_json"),
+            (SESSION, "braintrust.metrics", "session_metrics_json"),
+            (SESSION, "braintrust.tags", "tags"),
+            (SESSION, "braintrust.scores", "scores_json"),
+            (SPEECH, "braintrust.input", "words"),
+            (RESPONSE, "braintrust.input_json", "input_json"),
+            (RESPONSE, "braintrust.output_json", "output_json"),
+            (RESPONSE, "braintrust.metadata", "metadata_json"),
+            (RESPONSE, "braintrust.metrics", "response_metrics_json"),
+            (TOOL, "braintrust.input", "arguments"),
+            (TOOL, "braintrust.output", "result"),
+        ),
+        constants=(
+            (SESSION, "braintrust.span_attributes.type", "task"),
+            (SPEECH, "braintrust.span_attributes.type", "task"),
+            (RESPONSE, "braintrust.span_attributes.type", "llm"),
+            (TOOL, "braintrust.span_attributes.type", "tool"),
+        ),
+    ),
+    "azure": Preset(
+        # The Azure distro reads the legacy key only, and loses the description of a status.
+        started=((EVERY, "session.id", "thread_id"), (RESPONSE, "gen_ai.system", "provider")),
+        rows=((EVERY, "error.message", "error"),),
+    ),
+    "datadog": Preset(started=((EVERY, "session.id", "thread_id"),)),
+    "honeycomb": Preset(
+        # Honeycomb joins the spans of a conversation by these keys.
+        started=(
+            (EVERY, "gen_ai.conversation.id", "thread_id"),
+            (SESSION, "gen_ai.agent.name", "agent_name"),
+        ),
+    ),
+}
+
+
+def rows(table: tuple[tuple[str, str, Any], ...], kind: str) -> list[tuple[str, Any]]:
+    """The attribute and the fact, or the value, of each row for a kind of span."""
+    return [(attribute, value) for of, attribute, value in table if of in (kind, EVERY)]

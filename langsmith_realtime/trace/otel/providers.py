@@ -1,0 +1,168 @@
+"""The application's providers, as far as there are any, and which names of the conventions it asked for."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakSet
+
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import Meter
+from opentelemetry.trace import Tracer
+
+from langsmith_realtime.options.otel import Otel
+from langsmith_realtime.runtime import threads
+from langsmith_realtime.runtime.forks import at_fork
+from langsmith_realtime.runtime.guard import logger
+
+#: The name of the instrumentation scope.
+SCOPE = "langsmith_realtime"
+OPT_IN_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
+OPT_IN = "gen_ai_latest_experimental"
+_warned: set[str] = set()
+
+
+def _tracer_provider(otel: Otel) -> Any | None:
+    provider = otel.tracer_provider or trace.get_tracer_provider()
+    return None if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)) else provider
+
+
+def _logger_provider(otel: Otel) -> Any | None:
+    try:
+        from opentelemetry import _logs  # noqa: PLC0415 - its name says that it may change
+    except ImportError:
+        return None
+    provider = otel.logger_provider or _logs.get_logger_provider()
+    return None if type(provider).__name__ in ("ProxyLoggerProvider", "NoOpLoggerProvider") else provider
+
+
+def _meter_provider(otel: Otel) -> Any | None:
+    provider = otel.meter_provider or metrics.get_meter_provider()
+    return None if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider") else provider
+
+
+def has_provider(otel: Otel) -> bool:
+    """Whether the application has set any provider, so that anything would be recorded."""
+    return any(find(otel) is not None for find in (_tracer_provider, _logger_provider, _meter_provider))
+
+
+def tracer_of(otel: Otel, version: str) -> Tracer | None:
+    """The application's tracer; None if it has set no provider, so that nothing would be recorded."""
+    provider = _tracer_provider(otel)
+    if provider is None:
+        return None
+    _used.add(provider)
+    tracer: Tracer = provider.get_tracer(SCOPE, version)
+    return tracer
+
+
+def logger_of(otel: Otel, version: str) -> Any | None:
+    """The application's logger for OpenTelemetry's log records; None without a provider.
+
+    The logs of opentelemetry-api before 1.39 cannot be used without its SDK; then there are none, which is logged.
+    """
+    provider = _logger_provider(otel)
+    if provider is None:
+        return None
+    _used.add(provider)
+    made = provider.get_logger(SCOPE, version)
+    if "event_name" in inspect.signature(type(made).emit).parameters:
+        return made
+    if "logs" not in _warned:
+        _warned.add("logs")
+        logger.warning(
+            "the conversation has no log records in OpenTelemetry: they need opentelemetry-api 1.39 or newer"
+        )
+    return None
+
+
+def meter_of(otel: Otel, version: str) -> Meter | None:
+    """The application's meter; None without a provider."""
+    provider = _meter_provider(otel)
+    if provider is None:
+        return None
+    _used.add(provider)
+    meter: Meter = provider.get_meter(SCOPE, version)
+    return meter
+
+
+_used: WeakSet[Any] = WeakSet()
+
+
+def flush_providers(timeout: float | None) -> bool:
+    """Flush the providers that conversations used; False if that takes longer than ``timeout`` seconds.
+
+    In a thread, because an SDK may take longer than it is told. Its own answer does not count: it calls a failed export
+    success.
+    """
+
+    def flush() -> None:
+        for provider in list(_used):
+            force_flush = getattr(provider, "force_flush", None)
+            if force_flush is not None:
+                force_flush()
+
+    thread = threading.Thread(target=flush, name="langsmith-realtime-otel-flush", daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return not thread.is_alive()
+
+
+_waiting: dict[Any, list[Callable[[], None]]] = {}
+_waiting_lock = threading.Lock()
+
+
+def when_flushed(provider: Any, done: Callable[[], None]) -> None:
+    """Call ``done`` in a thread once all ended spans of the provider were flushed; the process's exit waits for it.
+
+    One flush serves all that wait for it.
+    """
+    with _waiting_lock:
+        waiting = _waiting.setdefault(provider, [])
+        waiting.append(done)
+        if len(waiting) > 1:
+            return
+
+    def flush() -> None:
+        with threads.work_in_progress():
+            while True:
+                with _waiting_lock:
+                    served = list(_waiting[provider])
+                force_flush = getattr(provider, "force_flush", None)
+                if force_flush is not None:
+                    force_flush()
+                for each in served:
+                    each()
+                with _waiting_lock:
+                    del _waiting[provider][: len(served)]
+                    if not _waiting[provider]:
+                        del _waiting[provider]
+                        return
+
+    if threads.start_thread(flush, "langsmith-realtime-otel") is None:
+        flush()
+
+
+def _reset_in_child() -> None:
+    """In a forked child, which has none of its parent's threads."""
+    global _waiting_lock  # noqa: PLW0603 - the parent's may be locked by a thread that the child does not have
+    _waiting_lock = threading.Lock()
+    _waiting.clear()
+
+
+at_fork(after_in_child=_reset_in_child)
+
+
+def convention_names() -> tuple[bool, bool]:
+    """Whether the names up to conventions v1.41 are wanted, and whether those of the GenAI conventions v0.1.0 are.
+
+    By ``OTEL_SEMCONV_STABILITY_OPT_IN``: the former by default; the latter for ``gen_ai_latest_experimental``; both for
+    ``gen_ai_latest_experimental/dup``.
+    """
+    wanted = {each.strip() for each in os.environ.get(OPT_IN_VARIABLE, "").split(",")}
+    if f"{OPT_IN}/dup" in wanted:
+        return True, True
+    return OPT_IN not in wanted, OPT_IN in wanted

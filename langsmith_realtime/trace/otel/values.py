@@ -1,0 +1,70 @@
+"""Makes attribute values that every version of OpenTelemetry's SDK takes.
+
+Pure. A lone surrogate, an integer of more than 64 bits, None or a nested map would lose the attribute, or in a span's
+name the whole batch.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from langsmith_realtime.core.payloads.json_values import without_surrogates
+
+Value: TypeAlias = str | bool | int | float | list[str]
+
+#: The most attributes of a span; the SDK drops the oldest ones past its default limit of 128.
+MAX_ATTRIBUTES = 100
+FURTHER = "langsmith_realtime.further_attributes"
+_INT64 = 1 << 63
+
+
+def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
+    """The attributes that have a value. A map, or a list of anything but str, becomes JSON text.
+
+    Those past :data:`MAX_ATTRIBUTES` are together in the last one, :data:`FURTHER`, as JSON text.
+    """
+    named = [(clean(name), value) for name, value in given.items() if value is not None]
+    taken = {name: attribute_value(value) for name, value in named[:MAX_ATTRIBUTES]}
+    if len(named) > MAX_ATTRIBUTES:
+        taken[FURTHER] = json_text({name: attribute_value(value) for name, value in named[MAX_ATTRIBUTES:]})
+    return taken
+
+
+def attribute_value(value: object) -> Value:
+    """One value; an integer of more than 64 bits and a number that is not finite become text."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value) if -_INT64 <= value < _INT64 else str(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(value)
+    if isinstance(value, (list, tuple)) and all(isinstance(each, str) for each in value):
+        return [clean(each) for each in value]
+    return json_text(value)
+
+
+def json_text(value: object) -> str:
+    """A value as JSON text."""
+    try:
+        return clean(json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":")))
+    except (ValueError, TypeError, RecursionError):
+        return "?"
+
+
+def clean(text: str) -> str:
+    """A text without lone surrogates."""
+    return without_surrogates(str(text))
+
+
+def body(value: Any) -> Any:
+    """The body of a log record: maps, lists and texts, with integers of 64 bits and without None."""
+    if isinstance(value, Mapping):
+        return {clean(str(key)): body(each) for key, each in value.items() if each is not None}
+    if isinstance(value, (list, tuple)):
+        return [body(each) for each in value if each is not None]
+    return attribute_value(value)
