@@ -151,7 +151,7 @@ def test_the_bootstrap_folder_comes_first_and_once(monkeypatch: pytest.MonkeyPat
 # The .pth file
 
 
-PTH = ROOT / "langsmith_realtime_auto.pth"
+PTH = ROOT / "langsmith_realtime/adapters/no_code/langsmith_realtime_auto.pth"
 
 
 @pytest.mark.nocover
