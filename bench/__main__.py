@@ -106,7 +106,7 @@ def main() -> None:
         choices=ways,
         default=ways,
         help="ways to trace: this package switched off, by hand as in LangSmith's guide, LangSmith's integration, "
-        "this package (default: all)",
+        "this package, and with OpenTelemetry (default: all)",
     )
     parser.add_argument("--short", action="store_true", help="print only the comparison")
     parser.add_argument("--full", action="store_true", help="also measure 1,000 turns, and 500 conversations at once")

@@ -69,7 +69,7 @@ class ParentContext:
         ``event`` is None for a delta: the parent stays the latest event.
         """
         if self._spans is not None:
-            self._spans.arrived()
+            self._spans.arrived(is_delta=event is None)
         if not self.runs.is_sent:
             return
         awaiting, reference = self._awaiting, current_parent_reference()

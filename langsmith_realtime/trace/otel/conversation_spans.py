@@ -275,9 +275,16 @@ class ConversationSpans:
             self._asked = None
             self._latest = self.session or self.outer
 
-    def arrived(self) -> None:
-        """Make the latest event's span current in this context, and in those of callers that wait for the event."""
+    def arrived(self, *, is_delta: bool = False) -> None:
+        """Make the latest event's span current in this context, and in those of callers that wait for the event.
+
+        A delta changes nothing: those that received it keep the latest event's span.
+        """
         if self._ended or not self.has_tracer:
+            return
+        if is_delta and self._awaiting is not None:
+            if trace.get_current_span() is self._awaiting:
+                self._awaiting = None
             return
         awaiting, self._awaiting = self._awaiting, None
         if awaiting is not None:
