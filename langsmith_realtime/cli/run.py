@@ -39,7 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:  # noqa: RET503 - exec does not 
     if program is None:
         return fail(f"The command {command[0]} was not found. Give its path, or add its folder to PATH.")
     environment = os.environ | {VARIABLE: "true", "PYTHONPATH": _python_path()}
-    if sys.platform == "win32":  # where exec would return to the shell before the program ends
+    if os.name == "nt":  # where exec would return to the shell before the program ends
         return subprocess.run([program, *command[1:]], check=False, env=environment).returncode  # noqa: S603
     sys.stdout.flush()
     os.execve(program, command, environment)  # noqa: S606
