@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langsmith import Client
+from langsmith import Client, env
 
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.delivery.langsmith_client.multipart import multipart_ingest
@@ -53,6 +53,7 @@ def test_the_request_body_equals_the_clients_own(
 ) -> None:
     for name in [name for name in os.environ if name.startswith(("LANGSMITH_", "LANGCHAIN_"))]:
         monkeypatch.delenv(name)  # the client alone would send these settings
+    getattr(env.get_langchain_env_var_metadata, "cache_clear")()  # noqa: B009 - the overloads' type hides the cache
     client = Client(api_url=collector.url, api_key="k", anonymizer=lambda data: {**data, "masked": True})
     rows = [run(), run(error="failed", outputs={"a": 1}), run(name="third")]
     client.multipart_ingest(

@@ -171,7 +171,7 @@ def test_a_connection_that_receives_any_frame_behaves_as_if_untraced_and_is_trac
                     connection = block._begin()
                     for frame in frames:
                         assert repr(outcome(connection.parse_event, frame)) == repr(outcome(untraced, frame))
-                    block._end(None, None, None)
+                    block.end(None, None, None)
                     read = [frame for frame in frames if not isinstance(frame, Mapping)]  # openai parses no mappings
                     expected_runs[connection.langsmith.run_id] = len(frames) - len(read) + runs_expected(read, raw=True)
 
