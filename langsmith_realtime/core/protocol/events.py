@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic_core import from_json
 
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.payloads.json_values import dump_model
+from langsmith_realtime.core.payloads.json_values import dump_model, json_copy
 
 #: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
 BETA_NAMES = {
@@ -265,7 +265,7 @@ def _error_fields(error: object, depth: int) -> dict[str, Any]:
         fields = next(filter(None, (_error_fields(each, depth + 1) for each in wrapped)), {}) | fields
     if error and not fields.keys() & {"type", "code", "message"}:
         with suppress(ValueError, RecursionError):
-            fields["message"] = json.dumps(error, default=str)
+            fields["message"] = json.dumps(json_copy(error))
     return fields
 
 
