@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, Unpack, cast
 
@@ -29,7 +30,7 @@ from langsmith_realtime.adapters.openai_client import (
 from langsmith_realtime.adapters.session_tracer import SessionTracer, open_conversation
 from langsmith_realtime.delivery.langsmith_client.headers import headers_of
 from langsmith_realtime.live.capture import LiveConversation, Posting
-from langsmith_realtime.options.tracing import Options, TracingOptions
+from langsmith_realtime.options.tracing import THREAD_KEYS, Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.run_trees.root_run import RootIdentity, start_conversation_runs
 
@@ -136,6 +137,7 @@ class Opening:
         self._options = options
         self._propagate = propagate
         self._identity = RootIdentity.now()
+        self._named_in: Context | None = None
 
     @contextmanager
     def headers_on(self, manager: Any) -> Iterator[None]:
@@ -145,6 +147,7 @@ class Opening:
         if not headers or private is None:
             yield
             return
+        self._named_in = copy_context()
         own: Mapping[str, Any] = vars(manager)[private]
         names = {name.lower() for name in own}
         vars(manager)[private] = {**{key: value for key, value in headers.items() if key not in names}, **own}
@@ -167,7 +170,7 @@ class Opening:
                 return  # the manager's method called another one that is patched, too
             kind = _AsyncAutomatic if isinstance(known, AsyncRealtimeConnection) else _Automatic
             tracing = kind(connection, self._options, in_block=manager is not None)
-            tracing.begin(self._identity)
+            tracing.begin(self._identity, self._named_in)
             if manager is not None:
                 vars(manager)[BLOCK] = tracing
         except Exception as error:
@@ -194,14 +197,18 @@ class _Adoptable:
     def __init__(self, connection: Any, options: TracingOptions, *, in_block: bool) -> None:
         self._in_block = in_block
         self._identity: RootIdentity
+        self._named_in: Context | None = None
         self.can_be_adopted = True
         super().__init__(connection, with_provider(without_proxies(connection), options))  # type: ignore[call-arg]
         self._options: TracingOptions
         self._connection: Any
 
-    def begin(self, identity: RootIdentity) -> None:
-        """Trace the connection; post the root with the first event."""
-        self._identity = identity
+    def begin(self, identity: RootIdentity, named_in: Context | None) -> None:
+        """Trace the connection; post the root with the first event.
+
+        ``named_in`` is the context in which headers were made that name the root; None if none were sent.
+        """
+        self._identity, self._named_in = identity, named_in
         # LangSmith's own wrapper shows itself when it receives, and it may send before that.
         posting = Posting.RELEASE if self._may_be_langsmiths else Posting.FIRST_INPUT
         self._attach(SessionTracer.of(open_conversation(Options.of(**self._options), posting, identity)))
@@ -218,17 +225,19 @@ class _Adoptable:
             if live.is_held:
                 live.release()
             if options:
-                logger.warning(
-                    "wrap_realtime: %s came too late, the wrapped client's trace has begun; wrap the connection before "
-                    "its first event, or pass the options to wrap_openai_realtime",
-                    ", ".join(sorted(options)),
-                )
+                _warn_too_late(options, "trace has begun; wrap the connection before its first event, or")
             return
         if live is not None:
             live.guarded(live.discard)
         self._detach()
-        checked = Options.of(**self._with(options))
-        self._tracer.live = open_conversation(checked, identity=self._identity)
+        opening = functools.partial(open_conversation, identity=self._identity)
+        if self._named_in is None:
+            self._tracer.live = opening(Options.of(**self._with(options)))
+        else:
+            kept, late = _without_names(options)
+            if late:
+                _warn_too_late(late, "headers have named its trace;")
+            self._tracer.live = self._named_in.run(opening, Options.of(**self._with(kept)))
         self._attach(self._tracer)
 
     def _with(self, options: TracingOptions) -> TracingOptions:
@@ -249,6 +258,29 @@ class _Adoptable:
 
     def _end(self) -> None:
         self.end(None, None, None)
+
+
+#: Options that say what the headers of ``propagate`` have said already; keys of the metadata can say it, too.
+_NAMED_BY_HEADERS = ("parent", "thread_id", "project_name")
+
+
+def _without_names(options: TracingOptions) -> tuple[TracingOptions, list[str]]:
+    """Options without what the headers of ``propagate`` have said already, and the names of what is left out."""
+    metadata = options.get("metadata") or {}
+    late = [name for name in _NAMED_BY_HEADERS if name in options]
+    threads = [key for key in THREAD_KEYS if key in metadata]
+    kept = {name: value for name, value in options.items() if name not in late}
+    if threads:
+        kept["metadata"] = {key: value for key, value in metadata.items() if key not in threads}
+    return cast("TracingOptions", kept), [*late, *(f"metadata[{key!r}]" for key in threads)]
+
+
+def _warn_too_late(names: Iterable[str], reason: str) -> None:
+    logger.warning(
+        "wrap_realtime: %s came too late, the wrapped client's %s pass the options to wrap_openai_realtime",
+        ", ".join(sorted(names)),
+        reason,
+    )
 
 
 class _AsyncAutomatic(_Adoptable, AsyncTracing[Any]):

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from langsmith import RunTree, traceable, tracing_context
+from langsmith import Client, RunTree, traceable, tracing_context
 from openai import AsyncAzureOpenAI, AzureOpenAI, OpenAI
 from websockets.exceptions import ConnectionClosed
 
@@ -430,6 +430,29 @@ def test_propagation_names_the_conversations_root_on_the_upgrade(
     trace, run = UUID(str(second.run.trace_id)), UUID(str(second.run.id))
     assert upgrades[1]["traceparent"] == f"00-{trace.hex}-{run.bytes[:8].hex()}-01"
     assert first.run.tags == ["wrap"]
+
+
+def test_a_wrap_inside_cannot_rename_what_the_headers_named(
+    tracing: Collector, upgrades: list[Any], server: RealtimeServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = wrap_openai_realtime(sync_client(server), propagate=True)
+    other = RunTree(name="other", ls_client=Client())
+    with (
+        client.realtime.connect(model="gpt-realtime") as raw,
+        tracing_context(parent=RunTree(name="current", ls_client=Client())),
+        wrap_realtime(
+            raw, parent=other, metadata={"session_id": "other", "customer": "1"}, tags=["wrap"]
+        ) as connection,
+    ):
+        connection.response.create()
+        assert [event.type for event in connection]
+    root = next(tree for tree in trees(tracing) if tree.run.name == "realtime_session")
+    sent = RunTree.from_headers({name.lower(): value for name, value in upgrades[0].raw_items()})
+    assert sent is not None
+    assert (root.run.dotted_order, root.run.parent_run_id) == (sent.dotted_order, None)
+    assert root.metadata["thread_id"] == sent.extra["metadata"]["thread_id"]
+    assert (root.run.tags, root.metadata["customer"]) == (["wrap"], "1")
+    assert "metadata['session_id'], parent came too late, the wrapped client's headers have named" in caplog.text
 
 
 def test_a_connection_without_propagation_sends_no_such_headers(
