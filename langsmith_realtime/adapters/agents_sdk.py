@@ -1,6 +1,6 @@
 """``wrap_realtime_session``: traces the realtime sessions of the OpenAI Agents SDK (the package openai-agents).
 
-A thin layer on :class:`SessionTracer` and :class:`~langsmith_realtime.adapters.agents_listener.AgentsListener`.
+A thin layer on :class:`SessionTracer` and :class:`~langsmith_realtime.adapters.agents.listener.AgentsListener`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from agents.realtime import RealtimeSession
 
-from langsmith_realtime.adapters.agents_listener import AgentsListener, OnMessage, refuse_traced
+from langsmith_realtime.adapters.agents.listener import AgentsListener, OnMessage, refuse_traced
 from langsmith_realtime.adapters.session_tracer import SessionTracer
 from langsmith_realtime.options.tracing import Options, TracingOptions
 
