@@ -104,6 +104,7 @@ class AgentsListener(RealtimeModelListener):
             model.add_listener(session)
             self._missed.append("events before the tracing began, and the playback tracker")
         taps.set(model, "send_event", self._send_event)
+        taps.set(model, "send_event_if", self._send_event_if)
         taps.set(model, "connect", self._connect)
         taps.set(session, "update_agent", self._update_agent)
         taps.set(session, "approve_tool_call", self._approve)
@@ -159,6 +160,14 @@ class AgentsListener(RealtimeModelListener):
                 message = mapping(event.message)
                 live.client_event({**mapping(message.get("other_data")), "type": message.get("type")}, sent)
         return result
+
+    async def _send_event_if(self, send: Callable[..., Awaitable[Any]], event: Any, *rest: Any, **more: Any) -> Any:
+        """The session sends only the message after a tripped guardrail in this way, which the oldest versions lack."""
+        with self._guarded("send_event"):
+            assert self.live is not None
+            if isinstance(event, RealtimeModelSendUserInput):
+                self._agents.message_sent(self.live, event.user_input)
+        return await send(event, *rest, **more)
 
     def _play_ms(self, on_play_ms: Callable[..., Any], item_id: str, index: int, ms: float) -> Any:
         live = self.live
