@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -37,10 +37,15 @@ def held(collector: Collector, monkeypatch: pytest.MonkeyPatch, **options: Any) 
         return the_tree(collector)
 
 
-@pytest.fixture(scope="module")
-def in_turns() -> Iterator[Node]:
+@pytest.fixture
+def in_turns() -> Node:
+    return in_turns_once()
+
+
+@cache
+def in_turns_once() -> Node:
     with Collector() as collector, pytest.MonkeyPatch.context() as monkeypatch:
-        yield held(collector, monkeypatch, layout="turns")
+        return held(collector, monkeypatch, layout="turns")
 
 
 def events(root: Node) -> list[dict[str, Any]]:
