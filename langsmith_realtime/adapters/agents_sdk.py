@@ -150,6 +150,7 @@ class AutomaticTracing(SessionTracing[Any]):
 
     def __init__(self, session: Any) -> None:
         super().__init__(session, None, {})
+        Options.of()  # raises here, where the caller goes on without a trace
         self.can_be_adopted = False
         self._identity = RootIdentity.now()
         self._has_ended = False
