@@ -1,6 +1,6 @@
 """``wrap_realtime_session``: traces the realtime sessions of the OpenAI Agents SDK (the package openai-agents).
 
-A thin layer on :class:`SessionTracer` and :class:`~langsmith_realtime.adapters.agents_listener.AgentsListener`.
+A thin layer on :class:`SessionTracer` and :class:`~langsmith_realtime.adapters.agents.listener.AgentsListener`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from agents.realtime import RealtimeSession
 
-from langsmith_realtime.adapters.agents_listener import AgentsListener, OnMessage, refuse_traced
-from langsmith_realtime.adapters.session_tracer import SessionTracer
+from langsmith_realtime.adapters.agents.listener import AgentsListener, OnMessage, refuse_traced
+from langsmith_realtime.adapters.no_code.agents_sessions import TRACING
+from langsmith_realtime.adapters.session_tracer import SessionTracer, open_conversation
+from langsmith_realtime.live.capture import Posting
 from langsmith_realtime.options.tracing import Options, TracingOptions
+from langsmith_realtime.runtime.guard import logger
+from langsmith_realtime.trace.run_trees.root_run import RootIdentity
 
 if TYPE_CHECKING:
 
@@ -45,7 +49,9 @@ def wrap_realtime_session(
 
     The block enters the session and closes it. It yields the session itself, with the methods ``record_user_audio``,
     ``record_agent_audio`` and ``played`` and the attribute ``langsmith``, all documented at :class:`SessionTracer`. A
-    session that is entered already is traced from here on, and stays open at the end of the block.
+    session that is entered already is traced from here on, and stays open at the end of the block. If it is traced
+    without code, the block continues that trace and ends it: ``options`` win until the session's first event, and are
+    ignored with a warning afterwards.
 
     Args:
         session: session that ``RealtimeRunner.run()`` returns.
@@ -64,13 +70,15 @@ def wrap_realtime_session(
         raise TypeError(f"session must be a RealtimeSession of the OpenAI Agents SDK, got {type(session).__name__}")
     if on_message is not None and not callable(on_message):
         raise TypeError(f"on_message must be a function of a role and a text, got {type(on_message).__name__}")
-    refuse_traced(session)
+    _refuse_traced(session)
     Options.of(**options)  # raises here, at the caller's line, instead of in __aenter__
     return SessionTracing(session, on_message, options)
 
 
 class SessionTracing(Generic[S]):
     """Context manager in whose block a session is traced."""
+
+    _adopted: AutomaticTracing | None = None  # the trace that this block has taken over
 
     def __init__(self, session: Any, on_message: OnMessage | None, options: TracingOptions) -> None:
         self._session = session
@@ -82,34 +90,111 @@ class SessionTracing(Generic[S]):
 
     async def __aenter__(self) -> S:
         session: Any = self._session
-        refuse_traced(session)
-        tracer = self._tracer = SessionTracer(**self._options)
-        tracer.__enter__()
-        self._listener = AgentsListener(tracer.live, session, self._on_message)
-        self._listener.attach()
-        added = {name: getattr(tracer, name) for name in ADDED}
-        session.__dict__.update(langsmith=tracer, **added)
-        try:
-            if not self._listener.joined_late:
-                await session.enter()
-                self._is_entered = True
-        except BaseException as error:
-            self._end(error)
-            raise
+        _refuse_traced(session)
+        self._adopted = _adoptable(session)
+        if self._adopted is not None:
+            self._adopted.be_adopted(self._on_message, self._options)
+        else:
+            self._begin()
+            await self._enter()
         result: S = session
         return result
+
+    def _begin(self) -> None:
+        """Open the trace, and listen to the session."""
+        self._tracer = self._open()
+        self._tracer.__enter__()
+        self._listen()
+        added = {name: getattr(self._tracer, name) for name in ADDED}
+        self._session.__dict__.update(langsmith=self._tracer, **added)
+
+    def _open(self) -> SessionTracer:
+        return SessionTracer(**self._options)
+
+    def _listen(self) -> None:
+        self._listener = AgentsListener(self._tracer.live, self._session, self._on_message)
+        self._listener.attach()
+
+    async def _enter(self) -> None:
+        """Enter the session, unless it is entered."""
+        try:
+            if not self._listener.joined_late:
+                await self._session.enter()
+                self._is_entered = True
+        except BaseException as error:
+            self.end(error)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self._adopted is not None:
+            self._adopted.end(error)
+            return
         try:
             if self._is_entered:
                 await self._session.close()
         finally:
-            self._end(error)
+            self.end(error)
 
-    def _end(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """End the trace, with the exception that leaves the block."""
         for name in ("langsmith", *ADDED):
             self._session.__dict__.pop(name, None)
         self._listener.detach()
         self._tracer.__exit__(None if error is None else type(error), error, None)
+
+
+class AutomaticTracing(SessionTracing[Any]):
+    """The trace of a session that the application does not wrap, or wraps after it has entered the session."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__(session, None, {})
+        Options.of()  # raises here, where the caller goes on without a trace
+        self.can_be_adopted = False
+        self._identity = RootIdentity.now()
+        self._has_ended = False
+
+    def _open(self) -> SessionTracer:
+        self.can_be_adopted = True
+        # A wrap_realtime_session inside may still replace the root.
+        return SessionTracer.of(open_conversation(Options.of(), Posting.FIRST_INPUT, self._identity))
+
+    def be_adopted(self, on_message: OnMessage | None, options: TracingOptions) -> None:
+        """Continue as the trace of a :func:`wrap_realtime_session`, with its options if there was no event yet."""
+        self.can_be_adopted = False
+        self._listener.on_message = self._on_message = on_message
+        live = self._tracer.live
+        if live is not None and live.has_inputs:
+            if options:
+                logger.warning(
+                    "wrap_realtime_session: %s came too late, the session's trace has begun; wrap the session before "
+                    "it is entered",
+                    ", ".join(sorted(options)),
+                )
+            return
+        if live is not None:
+            live.guarded(live.discard)
+        self._tracer.live = open_conversation(Options.of(**options), identity=self._identity)
+        self._tracer.__enter__()
+        if live is None or self._tracer.live is None:
+            self._listener.detach()
+            self._listen()
+        else:
+            self._listener.live = self._tracer.live
+
+    def end(self, error: BaseException | None) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            super().end(error)
+
+
+def _adoptable(session: Any) -> AutomaticTracing | None:
+    """The trace of a session that is traced without code, unless a block has taken it over already."""
+    tracing = session.__dict__.get(TRACING)
+    return tracing if isinstance(tracing, AutomaticTracing) and tracing.can_be_adopted else None
+
+
+def _refuse_traced(session: Any) -> None:
+    if _adoptable(session) is None:
+        refuse_traced(session)

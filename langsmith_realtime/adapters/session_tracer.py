@@ -23,7 +23,7 @@ from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
 from langsmith_realtime.trace.run_trees.root_run import RootIdentity, __version__, start_conversation_runs
 
 if TYPE_CHECKING:
-    from langsmith_realtime.adapters.agents_listener import AgentsListener
+    from langsmith_realtime.adapters.agents.listener import AgentsListener
     from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
 
 
@@ -242,7 +242,7 @@ class SessionTracer:
         Args:
             session: a ``RealtimeSession`` with any model that passes raw server events to its listeners.
         """
-        from langsmith_realtime.adapters.agents_listener import AgentsListener  # noqa: PLC0415 - needs openai-agents
+        from langsmith_realtime.adapters.agents.listener import AgentsListener  # noqa: PLC0415 - needs openai-agents
 
         return AgentsListener(self.live, session)
 

@@ -381,12 +381,18 @@ class LiveConversation(ParentContext):
         if not self._closed:
             self._queue.put_event(make(self._now()))
 
-    def told_as_run(self, make: Callable[[float, Ref], Input]) -> None:
-        """As :meth:`told`, of an input that becomes a run: ``make`` also gets the run's ref."""
+    def told_as_run(self, make: Callable[[float, Ref], Input], about: str | None = None) -> None:
+        """As :meth:`told`, of an input that becomes a run: ``make`` also gets the run's ref.
+
+        With ``layout="turns"``, the run stands below the turn of the response, the item or the call with the id
+        ``about``, or else below the latest turn.
+        """
         if not self._closed:
             with self._lock:
                 t = self._now()
-                self._queue.put_event(make(t, self._next_run(t)))
+                turn = None if self._turn_rule is None else self._turn_rule.turn_of(about)
+                self._latest = Ref(self._next_start(t), turn)
+                self._queue.put_event(make(t, self._latest))
 
     def add(self, metadata: object, tags: object, outputs: object) -> None:
         """Add metadata, tags and outputs to the root run; warn and do nothing after the end.

@@ -265,10 +265,12 @@ class Tracing:
         await self.session.close()
         self.session.calls.append(f"ended {error!r}")
 
-def wrap_realtime_session(session):
+def AutomaticTracing(session):
     if session.calls == ["refused"]:
         raise ValueError("no")
     return Tracing(session)
+
+wrap_realtime_session = Tracing
 """
 
 

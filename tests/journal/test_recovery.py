@@ -193,6 +193,27 @@ def test_every_kind_of_input_is_replayed(tracing: Collector) -> None:
         assert sound(other, again) == sound(tracing, live)
 
 
+@pytest.mark.newest
+def test_what_only_the_agents_sdk_says_is_replayed(tracing: Collector) -> None:
+    pytest.importorskip("agents")
+    from tests.support.agents_sdk import HELP_DESK_SCRIPT, help_desk  # noqa: PLC0415
+
+    with RealtimeServer(HELP_DESK_SCRIPT) as server:
+        asyncio.run(help_desk(server, client=client_of(tracing), journal="keep", layout="turns"))
+    live = the_tree(tracing)
+    (folder,) = folders()
+    with Collector() as other:
+        make_undelivered(folder, other)
+        assert [found.fate for found in recover(client_of(other))] == [Fate.COMPLETED]
+        (again,) = stored_trees(other)
+        assert contents(again) == contents(live)
+        assert sound(other, again) == sound(tracing, live)
+    for name in ("agent_changed", "tool_approval_required", "handoff", "guardrail_tripped"):
+        assert len(list(again.find(name))) == 1, name
+    assert again["find_order"].run.error == "LookupError: nothing was ordered from Rome"
+    assert again["refund"].metadata["approval"] == "approved"
+
+
 # Killed processes
 
 TALK = """

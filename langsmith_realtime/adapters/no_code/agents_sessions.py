@@ -1,7 +1,7 @@
 """Traces every realtime session of the Agents SDK in a process that is traced without code.
 
-A session is traced from where it is entered to where it is closed, by ``wrap_realtime_session``. Both are methods that
-the application calls on the session, so the class is patched.
+A session is traced from where it is entered to where it is closed, as ``wrap_realtime_session`` does it. Both are
+methods that the application calls on the session, so the class is patched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 
 from langsmith_realtime.runtime.guard import logger
 
-_MARK = "_langsmith_realtime_session"
+#: Attribute of a session with its trace, from where it is entered to where it is closed.
+TRACING = "_langsmith_realtime_session"
+#: Attribute of a session that the application has a tracer listen to.
+_LISTENED = "_langsmith_realtime"
 #: Modules whose wrappers enter a session that they trace.
 _WRAPPERS = ("langsmith_realtime.adapters.agents_sdk", "langsmith.integrations.openai_realtime")
 #: Frames between a wrapper and the method that enters the session.
@@ -27,24 +30,25 @@ def patch(kind: Any) -> None:
 
     @functools.wraps(entering)
     async def enter(session: Any) -> Any:
-        tracing = None if _MARK in vars(session) or _is_wrapped() else _tracing_of(session)
+        is_traced = TRACING in vars(session) or _LISTENED in vars(session) or _is_wrapped()
+        tracing = None if is_traced else _tracing_of(session)
         if tracing is None:
             return await entering(session)
-        vars(session)[_MARK] = tracing
+        vars(session)[TRACING] = tracing
         try:
             return await tracing.__aenter__()
         except BaseException:
-            vars(session).pop(_MARK, None)
+            vars(session).pop(TRACING, None)
             raise
 
     @functools.wraps(closing)
     async def close(session: Any) -> None:
-        tracing = vars(session).pop(_MARK, None)
+        tracing = vars(session).pop(TRACING, None)
         await (closing(session) if tracing is None else tracing.__aexit__(None, None, None))
 
     @functools.wraps(leaving)
     async def leave(session: Any, kind: Any, error: Any, traceback: Any) -> Any:
-        tracing = vars(session).pop(_MARK, None)
+        tracing = vars(session).pop(TRACING, None)
         if tracing is None:
             return await leaving(session, kind, error, traceback)
         return await tracing.__aexit__(kind, error, traceback)
@@ -55,7 +59,7 @@ def patch(kind: Any) -> None:
 def _tracing_of(session: Any) -> Any:
     """The context manager that traces a session; None if there is none, which is logged."""
     try:
-        return importlib.import_module(_WRAPPERS[0]).wrap_realtime_session(session)
+        return importlib.import_module(_WRAPPERS[0]).AutomaticTracing(session)
     except Exception as error:
         logger.warning("this session of the Agents SDK is not traced: %s: %s", type(error).__name__, error)
         return None

@@ -66,6 +66,13 @@ class TurnRule:
             del self._turns[next(iter(self._turns))]
         return turn
 
+    def turn_of(self, about: str | None) -> int | None:
+        """The start of the turn of a response, an item or a call, by its id; of the latest turn if that is not known.
+
+        None before the first turn.
+        """
+        return self._current if about is None else self._turns.get(about, self._current)
+
     def _begins(self, event: Event) -> bool:
         is_input = event.kind in _USER_INPUT or _is_user_item(event)
         if self._current is None or self._has_failed:

@@ -183,6 +183,16 @@ def test_a_dropped_socket_ends_every_turn_with_what_is_known() -> None:
     assert turn.end == pytest.approx(talk.t)
 
 
+def test_what_is_said_of_a_response_or_a_call_belongs_to_its_turn_and_anything_else_to_the_latest() -> None:
+    talk = Placed()
+    assert talk.rule.turn_of("r1") is None
+    talk.typed("u1", "Hello")
+    talk.begins("r1")
+    talk.typed("u2", "Wait")
+    first, second = talk._starts
+    assert [talk.rule.turn_of(about) for about in ("r1", "u2", "unknown", None)] == [first, second, second, second]
+
+
 def test_only_the_latest_ids_are_remembered() -> None:
     rule = TurnRule()
     for number in range(MAX_IDS + 10):

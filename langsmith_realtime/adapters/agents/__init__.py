@@ -1,0 +1,1 @@
+"""Listens to the realtime sessions of the OpenAI Agents SDK: what the model sends and receives, agents, and tools."""
