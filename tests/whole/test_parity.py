@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langsmith import traceable
 
 from langsmith_realtime import wrap_openai_realtime
 from langsmith_realtime.collector import Collector
@@ -21,6 +22,7 @@ from langsmith_realtime.testing import Call, Close, RealtimeServer, Say, Script,
 from tests import ROOT
 from tests.support.conversations import Node, async_client, sync_client, the_tree, tracing_to
 from tests.support.normalised_traces import normalised
+from tests.support.snippets import text_of
 from tests.support.surfaces import (
     After,
     Client,
@@ -35,11 +37,12 @@ from tests.support.surfaces import (
     through_a_tracer,
 )
 
-#: A spoken question, a tool call, a spoken answer, and the server's farewell.
+#: A spoken question, a tool call, an answer that the client cuts, one that it does not, and the server's farewell.
 SCRIPT = Script(
     [
         Turn(Call("lookup_weather", {"city": "Paris"}, call_id="call_1")),
-        Turn(Say("It is sunny in Paris.", audio=tone(440, 1.0)), then=[Close(1000)]),
+        Turn(Say("It is sunny in Paris.", audio=tone(440, 1.0))),
+        Turn(Say("Goodbye.", audio=tone(440, 0.5)), then=[Close(1000)]),
     ],
     user_transcripts=["What is the weather?"],
     session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}},
@@ -57,16 +60,50 @@ RESULT: Frame = {
     "type": "conversation.item.create",
     "item": {"type": "function_call_output", "call_id": "call_1", "output": "sunny"},
 }
-#: The client's frames after the first event of each type.
+#: How much of the first answer the client says it has played.
+HEARD_MS = 0
+CUT: Frame = {"type": "conversation.item.truncate", "content_index": 0, "audio_end_ms": HEARD_MS}
+#: The client's frames after an event: its type, and how many events of that type there were.
 REPLIES: dict[str, list[Frame]] = {
-    "session.created": [
+    "session.created 1": [
         {"type": "session.update", "session": {"type": "realtime", "instructions": "Be brief."}},
         append(speech_like("What is the weather?", 0.3)),
         append(silence(0.6)),
     ],
-    "response.done": [RESULT, ASK],
+    "response.done 1": [RESULT, ASK],
+    "response.done 2": [CUT, ASK],
 }
-PART = Part(replies=[After(kind, frames) for kind, frames in REPLIES.items()])
+
+
+@traceable
+def look_up(city: str) -> str:
+    return "sunny"
+
+
+def work(events: list[Frame]) -> list[Frame]:
+    """Carries the tool out, once the call is complete."""
+    look_up("Paris")
+    return []
+
+
+def naming_the_item(frames: list[Frame]) -> Callable[[list[Frame]], list[Frame]]:
+    """The frames, with the item of the latest answer in the truncation."""
+
+    def named(events: list[Frame]) -> list[Frame]:
+        item_id = events[-1]["response"]["output"][0]["id"]
+        return [{**frame, "item_id": item_id} if frame is CUT else frame for frame in frames]
+
+    return named
+
+
+PART = Part(
+    replies=[
+        After("session.created", REPLIES["session.created 1"]),
+        After("response.output_item.done", work),
+        After("response.done", REPLIES["response.done 1"]),
+        After("response.done", naming_the_item(REPLIES["response.done 2"]), nth=2),
+    ]
+)
 
 Way = Callable[[RealtimeServer, Client, Path], None]
 
@@ -96,13 +133,24 @@ def with_a_wrapped_asynchronous_client(server: RealtimeServer, client: Client, _
 #: Plays the part of `PART` with openai's client alone.
 APP = """
 import json, sys
+from langsmith import traceable
 from openai import OpenAI
+
+@traceable
+def look_up(city):
+    return "sunny"
 
 url, replies = json.loads(sys.argv[1])
 client = OpenAI(api_key="test", base_url=url, websocket_base_url=url.replace("http", "ws", 1))
+kinds = []
 with client.realtime.connect(model="gpt-realtime") as connection:
     for event in connection:
-        for frame in replies.pop(event.type, []):
+        kinds.append(event.type)
+        if event.type == "response.output_item.done" and event.item.type == "function_call":
+            look_up("Paris")
+        for frame in replies.get(f"{event.type} {kinds.count(event.type)}", []):
+            if frame["type"] == "conversation.item.truncate":
+                frame["item_id"] = event.response.output[0].id
             connection.send(frame)
 """
 
@@ -116,17 +164,79 @@ def without_code(server: RealtimeServer, _: Client, folder: Path) -> None:
 
 
 #: Metadata of the root that may differ: a tracer does not see how its socket was closed.
-STATED = {"SessionTracer": {"closed_by", "close_code"}}
+STATED = {"`SessionTracer`": {"closed_by", "close_code"}}
+#: The ways, by the rows of the table in docs/ways.md. What follows a row's name tells two ways of it apart.
 WAYS: dict[str, Way] = {
-    "raw, asynchronous": by(asynchronously(iterate)),
-    "raw, synchronous": by(synchronously(iterate_sync)),
-    "dispatch_events": by(asynchronously(dispatch)),
-    "SessionTracer": by(through_a_tracer(as_text)),
-    "wrapped client": with_a_wrapped_client,
-    "wrapped client, enter()": with_a_wrapped_asynchronous_client,
-    "no code": without_code,
+    "`wrap_realtime`, asynchronous client": by(asynchronously(iterate)),
+    "`wrap_realtime`, synchronous client": by(synchronously(iterate_sync)),
+    "`wrap_realtime`, `on()` and `dispatch_events()`": by(asynchronously(dispatch)),
+    "`SessionTracer`": by(through_a_tracer(as_text)),
+    "`wrap_openai_realtime(client)`": with_a_wrapped_client,
+    "`wrap_openai_realtime(client)`, enter()": with_a_wrapped_asynchronous_client,
+    "no code: `langsmith-realtime run`, `LANGSMITH_REALTIME_AUTO`": without_code,
 }
-MARKS: dict[str, list[Any]] = {"dispatch_events": [pytest.mark.newest], "no code": [pytest.mark.nocover]}
+PLAIN = next(iter(WAYS))
+#: The row whose cells tests/adapters/test_agents_sdk*.py test, because this SDK has oldest versions of its own.
+OF_THE_AGENTS_SDK = "OpenAI Agents SDK: `wrap_realtime_session`"
+MARKS: dict[str, list[Any]] = {
+    "`wrap_realtime`, `on()` and `dispatch_events()`": [pytest.mark.newest],
+    "no code: `langsmith-realtime run`, `LANGSMITH_REALTIME_AUTO`": [pytest.mark.nocover],
+}
+
+
+# What each way captures, by the columns of the table.
+
+
+def captures_events(root: Node) -> None:
+    assert root.names()[0] == "session.created"
+    assert root.names().count("response.done") == 3
+    assert not [name for name in root.names() if name.endswith(".delta")]
+
+
+def captures_what_you_send(root: Node) -> None:
+    assert root.run.inputs["instructions"] == "Be brief."
+    roles = [message["role"] for message in (root.run.outputs or {})["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "assistant"]
+
+
+def captures_the_microphone(root: Node) -> None:
+    assert root.metadata["recording_source_user"] == "sent"
+    assert root.metadata["user_talk_s"] > 0  # measured in the recording
+    assert sorted(root.run.attachments) == ["conversation"]
+
+
+def captures_what_was_heard(root: Node) -> None:
+    asking, cut, last = root.find("model")
+    assert "spoken_ms" not in asking.metadata
+    assert (cut.metadata["spoken_ms"], cut.metadata["heard_ms"]) == (1000, HEARD_MS)  # from the truncation
+    assert cut.metadata["was_interrupted"] is True
+    assert last.metadata["spoken_ms"] == 500
+    assert last.metadata["heard_ms"] < 500  # from the playback model: the conversation ends before it is played
+    assert root.metadata["recording_source"] == "playback_model"
+
+
+def captures_tools(root: Node) -> None:
+    call = root["lookup_weather"]
+    assert call.run.inputs == {"city": "Paris"}
+    assert call.run.outputs == {"role": "tool", "content": "sunny", "tool_call_id": "call_1"}
+    assert call.shape() == ("lookup_weather", ["look_up"])
+    assert call.run.error is None
+    assert call.run.end_time is not None
+    assert call.run.end_time > call.run.start_time
+
+
+def captures_no_agents(root: Node) -> None:
+    assert not {"agents", "guardrails_tripped", "approvals"} & set(root.metadata)
+
+
+CELLS: dict[str, Callable[[Node], None]] = {
+    "events": captures_events,
+    "what you send": captures_what_you_send,
+    "microphone": captures_the_microphone,
+    "what was heard": captures_what_was_heard,
+    "tools": captures_tools,
+    "agents, guardrails, approvals": captures_no_agents,
+}
 
 
 def comparable(root: Node) -> Any:
@@ -147,22 +257,20 @@ def trace_of(way: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Node:
 def test_every_way_of_running_gives_the_trace_of_the_plain_connection(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str
 ) -> None:
-    plain = comparable(trace_of("raw, asynchronous", monkeypatch, tmp_path))
+    plain = comparable(trace_of(PLAIN, monkeypatch, tmp_path))
     root = trace_of(way, monkeypatch, tmp_path)
     trace = comparable(root)
     for key in STATED.get(way, ()):
         assert key not in trace["metadata"]
         del plain["metadata"][key]
     assert trace == plain
-    # What the comparison leaves out, because it is in milliseconds, and what keeps it from being one of empty traces.
-    asking, answer = root.find("model")
-    assert answer.metadata["spoken_ms"] == 1000
-    assert root["lookup_weather"].run.outputs == {"role": "tool", "content": "sunny", "tool_call_id": "call_1"}
-    assert [message["role"] for message in (root.run.outputs or {})["messages"]] == [
-        "user",
-        "assistant",
-        "tool",
-        "assistant",
-    ]
-    assert asking.run.error is answer.run.error is None
-    assert sorted(root.run.attachments) == ["conversation"]
+    for captured in CELLS.values():
+        captured(root)
+
+
+def test_each_row_and_each_column_of_the_table_has_its_tests() -> None:
+    lines = [line for line in text_of("docs/ways.md").splitlines() if line.startswith("|")]
+    columns, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    assert [cell.strip() for cell in columns[1:]] == list(CELLS)
+    named = {row[0] for row in rows}
+    assert named - {OF_THE_AGENTS_SDK} == {way.removesuffix(", enter()") for way in WAYS}
