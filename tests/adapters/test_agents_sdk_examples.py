@@ -130,6 +130,30 @@ def test_the_quickstart(tracing: Collector) -> None:
     assert answer.metadata["usage_metadata"]["total_tokens"] == root.metadata["total_tokens"] > 0
 
 
+def test_the_application_ends_the_turns_itself(tracing: Collector) -> None:
+    agent = RealtimeAgent[Any](name="Assistant", instructions="Keep it short.")
+    config = {"model_settings": {"model_name": "gpt-realtime", "turn_detection": None}}
+
+    async def converse(server: RealtimeServer) -> None:
+        async with traced(server, agent, config=config) as session:
+            await asyncio.to_thread(server.wait_for, lambda frame: frame.type == "session.updated")
+            await session.send_audio(speech_like("Hello", 0.5), commit=True)
+            ask: Any = {"type": "response.create", "other_data": {"response": {"instructions": "Greet."}}}
+            await session.model.send_event(RealtimeModelSendRawMessage(message=ask))
+            await until_answers(session)
+
+    script = Script([Turn(Say("Hi."))], user_transcripts=["Hello"], speed=0, rate_limits=False)
+    with RealtimeServer(script) as server:
+        asyncio.run(converse(server))
+    root = the_tree(tracing)
+    assert transcript(root) == [("user", "Hello"), ("Assistant", "Hi.")]
+    assert {"role": "system", "content": "Greet."} in answers(root)[0].run.inputs["messages"]
+    assert answers(root)[0].metadata["latency_to_first_audio_ms"] >= 0  # since the commit
+    assert root.metadata["recording_source_user"] == "sent"
+    assert root.metadata["user_talk_s"] > 0
+    assert root.metadata["turns"] == 1
+
+
 # Tools, approvals and handoffs
 
 
@@ -415,6 +439,26 @@ def test_a_call_over_twilio_that_is_interrupted(tracing: Collector) -> None:
     assert root.metadata["recording_source"] == "played_positions"
     assert root.metadata["thread_id"] == CALL_SID
     assert (root.metadata["turns"], root.metadata["interruptions"]) == (2, 1)
+
+
+def test_the_sound_of_a_session_that_is_entered_already_has_the_format_that_it_asked_for(tracing: Collector) -> None:
+    agent = RealtimeAgent[Any](name="Operator", instructions="Greet the caller.")
+    sound = Phone(speech_like("Hello", 0.2)).speech
+
+    async def converse(server: RealtimeServer) -> None:
+        mulaw = {"input_audio_format": "g711_ulaw", "output_audio_format": "g711_ulaw"}
+        async with await session_of(server, agent, initial_model_settings=mulaw) as session:
+            await until(session, "history_updated")
+            await asyncio.to_thread(server.wait_for, lambda frame: frame.type == "session.updated")
+            async with wrap_realtime_session(session):
+                await session.send_audio(sound)
+
+    with RealtimeServer(Script(rate_limits=False)) as server:
+        asyncio.run(converse(server))
+    root = the_tree(tracing)
+    assert root.metadata["missed"].startswith("events before the tracing began")
+    assert "user_format_assumed" not in root.metadata
+    assert root.metadata["user_talk_s"] > 0
 
 
 @pytest.mark.skipif(not hasattr(models_of_the_sdk, "OpenAIRealtimeSIPModel"), reason="this version has no SIP model")

@@ -33,11 +33,12 @@ class Phone:
     As Twilio does, it answers a mark when all sound before it has been played, and a ``clear`` with all marks at once.
 
     Attributes:
+        speech: what the caller says, in mu-law.
         heard_ms: the sound that the caller heard before each ``clear``, and at the end.
     """
 
     def __init__(self, speech: bytes) -> None:
-        self._speech = mulaw(speech)
+        self.speech = mulaw(speech)
         self._queue: deque[str | int] = deque()  # bytes to be played, and names of marks between them
         self._played = 0  # bytes
         self.heard_ms: list[float] = []
@@ -45,7 +46,7 @@ class Phone:
     def spoken(self, since: float, until: float) -> Samples:
         """What the caller says from one second to another, as PCM16 at 8 kHz."""
         decoder = Decoder(ULAW)
-        return decoder.decode(self._speech[round(since * 8000) : round(until * 8000)])
+        return decoder.decode(self.speech[round(since * 8000) : round(until * 8000)])
 
     async def call(self, port: int) -> None:
         """Call, speak, and hang up."""
@@ -54,8 +55,8 @@ class Phone:
             await _send(socket, "connected", protocol="Call", version="1.0.0")
             await _send(socket, "start", start={"callSid": CALL_SID, "streamSid": STREAM_SID})
             begin = time.monotonic()
-            for offset in range(0, len(self._speech), FRAME):
-                payload = base64.b64encode(self._speech[offset : offset + FRAME]).decode()
+            for offset in range(0, len(self.speech), FRAME):
+                payload = base64.b64encode(self.speech[offset : offset + FRAME]).decode()
                 await _send(socket, "media", media={"track": "inbound", "payload": payload})
                 await asyncio.sleep(begin + (offset + FRAME) / 8000 - time.monotonic())
                 await self._play(socket)
