@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langsmith import traceable
 
 from langsmith_realtime import wrap_openai_realtime
 from langsmith_realtime.collector import Collector
@@ -23,6 +24,7 @@ from langsmith_realtime.testing import Call, Close, RealtimeServer, Say, Script,
 from tests import ROOT
 from tests.support.conversations import Node, async_client, sync_client, the_tree, tracing_to
 from tests.support.normalised_traces import normalised
+from tests.support.snippets import text_of
 from tests.support.surfaces import (
     After,
     Client,
@@ -37,11 +39,12 @@ from tests.support.surfaces import (
     through_a_tracer,
 )
 
-#: A spoken question, a tool call, a spoken answer, and the server's farewell.
+#: A spoken question, a tool call, an answer that the client cuts, one that it does not, and the server's farewell.
 SCRIPT = Script(
     [
         Turn(Call("lookup_weather", {"city": "Paris"}, call_id="call_1")),
-        Turn(Say("It is sunny in Paris.", audio=tone(440, 1.0)), then=[Close(1000)]),
+        Turn(Say("It is sunny in Paris.", audio=tone(440, 1.0))),
+        Turn(Say("Goodbye.", audio=tone(440, 0.5)), then=[Close(1000)]),
     ],
     user_transcripts=["What is the weather?"],
     session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}},
@@ -74,15 +77,49 @@ RESULT: Frame = {
     "type": "conversation.item.create",
     "item": {"type": "function_call_output", "call_id": "call_1", "output": "sunny"},
 }
-#: The client's frames after the first event of each type.
+#: How much of the first answer the client says it has played.
+HEARD_MS = 0
+CUT: Frame = {"type": "conversation.item.truncate", "content_index": 0, "audio_end_ms": HEARD_MS}
+#: The client's frames after an event: its type, and how many events of that type there were.
 REPLIES: dict[str, list[Frame]] = {
-    "session.created": [
+    "session.created 1": [
         {"type": "session.update", "session": {"type": "realtime", "instructions": INSTRUCTIONS, "tools": [WEATHER]}},
         *map(append, QUESTION),
     ],
-    "response.done": [RESULT, ASK],
+    "response.done 1": [RESULT, ASK],
+    "response.done 2": [CUT, ASK],
 }
-PART = Part(replies=[After(kind, frames) for kind, frames in REPLIES.items()])
+
+
+@traceable
+def look_up(city: str) -> str:
+    return "sunny"
+
+
+def work(events: list[Frame]) -> list[Frame]:
+    """Carries the tool out, once the call is complete."""
+    look_up("Paris")
+    return []
+
+
+def naming_the_item(frames: list[Frame]) -> Callable[[list[Frame]], list[Frame]]:
+    """The frames, with the item of the latest answer in the truncation."""
+
+    def named(events: list[Frame]) -> list[Frame]:
+        item_id = events[-1]["response"]["output"][0]["id"]
+        return [{**frame, "item_id": item_id} if frame is CUT else frame for frame in frames]
+
+    return named
+
+
+PART = Part(
+    replies=[
+        After("session.created", REPLIES["session.created 1"]),
+        After("response.output_item.done", work),
+        After("response.done", REPLIES["response.done 1"]),
+        After("response.done", naming_the_item(REPLIES["response.done 2"]), nth=2),
+    ]
+)
 
 Way = Callable[[RealtimeServer, Client, Path], None]
 
@@ -112,12 +149,12 @@ def with_a_wrapped_asynchronous_client(server: RealtimeServer, client: Client, _
 def with_the_agents_sdk(server: RealtimeServer, client: Client, _: Path) -> None:
     """Plays the part of `PART`: with these settings, the SDK configures the session alike, and it answers the call."""
     from agents import FunctionTool  # noqa: PLC0415 - an extra
-    from agents.realtime import RealtimeAgent, RealtimeRunner  # noqa: PLC0415
+    from agents.realtime import RealtimeAgent, RealtimeModelSendRawMessage, RealtimeRunner  # noqa: PLC0415
 
     from langsmith_realtime import wrap_realtime_session  # noqa: PLC0415
 
     async def answer(context: Any, arguments: str) -> str:
-        return str(RESULT["item"]["output"])
+        return look_up("Paris")
 
     async def talk() -> None:
         tool = FunctionTool(WEATHER["name"], WEATHER["description"], WEATHER["parameters"], answer)
@@ -137,11 +174,23 @@ def with_the_agents_sdk(server: RealtimeServer, client: Client, _: Path) -> None
         runner = RealtimeRunner(agent, config={"model_settings": settings, "tracing_disabled": True})
         at: Any = {"url": f"{server.url}?model=gpt-realtime", "api_key": "test"}
         async with wrap_realtime_session(await runner.run(model_config=at)) as session:
+            answers = 0
             async for event in session:
                 told = event.data if event.type == "raw_model_event" else None
-                if told is not None and told.type == "raw_server_event" and told.data["type"] == "session.created":
+                if told is None or told.type != "raw_server_event":
+                    continue
+                frames: list[Frame] = []
+                if told.data["type"] == "session.created":
                     for pcm in QUESTION:
                         await session.send_audio(pcm)
+                elif told.data["type"] == "response.done":
+                    answers += 1
+                    frames = naming_the_item([CUT])([told.data]) if answers == 2 else []
+                elif told.data["type"] == "conversation.item.retrieved" and answers == 2:
+                    frames = [ASK]  # after the SDK has read the cut item, because the server closes after the answer
+                for frame in frames:
+                    message: Any = {"type": frame["type"], "other_data": frame}
+                    await session.model.send_event(RealtimeModelSendRawMessage(message=message))
 
     asyncio.run(talk())
 
@@ -149,13 +198,24 @@ def with_the_agents_sdk(server: RealtimeServer, client: Client, _: Path) -> None
 #: Plays the part of `PART` with openai's client alone.
 APP = """
 import json, sys
+from langsmith import traceable
 from openai import OpenAI
+
+@traceable
+def look_up(city):
+    return "sunny"
 
 url, replies = json.loads(sys.argv[1])
 client = OpenAI(api_key="test", base_url=url, websocket_base_url=url.replace("http", "ws", 1))
+kinds = []
 with client.realtime.connect(model="gpt-realtime") as connection:
     for event in connection:
-        for frame in replies.pop(event.type, []):
+        kinds.append(event.type)
+        if event.type == "response.output_item.done" and event.item.type == "function_call":
+            look_up("Paris")
+        for frame in replies.get(f"{event.type} {kinds.count(event.type)}", []):
+            if frame["type"] == "conversation.item.truncate":
+                frame["item_id"] = event.response.output[0].id
             connection.send(frame)
 """
 
@@ -172,42 +232,103 @@ def without_code(server: RealtimeServer, _: Client, folder: Path) -> None:
 class Differences:
     """How the trace of a way differs from that of the plain connection.
 
-    `missing`: metadata of the root that it lacks. `added`: metadata, on the root and on `model` runs, that it adds.
-    `events`: runs that it may add below the root. `tools_begin_early`: the SDK carries out a call before the response
-    is done, so the call's run stands below an earlier event.
+    `missing`: metadata of the root that it lacks. `added`: metadata, on the root and on `model` runs, and keys of
+    messages that it adds. `events`: runs that it may add below the root.
     """
 
     missing: frozenset[str] = frozenset()
     added: frozenset[str] = frozenset()
     events: frozenset[str] = frozenset()
-    tools_begin_early: bool = False
 
 
+OF_THE_AGENTS_SDK = "OpenAI Agents SDK: `wrap_realtime_session`"
 UNSEEN_SOCKET = frozenset({"closed_by", "close_code"})
 STATED = {
-    "SessionTracer": Differences(missing=UNSEEN_SOCKET),
-    "Agents SDK": Differences(
+    "`SessionTracer`": Differences(missing=UNSEEN_SOCKET),
+    OF_THE_AGENTS_SDK: Differences(
         missing=UNSEEN_SOCKET,
         added=frozenset({"agent", "agents"}),
         # The SDK asks the server for each transcribed item.
         events=frozenset({"agent_changed", "conversation.item.retrieved"}),
-        tools_begin_early=True,
     ),
 }
+#: The ways, by the rows of the table in docs/ways.md. What follows a row's name tells two ways of it apart.
 WAYS: dict[str, Way] = {
-    "raw, asynchronous": by(asynchronously(iterate)),
-    "raw, synchronous": by(synchronously(iterate_sync)),
-    "dispatch_events": by(asynchronously(dispatch)),
-    "SessionTracer": by(through_a_tracer(as_text)),
-    "wrapped client": with_a_wrapped_client,
-    "wrapped client, enter()": with_a_wrapped_asynchronous_client,
-    "no code": without_code,
-    "Agents SDK": with_the_agents_sdk,
+    "`wrap_realtime`, asynchronous client": by(asynchronously(iterate)),
+    "`wrap_realtime`, synchronous client": by(synchronously(iterate_sync)),
+    "`wrap_realtime`, `on()` and `dispatch_events()`": by(asynchronously(dispatch)),
+    "`SessionTracer`": by(through_a_tracer(as_text)),
+    "`wrap_openai_realtime(client)`": with_a_wrapped_client,
+    "`wrap_openai_realtime(client)`, enter()": with_a_wrapped_asynchronous_client,
+    OF_THE_AGENTS_SDK: with_the_agents_sdk,
+    "no code: `langsmith-realtime run`, `LANGSMITH_REALTIME_AUTO`": without_code,
 }
+PLAIN = next(iter(WAYS))
 MARKS: dict[str, list[Any]] = {
-    "dispatch_events": [pytest.mark.newest],
-    "no code": [pytest.mark.nocover],
-    "Agents SDK": [pytest.mark.newest],  # tests/adapters has the tests with its oldest version
+    "`wrap_realtime`, `on()` and `dispatch_events()`": [pytest.mark.newest],
+    OF_THE_AGENTS_SDK: [pytest.mark.newest],  # tests/adapters has the tests with its oldest version
+    "no code: `langsmith-realtime run`, `LANGSMITH_REALTIME_AUTO`": [pytest.mark.nocover],
+}
+
+
+# What each way captures, by the columns of the table.
+
+
+def captures_events(root: Node) -> None:
+    assert root.names()[0] == "session.created"
+    assert root.names().count("response.done") == 3
+    assert not [name for name in root.names() if name.endswith(".delta")]
+
+
+def captures_what_you_send(root: Node) -> None:
+    assert root.run.inputs["instructions"] == "Be brief."
+    roles = [message["role"] for message in (root.run.outputs or {})["messages"]]
+    assert roles == ["user", "assistant", "tool", "assistant", "assistant"]
+
+
+def captures_the_microphone(root: Node) -> None:
+    assert root.metadata["recording_source_user"] == "sent"
+    assert root.metadata["user_talk_s"] > 0  # measured in the recording
+    assert sorted(root.run.attachments) == ["conversation"]
+
+
+def captures_what_was_heard(root: Node) -> None:
+    asking, cut, last = root.find("model")
+    assert "spoken_ms" not in asking.metadata
+    assert (cut.metadata["spoken_ms"], cut.metadata["heard_ms"]) == (1000, HEARD_MS)  # from the truncation
+    assert cut.metadata["was_interrupted"] is True
+    assert last.metadata["spoken_ms"] == 500
+    assert last.metadata["heard_ms"] < 500  # from the playback model: the conversation ends before it is played
+    assert root.metadata["recording_source"] == "playback_model"
+
+
+def captures_tools(root: Node) -> None:
+    call = root["lookup_weather"]
+    assert call.run.inputs == {"city": "Paris"}
+    assert call.run.outputs == {"role": "tool", "content": "sunny", "tool_call_id": "call_1"}
+    assert call.shape() == ("lookup_weather", ["look_up"])
+    assert call.run.error is None
+    assert call.run.end_time is not None
+    assert call.run.end_time > call.run.start_time
+
+
+def captures_no_agents(root: Node) -> None:
+    assert not {"agents", "guardrails_tripped", "approvals"} & set(root.metadata)
+
+
+def captures_the_agent(root: Node) -> None:
+    assert root.metadata["agents"] == ["Front"]
+    assert [model.metadata["agent"] for model in root.find("model")] == ["Front"] * 3
+
+
+AGENTS = "agents, guardrails, approvals"
+CELLS: dict[str, Callable[[Node], None]] = {
+    "events": captures_events,
+    "what you send": captures_what_you_send,
+    "microphone": captures_the_microphone,
+    "what was heard": captures_what_was_heard,
+    "tools": captures_tools,
+    AGENTS: captures_no_agents,
 }
 
 
@@ -221,24 +342,25 @@ def comparable(root: Node, stated: Differences) -> Any:
 
 
 def without(root: Node, stated: Differences) -> Node:
-    """Returns a trace without what may differ; the runs of tools stand at the end instead of below their events."""
+    """Returns a trace without what may differ."""
     hidden = stated.missing | stated.added
+
+    def told(outputs: Any) -> Any:
+        if not isinstance(outputs, dict) or not isinstance(outputs.get("messages"), list):
+            return outputs
+        messages = [{key: value for key, value in each.items() if key not in hidden} for each in outputs["messages"]]
+        return {**outputs, "messages": messages}
 
     def shown(node: Node) -> Node:
         metadata = {key: value for key, value in node.metadata.items() if key not in hidden}
-        children = [shown(child) for child in node.children if not is_moved(child) and not is_added(child)]
-        return Node(replace(node.run, extra={**node.run.extra, "metadata": metadata}), children)
+        children = [shown(child) for child in node.children if child.run.name not in stated.events]
+        if "event_count" in metadata:
+            metadata["event_count"] -= sum(node.names().count(name) for name in stated.events - {"agent_changed"})
+        return Node(
+            replace(node.run, outputs=told(node.run.outputs), extra={**node.run.extra, "metadata": metadata}), children
+        )
 
-    def is_moved(node: Node) -> bool:
-        return stated.tools_begin_early and node.run.run_type == "tool"
-
-    def is_added(node: Node) -> bool:
-        return node.run.name in stated.events
-
-    tools = [shown(tool) for tool in root.find("lookup_weather") if is_moved(tool)]
-    trace = shown(root)
-    trace.children += tools
-    return trace
+    return shown(root)
 
 
 def trace_of(way: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Node:
@@ -253,7 +375,7 @@ def trace_of(way: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Node:
 def plain_trace() -> Node:
     """The trace of the plain connection."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return trace_of("raw, asynchronous", monkeypatch, Path())
+        return trace_of(PLAIN, monkeypatch, Path())
 
 
 @pytest.mark.parametrize("way", [pytest.param(way, marks=MARKS.get(way, []), id=way) for way in WAYS])
@@ -264,18 +386,15 @@ def test_every_way_of_running_gives_the_trace_of_the_plain_connection(
     assert stated.added <= root.metadata.keys() | next(root.find("model")).metadata.keys()
     assert stated.missing <= plain.metadata.keys()
     assert not stated.missing & root.metadata.keys()
-    if stated.tools_begin_early:
-        assert root["response.output_item.done"].names() == plain["response.done"].names() == ["lookup_weather"]
     assert comparable(root, stated) == comparable(plain, stated)
-    # What the comparison leaves out, because it is in milliseconds, and what keeps it from being one of empty traces.
-    asking, answer = root.find("model")
-    assert answer.metadata["spoken_ms"] == 1000
-    assert root["lookup_weather"].run.outputs == {"role": "tool", "content": "sunny", "tool_call_id": "call_1"}
-    assert [message["role"] for message in (root.run.outputs or {})["messages"]] == [
-        "user",
-        "assistant",
-        "tool",
-        "assistant",
-    ]
-    assert asking.run.error is answer.run.error is None
-    assert sorted(root.run.attachments) == ["conversation"]
+    cells = CELLS | ({AGENTS: captures_the_agent} if way == OF_THE_AGENTS_SDK else {})
+    for captured in cells.values():
+        captured(root)
+
+
+def test_each_row_and_each_column_of_the_table_has_its_tests() -> None:
+    lines = [line for line in text_of("docs/ways.md").splitlines() if line.startswith("|")]
+    columns, _, *rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    assert [cell.strip() for cell in columns[1:]] == list(CELLS)
+    named = {row[0] for row in rows}
+    assert named == {way.removesuffix(", enter()") for way in WAYS}

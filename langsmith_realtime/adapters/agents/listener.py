@@ -26,6 +26,7 @@ from agents.realtime import (
 )
 
 from langsmith_realtime.adapters.agents.agents import Agents
+from langsmith_realtime.adapters.agents.formats import formats_asked
 from langsmith_realtime.adapters.agents.taps import Taps
 from langsmith_realtime.adapters.agents.tool_calls import ToolCalls, sdk_logger
 from langsmith_realtime.core.payloads.errors import describe_error
@@ -103,6 +104,7 @@ class AgentsListener(RealtimeModelListener):
         if self.joined_late:
             model.add_listener(session)
             self._missed.append("events before the tracing began, and the playback tracker")
+            self._tell_formats(getattr(session, "_base_model_settings", None), is_call=False)
         taps.set(model, "send_event", self._send_event)
         taps.set(model, "send_event_if", self._send_event_if)
         taps.set(model, "connect", self._connect)
@@ -139,7 +141,17 @@ class AgentsListener(RealtimeModelListener):
             tracker = mapping(options).get("playback_tracker")
             if tracker is not None:
                 self._taps.set(tracker, "on_play_ms", self._play_ms)
-        return await connect(options, *rest, **more)
+        result = await connect(options, *rest, **more)
+        settings, call_id = mapping(options).get("initial_model_settings"), mapping(options).get("call_id")
+        self._tell_formats(settings, is_call=call_id is not None)
+        return result
+
+    def _tell_formats(self, settings: object, *, is_call: bool) -> None:
+        """Tell the audio formats, because the application may send audio before the server confirms them."""
+        with self._guarded("formats"):
+            update = formats_asked(settings, is_call=is_call)
+            if update is not None and self.live is not None:
+                self.live.client_event(update, time.monotonic())
 
     async def _send_event(self, send: Callable[..., Awaitable[Any]], event: Any, *rest: Any, **more: Any) -> Any:
         live, sent = self.live, time.monotonic()

@@ -96,11 +96,14 @@ class Agents:
 
     # Outputs
 
+    def agent_of(self, response_id: str | None) -> dict[str, str]:
+        """The agent that made a response, under the key ``agent``; empty if no SDK told one."""
+        agent = None if response_id is None else self._by_response.get(response_id)
+        return {} if agent is None else {"agent": agent}
+
     def response_metadata(self, response_id: str) -> dict[str, Any]:
         """The metadata of a response's ``model`` run: its agent, and the guardrails that stopped it."""
-        metadata: dict[str, Any] = {}
-        if response_id in self._by_response:
-            metadata["agent"] = self._by_response[response_id]
+        metadata: dict[str, Any] = {**self.agent_of(response_id)}
         if response_id in self._guardrails:
             metadata["guardrails"] = self._guardrails[response_id]
         return metadata

@@ -317,12 +317,15 @@ class Conversation:
     def messages(self) -> list[dict[str, Any]]:
         """The transcript as chat messages, in conversation order.
 
-        A spoken message has ``start_ms`` and ``end_ms``: from when to when it is audible in the recording.
+        A spoken message has ``start_ms`` and ``end_ms``: from when to when it is audible in the recording. A message of
+        an SDK's agent has its name as ``agent``.
         """
         messages = []
         for item in self._state.items.in_order():
             span = self._audible_span(item) if item.type == "message" else {}
-            messages += [{**message, **span} for message in messages_of(item)]
+            for message in messages_of(item):
+                agent = self._state.agents.agent_of(item.response_id) if message["role"] == "assistant" else {}
+                messages.append({**message, **agent, **span})
         return messages
 
     def _audible_span(self, item: Item) -> dict[str, int]:
