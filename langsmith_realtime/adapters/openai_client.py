@@ -415,7 +415,7 @@ def _end_if_langsmith_receives(live: LiveConversation) -> None:
     LangSmith's proxy is not reachable from the connection, so the call stack is searched: the caller of ``recv`` is the
     proxy, or openai's iteration that the proxy started.
     """
-    if live.is_closed:
+    if live.is_closed or not live.runs.is_sent:  # in OpenTelemetry, LangSmith's own wrapper makes no trace
         return
     caller: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the caller of the tap
     for _ in range(2):
