@@ -257,7 +257,9 @@ class AgentsListener(RealtimeModelListener):
             if message.startswith("Tool call task failed"):  # the application gets the exception when it iterates
                 self._call_failed(live, Failure(message, "the tool raised"))
         elif kind == "handoff":
-            self._change_agent(live, event.to_agent, handoff=True, previous=event.from_agent.name)
+            call = _call.get()  # the SDK says it in the context of the call
+            call_id = call[1] if call is not None and call[0] is self else None
+            self._change_agent(live, event.to_agent, handoff=True, previous=event.from_agent.name, call_id=call_id)
         elif kind == "guardrail_tripped":
             found = [_guardrail(result) for result in event.guardrail_results]
             message, response_id = str(event.message), self._response_id
@@ -274,6 +276,7 @@ class AgentsListener(RealtimeModelListener):
         response_id: str | None = None,
         handoff: bool = False,
         previous: str | None = None,
+        call_id: str | None = None,
     ) -> None:
         previous, self._agent = previous or self._agent, agent.name
         # An agent may compute its instructions; session.updated has them then.
@@ -281,7 +284,7 @@ class AgentsListener(RealtimeModelListener):
         tools = _tool_names(agent)
 
         def changed(t: float, run: Ref) -> AgentChanged:
-            return AgentChanged(agent.name, t, run, previous, response_id, handoff, instructions, tools)
+            return AgentChanged(agent.name, t, run, previous, response_id, handoff, instructions, tools, call_id)
 
         live.told_as_run(changed)
 

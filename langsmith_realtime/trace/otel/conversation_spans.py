@@ -16,6 +16,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
+from langsmith_realtime.core.conversation.run_data import AgentStep
 from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
     Call,
@@ -80,7 +81,6 @@ class ConversationFacts:
             "thread_id": self.thread_id,
             "thread_id_200": self.thread_id.encode("ascii", "replace").decode()[:200],
             "provider": self.provider,
-            "agent_name": self.agent_name,
         }
 
 
@@ -179,6 +179,7 @@ class ConversationSpans:
             named |= {
                 "gen_ai.provider.name": facts.provider,
                 "gen_ai.request.model": facts.model,
+                "gen_ai.agent.name": facts.agent_name,
             }
         if facts.has_given_thread:
             named["gen_ai.conversation.id"] = facts.thread_id
@@ -216,6 +217,19 @@ class ConversationSpans:
         """Start the span of an utterance, which the worker makes whole."""
         started = self._start_attributes(presets.SPEECH, None, {"gen_ai.conversation.item.id": item_id})
         return self._start(f"speech {item_id}", "user_speech", start, started)
+
+    def above_step(self, step: AgentStep) -> OpenSpan | None:
+        """The span of the call or of the response to which a step of an SDK's agents belongs; None if it has none."""
+        return self.tools.get(step.call_id or "") or self.responses.get(step.response_id or "")
+
+    def start_step(self, step: AgentStep) -> OpenSpan:
+        """Start the span of a step of an SDK's agents, which the worker makes whole."""
+        below = self.above_step(step)
+        started = self._start_attributes(step.kind, None)
+        name = f"{step.kind} {step.name}" if step.name else step.kind
+        above = None if below is None else trace.set_span_in_context(below.span, self.context)
+        key = f"{step.kind} {step.call_id or step.response_id} {step.name} {step.begin}"
+        return self._start(key, name, step.begin, started, above=above)
 
     def _start(
         self,

@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, Status, StatusCode
 
 from langsmith_realtime.core.conversation.run_data import (
+    AgentStep,
     ConversationEnd,
     EventRun,
     ModelRun,
@@ -70,6 +71,7 @@ class OtelExporter:
         # The measurements of an open conversation that keep= has not decided on have no exemplars.
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
+        self._early_steps: list[AgentStep] = []
         self._ends_recordings = ends_recordings
         #: Called once when the spans have been exported after the end; None without a journal.
         self.exported: Callable[[], None] | None = None
@@ -107,6 +109,8 @@ class OtelExporter:
             self._tool(data)
         elif isinstance(data, SpeechRun):
             self._speech(data)
+        elif isinstance(data, AgentStep):
+            self._step(data)
 
     def annotated(self, annotation: Annotated) -> None:
         """Note what the application added, for the session's span."""
@@ -127,6 +131,8 @@ class OtelExporter:
         for response in list(spans.responses.values()):
             if not response.is_ended:
                 self._end(response, max(response.start, end.t))
+        for step in self._early_steps:
+            self._whole_step(step)
         self._session(end, recorded)
         if self._logs is not None:
             self._logs.ended(end, spans.context, spans.ns(end.t))
@@ -237,6 +243,7 @@ class OtelExporter:
                 "gen_ai.tool.call.arguments": arguments,
                 "gen_ai.tool.call.result": result,
                 "mcp.server.label": tool.metadata.get("server_label"),
+                **{facts.OWN + key: tool.metadata.get(key) for key in ("approval", "approval_wait_ms")},
             }
             span.set_attributes(attributes(named))
             self._add_preset(span, presets.TOOL, facts.tool_facts(tool, arguments, result), error)
@@ -257,6 +264,21 @@ class OtelExporter:
             self._add_preset(span, presets.SPEECH, {"words": words}, speech.error)
         self._end(opened, speech.end, speech.error)
 
+    def _step(self, step: AgentStep) -> None:
+        belongs_below = step.call_id is not None or step.response_id is not None
+        if belongs_below and self._spans.above_step(step) is None:
+            self._early_steps.append(step)  # in a recovery, the span above starts when its own run is complete
+        else:
+            self._whole_step(step)
+
+    def _whole_step(self, step: AgentStep) -> None:
+        opened = self._spans.start_step(step)
+        shown: dict[str, Any] = {}
+        if self._content.on_spans and step.found:
+            shown = self._content.event({"type": "guardrail_tripped", **step.found})
+        opened.span.set_attributes(attributes(facts.step_attributes(step, shown)))
+        self._end(opened, step.end)
+
     def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
         spans, span = self._spans, self._spans.session
         if span is None:
@@ -268,6 +290,7 @@ class OtelExporter:
                 attributes(
                     {
                         "gen_ai.request.model": end.metadata.get("model"),
+                        "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
                         **(self._set_up(end) if self._content.on_spans else {}),
                         "recording_url": recorded.metadata.get("recording_url"),
                         **{facts.OWN + key: value for key, value in told.items()},

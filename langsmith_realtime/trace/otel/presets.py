@@ -11,6 +11,7 @@ from typing import Any
 
 #: The kinds of spans; a row for EVERY counts for all of them.
 SESSION, SPEECH, RESPONSE, TOOL, EVERY = "session", "speech", "response", "tool", "every"
+HANDOFF, GUARDRAIL, APPROVAL = "handoff", "guardrail", "approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,9 @@ PRESETS: dict[str, Preset] = {
             (SPEECH, "openinference.span.kind", "CHAIN"),
             (RESPONSE, "openinference.span.kind", "LLM"),
             (TOOL, "openinference.span.kind", "TOOL"),
+            (HANDOFF, "openinference.span.kind", "CHAIN"),
+            (GUARDRAIL, "openinference.span.kind", "GUARDRAIL"),
+            (APPROVAL, "openinference.span.kind", "CHAIN"),
         ),
         messages_have_finish_reason=True,
     ),
@@ -135,11 +139,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "datadog": Preset(started=((EVERY, "session.id", "thread_id"),)),
     "honeycomb": Preset(
-        # Honeycomb joins the spans of a conversation by these keys.
-        started=(
-            (EVERY, "gen_ai.conversation.id", "thread_id"),
-            (SESSION, "gen_ai.agent.name", "agent_name"),
-        ),
+        # Honeycomb joins the spans of a conversation by this key.
+        started=((EVERY, "gen_ai.conversation.id", "thread_id"),),
     ),
 }
 
