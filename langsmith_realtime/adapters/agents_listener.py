@@ -28,6 +28,7 @@ from agents.realtime import (
     RealtimeModelSendRawMessage,
 )
 
+from langsmith_realtime.adapters.server_address import server_of
 from langsmith_realtime.core.payloads.errors import Failure, describe_error
 from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.protocol.events import APPEND, mapping, sequence, text
@@ -140,7 +141,12 @@ class AgentsListener(RealtimeModelListener):
             tracker = mapping(options).get("playback_tracker")
             if tracker is not None:
                 self._taps.set(tracker, "on_play_ms", self._play_ms)
-        return await connect(options, *rest, **more)
+        result = await connect(options, *rest, **more)
+        with self._guarded("connect"):
+            server = server_of(getattr(self._model, "_websocket", None))
+            if server is not None and self._live is not None:
+                self._live.connected_to(*server)
+        return result
 
     async def _send_event(self, send: Callable[..., Awaitable[Any]], event: Any, *rest: Any, **more: Any) -> Any:
         live, sent = self._live, time.monotonic()

@@ -288,6 +288,15 @@ class SpanBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class Connected:
+    """The connection goes to the server ``address``, a host name or an IP address, at ``port``."""
+
+    t: float
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Annotated:
     """The application added metadata, tags and outputs to the conversation."""
 
@@ -338,6 +347,7 @@ Input: TypeAlias = (
     | ApprovalAsked
     | ApprovalAnswered
     | SpanBegun
+    | Connected
     | Annotated
     | Closed
 )

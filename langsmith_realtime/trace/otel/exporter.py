@@ -72,6 +72,7 @@ class OtelExporter:
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
         self._early_steps: list[AgentStep] = []
+        self._responses, self._tool_calls = 0, 0  # how many of them were measured
         self._ends_recordings = ends_recordings
         #: Called once when the spans have been exported after the end; None without a journal.
         self.exported: Callable[[], None] | None = None
@@ -137,9 +138,14 @@ class OtelExporter:
         if self._logs is not None:
             self._logs.ended(end, spans.context, spans.ns(end.t))
         if self._metrics is not None:
-            model = {"gen_ai.request.model": end.metadata.get("model")}
+            about = {
+                "gen_ai.request.model": end.metadata.get("model"),
+                "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
+                **spans.facts.server,
+            }
             context = spans.context if self._has_exemplars else None
-            self._metrics.ended(end.t, {**self._common, **model}, context, end.error)
+            calls = {"responses": self._responses, "tool_calls": self._tool_calls}
+            self._metrics.ended(end.t, {**self._common, **about}, context, end.error, **calls)
             self._metrics.opened(-1, self._common)
         if self._ends_recordings and recorded.done is not None:
             recorded.done(True)
@@ -162,9 +168,13 @@ class OtelExporter:
             details = {"error.type": facts.error_type(event.error), "error.message": self._content.error(event.error)}
             session.add_event(event.name, attributes(details), spans.ns(event.ref.start / 1_000_000))
         kind = BETA_NAMES.get(event.name, event.name)
-        if kind == "session.created" and session is not None:
-            given = {"gen_ai.realtime_session.id": text(mapping(event.payload.get("session")).get("id"))}
-            session.set_attributes(attributes(given))
+        if kind == "session.created":
+            session_id = text(mapping(event.payload.get("session")).get("id"))
+            spans.facts.session_id = session_id or spans.facts.session_id
+            if session is not None:
+                session.set_attributes(attributes({"gen_ai.realtime_session.id": session_id}))
+            if self._logs is not None:
+                self._logs.named(session_id)
         if kind == "response.done" and spans.tools:
             # A run of the application's own carried these calls out, so there is no other run data of them.
             for call in announced_calls(Event(kind, event.name, event.payload)):
@@ -172,6 +182,7 @@ class OtelExporter:
                 if tool is not None and not tool.is_ended and tool.answered is not None:
                     self._end(tool, tool.answered)
                     if self._metrics is not None:
+                        self._tool_calls += 1
                         seconds, context = tool.answered - tool.start, self._context(tool)
                         self._metrics.tool(call.name or "tool", seconds, "answered", self._common, context)
 
@@ -350,11 +361,13 @@ class OtelExporter:
         if isinstance(data, EventRun):
             metrics.event(data, self._common, self._context_of(data) if self._has_exemplars else None)
         elif isinstance(data, ModelRun):
+            self._responses += 1
             opened = spans.responses.get(str(data.metadata.get("response_id")))
             start = data.parent.start / 1_000_000 if opened is None else opened.start
             context = self._context(opened) if self._has_exemplars else None
-            metrics.response(data, data.end - start, self._common, context)
+            metrics.response(data, data.end - start, {**self._common, **spans.facts.server}, context)
         elif isinstance(data, ToolRun):
+            self._tool_calls += 1
             opened = spans.tools.get(data.call_id)
             began = data.parent.start if data.began is None else data.began
             start = began / 1_000_000 if opened is None else opened.start

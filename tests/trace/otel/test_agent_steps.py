@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -75,6 +76,7 @@ def test_steps_of_the_agents_sdk_stand_below_their_call_or_response(
 ) -> None:
     with RealtimeServer(SCRIPT) as server:
         asyncio.run(converse(server, otel=providers.otel(content=True), langsmith=False))
+        port = urlsplit(server.url).port
     talk.arrive(providers)
     assert receiver.orphans() == []
     handoff, guardrail, approval = (receiver.the_span(name) for name in ("handoff", "guardrail", "approval"))
@@ -91,7 +93,10 @@ def test_steps_of_the_agents_sdk_stand_below_their_call_or_response(
     assert guardrail.parent_id == responses[2].span_id
     assert [each.attributes["gen_ai.agent.name"] for each in responses[:3]] == ["Front", "Billing", "Billing"]
     assert responses[2].attributes[OWN + "guardrails"] == ["no_prices"]
-    assert receiver.the_span("realtime_session").attributes["gen_ai.agent.name"] == "Front"
+    session = receiver.the_span("realtime_session")
+    assert session.attributes["gen_ai.agent.name"] == "Front"
+    for span in (session, *responses):
+        assert (span.attributes["server.address"], span.attributes["server.port"]) == ("127.0.0.1", port)
     assert handoff.attributes["gen_ai.agent.name"] == "Front"
     assert handoff.attributes[OWN + "handoff.to"] == "Billing"
     assert approval.attributes[OWN + "approval"] == tool.attributes[OWN + "approval"] == "approved"
@@ -103,6 +108,7 @@ def steps(tracer: SessionTracer) -> None:
     """A conversation whose calls and responses have steps; the second response does not end."""
     live = tracer.live
     assert live is not None
+    live.connected_to("realtime.example", 8443)
     tracer.server_event(talk.SESSION)
     talk.begins(tracer, "resp_1")
     talk.calls(tracer)
@@ -148,6 +154,9 @@ def test_a_journal_gives_the_steps_that_the_live_conversation_gave_and_content_i
     export = lambda: OTLPSpanExporter(f"{receiver.base_url}/v1/traces")  # noqa: E731
     assert [each.fate for each in recover(client, recover_with=export)] == [Fate.COMPLETED]
     assert _steps(receiver) == live
+    for span in receiver.spans("chat"):
+        assert (span.attributes["server.address"], span.attributes["server.port"]) == ("realtime.example", 8443)
+        assert span.attributes["gen_ai.realtime_session.id"] == "sess_1"
     assert receiver.orphans() == []
 
 

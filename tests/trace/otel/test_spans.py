@@ -241,6 +241,7 @@ FORMS: dict[str, Any] = {
     "upper": {"Traceparent": PARENT},
     "bytes": [(b"traceparent", PARENT.encode())],
     "pairs": iter([("Host", "x"), ("traceparent", PARENT)]),
+    "sip": [{"name": "From", "value": "sip:anna"}, {"name": "X-Traceparent", "value": PARENT}],
 }
 
 
@@ -266,6 +267,9 @@ def test_a_preset_whose_backend_lists_only_roots_links_the_remote_parent(
 def test_without_a_session_span_each_response_is_a_trace(providers: Providers, receiver: OtlpReceiver) -> None:
     talk.run(providers, otel=providers.otel(session_span=False))
     assert receiver.spans("realtime_session") == []
+    assert {span.attributes["gen_ai.realtime_session.id"] for span in receiver.all_spans} == {"sess_1"}
+    ended = [each for each in receiver.records if each.event_name == "gen_ai.client.realtime_session.ended"]
+    assert [each.attributes["gen_ai.realtime_session.id"] for each in ended] == ["sess_1"]
     assert receiver.orphans() == []
     assert len({span.trace_id for span in receiver.spans("chat")}) == 2
     assert receiver.the_span("execute_tool").trace_id == receiver.spans("chat")[0].trace_id
