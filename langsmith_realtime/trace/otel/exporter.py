@@ -33,7 +33,7 @@ from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
 from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
-from langsmith_realtime.trace.otel.providers import logger_of, when_flushed
+from langsmith_realtime.trace.otel.providers import convention_names, logger_of, when_flushed
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
 
@@ -72,6 +72,8 @@ class OtelExporter:
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
         self._early_steps: list[AgentStep] = []
+        # The conventions had it until v1.41.
+        self._messages_have_finish_reason = spans.preset.messages_have_finish_reason or convention_names()[0]
         self._responses, self._tool_calls = 0, 0  # how many of them were measured
         self._ends_recordings = ends_recordings
         #: Called once when the spans have been exported after the end; None without a journal.
@@ -192,6 +194,8 @@ class OtelExporter:
         opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
         span = opened.span
         shown = self._content.response(model) if self._content.is_shown else None
+        if shown is not None and self._messages_have_finish_reason:
+            shown["finish_reason"] = facts.finish_reason(model)
         if self._logs is not None:
             self._logs.response(model, shown, self._context(opened), spans.ns(model.end))
         if span.is_recording():
@@ -201,7 +205,7 @@ class OtelExporter:
             if model.model:
                 span.update_name(clean(f"chat {model.model}"))
             if on_span is not None:
-                span.set_attributes(attributes(self._response_content(model, on_span)))
+                span.set_attributes(attributes(self._response_content(on_span)))
             first_token = None if model.first_token is None else spans.ns(model.first_token)
             self._add_preset(span, presets.RESPONSE, facts.response_facts(masked, on_span, first_token), model.error)
             self._add_moments(span, model)
@@ -210,12 +214,11 @@ class OtelExporter:
             error = error or DIED
         self._end(opened, model.end, error)
 
-    def _response_content(self, model: ModelRun, shown: Mapping[str, Any]) -> dict[str, Any]:
-        finish = facts.finish_reason(model) if self._spans.preset.messages_have_finish_reason else None
+    def _response_content(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         instructions = shown["instructions"]
         return {
             "gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown["messages"]]),
-            "gen_ai.output.messages": json_text([facts.genai_message(shown["message"], finish)]),
+            "gen_ai.output.messages": json_text([facts.genai_message(shown["message"], shown.get("finish_reason"))]),
             "gen_ai.system_instructions": None
             if not instructions
             else json_text([{"type": "text", "content": str(instructions)}]),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from langsmith_realtime.core.conversation.run_data import AgentStep, ConversationEnd, ModelRun, ToolRun
-from langsmith_realtime.core.protocol.events import mapping, number
+from langsmith_realtime.core.protocol.events import mapping, number, text
 from langsmith_realtime.core.protocol.usage import MODALITIES
 from langsmith_realtime.trace.otel.values import json_text
 
@@ -87,6 +87,7 @@ def response_attributes(model: ModelRun) -> dict[str, Any]:
         "gen_ai.response.finish_reasons": finish_reasons(model),
         "gen_ai.response.time_to_first_chunk": None if first_chunk is None else first_chunk / 1000,
         "gen_ai.request.max_tokens": next((int(limit) for limit in limits if limit is not None), None),
+        "gen_ai.request.reasoning.level": text(mapping(parameters.get("reasoning")).get("effort")),
         "gen_ai.request.temperature": number(parameters.get("temperature")),
         "gen_ai.output.type": "speech" if speaks else "text",
         "gen_ai.agent.name": metadata.get("agent"),

@@ -69,7 +69,7 @@ class Logs:
         if shown is not None and self._content.in_logs:
             told = {
                 "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
-                "gen_ai.output.messages": [facts.genai_message(shown["message"])],
+                "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
             }
             self._emit(DETAILS, told, given, context, ns)
         if model.error is not None and not model.interrupted:

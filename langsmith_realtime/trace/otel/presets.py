@@ -23,7 +23,8 @@ class Preset:
         constants: kind of span, attribute and value.
         started: rows whose attributes are set when the span starts already; their facts are known then.
         roots_are_linked: whether a remote parent becomes a link of a root, because the backend lists only such roots.
-        messages_have_finish_reason: whether an output message has ``finish_reason``, as up to conventions v1.41.
+        messages_have_finish_reason: whether an output message always has ``finish_reason``; else it has it only with
+            the names of the conventions up to v1.41.
     """
 
     rows: tuple[tuple[str, str, str], ...] = ()
