@@ -79,6 +79,23 @@ def test_an_instrumented_process_shows_conversations_without_the_option_until_it
     assert receiver.orphans() == []
 
 
+@pytest.mark.parametrize("is_late", [False, True], ids=["before its first event", "after it"])
+def test_a_connection_that_is_wrapped_is_one_session(
+    is_late: bool, providers: Providers, receiver: OtlpReceiver, server: RealtimeServer
+) -> None:
+    with sync_client(server).realtime.connect(model="gpt-realtime") as raw:
+        if is_late:
+            raw.recv()
+        with wrap_realtime(raw, thread_id=None if is_late else "call-7") as connection:
+            connection.response.create()
+            assert "response.done" in [event.type for event in connection]
+    talk.arrive(providers)
+    session = receiver.the_span("realtime_session")
+    assert session.attributes.get("gen_ai.conversation.id") == (None if is_late else "call-7")
+    assert receiver.the_span("chat").parent_id == session.span_id
+    assert receiver.point("langsmith_realtime.conversations").value == 0
+
+
 def test_a_connection_that_is_wrapped_late_is_shown_once_and_has_its_trace_in_langsmith(
     tracing: Collector, providers: Providers, receiver: OtlpReceiver, server: RealtimeServer
 ) -> None:
