@@ -146,11 +146,16 @@ class SessionTracing(Generic[S]):
 
 
 class AutomaticTracing(SessionTracing[Any]):
-    """The trace of a session that the application does not wrap, or wraps after it has entered the session."""
+    """The trace of a session that the application does not wrap, or wraps after it has entered the session.
 
-    def __init__(self, session: Any) -> None:
-        super().__init__(session, None, {})
-        Options.of()  # raises here, where the caller goes on without a trace
+    Args:
+        session: session of the SDK, about to be entered.
+        options: what :func:`~langsmith_realtime.adapters.no_code.import_hook.automatic_options` says.
+    """
+
+    def __init__(self, session: Any, options: TracingOptions) -> None:
+        super().__init__(session, None, options)
+        Options.of(**options)  # raises here, where the caller goes on without a trace
         self.can_be_adopted = False
         self._identity = RootIdentity.now()
         self._has_ended = False
@@ -158,14 +163,18 @@ class AutomaticTracing(SessionTracing[Any]):
     def _open(self) -> SessionTracer:
         self.can_be_adopted = True
         # A wrap_realtime_session inside may still replace the root.
-        return SessionTracer.of(open_conversation(Options.of(), Posting.FIRST_INPUT, self._identity))
+        return SessionTracer.of(open_conversation(Options.of(**self._options), Posting.FIRST_INPUT, self._identity))
 
     def be_adopted(self, on_message: OnMessage | None, options: TracingOptions) -> None:
         """Continue as the trace of a :func:`wrap_realtime_session`, with its options if there was no event yet."""
         self.can_be_adopted = False
         self._listener.on_message = self._on_message = on_message
         live = self._tracer.live
-        if live is not None and live.has_inputs:
+        begins_anew = "langsmith" in self._options and Options.of(**options).is_on  # LangSmith cannot get what is over
+        if live is not None and live.has_inputs and begins_anew:
+            live.guarded(live.close)
+            self._identity = RootIdentity.now()
+        elif live is not None and live.has_inputs:
             if options:
                 logger.warning(
                     "wrap_realtime_session: %s came too late, the session's trace has begun; wrap the session before "
@@ -173,7 +182,7 @@ class AutomaticTracing(SessionTracing[Any]):
                     ", ".join(sorted(options)),
                 )
             return
-        if live is not None:
+        elif live is not None:
             live.guarded(live.discard)
         self._tracer.live = open_conversation(Options.of(**options), identity=self._identity)
         self._tracer.__enter__()

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
+from langsmith_realtime.adapters.no_code.import_hook import automatic_options
 from langsmith_realtime.runtime.guard import Guard
 
 #: Attribute of a traced client with how its connections are traced.
@@ -26,20 +27,12 @@ class _Process:
 
     Attributes:
         is_patched: whether the classes are patched.
-        traces_every_client: whether clients are traced that the application does not wrap.
     """
 
     is_patched = False
-    traces_every_client = False
 
 
 _lock = threading.Lock()
-
-
-def trace_every_client(realtime: ModuleType) -> None:
-    """Trace the connections of all clients; those of a wrapped client with its own options."""
-    patch(realtime)
-    _Process.traces_every_client = True
 
 
 def patch(realtime: ModuleType) -> None:
@@ -147,7 +140,7 @@ def _opening(manager: Any) -> Any:
     """How to trace the connection that a manager opens now; None if it is not traced."""
     try:
         settings = vars(_private(manager)["client"]).get(SETTINGS)
-        if settings is None and not _Process.traces_every_client:
+        if settings is None and automatic_options() is None:
             return None
         return importlib.import_module("langsmith_realtime.adapters.wrapped_client").opening_of(manager, settings)
     except Exception as error:

@@ -26,6 +26,7 @@ from openai.resources.realtime.realtime import (
 )
 from websockets.exceptions import ConnectionClosed
 
+from langsmith_realtime.adapters.server_address import server_of
 from langsmith_realtime.adapters.session_tracer import SessionTracer
 from langsmith_realtime.live.capture import LiveConversation
 from langsmith_realtime.live.closing import Closing, closing_of_frames
@@ -172,6 +173,9 @@ class _Tracing(Generic[C]):
         live = tracer.live
         if live is not None:
             self._taps = self._make_taps(live)
+            server = server_of(getattr(connection, "_connection", None))
+            if server is not None:
+                live.guarded(live.connected_to, *server)
         self._replaced = {name: connection.__dict__[name] for name in self._taps if name in connection.__dict__}
         added = {name: getattr(tracer, name) for name in ADDED}
         connection.__dict__.update(self._taps, langsmith=tracer, **added)
@@ -415,7 +419,7 @@ def _end_if_langsmith_receives(live: LiveConversation) -> None:
     LangSmith's proxy is not reachable from the connection, so the call stack is searched: the caller of ``recv`` is the
     proxy, or openai's iteration that the proxy started.
     """
-    if live.is_closed:
+    if live.is_closed or not live.runs.is_sent:  # in OpenTelemetry, LangSmith's own wrapper makes no trace
         return
     caller: FrameType | None = sys._getframe(2)  # noqa: SLF001 - the caller of the tap
     for _ in range(2):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, Unpack, cast
 
 from openai import AsyncOpenAI, OpenAI
@@ -19,6 +19,7 @@ from openai.resources.realtime.realtime import AsyncRealtimeConnection
 from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime.adapters.connection_managers import BLOCK, SETTINGS, arguments_of, patch
+from langsmith_realtime.adapters.no_code.import_hook import automatic_options
 from langsmith_realtime.adapters.openai_client import (
     LANGSMITH,
     MARK,
@@ -125,16 +126,18 @@ def _marked_copy(client: Any, copy: Callable[..., Any], *arguments: Any, **keywo
 
 
 def opening_of(manager: Any, settings: _Settings | None) -> Opening:
-    """How to trace the connection that a manager opens now; without settings, those of every client apply."""
-    settings = settings or _Settings()
+    """How to trace the connection that a manager opens now; without settings, as the import hook was asked to."""
+    if settings is None:
+        return Opening(TracingOptions(), propagate=False, is_otel_alone=bool(automatic_options()))
     return Opening(settings.options_of(manager), propagate=settings.propagate)
 
 
 class Opening:
-    """A connection that is being opened, and will be traced."""
+    """A connection that is being opened, and will be traced; ``is_otel_alone``: in OpenTelemetry, not in LangSmith."""
 
-    def __init__(self, options: TracingOptions, *, propagate: bool) -> None:
+    def __init__(self, options: TracingOptions, *, propagate: bool, is_otel_alone: bool = False) -> None:
         self._options = options
+        self._is_otel_alone = is_otel_alone
         self._propagate = propagate
         self._identity = RootIdentity.now()
         self._named_in: Context | None = None
@@ -169,7 +172,7 @@ class Opening:
             if MARK in vars(known):
                 return  # the manager's method called another one that is patched, too
             kind = _AsyncAutomatic if isinstance(known, AsyncRealtimeConnection) else _Automatic
-            tracing = kind(connection, self._options, in_block=manager is not None)
+            tracing = kind(connection, self._options, in_block=manager is not None, is_otel_alone=self._is_otel_alone)
             tracing.begin(self._identity, self._named_in)
             if manager is not None:
                 vars(manager)[BLOCK] = tracing
@@ -187,6 +190,8 @@ class _Adoptable:
         connection: openai's connection.
         options: options of the client.
         in_block: whether a block of the manager ends the trace.
+        is_otel_alone: whether it is a trace in OpenTelemetry alone, for which the application did not ask in code. A
+            :func:`wrap_realtime` decides about LangSmith anew.
     """
 
     _tracer: SessionTracer
@@ -194,8 +199,11 @@ class _Adoptable:
     _detach: Callable[[], None]
     end: Callable[..., None]
 
-    def __init__(self, connection: Any, options: TracingOptions, *, in_block: bool) -> None:
+    def __init__(
+        self, connection: Any, options: TracingOptions, *, in_block: bool, is_otel_alone: bool = False
+    ) -> None:
         self._in_block = in_block
+        self._is_otel_alone = is_otel_alone
         self._identity: RootIdentity
         self._named_in: Context | None = None
         self.can_be_adopted = True
@@ -211,23 +219,30 @@ class _Adoptable:
         self._identity, self._named_in = identity, named_in
         # LangSmith's own wrapper shows itself when it receives, and it may send before that.
         posting = Posting.RELEASE if self._may_be_langsmiths else Posting.FIRST_INPUT
-        self._attach(SessionTracer.of(open_conversation(Options.of(**self._options), posting, identity)))
+        checked = Options.of(**self._options)
+        if self._is_otel_alone:
+            checked = replace(checked, langsmith=False)
+        self._attach(SessionTracer.of(open_conversation(checked, posting, identity)))
 
     @property
     def _may_be_langsmiths(self) -> bool:
-        return LANGSMITH in sys.modules and isinstance(self, AsyncTracing)
+        return not self._is_otel_alone and LANGSMITH in sys.modules and isinstance(self, AsyncTracing)
 
     def be_adopted(self, options: TracingOptions) -> None:
         """Continue as the trace of a :func:`wrap_realtime`, with its options if there was no event yet."""
         self.can_be_adopted = False
         live = self._tracer.live
-        if live is not None and live.has_inputs:
+        begins_anew = self._is_otel_alone and Options.of(**options).is_on  # LangSmith cannot get what is over
+        if live is not None and live.has_inputs and begins_anew:
+            live.guarded(live.close)
+            self._identity = RootIdentity.now()
+        elif live is not None and live.has_inputs:
             if live.is_held:
                 live.release()
             if options:
                 _warn_too_late(options, "trace has begun; wrap the connection before its first event, or")
             return
-        if live is not None:
+        elif live is not None:
             live.guarded(live.discard)
         self._detach()
         opening = functools.partial(open_conversation, identity=self._identity)

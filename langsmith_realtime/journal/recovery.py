@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from langsmith import Client
 
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.inputs import Closed, Opened, SpanBegun
+from langsmith_realtime.core.protocol.inputs import Closed, Connected, Opened, SpanBegun
 from langsmith_realtime.delivery.feedback import FeedbackSender
 from langsmith_realtime.delivery.operations import SPANS, Operation
 from langsmith_realtime.delivery.sender import Sender
@@ -244,7 +244,7 @@ def _recovered_spans(reader: JournalReader, runs: ConversationRuns, options: Opt
             tags=runs.tags,
             metadata=runs.metadata,
         )
-        begun = [given for given in reader.inputs() if isinstance(given, SpanBegun)]
+        begun = [given for given in reader.inputs() if isinstance(given, (SpanBegun, Connected))]
         return recovered_spans(head, options, facts, start_us=runs.start_us, begun=begun, version=__version__)
     except (ImportError, KeyError, TypeError, ValueError) as error:
         logger.warning("%s: its spans are not exported (%s)", reader.header["run"]["id"], type(error).__name__)

@@ -376,6 +376,11 @@ class LiveConversation(ParentContext):
             if self.runs.is_sent:
                 context.set_parent(before)
 
+    def connected_to(self, address: str, port: int) -> None:
+        """Note to which server the connection goes, for the spans in OpenTelemetry."""
+        if self._spans is not None:
+            self._spans.connected_to(address, port)
+
     def told(self, make: Callable[[float], Input]) -> None:
         """Record what an SDK said just now: ``make`` gets the time and returns the input. Do nothing after the end."""
         if not self._closed:

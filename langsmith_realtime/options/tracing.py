@@ -95,7 +95,8 @@ class Options:
         enabled: overrides LangSmith's tracing switch.
         parent: run to nest the conversation under, or the headers of a trusted caller's request, of which
             ``langsmith-trace`` and ``baggage`` are read: any mapping (Starlette, aiohttp, http.server, a dict) or pairs
-            of names and values, with names in any case. By default, and for headers that name no run, the current run
+            of names and values, with names in any case; or the ``sip_headers`` of a call, with ``X-`` before those
+            names or without. By default, and for headers that name no run, the current run
             of LangSmith's context.
         recording: how to record the conversation; None for no recording.
         user_format: encoding of the user's audio in events and in ``record_user_audio``, in place of the session's
@@ -187,8 +188,8 @@ class Options:
         values["tags"] = tuple(tags)
         values["langsmith"] = values.get("langsmith") is not False
         values["otel"] = _otel(values.get("otel"))
+        values["parent"] = _pairs(values.get("parent"))
         if values["otel"] is not None:
-            values["parent"] = _pairs(values.get("parent"))
             values["otel"] = replace(values["otel"], headers=_carrier(values["parent"]))
         values["parent"] = _parent(values.get("parent"), values.get("client")) if values["langsmith"] else None
         recording = values.get("recording", True)
@@ -332,9 +333,28 @@ def _pairs(given: Any) -> Any:
     if given is None or isinstance(given, RunTree) or hasattr(given, "items"):
         return given
     try:
-        return [(name, value) for name, value in given]
+        return [_pair(each) for each in given]
     except (TypeError, ValueError):
         raise TypeError(f"parent must be of type RunTree or Mapping, got {type(given).__name__}") from None
+
+
+#: Headers that name a trace. Carriers of SIP calls pass them only with ``X-`` before their names.
+_TRACE_HEADERS = ("traceparent", "tracestate", "baggage", "langsmith-trace")
+
+
+def _pair(header: Any) -> tuple[Any, Any]:
+    """The name and the value of a header: a pair, or as a webhook of a SIP call has it, as ``name`` and ``value``."""
+    if isinstance(header, Mapping):
+        name, value = header.get("name"), header.get("value")
+    elif hasattr(header, "name") and hasattr(header, "value"):
+        name, value = header.name, header.value
+    else:
+        name, value = header
+        return name, value
+    if name is None or value is None:
+        raise TypeError("a header must have a name and a value")
+    plain = _header_text(name).lower().removeprefix("x-")
+    return (plain if plain in _TRACE_HEADERS else name), value
 
 
 def _carrier(given: Any) -> dict[str, str] | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from langsmith_realtime.core.conversation.run_data import (
+    AgentStep,
     ChildRun,
     ConversationEnd,
     EventRun,
@@ -83,8 +84,11 @@ class LangSmithRuns:
         self._put(Operation(self._builder.root(), ROOT_CREATE))
 
     def emit(self, data: RunData) -> None:
-        """Send the run of some run data, unless the trace has too many runs. Utterances have no runs of their own."""
-        if isinstance(data, SpeechRun):
+        """Send the run of some run data, unless the trace has too many runs.
+
+        Utterances and the steps of agents have no runs of their own.
+        """
+        if isinstance(data, (SpeechRun, AgentStep)):
             return
         if isinstance(data, ChildRun):
             self._budget.add_child()

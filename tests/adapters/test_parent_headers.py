@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from langsmith import Client, RunTree
+from openai.types.webhooks.realtime_call_incoming_webhook_event import DataSipHeader as SipHeader
 from starlette.datastructures import Headers
 
 from langsmith_realtime import SessionTracer
@@ -50,6 +51,8 @@ FORMS = {
     "bytes": lambda pairs: {name.title().encode(): value.encode() for name, value in pairs},
     "lists": lambda pairs: {name: [value] for name, value in pairs},
     "asgi": lambda pairs: [(name.encode(), value.encode()) for name, value in pairs],
+    "sip": lambda pairs: [{"name": name, "value": value} for name, value in pairs],
+    "sip by Twilio, of openai": lambda pairs: [SipHeader(name=f"X-{name}", value=value) for name, value in pairs],
 }
 FOREIGN = [("Host", "example.com"), ("User-Agent", "curl/8")]
 forms = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -129,7 +132,7 @@ def test_several_headers_of_one_name_are_read_as_http_says() -> None:
     assert (parent.id, parent.tags, parent.metadata["shop"]) == (run.id, ["vip"], 7)
 
 
-@pytest.mark.parametrize("given", ["trace", 7, ["one"], object()])
+@pytest.mark.parametrize("given", ["trace", 7, ["one"], [{"name": "X-Trace"}], object()])
 def test_what_are_no_headers_raises(given: Any) -> None:
     with pytest.raises(TypeError, match="parent must be of type RunTree or Mapping, got"):
         SessionTracer(parent=given)

@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed
 
 from langsmith_realtime import SessionTracer, flush, trace_headers, wrap_openai_realtime, wrap_realtime
 from langsmith_realtime.adapters import connection_managers
+from langsmith_realtime.adapters.no_code import import_hook
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import Close, Drop, RealtimeServer, Say, Script, Turn
@@ -340,7 +341,8 @@ def test_a_wrap_after_the_first_event_is_told_once_that_its_options_are_late(
     root = the_tree(tracing)
     assert_whole(root)
     assert root.run.tags == ["client"]
-    (warning,) = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    ours = [record for record in caplog.records if record.name == "langsmith_realtime"]
+    (warning,) = [record.message for record in ours if record.levelno == logging.WARNING]
     assert warning == (
         "wrap_realtime: tags came too late, the wrapped client's trace has begun; wrap the connection before its first "
         "event, or pass the options to wrap_openai_realtime"
@@ -483,8 +485,8 @@ def test_a_trace_that_is_sampled_out_has_no_headers(tracing: Collector, monkeypa
 def test_every_client_of_a_process_is_traced_once_that_is_asked_for(
     tracing: Collector, server: RealtimeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_managers._Process, "traces_every_client", False)
-    connection_managers.trace_every_client(importlib.import_module("openai.resources.realtime.realtime"))
+    monkeypatch.setattr(import_hook, "_asking", {import_hook.ENVIRONMENT})
+    connection_managers.patch(importlib.import_module("openai.resources.realtime.realtime"))
     with ExitStack() as stack:
         explicit = stack.enter_context(sync_client(server).realtime.connect(model="gpt-realtime"))
         connection = stack.enter_context(wrap_realtime(explicit, tags=["explicit"]))

@@ -223,6 +223,7 @@ def test_modules_that_are_imported_already_are_patched_at_once(monkeypatch: pyte
     patched: list[str] = []
     importlib.import_module("openai.resources.realtime.realtime")
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    monkeypatch.setattr(import_hook, "_asking", set())
     monkeypatch.setattr(import_hook, "_trace_clients", lambda module: patched.append(module.__name__))
     import_hook.install()
     import_hook.install()
@@ -282,6 +283,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> type[FakeSession]:
     exec(FAKE_WRAPPER, module.__dict__)
     monkeypatch.setitem(sys.modules, name, module)
     kind = type("Session", (FakeSession,), {})
+    monkeypatch.setattr(import_hook, "_asking", {import_hook.ENVIRONMENT})
     agents_sessions.patch(kind)
     return kind
 

@@ -137,6 +137,8 @@ FIELDS: dict[str | tuple[type, str], st.SearchStrategy[Any]] = {
     "message": _words,
     "name": _names,
     "approved": st.booleans(),
+    "address": st.sampled_from(("api.openai.com", "127.0.0.1")),
+    "port": st.integers(1, 65_535),
     "metadata": _objects,
     "outputs": _objects,
     "tags": st.lists(_words, max_size=3).map(tuple),

@@ -107,10 +107,12 @@ class Agents:
         previous, self._agent = self._agent, agent
         instructions, tools = text(self._settings.get("instructions")) or None, _tool_names(self._settings)
 
-        def changed(t: float, run: Ref) -> AgentChanged:
-            return AgentChanged(agent, t, run, previous, response_id, handoff is not None, instructions, tools)
+        call_id = None if handoff is None else handoff.id
 
-        live.told_as_run(changed, response_id if handoff is None else handoff.id)
+        def changed(t: float, run: Ref) -> AgentChanged:
+            return AgentChanged(agent, t, run, previous, response_id, handoff is not None, instructions, tools, call_id)
+
+        live.told_as_run(changed, call_id or response_id)
 
     def _tripped(self, live: LiveConversation, guardrails: list[dict[str, Any]], checked: str = "") -> None:
         response_id = self._response_id

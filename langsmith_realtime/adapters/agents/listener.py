@@ -29,6 +29,7 @@ from langsmith_realtime.adapters.agents.agents import Agents
 from langsmith_realtime.adapters.agents.formats import formats_asked
 from langsmith_realtime.adapters.agents.taps import Taps
 from langsmith_realtime.adapters.agents.tool_calls import ToolCalls, sdk_logger
+from langsmith_realtime.adapters.server_address import server_of
 from langsmith_realtime.core.payloads.errors import describe_error
 from langsmith_realtime.core.protocol.events import APPEND, mapping, sequence, text
 from langsmith_realtime.core.protocol.inputs import ApprovalAnswered
@@ -44,6 +45,8 @@ MARK = "_langsmith_realtime"
 EVENT_QUEUE = "_event_queue"
 #: Private attribute of a model that is read: its listeners. No public name says whether a session is entered.
 LISTENERS = "_listeners"
+#: Private attribute of a model that is read: its socket, which knows the server's address.
+SOCKET = "_websocket"
 
 
 def refuse_traced(session: Any) -> None:
@@ -142,6 +145,10 @@ class AgentsListener(RealtimeModelListener):
             if tracker is not None:
                 self._taps.set(tracker, "on_play_ms", self._play_ms)
         result = await connect(options, *rest, **more)
+        with self._guarded("connect"):
+            server = server_of(getattr(self._model, SOCKET, None))
+            if server is not None and self.live is not None:
+                self.live.connected_to(*server)
         settings, call_id = mapping(options).get("initial_model_settings"), mapping(options).get("call_id")
         self._tell_formats(settings, is_call=call_id is not None)
         return result

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 #: The environment variable that switches this on, for the process and its children.
 VARIABLE = "LANGSMITH_REALTIME_AUTO"
 _ON = frozenset({"1", "true", "yes", "on"})
+#: Who asks for tracing without code: that variable, or the instrumentor of OpenTelemetry.
+ENVIRONMENT, OPENTELEMETRY = "environment", "opentelemetry"
+#: Those that have asked.
+_asking: set[str] = set()
 _logger = logging.getLogger("langsmith_realtime")
 
 
@@ -29,8 +33,9 @@ def is_on() -> bool:
     return os.environ.get(VARIABLE, "").strip().lower() in _ON
 
 
-def install() -> None:
-    """Patch the modules below when they are imported, or at once if they are. Calling it again does nothing."""
+def install(asker: str = ENVIRONMENT) -> None:
+    """Patch the modules below when they are imported, or at once if they are. Calling it again does nothing more."""
+    _asking.add(asker)
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     finder = _Finder({"openai.resources.realtime.realtime": _trace_clients, "agents.realtime.session": _trace_sessions})
@@ -41,8 +46,25 @@ def install() -> None:
             finder.patch(module)
 
 
+def uninstall(asker: str) -> None:
+    """Take back :func:`install`. What is patched already stays patched, and traces nothing if nobody asks for it."""
+    _asking.discard(asker)
+    if not _asking:
+        sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _Finder)]
+
+
+def automatic_options() -> dict[str, Any] | None:
+    """The options of a connection or session that the application does not wrap; None if it is not traced.
+
+    OpenTelemetry's instrumentor asks for OpenTelemetry alone: it never switches LangSmith on.
+    """
+    if ENVIRONMENT in _asking:
+        return {}
+    return {"langsmith": False} if OPENTELEMETRY in _asking else None
+
+
 def _trace_clients(realtime: ModuleType) -> None:
-    importlib.import_module("langsmith_realtime.adapters.connection_managers").trace_every_client(realtime)
+    importlib.import_module("langsmith_realtime.adapters.connection_managers").patch(realtime)
     if "langsmith_realtime.adapters.openai_client" not in sys.modules:
         # Now, and not when the first connection is opened. If the application imports that module, it may be half done.
         importlib.import_module("langsmith_realtime.adapters.wrapped_client")

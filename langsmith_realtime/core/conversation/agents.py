@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from langsmith_realtime.core.conversation.run_data import EventRun
+from langsmith_realtime.core.conversation.run_data import AgentStep, EventRun, RunData
+from langsmith_realtime.core.protocol.events import text
 from langsmith_realtime.core.protocol.inputs import AgentChanged, ApprovalAnswered, ApprovalAsked, GuardrailTripped
 from langsmith_realtime.core.protocol.items import Item
 
@@ -19,9 +20,16 @@ GUARDRAIL_MESSAGE = "guardrail triggered: "
 
 @dataclass(slots=True, eq=False)
 class _Approval:
-    asked: float
+    asked: ApprovalAsked
     answered: float | None = None
     approved: bool | None = None
+
+    def step(self, end: float) -> AgentStep:
+        """The wait until ``end``."""
+        asked = self.asked
+        return AgentStep(
+            "approval", asked.name, asked.t, end, asked.agent, call_id=asked.call_id, approved=self.approved
+        )
 
 
 class Agents:
@@ -39,8 +47,8 @@ class Agents:
 
     # What the SDK says
 
-    def changed(self, given: AgentChanged) -> EventRun:
-        """Another agent took over; return the run that shows it, with its instructions and tools."""
+    def changed(self, given: AgentChanged) -> list[RunData]:
+        """Another agent took over; return the run that shows it, with its instructions and tools, and its step."""
         self._current = given.agent
         self._names[given.agent] = None
         self._handoffs += given.handoff
@@ -49,29 +57,51 @@ class Agents:
         name = "handoff" if given.handoff else "agent_changed"
         facts = {"previous_agent": given.previous_agent, "instructions": given.instructions}
         known = {key: value for key, value in facts.items() if value is not None}
-        return EventRun(given.run, name, {"type": name, "agent": given.agent, **known, "tools": list(given.tools)})
+        run = EventRun(given.run, name, {"type": name, "agent": given.agent, **known, "tools": list(given.tools)})
+        if not given.handoff:
+            return [run]
+        step = AgentStep("handoff", given.agent, given.t, given.t, given.previous_agent, call_id=given.call_id)
+        return [run, step]
 
-    def tripped(self, given: GuardrailTripped) -> EventRun:
-        """Guardrails stopped a response; return the run that shows what they found."""
+    def tripped(self, given: GuardrailTripped) -> list[RunData]:
+        """Guardrails stopped a response; return the run that shows what they found, and a step for each of them."""
         self._trips += 1
         self._awaited_messages += 1
         names = [str(each.get("name")) for each in given.guardrails]
         if given.response_id is not None:
             self._guardrails.setdefault(given.response_id, []).extend(names)
-        return EventRun(given.run, "guardrail_tripped", guardrail_payload(given))
+        steps = [
+            AgentStep(
+                "guardrail",
+                text(each.get("name")),
+                given.t,
+                given.t,
+                text(each.get("agent")),
+                response_id=given.response_id,
+                found={"info": each.get("info"), "message": given.message},
+            )
+            for each in given.guardrails
+        ]
+        return [EventRun(given.run, "guardrail_tripped", guardrail_payload(given)), *steps]
 
     def asked(self, given: ApprovalAsked) -> EventRun:
         """A call waits for an approval; return the run that shows it."""
-        self._approvals.setdefault(given.call_id, _Approval(given.t))
+        self._approvals.setdefault(given.call_id, _Approval(given))
         payload = {"type": "tool_approval_required", "call_id": given.call_id}
         names = {key: value for key, value in (("name", given.name), ("agent", given.agent)) if value is not None}
         return EventRun(given.run, "tool_approval_required", {**payload, **names})
 
-    def answered(self, given: ApprovalAnswered) -> None:
-        """The application approved or rejected a call. Only its first answer counts."""
+    def answered(self, given: ApprovalAnswered) -> list[RunData]:
+        """The application approved or rejected a call; return the wait's step. Only the first answer counts."""
         approval = self._approvals.get(given.call_id)
-        if approval is not None and approval.answered is None:
-            approval.answered, approval.approved = given.t, given.approved
+        if approval is None or approval.answered is not None:
+            return []
+        approval.answered, approval.approved = given.t, given.approved
+        return [approval.step(given.t)]
+
+    def close(self, t: float) -> list[RunData]:
+        """The conversation ended; return the steps of approvals without an answer."""
+        return [each.step(t) for each in self._approvals.values() if each.answered is None]
 
     # What events mean by it
 
@@ -85,7 +115,7 @@ class Agents:
         if item.from_guardrail or not self._awaited_messages or item.role != "user":
             return False
         texts = [part.text_so_far or "" for part in item.parts.values()]
-        if not any(text.startswith(GUARDRAIL_MESSAGE) for text in texts):
+        if not any(each.startswith(GUARDRAIL_MESSAGE) for each in texts):
             return False
         self._awaited_messages -= 1
         return True
@@ -115,7 +145,7 @@ class Agents:
             return {}
         if approval.answered is None:
             return {"approval": "unanswered"}
-        wait_ms = round((approval.answered - approval.asked) * 1000)
+        wait_ms = round((approval.answered - approval.asked.t) * 1000)
         return {"approval": "approved" if approval.approved else "rejected", "approval_wait_ms": wait_ms}
 
     def numbers(self) -> dict[str, Any]:

@@ -90,10 +90,10 @@ class Conversation:
             ToolEnded: self._take_tool_ended,
             ChildBegun: self._take_child_begun,
             ToolFailed: self._take_tool_failed,
-            AgentChanged: lambda given: [self._state.agents.changed(given)],
-            GuardrailTripped: lambda given: [self._state.agents.tripped(given)],
+            AgentChanged: self._state.agents.changed,
+            GuardrailTripped: self._state.agents.tripped,
             ApprovalAsked: lambda given: [self._state.agents.asked(given)],
-            ApprovalAnswered: self._take_approval,
+            ApprovalAnswered: self._state.agents.answered,
             Closed: self._take_closed,
         }
 
@@ -217,10 +217,6 @@ class Conversation:
         self._state.tool_calls.failed(given.call_id, given.error)
         return []
 
-    def _take_approval(self, given: ApprovalAnswered) -> list[RunData]:
-        self._state.agents.answered(given)
-        return []
-
     def _take_closed(self, given: Closed) -> list[RunData]:
         """All runs that are still incomplete are returned as they are."""
         state = self._state
@@ -229,7 +225,7 @@ class Conversation:
         state.end_active_responses(given.t)
         runs: list[RunData] = [state.take_model_run(response) for response in state.done_responses]
         state.done_responses = []
-        return [*runs, *state.mcp_calls.close(), *state.tool_calls.close()]
+        return [*runs, *state.agents.close(given.t), *state.mcp_calls.close(), *state.tool_calls.close()]
 
     # Outputs
 

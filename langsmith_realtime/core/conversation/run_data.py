@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from langsmith_realtime.core.protocol.inputs import Ref
 
@@ -108,6 +108,35 @@ class SpeechRun:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentStep:
+    """A step of an SDK's agents: a handoff, a guardrail that tripped, or the wait for an approval.
+
+    It has no run in LangSmith, where the event that tells it has one.
+
+    Attributes:
+        kind: ``handoff``, ``guardrail`` or ``approval``.
+        name: the agent that took over, the guardrail, or the tool; None if it is not known.
+        begin: when it began, in seconds.
+        end: when it ended, in seconds; equal to ``begin`` for a handoff and a guardrail, whose durations nobody tells.
+        agent: the agent that handed over, that was checked, or that called the tool; None if it is not known.
+        response_id: the response that the guardrail stopped.
+        call_id: the call that handed over, or that waited.
+        approved: the answer; None without one.
+        found: ``info``, what the guardrail found, and ``message``, the agent's text that it checked.
+    """
+
+    kind: Literal["handoff", "guardrail", "approval"]
+    name: str | None
+    begin: float
+    end: float
+    agent: str | None = None
+    response_id: str | None = None
+    call_id: str | None = None
+    approved: bool | None = None
+    found: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ChildRun:
     """A run of the application's own stands in the trace, below ``parent`` or below another of its own runs (None)."""
 
@@ -131,7 +160,7 @@ class TurnRun:
     interrupted: bool = False
 
 
-RunData: TypeAlias = EventRun | ModelRun | ToolRun | TurnRun | ChildRun | SpeechRun
+RunData: TypeAlias = EventRun | ModelRun | ToolRun | TurnRun | ChildRun | SpeechRun | AgentStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,6 +217,7 @@ class AgentChanged:
         handoff: whether the previous agent handed the conversation over.
         instructions: its instructions; None if they are not known.
         tools: the names of its tools and handoffs.
+        call_id: the call by which the previous agent handed over; None if it is not known, or without a handoff.
     """
 
     agent: str
@@ -227,6 +228,7 @@ class AgentChanged:
     handoff: bool = False
     instructions: str | None = None
     tools: Sequence[str] = ()
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,15 @@ class SpanBegun:
 
 
 @dataclass(frozen=True, slots=True)
+class Connected:
+    """The connection goes to the server ``address``, a host name or an IP address, at ``port``."""
+
+    t: float
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class Annotated:
     """The application added metadata, tags and outputs to the conversation."""
 
@@ -336,6 +347,7 @@ Input: TypeAlias = (
     | ApprovalAsked
     | ApprovalAnswered
     | SpanBegun
+    | Connected
     | Annotated
     | Closed
 )

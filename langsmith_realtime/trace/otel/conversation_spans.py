@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
+from langsmith_realtime.core.conversation.run_data import AgentStep
 from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
     Call,
@@ -26,7 +27,7 @@ from langsmith_realtime.core.protocol.events import (
     parse,
     text,
 )
-from langsmith_realtime.core.protocol.inputs import SpanBegun
+from langsmith_realtime.core.protocol.inputs import Connected, SpanBegun
 from langsmith_realtime.core.protocol.session_config import session_of
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel import presets
@@ -73,6 +74,10 @@ class ConversationFacts:
     agent_name: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
+    #: ``server.address`` and ``server.port``, as far as they are known.
+    server: dict[str, Any] = field(default_factory=dict)
+    #: The server's id of the session, once it has told it.
+    session_id: str | None = None
 
     def of_start(self) -> dict[str, Any]:
         """The facts that are known when a span starts."""
@@ -80,7 +85,6 @@ class ConversationFacts:
             "thread_id": self.thread_id,
             "thread_id_200": self.thread_id.encode("ascii", "replace").decode()[:200],
             "provider": self.provider,
-            "agent_name": self.agent_name,
         }
 
 
@@ -110,7 +114,8 @@ class ConversationSpans:
     ) -> None:
         assert options.otel is not None
         #: Is told of each span that begins, for the journal; None without one.
-        self.note: Callable[[SpanBegun], None] | None = None
+        self.note: Callable[[SpanBegun | Connected], None] | None = None
+        self._connected: Connected | None = None  # that the journal does not have yet
         self._known = known
         self.has_died = has_died
         self.options = options.otel
@@ -179,13 +184,24 @@ class ConversationSpans:
             named |= {
                 "gen_ai.provider.name": facts.provider,
                 "gen_ai.request.model": facts.model,
+                "gen_ai.agent.name": facts.agent_name,
+                **facts.server,
             }
         if facts.has_given_thread:
             named["gen_ai.conversation.id"] = facts.thread_id
+        if kind != presets.SESSION:
+            named["gen_ai.realtime_session.id"] = facts.session_id
         known = facts.of_start()
         named |= {name: known[fact] for name, fact in presets.rows(self.preset.started, kind)}
         named |= dict(presets.rows(self.preset.constants, kind))
         return attributes({**named, **(given or {})})
+
+    def connected_to(self, address: str, port: int) -> None:
+        """The conversation's connection goes to this server."""
+        self.facts.server = {"server.address": clean(address), "server.port": port}
+        self._connected = Connected(0.0, address, port)
+        if self.session is not None:
+            self.session.set_attributes(self.facts.server)
 
     # Spans, in the caller's threads or the worker's
 
@@ -217,6 +233,19 @@ class ConversationSpans:
         started = self._start_attributes(presets.SPEECH, None, {"gen_ai.conversation.item.id": item_id})
         return self._start(f"speech {item_id}", "user_speech", start, started)
 
+    def above_step(self, step: AgentStep) -> OpenSpan | None:
+        """The span of the call or of the response to which a step of an SDK's agents belongs; None if it has none."""
+        return self.tools.get(step.call_id or "") or self.responses.get(step.response_id or "")
+
+    def start_step(self, step: AgentStep) -> OpenSpan:
+        """Start the span of a step of an SDK's agents, which the worker makes whole."""
+        below = self.above_step(step)
+        started = self._start_attributes(step.kind, None)
+        name = f"{step.kind} {step.name}" if step.name else step.kind
+        above = None if below is None else trace.set_span_in_context(below.span, self.context)
+        key = f"{step.kind} {step.call_id or step.response_id} {step.name} {step.begin}"
+        return self._start(key, name, step.begin, started, above=above)
+
     def _start(
         self,
         key: str,
@@ -233,6 +262,9 @@ class ConversationSpans:
         links = self.links if above is None else []
         span = self.tracer.start_span(clean(name), above or self.context, kind, given, links, self.ns(start))
         if self.note is not None and span.is_recording():
+            if self._connected is not None:
+                self.note(replace(self._connected, t=start))
+                self._connected = None
             self.note(SpanBegun(start, key, start, traceparent_of(span)))
         return OpenSpan(span, start)
 
@@ -268,7 +300,9 @@ class ConversationSpans:
             elif kind in ANNOUNCING:
                 self._announced(event, t)
             else:
-                self.facts.model = text(session_of(event).get("model")) or self.facts.model
+                session = session_of(event)
+                self.facts.model = text(session.get("model")) or self.facts.model
+                self.facts.session_id = text(session.get("id")) or self.facts.session_id
         elif kind in _SPEECH_ENDS:
             self._asked = t if self._asked is None else self._asked
         elif kind == _SPEECH_STARTED:

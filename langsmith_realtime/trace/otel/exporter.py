@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, Status, StatusCode
 
 from langsmith_realtime.core.conversation.run_data import (
+    AgentStep,
     ConversationEnd,
     EventRun,
     ModelRun,
@@ -32,7 +33,7 @@ from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
 from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
-from langsmith_realtime.trace.otel.providers import logger_of, when_flushed
+from langsmith_realtime.trace.otel.providers import convention_names, logger_of, when_flushed
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
 
@@ -70,6 +71,10 @@ class OtelExporter:
         # The measurements of an open conversation that keep= has not decided on have no exemplars.
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
+        self._early_steps: list[AgentStep] = []
+        # The conventions had it until v1.41.
+        self._messages_have_finish_reason = spans.preset.messages_have_finish_reason or convention_names()[0]
+        self._responses, self._tool_calls = 0, 0  # how many of them were measured
         self._ends_recordings = ends_recordings
         #: Called once when the spans have been exported after the end; None without a journal.
         self.exported: Callable[[], None] | None = None
@@ -107,6 +112,8 @@ class OtelExporter:
             self._tool(data)
         elif isinstance(data, SpeechRun):
             self._speech(data)
+        elif isinstance(data, AgentStep):
+            self._step(data)
 
     def annotated(self, annotation: Annotated) -> None:
         """Note what the application added, for the session's span."""
@@ -127,13 +134,20 @@ class OtelExporter:
         for response in list(spans.responses.values()):
             if not response.is_ended:
                 self._end(response, max(response.start, end.t))
+        for step in self._early_steps:
+            self._whole_step(step)
         self._session(end, recorded)
         if self._logs is not None:
             self._logs.ended(end, spans.context, spans.ns(end.t))
         if self._metrics is not None:
-            model = {"gen_ai.request.model": end.metadata.get("model")}
+            about = {
+                "gen_ai.request.model": end.metadata.get("model"),
+                "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
+                **spans.facts.server,
+            }
             context = spans.context if self._has_exemplars else None
-            self._metrics.ended(end.t, {**self._common, **model}, context, end.error)
+            calls = {"responses": self._responses, "tool_calls": self._tool_calls}
+            self._metrics.ended(end.t, {**self._common, **about}, context, end.error, **calls)
             self._metrics.opened(-1, self._common)
         if self._ends_recordings and recorded.done is not None:
             recorded.done(True)
@@ -156,9 +170,13 @@ class OtelExporter:
             details = {"error.type": facts.error_type(event.error), "error.message": self._content.error(event.error)}
             session.add_event(event.name, attributes(details), spans.ns(event.ref.start / 1_000_000))
         kind = BETA_NAMES.get(event.name, event.name)
-        if kind == "session.created" and session is not None:
-            given = {"gen_ai.realtime_session.id": text(mapping(event.payload.get("session")).get("id"))}
-            session.set_attributes(attributes(given))
+        if kind == "session.created":
+            session_id = text(mapping(event.payload.get("session")).get("id"))
+            spans.facts.session_id = session_id or spans.facts.session_id
+            if session is not None:
+                session.set_attributes(attributes({"gen_ai.realtime_session.id": session_id}))
+            if self._logs is not None:
+                self._logs.named(session_id)
         if kind == "response.done" and spans.tools:
             # A run of the application's own carried these calls out, so there is no other run data of them.
             for call in announced_calls(Event(kind, event.name, event.payload)):
@@ -166,6 +184,7 @@ class OtelExporter:
                 if tool is not None and not tool.is_ended and tool.answered is not None:
                     self._end(tool, tool.answered)
                     if self._metrics is not None:
+                        self._tool_calls += 1
                         seconds, context = tool.answered - tool.start, self._context(tool)
                         self._metrics.tool(call.name or "tool", seconds, "answered", self._common, context)
 
@@ -175,6 +194,8 @@ class OtelExporter:
         opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
         span = opened.span
         shown = self._content.response(model) if self._content.is_shown else None
+        if shown is not None and self._messages_have_finish_reason:
+            shown["finish_reason"] = facts.finish_reason(model)
         if self._logs is not None:
             self._logs.response(model, shown, self._context(opened), spans.ns(model.end))
         if span.is_recording():
@@ -184,7 +205,7 @@ class OtelExporter:
             if model.model:
                 span.update_name(clean(f"chat {model.model}"))
             if on_span is not None:
-                span.set_attributes(attributes(self._response_content(model, on_span)))
+                span.set_attributes(attributes(self._response_content(on_span)))
             first_token = None if model.first_token is None else spans.ns(model.first_token)
             self._add_preset(span, presets.RESPONSE, facts.response_facts(masked, on_span, first_token), model.error)
             self._add_moments(span, model)
@@ -193,12 +214,11 @@ class OtelExporter:
             error = error or DIED
         self._end(opened, model.end, error)
 
-    def _response_content(self, model: ModelRun, shown: Mapping[str, Any]) -> dict[str, Any]:
-        finish = facts.finish_reason(model) if self._spans.preset.messages_have_finish_reason else None
+    def _response_content(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         instructions = shown["instructions"]
         return {
             "gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown["messages"]]),
-            "gen_ai.output.messages": json_text([facts.genai_message(shown["message"], finish)]),
+            "gen_ai.output.messages": json_text([facts.genai_message(shown["message"], shown.get("finish_reason"))]),
             "gen_ai.system_instructions": None
             if not instructions
             else json_text([{"type": "text", "content": str(instructions)}]),
@@ -237,6 +257,7 @@ class OtelExporter:
                 "gen_ai.tool.call.arguments": arguments,
                 "gen_ai.tool.call.result": result,
                 "mcp.server.label": tool.metadata.get("server_label"),
+                **{facts.OWN + key: tool.metadata.get(key) for key in ("approval", "approval_wait_ms")},
             }
             span.set_attributes(attributes(named))
             self._add_preset(span, presets.TOOL, facts.tool_facts(tool, arguments, result), error)
@@ -257,6 +278,21 @@ class OtelExporter:
             self._add_preset(span, presets.SPEECH, {"words": words}, speech.error)
         self._end(opened, speech.end, speech.error)
 
+    def _step(self, step: AgentStep) -> None:
+        belongs_below = step.call_id is not None or step.response_id is not None
+        if belongs_below and self._spans.above_step(step) is None:
+            self._early_steps.append(step)  # in a recovery, the span above starts when its own run is complete
+        else:
+            self._whole_step(step)
+
+    def _whole_step(self, step: AgentStep) -> None:
+        opened = self._spans.start_step(step)
+        shown: dict[str, Any] = {}
+        if self._content.on_spans and step.found:
+            shown = self._content.event({"type": "guardrail_tripped", **step.found})
+        opened.span.set_attributes(attributes(facts.step_attributes(step, shown)))
+        self._end(opened, step.end)
+
     def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
         spans, span = self._spans, self._spans.session
         if span is None:
@@ -268,6 +304,7 @@ class OtelExporter:
                 attributes(
                     {
                         "gen_ai.request.model": end.metadata.get("model"),
+                        "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
                         **(self._set_up(end) if self._content.on_spans else {}),
                         "recording_url": recorded.metadata.get("recording_url"),
                         **{facts.OWN + key: value for key, value in told.items()},
@@ -327,11 +364,13 @@ class OtelExporter:
         if isinstance(data, EventRun):
             metrics.event(data, self._common, self._context_of(data) if self._has_exemplars else None)
         elif isinstance(data, ModelRun):
+            self._responses += 1
             opened = spans.responses.get(str(data.metadata.get("response_id")))
             start = data.parent.start / 1_000_000 if opened is None else opened.start
             context = self._context(opened) if self._has_exemplars else None
-            metrics.response(data, data.end - start, self._common, context)
+            metrics.response(data, data.end - start, {**self._common, **spans.facts.server}, context)
         elif isinstance(data, ToolRun):
+            self._tool_calls += 1
             opened = spans.tools.get(data.call_id)
             began = data.parent.start if data.began is None else data.began
             start = began / 1_000_000 if opened is None else opened.start

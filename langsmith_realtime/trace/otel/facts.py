@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from langsmith_realtime.core.conversation.run_data import ConversationEnd, ModelRun, ToolRun
-from langsmith_realtime.core.protocol.events import mapping, number
+from langsmith_realtime.core.conversation.run_data import AgentStep, ConversationEnd, ModelRun, ToolRun
+from langsmith_realtime.core.protocol.events import mapping, number, text
 from langsmith_realtime.core.protocol.usage import MODALITIES
 from langsmith_realtime.trace.otel.values import json_text
 
@@ -87,11 +87,14 @@ def response_attributes(model: ModelRun) -> dict[str, Any]:
         "gen_ai.response.finish_reasons": finish_reasons(model),
         "gen_ai.response.time_to_first_chunk": None if first_chunk is None else first_chunk / 1000,
         "gen_ai.request.max_tokens": next((int(limit) for limit in limits if limit is not None), None),
+        "gen_ai.request.reasoning.level": text(mapping(parameters.get("reasoning")).get("effort")),
         "gen_ai.request.temperature": number(parameters.get("temperature")),
         "gen_ai.output.type": "speech" if speaks else "text",
+        "gen_ai.agent.name": metadata.get("agent"),
         **usage_attributes(token_counts(model)),
         **{OWN + key: value for key, value in metadata.items() if _is_number(value)},
         OWN + "status": metadata.get("status"),
+        OWN + "guardrails": metadata.get("guardrails"),
         OWN + "interrupted": True if model.interrupted or metadata.get("was_interrupted") else None,
     }
 
@@ -135,6 +138,26 @@ def response_facts(model: ModelRun, shown: Mapping[str, Any] | None, first_token
             "metadata_json": json_text({"model": model.model, **model.metadata, **history}),
         }
     return facts
+
+
+def step_attributes(step: AgentStep, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of the span of an agents' step; ``shown`` is what a guardrail found, masked, if it is shown.
+
+    No convention names these steps, so their own attributes have this package's prefix.
+    """
+    named: dict[str, Any] = {"gen_ai.agent.name": step.agent, "gen_ai.tool.call.id": step.call_id}
+    if step.kind == "handoff":
+        return {**named, OWN + "handoff.to": step.name}
+    if step.kind == "approval":
+        answer = {True: "approved", False: "rejected", None: "unanswered"}[step.approved]
+        return {**named, "gen_ai.tool.name": step.name, OWN + "approval": answer}
+    found = {f"{OWN}guardrail.{key}": shown.get(key) for key in ("info", "message")}
+    return {**named, "gen_ai.response.id": step.response_id, OWN + "guardrail.name": step.name, **found}
+
+
+def first_agent(end: ConversationEnd) -> str | None:
+    """The SDK's agent that began the conversation; None without one."""
+    return next(iter(end.metadata.get("agents") or ()), None)
 
 
 def tool_facts(tool: ToolRun, arguments: str | None, result: str | None) -> dict[str, Any]:

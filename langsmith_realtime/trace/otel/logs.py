@@ -41,6 +41,10 @@ class Logs:
         self._common = dict(common)
         self._severities = {number: SeverityNumber(number) for number in (_INFO, _ERROR)}
 
+    def named(self, session_id: str | None) -> None:
+        """The server has told its id of the session, by which all records from here on can be found."""
+        self._common["gen_ai.realtime_session.id"] = session_id
+
     def started(self, context: Context, ns: int) -> None:
         """The conversation began."""
         self._emit(STARTED, {"type": "started"}, {}, context, ns)
@@ -65,7 +69,7 @@ class Logs:
         if shown is not None and self._content.in_logs:
             told = {
                 "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
-                "gen_ai.output.messages": [facts.genai_message(shown["message"])],
+                "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
             }
             self._emit(DETAILS, told, given, context, ns)
         if model.error is not None and not model.interrupted:

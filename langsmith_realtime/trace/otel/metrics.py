@@ -21,16 +21,18 @@ from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.providers import convention_names, meter_of
 from langsmith_realtime.trace.otel.values import attributes
 
-#: The conventions' buckets of durations (s), of tokens, and of the duration of an agent (s).
+#: The conventions' buckets of durations (s), of tokens, of the duration of an agent (s), and of an agent's calls.
 DURATIONS = tuple(round(0.01 * 2**i, 2) for i in range(14))
 TOKENS = tuple(float(4**i) for i in range(14))
 AGENT_DURATIONS = tuple(round(0.1 * 2**i, 1) for i in range(13))
+CALLS = tuple(float(2**i) for i in range(8))
 
 #: The names up to v1.41 of the conventions, and those of the GenAI conventions v0.1.0.
 OLD_DURATION, OLD_TOKENS = "gen_ai.client.operation.duration", "gen_ai.client.token.usage"
 OLD_FIRST = "gen_ai.client.operation.time_to_first_chunk"
 NEW_DURATION, NEW_TOOL = "gen_ai.client.inference.duration", "gen_ai.execute_tool.duration"
 NEW_FIRST, NEW_AGENT = "gen_ai.client.inference.time_to_first_chunk", "gen_ai.invoke_agent.duration"
+NEW_INFERENCES, NEW_TOOL_CALLS = "gen_ai.invoke_agent.inference_calls", "gen_ai.invoke_agent.tool_calls"
 NEW_USAGE, NEW_TOKENS = "gen_ai.client.inference.usage.", "gen_ai.client.inference.operation."
 
 #: What a new counter of tokens counts: the end of its name, and the counts by modality.
@@ -106,11 +108,23 @@ class Metrics:
                 if remaining is not None and name is not None:
                     self._limits.set(remaining, attributes({**common, facts.OWN + "rate_limit.name": name}))
 
-    def ended(self, seconds: float, common: Mapping[str, Any], context: Context | None, error: str | None) -> None:
-        """The conversation ended after ``seconds``."""
-        named = {**common, "error.type": None if error is None else facts.error_type(error)}
+    def ended(
+        self,
+        seconds: float,
+        common: Mapping[str, Any],
+        context: Context | None,
+        error: str | None,
+        *,
+        responses: int = 0,
+        tool_calls: int = 0,
+    ) -> None:
+        """The conversation ended after ``seconds``, with so many responses and tool calls."""
+        failed = None if error is None else facts.error_type(error)
+        named = {**common, "gen_ai.operation.name": "invoke_agent", "error.type": failed}
         if self._new:
             self._record(NEW_AGENT, AGENT_DURATIONS, seconds, named, context)
+            self._record(NEW_INFERENCES, CALLS, responses, named, context, unit="{inference_call}")
+            self._record(NEW_TOOL_CALLS, CALLS, tool_calls, named, context, unit="{tool_call}")
 
     # Details
 
@@ -120,9 +134,9 @@ class Metrics:
                 continue
             if self._old:
                 of = {**named, "gen_ai.token.type": side}
-                self._record(OLD_TOKENS, TOKENS, counts[side], of, context)
+                self._record(OLD_TOKENS, TOKENS, counts[side], of, context, unit="{token}")
             if self._new:
-                self._record(f"{NEW_TOKENS}{side}_tokens", TOKENS, counts[side], named, context)
+                self._record(f"{NEW_TOKENS}{side}_tokens", TOKENS, counts[side], named, context, unit="{token}")
         for name in MODALITIES:
             for kind in ("input", "output", "cached"):
                 count = counts.get(f"{name}_{kind}")
@@ -153,10 +167,11 @@ class Metrics:
         value: float,
         named: Mapping[str, Any],
         context: Context | None,
+        *,
+        unit: str = "s",
     ) -> None:
         instrument = self._histograms.get(name)
         if instrument is None:
-            unit = "{token}" if bounds is TOKENS else "s"
             made = self._meter.create_histogram(name, unit, explicit_bucket_boundaries_advisory=bounds)
             instrument = self._histograms.setdefault(name, made)
         instrument.record(max(0.0, value), attributes(named), context=context)

@@ -11,6 +11,7 @@ from typing import Any
 
 #: The kinds of spans; a row for EVERY counts for all of them.
 SESSION, SPEECH, RESPONSE, TOOL, EVERY = "session", "speech", "response", "tool", "every"
+HANDOFF, GUARDRAIL, APPROVAL = "handoff", "guardrail", "approval"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,8 @@ class Preset:
         constants: kind of span, attribute and value.
         started: rows whose attributes are set when the span starts already; their facts are known then.
         roots_are_linked: whether a remote parent becomes a link of a root, because the backend lists only such roots.
-        messages_have_finish_reason: whether an output message has ``finish_reason``, as up to conventions v1.41.
+        messages_have_finish_reason: whether an output message always has ``finish_reason``; else it has it only with
+            the names of the conventions up to v1.41.
     """
 
     rows: tuple[tuple[str, str, str], ...] = ()
@@ -101,6 +103,9 @@ PRESETS: dict[str, Preset] = {
             (SPEECH, "openinference.span.kind", "CHAIN"),
             (RESPONSE, "openinference.span.kind", "LLM"),
             (TOOL, "openinference.span.kind", "TOOL"),
+            (HANDOFF, "openinference.span.kind", "CHAIN"),
+            (GUARDRAIL, "openinference.span.kind", "GUARDRAIL"),
+            (APPROVAL, "openinference.span.kind", "CHAIN"),
         ),
         messages_have_finish_reason=True,
     ),
@@ -135,11 +140,8 @@ PRESETS: dict[str, Preset] = {
     ),
     "datadog": Preset(started=((EVERY, "session.id", "thread_id"),)),
     "honeycomb": Preset(
-        # Honeycomb joins the spans of a conversation by these keys.
-        started=(
-            (EVERY, "gen_ai.conversation.id", "thread_id"),
-            (SESSION, "gen_ai.agent.name", "agent_name"),
-        ),
+        # Honeycomb joins the spans of a conversation by this key.
+        started=((EVERY, "gen_ai.conversation.id", "thread_id"),),
     ),
 }
 

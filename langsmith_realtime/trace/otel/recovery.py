@@ -30,7 +30,7 @@ from opentelemetry.trace import (
     Tracer,
 )
 
-from langsmith_realtime.core.protocol.inputs import SpanBegun
+from langsmith_realtime.core.protocol.inputs import Connected, SpanBegun
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel.conversation_spans import SESSION_KEY, ConversationFacts, ConversationSpans
 from langsmith_realtime.trace.otel.providers import SCOPE
@@ -169,7 +169,7 @@ def recovered_spans(
     facts: ConversationFacts,
     *,
     start_us: int,
-    begun: Iterable[SpanBegun],
+    begun: Iterable[SpanBegun | Connected],
     version: str,
 ) -> ConversationSpans:
     """The spans of a conversation whose process died.
@@ -179,10 +179,14 @@ def recovered_spans(
         options: the options of the conversation.
         facts: what every span says.
         start_us: when the conversation opened, in µs since the epoch.
-        begun: the spans that the process noted.
+        begun: the spans that the process noted, and the server.
         version: the version of the package.
     """
-    known = list(begun)
+    noted = list(begun)
+    known = [each for each in noted if isinstance(each, SpanBegun)]
+    for each in noted:
+        if isinstance(each, Connected):
+            facts.server = {"server.address": each.address, "server.port": each.port}
     if head["session"] is not None:
         known.append(SpanBegun(0.0, SESSION_KEY, 0.0, head["session"]))
     outer = trace.INVALID_SPAN

@@ -17,6 +17,8 @@ Value: TypeAlias = str | bool | int | float | list[str]
 
 #: The most attributes of a span; the SDK drops the oldest ones past its default limit of 128.
 MAX_ATTRIBUTES = 100
+#: How deeply the body of a log record may be nested; protobuf allows 100 messages, and a map takes three.
+MAX_DEPTH = 20
 FURTHER = "langsmith_realtime.further_attributes"
 _INT64 = 1 << 63
 
@@ -61,10 +63,16 @@ def clean(text: str) -> str:
     return without_surrogates(str(text))
 
 
-def body(value: Any) -> Any:
-    """The body of a log record: maps, lists and texts, with integers of 64 bits and without None."""
+def body(value: Any, depth: int = 0) -> Any:
+    """The body of a log record: maps, lists and texts, with integers of 64 bits and without None.
+
+    What is nested more deeply than :data:`MAX_DEPTH` is JSON text, because OTLP's encoder refuses the whole batch.
+    """
+    if depth >= MAX_DEPTH:
+        return attribute_value(value)
+    depth += 1
     if isinstance(value, Mapping):
-        return {clean(str(key)): body(each) for key, each in value.items() if each is not None}
+        return {clean(str(key)): body(each, depth) for key, each in value.items() if each is not None}
     if isinstance(value, (list, tuple)):
-        return [body(each) for each in value if each is not None]
+        return [body(each, depth) for each in value if each is not None]
     return attribute_value(value)

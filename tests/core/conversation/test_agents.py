@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from langsmith_realtime.core.conversation.conversation import Conversation
-from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, ToolRun
+from langsmith_realtime.core.conversation.run_data import AgentStep, EventRun, ModelRun, ToolRun
 from langsmith_realtime.core.protocol.inputs import (
     AgentChanged,
     ApprovalAnswered,
@@ -112,6 +112,25 @@ def test_a_call_says_how_long_it_waited_for_an_approval(answers: list[Input], ex
     _, runs = told(created("resp_1", 1.0), called(1.1), asked, *answers)
     (tool,) = [run for run in runs if isinstance(run, ToolRun)]
     assert tool.metadata == expected
+
+
+def test_handoffs_guardrails_and_waits_for_approvals_are_steps_of_their_call_or_response() -> None:
+    _, runs = told(
+        changed("Front", 0.5),
+        created("resp_1", 1.0),
+        changed("Billing", 1.2, previous_agent="Front", handoff=True, call_id="call_1"),
+        GuardrailTripped(1.3, Ref(1_300_000), "resp_1", [{"name": "no_prices", "agent": "Front", "info": 1}], "It is"),
+        ApprovalAsked("call_2", 1.4, Ref(1_400_000), "pay", "Billing"),
+        ApprovalAsked("call_3", 1.5, Ref(1_500_000), "refund", "Billing"),
+        ApprovalAnswered("call_2", 2.0, True),
+    )
+    found = {"info": 1, "message": "It is"}
+    assert [run for run in runs if isinstance(run, AgentStep)] == [
+        AgentStep("handoff", "Billing", 1.2, 1.2, "Front", call_id="call_1"),
+        AgentStep("guardrail", "no_prices", 1.3, 1.3, "Front", response_id="resp_1", found=found),
+        AgentStep("approval", "pay", 1.4, 2.0, "Billing", call_id="call_2", approved=True),
+        AgentStep("approval", "refund", 1.5, 100.0, "Billing", call_id="call_3"),
+    ]
 
 
 def test_the_message_that_a_guardrail_sends_is_no_turn_of_the_user() -> None:

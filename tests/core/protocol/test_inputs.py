@@ -21,6 +21,7 @@ from langsmith_realtime.core.protocol.inputs import (
     ChildBegun,
     ClientFrame,
     Closed,
+    Connected,
     DroppedAudio,
     GuardrailTripped,
     MalformedFrame,
@@ -59,6 +60,7 @@ REQUIRED: dict[type, set[str]] = {
     GuardrailTripped: {"t", "run"},
     ApprovalAsked: {"call_id", "t", "run"},
     ApprovalAnswered: {"call_id", "t", "approved"},
+    Connected: {"t", "address", "port"},
     Annotated: {"t"},
     Closed: {"t"},
 }

@@ -80,6 +80,20 @@ def test_content_in_records_is_structured(providers: Providers, receiver: OtlpRe
     assert "21 degrees" not in str(receiver.all_spans), "only the records have content"
 
 
+def test_a_body_that_is_nested_deeply_costs_no_other_record(providers: Providers, receiver: OtlpReceiver) -> None:
+    def deep(tracer: SessionTracer) -> None:
+        talk.hold(tracer)
+        nested: dict[str, Any] = {"bottom": 1}
+        for _ in range(36):
+            nested = {"inner": nested}
+        tracer.server_event({"type": "odd.event", "nested": nested})
+
+    talk.run(providers, deep, otel=providers.otel(content=True))
+    (record,) = [each for each in receiver.records if each.event_name == "openai.realtime.odd.event"]
+    assert '{"bottom":1}' in str(record.body)
+    assert len(receiver.records) > 10
+
+
 def test_without_a_tracer_provider_there_are_still_records(providers: Providers, receiver: OtlpReceiver) -> None:
     talk.run(providers, otel=providers.otel(tracer_provider=None))
     assert receiver.all_spans == []

@@ -38,7 +38,7 @@ def test_the_latest_names_are_used_if_asked_for(
     providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(OPT_IN, "http,gen_ai_latest_experimental")
-    talk.run(providers)
+    talk.run(providers, metadata={"agent_name": "clerk"})
     assert receiver.point("gen_ai.client.inference.duration").count == 2
     assert receiver.point("gen_ai.execute_tool.duration", gen_ai__tool__name="look_up").count == 1
     audio = receiver.point("gen_ai.client.inference.usage.input_tokens", gen_ai__token__modality="audio")
@@ -46,7 +46,11 @@ def test_the_latest_names_are_used_if_asked_for(
     cached = receiver.point("gen_ai.client.inference.usage.cache_read.input_tokens", gen_ai__token__modality="text")
     assert cached.value == 60
     assert receiver.point("gen_ai.client.inference.operation.input_tokens").value == 200
-    assert receiver.point("gen_ai.invoke_agent.duration").bounds[:3] == [0.1, 0.2, 0.4]
+    agent = receiver.point("gen_ai.invoke_agent.duration", gen_ai__operation__name="invoke_agent")
+    assert agent.bounds[:3] == [0.1, 0.2, 0.4]
+    inferences = receiver.point("gen_ai.invoke_agent.inference_calls", gen_ai__agent__name="clerk")
+    assert (inferences.value, inferences.unit, inferences.bounds[-1]) == (2, "{inference_call}", 128)
+    assert receiver.point("gen_ai.invoke_agent.tool_calls").value == 1
     assert "gen_ai.client.token.usage" not in names(receiver)
 
 

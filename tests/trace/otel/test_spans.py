@@ -128,7 +128,9 @@ def test_the_environment_variable_switches_content_on_in_every_spelling(
     assert ("21 degrees" in str(receiver.all_spans)) is is_shown
 
 
-def test_content_has_the_form_of_the_conventions(providers: Providers, receiver: OtlpReceiver) -> None:
+def test_content_has_the_form_of_the_conventions_that_are_asked_for(
+    providers: Providers, receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     talk.run(providers, otel=providers.otel(content=True))
     first, second = receiver.spans("chat")
     assert json.loads(first.attributes["gen_ai.input.messages"]) == [
@@ -139,12 +141,17 @@ def test_content_has_the_form_of_the_conventions(providers: Providers, receiver:
         {"type": "tool_call", "id": "call_1", "name": "look_up", "arguments": '{"city": "Paris"}'}
     ]
     (message,) = json.loads(second.attributes["gen_ai.output.messages"])
-    assert message == {"role": "assistant", "parts": [{"type": "text", "content": "It is 21 degrees."}]}
+    said = {"role": "assistant", "parts": [{"type": "text", "content": "It is 21 degrees."}]}
+    assert message == {**said, "finish_reason": "stop"}, "as the conventions up to v1.41 want it"
     tool = receiver.the_span("execute_tool")
     assert tool.attributes["gen_ai.tool.call.arguments"] == '{"city": "Paris"}'
     assert tool.attributes["gen_ai.tool.call.result"] == "21 degrees"
     speech = receiver.the_span("user_speech")
     assert "How warm is it in Paris?" in speech.attributes["gen_ai.input.messages"]
+    receiver.all_spans.clear()
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental")
+    talk.run(providers, otel=providers.otel(content=True))
+    assert json.loads(receiver.spans("chat")[1].attributes["gen_ai.output.messages"]) == [said]
 
 
 def test_redact_and_transcripts_hold_for_content_too(providers: Providers, receiver: OtlpReceiver) -> None:
@@ -241,6 +248,7 @@ FORMS: dict[str, Any] = {
     "upper": {"Traceparent": PARENT},
     "bytes": [(b"traceparent", PARENT.encode())],
     "pairs": iter([("Host", "x"), ("traceparent", PARENT)]),
+    "sip": [{"name": "From", "value": "sip:anna"}, {"name": "X-Traceparent", "value": PARENT}],
 }
 
 
@@ -266,6 +274,9 @@ def test_a_preset_whose_backend_lists_only_roots_links_the_remote_parent(
 def test_without_a_session_span_each_response_is_a_trace(providers: Providers, receiver: OtlpReceiver) -> None:
     talk.run(providers, otel=providers.otel(session_span=False))
     assert receiver.spans("realtime_session") == []
+    assert {span.attributes["gen_ai.realtime_session.id"] for span in receiver.all_spans} == {"sess_1"}
+    ended = [each for each in receiver.records if each.event_name == "gen_ai.client.realtime_session.ended"]
+    assert [each.attributes["gen_ai.realtime_session.id"] for each in ended] == ["sess_1"]
     assert receiver.orphans() == []
     assert len({span.trace_id for span in receiver.spans("chat")}) == 2
     assert receiver.the_span("execute_tool").trace_id == receiver.spans("chat")[0].trace_id

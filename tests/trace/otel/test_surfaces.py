@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -39,6 +40,7 @@ def test_every_way_to_trace_gives_the_tree_that_the_page_describes(
 ) -> None:
     client = Client(PART)
     with RealtimeServer(SCRIPT) as server:
+        address = {"server.address": "127.0.0.1", "server.port": urlsplit(server.url).port}
         surface.talk(server, client, otel=providers.otel(content=True), langsmith=False, thread_id="call-7")
     assert flush(20)
     talk.arrive(providers)
@@ -50,3 +52,8 @@ def test_every_way_to_trace_gives_the_tree_that_the_page_describes(
     assert speech.start <= speech.end, "sent at once, the audio has the time of its sending"
     assert first.start <= tool.start <= tool.end
     assert first.end <= second.end
+    is_known = not surface.name.startswith("tracer_")  # a SessionTracer does not see the socket
+    for span in (receiver.the_span("realtime_session"), first, second):
+        assert (address.items() <= span.attributes.items()) is is_known
+    measured = receiver.point("gen_ai.client.operation.duration", gen_ai__operation__name="chat")
+    assert (address.items() <= measured.attributes.items()) is is_known
