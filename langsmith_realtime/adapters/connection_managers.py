@@ -116,6 +116,7 @@ def _leave_block(manager: Any, kind: Any, error: Any, traceback: Any) -> None:
         return
     try:
         tracing.end(kind, error, traceback)
+        tracing.restore_parent()
     except Exception as failure:
         Guard().report("leaving a connection", failure)
 

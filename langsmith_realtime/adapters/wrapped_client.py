@@ -206,6 +206,7 @@ class _Adoptable:
         self._is_otel_alone = is_otel_alone
         self._identity: RootIdentity
         self._named_in: Context | None = None
+        self._discarded: LiveConversation | None = None  # that which an adoption has replaced
         self.can_be_adopted = True
         super().__init__(connection, with_provider(without_proxies(connection), options))  # type: ignore[call-arg]
         self._options: TracingOptions
@@ -244,6 +245,7 @@ class _Adoptable:
             return
         elif live is not None:
             live.guarded(live.discard)
+            self._discarded = live
         self._detach()
         opening = functools.partial(open_conversation, identity=self._identity)
         if self._named_in is None:
@@ -270,6 +272,11 @@ class _Adoptable:
     def _is_last(self) -> bool:
         """Whether the trace ends when the connection is closed; otherwise openai tries to connect again."""
         return getattr(self._connection, "_on_reconnecting", None) is None
+
+    def restore_parent(self) -> None:
+        """Restore the parent of traced work if it is, in this context, the root that an adoption has replaced."""
+        if self._discarded is not None:
+            self._discarded.restore_parent()
 
     def _end(self) -> None:
         self.end(None, None, None)

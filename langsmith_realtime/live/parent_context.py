@@ -28,6 +28,8 @@ class ParentContext:
 
     def __init__(self, runs: ConversationRuns) -> None:
         self.runs = runs
+        if runs.is_sent:
+            runs.previous_parent = context.get_current_run_tree()
         self._spans = runs.spans
         self._latest_parent: ParentRun | EventParent = runs.root
         #: ParentReference in the contexts of callers that wait for the next event.
@@ -43,7 +45,9 @@ class ParentContext:
         if self._spans is not None:
             self._spans.enter()
         if self.runs.is_sent:
-            self.runs.previous_parent = context.get_current_run_tree()
+            current = context.get_current_run_tree()
+            if not self._is_own(current):  # events may come before the block
+                self.runs.previous_parent = current
             context.set_parent(self.runs.root)
 
     def begin_receive(self) -> None:
@@ -84,18 +88,26 @@ class ParentContext:
             set_parent_reference(ParentReference(self._latest_parent))
 
     def _leave(self) -> None:
-        """When the conversation ends, restore the parent that this context had before it.
+        """Leave the contexts when the conversation ends."""
+        if self._spans is not None:
+            self._spans.leave()
+        self.restore_parent()
+
+    def restore_parent(self) -> None:
+        """Restore the parent that this context had before the conversation.
 
         Does so only if the current parent is the root or an event of this conversation.
         """
-        if self._spans is not None:
-            self._spans.leave()
         if not self.runs.is_sent:
             return
         current = context.get_current_run_tree()
         self.runs.previous_parent = _nearest_open(self.runs.previous_parent)
-        if isinstance(current, ParentRun) and current.conversation_runs is self.runs and current.is_root_or_event:
+        if self._is_own(current):
             context.set_parent(self.runs.previous_parent)
+
+    def _is_own(self, run: RunTree | None) -> bool:
+        """Whether a run is this conversation's root or one of its events."""
+        return isinstance(run, ParentRun) and run.conversation_runs is self.runs and run.is_root_or_event
 
 
 def _nearest_open(run: RunTree | None) -> RunTree | None:

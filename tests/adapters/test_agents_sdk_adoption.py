@@ -15,7 +15,7 @@ from agents.realtime.openai_realtime import OpenAIRealtimeWebSocketModel
 from langsmith import get_current_run_tree
 
 from langsmith_realtime import SessionTracer, wrap_realtime_session
-from langsmith_realtime.adapters.no_code import agents_sessions
+from langsmith_realtime.adapters.no_code import agents_sessions, import_hook
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import RealtimeServer, Say, Script, Turn
 from tests.support.conversations import Node, the_tree, trees
@@ -28,6 +28,12 @@ class Session(RealtimeSession):
 
 
 agents_sessions.patch(Session)
+
+
+@pytest.fixture(autouse=True)
+def without_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment asks for tracing without code."""
+    monkeypatch.setattr(import_hook, "_asking", {import_hook.ENVIRONMENT})
 
 
 def session_at(server: RealtimeServer) -> Session:

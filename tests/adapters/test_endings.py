@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langsmith import Client
+from langsmith import Client, get_current_run_tree
 from openai import OpenAIError
 from websockets.exceptions import ConnectionClosed, ConnectionClosedError, ConnectionClosedOK
 from websockets.frames import Close as CloseFrame
@@ -227,6 +227,7 @@ def test_a_tracer_is_told_by_the_exception_that_ends_it(
             while True:
                 tracer.server_event(socket.recv())
         end(tracer, caught.value)
+    assert get_current_run_tree() is None  # although the events came before the block
     root = the_tree(tracing)
     assert end_of(root) == (1001, MAXIMUM, "server")
     assert root.run.error == f"the server closed the connection: 1001 {MAXIMUM}"

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 import soundfile
-from langsmith import Client, trace, tracing_context
+from langsmith import Client, get_current_run_tree, trace, traceable, tracing_context
 
 from langsmith_realtime import Recording, SessionTracer
 from langsmith_realtime.collector import Collector
@@ -567,3 +567,16 @@ def test_positions_that_cannot_be_true_are_counted_on_the_root(tracing: Collecto
         for ms in (0, 900_000):  # a tracker that has another item in mind
             tracer.played("story", ms, at=now + 0.001)
     assert the_tree(tracing).metadata["ignored_positions"] == 1
+
+
+def test_a_tracer_without_a_block_gives_the_callers_parent_back(tracing: Collector) -> None:
+    @traceable
+    def call() -> bool:
+        own = get_current_run_tree()
+        tracer = SessionTracer()
+        tracer.server_event({"type": "session.created", "session": {}})
+        assert get_current_run_tree() is not own
+        tracer.close()
+        return get_current_run_tree() is own
+
+    assert call()

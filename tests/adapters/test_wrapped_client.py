@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from langsmith import Client, RunTree, traceable, tracing_context
+from langsmith import Client, RunTree, get_current_run_tree, traceable, tracing_context
 from openai import AsyncAzureOpenAI, AzureOpenAI, OpenAI
 from websockets.exceptions import ConnectionClosed
 
@@ -448,6 +448,7 @@ def test_a_wrap_inside_cannot_rename_what_the_headers_named(
     ):
         connection.response.create()
         assert [event.type for event in connection]
+    assert get_current_run_tree() is None
     root = next(tree for tree in trees(tracing) if tree.run.name == "realtime_session")
     sent = RunTree.from_headers({name.lower(): value for name, value in upgrades[0].raw_items()})
     assert sent is not None

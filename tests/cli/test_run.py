@@ -266,7 +266,7 @@ class Tracing:
         await self.session.close()
         self.session.calls.append(f"ended {error!r}")
 
-def AutomaticTracing(session):
+def AutomaticTracing(session, options):
     if session.calls == ["refused"]:
         raise ValueError("no")
     return Tracing(session)

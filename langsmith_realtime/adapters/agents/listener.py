@@ -45,6 +45,8 @@ MARK = "_langsmith_realtime"
 EVENT_QUEUE = "_event_queue"
 #: Private attribute of a model that is read: its listeners. No public name says whether a session is entered.
 LISTENERS = "_listeners"
+#: Private attribute of an entered session that is read: the settings of its model, with the formats of its sound.
+SETTINGS = "_base_model_settings"
 #: Private attribute of a model that is read: its socket, which knows the server's address.
 SOCKET = "_websocket"
 
@@ -81,6 +83,8 @@ class AgentsListener(RealtimeModelListener):
         self._calls = ToolCalls()
         self._agents = Agents(self._calls)
         self._missed: list[str] = []  # what the trace lacks
+        self._formats: dict[str, Any] | None = None  # the session.update with the formats that the session asks for
+        self._has_begun = False
         self._has_raw_events = False
         self._has_model_events = False
         self._played_ms: dict[str, float] = {}  # by item id
@@ -107,7 +111,7 @@ class AgentsListener(RealtimeModelListener):
         if self.joined_late:
             model.add_listener(session)
             self._missed.append("events before the tracing began, and the playback tracker")
-            self._tell_formats(getattr(session, "_base_model_settings", None), is_call=False)
+            self._formats = formats_asked(getattr(session, SETTINGS, None), is_call=False)
         taps.set(model, "send_event", self._send_event)
         taps.set(model, "send_event_if", self._send_event_if)
         taps.set(model, "connect", self._connect)
@@ -146,24 +150,27 @@ class AgentsListener(RealtimeModelListener):
                 self._taps.set(tracker, "on_play_ms", self._play_ms)
         result = await connect(options, *rest, **more)
         with self._guarded("connect"):
-            server = server_of(getattr(self._model, SOCKET, None))
-            if server is not None and self.live is not None:
-                self.live.connected_to(*server)
-        settings, call_id = mapping(options).get("initial_model_settings"), mapping(options).get("call_id")
-        self._tell_formats(settings, is_call=call_id is not None)
+            settings, call_id = mapping(options).get("initial_model_settings"), mapping(options).get("call_id")
+            self._formats = formats_asked(settings, is_call=call_id is not None)
         return result
 
-    def _tell_formats(self, settings: object, *, is_call: bool) -> None:
-        """Tell the audio formats, because the application may send audio before the server confirms them."""
-        with self._guarded("formats"):
-            update = formats_asked(settings, is_call=is_call)
-            if update is not None and self.live is not None:
-                self.live.client_event(update, time.monotonic())
+    def _begin(self, live: LiveConversation) -> None:
+        """Before the first event, tell what the connection said; not earlier, because it is an input."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        server = server_of(getattr(self._model, SOCKET, None))
+        if server is not None:
+            live.connected_to(*server)
+        if self._formats is not None:
+            # The application may send audio before the server confirms the formats.
+            live.client_event(self._formats, time.monotonic())
 
     async def _send_event(self, send: Callable[..., Awaitable[Any]], event: Any, *rest: Any, **more: Any) -> Any:
         live, sent = self.live, time.monotonic()
         assert live is not None
         with self._guarded("send_event"):
+            self._begin(live)
             if isinstance(event, RealtimeModelSendAudio):
                 # Before it is sent: the chunk was spoken by now.
                 live.client_event({"type": APPEND, "audio": pybase64.b64encode_as_string(event.audio)}, sent)
@@ -266,6 +273,7 @@ class AgentsListener(RealtimeModelListener):
 
     def _raw_event(self, live: LiveConversation, frame: Any) -> None:
         body = mapping(frame)
+        self._begin(live)
         if not self._has_raw_events:
             self._has_raw_events = True
             self._say_missed(live)
