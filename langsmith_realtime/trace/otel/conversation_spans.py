@@ -149,8 +149,9 @@ class ConversationSpans:
     @property
     def takes_recording(self) -> bool:
         """Whether the session's span shows content, and the backend takes the recording as its attachment."""
-        is_shown = self.options.shown_content in ("span", "both")
-        return self.preset.attachments is not None and is_shown and self.session is not None
+        if self.preset.attachments is None or self.session is None or not self.session.is_recording():
+            return False
+        return self.options.shown_content in ("span", "both")
 
     def described(self) -> dict[str, Any] | None:
         """What a recovery needs to make the spans again, for the journal; None if they are not exported at all."""

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import soundfile
+from opentelemetry import trace
 from opentelemetry.sdk.trace import SpanLimits
 
 from langsmith_realtime import Recording, SessionTracer
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.trace.otel.attachments import attach
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
 
@@ -94,3 +96,8 @@ def test_a_recording_that_a_limit_would_cut_stays_on_disk_and_the_session_says_s
     assert "limit for the length of attributes" in session["langsmith_realtime.recording_error"]
     (kept,) = tmp_path.iterdir()
     assert f"it is kept at {kept}" in caplog.text
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    reason = attach(trace.INVALID_SPAN, ATTACHMENTS, "audio/wav", tmp_path / "gone.wav")
+    assert reason == "the recording could not be read (FileNotFoundError)"

@@ -17,13 +17,23 @@ from tests.support.pictures import Line, check_picture, tree
 pytestmark = pytest.mark.beside
 
 SCRIPT = Script([Turn(Call("look_up", {"city": "Paris"}, call_id="call_1")), Turn(Say("Sunny."))], speed=0)
-#: Runs the example, which asks a question by voice. Its process ends as every program does: nothing is flushed here.
+#: Runs the example, which asks a question by voice, then a conversation that fails, inside a request to a web server.
+#: The process ends as every program does: nothing is flushed here.
 PROGRAM = """
 import asyncio, runpy, sys
 from langsmith_realtime.testing import speech_like
 example = runpy.run_path("docs/examples/otel_azure.py")
 question = speech_like("How is the weather in Paris?", 0.3)
 asyncio.run(example["main"](question, url=sys.argv[1], api_key="test"))
+
+from opentelemetry import trace
+from langsmith_realtime import Otel, SessionTracer
+from tests.support import otel_conversation as talk
+with trace.get_tracer("app").start_as_current_span("POST /calls", kind=trace.SpanKind.SERVER):
+    with SessionTracer(otel=Otel(preset="azure"), langsmith=False) as tracer:
+        talk.begins(tracer, "resp_1")
+        details = {"error": {"code": "server_error", "message": "try again"}}
+        talk.ends(tracer, "resp_1", status="failed", status_details=details)
 """
 
 
@@ -45,17 +55,22 @@ def ingested() -> Iterator[AzureIngestion]:
         yield ingestion
 
 
+def spans_of(ingested: AzureIngestion) -> list[Item]:
+    """The example's dependencies, by their starts."""
+    spans = ingested.of("RemoteDependencyData")
+    trace_id = spans[0].tags["ai.operation.id"]
+    return [item for item in spans if item.tags["ai.operation.id"] == trace_id]
+
+
 def dependency(ingested: AzureIngestion, name: str) -> Item:
-    """The last dependency with a name."""
-    return [item for item in ingested.of("RemoteDependencyData") if item.name == name][-1]
+    """The example's last dependency with a name."""
+    return [item for item in spans_of(ingested) if item.name == name][-1]
 
 
 def test_the_conversation_arrives_as_a_tree_of_dependencies(ingested: AzureIngestion) -> None:
-    spans = sorted(ingested.of("RemoteDependencyData"), key=lambda item: item.parent_id or "")
-    (root,) = [item for item in spans if item.parent_id is None]
-    assert {item.tags["ai.operation.id"] for item in spans} == {root.tags["ai.operation.id"]}
+    spans = spans_of(ingested)
     assert {item.parent_id for item in spans} <= {None, *(item.data["id"] for item in spans)}, "no orphan"
-    assert {item.properties["session.id"] for item in spans} == {root.properties["session.id"]}
+    assert len({item.properties["session.id"] for item in spans}) == 1
     lines = [
         Line(
             item.data["id"],
@@ -63,11 +78,32 @@ def test_the_conversation_arrives_as_a_tree_of_dependencies(ingested: AzureInges
             item.name,
             ("dependency", item.data["type"], "succeeded" if item.data["success"] else "failed"),
         )
-        for item in ingested.of("RemoteDependencyData")
+        for item in spans
     ]
     logged = [item for item in ingested.of("MessageData") if item.properties.get("logger_name") == "shop"]
     lines += [Line(f"log {index}", item.parent_id, item.name, ("trace",)) for index, item in enumerate(logged)]
     check_picture("azure", tree(lines, ("name", "table", "type", "success")))
+
+
+def test_a_failure_inside_a_request_is_a_failed_dependency_and_an_exception_with_its_text(
+    ingested: AzureIngestion,
+) -> None:
+    (request,) = ingested.of("RequestData")
+    below = [item for item in ingested.of("RemoteDependencyData") if item not in spans_of(ingested)]
+    session, response = below
+    assert (session.name, session.parent_id, response.parent_id) == (
+        "realtime_session",
+        request.data["id"],
+        session.data["id"],
+    )
+    assert not response.data["success"]
+    assert "error.type" not in response.properties, "docs/otel/azure.md says that it is lost"
+    assert response.properties["error.message"] == "failed: server_error: try again"
+    (exception,) = ingested.of("ExceptionData")
+    assert exception.parent_id == response.data["id"]
+    (told,) = exception.data["exceptions"]
+    assert told["typeName"] == "server_error"
+    assert "try again" in told["message"]
 
 
 def test_responses_are_calls_of_a_model_with_tokens_and_words(ingested: AzureIngestion) -> None:
