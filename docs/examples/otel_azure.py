@@ -1,18 +1,21 @@
 """A voice agent of the OpenAI Agents SDK in Azure Monitor: spans, metrics, and its logging in the span of its tool.
 
-pip install 'langsmith-realtime[otel]' openai-agents azure-monitor-opentelemetry
+pip install 'langsmith-realtime[agents,otel]' azure-monitor-opentelemetry
 export APPLICATIONINSIGHTS_CONNECTION_STRING=… OPENAI_API_KEY=… OTEL_TRACES_SAMPLER=always_on
+python otel_azure.py question.wav    # mono, 24 kHz, 16 bits: "How is the weather in Paris?"
 """
 
 import asyncio
 import logging
+import sys
+import wave
 from typing import Any
 
 from agents import function_tool
 from agents.realtime import RealtimeAgent, RealtimeRunner
 from azure.monitor.opentelemetry import configure_azure_monitor
 
-from langsmith_realtime import Otel, SessionTracer
+from langsmith_realtime import Otel, wrap_realtime_session
 
 logger = logging.getLogger("shop")
 
@@ -24,30 +27,21 @@ async def look_up(city: str) -> str:
     return f"sunny in {city}"
 
 
-class Listener:
-    """Gives the tracer every event that the SDK's model receives."""
-
-    def __init__(self, tracer: SessionTracer) -> None:
-        self._tracer = tracer
-
-    async def on_event(self, event: Any) -> None:
-        if event.type == "raw_server_event":
-            self._tracer.server_event(event.data)
-
-
-async def main(**model_config: Any) -> None:
+async def main(question: bytes, **model_config: Any) -> None:
+    """Ask the agent one question: PCM16, mono, 24 kHz."""
     configure_azure_monitor(logger_name="shop")
     logger.setLevel(logging.INFO)
     agent = RealtimeAgent(name="clerk", instructions="Tell the weather, briefly.", tools=[look_up])
     session = await RealtimeRunner(agent).run(model_config=model_config or None)
-    with SessionTracer(otel=Otel(preset="azure"), langsmith=False) as tracer:
-        session.model.add_listener(Listener(tracer))
-        async with session:
-            await session.send_message("How is the weather in Paris?")
-            async for event in session:
-                if event.type in ("audio_end", "error"):
-                    break
+    async with wrap_realtime_session(session, otel=Otel(preset="azure"), langsmith=False):
+        await session.send_audio(question + bytes(48_000))  # a second of silence ends the user's turn
+        has_spoken = False
+        async for event in session:
+            has_spoken = has_spoken or event.type == "audio"
+            if event.type == "error" or (has_spoken and event.type == "agent_end"):
+                break
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with wave.open(sys.argv[1]) as file:
+        asyncio.run(main(file.readframes(file.getnframes())))

@@ -298,7 +298,7 @@ def open_conversation(
             return None
         if runs.spans is None and not runs.is_sampled:
             return UnsampledConversation(options, runs, posting)
-        if runs.client is None:
+        if runs.client is None and (runs.spans is None or not runs.spans.takes_recording):
             options = replace(options, recording=_stored(options.recording))
         return LiveConversation(options, runs, posting)
     except Exception as error:
@@ -325,5 +325,5 @@ def _start_spans(options: Options, runs: ConversationRuns) -> ConversationSpans 
 
 
 def _stored(recording: Recording | None) -> Recording | None:
-    """The recording of a conversation that does not go to LangSmith: only one that is stored or kept has a reader."""
+    """The recording of a conversation to which none is attached: only one that is stored or kept has a reader."""
     return recording if recording is not None and (recording.url is not None or recording.keep) else None

@@ -241,7 +241,7 @@ class _Adoptable:
             if live.is_held:
                 live.release()
             if options:
-                _warn_too_late(options, "trace has begun; wrap the connection before its first event, or")
+                _warn(_BEGUN_BEFORE, options)
             return
         elif live is not None:
             live.guarded(live.discard)
@@ -253,7 +253,7 @@ class _Adoptable:
         else:
             kept, late = _without_names(options)
             if late:
-                _warn_too_late(late, "headers have named its trace;")
+                _warn(_NAMED_BEFORE, late)
             self._tracer.live = self._named_in.run(opening, Options.of(**self._with(kept)))
         self._attach(self._tracer)
 
@@ -297,12 +297,18 @@ def _without_names(options: TracingOptions) -> tuple[TracingOptions, list[str]]:
     return cast("TracingOptions", kept), [*late, *(f"metadata[{key!r}]" for key in threads)]
 
 
-def _warn_too_late(names: Iterable[str], reason: str) -> None:
-    logger.warning(
-        "wrap_realtime: %s came too late, the wrapped client's %s pass the options to wrap_openai_realtime",
-        ", ".join(sorted(names)),
-        reason,
-    )
+_BEGUN_BEFORE = (
+    "wrap_realtime: %s came too late, the wrapped client's trace has begun; wrap the connection before its first event, "
+    "or pass the options to wrap_openai_realtime"
+)
+_NAMED_BEFORE = (
+    "wrap_realtime: %s came too late, the wrapped client's headers have named its trace; pass the options to "
+    "wrap_openai_realtime"
+)
+
+
+def _warn(message: str, options: Iterable[str]) -> None:
+    logger.warning(message, ", ".join(sorted(options)))
 
 
 class _AsyncAutomatic(_Adoptable, AsyncTracing[Any]):

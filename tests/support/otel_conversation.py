@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -83,17 +84,22 @@ def answers(tracer: SessionTracer, call_id: str = "call_1", output: str = "21 de
     tracer.server_event({"type": "conversation.item.done", "item": item})
 
 
-def says(tracer: SessionTracer, response_id: str, words: str, item_id: str = "item_answer") -> dict[str, Any]:
-    """The agent says something; returns the item for ``response.done``."""
+def says(
+    tracer: SessionTracer, response_id: str, words: str, item_id: str = "item_answer", audio: bytes = b""
+) -> dict[str, Any]:
+    """The agent says something, with PCM16 or without sound; returns the item for ``response.done``."""
     where = {"response_id": response_id, "item_id": item_id, "content_index": 0}
+    if audio:
+        sound = base64.b64encode(audio).decode()
+        tracer.server_event({"type": "response.output_audio.delta", **where, "delta": sound})
     tracer.server_event({"type": "response.output_audio_transcript.delta", **where, "delta": words})
     tracer.server_event({"type": "response.output_audio_transcript.done", **where, "transcript": words})
     content = [{"type": "output_audio", "transcript": words}]
     return {"id": item_id, "type": "message", "role": "assistant", "content": content, "status": "completed"}
 
 
-def hold(tracer: SessionTracer) -> None:
-    """A whole conversation: a question, a call, its result, and an answer."""
+def hold(tracer: SessionTracer, audio: bytes = b"") -> None:
+    """A whole conversation: a question, a call, its result, and an answer, which may have sound."""
     tracer.server_event(SESSION)
     speaks(tracer)
     begins(tracer, "resp_1")
@@ -102,7 +108,7 @@ def hold(tracer: SessionTracer) -> None:
     answers(tracer)
     tracer.client_event({"type": "response.create"})
     begins(tracer, "resp_2")
-    ends(tracer, "resp_2", says(tracer, "resp_2", "It is 21 degrees."))
+    ends(tracer, "resp_2", says(tracer, "resp_2", "It is 21 degrees.", audio=audio))
 
 
 def run(providers: Providers, held: Callable[[SessionTracer], None] = hold, **options: Any) -> None:

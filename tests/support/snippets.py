@@ -17,7 +17,7 @@ import openai
 
 from tests import ROOT
 
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
 #: openai 1 takes ws:// URLs only from websocket_base_url, as docs/testing.md says.
 _OLD_CLIENT = int(openai.__version__.partition(".")[0]) < 2
 

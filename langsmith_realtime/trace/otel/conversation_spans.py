@@ -151,6 +151,13 @@ class ConversationSpans:
         self._awaiting: CurrentSpan | None = None
         self._ended = False
 
+    @property
+    def takes_recording(self) -> bool:
+        """Whether the session's span shows content, and the backend takes the recording as its attachment."""
+        if self.preset.attachments is None or self.session is None or not self.session.is_recording():
+            return False
+        return self.options.shown_content in ("span", "both")
+
     def described(self) -> dict[str, Any] | None:
         """What a recovery needs to make the spans again, for the journal; None if they are not exported at all."""
         if not self.has_tracer or (self.session is not None and not self.session.is_recording()):

@@ -29,6 +29,7 @@ from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace.otel import facts, presets
+from langsmith_realtime.trace.otel.attachments import attach
 from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
@@ -136,7 +137,7 @@ class OtelExporter:
                 self._end(response, max(response.start, end.t))
         for step in self._early_steps:
             self._whole_step(step)
-        self._session(end, recorded)
+        is_recording_done = self._session(end, recorded)
         if self._logs is not None:
             self._logs.ended(end, spans.context, spans.ns(end.t))
         if self._metrics is not None:
@@ -150,7 +151,7 @@ class OtelExporter:
             self._metrics.ended(end.t, {**self._common, **about}, context, end.error, **calls)
             self._metrics.opened(-1, self._common)
         if self._ends_recordings and recorded.done is not None:
-            recorded.done(True)
+            recorded.done(is_recording_done)
         if self.exported is not None:
             when_flushed(spans.provider, self.exported)
 
@@ -293,12 +294,21 @@ class OtelExporter:
         opened.span.set_attributes(attributes(facts.step_attributes(step, shown)))
         self._end(opened, step.end)
 
-    def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
+    def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> bool:
+        """End the session's span. Returns False if it should have the recording, but does not."""
         spans, span = self._spans, self._spans.session
         if span is None:
-            return
+            return True
+        not_attached: str | None = None
         if span.is_recording():
-            told: dict[str, Any] = self._content.metadata(end.metadata)
+            has_recording = "recording_url" in recorded.metadata
+            if self._ends_recordings and spans.takes_recording and recorded.attachment is not None:
+                assert spans.preset.attachments is not None
+                not_attached = attach(span, spans.preset.attachments, *recorded.attachment)
+                has_recording = not_attached is None
+                if not_attached is not None:
+                    recorded = replace(recorded, metadata={**recorded.metadata, "recording_error": not_attached})
+            told: dict[str, Any] = self._content.metadata({**end.metadata, **recorded.metadata})
             own = {**self._content.metadata(spans.facts.metadata), **self._content.metadata(self._added_metadata)}
             span.set_attributes(
                 attributes(
@@ -307,7 +317,7 @@ class OtelExporter:
                         "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
                         **(self._set_up(end) if self._content.on_spans else {}),
                         "recording_url": recorded.metadata.get("recording_url"),
-                        **{facts.OWN + key: value for key, value in told.items()},
+                        **{facts.OWN + key: value for key, value in told.items() if key != "recording_url"},
                         **{f"{facts.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
                     }
                 )
@@ -315,8 +325,11 @@ class OtelExporter:
             messages = self._content.messages(end.messages) if self._content.on_spans else None
             tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
             known = facts.session_facts(replace(end, metadata=told), messages, tags)
+            if has_recording:
+                known |= {"recording_started_at": spans.ns(0.0) / 1_000_000_000, "recording_start_offset_ms": 0}
             self._add_preset(span, presets.SESSION, known, end.error)
         self._end(OpenSpan(span, 0.0), end.t, end.error)
+        return not_attached is None
 
     def _set_up(self, end: ConversationEnd) -> dict[str, Any]:
         set_up = self._content.session(end.inputs)

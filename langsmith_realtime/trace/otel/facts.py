@@ -130,11 +130,14 @@ def response_facts(model: ModelRun, shown: Mapping[str, Any] | None, first_token
     }
     if shown is not None:
         answer = shown["message"]
+        output = json_text({"messages": [answer]})
         history = {"conversation_history": shown["messages"]}
         facts |= {
             "input_json": json_text({"messages": shown["messages"]}),
-            "output_json": json_text({"messages": [answer]}),
-            "output_text": str(answer.get("content") or ""),
+            "input_mime_type": "application/json",
+            "output_json": output,
+            "output_text": str(answer.get("content") or output),  # JSON for a response that only calls tools
+            "output_mime_type": "text/plain" if answer.get("content") else "application/json",
             "metadata_json": json_text({"model": model.model, **model.metadata, **history}),
         }
     return facts
@@ -170,10 +173,13 @@ def session_facts(end: ConversationEnd, messages: list[dict[str, Any]] | None, t
     numbers = {key: value for key, value in end.metadata.items() if _is_number(value)}
     renamed = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "tokens": "total_tokens"}
     metrics = {"duration": numbers.get("duration_s"), **{name: numbers.get(key) for name, key in renamed.items()}}
+    # A score of Braintrust's lies between 0 and 1, a metric may be any number.
+    shares = {name: score for name, score in end.scores.items() if name.endswith("_share")}
+    metrics |= {name: score for name, score in end.scores.items() if name not in shares}
     facts: dict[str, Any] = {
         "session_metrics_json": json_text({key: value for key, value in metrics.items() if value is not None}),
         "metadata_json": json_text(end.metadata),
-        "scores_json": json_text(dict(end.scores)) if end.scores else None,
+        "scores_json": json_text(shares) if shares else None,
         "tags": tags or None,
         "tags_text": ",".join(tags) or None,
     }
@@ -181,7 +187,15 @@ def session_facts(end: ConversationEnd, messages: list[dict[str, Any]] | None, t
         facts["messages_json"] = json_text({"messages": messages})
         facts["spoken_json"] = json_text({"messages": [each for each in messages if each.get("role") == "user"]})
         facts["metadata_json"] = json_text({**end.metadata, "conversation_history": messages})
+        facts |= {"user_words": _words(messages, "user"), "agent_words": _words(messages, "assistant")}
     return facts
+
+
+def _words(messages: list[dict[str, Any]], role: str) -> str | None:
+    """What one side said and wrote, a line for each message; None if that is nothing."""
+    return (
+        "\n".join(str(each["content"]) for each in messages if each.get("role") == role and each.get("content")) or None
+    )
 
 
 def genai_message(message: Mapping[str, Any], finish: str | None = None) -> dict[str, Any]:

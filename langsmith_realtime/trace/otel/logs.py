@@ -74,7 +74,8 @@ class Logs:
             self._emit(DETAILS, told, given, context, ns)
         if model.error is not None and not model.interrupted:
             message = self._content.error(model.error) or "error"
-            about = {"error.type": facts.error_type(model.error), "exception.message": message}
+            kind = facts.error_type(model.error)
+            about = {"error.type": kind, "exception.type": kind, "exception.message": message}
             self._emit(EXCEPTION, {"message": message}, {**given, **about}, context, ns, failed=True)
 
     def ended(self, end: ConversationEnd, context: Context, ns: int) -> None:

@@ -25,6 +25,7 @@ class Preset:
         roots_are_linked: whether a remote parent becomes a link of a root, because the backend lists only such roots.
         messages_have_finish_reason: whether an output message always has ``finish_reason``; else it has it only with
             the names of the conventions up to v1.41.
+        attachments: the attribute of the session from which the backend reads attachments; None if it takes none.
     """
 
     rows: tuple[tuple[str, str, str], ...] = ()
@@ -32,6 +33,7 @@ class Preset:
     started: tuple[tuple[str, str, str], ...] = ()
     roots_are_linked: bool = False
     messages_have_finish_reason: bool = False
+    attachments: str | None = None
 
 
 PRESETS: dict[str, Preset] = {
@@ -41,6 +43,8 @@ PRESETS: dict[str, Preset] = {
         rows=(
             (SESSION, "gen_ai.completion", "messages_json"),
             (SESSION, "langsmith.span.tags", "tags_text"),
+            (SESSION, "langsmith.metadata.ls_audio_recording_started_at", "recording_started_at"),
+            (SESSION, "langsmith.metadata.ls_audio_recording_start_offset_ms", "recording_start_offset_ms"),
             (RESPONSE, "gen_ai.prompt", "input_json"),
             (RESPONSE, "gen_ai.completion", "output_json"),
             (RESPONSE, "langsmith.usage_metadata", "usage_json"),
@@ -51,10 +55,12 @@ PRESETS: dict[str, Preset] = {
         constants=(
             (SESSION, "langsmith.span.kind", "chain"),
             (SESSION, "langsmith.trace.name", "realtime_session"),
+            (SESSION, "langsmith.metadata.ls_modality", "audio"),
             (SPEECH, "langsmith.span.kind", "chain"),
             (RESPONSE, "langsmith.span.kind", "llm"),
             (TOOL, "langsmith.span.kind", "tool"),
         ),
+        attachments="langsmith.attachments",
     ),
     "langfuse": Preset(
         started=((EVERY, "langfuse.session.id", "thread_id_200"),),
@@ -83,11 +89,15 @@ PRESETS: dict[str, Preset] = {
     "phoenix": Preset(
         started=((EVERY, "session.id", "thread_id"),),
         rows=(
-            (SESSION, "output.value", "messages_json"),
+            # Phoenix's list of sessions shows input and output of the root, as text.
+            (SESSION, "input.value", "user_words"),
+            (SESSION, "output.value", "agent_words"),
             (SPEECH, "input.value", "words"),
             (RESPONSE, "llm.model_name", "model"),
             (RESPONSE, "input.value", "input_json"),
+            (RESPONSE, "input.mime_type", "input_mime_type"),
             (RESPONSE, "output.value", "output_text"),
+            (RESPONSE, "output.mime_type", "output_mime_type"),
             (RESPONSE, "llm.token_count.prompt", "input_tokens"),
             (RESPONSE, "llm.token_count.completion", "output_tokens"),
             (RESPONSE, "llm.token_count.total", "total_tokens"),

@@ -24,7 +24,7 @@ from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggingHandler
 
 from langsmith_realtime import SessionTracer
-from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
+from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn, speech_like
 from tests import ROOT
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
@@ -138,12 +138,15 @@ def test_the_example_for_azure_monitor(
     script = Script([Turn(Call("look_up", {"city": "Paris"}, call_id="call_1")), Turn(Say("Sunny."))], speed=0)
     try:
         with RealtimeServer(script) as server:
-            asyncio.run(names["main"](url=f"{server.url}?model=gpt-realtime", api_key="test"))
+            question = speech_like("How is the weather in Paris?", 0.3)
+            asyncio.run(names["main"](question, url=f"{server.url}?model=gpt-realtime", api_key="test"))
     finally:
         app.removeHandler(handlers[0])
     talk.arrive(providers)
     (record,) = [each for each in receiver.records if each.scope == "shop"]
     assert record.span_id == receiver.the_span("execute_tool look_up").span_id
+    chats = ["chat gpt-realtime", ("chat gpt-realtime", ["execute_tool look_up"])]
+    assert receiver.shape() == [("realtime_session", ["user_speech", *reversed(chats)])]
     assert receiver.spans("chat")[0].attributes["gen_ai.system"] == "openai"
     assert receiver.point("gen_ai.client.token.usage").count > 0
     assert receiver.point("langsmith_realtime.tool_calls").value == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,20 @@ from langsmith_realtime.trace.otel.presets import PRESETS as TABLES
 from tests import ROOT
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
+from tests.support.pictures import Line, check_picture, tree
 
 pytestmark = pytest.mark.newest
 
+#: The attributes by which a backend shows a span, for the picture of its page. The pictures for Azure and Phoenix are
+#: made of what these backends received, in test_azure.py and test_phoenix.py.
+PICTURED = {
+    "genai": ("gen_ai.operation.name", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"),
+    "langsmith": ("langsmith.span.kind", "langsmith.metadata.thread_id"),
+    "langfuse": ("langfuse.observation.type", "langfuse.session.id"),
+    "braintrust": ("braintrust.span_attributes.type", "braintrust.tags"),
+    "datadog": ("gen_ai.operation.name", "session.id"),
+    "honeycomb": ("gen_ai.operation.name", "gen_ai.agent.name", "gen_ai.usage.output_tokens"),
+}
 KINDS = {"realtime_session": "session", "user_speech": "user speech", "chat": "response", "execute_tool": "tool"}
 
 
@@ -25,14 +37,18 @@ def kind_of(name: str) -> str:
     return KINDS[name.split(maxsplit=1)[0]]
 
 
+def hold(tracer: SessionTracer) -> None:
+    """A conversation whose answer has sound."""
+    talk.hold(tracer, audio=bytes(4800))
+
+
 def received(
     providers: Providers, receiver: OtlpReceiver, preset: str, *, content: bool = False, **options: Any
 ) -> dict[str, dict[str, Any]]:
     """The attributes of the last span of each kind."""
     receiver.all_spans.clear()
-    talk.run(
-        providers, otel=providers.otel(preset=preset, content=content), tags=["vip"], feedback=["turns"], **options
-    )
+    otel = providers.otel(preset=preset, content=content)
+    talk.run(providers, hold, **{"otel": otel, "tags": ["vip"], "feedback": ["turns", "heard_share"], **options})
     return {kind_of(span.name): span.attributes for span in receiver.spans()}
 
 
@@ -105,11 +121,39 @@ def test_braintrust_gets_input_output_metadata_metrics_tags_and_scores(
     assert json.loads(session["braintrust.metrics"])["tokens"] == 260
     assert "duration" in json.loads(session["braintrust.metrics"])
     assert session["braintrust.tags"] == ["vip"]
-    assert json.loads(session["braintrust.scores"]) == {"turns": 1}
+    (name, score), *others = json.loads(session["braintrust.scores"]).items()
+    assert (name, others) == ("heard_share", [])
+    assert 0 <= score <= 1, "Braintrust refuses other scores"
+    assert json.loads(session["braintrust.metrics"])["turns"] == 1
+    told = json.loads(session["braintrust.metadata"])
+    assert (told["total_tokens"], told["turns"]) == (260, 1)
+    assert told["duration_s"] >= 0
     metrics = json.loads(response["braintrust.metrics"])
     assert (metrics["prompt_tokens"], metrics["prompt_cached_tokens"], metrics["completion_tokens"]) == (100, 40, 30)
     assert metrics["time_to_first_token"] < 5
     assert json.loads(response["braintrust.metadata"])["conversation_history"]
+
+
+def test_braintrust_lists_the_call_of_a_remote_caller_with_the_callers_own_search_below_its_tool(
+    providers: Providers, receiver: OtlpReceiver
+) -> None:
+    def held(tracer: SessionTracer) -> None:
+        tracer.server_event(talk.SESSION)
+        talk.begins(tracer, "resp_1")
+        talk.calls(tracer)
+        with providers.tracer.get_tracer("app").start_as_current_span("search documents"):
+            pass
+        talk.ends(tracer, "resp_1", talk.CALL)
+        talk.answers(tracer)
+
+    remote = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
+    headers = {"traceparent": f"00-{remote[0]}-{remote[1]}-01"}
+    talk.run(providers, held, otel=providers.otel(preset="braintrust"), parent=headers)
+    tree = ("realtime_session", [("chat gpt-realtime", [("execute_tool look_up", ["search documents"])])])
+    assert receiver.shape() == [tree]
+    session = receiver.the_span("realtime_session")
+    assert (session.parent_id, session.links) == ("", [remote])
+    assert {span.trace_id for span in receiver.all_spans} == {session.trace_id}
 
 
 def test_azure_gets_the_legacy_system_and_the_text_of_an_error(providers: Providers, receiver: OtlpReceiver) -> None:
@@ -146,12 +190,25 @@ def test_the_table_of_the_presets_page_is_what_arrives(
     if os.environ.get("UPDATE_OTEL_PAGES"):
         _write(page, table)
     written = page.read_text("utf-8")
-    assert _names(table) == _names(written), f"run with UPDATE_OTEL_PAGES=1 to write docs/otel/{preset}.md"
+    place = written.find("| span | attribute |")
+    assert _timeless(written[place:].strip()) == _timeless(table), f"run with UPDATE_OTEL_PAGES=1 to write {page.name}"
+    if preset in PICTURED:
+        check_picture(preset, _picture(receiver, PICTURED[preset]))
 
 
-def _names(text: str) -> list[tuple[str, str]]:
-    cells = [line.split("|") for line in text.splitlines() if line.startswith("| ") and "`" in line.split("|")[2]]
-    return [(row[1].strip(), row[2].strip()) for row in cells]
+def _picture(receiver: OtlpReceiver, names: tuple[str, ...]) -> str:
+    lines = []
+    for span in receiver.spans():
+        values = [span.attributes.get(name, "") for name in names]
+        cells = tuple(", ".join(value) if isinstance(value, list) else str(value) for value in values)
+        lines.append(Line(span.span_id, span.parent_id, span.name, cells))
+    return tree(lines, ("span", *names))
+
+
+def _timeless(table: str) -> list[str]:
+    """The rows of a table, without times and ids that the package made; long values are cut where no time matters."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\d+\.\d+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "0", table)
+    return [re.sub(r"(\| `.{40}).*…", r"\1…", row) for row in text.splitlines()]
 
 
 def _shown(value: Any) -> str:
