@@ -16,6 +16,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
+from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
     Call,
@@ -113,6 +114,9 @@ class ConversationSpans:
         self.note: Callable[[SpanBegun], None] | None = None
         self._known = known
         self.has_died = has_died
+        #: Whether the conversation has log records, and, in a recovery, what takes them until the spans are exported.
+        self.has_logs = False
+        self.held_records: Any | None = None
         self.options = options.otel
         self.tracer = tracer or trace.NoOpTracer()
         self.has_tracer = tracer is not None
@@ -159,6 +163,8 @@ class ConversationSpans:
             "content": self.options.shown_content,
             "preset": self.options.preset,
             "has_given_thread": self.facts.has_given_thread,
+            "logs": self.has_logs,
+            "resource": scrub(dict(getattr(getattr(self.provider, "resource", None), "attributes", {}))),
         }
 
     def _place(self, outer: Context) -> tuple[Context, list[Link]]:

@@ -5,7 +5,7 @@ Log records are :mod:`.logs`, metrics :mod:`.metrics`. With ``keep=``, everythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from langsmith_realtime.core.conversation.run_data import (
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import BETA_NAMES, Call, Event, announced_calls, mapping, text
 from langsmith_realtime.core.protocol.inputs import Annotated
+from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace.otel import facts, presets
@@ -32,7 +33,7 @@ from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
 from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
-from langsmith_realtime.trace.otel.providers import logger_of, when_flushed
+from langsmith_realtime.trace.otel.providers import logger_of, logger_provider, when_flushed
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
 
@@ -49,7 +50,7 @@ class OtelExporter:
         logs: takes log records; None without a provider.
         metrics: takes measurements; None without a provider.
         waits: whether everything waits for :meth:`closed` or :meth:`discarded`.
-        ends_recordings: whether this is the only exporter, so that it ends the recording.
+        is_alone: whether this is the only exporter, so that it ends the recording and removes the journal.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class OtelExporter:
         metrics: Metrics | None = None,
         *,
         waits: bool = False,
-        ends_recordings: bool = False,
+        is_alone: bool = False,
     ) -> None:
         self._spans = spans
         self._content = content
@@ -70,9 +71,9 @@ class OtelExporter:
         # The measurements of an open conversation that keep= has not decided on have no exemplars.
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
-        self._ends_recordings = ends_recordings
-        #: Called once when the spans have been exported after the end; None without a journal.
-        self.exported: Callable[[], None] | None = None
+        self._is_alone = is_alone
+        #: Is told when the spans have been exported after the end; None without a journal.
+        self.ledger: Ledger | None = None
         self._added_metadata: dict[str, Any] = {}
         self._added_tags: list[str] = []
 
@@ -135,16 +136,24 @@ class OtelExporter:
             context = spans.context if self._has_exemplars else None
             self._metrics.ended(end.t, {**self._common, **model}, context, end.error)
             self._metrics.opened(-1, self._common)
-        if self._ends_recordings and recorded.done is not None:
+        if self._is_alone and recorded.done is not None:
             recorded.done(True)
-        if self.exported is not None:
-            when_flushed(spans.provider, self.exported)
+        if self.ledger is not None:
+            providers = [spans.provider] if self._logs is None else [spans.provider, self._logs.provider]
+            when_flushed(providers, self._exported)
 
     def discarded(self) -> None:
         """Leave every span without an end, so that none is exported. The measurements stay."""
         self._held = None
         if self._metrics is not None:
             self._metrics.opened(-1, self._common)
+        if self._is_alone and self.ledger is not None:
+            self.ledger.discard()
+
+    def _exported(self) -> None:
+        if self.ledger is not None:
+            self.ledger.settle(SPANS)
+            self.ledger.flush()
 
     # Spans
 
@@ -303,6 +312,9 @@ class OtelExporter:
 
     def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
         opened.is_ended = True
+        if self.ledger is not None:
+            # An ended span may be exported at once. If its ids were not on disk, a recovery would make another span.
+            self.ledger.flush()
         span = opened.span
         if error is not None and span.is_recording():
             span.set_attribute("error.type", facts.error_type(error))
@@ -347,21 +359,30 @@ def _with_metadata(model: ModelRun, metadata: dict[str, Any]) -> ModelRun:
 
 
 def otel_exporter(
-    spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None, version: str
+    spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None, *, version: str, run_id: str
 ) -> OtelExporter:
-    """The exporter of a conversation whose spans have started; ``client`` is None without LangSmith."""
+    """The exporter of a conversation whose spans have started.
+
+    Args:
+        spans: the spans.
+        options: the options of the conversation.
+        privacy: masks content.
+        client: masks content after that; None without LangSmith.
+        version: the version of the package.
+        run_id: the id of the root run, from which the ids of log records are made.
+    """
     assert options.otel is not None
     content = Content(options.otel.shown_content, privacy, client)
-    if spans.has_died:  # records and measurements left with the process
-        return OtelExporter(spans, content)
-    logger = logger_of(options.otel, version)
+    logger = spans.held_records if spans.has_died else logger_of(options.otel, version)
+    spans.has_logs = logger is not None
     named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
     common = {"gen_ai.provider.name": spans.facts.provider, **named}
     return OtelExporter(
         spans,
         content,
-        None if logger is None else Logs(logger, content, common),
-        metrics_of(options.otel, version),
+        None if logger is None else Logs(logger, content, common, run_id, logger_provider(options.otel)),
+        # A counter that counts an answer twice is wrong, and nothing would say so.
+        None if spans.has_died else metrics_of(options.otel, version),
         waits=options.keep is not None,
-        ends_recordings=client is None,
+        is_alone=client is None,
     )

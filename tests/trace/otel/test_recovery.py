@@ -78,7 +78,7 @@ def die(receiver: OtlpReceiver, collector: Collector, last: int, how: str = "exp
 def recovered(receiver: OtlpReceiver, collector: Collector) -> None:
     client = Client(api_url=collector.url, api_key="key", auto_batch_tracing=False)
     make = lambda: OTLPSpanExporter(f"{receiver.base_url}/v1/traces")  # noqa: E731
-    assert [found.fate for found in recover(client, recover_with=make)] == [Fate.COMPLETED]
+    assert [found.fate for found in recover(client, otel=Otel(recover_with=make))] == [Fate.COMPLETED]
 
 
 def latest(receiver: OtlpReceiver) -> list[ReceivedSpan]:
