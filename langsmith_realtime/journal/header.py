@@ -17,6 +17,7 @@ from langsmith.run_trees import RunTree
 from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.core.protocol.audio_formats import Format
+from langsmith_realtime.core.protocol.events import mapping
 from langsmith_realtime.core.protocol.prices import PRICES, Price
 from langsmith_realtime.journal.file import VERSION
 from langsmith_realtime.options.otel import Otel
@@ -81,9 +82,9 @@ def header(
     }
 
 
-def goes_to_langsmith(destination: dict[str, Any]) -> bool:
+def goes_to_langsmith(head: dict[str, Any]) -> bool:
     """Whether the conversation is sent to LangSmith, and not to OpenTelemetry alone."""
-    return destination.get("langsmith") is not False
+    return mapping(head.get("destination")).get("langsmith") is not False
 
 
 def is_meant_for(destination: dict[str, Any], client: Client) -> bool:

@@ -121,7 +121,7 @@ def needs_client(directory: Path) -> bool:
     """Whether a conversation in the state directory goes to LangSmith, and not to OpenTelemetry alone."""
     for folder in folders(directory):
         with suppress(JournalError):
-            if goes_to_langsmith(JournalReader(folder).header.get("destination") or {}):
+            if goes_to_langsmith(JournalReader(folder).header):
                 return True
     return False
 
@@ -195,7 +195,7 @@ def _recover(folder: Path, client: Client | None, patience: float, otel: Otel) -
     try:
         reader = JournalReader(folder)
         destination = reader.header["destination"]
-        if not goes_to_langsmith(destination):
+        if not goes_to_langsmith(reader.header):
             client = None
             if not _can_export_spans(otel):
                 return Found(folder, Fate.NO_EXPORTER)

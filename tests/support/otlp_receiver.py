@@ -57,6 +57,7 @@ class ReceivedSpan:
     links: list[tuple[str, str]]
     status: tuple[int, str]
     scope: str
+    service: str = ""
 
 
 @dataclass
@@ -150,6 +151,7 @@ class OtlpReceiver:
                             [(each.trace_id.hex(), each.span_id.hex()) for each in span.links],
                             (span.status.code, span.status.message),
                             scope.scope.name,
+                            str(_attributes(group.resource.attributes).get("service.name", "")),
                         )
                     )
 
@@ -240,7 +242,7 @@ class Providers:
         self.logger = LoggerProvider(resource=resource, shutdown_on_exit=False)
         self.logger.add_log_record_processor(
             BatchLogRecordProcessor(
-                OTLPLogExporter(f"{receiver.base_url}/v1/logs"), max_queue_size=20_000, schedule_delay_millis=50
+                OTLPLogExporter(f"{receiver.base_url}/v1/logs"), max_queue_size=20_000, schedule_delay_millis=delay_ms
             )
         )
         exporter = OTLPMetricExporter(f"{receiver.base_url}/v1/metrics")

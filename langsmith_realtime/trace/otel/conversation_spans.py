@@ -51,6 +51,9 @@ class KnownIds(Protocol):
     def begin(self, key: str, start: float) -> float:
         """Use the ids of a span for the next one, and return when it started; a new id if it is not known."""
 
+    def knows(self, key: str) -> bool:
+        """Whether the process noted the span."""
+
 
 @dataclass(slots=True)
 class OpenSpan:
@@ -199,8 +202,18 @@ class ConversationSpans:
         """Start the span of a response."""
         name = f"chat {self.facts.model}" if self.facts.model else "chat"
         given = self._start_attributes(presets.RESPONSE, "chat", {"gen_ai.response.id": response_id})
-        opened = self._start(f"response {response_id}", name, start, given, kind=SpanKind.CLIENT)
+        opened = self._start(_response_key(response_id), name, start, given, kind=SpanKind.CLIENT)
         _remember(self.responses, response_id, opened)
+        return opened
+
+    def response(self, response_id: str, t: float) -> OpenSpan | None:
+        """The span of a response that an event at ``t`` names; None if it has none.
+
+        A recovery has no caller's thread that starts the span when the response begins, so it starts here.
+        """
+        opened = self.responses.get(response_id)
+        if opened is None and self._known is not None and self._known.knows(_response_key(response_id)):
+            opened = self.start_response(response_id, t)
         return opened
 
     def start_tool(self, call: Call, response_id: str | None, start: float) -> OpenSpan:
@@ -366,6 +379,10 @@ class ConversationSpans:
             self._latest = self._response_span()
         elif is_done:
             self._latest = self.session or self.outer
+
+
+def _response_key(response_id: str) -> str:
+    return clean(f"response {response_id}")
 
 
 def traceparent_of(span: Span) -> str:

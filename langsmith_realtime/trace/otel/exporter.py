@@ -330,7 +330,7 @@ class OtelExporter:
         """The context of an event's record: its response's span, else the session's."""
         body = event.payload
         response_id = text(body.get("response_id")) or text(mapping(body.get("response")).get("id"))
-        return self._context(self._spans.responses.get(response_id or ""))
+        return self._context(self._spans.response(response_id or "", event.ref.start / 1_000_000))
 
     # Measurements
 

@@ -121,6 +121,10 @@ class RecoveringTracer(Tracer):
         self._next = None if known is None else span_context(known.traceparent)
         return start if known is None else known.start
 
+    def knows(self, key: str) -> bool:
+        """Whether the process that died noted the span."""
+        return key in self._begun
+
     def start_span(  # noqa: PLR0917 - the arguments are those of the API
         self,
         name: str,
