@@ -128,7 +128,7 @@ class LiveConversation(ParentContext):
             )
         self._queue = worker.open_queue(_LazyPipeline(options, runs, self._process, self.guard).take)
         if self._spans is not None and options.journal:
-            self._spans.note = self._queue.put_always
+            self._spans.note = self._queue.put_note
         self._claims = runs.observer = ToolClaims(runs, self._queue.put_always, self._now)
         if posting is Posting.AT_ONCE:
             self._queue.put_always(Opened())

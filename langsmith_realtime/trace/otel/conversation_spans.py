@@ -116,6 +116,7 @@ class ConversationSpans:
         #: Is told of each span that begins, for the journal; None without one.
         self.note: Callable[[SpanBegun], None] | None = None
         self._known = known
+        self._common: dict[tuple[str, str | None], dict[str, Any]] = {}  # attributes by kind of span and model
         self.has_died = has_died
         #: Whether the conversation has log records, and, in a recovery, what takes them until the spans are exported.
         self.has_logs = False
@@ -181,7 +182,13 @@ class ConversationSpans:
         return (self._start_us + round(t * 1_000_000)) * 1000
 
     def _start_attributes(self, kind: str, operation: str | None, given: Mapping[str, Any] | None = None) -> Any:
-        """The attributes that a sampler may ask for."""
+        """The attributes that a sampler may ask for. Those of every span of a kind are made once for each model."""
+        common = self._common.get((kind, self.facts.model))
+        if common is None:
+            common = self._common[kind, self.facts.model] = self._common_attributes(kind, operation)
+        return {**common, **attributes(given)} if given else common
+
+    def _common_attributes(self, kind: str, operation: str | None) -> dict[str, Any]:
         facts = self.facts
         named: dict[str, Any] = {"gen_ai.operation.name": operation}
         if kind in (presets.SESSION, presets.RESPONSE):
@@ -194,7 +201,7 @@ class ConversationSpans:
         known = facts.of_start()
         named |= {name: known[fact] for name, fact in presets.rows(self.preset.started, kind)}
         named |= dict(presets.rows(self.preset.constants, kind))
-        return attributes({**named, **(given or {})})
+        return attributes(named)
 
     # Spans, in the caller's threads or the worker's
 

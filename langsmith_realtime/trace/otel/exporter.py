@@ -5,7 +5,7 @@ Log records are :mod:`.logs`, metrics :mod:`.metrics`. With ``keep=``, everythin
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -188,14 +188,19 @@ class OtelExporter:
             self._logs.response(model, shown, self._context(opened), spans.ns(model.end))
         if span.is_recording():
             on_span = shown if self._content.on_spans else None
-            masked = _with_metadata(model, self._content.metadata(model.metadata))
+            masked = model
+            if self._content.calls_application or presets.rows(spans.preset.rows, presets.RESPONSE):
+                masked = _with_metadata(model, self._content.metadata(model.metadata))
+            # Without a preset, only numbers, ids and states of the metadata are shown, which quote nobody.
             span.set_attributes(attributes(facts.response_attributes(masked)))
             if model.model:
                 span.update_name(clean(f"chat {model.model}"))
             if on_span is not None:
                 span.set_attributes(attributes(self._response_content(model, on_span)))
             first_token = None if model.first_token is None else spans.ns(model.first_token)
-            self._add_preset(span, presets.RESPONSE, facts.response_facts(masked, on_span, first_token), model.error)
+            self._add_preset(
+                span, presets.RESPONSE, lambda: facts.response_facts(masked, on_span, first_token), model.error
+            )
             self._add_moments(span, model)
         error = None if model.interrupted else model.error
         if spans.has_died and facts.is_unfinished(model):
@@ -248,7 +253,7 @@ class OtelExporter:
                 "mcp.server.label": tool.metadata.get("server_label"),
             }
             span.set_attributes(attributes(named))
-            self._add_preset(span, presets.TOOL, facts.tool_facts(tool, arguments, result), error)
+            self._add_preset(span, presets.TOOL, lambda: facts.tool_facts(tool, arguments, result), error)
         self._end(opened, opened.start if tool.end is None else tool.end, error)
 
     def _speech(self, speech: SpeechRun) -> None:
@@ -263,7 +268,7 @@ class OtelExporter:
                 span.set_attributes(
                     attributes({"gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown])})
                 )
-            self._add_preset(span, presets.SPEECH, {"words": words}, speech.error)
+            self._add_preset(span, presets.SPEECH, lambda: {"words": words}, speech.error)
         self._end(opened, speech.end, speech.error)
 
     def _session(self, end: ConversationEnd, recorded: FinishedRecording) -> None:
@@ -286,8 +291,8 @@ class OtelExporter:
             )
             messages = self._content.messages(end.messages) if self._content.on_spans else None
             tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
-            known = facts.session_facts(replace(end, metadata=told), messages, tags)
-            self._add_preset(span, presets.SESSION, known, end.error)
+            ended = replace(end, metadata=told)
+            self._add_preset(span, presets.SESSION, lambda: facts.session_facts(ended, messages, tags), end.error)
         self._end(OpenSpan(span, 0.0), end.t, end.error)
 
     def _set_up(self, end: ConversationEnd) -> dict[str, Any]:
@@ -302,12 +307,13 @@ class OtelExporter:
 
     # Details
 
-    def _add_preset(self, span: Span, kind: str, known: Mapping[str, Any], error: str | None) -> None:
+    def _add_preset(self, span: Span, kind: str, facts_of: Callable[[], Mapping[str, Any]], error: str | None) -> None:
+        """Add what the preset names. ``facts_of`` makes the facts, which the preset without rows does not need."""
         rows = presets.rows(self._spans.preset.rows, kind)
         if not rows:
             return
         about_error = {} if error is None else {"error": self._content.error(error), "error_level": "ERROR"}
-        told = {**known, **about_error}
+        told = {**facts_of(), **about_error}
         span.set_attributes(attributes({attribute: told.get(fact) for attribute, fact in rows}))
 
     def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
