@@ -51,9 +51,10 @@ soak: $(VENV)/.installed
 floors: $(FLOORS)/.installed
 	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and not newest" --ignore-glob "*agents_sdk*" $(ON_FLOORS)
 
-# The tests beside other instrumentation of openai's client, in an environment of their own: it has many dependencies.
+# The tests beside other instrumentation of openai's client, and over gRPC, in an environment of their own: it has many
+# dependencies.
 beside: $(BESIDE)/.installed
-	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py
+	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py tests/trace/otel/test_grpc.py
 
 # The tests of the Agents SDK's sessions, on its oldest supported version. Its needs differ from those of the package, so
 # it has an environment of its own; the main environment has its newest version.
