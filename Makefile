@@ -52,10 +52,11 @@ soak: $(VENV)/.installed
 floors: $(FLOORS)/.installed
 	$(FLOORS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and not newest" --ignore-glob "*agents_sdk*" $(ON_FLOORS)
 
-# The tests beside other instrumentation of openai's client, in an environment of their own: it has many dependencies.
+# The tests beside other instrumentation of openai's client, and over gRPC, in an environment of their own: it has many
+# dependencies.
 beside: $(BESIDE)/.installed
 	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py \
-		tests/trace/otel/test_azure.py
+		tests/trace/otel/test_azure.py tests/trace/otel/test_grpc.py
 
 # Sends a conversation to Phoenix, and reads it back by Phoenix's API. Neither `make test` nor CI runs this: Phoenix has
 # 147 packages of 823 MB, which take two minutes to install, and it takes half a minute to start.

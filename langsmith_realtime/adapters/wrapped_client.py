@@ -298,8 +298,8 @@ def _without_names(options: TracingOptions) -> tuple[TracingOptions, list[str]]:
 
 
 _BEGUN_BEFORE = (
-    "wrap_realtime: %s came too late, the wrapped client's trace has begun; wrap the connection before its first event, "
-    "or pass the options to wrap_openai_realtime"
+    "wrap_realtime: %s came too late, the wrapped client's trace has begun; wrap the connection before its first "
+    "event, or pass the options to wrap_openai_realtime"
 )
 _NAMED_BEFORE = (
     "wrap_realtime: %s came too late, the wrapped client's headers have named its trace; pass the options to "

@@ -17,7 +17,8 @@ def add_recover(commands: Commands) -> None:
         "recover",
         help="complete the traces of conversations that were not delivered",
         description="Complete traces whose process died, or that LangSmith did not take, and send them to the endpoint "
-        "in LangSmith's settings. Conversations meant for another endpoint stay on disk and are listed.",
+        "in LangSmith's settings, their spans and log records to the one in OpenTelemetry's (OTEL_EXPORTER_OTLP_…). "
+        "Conversations meant for another endpoint stay on disk and are listed.",
     )
     parser.add_argument(
         "--dir",
@@ -30,7 +31,7 @@ def add_recover(commands: Commands) -> None:
 def _recover(arguments: argparse.Namespace) -> int:
     from langsmith import Client  # noqa: PLC0415
 
-    from langsmith_realtime.journal.recovery import Fate, recover  # noqa: PLC0415
+    from langsmith_realtime.journal.recovery import Fate, needs_client, recover  # noqa: PLC0415
     from langsmith_realtime.journal.state_directory import state_directory, tidy  # noqa: PLC0415
 
     if arguments.dir is not None and not arguments.dir.is_dir():
@@ -40,7 +41,8 @@ def _recover(arguments: argparse.Namespace) -> int:
     except OSError as error:
         return fail(f"The folder of the journals is unknown: {error}, or use --dir.")
     left = completed = 0
-    for found in recover(Client(auto_batch_tracing=False), directory):
+    client = Client(auto_batch_tracing=False) if needs_client(directory) else None
+    for found in recover(client, directory):
         completed += found.fate is Fate.COMPLETED
         left += found.fate not in (Fate.COMPLETED, Fate.ALIVE)
         say(f"{found.folder.name}: {found.fate.value}" + (f" ({found.detail})" if found.detail else ""))

@@ -1,4 +1,4 @@
-"""The journal of one conversation: its lines and audio, and which operations LangSmith has not acknowledged yet.
+"""The journal of one conversation: its lines and audio, and which operations have not been acknowledged yet.
 
 It ends when all expected operations are settled: acknowledged, or refused for good. ``docs/journal.md`` describes the
 lines.
@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 
 from langsmith_realtime.core.protocol import inputs
-from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE
 from langsmith_realtime.journal.folder import JournalFolder
 from langsmith_realtime.runtime.guard import logger
 
@@ -42,7 +41,7 @@ class Journal:
         self._audio: list[bytes] = []
         self._buffered_bytes = 0
         self._audio_end = files.audio_size()  # bytes of written and buffered audio
-        self._expected = {ROOT_CREATE, ROOT_UPDATE}
+        self._expected: set[str] = set()
         self._settled: set[str] = set()
         self._has_undelivered = False  # an operation was given up, a recovery has to deliver it
 

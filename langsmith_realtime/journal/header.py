@@ -17,6 +17,7 @@ from langsmith.run_trees import RunTree
 from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.payloads.scrubbing import public_url
 from langsmith_realtime.core.protocol.audio_formats import Format
+from langsmith_realtime.core.protocol.events import mapping
 from langsmith_realtime.core.protocol.prices import PRICES, Price
 from langsmith_realtime.journal.file import VERSION
 from langsmith_realtime.options.otel import Otel
@@ -37,13 +38,16 @@ def header(
     """The first line of a conversation's journal.
 
     Args:
-        runs: The conversation's runs.
+        runs: The conversation's runs. Without a client, they do not go to LangSmith, and no destination is named.
         options: The options that it is traced with.
         mask: Returns the metadata that may be written.
         is_recoverable: Whether another client may complete the conversation; False if only this client can send it.
     """
     root = runs.root
-    destination = _destination(root.client) if is_recoverable else {"endpoint": None}
+    if runs.client is None:
+        destination: dict[str, Any] = {"endpoint": None, "langsmith": False}
+    else:
+        destination = _destination(runs.client) if is_recoverable else {"endpoint": None}
     return {
         "journal": VERSION,
         "destination": destination | {"project": root.session_name},
@@ -78,6 +82,11 @@ def header(
     }
 
 
+def goes_to_langsmith(head: dict[str, Any]) -> bool:
+    """Whether the conversation is sent to LangSmith, and not to OpenTelemetry alone."""
+    return mapping(head.get("destination")).get("langsmith") is not False
+
+
 def is_meant_for(destination: dict[str, Any], client: Client) -> bool:
     """Whether the client has the destination's endpoint, workspace and API key."""
     if (destination.get("endpoint"), destination.get("workspace")) != (_endpoint(client), _workspace(client)):
@@ -89,8 +98,8 @@ def is_meant_for(destination: dict[str, Any], client: Client) -> bool:
     return hmac.compare_digest(_hash(client, salt), str(destination.get("key")))
 
 
-def runs_of(head: dict[str, Any], client: Client, guard: Guard) -> ConversationRuns:
-    """The conversation's runs, with the ids in the header."""
+def runs_of(head: dict[str, Any], client: Client | None, guard: Guard) -> ConversationRuns:
+    """The conversation's runs, with the ids in the header; without a client, they are not sent."""
     run = head["run"]
     parent = run["parent_run_id"]
     return _make_runs(
@@ -141,7 +150,7 @@ def _otel(written: dict[str, Any]) -> Otel:
     return Otel(content=content, preset=written["preset"], session_span=written["session"] is not None)
 
 
-def _make_runs(head: dict[str, Any], client: Client, guard: Guard, **place: Any) -> ConversationRuns:
+def _make_runs(head: dict[str, Any], client: Client | None, guard: Guard, **place: Any) -> ConversationRuns:
     run = head["run"]
     if run["address"] is not None and "address" in RunTree.model_fields:
         place = {key: value for key, value in place.items() if key != "project_name"} | {"address": run["address"]}
@@ -155,7 +164,14 @@ def _make_runs(head: dict[str, Any], client: Client, guard: Guard, **place: Any)
         ls_client=client,
         **place,
     )
-    return ConversationRuns(root, outer_run=None, metadata=dict(run["metadata"]), tags=tuple(run["tags"]), guard=guard)
+    return ConversationRuns(
+        root,
+        outer_run=None,
+        metadata=dict(run["metadata"]),
+        tags=tuple(run["tags"]),
+        guard=guard,
+        is_sent=client is not None,
+    )
 
 
 def _destination(client: Client) -> dict[str, Any]:

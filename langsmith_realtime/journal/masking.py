@@ -50,14 +50,20 @@ _all_masking = TimeBudget(0.5, 1.0)
 
 
 class JournalMasking:
-    """Applies a conversation's privacy options and its client's masking to the contents of journal lines."""
+    """Applies a conversation's privacy options and its client's masking to the contents of journal lines.
 
-    def __init__(self, client: Client, privacy: Privacy) -> None:
+    Args:
+        client: the client; None without LangSmith.
+        privacy: the privacy options.
+        shows_words: False if nobody is shown the conversation's words, so that no line has any.
+    """
+
+    def __init__(self, client: Client | None, privacy: Privacy, *, shows_words: bool = True) -> None:
         self._client = client
-        self._calls_application = calls_application(client)
+        self._calls_application = client is not None and calls_application(client)
         self._privacy = privacy
-        self._is_hidden = hides_inputs(client)
-        self._is_masked = not self._is_hidden and masks_inputs(client)
+        self._is_hidden = not shows_words or (client is not None and hides_inputs(client))
+        self._is_masked = client is not None and not self._is_hidden and masks_inputs(client)
 
     def event(self, event: Event) -> dict[str, Any]:
         """Mask an event; deltas and audio events keep only their type, ids and integers.
@@ -117,6 +123,8 @@ class JournalMasking:
 
     def _mask(self, part: RunPart, value: Any) -> Any:
         """The value as the client masks it; None if that failed, or had no time left."""
+        if self._client is None:
+            return value
         began = time.monotonic()
         if self._calls_application and _all_masking.is_empty(began):
             return None

@@ -1,7 +1,8 @@
 """Completes conversations from their journals if their process died or could not deliver all of their runs.
 
 The journal's lines drive a session, as a live conversation does, and the runs get the ids that they had. The operations
-that LangSmith has neither acknowledged nor refused are sent; the root's update waits for all other runs.
+that LangSmith has neither acknowledged nor refused are sent; the root's update waits for all other runs. The spans of
+OpenTelemetry are exported last, all of them. A conversation that only OpenTelemetry shows needs no client.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from langsmith import Client
 
@@ -25,9 +27,10 @@ from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.journal.file import Journal
 from langsmith_realtime.journal.folder import LINES
 from langsmith_realtime.journal.frame_lines import FrameLines
-from langsmith_realtime.journal.header import is_meant_for, new_runs, options_of, runs_of
-from langsmith_realtime.journal.reader import JournalReader
+from langsmith_realtime.journal.header import goes_to_langsmith, is_meant_for, new_runs, options_of, runs_of
+from langsmith_realtime.journal.reader import JournalError, JournalReader
 from langsmith_realtime.journal.state_directory import folders, state_directory, tidy
+from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
@@ -38,9 +41,6 @@ from langsmith_realtime.trace.session import Session, build_session
 
 if TYPE_CHECKING:
     from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
-
-#: Returns an exporter of OpenTelemetry's SDK.
-MakeExporter: TypeAlias = Callable[[], Any]
 
 #: The root run's error if the process ended before the conversation was closed.
 DIED = Failure("the process died during the conversation")
@@ -65,6 +65,7 @@ class Fate(enum.Enum):
     ELSEWHERE = "it is meant for another endpoint, workspace or API key"
     UNREADABLE = "its journal cannot be read"
     UNDELIVERED = "not everything could be delivered"
+    NO_EXPORTER = "its spans have no exporter: set OTEL_EXPORTER_OTLP_ENDPOINT, or pass Otel(recover_with=)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,20 +85,22 @@ class Found:
 
 
 def recover(
-    client: Client,
+    client: Client | None,
     directory: Path | None = None,
     *,
     patience: float = PATIENCE_S,
-    recover_with: MakeExporter | None = None,
+    otel: Otel | None = None,
 ) -> Iterator[Found]:
-    """Complete the conversations that are meant for the client's endpoint, workspace and API key.
+    """Complete the conversations that are meant for the client's endpoint, workspace and API key, or OpenTelemetry.
 
     Args:
-        client: Sends the missing operations.
+        client: Sends the missing operations. Without a client, only the conversations that OpenTelemetry alone shows
+            are looked at.
         directory: The state directory; by default the one of
             :func:`~langsmith_realtime.journal.state_directory.state_directory`.
         patience: How long each wait for LangSmith's acknowledgements may take, in seconds; a conversation has several.
-        recover_with: Returns the exporter of spans; by default OTLP as the environment configures it.
+        otel: Has the exporter of spans (``recover_with``) and the provider of loggers; by default OTLP as the
+            environment configures it, and the global provider.
 
     Yields:
         Each conversation that has a journal, when its result is known. The journal of a completed conversation is
@@ -106,18 +109,29 @@ def recover(
     for folder in folders(directory or state_directory()):
         if (folder / LINES).exists():
             try:
-                yield _recover(folder, client, patience, recover_with)
+                found = _recover(folder, client, patience, otel or Otel())
+                if found is not None:
+                    yield found
             except Exception as error:
                 # The journal may be damaged in any way, or another program's file.
                 yield Found(folder, Fate.UNREADABLE, str(error) or type(error).__name__)
 
 
+def needs_client(directory: Path) -> bool:
+    """Whether a conversation in the state directory goes to LangSmith, and not to OpenTelemetry alone."""
+    for folder in folders(directory):
+        with suppress(JournalError):
+            if goes_to_langsmith(JournalReader(folder).header):
+                return True
+    return False
+
+
 def begin_in_background(
-    client: Client,
+    client: Client | None,
     directory: Path | None = None,
     *,
     interval_s: float = 60.0,
-    recover_with: MakeExporter | None = None,
+    otel: Otel | None = None,
 ) -> threading.Thread | None:
     """Recover conversations and tidy the state directory in a thread.
 
@@ -138,7 +152,7 @@ def begin_in_background(
         if now < _recovered.get(key, -math.inf) + interval_s:
             return None
         _recovered[key] = math.inf
-    work = lambda: _recover_and_log(client, directory, key, recover_with)  # noqa: E731
+    work = lambda: _recover_and_log(client, directory, key, otel)  # noqa: E731
     thread = threads.start_thread(work, "langsmith-realtime-recovery")
     if thread is None:
         _recovered[key] = now
@@ -173,24 +187,29 @@ def replay_anew(
     return str(runs.root.trace_id) if sender.delivered_all() else None
 
 
-def _recover(folder: Path, client: Client, patience: float, recover_with: MakeExporter | None) -> Found:
+def _recover(folder: Path, client: Client | None, patience: float, otel: Otel) -> Found | None:
+    """Complete one conversation; None if it goes to LangSmith, and there is no client."""
     journal = Journal.take(folder)
     if journal is None:
         return Found(folder, Fate.ALIVE)
     try:
         reader = JournalReader(folder)
         destination = reader.header["destination"]
-        if not is_meant_for(destination, client):
+        if not goes_to_langsmith(reader.header):
+            client = None
+            if not _can_export_spans(otel):
+                return Found(folder, Fate.NO_EXPORTER)
+        elif client is None:
+            return None
+        elif not is_meant_for(destination, client):
             return Found(folder, Fate.ELSEWHERE, _describe(destination))
-        is_complete = _complete(journal, reader, client, patience, recover_with)
+        is_complete = _complete(journal, reader, client, patience, otel)
         return Found(folder, Fate.COMPLETED if is_complete else Fate.UNDELIVERED, str(reader.header["run"]["trace_id"]))
     finally:
         journal.release()
 
 
-def _complete(
-    journal: Journal, reader: JournalReader, client: Client, patience: float, recover_with: MakeExporter | None
-) -> bool:
+def _complete(journal: Journal, reader: JournalReader, client: Client | None, patience: float, otel: Otel) -> bool:
     journal.mark_settled(reader.settled())
     journal.keep(keep=bool(reader.header.get("keep")))
     guard, sender, feedback = Guard(), _PacedSender(patience), FeedbackSender()
@@ -209,7 +228,7 @@ def _complete(
     assembled.session.take(end)
     if not (sender.delivered_all() and feedback.flush(patience)):
         return False
-    if not _export_spans(journal, runs, recover_with):
+    if not _export_spans(journal, runs, otel):
         return False
     journal.complete()
     return True
@@ -251,7 +270,15 @@ def _recovered_spans(reader: JournalReader, runs: ConversationRuns, options: Opt
         return None
 
 
-def _export_spans(journal: Journal, runs: ConversationRuns, recover_with: MakeExporter | None) -> bool:
+def _can_export_spans(otel: Otel) -> bool:
+    try:
+        from langsmith_realtime.trace.otel.recovery import can_export  # noqa: PLC0415 - an extra
+    except ImportError:
+        return False
+    return can_export(otel.recover_with)
+
+
+def _export_spans(journal: Journal, runs: ConversationRuns, otel: Otel) -> bool:
     """Export the spans of a recovery; False if that failed, and is to be tried again."""
     if runs.spans is None:
         journal.settle(SPANS, refused=True)
@@ -259,7 +286,7 @@ def _export_spans(journal: Journal, runs: ConversationRuns, recover_with: MakeEx
     from langsmith_realtime.trace.otel.recovery import export  # noqa: PLC0415 - an extra
 
     try:
-        is_exported = export(runs.spans, recover_with)
+        is_exported = export(runs.spans, otel, __version__)
     except Exception:
         logger.warning("%s: exporting its spans failed", runs.root.id, exc_info=True)
         return False
@@ -300,11 +327,9 @@ class _PacedSender(Sender):
         return not self._is_stuck
 
 
-def _recover_and_log(
-    client: Client, directory: Path, key: tuple[object, ...], recover_with: MakeExporter | None
-) -> None:
+def _recover_and_log(client: Client | None, directory: Path, key: tuple[object, ...], otel: Otel | None) -> None:
     try:
-        for found in recover(client, directory, recover_with=recover_with):
+        for found in recover(client, directory, otel=otel):
             if found.fate is Fate.COMPLETED:
                 logger.info("the conversation in %s was completed", found.folder)
             elif found.fate is not Fate.ALIVE and found not in _logged:

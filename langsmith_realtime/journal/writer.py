@@ -38,6 +38,7 @@ from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.silencing import Span
 from langsmith_realtime.runtime.guard import CALLBACK_ERRORS, Guard
+from langsmith_realtime.trace.privacy import Privacy
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
 from langsmith_realtime.trace.session import SessionParts
 
@@ -156,7 +157,8 @@ def _event(payload: dict[str, Any]) -> Event:
 def journal_writer(parts: SessionParts, options: Options, runs: ConversationRuns, guard: Guard) -> JournalWriter:
     """The writer of a conversation that begins; its journal is made when the conversation opens.
 
-    There is none if nothing tells what LangSmith acknowledged, or if the disk refuses it.
+    There is none if nothing tells what LangSmith acknowledged, or if the disk refuses it. The journal of a conversation
+    that only OpenTelemetry shows has words if OpenTelemetry shows them.
 
     Args:
         parts: the session and its parts.
@@ -164,11 +166,16 @@ def journal_writer(parts: SessionParts, options: Options, runs: ConversationRuns
         runs: the conversation's runs.
         guard: counts and logs failures.
     """
-    root = runs.root
-    masking = JournalMasking(root.client, parts.privacy)
+    root, client = runs.root, runs.client
+    if client is None and options.otel is not None and options.otel.shown_content == "none":
+        # A guard of its own, because these settings are the journal's alone.
+        without_words = Privacy.from_options(None, Guard(), redact=options.redact, transcripts=False)
+        masking = JournalMasking(None, without_words, shows_words=False)
+    else:
+        masking = JournalMasking(client, parts.privacy)
 
     def begin() -> Journal | None:
-        is_kept, client_delivers = options.journal == "keep", needs_own_queue(root.client, root)
+        is_kept, client_delivers = options.journal == "keep", client is not None and needs_own_queue(client, root)
         if client_delivers and not is_kept:
             return None
         try:

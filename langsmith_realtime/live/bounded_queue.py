@@ -91,6 +91,13 @@ class BoundedQueue:
         self._put(given, 0)
         self._notify(self)  # wakes the worker even if an earlier notification failed
 
+    def put_note(self, given: Input) -> None:
+        """Put an input, also when the queue is full; the worker takes it with the others.
+
+        Cheaper than :meth:`put_always`, because it does not wake a worker that was told before.
+        """
+        self._put(given, 0)
+
     def put_quietly(self, given: Opened, *, hold: bool) -> None:
         """Put the first input without telling the worker. The next one does; with ``hold``, only :meth:`wake` does."""
         self._inputs.append((given, 0))

@@ -127,8 +127,8 @@ class LiveConversation(ParentContext):
                 self._process.sender, options.keep, self.guard, self._process.limits
             )
         self._queue = worker.open_queue(_LazyPipeline(options, runs, self._process, self.guard).take)
-        if self._spans is not None and options.journal and client is not None:
-            self._spans.note = self._queue.put_always
+        if self._spans is not None and options.journal:
+            self._spans.note = self._queue.put_note
         self._claims = runs.observer = ToolClaims(runs, self._queue.put_always, self._now)
         if posting is Posting.AT_ONCE:
             self._queue.put_always(Opened())

@@ -94,8 +94,9 @@ class Pipeline:
 def build_pipeline(options: Options, runs: ConversationRuns, process: Process, guard: Guard) -> Pipeline:
     """Make the pipeline of a conversation that begins, and look for conversations to recover if it has a journal."""
     parts = build_session(options, runs, process.sender, process.feedback, guard)
-    if not options.journal or runs.client is None:
+    # Without LangSmith and without spans, a recovery would have nothing to do.
+    is_recoverable = runs.client is not None or (parts.otel is not None and parts.otel.is_recoverable)
+    if not options.journal or not is_recoverable:
         return Pipeline(parts.session, None, guard)
-    recover_with = None if options.otel is None else options.otel.recover_with
-    begin_in_background(runs.client, interval_s=process.limits.recovery_interval_s, recover_with=recover_with)
+    begin_in_background(runs.client, interval_s=process.limits.recovery_interval_s, otel=options.otel)
     return Pipeline(parts.session, journal_writer(parts, options, runs, guard), guard)

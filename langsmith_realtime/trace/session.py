@@ -20,7 +20,7 @@ from langsmith_realtime.core.protocol.audio_formats import AGENT, USER, Format
 from langsmith_realtime.core.protocol.events import parse
 from langsmith_realtime.core.protocol.inputs import Annotated, Closed, Input, Opened, ServerFrame, Silence
 from langsmith_realtime.delivery.langsmith_client.masking import hidden_by_environment, hidden_channels
-from langsmith_realtime.delivery.operations import SPANS, Ledger
+from langsmith_realtime.delivery.operations import ROOT_CREATE, ROOT_UPDATE, SPANS, Ledger
 from langsmith_realtime.delivery.sender import Sender
 from langsmith_realtime.delivery.tail_sampling import HeldConversation
 from langsmith_realtime.options.tracing import Options
@@ -246,15 +246,13 @@ class SessionParts:
         """Report verdicts of operations to the ledger, and make the recording in the folder, unless it has its own."""
         if self.runs is not None:
             self.runs.ledger = ledger
+            # The journal of a conversation that is still open does not end with what LangSmith has already.
+            for operation in (ROOT_CREATE, ROOT_UPDATE):
+                ledger.expect(operation)
         if self.recorder is not None:
             self.recorder.folder = folder
         if self.otel is not None and self.otel.is_recoverable and ledger.expect(SPANS):
-            self.otel.exported = lambda: _spans_exported(ledger)
-
-
-def _spans_exported(ledger: Ledger) -> None:
-    ledger.settle(SPANS)
-    ledger.flush()
+            self.otel.ledger = ledger
 
 
 def build_session(
@@ -299,7 +297,8 @@ def build_session(
     if conversation_runs.spans is not None:
         from langsmith_realtime.trace.otel.exporter import otel_exporter  # noqa: PLC0415 - an extra
 
-        otel = otel_exporter(conversation_runs.spans, options, privacy, client, __version__)
+        run_id = str(conversation_runs.root.id)
+        otel = otel_exporter(conversation_runs.spans, options, privacy, client, version=__version__, run_id=run_id)
         exporters.append(otel)
     session = Session(
         conversation,

@@ -57,6 +57,7 @@ class ReceivedSpan:
     links: list[tuple[str, str]]
     status: tuple[int, str]
     scope: str
+    service: str = ""
 
 
 @dataclass
@@ -150,6 +151,7 @@ class OtlpReceiver:
                             [(each.trace_id.hex(), each.span_id.hex()) for each in span.links],
                             (span.status.code, span.status.message),
                             scope.scope.name,
+                            str(_attributes(group.resource.attributes).get("service.name", "")),
                         )
                     )
 
@@ -225,23 +227,23 @@ def otlp_receiver() -> Iterator[OtlpReceiver]:
 
 
 class Providers:
-    """The providers of an application that exports to a receiver: the real SDK and the real exporters."""
+    """The providers of an application that exports to a receiver: the real SDK and the real exporters.
 
-    def __init__(self, receiver: OtlpReceiver, *, delay_ms: int = 50, **tracing: Any) -> None:
+    With ``by_environment``, the variables ``OTEL_BSP_…`` and ``OTEL_BLRP_…`` say how much may wait, and how long.
+    """
+
+    def __init__(
+        self, receiver: OtlpReceiver, *, delay_ms: int = 50, by_environment: bool = False, **tracing: Any
+    ) -> None:
+        waiting: Any = {} if by_environment else {"max_queue_size": 20_000, "schedule_delay_millis": delay_ms}
         resource = Resource({"service.name": "voice-test"})
         self.tracer = TracerProvider(resource=resource, shutdown_on_exit=False, **tracing)
         self.tracer.add_span_processor(
-            BatchSpanProcessor(
-                OTLPSpanExporter(f"{receiver.base_url}/v1/traces"),
-                max_queue_size=20_000,
-                schedule_delay_millis=delay_ms,
-            )
+            BatchSpanProcessor(OTLPSpanExporter(f"{receiver.base_url}/v1/traces"), **waiting)
         )
         self.logger = LoggerProvider(resource=resource, shutdown_on_exit=False)
         self.logger.add_log_record_processor(
-            BatchLogRecordProcessor(
-                OTLPLogExporter(f"{receiver.base_url}/v1/logs"), max_queue_size=20_000, schedule_delay_millis=50
-            )
+            BatchLogRecordProcessor(OTLPLogExporter(f"{receiver.base_url}/v1/logs"), **waiting)
         )
         exporter = OTLPMetricExporter(f"{receiver.base_url}/v1/metrics")
         reader = PeriodicExportingMetricReader(exporter, export_interval_millis=3_600_000)

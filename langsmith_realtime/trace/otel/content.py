@@ -37,6 +37,11 @@ class Content:
         self._client = client if client is not None and calls_application(client) else None
 
     @property
+    def calls_application(self) -> bool:
+        """Whether masking functions of the client are applied."""
+        return self._client is not None
+
+    @property
     def is_shown(self) -> bool:
         """Whether content is shown anywhere."""
         return self.on_spans or self.in_logs

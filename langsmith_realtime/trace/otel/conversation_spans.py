@@ -17,6 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
 from langsmith_realtime.core.conversation.run_data import AgentStep
+from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
     Call,
@@ -50,6 +51,9 @@ class KnownIds(Protocol):
 
     def begin(self, key: str, start: float) -> float:
         """Use the ids of a span for the next one, and return when it started; a new id if it is not known."""
+
+    def knows(self, key: str) -> bool:
+        """Whether the process noted the span."""
 
 
 @dataclass(slots=True)
@@ -117,7 +121,11 @@ class ConversationSpans:
         self.note: Callable[[SpanBegun | Connected], None] | None = None
         self._connected: Connected | None = None  # that the journal does not have yet
         self._known = known
+        self._common: dict[tuple[object, ...], dict[str, Any]] = {}  # attributes, by kind of span and known facts
         self.has_died = has_died
+        #: Whether the conversation has log records, and, in a recovery, what takes them until the spans are exported.
+        self.has_logs = False
+        self.held_records: Any | None = None
         self.options = options.otel
         self.tracer = tracer or trace.NoOpTracer()
         self.has_tracer = tracer is not None
@@ -171,6 +179,8 @@ class ConversationSpans:
             "content": self.options.shown_content,
             "preset": self.options.preset,
             "has_given_thread": self.facts.has_given_thread,
+            "logs": self.has_logs,
+            "resource": scrub(dict(getattr(getattr(self.provider, "resource", None), "attributes", {}))),
         }
 
     def _place(self, outer: Context) -> tuple[Context, list[Link]]:
@@ -184,7 +194,15 @@ class ConversationSpans:
         return (self._start_us + round(t * 1_000_000)) * 1000
 
     def _start_attributes(self, kind: str, operation: str | None, given: Mapping[str, Any] | None = None) -> Any:
-        """The attributes that a sampler may ask for."""
+        """The attributes that a sampler may ask for. Those that all spans of a kind have are made once."""
+        facts = self.facts
+        key = (kind, facts.model, facts.session_id, bool(facts.server))
+        common = self._common.get(key)
+        if common is None:
+            common = self._common[key] = self._common_attributes(kind, operation)
+        return {**common, **attributes(given)} if given else common
+
+    def _common_attributes(self, kind: str, operation: str | None) -> dict[str, Any]:
         facts = self.facts
         named: dict[str, Any] = {"gen_ai.operation.name": operation}
         if kind in (presets.SESSION, presets.RESPONSE):
@@ -201,7 +219,7 @@ class ConversationSpans:
         known = facts.of_start()
         named |= {name: known[fact] for name, fact in presets.rows(self.preset.started, kind)}
         named |= dict(presets.rows(self.preset.constants, kind))
-        return attributes({**named, **(given or {})})
+        return attributes(named)
 
     def connected_to(self, address: str, port: int) -> None:
         """The conversation's connection goes to this server."""
@@ -216,8 +234,18 @@ class ConversationSpans:
         """Start the span of a response."""
         name = f"chat {self.facts.model}" if self.facts.model else "chat"
         given = self._start_attributes(presets.RESPONSE, "chat", {"gen_ai.response.id": response_id})
-        opened = self._start(f"response {response_id}", name, start, given, kind=SpanKind.CLIENT)
+        opened = self._start(_response_key(response_id), name, start, given, kind=SpanKind.CLIENT)
         _remember(self.responses, response_id, opened)
+        return opened
+
+    def response(self, response_id: str, t: float) -> OpenSpan | None:
+        """The span of a response that an event at ``t`` names; None if it has none.
+
+        A recovery has no caller's thread that starts the span when the response begins, so it starts here.
+        """
+        opened = self.responses.get(response_id)
+        if opened is None and self._known is not None and self._known.knows(_response_key(response_id)):
+            opened = self.start_response(response_id, t)
         return opened
 
     def start_tool(self, call: Call, response_id: str | None, start: float) -> OpenSpan:
@@ -401,6 +429,10 @@ class ConversationSpans:
             self._latest = self._response_span()
         elif is_done:
             self._latest = self.session or self.outer
+
+
+def _response_key(response_id: str) -> str:
+    return clean(f"response {response_id}")
 
 
 def traceparent_of(span: Span) -> str:

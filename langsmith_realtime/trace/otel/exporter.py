@@ -5,6 +5,7 @@ Log records are :mod:`.logs`, metrics :mod:`.metrics`. With ``keep=``, everythin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,7 @@ from langsmith_realtime.core.conversation.run_data import (
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import BETA_NAMES, Call, Event, announced_calls, mapping, text
 from langsmith_realtime.core.protocol.inputs import Annotated
+from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace.otel import facts, presets
@@ -34,7 +36,7 @@ from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
 from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
-from langsmith_realtime.trace.otel.providers import convention_names, logger_of, when_flushed
+from langsmith_realtime.trace.otel.providers import convention_names, logger_of, logger_provider, when_flushed
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
 
@@ -51,7 +53,7 @@ class OtelExporter:
         logs: takes log records; None without a provider.
         metrics: takes measurements; None without a provider.
         waits: whether everything waits for :meth:`closed` or :meth:`discarded`.
-        ends_recordings: whether this is the only exporter, so that it ends the recording.
+        is_alone: whether this is the only exporter, so that it ends the recording and removes the journal.
     """
 
     def __init__(
@@ -62,7 +64,7 @@ class OtelExporter:
         metrics: Metrics | None = None,
         *,
         waits: bool = False,
-        ends_recordings: bool = False,
+        is_alone: bool = False,
     ) -> None:
         self._spans = spans
         self._content = content
@@ -73,12 +75,13 @@ class OtelExporter:
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
         self._early_steps: list[AgentStep] = []
+        self._announced: list[Call] = []  # calls of which no run data has told yet
         # The conventions had it until v1.41.
         self._messages_have_finish_reason = spans.preset.messages_have_finish_reason or convention_names()[0]
         self._responses, self._tool_calls = 0, 0  # how many of them were measured
-        self._ends_recordings = ends_recordings
-        #: Called once when the spans have been exported after the end; None without a journal.
-        self.exported: Callable[[], None] | None = None
+        self._is_alone = is_alone
+        #: Is told when the spans have been exported after the end; None without a journal.
+        self.ledger: Ledger | None = None
         self._added_metadata: dict[str, Any] = {}
         self._added_tags: list[str] = []
 
@@ -129,6 +132,7 @@ class OtelExporter:
             self._logs.started(spans.context, spans.ns(0.0))
         for data in held or []:
             self._show(data)
+        self._end_calls_of_the_application(math.inf)
         for tool in list(spans.tools.values()):
             if not tool.is_ended:
                 self._end(tool, tool.start if tool.answered is None else tool.answered)
@@ -150,16 +154,24 @@ class OtelExporter:
             calls = {"responses": self._responses, "tool_calls": self._tool_calls}
             self._metrics.ended(end.t, {**self._common, **about}, context, end.error, **calls)
             self._metrics.opened(-1, self._common)
-        if self._ends_recordings and recorded.done is not None:
+        if self._is_alone and recorded.done is not None:
             recorded.done(is_recording_done)
-        if self.exported is not None:
-            when_flushed(spans.provider, self.exported)
+        if self.ledger is not None:
+            providers = [spans.provider] if self._logs is None else [spans.provider, self._logs.provider]
+            when_flushed(providers, self._exported)
 
     def discarded(self) -> None:
         """Leave every span without an end, so that none is exported. The measurements stay."""
         self._held = None
         if self._metrics is not None:
             self._metrics.opened(-1, self._common)
+        if self._is_alone and self.ledger is not None:
+            self.ledger.discard()
+
+    def _exported(self) -> None:
+        if self.ledger is not None:
+            self.ledger.settle(SPANS)
+            self.ledger.flush()
 
     # Spans
 
@@ -179,15 +191,28 @@ class OtelExporter:
             if self._logs is not None:
                 self._logs.named(session_id)
         if kind == "response.done" and spans.tools:
-            # A run of the application's own carried these calls out, so there is no other run data of them.
-            for call in announced_calls(Event(kind, event.name, event.payload)):
-                tool = spans.tools.get(call.call_id)
-                if tool is not None and not tool.is_ended and tool.answered is not None:
-                    self._end(tool, tool.answered)
-                    if self._metrics is not None:
-                        self._tool_calls += 1
-                        seconds, context = tool.answered - tool.start, self._context(tool)
-                        self._metrics.tool(call.name or "tool", seconds, "answered", self._common, context)
+            self._end_calls_of_the_application(event.ref.start / 1_000_000)
+            self._announced += announced_calls(Event(kind, event.name, event.payload))
+
+    def _end_calls_of_the_application(self, t: float) -> None:
+        """End the spans of calls that runs of the application's own carried out: no run data tells of them.
+
+        The caller's thread notes an answer before the worker gets it, so only answers before ``t`` count, an event that
+        the worker has got.
+        """
+        waiting, self._announced = self._announced, []
+        for call in waiting:
+            tool = self._spans.tools.get(call.call_id)
+            if tool is None or tool.is_ended:
+                continue
+            if tool.answered is None or tool.answered >= t:
+                self._announced.append(call)
+                continue
+            self._end(tool, tool.answered)
+            if self._metrics is not None:
+                self._tool_calls += 1
+                seconds, context = tool.answered - tool.start, self._context(tool)
+                self._metrics.tool(call.name or "tool", seconds, "answered", self._common, context)
 
     def _response(self, model: ModelRun) -> None:
         spans = self._spans
@@ -201,14 +226,19 @@ class OtelExporter:
             self._logs.response(model, shown, self._context(opened), spans.ns(model.end))
         if span.is_recording():
             on_span = shown if self._content.on_spans else None
-            masked = _with_metadata(model, self._content.metadata(model.metadata))
+            masked = model
+            if self._content.calls_application or presets.rows(spans.preset.rows, presets.RESPONSE):
+                masked = _with_metadata(model, self._content.metadata(model.metadata))
+            # Without a preset, only numbers, ids and states of the metadata are shown, which quote nobody.
             span.set_attributes(attributes(facts.response_attributes(masked)))
             if model.model:
                 span.update_name(clean(f"chat {model.model}"))
             if on_span is not None:
                 span.set_attributes(attributes(self._response_content(on_span)))
             first_token = None if model.first_token is None else spans.ns(model.first_token)
-            self._add_preset(span, presets.RESPONSE, facts.response_facts(masked, on_span, first_token), model.error)
+            self._add_preset(
+                span, presets.RESPONSE, lambda: facts.response_facts(masked, on_span, first_token), model.error
+            )
             self._add_moments(span, model)
         error = None if model.interrupted else model.error
         if spans.has_died and facts.is_unfinished(model):
@@ -261,7 +291,7 @@ class OtelExporter:
                 **{facts.OWN + key: tool.metadata.get(key) for key in ("approval", "approval_wait_ms")},
             }
             span.set_attributes(attributes(named))
-            self._add_preset(span, presets.TOOL, facts.tool_facts(tool, arguments, result), error)
+            self._add_preset(span, presets.TOOL, lambda: facts.tool_facts(tool, arguments, result), error)
         self._end(opened, opened.start if tool.end is None else tool.end, error)
 
     def _speech(self, speech: SpeechRun) -> None:
@@ -276,7 +306,7 @@ class OtelExporter:
                 span.set_attributes(
                     attributes({"gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown])})
                 )
-            self._add_preset(span, presets.SPEECH, {"words": words}, speech.error)
+            self._add_preset(span, presets.SPEECH, lambda: {"words": words}, speech.error)
         self._end(opened, speech.end, speech.error)
 
     def _step(self, step: AgentStep) -> None:
@@ -302,7 +332,7 @@ class OtelExporter:
         not_attached: str | None = None
         if span.is_recording():
             has_recording = "recording_url" in recorded.metadata
-            if self._ends_recordings and spans.takes_recording and recorded.attachment is not None:
+            if self._is_alone and spans.takes_recording and recorded.attachment is not None:
                 assert spans.preset.attachments is not None
                 not_attached = attach(span, spans.preset.attachments, *recorded.attachment)
                 has_recording = not_attached is None
@@ -324,10 +354,12 @@ class OtelExporter:
             )
             messages = self._content.messages(end.messages) if self._content.on_spans else None
             tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
-            known = facts.session_facts(replace(end, metadata=told), messages, tags)
+            ended, began = replace(end, metadata=told), {}
             if has_recording:
-                known |= {"recording_started_at": spans.ns(0.0) / 1_000_000_000, "recording_start_offset_ms": 0}
-            self._add_preset(span, presets.SESSION, known, end.error)
+                began = {"recording_started_at": spans.ns(0.0) / 1_000_000_000, "recording_start_offset_ms": 0}
+            self._add_preset(
+                span, presets.SESSION, lambda: {**facts.session_facts(ended, messages, tags), **began}, end.error
+            )
         self._end(OpenSpan(span, 0.0), end.t, end.error)
         return not_attached is None
 
@@ -343,16 +375,20 @@ class OtelExporter:
 
     # Details
 
-    def _add_preset(self, span: Span, kind: str, known: Mapping[str, Any], error: str | None) -> None:
+    def _add_preset(self, span: Span, kind: str, facts_of: Callable[[], Mapping[str, Any]], error: str | None) -> None:
+        """Add what the preset names. ``facts_of`` makes the facts, which the preset without rows does not need."""
         rows = presets.rows(self._spans.preset.rows, kind)
         if not rows:
             return
         about_error = {} if error is None else {"error": self._content.error(error), "error_level": "ERROR"}
-        told = {**known, **about_error}
+        told = {**facts_of(), **about_error}
         span.set_attributes(attributes({attribute: told.get(fact) for attribute, fact in rows}))
 
     def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
         opened.is_ended = True
+        if self.ledger is not None:
+            # An ended span may be exported at once. If its ids were not on disk, a recovery would make another span.
+            self.ledger.flush()
         span = opened.span
         if error is not None and span.is_recording():
             span.set_attribute("error.type", facts.error_type(error))
@@ -368,7 +404,7 @@ class OtelExporter:
         """The context of an event's record: its response's span, else the session's."""
         body = event.payload
         response_id = text(body.get("response_id")) or text(mapping(body.get("response")).get("id"))
-        return self._context(self._spans.responses.get(response_id or ""))
+        return self._context(self._spans.response(response_id or "", event.ref.start / 1_000_000))
 
     # Measurements
 
@@ -399,21 +435,30 @@ def _with_metadata(model: ModelRun, metadata: dict[str, Any]) -> ModelRun:
 
 
 def otel_exporter(
-    spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None, version: str
+    spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None, *, version: str, run_id: str
 ) -> OtelExporter:
-    """The exporter of a conversation whose spans have started; ``client`` is None without LangSmith."""
+    """The exporter of a conversation whose spans have started.
+
+    Args:
+        spans: the spans.
+        options: the options of the conversation.
+        privacy: masks content.
+        client: masks content after that; None without LangSmith.
+        version: the version of the package.
+        run_id: the id of the root run, from which the ids of log records are made.
+    """
     assert options.otel is not None
     content = Content(options.otel.shown_content, privacy, client)
-    if spans.has_died:  # records and measurements left with the process
-        return OtelExporter(spans, content)
-    logger = logger_of(options.otel, version)
+    logger = spans.held_records if spans.has_died else logger_of(options.otel, version)
+    spans.has_logs = logger is not None
     named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
     common = {"gen_ai.provider.name": spans.facts.provider, **named}
     return OtelExporter(
         spans,
         content,
-        None if logger is None else Logs(logger, content, common),
-        metrics_of(options.otel, version),
+        None if logger is None else Logs(logger, content, common, run_id, logger_provider(options.otel)),
+        # A counter that counts an answer twice is wrong, and nothing would say so.
+        None if spans.has_died else metrics_of(options.otel, version),
         waits=options.keep is not None,
-        ends_recordings=client is None,
+        is_alone=client is None,
     )

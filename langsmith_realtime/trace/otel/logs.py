@@ -19,6 +19,8 @@ from langsmith_realtime.trace.otel.values import attributes, body
 #: The prefix of the names of events that the conventions do not know.
 EVENTS = "openai.realtime."
 STARTED, ENDED = "gen_ai.client.realtime_session.started", "gen_ai.client.realtime_session.ended"
+#: By the conventions, records with equal ids are one record.
+RECORD_ID = "log.record.uid"
 DETAILS, EXCEPTION = "gen_ai.client.inference.operation.details", "gen_ai.client.inference.exception"
 
 _INFO, _ERROR = 9, 17
@@ -31,14 +33,21 @@ class Logs:
         logger: the application's logger for OpenTelemetry's records.
         content: masks content.
         common: attributes of every record.
+        run_id: the id of the conversation's root run. A record's id is made from it, so that a record that a recovery
+            emits again has the id that it had.
+        provider: the provider of the logger, which is flushed after the conversation.
     """
 
-    def __init__(self, logger: Any, content: Content, common: Mapping[str, Any]) -> None:
+    def __init__(
+        self, logger: Any, content: Content, common: Mapping[str, Any], run_id: str = "", provider: Any = None
+    ) -> None:
         from opentelemetry._logs import SeverityNumber  # noqa: PLC0415 - its name says that it may change
 
         self._logger = logger
         self._content = content
         self._common = dict(common)
+        self._run_id = run_id
+        self.provider = provider
         self._severities = {number: SeverityNumber(number) for number in (_INFO, _ERROR)}
 
     def named(self, session_id: str | None) -> None:
@@ -47,14 +56,15 @@ class Logs:
 
     def started(self, context: Context, ns: int) -> None:
         """The conversation began."""
-        self._emit(STARTED, {"type": "started"}, {}, context, ns)
+        self._emit(STARTED, {"type": "started"}, {}, context, ns, key="started")
 
     def event(self, event: EventRun, context: Context, ns: int) -> None:
         """An event arrived."""
         shown = self._content.event(event.payload) if self._content.in_logs else references(event.payload)
         given = {"error.type": None if event.error is None else facts.error_type(event.error)}
         failed = event.error is not None and not event.interrupted
-        self._emit(EVENTS + event.name, {"type": event.name, **shown}, given, context, ns, failed=failed)
+        key = str(event.ref.start)
+        self._emit(EVENTS + event.name, {"type": event.name, **shown}, given, context, ns, key=key, failed=failed)
 
     def response(self, model: ModelRun, shown: Mapping[str, Any] | None, context: Context, ns: int) -> None:
         """A response is over: its details with their content, and its error."""
@@ -66,24 +76,27 @@ class Logs:
             "gen_ai.response.finish_reasons": facts.finish_reasons(model),
             **facts.usage_attributes(facts.token_counts(model)),
         }
+        key = model.metadata.get("response_id") or model.parent.start
         if shown is not None and self._content.in_logs:
             told = {
                 "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
                 "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
             }
-            self._emit(DETAILS, told, given, context, ns)
+            self._emit(DETAILS, told, given, context, ns, key=f"{key}-details")
         if model.error is not None and not model.interrupted:
             message = self._content.error(model.error) or "error"
             kind = facts.error_type(model.error)
             about = {"error.type": kind, "exception.type": kind, "exception.message": message}
-            self._emit(EXCEPTION, {"message": message}, {**given, **about}, context, ns, failed=True)
+            self._emit(
+                EXCEPTION, {"message": message}, {**given, **about}, context, ns, key=f"{key}-exception", failed=True
+            )
 
     def ended(self, end: ConversationEnd, context: Context, ns: int) -> None:
         """The conversation ended."""
         known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
         told = {key: end.metadata.get(key) for key in known}
         given = {"error.type": None if end.error is None else facts.error_type(end.error)}
-        self._emit(ENDED, {"type": "ended", **told}, given, context, ns, failed=end.error is not None)
+        self._emit(ENDED, {"type": "ended", **told}, given, context, ns, key="ended", failed=end.error is not None)
 
     def _emit(
         self,
@@ -93,6 +106,7 @@ class Logs:
         context: Context,
         ns: int,
         *,
+        key: str,
         failed: bool = False,
     ) -> None:
         self._logger.emit(
@@ -102,7 +116,7 @@ class Logs:
             severity_number=self._severities[_ERROR if failed else _INFO],
             severity_text="ERROR" if failed else "INFO",
             body=body(told),
-            attributes=attributes({**self._common, **given}),
+            attributes=attributes({**self._common, RECORD_ID: f"{self._run_id}-{key}", **given}),
             event_name=name,
         )
 

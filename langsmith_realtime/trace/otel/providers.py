@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakSet
 
@@ -30,7 +30,8 @@ def _tracer_provider(otel: Otel) -> Any | None:
     return None if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)) else provider
 
 
-def _logger_provider(otel: Otel) -> Any | None:
+def logger_provider(otel: Otel) -> Any | None:
+    """The application's provider of loggers; None without one."""
     try:
         from opentelemetry import _logs  # noqa: PLC0415 - its name says that it may change
     except ImportError:
@@ -46,7 +47,7 @@ def _meter_provider(otel: Otel) -> Any | None:
 
 def has_provider(otel: Otel) -> bool:
     """Whether the application has set any provider, so that anything would be recorded."""
-    return any(find(otel) is not None for find in (_tracer_provider, _logger_provider, _meter_provider))
+    return any(find(otel) is not None for find in (_tracer_provider, logger_provider, _meter_provider))
 
 
 def tracer_of(otel: Otel, version: str) -> Tracer | None:
@@ -64,7 +65,7 @@ def logger_of(otel: Otel, version: str) -> Any | None:
 
     The logs of opentelemetry-api before 1.39 cannot be used without its SDK; then there are none, which is logged.
     """
-    provider = _logger_provider(otel)
+    provider = logger_provider(otel)
     if provider is None:
         return None
     _used.add(provider)
@@ -111,17 +112,18 @@ def flush_providers(timeout: float | None) -> bool:
     return not thread.is_alive()
 
 
-_waiting: dict[Any, list[Callable[[], None]]] = {}
+_waiting: dict[tuple[Any, ...], list[Callable[[], None]]] = {}
 _waiting_lock = threading.Lock()
 
 
-def when_flushed(provider: Any, done: Callable[[], None]) -> None:
-    """Call ``done`` in a thread once all ended spans of the provider were flushed; the process's exit waits for it.
+def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
+    """Call ``done`` in a thread once the providers have flushed all ended spans and records.
 
-    One flush serves all that wait for it.
+    The process's exit waits for it. One flush serves all that wait for it.
     """
+    flushed = tuple(providers)
     with _waiting_lock:
-        waiting = _waiting.setdefault(provider, [])
+        waiting = _waiting.setdefault(flushed, [])
         waiting.append(done)
         if len(waiting) > 1:
             return
@@ -130,16 +132,17 @@ def when_flushed(provider: Any, done: Callable[[], None]) -> None:
         with threads.work_in_progress():
             while True:
                 with _waiting_lock:
-                    served = list(_waiting[provider])
-                force_flush = getattr(provider, "force_flush", None)
-                if force_flush is not None:
-                    force_flush()
+                    served = list(_waiting[flushed])
+                for provider in flushed:
+                    force_flush = getattr(provider, "force_flush", None)
+                    if force_flush is not None:
+                        force_flush()
                 for each in served:
                     each()
                 with _waiting_lock:
-                    del _waiting[provider][: len(served)]
-                    if not _waiting[provider]:
-                        del _waiting[provider]
+                    del _waiting[flushed][: len(served)]
+                    if not _waiting[flushed]:
+                        del _waiting[flushed]
                         return
 
     if threads.start_thread(flush, "langsmith-realtime-otel") is None:

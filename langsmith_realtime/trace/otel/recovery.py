@@ -1,7 +1,8 @@
-"""Exports the spans of a conversation whose process died, with the ids that they had.
+"""Exports the spans and log records of a conversation whose process died, with the ids that they had.
 
-The API lets nobody choose ids. So a recovery makes the SDK's finished spans itself, and gives them to an exporter: the
-one of ``Otel(recover_with=)``, or OTLP as the environment configures it. Needs the SDK.
+The API lets nobody choose the ids of spans. So a recovery makes the SDK's finished spans itself, and gives them to an
+exporter: the one of ``Otel(recover_with=)``, or OTLP as the environment configures it. Log records go to the
+application's provider, else to OTLP as the environment configures it. Needs the SDK.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import replace
+from importlib import import_module
+from typing import Any, Literal
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
@@ -31,14 +34,13 @@ from opentelemetry.trace import (
 )
 
 from langsmith_realtime.core.protocol.inputs import Connected, SpanBegun
+from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel.conversation_spans import SESSION_KEY, ConversationFacts, ConversationSpans
-from langsmith_realtime.trace.otel.providers import SCOPE
+from langsmith_realtime.trace.otel.providers import SCOPE, logger_of, logger_provider
 
 #: How many spans an exporter gets at once.
 BATCH = 512
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 
 
 class RecoveredSpan(Span):
@@ -102,13 +104,14 @@ class RecoveringTracer(Tracer):
     Args:
         begun: the spans that it noted.
         version: the version of the package.
+        resource: the attributes of the resource that the spans had.
     """
 
-    def __init__(self, begun: Iterable[SpanBegun], version: str) -> None:
+    def __init__(self, begun: Iterable[SpanBegun], version: str, resource: Mapping[str, Any] | None = None) -> None:
         self._begun = {each.key: each for each in begun}
         self._next: SpanContext | None = None
         self._ids = RandomIdGenerator()
-        self.resource = Resource.create()
+        self.resource = Resource.create(dict(resource or {}))
         self.scope = InstrumentationScope(SCOPE, version)
         self.finished: list[ReadableSpan] = []
 
@@ -117,6 +120,10 @@ class RecoveringTracer(Tracer):
         known = self._begun.get(key)
         self._next = None if known is None else span_context(known.traceparent)
         return start if known is None else known.start
+
+    def knows(self, key: str) -> bool:
+        """Whether the process that died noted the span."""
+        return key in self._begun
 
     def start_span(  # noqa: PLR0917 - the arguments are those of the API
         self,
@@ -192,39 +199,97 @@ def recovered_spans(
     outer = trace.INVALID_SPAN
     if head["parent"] is not None:
         outer = NonRecordingSpan(span_context(head["parent"], is_remote=head["parent_is_remote"]))
-    tracer = RecoveringTracer(known, version)
+    tracer = RecoveringTracer(known, version, head.get("resource"))
     context = trace.set_span_in_context(outer, Context())
-    return ConversationSpans(tracer, options, facts, start_us, context, known=tracer, has_died=True)
+    spans = ConversationSpans(tracer, options, facts, start_us, context, known=tracer, has_died=True)
+    spans.held_records = HeldRecords() if head.get("logs") else None
+    return spans
 
 
-def environment_exporter() -> SpanExporter | None:
-    """The OTLP exporter that the environment configures; None if it names no endpoint, or the exporter is missing."""
-    if not any(os.environ.get(name) for name in _ENDPOINTS):
-        return None
-    protocol = next((os.environ[name] for name in _PROTOCOLS if os.environ.get(name)), "http/protobuf")
-    try:
-        if protocol == "grpc":
-            from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
-                OTLPSpanExporter as Grpc,
-            )
+class HeldRecords:
+    """Takes the log records of a recovery, in place of a logger, until the spans have been exported."""
 
-            grpc: SpanExporter = Grpc()
-            return grpc
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-    except ImportError:
-        return None
-    return OTLPSpanExporter()
+    def __init__(self) -> None:
+        self._records: list[dict[str, Any]] = []
+
+    def emit(self, **record: Any) -> None:
+        """Hold a record."""
+        self._records.append(record)
+
+    def release(self, logger: Any) -> None:
+        """Emit the records."""
+        records, self._records = self._records, []
+        for record in records:
+            logger.emit(**record)
 
 
-def export(spans: ConversationSpans, make: Callable[[], Any] | None) -> bool | None:
-    """Export the spans that a recovery has ended; None if there is no exporter, False if the exporter failed."""
+def can_export(make: Callable[[], Any] | None) -> bool:
+    """Whether there is an exporter of spans: one that ``make`` returns, or the one that the environment configures."""
+    return make is not None or _exporter_class("traces") is not None
+
+
+def export(spans: ConversationSpans, otel: Otel, version: str) -> bool | None:
+    """Export the spans that a recovery has ended, and after them the log records.
+
+    Args:
+        spans: the spans.
+        otel: says which exporter, and which provider of loggers; by default those of the environment.
+        version: the version of the package.
+
+    Returns:
+        None if there is no exporter, False if it failed. Then no log record is emitted.
+    """
     tracer = spans.tracer
     assert isinstance(tracer, RecoveringTracer)
-    exporter = environment_exporter() if make is None else make()
-    if exporter is None:
+    by_environment = _exporter_class("traces")
+    if otel.recover_with is None and by_environment is None:
         return None
+    exporter = otel.recover_with() if otel.recover_with is not None else by_environment()  # type: ignore[misc]
     try:
         batches = [tracer.finished[i : i + BATCH] for i in range(0, len(tracer.finished), BATCH)]
-        return all(exporter.export(batch) is SpanExportResult.SUCCESS for batch in batches)
+        is_exported = all(exporter.export(batch) is SpanExportResult.SUCCESS for batch in batches)
     finally:
         exporter.shutdown()
+    if is_exported and spans.held_records is not None:
+        _release(spans.held_records, otel, version, tracer.resource)
+    return is_exported
+
+
+def _release(records: HeldRecords, otel: Otel, version: str, resource: Resource) -> None:
+    """Emit records with the application's logger, else with the exporter that the environment configures."""
+    provider: Any = logger_provider(otel)
+    logger = logger_of(otel, version)
+    if logger is not None:
+        records.release(logger)
+        provider.force_flush()
+        return
+    by_environment = _exporter_class("logs")
+    if by_environment is None:
+        return
+    from opentelemetry.sdk._logs import LoggerProvider  # noqa: PLC0415 - its name says that it may change
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor  # noqa: PLC0415
+
+    own = LoggerProvider(resource, shutdown_on_exit=False)
+    own.add_log_record_processor(BatchLogRecordProcessor(by_environment()))
+    own_logger = logger_of(replace(otel, logger_provider=own), version)
+    if own_logger is not None:
+        records.release(own_logger)
+    own.shutdown()
+
+
+def _exporter_class(signal: Literal["traces", "logs"]) -> Any | None:
+    """The class of the OTLP exporter that the environment configures for a signal.
+
+    None if the environment names no endpoint, or if the exporter is not installed.
+    """
+    name = signal.upper()
+    if not (os.environ.get(f"OTEL_EXPORTER_OTLP_{name}_ENDPOINT") or os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
+        return None
+    protocol = os.environ.get(f"OTEL_EXPORTER_OTLP_{name}_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    package = "opentelemetry.exporter.otlp.proto." + ("grpc" if protocol == "grpc" else "http")
+    try:
+        if signal == "traces":
+            return import_module(f"{package}.trace_exporter").OTLPSpanExporter
+        return import_module(f"{package}._log_exporter").OTLPLogExporter
+    except ImportError:
+        return None

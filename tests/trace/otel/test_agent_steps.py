@@ -19,7 +19,7 @@ from agents.realtime import RealtimeAgent, realtime_handoff
 from langsmith import Client
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-from langsmith_realtime import SessionTracer
+from langsmith_realtime import Otel, SessionTracer
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.core.protocol.inputs import AgentChanged, ApprovalAnswered, ApprovalAsked, GuardrailTripped
 from langsmith_realtime.journal.recovery import Fate, recover
@@ -152,7 +152,7 @@ def test_a_journal_gives_the_steps_that_the_live_conversation_gave_and_content_i
     monkeypatch.setenv("LANGSMITH_REALTIME_DIR", str(tmp_path))
     client = Client(auto_batch_tracing=False)
     export = lambda: OTLPSpanExporter(f"{receiver.base_url}/v1/traces")  # noqa: E731
-    assert [each.fate for each in recover(client, recover_with=export)] == [Fate.COMPLETED]
+    assert [each.fate for each in recover(client, otel=Otel(recover_with=export))] == [Fate.COMPLETED]
     assert _steps(receiver) == live
     for span in receiver.spans("chat"):
         assert (span.attributes["server.address"], span.attributes["server.port"]) == ("realtime.example", 8443)

@@ -386,9 +386,11 @@ def test_a_conversation_that_keep_discards_has_no_spans(
 ) -> None:
     talk.run(providers, langsmith=True, keep=lambda metrics: False)
     assert receiver.all_spans == []
-    talk.run(providers, langsmith=True, keep=lambda metrics: True)
+    talk.run(providers, langsmith=True, keep=lambda metrics: True, otel=providers.otel(content=True))
     assert len(receiver.spans("chat")) == 2
     assert receiver.orphans() == []
+    # Everything is shown at the end, long after the result was sent.
+    assert "21 degrees" in str(receiver.the_span("execute_tool").attributes["gen_ai.tool.call.result"])
 
 
 def test_hostile_values_cost_nothing_else(providers: Providers, receiver: OtlpReceiver) -> None:
