@@ -144,6 +144,14 @@ class Conversations:
             self.note(fields, project, revision, attached=attached)
         self._db.execute(f"PRAGMA user_version={VERSION}")
 
+    def forget(self, trace_id: str) -> None:
+        """Delete the conversations of a trace."""
+        rows = self._db.execute("SELECT number FROM conversations WHERE trace_id = ?", (trace_id,)).fetchall()
+        for (number,) in rows:
+            self._set_words(number, self._words(number), "")
+            for table, column in (("words_said", "number"), ("answers", "conversation"), ("conversations", "number")):
+                self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608 - fixed names
+
     @property
     def is_current(self) -> bool:
         """Whether the table has the form and the content that this version writes."""

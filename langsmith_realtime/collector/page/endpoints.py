@@ -78,12 +78,16 @@ class PageEndpoints:
             Route(f"{PAGE}/api/conversations/{{id}}/peaks/{{level:int}}", self.peaks),
             Route(f"{PAGE}/api/conversations/{{id}}/download.{{form}}", self.download),
             Route(f"{PAGE}/api/runs/{{run_id}}", self.run),
+            Route(f"{PAGE}/{{path:path}}", self.nothing),
         ]
 
     # The page's own files
 
     async def home(self, _: Request) -> Response:
         return RedirectResponse(f"{PAGE}/")
+
+    async def nothing(self, _: Request) -> Response:
+        raise HTTPException(404, "Not found")
 
     async def list_page(self, request: Request) -> Response:
         return self._page(request, "list.html")
@@ -98,9 +102,11 @@ class PageEndpoints:
         return FileResponse(path, media_type=_TYPES[path.suffix], headers={**_HEADERS, "Cache-Control": "no-cache"})
 
     def _page(self, request: Request, name: str) -> Response:
-        if request.query_params.get("code"):
-            # The code leaves the address, so that it is neither copied nor in the history.
-            response: Response = RedirectResponse(request.url.remove_query_params("code").path, 303)
+        if "code" in request.query_params or "token" in request.query_params:
+            # Code and key leave the address, so that they are neither copied nor in the history.
+            rest = request.url.remove_query_params(["code", "token"])
+            address = f"{rest.path}?{rest.query}" if rest.query else rest.path
+            response: Response = RedirectResponse(address, 303, _HEADERS)
             self._access.redeem(request, response)
             return response
         return FileResponse(
