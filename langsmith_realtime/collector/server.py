@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import uvicorn
@@ -198,12 +199,13 @@ class Collector:
         row = self._store.conversations.row(given)
         return None if row is None else str(row["id"])
 
-    def view_url(self, conversation_id: str | None = None) -> str:
-        """Return the address of the page in a browser: of the list, or of one conversation.
+    def view_url(self, conversation_id: str | None = None, *, thread: str | None = None) -> str:
+        """Return the address of the page in a browser: of the list, of one conversation, or of a thread.
 
         If clients must send a key, the address has a code that opens the page once, in one browser.
         """
-        address = f"{self.url}{PAGE}/" + (f"c/{conversation_id}" if conversation_id else "")
+        path = f"c/{conversation_id}" if conversation_id else f"thread/{quote(thread, safe='')}" if thread else ""
+        address = f"{self.url}{PAGE}/{path}"
         code = self._page_access.code()
         return address if code is None else f"{address}?code={code}"
 

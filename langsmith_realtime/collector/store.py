@@ -11,7 +11,7 @@ import time as clock
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from langsmith_realtime.collector import conversations, documents, feedback, retention
+from langsmith_realtime.collector import conversations, documents, feedback, traces
 from langsmith_realtime.collector.records import Attachment, StoredRun
 from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
 
@@ -37,11 +37,7 @@ CREATE INDEX IF NOT EXISTS runs_by_order ON runs (dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_trace ON runs (trace_id, dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_revision ON runs (revision);
 CREATE INDEX IF NOT EXISTS runs_by_parent ON runs ({_PARENT});
-CREATE TABLE IF NOT EXISTS traces (
-    id TEXT PRIMARY KEY,
-    runs INTEGER NOT NULL,
-    written REAL                   -- when a run of it was last stored, in seconds since 1970
-);
+{traces.SCHEMA}
 CREATE TABLE IF NOT EXISTS attachments (
     run_id TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -92,7 +88,7 @@ class Store:
         self._db.executescript(
             f"PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous={synchronous}; PRAGMA journal_mode=WAL; {_SCHEMA}"
         )
-        retention.add_time_of_traces(self._db)
+        traces.add_time_of_traces(self._db)
         (self._revision,) = self._db.execute("SELECT coalesce(max(revision), 0) FROM runs").fetchone()
         self.documents = documents.Documents(self._db, self._lock)
         self.feedback = feedback.Feedback(self._db, self._lock)
@@ -243,7 +239,7 @@ class Store:
         """Delete traces: their runs with attachments and feedback, and their conversations; return how many."""
         ids = list(trace_ids)
         for trace_id in ids:
-            retention.delete_trace(self._db, self._lock, self.incoming, self.conversations, trace_id)
+            traces.delete_trace(self._db, self._lock, self.incoming, self.conversations, trace_id)
         return len(ids)
 
     def unchanged_since(self, moment: float) -> list[str]:
@@ -253,15 +249,15 @@ class Store:
 
     def bytes_used(self) -> int:
         """Return the size of the runs and the attachments in the folder, in bytes."""
-        return retention.bytes_used(self._db, self._lock, self.incoming)
+        return traces.bytes_used(self._db, self._lock, self.incoming)
 
     def bytes_of(self, trace_id: str) -> int:
         """Return about how many bytes a trace takes."""
-        return retention.bytes_of(self._db, self._lock, self.incoming, trace_id)
+        return traces.bytes_of(self._db, self._lock, self.incoming, trace_id)
 
     def shrink(self) -> None:
         """Return the unused part of the SQLite file to the disk."""
-        retention.shrink(self._db, self._lock)
+        traces.shrink(self._db, self._lock)
 
     def place(self, run_id: str) -> tuple[str, str] | None:
         """Return the trace id and the project name of a run (a UUID in lower case), or None."""

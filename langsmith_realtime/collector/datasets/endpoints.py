@@ -82,15 +82,19 @@ class DatasetEndpoints:
         """``GET /examples``: a page of examples, the first created first."""
         params = request.query_params
         dataset = self._datasets.one(params["dataset"]) if params.get("dataset") else None
-        if refusal := self._earlier_version(params.get("as_of"), dataset):
-            return refusal
+        stored = self._datasets.examples(None if dataset is None else dataset["id"])
+        if params.get("as_of", "latest") != "latest":
+            moment = _as_of(params["as_of"])
+            stored = [each for each in stored if moment is not None and time(each["added_at"], "added_at") <= moment]
+            if moment is None or any(time(each["modified_at"], "modified_at") > moment for each in stored):
+                return not_served("The collector has only the latest version of each example; leave out as_of")
         ids = {each.lower() for each in params.getlist("id")}
         splits = set(params.getlist("splits"))
         metadata = _metadata(params.get("metadata"))
         holds = parse_example_filter(params["filter"]) if params.get("filter") else lambda _: True
         found = [
             each
-            for each in self._datasets.examples(None if dataset is None else dataset["id"])
+            for each in stored
             if (not ids or each["id"] in ids)
             and (not splits or splits & set(each["metadata"]["dataset_split"]))
             and all(each["metadata"].get(key) == value for key, value in metadata.items())
@@ -177,18 +181,8 @@ class DatasetEndpoints:
             and all(_metadata_of(each).get(key) == value for key, value in metadata.items())
         ]
 
-    def _earlier_version(self, as_of: str | None, dataset: dict[str, Any] | None) -> Response | None:
-        if as_of in (None, "", "latest"):
-            return None
-        try:
-            moment = time(as_of, "as_of")
-        except Refused:
-            return not_served("The collector keeps no tags of dataset versions; leave out as_of")
-        if dataset is None or moment >= time(dataset["modified_at"], "modified_at"):
-            return None
-        return not_served("The collector keeps only the latest version of a dataset; leave out as_of")
-
     def _view(self, request: Request, example: dict[str, Any], *, with_files: bool) -> dict[str, Any]:
+        example = {key: value for key, value in example.items() if key != "added_at"}
         if not with_files:
             return example
         urls = {
@@ -199,6 +193,14 @@ class DatasetEndpoints:
             for name, attachment in self._store.attachments(example["id"]).items()
         }
         return {**example, "attachment_urls": urls}
+
+
+def _as_of(text: str) -> datetime | None:
+    """Return the time of a dataset's version; None for a tag of a version."""
+    try:
+        return time(text, "as_of")
+    except Refused:
+        return None
 
 
 def _metadata(text: str | None) -> dict[str, Any]:

@@ -128,6 +128,7 @@ class Datasets:
             "metadata": {**metadata, "dataset_split": splits},
             "created_at": now if created is None else time(created, "created_at").isoformat(),
             "modified_at": now,
+            "added_at": now,  # created_at is the client's
             "source_run_id": None if source is None else source.id,
         }
         self._documents.put("example", example_id, example, dataset["id"])

@@ -66,7 +66,7 @@ class FeedbackEndpoints:
     async def update(self, request: Request) -> Response:
         """``PATCH /feedback/{feedback_id}``: changes the fields in the body; null clears a field."""
         body = await read_object(request)
-        changed = {key: body[key] for key in _CHANGEABLE if key in body}
+        changed: dict[str, Any] = {key: body[key] for key in _CHANGEABLE if key in body}
         feedback = {**self._stored(request), **changed, "modified_at": datetime.now(UTC).isoformat()}
         self._write(feedback)
         return JSONResponse(self._view(feedback))

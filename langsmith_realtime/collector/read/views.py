@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from statistics import median_low
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -192,8 +193,7 @@ def thread_stats(runs: Sequence[StoredRun], select: Iterable[str]) -> dict[str, 
         "feedback_stats": numbers.feedback_stats(each for run in runs for each in run.feedback),
         **_sums(runs),
     }
-    renamed = {"latency_p50": "latency_p50_seconds", "latency_p99": "latency_p99_seconds"}
-    return {renamed.get(key, key): value for key, value in _only(view, map(str.lower, select)).items()}
+    return _with_units(_only(view, map(str.lower, select)))
 
 
 def threads_stats(runs: Sequence[StoredRun], select: Iterable[str]) -> dict[str, Any]:
@@ -222,11 +222,19 @@ def threads_stats(runs: Sequence[StoredRun], select: Iterable[str]) -> dict[str,
         "latency_p99": numbers.p99(latencies),
         "first_token_p50": numbers.p50(firsts),
         "first_token_p99": numbers.p99(firsts),
-        "median_tokens": numbers.p50([numbers.tokens("total", each) for each in by_trace.values()]),
+        "median_tokens": median_low([numbers.tokens("total", each) for each in by_trace.values()])
+        if by_trace
+        else None,
         "thread_feedback_stats": numbers.feedback_stats(each for run in runs for each in run.feedback),
         **{key: value["raw"] if key.endswith("_details") and value else value for key, value in _sums(runs).items()},
     }
-    return _only(view, map(str.lower, select))
+    return _with_units(_only(view, map(str.lower, select)))
+
+
+def _with_units(stats: Mapping[str, Any]) -> dict[str, Any]:
+    """Return statistics with the unit in the names of times, which queries name without it."""
+    timed = ("latency_", "first_token_")
+    return {f"{key}_seconds" if key.startswith(timed) else key: value for key, value in stats.items()}
 
 
 def _common(run: StoredRun) -> dict[str, Any]:
