@@ -405,13 +405,18 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
     if query.tag:
         conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
         values.append(query.tag)
-    for word in query.q.split()[:8]:
+    words = query.q.split()[:8]
+    for word in words:
         if len(word) >= _TRIGRAM:
             conditions.append("number IN (SELECT rowid FROM said WHERE said MATCH ?)")
             values.append('"' + word.replace('"', '""') + '"')
-        else:
-            conditions.append("number IN (SELECT number FROM words_said WHERE instr(lower(words), lower(?)))")
-            values.append(word)
+    if short := [word for word in words if len(word) < _TRIGRAM]:
+        # One look at all texts for all short words; in lower case only for words that have one, which takes longer.
+        found = (
+            "instr(words, ?)" if word.lower() == word.upper() else "instr(lower(words), lower(?))" for word in short
+        )
+        conditions.append(f"number IN (SELECT number FROM words_said WHERE {' AND '.join(found)})")  # noqa: S608 - fixed texts
+        values += short
     return " AND ".join(conditions), values
 
 

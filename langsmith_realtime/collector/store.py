@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_by_order ON runs (dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_trace ON runs (trace_id, dotted_order);
+CREATE INDEX IF NOT EXISTS runs_by_project ON runs (project, dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_revision ON runs (revision);
 CREATE INDEX IF NOT EXISTS runs_by_parent ON runs ({_PARENT});
 {traces.SCHEMA}
@@ -52,6 +53,8 @@ _SELECT: Final = (
     " (SELECT json_group_object(name, mime_type) FROM attachments WHERE run_id = runs.id),"
     " (SELECT json_group_array(json(content)) FROM feedback WHERE run_id = runs.id) FROM runs"
 )
+#: How many runs are read at once.
+_PAGE: Final = 200
 DEFAULT_PROJECT: Final = "default"
 
 
@@ -161,23 +164,47 @@ class Store:
             project,
         )
 
-    def newest_runs(self, project: str | None = None, *, roots: bool = False) -> Iterator[StoredRun]:
-        """Yield runs by descending ``dotted_order``, read as they are asked for, so that a first page costs little.
+    def find(
+        self,
+        *,
+        projects: list[str] | None = None,
+        trace_id: str | None = None,
+        roots: bool = False,
+        since: str | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[StoredRun]:
+        """Yield runs in ``dotted_order`` order, read as they are asked for, so that a first page costs little.
 
         Args:
-            project: Only runs of the project with this name.
+            projects: Only runs of the projects with these names.
+            trace_id: Only runs of this trace.
             roots: Only root runs.
+            since: Only runs whose time in ``dotted_order`` is this one or later, in the form that it has there.
+            newest_first: Whether the order is descending.
         """
-        before = "~"
-        while page := self._runs(
-            "WHERE dotted_order < ? AND project = coalesce(?, project) AND (NOT ? OR instr(dotted_order, '.') = 0)"
-            " ORDER BY dotted_order DESC LIMIT 200",
-            before,
-            project,
-            roots,
-        ):
+        limit, comparison, order = ("~", "<", "DESC") if newest_first else ("", ">", "ASC")
+        conditions: list[str] = []
+        values: list[object] = []
+        if projects is not None and len(projects) == 1:  # equality, so that an index has the order
+            conditions.append("project = ?")
+            values += projects
+        elif projects is not None:
+            conditions.append("project IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(projects))
+        if trace_id is not None:
+            conditions.append("trace_id = ?")
+            values.append(trace_id)
+        if roots:
+            conditions.append("instr(dotted_order, '.') = 0")
+        if since is not None:
+            conditions.append("substr(dotted_order, -58, 22) >= ?")
+            values.append(since)
+        where = " AND ".join([*conditions, f"dotted_order {comparison} ?"])
+        while page := self._runs(f"WHERE {where} ORDER BY dotted_order {order} LIMIT {_PAGE}", *values, limit):
             yield from page
-            before = page[-1].dotted_order
+            if len(page) < _PAGE:
+                break
+            limit = page[-1].dotted_order
 
     def runs_below(self, dotted_order: str) -> list[StoredRun]:
         """Return the run with this ``dotted_order`` and all runs below it, in ``dotted_order`` order."""
@@ -195,7 +222,14 @@ class Store:
 
     def projects(self) -> dict[str, str]:
         """Return the smallest ``dotted_order`` in each project with runs by its name; the latest of them is first."""
-        return dict(self._rows("SELECT project, min(dotted_order) FROM runs GROUP BY project ORDER BY 2 DESC"))
+        return dict(
+            self._rows(  # one look at the index for each project, not for each run
+                "WITH RECURSIVE names(name) AS (SELECT min(project) FROM runs UNION ALL"
+                " SELECT (SELECT min(project) FROM runs WHERE project > name) FROM names WHERE name IS NOT NULL)"
+                " SELECT name, (SELECT min(dotted_order) FROM runs WHERE project = name) AS first FROM names"
+                " WHERE name IS NOT NULL ORDER BY first DESC"
+            )
+        )
 
     def attachments(self, owner: str) -> dict[str, Attachment]:
         """Return the attachments of a run or of an example by name."""
@@ -359,7 +393,7 @@ class Store:
         if fields.get("session_name") or "session_id" not in fields:
             return fields.get("session_name") or DEFAULT_PROJECT
         projects = [name for (name,) in self._db.execute("SELECT id FROM documents WHERE kind = 'project'")]
-        projects += [name for (name,) in self._db.execute("SELECT DISTINCT project FROM runs")]
+        projects += [name for (name,) in self._db.execute("SELECT DISTINCT project FROM runs")]  # read from an index
         return next((name for name in projects if project_id(name) == fields["session_id"]), DEFAULT_PROJECT)
 
     def _runs(self, where: str, *values: object) -> list[StoredRun]:

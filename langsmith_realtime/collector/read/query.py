@@ -127,6 +127,17 @@ def by_trace(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
     return [trace_runs for trace_runs in traces.values() if trace_runs[0].parent_run_id is None]
 
 
+def _stamp(since: str | None) -> str | None:
+    """Return a time in the form of ``dotted_order``, an hour earlier, because ``start_time`` may say another one."""
+    if not since:
+        return None
+    try:
+        earlier = time(since, "start_time") - timedelta(hours=1)
+        return f"{earlier.year:04d}{earlier:%m%dT%H%M%S%fZ}"
+    except OverflowError:  # the year 1
+        return None
+
+
 class RunSearch:
     """Finds runs by the conditions that the queries of v1 and v2 share. Runs without a create are never found.
 
@@ -145,24 +156,34 @@ class RunSearch:
                 run's root) and ``tree_filter`` (true for any run of the trace).
             conditions: Arguments of :meth:`_satisfies`.
         """
-        holds = self._satisfies(query, **conditions)
-        return [run for run in self._store.runs(conditions.get("trace_id")) if holds(run)]
+        return list(self._found(query, conditions, newest_first=False))
 
     def newest_first(self, query: Mapping[str, Any], **conditions: Any) -> Iterator[StoredRun]:
         """Yield the runs that satisfy all conditions by descending ``dotted_order``, as they are asked for."""
+        return self._found(query, conditions, newest_first=True)
+
+    def _found(
+        self, query: Mapping[str, Any], conditions: Mapping[str, Any], *, newest_first: bool
+    ) -> Iterator[StoredRun]:
         holds = self._satisfies(query, **conditions)
-        if conditions.get("trace_id"):
-            yield from filter(holds, reversed(self._store.runs(conditions["trace_id"])))
-            return
-        wanted = conditions.get("projects")
         if conditions.get("ids") is not None:
-            found = sorted(filter(None, map(self._store.run, conditions["ids"])), key=lambda run: run.dotted_order)
-            yield from filter(holds, reversed(found))
-            return
-        names = [name for name in self._store.projects() if wanted is not None and project_id(name) in wanted]
-        only = names[0] if len(names) == 1 and wanted is not None else None
-        if wanted is None or names:
-            yield from filter(holds, self._store.newest_runs(only, roots=conditions.get("is_root") is True))
+            stored = filter(None, map(self._store.run, set(conditions["ids"])))
+            runs = iter(sorted(stored, key=lambda run: run.dotted_order, reverse=newest_first))
+        else:
+            runs = self._store.find(
+                projects=self._names(conditions.get("projects")),
+                trace_id=conditions.get("trace_id"),
+                roots=conditions.get("is_root") is True,
+                since=_stamp(conditions.get("since")),
+                newest_first=newest_first,
+            )
+        return filter(holds, runs)
+
+    def _names(self, ids: Iterable[str | None] | None) -> list[str] | None:
+        if ids is None:
+            return None
+        wanted = set(ids)
+        return [name for name in self._store.projects() if project_id(name) in wanted]
 
     def _satisfies(
         self,
@@ -202,7 +223,5 @@ class RunSearch:
         return lambda run: all(condition(run) for condition in conditions)
 
     def _in_trace(self, predicate: filters.Predicate, *, of_root: bool) -> filters.Predicate:
-        traces = {
-            run.trace_id for run in self._store.runs() if (run.parent_run_id is None or not of_root) and predicate(run)
-        }
+        traces = {run.trace_id for run in self._store.find(roots=of_root) if predicate(run)}
         return lambda run: run.trace_id in traces
