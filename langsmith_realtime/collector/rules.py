@@ -385,6 +385,11 @@ class Batch:
             feedback["id"] = uuid_text(feedback.get("id"), "feedback id")
             if not isinstance(feedback.get("key"), str):
                 raise Refused("field", f"the key of feedback must be a string, got {json_type(feedback.get('key'))}")
+            if not isinstance(feedback.get("score"), int | float | None):
+                raise Refused("field", f"the score of feedback must be a number, got {json_type(feedback['score'])}")
+            for key in ("run_id", "trace_id", "session_id"):
+                if feedback.get(key) is not None:
+                    feedback[key] = uuid_text(feedback[key], f"{key} of feedback")
         if not self.operations and not self.feedback:
             self.add_violation("body-empty", "the request must have at least one run or one feedback, got none")
 

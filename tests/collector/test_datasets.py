@@ -7,12 +7,14 @@ import io
 import wave
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from langsmith import Client
 from langsmith.utils import LangSmithConflictError, LangSmithError, LangSmithNotFoundError
 
 from langsmith_realtime.collector import Collector
+from tests.support.collector_requests import BOUNDARY, ask, body, part
 from tests.support.stored_conversation import Conversation, with_three_problems
 
 if TYPE_CHECKING:
@@ -120,6 +122,50 @@ def test_examples_are_changed_and_deleted(client: Client) -> None:
     with pytest.raises(LangSmithNotFoundError):
         client.read_example(example_id)
     assert not client.has_dataset(dataset_name="changing")
+
+
+def test_datasets_and_examples_without_attachments_are_written_by_json(client: Client) -> None:
+    url = client.api_url
+    dataset = ask("POST", f"{url}/datasets", json={"name": "plain"}).json()["id"]
+    assert ask("PATCH", f"{url}/datasets/{dataset}", json={"description": "new"}).json()["description"] == "new"
+    (listed,) = ask("GET", f"{url}/api/v2/datasets?name=plain").json()["items"]
+    assert (listed["id"], listed["description"]) == (dataset, "new")
+    fields = [{"dataset_id": dataset, "inputs": {"n": n}} for n in range(3)]
+    made = [each["id"] for each in ask("POST", f"{url}/examples/bulk", json=fields).json()]
+    changed = ask("PATCH", f"{url}/examples/{made[2]}", json={"split": ["a", "b"], "outputs": {"m": 1}}).json()
+    assert (changed["inputs"], changed["outputs"]) == ({"n": 2}, {"m": 1})
+    assert changed["metadata"] == {"dataset_split": ["a", "b"]}
+
+    client.delete_examples([made[0]])
+    client.delete_examples([made[1], made[1]], hard_delete=True)
+    assert [str(each.id) for each in client.list_examples(dataset_name="plain")] == [made[2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x", {}),
+        ("{id}.colour", {}),
+        ("{id}.attachment.../../a", b"RIFF"),
+        ("{id}", []),
+        ("{id}.inputs", b"{"),
+        ("{id}.inputs", b" " * 20),
+    ],
+)
+def test_a_malformed_part_of_an_example_is_refused_and_leaves_nothing(
+    client: Client, calls: Dataset, name: str, content: object
+) -> None:
+    parts = [part(str(uuid4()) + ".attachment.clip", b"RIFF"), part(name.replace("{id}", str(uuid4())), content)]
+
+    answer = ask(
+        "POST",
+        f"{client.api_url}/v1/platform/datasets/{calls.id}/examples",
+        content=body(parts),
+        headers={"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"},
+    )
+
+    assert answer.status_code == 422
+    assert client.read_dataset(dataset_id=calls.id).example_count == 2
 
 
 def seconds_of(attachments: dict[str, Any]) -> float:

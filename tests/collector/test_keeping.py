@@ -21,6 +21,8 @@ DAY_S = 86_400
 def stored(collector: Collector, number: int, *, sound: bool = False) -> Conversation:
     call = with_three_problems(thread=f"t{number}", start=datetime(2026, 11, 1, tzinfo=UTC) + timedelta(hours=number))
     call.into(collector, sound=call.sound() if sound else None)
+    if sound:  # its peaks count, too
+        collector._sounds.start(collector.attachment(call.id, "conversation")[1]).result(30)
     return call
 
 
@@ -60,7 +62,6 @@ def test_traces_that_did_not_change_for_too_long_are_deleted_with_all_that_is_th
         old, new = stored(collector, 1, sound=True), stored(collector, 2, sound=True)
         for call in (old, new):
             ask("POST", f"{collector.url}/feedback", json={"id": call.id, "run_id": call.id, "key": "k", "score": 1})
-            collector._sounds.start(collector.attachment(call.id, "conversation")[1]).result(30)
         written(collector, old, time.time() - 8 * DAY_S)
 
     with Collector(tmp_path, keep_days=7) as collector:

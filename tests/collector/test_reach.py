@@ -11,6 +11,7 @@ from langsmith import Client
 from starlette.datastructures import Headers
 
 from langsmith_realtime.cli import main
+from langsmith_realtime.cli.servers import reach_elsewhere
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.collector.addresses import Addresses, is_loopback
 from tests.support.collector_requests import ask
@@ -89,6 +90,16 @@ def test_other_machines_need_the_key_for_the_api_and_for_the_page(
     logged = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]  # our own client
     assert not any(KEY in message for message in logged)
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_the_command_says_where_other_machines_open_the_page() -> None:
+    assert reach_elsewhere("127.0.0.1", "1984") == []
+    assert reach_elsewhere("0.0.0.0", "1984") == [
+        "From another machine, open http://<this machine>:1984/view/?token=<your key>"
+    ]
+    assert reach_elsewhere("calls.example", "80") == [
+        "From another machine, open http://calls.example:80/view/?token=<your key>"
+    ]
 
 
 def test_the_hosts_and_origins_of_a_collector() -> None:

@@ -31,7 +31,7 @@ def call() -> Conversation:
 @pytest.fixture(scope="module")
 def served(call: Conversation) -> Iterator[Collector]:
     with Collector() as collector:
-        call.into(collector)
+        call.into(collector, sound=call.sound())
         yield collector
 
 
@@ -85,6 +85,7 @@ def test_a_presigned_token_creates_its_feedback_until_it_expires(client: Client,
     (thumbs,) = client.list_feedback(run_ids=[call.id])
     assert (thumbs.key, thumbs.score, thumbs.comment) == ("thumbs", 0, "no")
     assert ask("GET", f"{token.url}?score=much").status_code == 422
+    assert ask("POST", token.url, json={"score": "much"}).status_code == 422
     expired, valid = ask(
         "POST",
         f"{client.api_url}/feedback/tokens",
@@ -150,12 +151,23 @@ def test_threads_projects_and_links_are_read_by_v2(client: Client, call: Convers
 
 
 @pytest.mark.newest
+def test_a_client_does_not_repeat_what_is_not_served(served: Collector, client: Client, call: Conversation) -> None:
+    from langsmith import APIStatusError  # noqa: PLC0415 - langsmith 0.8 has no such class
+
+    with pytest.raises(APIStatusError, match="does not serve POST"):
+        client._get_langsmith_api_sync().runs.share.create(call.id, session_id=call.id, trace_id=call.id)
+
+    assert [request.status for request in served.requests if request.path.endswith(f"{call.id}/share")] == [501]
+
+
+@pytest.mark.newest
 @pytest.mark.parametrize("suffix", ["", "/api", "/api/v1"])
 def test_every_form_of_the_endpoint_is_served(served: Collector, call: Conversation, suffix: str) -> None:
     client = Client(api_url=served.url + suffix, api_key="local")
 
     assert client.info.version
-    assert client.read_run(call.id).name == "realtime_session"
+    run = client.read_run(call.id)
+    assert run.attachments["conversation"]["reader"].read() == call.sound()
     project = str(client.read_project(project_name=call.project).id)
     threads = client._get_langsmith_api_sync().threads.query(project_id=project, min_start_time=LONG_AGO)
     assert [thread.thread_id for thread in threads] == ["thread-1"]
@@ -173,6 +185,54 @@ def test_the_paths_of_older_clients_are_served(served: Collector, call: Conversa
     for path in ("/v2", "/api/v2"):
         answer = ask("POST", f"{served.url}{path}/threads/query", json=query)
         assert [thread["thread_id"] for thread in answer.json()["items"]] == ["thread-1"]
+        url = ask("GET", f"{served.url}{path}/runs/{call.id}/url?project_id={project}").json()["url"]
+        assert url == f"{served.url}/view/c/{call.id}"
+
+
+def test_a_request_with_a_wrong_value_is_refused_and_never_fails(served: Collector, call: Conversation) -> None:
+    dataset = ask("POST", f"{served.url}/datasets", json={"name": "d"}).json()["id"]
+    fields = {"dataset_id": dataset, "inputs": {}}
+    example = ask("POST", f"{served.url}/examples", json=fields).json()["id"]
+    feedback: dict[str, Any] = {"id": call.id, "run_id": call.id, "key": "k"}
+    wrong: list[tuple[str, str, object]] = [
+        ("POST", "/feedback", {**feedback, "score": "much"}),
+        ("POST", "/feedback", {**feedback, "run_id": "x"}),
+        ("POST", "/feedback/tokens", [5]),
+        ("POST", "/feedback/tokens", {"run_id": call.id, "feedback_key": "k", "expires_in": 5}),
+        ("POST", "/feedback/tokens", {"run_id": call.id, "feedback_key": 5}),
+        ("POST", "/sessions", {}),
+        ("POST", "/sessions", {"name": "x", "extra": []}),
+        ("POST", "/sessions", {"name": "x", "extra": {"metadata": 5}}),
+        ("GET", "/sessions?metadata=[]", None),
+        ("POST", "/datasets", {"name": 5}),
+        ("GET", "/datasets?metadata={", None),
+        ("POST", "/examples", [fields]),
+        ("POST", "/examples", {**fields, "outputs": 5}),
+        ("POST", "/examples", {**fields, "split": 5}),
+        ("POST", "/examples", {**fields, "metadata": {"dataset_split": 5}}),
+        ("POST", "/examples", {**fields, "use_source_run_attachments": ["conversation"]}),
+        ("POST", "/examples", {**fields, "source_run_id": call.id, "use_source_run_attachments": 5}),
+        ("POST", "/examples/bulk", fields),
+        ("POST", "/examples/bulk", [5]),
+        ("PATCH", f"/examples/{example}", []),
+        ("PATCH", f"/examples/{example}", {"attachments_operations": {"rename": {"a": "../../a"}}}),
+        ("PATCH", f"/examples/{example}", {"attachments_operations": 5}),
+        ("PATCH", f"/examples/{example}", {"attachments_operations": {"rename": 5}}),
+        ("POST", "/api/v2/threads/query", {}),
+        ("POST", "/api/v2/threads/stats", {"project_id": dataset}),
+        ("GET", f"/api/v2/threads/t/stats?session_id={dataset}", None),
+        ("POST", "/runs/query", {"trace": call.id, "cursor": "-1"}),
+    ]
+    for method, path, content in wrong:
+        answer = ask(method, served.url + path, json=content)
+        assert (answer.status_code, bool(answer.json()["detail"])) == (422, True), (path, content)
+    for kind in ("datasets", "examples", "feedback", "sessions"):
+        assert ask("GET", f"{served.url}/{kind}/{call.id}").status_code == 404
+    missing = {**fields, "source_run_id": dataset}
+    assert ask("POST", f"{served.url}/examples", json=missing).status_code == 404
+    stride = {"project_id": dataset, "select": ["THREAD_COUNT"], "stride": {"days": 1}}
+    assert ask("POST", f"{served.url}/api/v2/threads/stats", json=stride).status_code == 501
+    assert ask("GET", f"{served.url}/sessions?filter=x").status_code == 501
 
 
 def test_a_request_that_is_not_served_gets_501_with_a_sentence(served: Collector, client: Client) -> None:

@@ -126,7 +126,7 @@ class DatasetEndpoints:
         body = await read_json(request, _BODY_BYTES)
         if not isinstance(body, dict):
             raise Refused("query", f"the body must be a JSON object, got {json_type(body)}")
-        return JSONResponse(self._datasets.change_example(request.path_params["example_id"], body))
+        return JSONResponse(_shown(self._datasets.change_example(request.path_params["example_id"], body)))
 
     async def delete_example(self, request: Request) -> Response:
         """``DELETE /examples/{example_id}``."""
@@ -138,7 +138,7 @@ class DatasetEndpoints:
         ids = request.query_params.getlist("example_ids")
         if request.method == "POST":
             ids = (await read_object(request)).get("example_ids") or []
-        for example_id in [self._datasets.example(str(each))["id"] for each in ids]:
+        for example_id in {self._datasets.example(str(each))["id"] for each in ids}:
             self._datasets.delete_example(example_id)
         return JSONResponse({"deleted_count": len(ids), "count": len(ids), "example_ids": ids})
 
@@ -165,7 +165,7 @@ class DatasetEndpoints:
     def _created(self, body: object) -> dict[str, Any]:
         if not isinstance(body, dict):
             raise Refused("query", f"an example must be a JSON object, got {json_type(body)}")
-        return self._datasets.create_example(uuid_text(body.get("dataset_id"), "dataset_id"), body)
+        return _shown(self._datasets.create_example(uuid_text(body.get("dataset_id"), "dataset_id"), body))
 
     def _found(self, request: Request) -> list[dict[str, Any]]:
         params = request.query_params
@@ -182,9 +182,8 @@ class DatasetEndpoints:
         ]
 
     def _view(self, request: Request, example: dict[str, Any], *, with_files: bool) -> dict[str, Any]:
-        example = {key: value for key, value in example.items() if key != "added_at"}
         if not with_files:
-            return example
+            return _shown(example)
         urls = {
             f"attachment.{name}": {
                 "presigned_url": self._link(request, example["id"], name),
@@ -192,7 +191,11 @@ class DatasetEndpoints:
             }
             for name, attachment in self._store.attachments(example["id"]).items()
         }
-        return {**example, "attachment_urls": urls}
+        return {**_shown(example), "attachment_urls": urls}
+
+
+def _shown(example: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in example.items() if key != "added_at"}  # which only as_of needs
 
 
 def _as_of(text: str) -> datetime | None:

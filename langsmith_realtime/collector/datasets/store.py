@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from starlette.exceptions import HTTPException
 
-from langsmith_realtime.collector.rules import Refused, conflicting_name, json_type, time, uuid_text
+from langsmith_realtime.collector.rules import ATTACHMENT_NAME, Refused, conflicting_name, json_type, time, uuid_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,14 +110,14 @@ class Datasets:
         source = self._source(body)
         if source is not None and body.get("use_source_run_io"):
             fields = {**fields, "inputs": source.inputs, "outputs": source.outputs}
-        copied = body.get("use_source_run_attachments") or []
+        copied = _names(body.get("use_source_run_attachments") or [])
         if copied and source is None:
             raise Refused("query", "use_source_run_attachments needs a source_run_id, got none")
         for name in copied:
             if source is not None and name not in source.attachments:
                 raise HTTPException(404, f"Attachment not found: run {source.id} has no attachment {name!r}")
         metadata = fields.get("metadata") or {}
-        splits = _splits(body.get("split")) or metadata.get("dataset_split") or [_SPLIT]
+        splits = _splits(body.get("split")) or _splits(metadata.get("dataset_split")) or [_SPLIT]
         now = _now()
         created = body.get("created_at")
         example = {
@@ -148,10 +148,9 @@ class Datasets:
         """
         example = self.example(example_id)
         fields = _fields(body)
-        if (splits := _splits(body.get("split"))) is not None:
-            fields["metadata"] = {**(fields.get("metadata") or example["metadata"]), "dataset_split": splits}
-        elif "metadata" in fields:
-            fields["metadata"] = {"dataset_split": example["metadata"].get("dataset_split"), **fields["metadata"]}
+        metadata = fields.get("metadata", example["metadata"])
+        splits = _splits(body.get("split")) or _splits(metadata.get("dataset_split"))
+        fields["metadata"] = {**metadata, "dataset_split": splits or example["metadata"]["dataset_split"]}
         changed = {**example, **fields, "modified_at": _now()}
         self._operate(example["id"], body.get("attachments_operations"))
         self._documents.put("example", example["id"], changed, example["dataset_id"])
@@ -172,16 +171,18 @@ class Datasets:
     def _operate(self, example_id: str, operations: object) -> None:
         if operations is None:
             return
-        retain, rename = (
-            (operations.get("retain") or [], operations.get("rename") or {}) if isinstance(operations, dict) else (0, 0)
-        )
-        if not isinstance(retain, list) or not isinstance(rename, dict):
-            raise Refused("query", f"attachments_operations must have retain and rename, got {operations!r}")
+        given = operations if isinstance(operations, dict) else {"retain": operations}
+        retain, rename = _names(given.get("retain") or []), given.get("rename") or {}
+        if not isinstance(rename, dict):
+            raise Refused("query", f"rename must be an object of attachments' names, got {json_type(rename)}")
+        for name in _names(list(rename.values())):
+            if not ATTACHMENT_NAME.fullmatch(name):
+                raise Refused("query", f"an attachment's name must match {ATTACHMENT_NAME.pattern}, got {name!r}")
         stored = self._store.attachments(example_id)
         self._store.drop_attachments(example_id, [name for name in stored if name not in {*retain, *rename}])
         for before, after in rename.items():
             if before in stored and before != after:
-                self._store.take(example_id, str(after), stored[before].mime_type, stored[before].path)
+                self._store.take(example_id, after, stored[before].mime_type, stored[before].path)
                 self._store.drop_attachments(example_id, [before])
 
     def _source(self, body: Mapping[str, Any]) -> Any:
@@ -221,6 +222,12 @@ def _fields(body: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Refused("query", f"{key} must be an object, got {json_type(value)}")
     return found
+
+
+def _names(given: object) -> list[str]:
+    if isinstance(given, list) and all(isinstance(each, str) for each in given):
+        return given
+    raise Refused("query", f"names of attachments must be an array of strings, got {given!r}")
 
 
 def _splits(given: object) -> list[str] | None:

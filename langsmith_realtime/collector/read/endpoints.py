@@ -93,7 +93,7 @@ class ReadEndpoints:
     async def run_url(self, request: Request) -> Response:
         """``GET /api/v2/runs/{run_id}/url?project_id=…&trace_id=…``: the address of the run on the page."""
         path = self._page_of(self._run(request, needed_project(request)))
-        return JSONResponse({"url": f"{str(request.base_url).partition('/api/')[0].rstrip('/')}{path}"})
+        return JSONResponse({"url": f"{request.url.scheme}://{request.url.netloc}{path}"})
 
     async def v2_runs(self, request: Request) -> Response:
         """``POST /api/v2/runs/query``: a page of runs in descending ``dotted_order`` order.
