@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from langsmith_realtime.cli.terminal import fail, port_number, say, until_signalled, wait_for
+from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -42,7 +42,7 @@ def _collector(arguments: argparse.Namespace) -> int:
         if package not in _COLLECTOR_PACKAGES:
             raise
         return fail(f"The collector needs {package}. Install it with: pip install 'langsmith-realtime[collector]'")
-    collector = Collector(arguments.directory, port=arguments.port, api_key=arguments.api_key)
+    collector = Collector(arguments.directory, port=arguments.port, api_key=arguments.api_key, state=state_folder())
     try:
         with until_signalled() as stopped, collector:
             say(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
-from langsmith_realtime.cli.terminal import fail, port_number, say, until_signalled, wait_for
+from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -67,7 +67,8 @@ def _view(arguments: argparse.Namespace) -> int:
         return fail(f"The page needs {package}. Install it with: pip install 'langsmith-realtime[collector]'")
     try:
         directory = arguments.directory or _local_store()
-        with until_signalled() as stopped, Collector(directory, port=arguments.port) as collector:
+        state = state_folder()
+        with until_signalled() as stopped, Collector(directory, port=arguments.port, state=state) as collector:
             shown = _fill(collector, arguments) if arguments.target else None
             if shown is None or len(shown) == 1:
                 address = collector.view_url(shown[0] if shown else None)

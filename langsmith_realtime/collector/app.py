@@ -28,10 +28,12 @@ from langsmith_realtime.collector.rules import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from langsmith_realtime.collector.ingest.endpoints import WriteEndpoints
+    from langsmith_realtime.collector.page.changes import Changes
     from langsmith_realtime.collector.page.sound import Sounds
     from langsmith_realtime.collector.records import RequestLog
     from langsmith_realtime.collector.store import Store
@@ -47,6 +49,8 @@ def build(
     sounds: Sounds,
     page_access: Access,
     *,
+    page_changes: Changes,
+    state: Path | None,
     api_key: str | None,
     abort_connection: Callable[[Scope], None],
 ) -> ASGIApp:
@@ -58,6 +62,8 @@ def build(
         write_endpoints: The endpoints that store runs and feedback.
         sounds: Decodes recordings for the page.
         page_access: Opens the page where requests must carry a key.
+        page_changes: Wakes open pages.
+        state: Folder of running conversations on this machine, whose waveforms the page shows; None without one.
         api_key: The key that requests must carry; None accepts any key or none.
         abort_connection: Closes the TCP connection of a request without an answer.
     """
@@ -118,7 +124,7 @@ def build(
     ]
     app = Starlette(
         routes=[
-            *PageEndpoints(store, sounds, page_access, attachments.link).routes(),
+            *PageEndpoints(store, sounds, page_access, page_changes, link=attachments.link, state=state).routes(),
             Route("/attachments/{run_id}/{name}", attachments.serve, name="attachment"),
             Route("/o/{tenant_id}/projects/p/{project_id}/r/{run_id}", read_endpoints.v1_run),  # the link of a run
             Mount("/api/v2", routes=v2),

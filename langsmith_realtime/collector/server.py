@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from langsmith_realtime.collector import app, store
 from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, WriteEndpoints
 from langsmith_realtime.collector.page.access import PAGE, Access
+from langsmith_realtime.collector.page.changes import Changes
 from langsmith_realtime.collector.page.sound import Sounds
 from langsmith_realtime.collector.records import Attachment, RequestLog
 from langsmith_realtime.collector.rules import Batch, Operation, Refused
@@ -60,6 +61,8 @@ class Collector:
         api_key: The key that clients must send in ``x-api-key``; None accepts any key or none. The key is neither
             written to disk nor logged.
         limits: Sizes above which the collector refuses requests; None for the defaults.
+        state: The folder in which traced processes of this user keep the state of running conversations. The page shows
+            the waveforms of their unfinished recordings, which it only reads. None shows a waveform at the end.
 
     Raises:
         OSError: On entering, if the port is in use or the directory cannot be written.
@@ -72,11 +75,13 @@ class Collector:
         port: int = 0,
         api_key: str | None = None,
         limits: Limits | None = None,
+        state: str | Path | None = None,
     ) -> None:
         self._requested_directory = directory
         self._port = port
         self._api_key = api_key
         self._limits = limits or Limits()
+        self._state = None if state is None else Path(state).absolute()
         self._changed = threading.Condition()
         self._request_count = 0
         self._request_log = RequestLog(self._notify)
@@ -99,6 +104,8 @@ class Collector:
             self._sounds = Sounds()
             opened.callback(self._sounds.close)
             self._store.on_recording = self._sounds.start
+            self._page_changes = Changes()
+            self._store.on_change = self._sounds.on_decoded = self._page_changes.notify
             ready: Future[Callable[[], object]] = Future()
             thread = threading.Thread(
                 target=self._run, args=(listener, ready), name="langsmith-realtime-collector", daemon=True
@@ -276,6 +283,8 @@ class Collector:
                 self._write_endpoints,
                 self._sounds,
                 self._page_access,
+                page_changes=self._page_changes,
+                state=self._state,
                 api_key=self._api_key,
                 abort_connection=abort_connection,
             ),
@@ -293,12 +302,14 @@ class Collector:
 
         # Only uvicorn's protocol, because uvicorn.Server polls for its end, which would cost each test 0.2 s.
         server = await loop.create_server(new_protocol, sock=listener)
+        self._page_changes.start()
         ready.set_result(lambda: loop.call_soon_threadsafe(stop.set))
         await stop.wait()
         # asyncio accepts each connection in a task that is not in state.tasks. If the server closed before such a task
         # ended, the connection's socket would stay open.
         loop.remove_reader(listener)
         self._write_endpoints.closing.set()
+        self._page_changes.close()
         await _wait_for({task for task in asyncio.all_tasks() if task not in state.tasks})
         server.close()
         for connection in list(state.connections):

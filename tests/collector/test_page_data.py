@@ -298,15 +298,6 @@ def test_every_event_belongs_to_a_turn_and_its_run_can_be_read(collector: Collec
     assert run["inputs"]["event"]["transcript"] == "Where is my parcel?"
 
 
-def test_nothing_is_sent_again_while_nothing_came(collector: Collector) -> None:
-    call = with_three_problems()
-    call.into(collector)
-    revision = shape_of(collector, call)["revision"]
-    assert get(collector, f"/api/conversations/{call.id}?since={revision}").status_code == 204
-    assert get(collector, "/api/changes").json() == {"revision": revision}
-    assert get(collector, "/api/conversations/unknown").status_code == 404
-
-
 def test_the_turns_layout_gives_the_same_lines_and_turns(collector: Collector) -> None:
     flat, nested = with_three_problems(), with_three_problems()
     for run in nested.runs[1:]:

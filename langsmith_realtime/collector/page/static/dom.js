@@ -56,6 +56,44 @@ export async function ask(path) {
   return answer.json();
 }
 
+// Keeps the focus on the button at the same place when a part of the page is built anew.
+export function keepFocus(container, build) {
+  const place = [...container.querySelectorAll("button, a")].indexOf(document.activeElement);
+  build();
+  if (place >= 0) container.querySelectorAll("button, a")[place]?.focus();
+}
+
+// The rows in an element. A row whose content did not change stays, with its focus and what is open in it.
+export class Rows {
+  constructor(element) {
+    this.element = element;
+    this.rows = new Map();
+  }
+
+  // `wanted` has a key, a text that differs when the content does, and a function that builds the row, for each row.
+  show(wanted) {
+    const rows = new Map();
+    for (const [key, content, build] of wanted) {
+      const row = this.rows.get(key);
+      rows.set(key, row?.content === content ? row : { content, element: build() });
+    }
+    for (const [key, row] of this.rows) if (rows.get(key) !== row) row.element.remove();
+    this.rows = rows;
+    let next = this.element.firstChild;
+    for (const { element } of rows.values()) {
+      if (element === next) next = next.nextSibling;
+      else this.element.insertBefore(element, next);
+    }
+    while (next) {
+      const rest = next;
+      next = next.nextSibling;
+      rest.remove();
+    }
+  }
+
+  get(key) { return this.rows.get(key)?.element; }
+}
+
 // Keys never act with a modifier, nor while something is typed.
 export function onKey(handle) {
   document.addEventListener("keydown", (event) => {
