@@ -100,19 +100,18 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
         after: The object that came of it. It has all keys of ``before``.
 
     Returns:
-        ``values`` has the keys whose value is new. ``rows`` has, for each key whose value is a changed list, its
-        ``length`` and the rows that are new at their index, ``[[index, row], …]``.
+        ``values`` has the keys whose value is new. ``rows`` has the keys of lists that changed; for each, its ``length``
+        and the rows that are new at their index, ``[[index, row], …]``.
     """
     values: dict[str, Any] = {}
     rows: dict[str, Any] = {}
     for key, value in after.items():
         old = before.get(key)
-        if old is value or (key in before and old == value):
+        if key in before and (old is value or old == value):
             continue
-        if not isinstance(value, list):
+        if not isinstance(value, list) or not isinstance(old, list):
             values[key] = value
             continue
-        known = old if isinstance(old, list) else []
-        new = [[at, row] for at, row in enumerate(value) if at >= len(known) or known[at] != row]
+        new = [[at, row] for at, row in enumerate(value) if at >= len(old) or old[at] != row]
         rows[key] = {"length": len(value), "rows": new}
     return {name: part for name, part in (("values", values), ("rows", rows)) if part}

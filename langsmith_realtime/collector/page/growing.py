@@ -25,7 +25,7 @@ _FRAME_BYTES: Final = 4
 
 
 def growing_recording(state: Path | None, conversation_id: str) -> Path | None:
-    """Return the WAV of a conversation that a process of this user writes, or None.
+    """Return where a process of this user writes the WAV of a conversation, from its first sound on, or None.
 
     Args:
         state: The state folder of this user's traced processes; None without one.
@@ -33,11 +33,8 @@ def growing_recording(state: Path | None, conversation_id: str) -> Path | None:
     """
     if state is None:
         return None
-    path = state / conversation_id / f"{conversation_id}.wav"
-    try:
-        return path if path.is_file() and not path.is_symlink() and _rate(path) is not None else None
-    except OSError:
-        return None
+    folder = state / conversation_id
+    return folder / f"{conversation_id}.wav" if folder.is_dir() and not folder.is_symlink() else None
 
 
 def growing_points(recording: Path, since: float, until: float) -> bytes:
@@ -49,15 +46,15 @@ def growing_points(recording: Path, since: float, until: float) -> bytes:
         until: Its end, in seconds: at most :data:`LONGEST_S` after its begin are read.
 
     Returns:
-        Fewer points than asked for where the file ends before, and none if it cannot be read.
+        Fewer points than asked for where the file ends before, and none if there is no such file.
     """
     since = float(int(since))
     until = min(until, since + LONGEST_S)
     try:
-        rate = _rate(recording)
-        if rate is None or until <= since:
-            return b""
         with recording.open("rb") as file:
+            rate = _rate(file.read(_HEADER.size))
+            if rate is None or until <= since:
+                return b""
             file.seek(_HEADER.size + int(since) * rate * _FRAME_BYTES)
             data = file.read(int((until - since) * rate) * _FRAME_BYTES)
     except OSError:
@@ -69,10 +66,8 @@ def growing_points(recording: Path, since: float, until: float) -> bytes:
     return points(sides, len(samples), rate, LEVEL).tobytes()
 
 
-def _rate(recording: Path) -> int | None:
-    """Return the frames per second of a stereo WAV with PCM16; None for any other file."""
-    with recording.open("rb") as file:
-        head = file.read(_HEADER.size)
+def _rate(head: bytes) -> int | None:
+    """Return the frames per second that the header of a stereo WAV with PCM16 names; None for any other file."""
     if len(head) < _HEADER.size:
         return None
     riff, wave, form, channels, rate, bits, data = _HEADER.unpack(head)

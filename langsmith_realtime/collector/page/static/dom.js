@@ -63,7 +63,8 @@ export function keepFocus(container, build) {
   if (place >= 0) container.querySelectorAll("button, a")[place]?.focus();
 }
 
-// The rows in an element. A row whose content did not change stays, with its focus and what is open in it.
+// The rows in an element. A row whose content did not change stays, with its focus and what is open in it. A row that
+// is built anew keeps the focus on its button or link at the same place.
 export class Rows {
   constructor(element) {
     this.element = element;
@@ -77,7 +78,9 @@ export class Rows {
       const row = this.rows.get(key);
       rows.set(key, row?.content === content ? row : { content, element: build() });
     }
-    for (const [key, row] of this.rows) if (rows.get(key) !== row) row.element.remove();
+    const [key, focused] = [...this.rows].find(([, row]) => row.element.contains(document.activeElement)) ?? [];
+    const place = focused ? [...focused.element.querySelectorAll("button, a")].indexOf(document.activeElement) : -1;
+    for (const [each, row] of this.rows) if (rows.get(each) !== row) row.element.remove();
     this.rows = rows;
     let next = this.element.firstChild;
     for (const { element } of rows.values()) {
@@ -89,6 +92,7 @@ export class Rows {
       next = next.nextSibling;
       rest.remove();
     }
+    if (place >= 0 && rows.get(key) !== focused) this.get(key)?.querySelectorAll("button, a")[place]?.focus();
   }
 
   get(key) { return this.rows.get(key)?.element; }

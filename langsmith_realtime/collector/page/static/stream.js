@@ -58,7 +58,7 @@ export class Stream {
 function merged(object, { values = {}, rows = {} }) {
   const found = { ...object, ...values };
   for (const [name, news] of Object.entries(rows)) {
-    const list = [...(object[name] ?? [])];
+    const list = [...object[name]];
     list.length = news.length;
     for (const [at, row] of news.rows) list[at] = row;
     found[name] = list;
