@@ -287,6 +287,20 @@ def test_what_the_trace_lacks_is_a_finding(collector: Collector) -> None:
     assert "Ended abnormally: the process died" in text
 
 
+def test_a_recording_with_gaps_says_what_is_missing_and_where(collector: Collector) -> None:
+    call = with_three_problems(metadata={"recording_error": "OSError: disk full", "audio_truncated": True})
+    call.seconds = 20.0
+    sound = call.sound()
+    call.seconds = 40.0
+    call.into(collector, sound=sound)
+    found = shape_of(collector, call)["findings"]
+    assert ["".join(piece["text"] for piece in sentence) for sentence in found[-2:]] == [
+        "A part of the recording is missing: OSError: disk full.",
+        "No sound after 0:20.0, where the recording ends.",
+    ]
+    assert found[-1][0]["t"] == 20.0
+
+
 def test_every_event_belongs_to_a_turn_and_its_run_can_be_read(collector: Collector) -> None:
     call = with_three_problems()
     call.into(collector)

@@ -136,6 +136,7 @@ def test_what_stays_is_not_built_anew_and_the_end_is_followed(open_page: Callabl
         row.focus()
         tab = open_page(collector.view_url(call.id))
         tab.locator(".line", has_text="And what does it cost?").wait_for()
+        assert tab.locator("#transport .reason").inner_text() == "The sound comes when the conversation has ended."
         tab.locator("#transcript").evaluate("(element) => { window.kept = element.querySelector('.line.user'); }")
         tab.locator(".line.tool .run", has_text="find_route").click()
         tab.locator(".event.tool pre", has_text="Paris").wait_for()

@@ -100,8 +100,8 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
         after: The object that came of it. It has all keys of ``before``.
 
     Returns:
-        ``values`` has the keys whose value is new. ``rows`` has the keys of lists that changed; for each, its ``length``
-        and the rows that are new at their index, ``[[index, row], …]``.
+        ``values`` has the keys whose value is new. ``rows`` has the keys of lists that changed; for each, the list's
+        ``length`` and the rows that are new at their index, ``[[index, row], …]``.
     """
     values: dict[str, Any] = {}
     rows: dict[str, Any] = {}

@@ -77,6 +77,7 @@ class Page {
       const view = this.view();
       this.shape = { ...shape, duration_s: this.peaks.seconds };
       this.keepUp(view);
+      this.renderBar();
       this.renderTransport();
       this.goToEnd();
     }

@@ -36,7 +36,7 @@ export class Transcript {
       if (isLast && live && line.who === "user") wanted.push(["pending", turnOf.get(line.turn) ?? { n: line.turn }]);
     });
     const build = { line: (line) => this.line(line), wait: (turn) => this.wait(turn), pending: (turn) => this.pending(turn) };
-    const rows = wanted.map(([kind, what]) => [kind === "line" ? what.id : `${kind}${what.n}`, JSON.stringify([kind, what]), () => build[kind](what)]);
+    const rows = wanted.map(([kind, what]) => [kind === "line" ? what.id : `${kind}${what.n}`, JSON.stringify([kind, what, what.text === null && live]), () => build[kind](what)]);
     const note = live ? "Nothing was said yet." : "Nothing was said.";
     this.rows.show(rows.length ? rows : [["note", note, () => h("p", { class: "note" }, note)]]);
     this.spoken = lines.filter((line) => line.who !== "tool" && !line.out_of_band);
@@ -46,7 +46,7 @@ export class Transcript {
   line(line) {
     if (line.who === "tool") return this.tool(line);
     const words = line.text === null
-      ? h("p", {}, h("span", { class: "hidden-words" }, this.page.shape.recording.hidden?.length ? "Hidden" : "Hidden, or not transcribed"))
+      ? h("p", {}, h("span", { class: "hidden-words" }, this.page.shape.recording.hidden?.length ? "Hidden" : this.page.shape.live ? "Hidden, or not transcribed yet" : "Hidden, or not transcribed"))
       : this.words(line);
     return h("div", {
       class: `line ${line.who}`,
