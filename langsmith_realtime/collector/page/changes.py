@@ -51,20 +51,17 @@ class Changes:
             with suppress(RuntimeError):  # the loop ended in the meantime
                 loop.call_soon_threadsafe(self._wake)
 
-    def stream(
-        self, look: Callable[[], Mapping[str, Any] | None], headers: Mapping[str, str], *, pause_s: float = PAUSE_S
-    ) -> StreamingResponse:
+    def stream(self, look: Callable[[], Mapping[str, Any] | None], headers: Mapping[str, str]) -> StreamingResponse:
         """Return an answer that tells a browser how an object changes until the browser closes the connection.
 
         Args:
             look: Returns the object, or None to end the stream. It runs in a thread, once at a time. An object that it
                 returns must not change later.
             headers: Headers of the answer.
-            pause_s: Shortest time between two events, in seconds.
         """
-        return StreamingResponse(self._events(look, pause_s), media_type="text/event-stream", headers=dict(headers))
+        return StreamingResponse(self._events(look), media_type="text/event-stream", headers=dict(headers))
 
-    async def _events(self, look: Callable[[], Mapping[str, Any] | None], pause_s: float) -> AsyncIterator[str]:
+    async def _events(self, look: Callable[[], Mapping[str, Any] | None]) -> AsyncIterator[str]:
         changed = asyncio.Event()
         self._streams.add(changed)
         try:
@@ -79,7 +76,7 @@ class Changes:
                 sent = shown
                 yield f"data: {json.dumps(news, ensure_ascii=False)}\n\n" if news else ": nothing changed\n\n"
                 with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), pause_s)
+                    await asyncio.wait_for(self._closing.wait(), PAUSE_S)
                 if self._closing.is_set():
                     return
                 with suppress(asyncio.TimeoutError):
