@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from langsmith_realtime.cli.terminal import fail, port_number, say, until_signalled, wait_for
+from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -80,6 +80,7 @@ def _collector(arguments: argparse.Namespace) -> int:
             host=arguments.host,
             keep_days=arguments.keep_days,
             keep_gb=arguments.keep_gb,
+            state=state_folder(),
         )
         with until_signalled() as stopped, collector:
             say(

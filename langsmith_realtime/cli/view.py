@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from langsmith_realtime.cli.servers import add_reach, reach_elsewhere
-from langsmith_realtime.cli.terminal import fail, port_number, say, until_signalled, wait_for
+from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -71,7 +71,9 @@ def _view(arguments: argparse.Namespace) -> int:
     try:
         directory = arguments.directory or _local_store()
         try:
-            served = Collector(directory, port=arguments.port, api_key=arguments.api_key, host=arguments.host)
+            served = Collector(
+                directory, port=arguments.port, api_key=arguments.api_key, host=arguments.host, state=state_folder()
+            )
         except ValueError as error:
             raise _ViewError(f"The page cannot be served: {error}.") from None
         with until_signalled() as stopped, served as collector:

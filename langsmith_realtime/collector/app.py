@@ -31,11 +31,13 @@ from langsmith_realtime.collector.rules import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from langsmith_realtime.collector.addresses import Addresses
     from langsmith_realtime.collector.ingest.endpoints import WriteEndpoints
+    from langsmith_realtime.collector.page.changes import Changes
     from langsmith_realtime.collector.page.sound import Sounds
     from langsmith_realtime.collector.records import RequestLog
     from langsmith_realtime.collector.store import Store
@@ -52,6 +54,8 @@ def build(
     page_access: Access,
     *,
     addresses: Addresses,
+    page_changes: Changes,
+    state: Path | None,
     abort_connection: Callable[[Scope], None],
 ) -> ASGIApp:
     """Return the collector's ASGI application.
@@ -63,6 +67,8 @@ def build(
         sounds: Decodes recordings for the page.
         page_access: Knows the key that requests must carry, and the page's cookie.
         addresses: Where the collector answers.
+        page_changes: Wakes open pages.
+        state: Folder of running conversations on this machine, whose waveforms the page shows; None without one.
         abort_connection: Closes the TCP connection of a request without an answer.
     """
     attachments = Attachments(store)
@@ -155,7 +161,7 @@ def build(
     ]
     app = Starlette(
         routes=[
-            *PageEndpoints(store, sounds, page_access, attachments.link).routes(),
+            *PageEndpoints(store, sounds, page_access, page_changes, link=attachments.link, state=state).routes(),
             Route("/attachments/{run_id}/{name}", attachments.serve, name="attachment"),
             Route("/o/{tenant_id}/projects/p/{project_id}/r/{run_id}", read_endpoints.show),  # the link of a run
             # LangSmith's clients take an endpoint with and without /api and /api/v1, and some versions ask at /v2.

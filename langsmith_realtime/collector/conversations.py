@@ -306,13 +306,14 @@ class Conversations:
     # Reading
 
     def row(self, conversation_id: str) -> dict[str, Any] | None:
-        """Return ``id``, ``trace_id``, ``dotted_order``, ``project``, ``thread``, ``revision`` and ``live``, or None.
+        """Return a conversation's row, or None; ``live`` in it tells whether it is running.
 
         Args:
             conversation_id: The id of the conversation's run, or of its trace.
         """
         rows = self._rows(
-            "SELECT id, trace_id, dotted_order, project, thread, revision, duration_s IS NULL AND written > ? AS live"
+            "SELECT id, trace_id, dotted_order, project, thread, started, revision,"
+            " duration_s IS NULL AND written > ? AS live"
             " FROM conversations WHERE id = ? OR trace_id = ? ORDER BY id = ? DESC, started LIMIT 1",
             [clock.time() - LIVE_S, conversation_id, conversation_id, conversation_id],
         )

@@ -23,6 +23,7 @@ from langsmith_realtime.collector import app, retention, store
 from langsmith_realtime.collector.addresses import Addresses, is_loopback
 from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, WriteEndpoints
 from langsmith_realtime.collector.page.access import PAGE, Access
+from langsmith_realtime.collector.page.changes import Changes
 from langsmith_realtime.collector.page.sound import Sounds
 from langsmith_realtime.collector.records import Attachment, RequestLog
 from langsmith_realtime.collector.retention import Retention
@@ -69,6 +70,8 @@ class Collector:
             an ``api_key`` of at least 16 characters.
         keep_days: Days after the last write to a trace until the trace is deleted; None for no limit.
         keep_gb: Largest size of the folder in gigabytes, above which the oldest traces are deleted; None for no limit.
+        state: The folder in which traced processes of this user keep the state of running conversations. The page shows
+            the waveforms of their unfinished recordings, which it only reads. None shows a waveform at the end.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -86,6 +89,7 @@ class Collector:
         host: str = "127.0.0.1",
         keep_days: float | None = None,
         keep_gb: float | None = None,
+        state: str | Path | None = None,
     ) -> None:
         _check_key(host, api_key)
         self._host = host
@@ -94,6 +98,7 @@ class Collector:
         self._port = port
         self._api_key = api_key
         self._limits = limits or Limits()
+        self._state = None if state is None else Path(state).absolute()
         self._changed = threading.Condition()
         self._request_count = 0
         self._request_log = RequestLog(self._notify)
@@ -117,6 +122,8 @@ class Collector:
             self._sounds = Sounds()
             opened.callback(self._sounds.close)
             self._store.on_recording = self._sounds.start
+            self._page_changes = Changes()
+            self._store.on_change = self._sounds.on_decoded = self._page_changes.notify
             ready: Future[Callable[[], object]] = Future()
             thread = threading.Thread(
                 target=self._run, args=(listener, ready), name="langsmith-realtime-collector", daemon=True
@@ -296,6 +303,8 @@ class Collector:
                 self._sounds,
                 self._page_access,
                 addresses=Addresses(self._host),
+                page_changes=self._page_changes,
+                state=self._state,
                 abort_connection=abort_connection,
             ),
             http="h11",
@@ -312,6 +321,7 @@ class Collector:
 
         # Only uvicorn's protocol, because uvicorn.Server polls for its end, which would cost each test 0.2 s.
         server = await loop.create_server(new_protocol, sock=listener)
+        self._page_changes.start()
         ready.set_result(lambda: loop.call_soon_threadsafe(stop.set))
         while not stop.is_set():
             with suppress(asyncio.TimeoutError):
@@ -322,6 +332,7 @@ class Collector:
         # ended, the connection's socket would stay open.
         loop.remove_reader(listener)
         self._write_endpoints.closing.set()
+        self._page_changes.close()
         await _wait_for({task for task in asyncio.all_tasks() if task not in state.tasks})
         server.close()
         for connection in list(state.connections):

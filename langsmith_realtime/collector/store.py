@@ -82,6 +82,8 @@ class Store:
             unfinished.unlink()
         database = directory / "runs.sqlite3"
         os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
+        #: Called in any thread after something was stored or deleted.
+        self.on_change: Callable[[], object] = lambda: None
         #: Called with the file of every audio attachment that has been stored.
         self.on_recording: Callable[[Path], object] = lambda _: None
         self._trace_limit = trace_limit
@@ -134,6 +136,7 @@ class Store:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+        self.on_change()
         for operation in batch.operations:
             for name, attachment in operation.attachments.items():
                 if attachment.mime_type.startswith("audio/"):
@@ -150,6 +153,7 @@ class Store:
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (run_id, name, mime_type))
             self._db.execute("UPDATE conversations SET recording = 1 WHERE id = ?", (run_id,))
+        self.on_change()
         return stored
 
     def run(self, run_id: str) -> StoredRun | None:
@@ -220,6 +224,19 @@ class Store:
         newest = self._revision
         return newest, self._runs("WHERE revision > ? AND revision <= ?", revision, newest)
 
+    def changed_below(self, dotted_order: str, revision: int) -> tuple[int, list[StoredRun]]:
+        """Return the number of the newest write, and of the runs that :meth:`runs_below` returns those written after
+        the write ``revision`` (0 for all), in no particular order."""
+        newest = self._revision
+        return newest, self._runs(
+            "WHERE +revision > ? AND +revision <= ? AND (dotted_order = ? OR (dotted_order > ? AND dotted_order < ?))",
+            revision,
+            newest,
+            dotted_order,
+            f"{dotted_order}.",
+            f"{dotted_order}/",
+        )
+
     def projects(self) -> dict[str, str]:
         """Return the smallest ``dotted_order`` in each project with runs by its name; the latest of them is first."""
         return dict(
@@ -274,6 +291,8 @@ class Store:
         ids = list(trace_ids)
         for trace_id in ids:
             traces.delete_trace(self._db, self._lock, self.incoming, self.conversations, trace_id)
+        if ids:
+            self.on_change()
         return len(ids)
 
     def unchanged_since(self, moment: float) -> list[str]:

@@ -287,6 +287,20 @@ def test_what_the_trace_lacks_is_a_finding(collector: Collector) -> None:
     assert "Ended abnormally: the process died" in text
 
 
+def test_a_recording_with_gaps_says_what_is_missing_and_where(collector: Collector) -> None:
+    call = with_three_problems(metadata={"recording_error": "OSError: disk full", "audio_truncated": True})
+    call.seconds = 20.0
+    sound = call.sound()
+    call.seconds = 40.0
+    call.into(collector, sound=sound)
+    found = shape_of(collector, call)["findings"]
+    assert ["".join(piece["text"] for piece in sentence) for sentence in found[-2:]] == [
+        "A part of the recording is missing: OSError: disk full.",
+        "No sound after 0:20.0, where the recording ends.",
+    ]
+    assert found[-1][0]["t"] == 20.0
+
+
 def test_every_event_belongs_to_a_turn_and_its_run_can_be_read(collector: Collector) -> None:
     call = with_three_problems()
     call.into(collector)
@@ -296,15 +310,6 @@ def test_every_event_belongs_to_a_turn_and_its_run_can_be_read(collector: Collec
     assert [event["turn"] for event in transcripts] == [1, 2, 3, 4, 5]
     run = get(collector, f"/api/runs/{transcripts[0]['id']}").json()
     assert run["inputs"]["event"]["transcript"] == "Where is my parcel?"
-
-
-def test_nothing_is_sent_again_while_nothing_came(collector: Collector) -> None:
-    call = with_three_problems()
-    call.into(collector)
-    revision = shape_of(collector, call)["revision"]
-    assert get(collector, f"/api/conversations/{call.id}?since={revision}").status_code == 204
-    assert get(collector, "/api/changes").json() == {"revision": revision}
-    assert get(collector, "/api/conversations/unknown").status_code == 404
 
 
 def test_the_turns_layout_gives_the_same_lines_and_turns(collector: Collector) -> None:

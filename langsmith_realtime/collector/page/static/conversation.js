@@ -1,16 +1,19 @@
 // One conversation: what everything on the page shares, the transport, the keys, and the address.
 
-import { ask, h, icon, onKey } from "./dom.js";
+import { h, icon, keepFocus, onKey } from "./dom.js";
 import { clock, day, dollars, latency, length, ms, percent, time, utc, whole } from "./format.js";
 import { Details, meaning } from "./details.js";
 import { Peaks } from "./peaks.js";
 import { Player } from "./player.js";
 import { Score } from "./score.js";
+import { Stream } from "./stream.js";
 import { Transcript } from "./transcript.js";
 
-const POLL_MS = 900;
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2, 3];
 const FINDINGS_SHOWN = 6;
+// A longer conversation is not shown whole, but in a window, both in seconds.
+const LONGEST_WHOLE_S = 150;
+const WINDOW_S = 60;
 const byId = (id) => document.getElementById(id);
 const id = decodeURIComponent(location.pathname.split("/").pop());
 const query = new URLSearchParams(location.search);
@@ -23,54 +26,78 @@ class Page {
     this.run = null;
     this.follow = true;
     this.player = new Player();
-    this.peaks = new Peaks(id, () => this.score.draw());
+    this.peaks = new Peaks(id, () => this.heardMore());
     this.score = new Score(this);
     this.transcript = new Transcript(this);
     this.details = new Details(this);
     this.asked = false;
     this.buildTransport();
+    const address = `/view/api/conversations/${encodeURIComponent(id)}`;
+    const parameters = slow ? `?slow=${slow}` : "";
+    this.stream = new Stream({
+      path: () => address + parameters,
+      stream: () => `${address}/changes${parameters}`,
+      take: (shape, changed) => changed.size && this.take(shape, changed),
+      missing: () => this.missing(),
+    });
     for (const name of ["play", "pause", "error"]) this.player.addEventListener(name, () => this.played(name));
   }
 
   // --- loading
 
-  async load() {
-    const parameters = new URLSearchParams(slow ? { slow } : {});
-    if (this.shape && !this.shape.recording.decoding) parameters.set("since", this.shape.revision);
-    try {
-      const shape = await ask(`/view/api/conversations/${encodeURIComponent(id)}?${parameters}`);
-      byId("strip").hidden = true;
-      if (shape) this.take(shape);
-    } catch (error) {
-      if (error.status === 404 && !this.shape) {
-        document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("a", { href: "/view/" }, "All conversations")));
-        return;
-      }
-      const strip = byId("strip");
-      if (strip.hidden) {
-        strip.replaceChildren(error.status ? error.message : `The collector does not answer since ${time(Date.now() / 1000)}, trying again. What is loaded stays usable.`);
-        strip.hidden = false;
-      }
-    }
-    const isDone = this.shape && !this.shape.live && !this.shape.recording.decoding && byId("strip").hidden;
-    setTimeout(() => this.load(), this.shape?.recording.decoding ? 150 : isDone || document.hidden ? 3 * POLL_MS : POLL_MS);
+  missing() {
+    if (this.shape) return false;
+    document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("a", { href: "/view/" }, "All conversations")));
+    return true;
   }
 
-  take(shape) {
+  take(shape, changed) {
     const before = this.shape;
-    const showedAll = before && this.score.showsAll;
-    this.shape = shape;
+    const view = before && this.view();
+    this.shape = { ...shape, duration_s: Math.max(shape.duration_s, shape.live ? this.peaks.seconds : 0) };
     const { recording } = shape;
     if (recording.url) this.player.load(recording.url);
-    if (recording.state === "ready" && !this.asked) {
+    if (recording.state === "growing") this.peaks.grow();
+    else if (recording.decoding) this.peaks.stop();
+    else if (recording.state !== "ready") this.peaks.clear();
+    else if (!this.asked) {
       this.asked = true;
       this.peaks.load();
     }
     if (!before) this.open();
-    else if (showedAll) this.score.showAll();
-    else if (shape.live && this.follow && !this.player.playing) this.score.show(shape.duration_s - (this.score.to - this.score.from), shape.duration_s);
-    this.render();
-    if (shape.live && this.follow && !this.player.playing && before) this.seek(shape.duration_s, { silent: true });
+    else this.keepUp(view);
+    this.render(changed);
+    if (before) this.goToEnd();
+  }
+
+  // The waveform of a running conversation may reach further than its latest event.
+  heardMore() {
+    const { shape } = this;
+    if (shape?.live && this.peaks.seconds > shape.duration_s) {
+      const view = this.view();
+      this.shape = { ...shape, duration_s: this.peaks.seconds };
+      this.keepUp(view);
+      this.renderBar();
+      this.renderTransport();
+      this.goToEnd();
+    }
+    if (shape) this.renderLanes();
+    this.score.draw();
+  }
+
+  view() { return { showsAll: this.score.showsAll, span: this.score.to - this.score.from }; }
+
+  get followsEnd() { return this.shape.live && this.follow && !this.player.playing; }
+
+  // While a conversation grows, the window shows all of it, or its end.
+  keepUp({ showsAll, span }) {
+    const end = this.shape.duration_s;
+    if (showsAll && end <= LONGEST_WHOLE_S) this.score.showAll();
+    else if (this.followsEnd) this.score.show(end - Math.min(span, WINDOW_S), end);
+  }
+
+  goToEnd() {
+    if (this.followsEnd) this.seek(this.shape.duration_s, { silent: true });
   }
 
   open() {
@@ -79,7 +106,7 @@ class Page {
     const t = Number(hash.get("t"));
     this.score.from = 0;
     this.score.to = Math.max(1, shape.duration_s);
-    if (shape.duration_s > 150) this.score.to = 60;
+    if (shape.duration_s > LONGEST_WHOLE_S) this.score.to = WINDOW_S;
     this.player.at = hash.has("t") && t >= 0 ? Math.min(t, shape.duration_s) : shape.live ? shape.duration_s : 0;
     this.run = hash.get("run");
     this.turn = hash.has("turn") ? Number(hash.get("turn")) : hash.has("t") ? this.turnAt(this.player.at).n : this.slowest()[0]?.n ?? null;
@@ -89,13 +116,13 @@ class Page {
     document.title = `${says.slice(0, 60)} · ${day(shape.start)} ${time(shape.start)}`;
   }
 
-  render() {
+  render(changed) {
     this.renderBar();
     this.renderHappened();
     this.renderTransport();
     this.renderLanes();
     this.transcript.render();
-    this.details.render();
+    this.details.render(changed);
     const slider = this.score.score;
     slider.setAttribute("aria-valuemax", this.shape.duration_s.toFixed(1));
     this.score.draw();
@@ -109,7 +136,7 @@ class Page {
     for (const side of ["user", "agent"]) {
       const lane = document.querySelector(`.lanes .${side}`);
       const name = side === "user" ? "User" : "Agent";
-      const why = hidden.includes(side) ? "hidden" : this.shape.recording.state !== "ready" ? "from events" : "";
+      const why = hidden.includes(side) ? "hidden" : this.peaks.ready || this.shape.recording.state === "ready" ? "" : "from events";
       lane.replaceChildren(name, why && h("small", {}, why));
     }
   }
@@ -134,9 +161,7 @@ class Page {
       h("button", { type: "button", id: "download", "aria-haspopup": "true", "aria-expanded": "false", "aria-label": "Download", onclick: () => this.toggleMenu() }, icon("download"), h("span", { class: "long" }, "Download")),
       h("button", { type: "button", class: "keys", "aria-label": "Keys", title: "Keys (?)", onclick: () => this.showKeys() }, icon("keys")),
       this.menu());
-    const focused = document.activeElement?.id;
-    byId("bar").replaceChildren(...bar.flat(9).filter(Boolean), side);
-    if (["copy", "download"].includes(focused)) byId(focused).focus();
+    keepFocus(byId("bar"), () => byId("bar").replaceChildren(...bar.flat(9).filter(Boolean), side));
   }
 
   menu() {
@@ -181,9 +206,7 @@ class Page {
       n.estimated_cost_usd !== undefined && entry("cost", " ", value(dollars(n.estimated_cost_usd)), n.estimated_cost_incomplete ? " or more" : ""),
     ].filter(Boolean);
     const happened = byId("happened");
-    if (happened.contains(document.activeElement) && happened.dataset.shown === JSON.stringify(shape.findings)) return;
-    happened.dataset.shown = JSON.stringify(shape.findings);
-    happened.replaceChildren(h("p", { class: "findings" }, sentences.length ? sentences : h("span", { class: "quiet" }, shape.live ? "Nothing to report so far." : "Nothing to report.")), h("div", { class: "numbers", tabindex: numbers.length ? 0 : null, role: "group", "aria-label": "Numbers" }, numbers));
+    keepFocus(happened, () => happened.replaceChildren(h("p", { class: "findings" }, sentences.length ? sentences : h("span", { class: "quiet" }, shape.live ? "Nothing to report so far." : "Nothing to report.")), h("div", { class: "numbers", tabindex: numbers.length ? 0 : null, role: "group", "aria-label": "Numbers" }, numbers)));
   }
 
   piece(piece) {
@@ -500,4 +523,4 @@ addEventListener("resize", () => page.shape && page.details.renderTabs());
 document.addEventListener("click", (event) => {
   if (byId("menu") && !byId("menu").hidden && !event.target.closest(".side")) page.toggleMenu(false);
 });
-page.load();
+page.stream.open();

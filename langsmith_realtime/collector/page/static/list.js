@@ -1,9 +1,9 @@
 // The list of conversations, and the conversations of a thread.
 
-import { ask, h, icon, onKey, s } from "./dom.js";
-import { ago, clock, day, dollars, length, time, utc, whole } from "./format.js";
+import { h, icon, keepFocus, onKey, Rows, s } from "./dom.js";
+import { ago, day, dollars, length, time, utc, whole } from "./format.js";
+import { Stream } from "./stream.js";
 
-const POLL_MS = 1000;
 const TALLEST_MS = 2400;
 const COLUMNS = [
   ["start", "Start", "c-start"],
@@ -21,9 +21,10 @@ const COLUMNS = [
 const byId = (id) => document.getElementById(id);
 const threadInPath = location.pathname.match(/^\/view\/thread\/(.+)$/);
 const thread = threadInPath && decodeURIComponent(threadInPath[1]);
+const body = h("tbody", {});
+const rows = new Rows(body);
 let page = null;
 let shown = 100;
-let asked = 0;
 
 const parameters = () => new URLSearchParams(location.search);
 const slow = () => Number(parameters().get("slow")) || 1500;
@@ -35,44 +36,24 @@ function change(name, value, { history = "push" } = {}) {
   const query = changed.toString();
   window.history[`${history}State`](null, "", location.pathname + (query ? `?${query}` : ""));
   shown = 100;
-  load();
+  stream.open();
 }
 
-async function load() {
-  const query = parameters();
-  if (thread) query.set("thread", thread);
-  query.set("limit", shown);
-  const number = ++asked;
-  try {
-    const loaded = await ask(`/view/api/conversations?${query}`);
-    if (number !== asked) return;
-    page = loaded;
-    byId("strip").hidden = true;
+function query() {
+  const asked = parameters();
+  if (thread) asked.set("thread", thread);
+  asked.set("limit", shown);
+  return asked;
+}
+
+const stream = new Stream({
+  path: () => `/view/api/conversations?${query()}`,
+  stream: () => `/view/api/changes?${query()}`,
+  take: (object) => {
+    page = object;
     render();
-  } catch (error) {
-    unreachable(error);
-  }
-}
-
-function unreachable(error) {
-  const strip = byId("strip");
-  if (strip.hidden) {
-    const reason = error.status ? error.message : `The collector does not answer since ${time(Date.now() / 1000)}, trying again.`;
-    strip.replaceChildren(reason);
-    strip.hidden = false;
-  }
-}
-
-async function poll() {
-  try {
-    const { revision } = await ask("/view/api/changes");
-    const live = page?.conversations.some((call) => call.live);
-    if (!page || revision !== page.revision || !byId("strip").hidden || (live && Date.now() % 60000 < POLL_MS)) await load();
-  } catch (error) {
-    unreachable(error);
-  }
-  setTimeout(poll, document.hidden ? 5 * POLL_MS : POLL_MS);
-}
+  },
+});
 
 // --- rendering
 
@@ -103,13 +84,6 @@ function sentence() {
   found.forEach((each, index) => parts.push(index ? ", " : "", each));
   if (found.length) parts.push(".");
   keepFocus(byId("sentence"), () => byId("sentence").replaceChildren(...parts));
-}
-
-// Keeps the focus on the button at the same place when a part of the page is built anew.
-function keepFocus(container, build) {
-  const place = [...container.querySelectorAll("button, a")].indexOf(document.activeElement);
-  build();
-  if (place >= 0) container.querySelectorAll("button, a")[place]?.focus();
 }
 
 function chips() {
@@ -189,19 +163,32 @@ function render() {
     byId("rows").replaceChildren(nothing());
     return;
   }
-  const body = h("tbody", {});
   const byStart = thread || !parameters().get("sort") || parameters().get("sort").endsWith("start");
+  const wanted = [];
   let before = null;
   for (const call of calls) {
-    if (thread && before) body.append(h("tr", { class: "gap" }, h("td", { colspan: 11 }, `${ago(call.start - before.start - (before.duration_s || 0))} later`)));
-    if (byStart && day(call.start) !== (before && day(before.start))) {
-      body.append(h("tr", { class: "day" }, h("th", { colspan: 11, scope: "rowgroup" }, day(call.start))));
+    if (thread && before) {
+      const later = `${ago(call.start - before.start - (before.duration_s || 0))} later`;
+      wanted.push([`gap ${call.id}`, later, () => h("tr", { class: "gap" }, h("td", { colspan: 11 }, later))]);
     }
-    body.append(row(call));
+    if (byStart && day(call.start) !== (before && day(before.start))) {
+      const name = day(call.start);
+      wanted.push([`day ${name}`, name, () => h("tr", { class: "day" }, h("th", { colspan: 11, scope: "rowgroup" }, name))]);
+    }
+    wanted.push([call.id, JSON.stringify([call, slow()]), () => row(call)]);
     before = call;
   }
-  const more = page.next !== null && h("button", { class: "more", type: "button", onclick: () => { shown += 100; load(); } }, "Show more");
-  keepFocus(byId("rows"), () => byId("rows").replaceChildren(h("table", {}, head(), body), more || ""));
+  rows.show(wanted);
+  const more = page.next !== null && h("button", { class: "more", type: "button", onclick: () => { shown += 100; stream.open(); } }, "Show more");
+  const headNow = JSON.stringify([location.search, thread]);
+  const table = byId("rows").querySelector("table");
+  if (!table) byId("rows").replaceChildren(h("table", {}, head(), body), more || "");
+  else {
+    if (table.dataset.head !== headNow) keepFocus(table, () => table.tHead.replaceWith(head()));
+    byId("rows").querySelector(".more")?.remove();
+    if (more) table.after(more);
+  }
+  byId("rows").querySelector("table").dataset.head = headNow;
 }
 
 function nothing() {
@@ -211,7 +198,7 @@ function nothing() {
     const words = query.get("q") ? `No conversation in which “${query.get("q")}” was said` : "No conversation matches";
     const among = filters.filter((name) => name !== "q").map((name) => `${name} ${query.get(name)}`).join(", ");
     return h("div", { class: "empty" }, `${words}${among ? ` (${among})` : ""}.`, h("br"),
-      h("button", { type: "button", onclick: () => { history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && load(); } }, "Show all"));
+      h("button", { type: "button", onclick: () => { history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && stream.open(); } }, "Show all"));
   }
   return h("div", { class: "empty" },
     h("h2", {}, "No conversations yet"),
@@ -248,7 +235,7 @@ search.addEventListener("keydown", (event) => {
 });
 byId("project").addEventListener("change", (event) => change("project", event.target.value));
 byId("address").textContent = location.host;
-addEventListener("popstate", () => { search.value = parameters().get("q") || ""; load(); });
+addEventListener("popstate", () => { search.value = parameters().get("q") || ""; stream.open(); });
 onKey((key) => {
   if (key === "/") { search.focus(); return true; }
   if (key === "ArrowDown" || key === "j" || key === "J") return move(1);
@@ -260,4 +247,4 @@ if (thread) {
   document.title = `Thread ${thread}`;
   byId("title").before(h("a", { href: "/view/", "aria-label": "All conversations" }, icon("back")));
 }
-load().then(poll);
+stream.open();

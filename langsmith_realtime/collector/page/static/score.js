@@ -279,6 +279,10 @@ export class Score {
     const { colours: c, shape } = this;
     const up = r.spine - r.user;
     const hidden = shape.recording.hidden || [];
+    const { state, seconds } = shape.recording;
+    if (state === "ready" && seconds < shape.duration_s - 1) { // the finding says so
+      for (const top of [r.user, r.agent + 1]) this.hatch(context, this.x(seconds), top, this.x(shape.duration_s) - this.x(seconds), up, c.edge);
+    }
     for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
       if (hidden.includes(side)) this.hatch(context, this.left, sign < 0 ? r.user : r.agent + 1, this.width, up, c.edge);
     }
