@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A conversation without an end is live until nothing of it arrived for this many seconds.
 LIVE_S: Final = 600.0
+#: Largest number of choices of one filter of the list.
+_MOST_CHOICES: Final = 200
 #: Number of the table's form, as SQLite's ``user_version``; a store with another number is indexed anew.
 VERSION: Final = 1
 SCHEMA: Final = """
@@ -321,7 +323,7 @@ class Conversations:
         return int(self._rows("SELECT coalesce(max(revision), 0) AS newest FROM conversations")[0]["newest"])
 
     def page(self, query: Query) -> dict[str, Any]:
-        """Return a page of the list: ``counts``, ``projects``, ``conversations`` and ``next``."""
+        """Return a page of the list: ``counts``, ``conversations`` and ``next``."""
         now = clock.time()
         live = f"(duration_s IS NULL AND written > {now - LIVE_S})"
         marks = {
@@ -348,11 +350,32 @@ class Conversations:
         places = self._places({row["thread"] for row in page if row["thread"] is not None})
         return {
             "counts": counts,
-            "projects": [row["project"] for row in self._rows("SELECT DISTINCT project FROM conversations ORDER BY 1")],
             "conversations": [_listed(row, shapes.get(row["number"], []), places) for row in page],
             "next": query.after + query.limit if len(rows) > query.limit else None,
             "revision": self.revision(),
         }
+
+    def choices(self) -> dict[str, Any]:
+        """Return the choices of the filters: all projects, tags and models; the latest threads, ``[id, conversations]``.
+
+        A thread of one conversation is no choice.
+        """
+        found: dict[str, Any] = {}
+        for name, values in (
+            ("projects", "SELECT DISTINCT project AS value FROM conversations"),
+            ("models", "SELECT DISTINCT model AS value FROM conversations WHERE model IS NOT NULL"),
+            (
+                "tags",
+                "SELECT DISTINCT each.value FROM (SELECT DISTINCT tags FROM conversations) AS some, json_each(some.tags)"
+                " AS each WHERE each.type = 'text'",
+            ),
+        ):
+            found[name] = [row["value"] for row in self._rows(f"{values} ORDER BY 1 LIMIT {_MOST_CHOICES}")]
+        threads = self._rows(
+            "SELECT thread, count(*) AS many FROM conversations WHERE thread IS NOT NULL"
+            f" GROUP BY thread HAVING many > 1 ORDER BY max(started) DESC LIMIT {_MOST_CHOICES}"
+        )
+        return {**found, "threads": [[row["thread"], row["many"]] for row in threads]}
 
     def _shapes(self, numbers: list[int]) -> dict[int, list[list[Any]]]:
         """Return the answers of conversations, ``[heard from, ms, marks]``; a failed tool marks the answer after it."""

@@ -233,14 +233,19 @@ def test_keys_move_zoom_and_copy_a_link_to_the_moment(open_page: Callable[..., P
 def test_the_list_is_searched_filtered_and_sorted_and_its_address_can_be_sent(
     open_page: Callable[..., Page], collector: Collector, call: Conversation
 ) -> None:
-    quiet = Conversation(thread="quiet", project="home-voice", start=datetime(2026, 11, 27, tzinfo=UTC))
+    quiet = Conversation(thread="quiet", project="home-voice", tags=("night",), start=datetime(2026, 11, 27, tzinfo=UTC))
     quiet.user_says(1, 2, "今天天气怎么样")
     quiet.agent_says(2.5, 4, "It is sunny.")
     quiet.into(collector)
     page = open_page("/?project=home-voice")
     page.locator("tr.call").wait_for()
     assert page.locator("tr.call").count() == 1
-    assert page.locator("tr.call small.tone-bad").inner_text() == "no recording"
+    assert page.locator("tr.call small").first.inner_text() == "no recording"
+    page.locator("#tag").select_option("night")
+    until(page, "document.querySelectorAll('tr.call').length === 1")
+    assert page.url.endswith("?project=home-voice&tag=night")
+    page.locator("#tag").select_option("")
+    assert page.locator("#model option").all_inner_texts() == ["All models", "gpt-realtime"]
     page.locator("#project").select_option("")
     until(page, "document.querySelectorAll('tr.call').length > 1")
     page.get_by_role("button", name="with errors").click()
@@ -268,7 +273,8 @@ def test_a_thread_shows_its_conversations_in_order(open_page: Callable[..., Page
         each = Conversation(thread="a/b", start=datetime(2026, 11, 26, hour, tzinfo=UTC))
         each.user_says(1, 2, words)
         each.into(collector)
-    page = open_page("/thread/a%2Fb")
+    page = open_page("/")
+    page.locator("#thread").select_option("a/b")
     page.locator("tr.call").nth(1).wait_for()
     assert page.locator("td.words a").all_inner_texts() == ["First", "Second"]
     assert "later" in page.locator("tr.gap").inner_text()

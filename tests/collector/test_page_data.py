@@ -99,7 +99,12 @@ def test_the_list_is_filtered_by_what_went_wrong_and_counts_it(store: Store) -> 
     fine.store(store)
     page = store.conversations.page(Query())
     assert page["counts"] == {"all": 2, "live": 0, "slow": 1, "interrupted": 1, "errors": 1}
-    assert page["projects"] == ["home-voice", "parcel-desk"]
+    assert store.conversations.choices() == {
+        "projects": ["home-voice", "parcel-desk"],
+        "tags": ["vip"],
+        "models": ["gpt-realtime", "gpt-realtime-mini"],
+        "threads": [],
+    }
     for only in ("slow", "interrupted", "errors"):
         assert ids(store, only=(only,)) == [bad.id]
     assert ids(store, only=("slow",), slow_ms=5000) == []
@@ -107,6 +112,8 @@ def test_the_list_is_filtered_by_what_went_wrong_and_counts_it(store: Store) -> 
     assert ids(store, model="gpt-realtime-mini") == [fine.id]
     assert ids(store, sort="p95") == [fine.id, bad.id]
     assert ids(store, sort="-p95") == [bad.id, fine.id]
+    with_three_problems().store(store)
+    assert store.conversations.choices()["threads"] == [["thread-1", 2]]
 
 
 @pytest.mark.parametrize("words", ["PARCEL", "parcel TUESDAY", "Tue", "is", "天气怎么样", "天气", '"costs"'])

@@ -8,6 +8,7 @@ Times are seconds since the conversation opened, which is where its recording be
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -112,7 +113,7 @@ class Shape:
             for item, response in self._item_of_response.items()
             if response in self._responses
         }
-        bounds = [(turn["order"], turn["n"]) for turn in self._turns]
+        begins, numbers = [turn["order"] for turn in self._turns], [turn["n"] for turn in self._turns]
         shown = []
         for listed in self._events:
             event = dict(listed)
@@ -121,7 +122,8 @@ class Shape:
             if turn is None and response in self._responses:
                 turn = self._responses[response].turn
             if turn is None:
-                turn = max((n for order, n in bounds if order <= event["t"]), default=0)
+                before = bisect_right(begins, event["t"])
+                turn = numbers[before - 1] if before else 0
             shown.append({**event, "turn": turn, **({"item": item} if item else {})})
         return shown
 

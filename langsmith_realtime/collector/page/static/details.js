@@ -80,7 +80,7 @@ export class Details {
     const turns = this.page.shape.turns.filter((turn) => turn.n);
     const order = [...turns].sort(this.slowestFirst ? (a, b) => (latency(b) ?? -1) - (latency(a) ?? -1) || a.n - b.n : (a, b) => a.n - b.n);
     const sort = h("button", { type: "button", onclick: () => { this.slowestFirst = !this.slowestFirst; this.renderTurns(); this.page.say(this.slowestFirst ? "Slowest turn first" : "Turns in order"); this.panels.turns.querySelector(".legend button")?.focus(); } }, this.slowestFirst ? "Slowest first ↓" : "In order ↓");
-    const legend = h("div", { class: "legend" }, ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0])), sort);
+    const legend = h("div", { class: "legend" }, ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { class: kind, style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0])), sort);
     const place = this.panels.turns.scrollTop;
     this.panels.turns.replaceChildren(legend, ...order.map((turn) => this.turn(turn)));
     this.panels.turns.scrollTop = place;
@@ -93,7 +93,7 @@ export class Details {
       h("span", {}, turn.n), h("span", {}, turn.say ?? h("span", { class: "quiet" }, "hidden, or not transcribed")), h("b", { class: tone(turn) }, value === null ? "–" : ms(value)));
     const marks = turn.problems.filter((problem) => problem !== "slow").map((problem) => h("span", { class: problem === "error" ? "tone-bad" : problem === "interrupted" ? "tone-cut" : "tone-slow" }, { error: "error", interrupted: "cut off", playback: "held up in playback" }[problem]));
     return h("div", { class: `turn ${isOpen ? "open" : ""}`, data: { turn: turn.n } }, title,
-      isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn), marks));
+      isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn, marks.length ? 200 : 300), marks));
   }
 
   body(turn, marks) {
@@ -112,7 +112,7 @@ export class Details {
       }
       found.push(h("div", { class: "measure" }, h("b", {}, ms(turn.latency_to_first_audio_ms)), " ", meaning("first_audio", "latency to first audio"), " · told by events"));
       found.push(h("ul", { class: "partlist" }, turn.parts.map((part) => h("li", {},
-        h("i", { style: { background: part.error ? "var(--bad)" : `var(${COLOURS[part.kind]})` } }),
+        h("i", { class: part.kind, style: { background: part.error ? "var(--bad)" : `var(${COLOURS[part.kind]})` } }),
         h("span", {}, part.name ? h("code", { class: part.error ? "tone-bad" : "" }, partName(part)) : meaning(part.kind)),
         h("button", { type: "button", class: "at", onclick: () => this.page.seek(part.from), "aria-label": `Go to ${clock(part.from, 2)}` }, clock(part.from, 2)),
         h("span", {}, ms(partMs(part)))))));
@@ -133,7 +133,7 @@ export class Details {
     found.push(h("div", { class: "actions" },
       turn.user_to !== null && this.page.player.canPlay && h("button", { type: "button", onclick: () => this.page.playGap(turn) }, icon("play"), "Play the gap"),
       h("button", { type: "button", onclick: () => this.page.zoomToTurn(turn) }, icon("whole"), "Zoom to it"),
-      h("button", { type: "button", onclick: () => this.page.showEventsOf(turn.n) }, `${events} events`, icon("forward"))));
+      h("button", { type: "button", onclick: () => this.page.showEventsOf(turn.n) }, `${events} event${events === 1 ? "" : "s"}`, icon("forward"))));
     return h("div", { class: "body" }, found);
   }
 
@@ -152,7 +152,7 @@ export class Details {
     for (const event of shape.events) (byTurn.get(event.turn) ?? byTurn.set(event.turn, []).get(event.turn)).push(event);
     const groups = [...byTurn].sort(([a], [b]) => a - b).filter(([, events]) => events.length).map(([n, events]) => {
       const turn = shape.turns.find((each) => each.n === n);
-      const group = h("details", { class: "group", data: { turn: n }, open: this.openGroups.has(n) }, h("summary", {}, h("b", { class: "strong" }, n ? `Turn ${n}` : "Before the user spoke"), h("span", {}, `  ${events.length} events  ${turn?.say ?? ""}`.slice(0, 70))));
+      const group = h("details", { class: "group", data: { turn: n }, open: this.openGroups.has(n) }, h("summary", {}, h("b", { class: "strong" }, n ? `Turn ${n}` : "Before the user spoke"), h("span", {}, `${events.length} event${events.length === 1 ? "" : "s"}`), h("span", {}, turn?.say ?? "")));
       const fill = () => { if (group.open && group.childElementCount === 1) group.append(...events.map((event) => this.event(event, turn))); };
       group.addEventListener("toggle", () => {
         if (group.open) this.openGroups.add(n);
@@ -228,8 +228,15 @@ export class Details {
     this.groups.querySelector(`[data-turn="${n}"]`)?.scrollIntoView({ block: "start" });
   }
 
+  // Opens the row of a turn, and closes the row that was open.
   revealTurn(n) {
-    this.renderTurns();
+    const turns = new Map(this.page.shape.turns.map((turn) => [turn.n, turn]));
+    for (const row of this.panels.turns.querySelectorAll(`.turn.open, .turn[data-turn="${n}"]`)) {
+      const isFocused = row.firstElementChild === document.activeElement;
+      const renewed = this.turn(turns.get(Number(row.dataset.turn)));
+      row.replaceWith(renewed);
+      if (isFocused) renewed.firstElementChild.focus({ preventScroll: true });
+    }
     const row = this.panels.turns.querySelector(`[data-turn="${n}"]`);
     if (!row || innerWidth <= 860) return;
     const place = () => row.scrollIntoView({ block: "nearest" });

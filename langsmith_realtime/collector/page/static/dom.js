@@ -45,8 +45,15 @@ export function icon(name) {
   return s("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, s("path", { d: PATHS[name] }));
 }
 
+// Sets a text only if it differs, so that an equal one costs no layout.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 export async function ask(path) {
-  const answer = await fetch(path, { cache: "no-store" });
+  const early = globalThis.early;
+  globalThis.early = null;
+  const answer = (early?.path === path && (await early.answer)) || (await fetch(path, { cache: "no-store" }));
   if (answer.status === 204) return null;
   if (!answer.ok) {
     const error = new Error((await answer.json().catch(() => ({}))).detail || `The collector answers ${answer.status}.`);

@@ -4,24 +4,30 @@ import { ask, h, icon, onKey, s } from "./dom.js";
 import { ago, clock, day, dollars, length, time, utc, whole } from "./format.js";
 
 const POLL_MS = 1000;
+const CHOICES_MS = 5000;
 const TALLEST_MS = 2400;
+// key to sort by, name, class, meaning
 const COLUMNS = [
-  ["start", "Start", "c-start"],
-  ["", "Answers", "c-answers"],
-  ["", "First words", ""],
-  ["length", "Length", "c-length"],
-  ["turns", "Turns", "c-turns"],
-  ["p50", "p50", "c-p"],
-  ["p95", "p95", "c-p"],
-  ["interruptions", "Cut off", "c-cut"],
-  ["errors", "Errors", "c-errors"],
-  ["tokens", "Tokens", "c-tokens"],
-  ["cost", "Cost", "c-cost"],
+  ["start", "Start", "c-start", "When the conversation began, in local time"],
+  ["", "Answers", "c-answers", "When each answer began, and how long the user waited for it"],
+  ["", "First words", "", "What the user said first"],
+  ["length", "Length", "c-length", "From the begin to the end"],
+  ["turns", "Turns", "c-turns", "Answers whose latency was measured, or as the trace counts them"],
+  ["p50", "p50", "c-p", "Half of the answers took at most this long, voice to voice where it was measured"],
+  ["p95", "p95", "c-p", "95 % of the answers took at most this long"],
+  ["interruptions", "Cut off", "c-cut", "Answers that the user interrupted"],
+  ["errors", "Errors", "c-errors", "Failed tools, responses and events"],
+  ["tokens", "Tokens", "c-tokens", "Tokens of all responses, and of transcription where it reports them"],
+  ["cost", "Cost", "c-cost", "Estimated from published prices"],
 ];
+// parameter of the address, name without a choice, where the choices are in the answer
+const PICKS = [["project", "All projects", "projects"], ["tag", "All tags", "tags"], ["model", "All models", "models"]];
 const byId = (id) => document.getElementById(id);
 const threadInPath = location.pathname.match(/^\/view\/thread\/(.+)$/);
 const thread = threadInPath && decodeURIComponent(threadInPath[1]);
 let page = null;
+let choices = { projects: [], tags: [], models: [], threads: [] };
+let choicesOf = { revision: null, time: -Infinity };
 let shown = 100;
 let asked = 0;
 
@@ -49,9 +55,18 @@ async function load() {
     page = loaded;
     byId("strip").hidden = true;
     render();
+    await choose();
   } catch (error) {
     unreachable(error);
   }
+}
+
+// Asks for the choices of the filters. Every conversation may add some, but a running one changes every second.
+async function choose() {
+  if (choicesOf.revision === page.revision || performance.now() < choicesOf.time + CHOICES_MS) return;
+  choicesOf = { revision: page.revision, time: performance.now() };
+  choices = await ask("/view/api/choices");
+  picks();
 }
 
 function unreachable(error) {
@@ -68,6 +83,7 @@ async function poll() {
     const { revision } = await ask("/view/api/changes");
     const live = page?.conversations.some((call) => call.live);
     if (!page || revision !== page.revision || !byId("strip").hidden || (live && Date.now() % 60000 < POLL_MS)) await load();
+    else await choose();
   } catch (error) {
     unreachable(error);
   }
@@ -112,20 +128,25 @@ function keepFocus(container, build) {
   if (place >= 0) container.querySelectorAll("button, a")[place]?.focus();
 }
 
-function chips() {
-  const found = [];
-  for (const name of ["tag", "model"]) {
-    const value = parameters().get(name);
-    if (value) found.push(h("button", { type: "button", "aria-label": `Remove the filter ${name} ${value}`, onclick: () => change(name, "") }, `${name}: ${value} ×`));
+// Fills the pick lists. One without a choice is not shown.
+function picks() {
+  for (const [name, all, where] of PICKS) {
+    const chosen = parameters().get(name) || "";
+    const values = choices[where].includes(chosen) || !chosen ? choices[where] : [chosen, ...choices[where]];
+    fill(byId(name), chosen, [["", all], ...values.map((value) => [value, value])]);
   }
-  byId("chips").replaceChildren(...found);
+  const threads = choices.threads.map(([id, count]) => [id, `${id.length > 18 ? `${id.slice(0, 16)}…` : id} · ${count}`]);
+  fill(byId("thread"), "", thread ? [["", ""]] : [["", "All threads"], ...threads]);
 }
 
-function projects() {
-  const select = byId("project");
-  const chosen = parameters().get("project") || "";
-  const options = ["", ...page.projects].map((name) => h("option", { value: name, selected: name === chosen }, name || "All projects"));
-  if (select.length !== options.length || select.value !== chosen) select.replaceChildren(...options);
+function fill(select, chosen, options) {
+  const shown = JSON.stringify(options);
+  if (select.dataset.shown !== shown) {
+    select.dataset.shown = shown;
+    select.replaceChildren(...options.map(([value, name]) => h("option", { value }, name)));
+    select.hidden = options.length === 1;
+  }
+  if (select.value !== chosen) select.value = chosen;
 }
 
 function answers(call) {
@@ -136,7 +157,7 @@ function answers(call) {
     const x = Math.min(164, (at / end) * 166);
     const height = Math.max(2, Math.min(24, ((latency || 0) / TALLEST_MS) * 24));
     const kind = mark.includes("e") ? "error" : latency > slow() ? "slow" : "";
-    picture.append(s("rect", { class: `column ${kind}`, x: x.toFixed(1), y: (24 - height).toFixed(1), width: call.shape.length > 40 ? 2 : 4, height: height.toFixed(1) }));
+    picture.append(s("rect", { class: `column ${kind}`, x: x.toFixed(1), y: (24 - height).toFixed(1), width: Math.max(1, Math.min(4, 100 / call.shape.length)).toFixed(1), height: height.toFixed(1) }));
     if (mark.includes("i")) picture.append(s("rect", { class: "tick", x: x.toFixed(1), y: 26, width: 4, height: 4 }));
   }
   return picture;
@@ -149,32 +170,33 @@ function row(call) {
   const hash = location.search.includes("slow=") ? `?slow=${slow()}` : "";
   const aside = [
     call.thread?.count > 1 && !thread && h("small", {}, `thread ${call.thread.index} of ${call.thread.count}`),
-    !call.recording && !call.live && h("small", { class: "tone-bad" }, "no recording"),
+    !call.recording && !call.live && h("small", {}, "no recording"),
     h("small", {}, call.project),
   ];
   return h("tr", { class: "call", data: { id: call.id } },
     h("td", { class: "start", title: utc(call.start) }, time(call.start)),
-    h("td", { class: "answers" }, answers(call)),
+    h("td", { class: `answers ${call.shape.length ? "" : "zero"}` }, answers(call)),
     h("td", { class: "words" }, h("div", {}, h("a", { href: `/view/c/${encodeURIComponent(call.id)}${hash}`, class: call.says ? "" : "quiet" }, call.says || "Nothing was said, or it is hidden"), aside)),
     h("td", { class: "length" }, call.live ? [h("span", { class: "dot" }), h("span", { class: "strong" }, "live")] : length(call.duration_s)),
-    h("td", { class: "turns" }, whole(call.turns)),
+    h("td", { class: "turns", data: { unit: call.turns === 1 ? "turn" : "turns" } }, whole(call.turns)),
     h("td", { class: "p50" }, whole(p50)),
-    h("td", { class: `p95 ${isSlow ? "tone-slow" : ""}` }, whole(p95)),
+    h("td", { class: `p95 ${isSlow ? "tone-slow" : p95 === null ? "zero" : ""}` }, whole(p95)),
     h("td", { class: `cut ${call.interruptions ? "" : "zero"}` }, zero(call.interruptions)),
-    h("td", { class: `errors ${call.errors ? "tone-bad" : "zero"}` }, zero(call.errors)),
-    h("td", { class: "tokens" }, whole(call.total_tokens)),
+    h("td", { class: `errors ${call.errors ? "tone-bad" : "zero"}`, data: { unit: call.errors === 1 ? "error" : "errors" } }, zero(call.errors)),
+    h("td", { class: "tokens" }, whole(call.total_tokens || null)),
     h("td", { class: "cost" }, dollars(call.estimated_cost_usd)));
 }
 
 function head() {
   const sort = thread ? "start" : parameters().get("sort") || "-start";
-  const cells = COLUMNS.map(([key, name, kind]) => {
-    if (!key || thread) return h("th", { class: kind, scope: "col" }, name);
+  const cells = COLUMNS.map(([key, name, kind, meaning]) => {
+    const over = key === "p50" && h("span", { class: "over" }, "Voice to voice, ms");
+    if (!key || thread) return h("th", { class: kind, scope: "col", title: meaning }, over, name);
     const isSorted = sort.replace("-", "") === key;
     const next = sort === `-${key}` ? key : `-${key}`;
     return h("th", { class: kind, scope: "col", "aria-sort": isSorted ? (sort.startsWith("-") ? "descending" : "ascending") : null },
-      key === "p50" && h("span", { class: "over" }, "Voice to voice, ms"),
-      h("button", { type: "button", onclick: () => { change("sort", next === "-start" ? "" : next); byId("status").textContent = `Sorted by ${name}`; } },
+      over,
+      h("button", { type: "button", title: meaning, onclick: () => { change("sort", next === "-start" ? "" : next); byId("status").textContent = `Sorted by ${name}`; } },
         name, isSorted ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
   });
   return h("thead", {}, h("tr", {}, cells));
@@ -182,8 +204,7 @@ function head() {
 
 function render() {
   sentence();
-  chips();
-  projects();
+  picks();
   const calls = page.conversations;
   if (!calls.length) {
     byId("rows").replaceChildren(nothing());
@@ -246,7 +267,8 @@ search.addEventListener("input", () => {
 search.addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown") { move(1); event.preventDefault(); }
 });
-byId("project").addEventListener("change", (event) => change("project", event.target.value));
+for (const [name] of PICKS) byId(name).addEventListener("change", (event) => change(name, event.target.value));
+byId("thread").addEventListener("change", (event) => { location.href = `/view/thread/${encodeURIComponent(event.target.value)}`; });
 byId("address").textContent = location.host;
 addEventListener("popstate", () => { search.value = parameters().get("q") || ""; load(); });
 onKey((key) => {
