@@ -84,6 +84,13 @@ _SORTS: Final = {
     "tokens": "tokens",
     "cost": "cost",
 }
+#: The choices of the list's filters by name. Few conversations differ in their tags, so each set is read once.
+_CHOICES: Final = {
+    "projects": "SELECT DISTINCT project AS value FROM conversations ORDER BY 1 LIMIT ?",
+    "models": "SELECT DISTINCT model AS value FROM conversations WHERE model IS NOT NULL ORDER BY 1 LIMIT ?",
+    "tags": "SELECT DISTINCT each.value FROM (SELECT DISTINCT tags FROM conversations), json_each(tags) AS each"
+    " WHERE each.type = 'text' ORDER BY 1 LIMIT ?",
+}
 _SAID: Final = {
     "conversation.item.input_audio_transcription.completed": "transcript",
     "response.output_audio_transcript.done": "transcript",
@@ -356,24 +363,15 @@ class Conversations:
         }
 
     def choices(self) -> dict[str, Any]:
-        """Return the choices of the filters: all projects, tags and models; the latest threads, ``[id, conversations]``.
+        """Return the choices of the filters: ``projects``, ``tags``, ``models`` and ``threads``, 200 of each at most.
 
-        A thread of one conversation is no choice.
+        The threads are those of several conversations, the latest first, as ``[id, number of conversations]``.
         """
-        found: dict[str, Any] = {}
-        for name, values in (
-            ("projects", "SELECT DISTINCT project AS value FROM conversations"),
-            ("models", "SELECT DISTINCT model AS value FROM conversations WHERE model IS NOT NULL"),
-            (
-                "tags",
-                "SELECT DISTINCT each.value FROM (SELECT DISTINCT tags FROM conversations) AS some, json_each(some.tags)"
-                " AS each WHERE each.type = 'text'",
-            ),
-        ):
-            found[name] = [row["value"] for row in self._rows(f"{values} ORDER BY 1 LIMIT {_MOST_CHOICES}")]
+        found = {name: [row["value"] for row in self._rows(sql, [_MOST_CHOICES])] for name, sql in _CHOICES.items()}
         threads = self._rows(
             "SELECT thread, count(*) AS many FROM conversations WHERE thread IS NOT NULL"
-            f" GROUP BY thread HAVING many > 1 ORDER BY max(started) DESC LIMIT {_MOST_CHOICES}"
+            " GROUP BY thread HAVING many > 1 ORDER BY max(started) DESC LIMIT ?",
+            [_MOST_CHOICES],
         )
         return {**found, "threads": [[row["thread"], row["many"]] for row in threads]}
 

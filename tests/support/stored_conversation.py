@@ -220,7 +220,7 @@ def with_three_problems(**fields: Any) -> Conversation:
 
 
 def an_hour(**fields: Any) -> Conversation:
-    """An hour of 120 turns, 20 events each: every 20th answer is slow, and some are interrupted or have a failed tool."""
+    """An hour of 120 turns, about 20 events each. Six answers are slow, eight are interrupted, and a tool fails."""
     call = Conversation(seconds=3600.0, **fields)
     for turn in range(120):
         begin = turn * 30.0
@@ -232,7 +232,7 @@ def an_hour(**fields: Any) -> Conversation:
         call.agent_says(
             first_audio,
             begin + (21 if not cut else 14),
-            f"Answer {turn + 1}. There are 6 connections before noon. The first leaves Utrecht at seven and reaches Lyon"
+            f"Answer {turn + 1}. There are 6 connections before noon. The first leaves at seven and reaches Lyon"
             " three hours later with one change; the second leaves forty minutes after it and needs no change at all.",
             tool=tool if turn % 4 == 2 else None,
             heard=f"Answer {turn + 1}. There are 6 connections before noon." if cut else None,

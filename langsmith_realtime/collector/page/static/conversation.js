@@ -11,6 +11,9 @@ import { Transcript } from "./transcript.js";
 const POLL_MS = 900;
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2, 3];
 const FINDINGS_SHOWN = 6;
+// The largest sound in an HTML file, as in exports.py, and what Opus takes at most.
+const SOUND_BYTES = 15e6;
+const OPUS_BYTES_S = 9200;
 const byId = (id) => document.getElementById(id);
 const id = decodeURIComponent(location.pathname.split("/").pop());
 const query = new URLSearchParams(location.search);
@@ -156,7 +159,7 @@ class Page {
       ["Everything", "JSON", url("json")],
       ["Events", "JSON lines", url("jsonl")],
       ["One page", "HTML", url("html")],
-      recording.state === "ready" && ["One page with its sound", "HTML, Opus", `${url("html")}?sound=1`],
+      recording.state === "ready" && (kind === "Ogg Opus" ? recording.bytes : recording.seconds * OPUS_BYTES_S) < SOUND_BYTES && ["One page with its sound", "HTML, Opus", `${url("html")}?sound=1`],
     ].filter(Boolean);
     return h("div", { class: "menu", id: "menu", hidden: true },
       rows.map(([name, form, href]) => h("a", { href, download: true, onclick: () => this.toggleMenu(false) }, h("span", {}, name), h("span", { class: "quiet" }, form))));
