@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from langsmith_realtime.cli.notebook import Shown
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.collector.records import Attachment
 from langsmith_realtime.collector.rules import Batch, Operation
@@ -557,7 +558,7 @@ def test_a_browser_reads_the_captions_with_their_speakers(open_page: Callable[..
     assert cues[8] == [22.86, 25.0, "It costs six euros and fifty cents, tax included."]
 
 
-def test_the_html_file_opens_from_disk_and_plays(
+def test_the_html_file_opens_from_disk_and_in_a_notebook_and_plays(
     browser: Browser, open_page: Callable[..., Page], call: Conversation, tmp_path: Path
 ) -> None:
     page = conversation_page(open_page, call)
@@ -573,5 +574,9 @@ def test_the_html_file_opens_from_disk_and_plays(
     until(mail, "document.querySelector('audio').duration > 39")
     assert mail.locator(".agent s").inner_text() == " and fifty cents, tax included.".strip()
     assert mail.locator("path.user").count() == 1
+    mail.set_content(Shown(file.read_text())._repr_html_())
+    cell = mail.frame_locator("iframe")
+    cell.locator(".agent s", has_text="and fifty cents").wait_for()
+    assert cell.locator("audio").evaluate("(audio) => audio.controls && audio.currentSrc.length > 1000")
     assert errors == []
     mail.close()

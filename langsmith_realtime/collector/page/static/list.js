@@ -20,6 +20,8 @@ const COLUMNS = [
   ["tokens", "Tokens", "c-tokens", "Tokens of all responses, and of transcription where it reports them"],
   ["cost", "Cost", "c-cost", "Estimated from published prices"],
 ];
+// Heights of the drawn sound in the legend.
+const LOUD = [0.3, 0.7, 1, 0.8, 0.5, 0.9, 0.6, 0.25, 0.1, 0.4, 0.85, 0.65];
 // parameter of the address, name without a choice, where the choices are in the answer
 const PICKS = [["project", "All projects", "projects"], ["tag", "All tags", "tags"], ["model", "All models", "models"]];
 const byId = (id) => document.getElementById(id);
@@ -225,6 +227,19 @@ function render() {
   keepFocus(byId("rows"), () => byId("rows").replaceChildren(h("table", {}, head(), body), more || ""));
 }
 
+// The timeline of a conversation in little, as its own legend.
+function legend() {
+  const sound = (x, wide, y, tall, kind) => Array.from({ length: wide / 4 }, (_, n) => s("rect", { class: kind, x: x + 4 * n, y: tall < 0 ? y + tall * LOUD[n % LOUD.length] : y, width: 3, height: Math.abs(tall) * LOUD[n % LOUD.length] }));
+  const part = (x, wide, kind) => s("rect", { class: kind, x, y: 57, width: wide, height: 12 });
+  const text = (x, y, words, kind = "") => s("text", { x, y, class: kind }, words);
+  return s("svg", { class: "legend", viewBox: "0 0 560 136", role: "img", "aria-label": "The user's sound grows upwards, the agent's hangs below it, and between them lies what was waited for. A line cuts the agent's sound where the user interrupted it." },
+    s("rect", { class: "spine", x: 0, y: 50, width: 560, height: 26 }),
+    sound(10, 112, 50, -30, "user"), part(124, 24, "wait"), part(149, 44, "agent"), part(194, 26, "tool"), part(221, 30, "agent"),
+    sound(252, 116, 76, 30, "agent"), sound(360, 92, 50, -28, "user"), part(454, 20, "wait"), part(475, 36, "agent"), sound(512, 44, 76, 28, "agent"),
+    s("path", { class: "cut", d: "M371 16V112" }), s("rect", { class: "unheard", x: 375, y: 79, width: 96, height: 26 }),
+    text(10, 12, "User"), text(124, 44, "waited: turn detection, model, tool"), text(252, 124, "Agent"), text(377, 124, "not heard", "cut"));
+}
+
 function nothing() {
   const query = parameters();
   const filters = ["q", "only", "project", "tag", "model"].filter((name) => query.get(name));
@@ -236,11 +251,12 @@ function nothing() {
   }
   return h("div", { class: "empty" },
     h("h2", {}, "No conversations yet"),
+    legend(),
     h("p", {}, "This page fills itself as soon as one begins. Hold one with a voice that comes along:"),
     h("pre", { tabindex: 0 }, "make demo"),
     h("p", {}, "Or trace your own application here:"),
     h("pre", { tabindex: 0 }, `export LANGSMITH_TRACING=true\nexport LANGSMITH_ENDPOINT=${location.origin}\nexport LANGSMITH_API_KEY=local`),
-    h("pre", { tabindex: 0 }, "from langsmith_realtime import wrap_realtime\n\nasync with client.realtime.connect(model=\"gpt-realtime\") as raw, wrap_realtime(raw) as connection:\n    ..."),
+    h("pre", { tabindex: 0 }, "from langsmith_realtime import wrap_realtime\n\nasync with (\n    client.realtime.connect(model=\"gpt-realtime\") as raw,\n    wrap_realtime(raw) as connection,\n):\n    ..."),
     h("p", {}, "Conversations of an earlier folder appear with ", h("code", {}, "langsmith-realtime view --directory FOLDER"), "."));
 }
 
