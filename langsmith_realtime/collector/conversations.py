@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A conversation without an end is live until nothing of it arrived for this many seconds.
 LIVE_S: Final = 600.0
+#: Largest number of choices of one filter of the list.
+_MOST_CHOICES: Final = 200
 #: Number of the table's form, as SQLite's ``user_version``; a store with another number is indexed anew.
 VERSION: Final = 1
 SCHEMA: Final = """
@@ -81,6 +83,13 @@ _SORTS: Final = {
     "errors": "errors",
     "tokens": "tokens",
     "cost": "cost",
+}
+#: The choices of the list's filters by name. Few conversations differ in their tags, so each set is read once.
+_CHOICES: Final = {
+    "projects": "SELECT DISTINCT project AS value FROM conversations ORDER BY 1 LIMIT ?",
+    "models": "SELECT DISTINCT model AS value FROM conversations WHERE model IS NOT NULL ORDER BY 1 LIMIT ?",
+    "tags": "SELECT DISTINCT each.value FROM (SELECT DISTINCT tags FROM conversations), json_each(tags) AS each"
+    " WHERE each.type = 'text' ORDER BY 1 LIMIT ?",
 }
 _SAID: Final = {
     "conversation.item.input_audio_transcription.completed": "transcript",
@@ -330,7 +339,7 @@ class Conversations:
         return int(self._rows("SELECT coalesce(max(revision), 0) AS newest FROM conversations")[0]["newest"])
 
     def page(self, query: Query) -> dict[str, Any]:
-        """Return a page of the list: ``counts``, ``projects``, ``conversations`` and ``next``."""
+        """Return a page of the list: ``counts``, ``conversations`` and ``next``."""
         now = clock.time()
         live = f"(duration_s IS NULL AND written > {now - LIVE_S})"
         marks = {
@@ -357,11 +366,23 @@ class Conversations:
         places = self._places({row["thread"] for row in page if row["thread"] is not None})
         return {
             "counts": counts,
-            "projects": [row["project"] for row in self._rows("SELECT DISTINCT project FROM conversations ORDER BY 1")],
             "conversations": [_listed(row, shapes.get(row["number"], []), places) for row in page],
             "next": query.after + query.limit if len(rows) > query.limit else None,
             "revision": self.revision(),
         }
+
+    def choices(self) -> dict[str, Any]:
+        """Return the choices of the filters: ``projects``, ``tags``, ``models`` and ``threads``, 200 of each at most.
+
+        The threads are those of several conversations, the latest first, as ``[id, number of conversations]``.
+        """
+        found = {name: [row["value"] for row in self._rows(sql, [_MOST_CHOICES])] for name, sql in _CHOICES.items()}
+        threads = self._rows(
+            "SELECT thread, count(*) AS many FROM conversations WHERE thread IS NOT NULL"
+            " GROUP BY thread HAVING many > 1 ORDER BY max(started) DESC LIMIT ?",
+            [_MOST_CHOICES],
+        )
+        return {**found, "threads": [[row["thread"], row["many"]] for row in threads]}
 
     def _shapes(self, numbers: list[int]) -> dict[int, list[list[Any]]]:
         """Return the answers of conversations, ``[heard from, ms, marks]``; a failed tool marks the answer after it."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import socket
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from langsmith import Client
 from starlette.datastructures import Headers
@@ -90,6 +92,39 @@ def test_other_machines_need_the_key_for_the_api_and_for_the_page(
     logged = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]  # our own client
     assert not any(KEY in message for message in logged)
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_streams_waveforms_and_choices_of_the_page_need_the_cookie_or_the_key_and_answer_no_other_site(
+    tmp_path: Path,
+) -> None:
+    call = Conversation(start=datetime.now(UTC))
+    (tmp_path / "state" / call.id).mkdir(parents=True)
+    with (
+        Collector(tmp_path / "store", host="0.0.0.0", api_key=KEY, state=tmp_path / "state") as collector,
+        httpx.Client(trust_env=False, timeout=20) as client,
+    ):
+        call.into(collector, ended=False)
+        cookie = ask("GET", f"{collector.url}/view/?token={KEY}").headers["set-cookie"].partition(";")[0]
+        for path in (
+            "choices",
+            "changes",
+            f"conversations/{call.id}/changes",
+            f"conversations/{call.id}/growing?from=0&to=1",
+            f"conversations/{call.id}/peaks/10",
+        ):
+            found = 404 if "peaks" in path else 200  # it has no recording yet
+            for status, headers in (
+                (401, {}),
+                (403, {"x-api-key": f"{KEY}x"}),
+                (401, {"Cookie": f"{cookie}x"}),
+                (421, {"Cookie": cookie, "Host": "rebound.example"}),
+                (403, {"Cookie": cookie, "Origin": "http://evil.example"}),
+                (403, {"Cookie": cookie, "Sec-Fetch-Site": "cross-site"}),
+                (found, {"Cookie": cookie, "Sec-Fetch-Site": "same-origin"}),
+                (found, {"x-api-key": KEY}),
+            ):
+                with client.stream("GET", f"{collector.url}/view/api/{path}", headers=headers) as answer:
+                    assert answer.status_code == status, (path, headers)
 
 
 def test_the_command_says_where_other_machines_open_the_page() -> None:

@@ -94,6 +94,7 @@ class PageEndpoints:
             Route(f"{PAGE}/c/{{id}}", self.conversation_page),
             Route(f"{PAGE}/static/{{name}}", self.static),
             Route(f"{PAGE}/api/conversations", self.conversations),
+            Route(f"{PAGE}/api/choices", self.choices),
             Route(f"{PAGE}/api/changes", self.list_changes),
             Route(f"{PAGE}/api/code", self.code),
             Route(f"{PAGE}/api/conversations/{{id}}", self.conversation),
@@ -166,6 +167,10 @@ class PageEndpoints:
     async def code(self, _: Request) -> Response:
         """``GET /view/api/code``: a code that opens the page once, for who has the API key; null if none is needed."""
         return self._data({"code": self._access.code()})
+
+    async def choices(self, _: Request) -> Response:
+        """``GET /view/api/choices``: the choices of the list's filters."""
+        return self._data(await run_in_threadpool(self._store.conversations.choices))
 
     async def conversation(self, request: Request) -> Response:
         """``GET /view/api/conversations/{id}``: the whole shape."""

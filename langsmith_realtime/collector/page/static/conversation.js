@@ -1,7 +1,7 @@
 // One conversation: what everything on the page shares, the transport, the keys, and the address.
 
-import { h, icon, keepFocus, onKey } from "./dom.js";
-import { clock, day, dollars, latency, length, ms, percent, time, utc, whole } from "./format.js";
+import { h, icon, keepFocus, onKey, setText } from "./dom.js";
+import { clock, day, dollars, latency, length, ms, percent, talked, time, utc, whole } from "./format.js";
 import { Details, meaning } from "./details.js";
 import { Peaks } from "./peaks.js";
 import { Player } from "./player.js";
@@ -14,10 +14,15 @@ const FINDINGS_SHOWN = 6;
 // A longer conversation is not shown whole, but in a window, both in seconds.
 const LONGEST_WHOLE_S = 150;
 const WINDOW_S = 60;
+// The largest sound in an HTML file, as in exports.py, and what Opus takes at most.
+const SOUND_BYTES = 15e6;
+const OPUS_BYTES_S = 9200;
 const byId = (id) => document.getElementById(id);
 const id = decodeURIComponent(location.pathname.split("/").pop());
 const query = new URLSearchParams(location.search);
 const slow = Number(query.get("slow")) || null;
+const isLink = (piece) => piece.t !== undefined && piece.t !== null;
+const classOf = (piece) => [piece.tone && `tone-${piece.tone}`, piece.strong && "strong"].filter(Boolean).join(" ");
 
 class Page {
   constructor() {
@@ -127,7 +132,10 @@ class Page {
     slider.setAttribute("aria-valuemax", this.shape.duration_s.toFixed(1));
     this.score.draw();
     this.moved();
-    if (this.run && this.first === undefined) this.details.reveal(this.run);
+    if (this.first === undefined) {
+      if (this.run) this.details.reveal(this.run);
+      else this.details.revealTurn(this.turn);
+    }
     this.first = false;
   }
 
@@ -176,7 +184,7 @@ class Page {
       ["Everything", "JSON", url("json")],
       ["Events", "JSON lines", url("jsonl")],
       ["One page", "HTML", url("html")],
-      recording.state === "ready" && ["One page with its sound", "HTML, Opus", `${url("html")}?sound=1`],
+      recording.state === "ready" && (kind === "Ogg Opus" ? recording.bytes : recording.seconds * OPUS_BYTES_S) < SOUND_BYTES && ["One page with its sound", "HTML, Opus", `${url("html")}?sound=1`],
     ].filter(Boolean);
     return h("div", { class: "menu", id: "menu", hidden: true },
       rows.map(([name, form, href]) => h("a", { href, download: true, onclick: () => this.toggleMenu(false) }, h("span", {}, name), h("span", { class: "quiet" }, form))));
@@ -191,7 +199,7 @@ class Page {
   renderHappened() {
     const { shape } = this;
     const n = shape.numbers;
-    const sentences = shape.findings.slice(0, FINDINGS_SHOWN).map((sentence) => [sentence.map((piece) => this.piece(piece)), " "]);
+    const sentences = shape.findings.slice(0, FINDINGS_SHOWN).map((sentence) => [this.sentence(sentence), " "]);
     const rest = shape.findings.length - FINDINGS_SHOWN;
     if (rest > 0) sentences.push(h("button", { type: "button", onclick: () => this.showTab("session") }, `and ${rest} more`));
     const entry = (key, ...values) => h("span", {}, meaning(key), values);
@@ -202,19 +210,29 @@ class Page {
       percentiles("latency_to_first_audio") && entry("first_audio", percentiles("latency_to_first_audio")),
       n.barge_in_reaction_p50_ms !== undefined && entry("reaction", " ", value(whole(n.barge_in_reaction_p50_ms)), " ms"),
       n.heard_share !== undefined && entry("heard", " ", value(percent(n.heard_share))),
-      n.user_talk_s !== undefined && entry("talk", " user ", value(n.user_talk_s.toFixed(1)), " agent ", value((n.agent_talk_s ?? 0).toFixed(1)), " silence ", value((n.silence_s ?? 0).toFixed(1)), " s"),
+      n.user_talk_s !== undefined && entry("talk", " user ", value(talked(n.user_talk_s)), " agent ", value(talked(n.agent_talk_s)), " silence ", value(talked(n.silence_s)), " s"),
       n.estimated_cost_usd !== undefined && entry("cost", " ", value(dollars(n.estimated_cost_usd)), n.estimated_cost_incomplete ? " or more" : ""),
     ].filter(Boolean);
     const happened = byId("happened");
     keepFocus(happened, () => happened.replaceChildren(h("p", { class: "findings" }, sentences.length ? sentences : h("span", { class: "quiet" }, shape.live ? "Nothing to report so far." : "Nothing to report.")), h("div", { class: "numbers", tabindex: numbers.length ? 0 : null, role: "group", "aria-label": "Numbers" }, numbers)));
   }
 
-  piece(piece) {
-    const kind = [piece.tone && `tone-${piece.tone}`, piece.strong && "strong"].filter(Boolean).join(" ");
-    if (piece.t === undefined || piece.t === null) return h("span", { class: kind }, piece.text);
-    const [, before, text, after] = piece.text.match(/^(\s*)(.*?)(\s*)$/s); // a button drops the spaces at its ends
-    const act = () => (piece.run ? this.openEvent(piece.run) : this.seek(piece.t, { turn: piece.turn, zoom: true }));
-    return [before, h("button", { type: "button", class: kind, onclick: act }, text), after];
+  // Neighbouring pieces that lead to one moment are one button.
+  sentence(pieces) {
+    const groups = [];
+    for (const piece of pieces) {
+      const first = groups.at(-1)?.[0];
+      if (first && isLink(piece) && ["t", "turn", "run"].every((key) => first[key] === piece[key])) groups.at(-1).push(piece);
+      else groups.push([piece]);
+    }
+    return groups.map((group) => (isLink(group[0]) ? this.link(group) : h("span", { class: classOf(group[0]) }, group[0].text)));
+  }
+
+  link(pieces) {
+    const [{ t, turn, run }] = pieces;
+    const act = () => (run ? this.openEvent(run) : this.seek(t, { turn, zoom: true }));
+    const space = pieces[0].text.startsWith(" ") ? " " : ""; // a button drops the space at its begin
+    return [space, h("button", { type: "button", class: classOf({ tone: pieces[0].tone }), onclick: act }, pieces.map((piece) => h("span", { class: classOf(piece) }, piece.text)))];
   }
 
   // --- transport
@@ -313,12 +331,13 @@ class Page {
 
   moved() {
     const t = this.time;
-    this.controls.now.textContent = clock(t);
+    setText(this.controls.now, clock(t));
     const at = byId("copy-at");
-    if (at && !this.player.playing) at.textContent = clock(t);
+    if (at && !this.player.playing) setText(at, clock(t));
     this.score.moveHeads();
     this.transcript.mark();
     const slider = this.score.score;
+    if (slider.getAttribute("aria-valuenow") === t.toFixed(1) && this.player.playing) return;
     const line = this.shape.lines.findLast?.((each) => each.who !== "tool" && each.from <= t && each.to >= t);
     slider.setAttribute("aria-valuenow", t.toFixed(1));
     slider.setAttribute("aria-valuetext", `${t.toFixed(1)} s, turn ${this.turnAt(t).n}${line ? `, ${line.who}` : ""}`);

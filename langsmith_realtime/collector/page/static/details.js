@@ -1,7 +1,7 @@
 // The details: turns, events, session.
 
 import { smallBar, tone, wideBar } from "./bar.js";
-import { ask, h, icon, keepFocus, Rows } from "./dom.js";
+import { ask, h, icon, keepFocus, Rows, setText } from "./dom.js";
 import { clock, dollars, latency, MEANINGS, ms, partMs, partName, whole } from "./format.js";
 
 const MOST_FOUND = 400;
@@ -84,7 +84,7 @@ export class Details {
     const turns = this.page.shape.turns.filter((turn) => turn.n);
     const order = [...turns].sort(this.slowestFirst ? (a, b) => (latency(b) ?? -1) - (latency(a) ?? -1) || a.n - b.n : (a, b) => a.n - b.n);
     const sort = h("button", { type: "button", onclick: () => { this.slowestFirst = !this.slowestFirst; this.renderTurns(); this.page.say(this.slowestFirst ? "Slowest turn first" : "Turns in order"); this.panels.turns.querySelector(".legend button")?.focus(); } }, this.slowestFirst ? "Slowest first ↓" : "In order ↓");
-    const kinds = ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0]));
+    const kinds = ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { class: kind, style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0]));
     keepFocus(this.legend, () => this.legend.replaceChildren(...kinds, sort));
     const { canPlay } = this.page.player;
     const counts = new Map();
@@ -103,7 +103,7 @@ export class Details {
       h("span", {}, turn.n), h("span", {}, turn.say ?? h("span", { class: "quiet" }, "hidden, or not transcribed")), h("b", { class: tone(turn) }, value === null ? "–" : ms(value)));
     const marks = turn.problems.filter((problem) => problem !== "slow").map((problem) => h("span", { class: problem === "error" ? "tone-bad" : problem === "interrupted" ? "tone-cut" : "tone-slow" }, { error: "error", interrupted: "cut off", playback: "held up in playback" }[problem]));
     return h("div", { class: `turn ${isOpen ? "open" : ""}`, data: { turn: turn.n } }, title,
-      isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn), marks));
+      isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn, marks.length ? 200 : 300), marks));
   }
 
   body(turn, marks) {
@@ -122,7 +122,7 @@ export class Details {
       }
       found.push(h("div", { class: "measure" }, h("b", {}, ms(turn.latency_to_first_audio_ms)), " ", meaning("first_audio", "latency to first audio"), " · told by events"));
       found.push(h("ul", { class: "partlist" }, turn.parts.map((part) => h("li", {},
-        h("i", { style: { background: part.error ? "var(--bad)" : `var(${COLOURS[part.kind]})` } }),
+        h("i", { class: part.kind, style: { background: part.error ? "var(--bad)" : `var(${COLOURS[part.kind]})` } }),
         h("span", {}, part.name ? h("code", { class: part.error ? "tone-bad" : "" }, partName(part)) : meaning(part.kind)),
         h("button", { type: "button", class: "at", onclick: () => this.page.seek(part.from), "aria-label": `Go to ${clock(part.from, 2)}` }, clock(part.from, 2)),
         h("span", {}, ms(partMs(part)))))));
@@ -143,7 +143,7 @@ export class Details {
     found.push(h("div", { class: "actions" },
       turn.user_to !== null && this.page.player.canPlay && h("button", { type: "button", onclick: () => this.page.playGap(turn) }, icon("play"), "Play the gap"),
       h("button", { type: "button", onclick: () => this.page.zoomToTurn(turn) }, icon("whole"), "Zoom to it"),
-      h("button", { type: "button", onclick: () => this.page.showEventsOf(turn.n) }, `${events} events`, icon("forward"))));
+      h("button", { type: "button", onclick: () => this.page.showEventsOf(turn.n) }, `${events} event${events === 1 ? "" : "s"}`, icon("forward"))));
     return h("div", { class: "body" }, found);
   }
 
@@ -170,7 +170,9 @@ export class Details {
     for (const [n, events] of groups) {
       const group = this.groupRows.get(`turn ${n}`);
       const turn = turns.get(n);
-      group.querySelector("summary span").textContent = `  ${events.length} events  ${turn?.say ?? ""}`.slice(0, 70);
+      const [count, say] = group.querySelectorAll("summary span");
+      setText(count, `${events.length} event${events.length === 1 ? "" : "s"}`);
+      setText(say, turn?.say ?? "");
       if (group.open !== this.openGroups.has(n)) group.open = this.openGroups.has(n);
       if (group.open) this.eventRows.get(n).show(events.map((event) => row(event, turn)));
     }
@@ -181,7 +183,7 @@ export class Details {
     const rows = h("div", {});
     this.eventRows.set(n, new Rows(rows));
     const group = h("details", { class: "group", data: { turn: n }, open: this.openGroups.has(n) },
-      h("summary", {}, h("b", { class: "strong" }, n ? `Turn ${n}` : "Before the user spoke"), h("span", {})), rows);
+      h("summary", {}, h("b", { class: "strong" }, n ? `Turn ${n}` : "Before the user spoke"), h("span", {}), h("span", {})), rows);
     group.addEventListener("toggle", () => {
       if (group.open === this.openGroups.has(n)) return;
       if (group.open) this.openGroups.add(n);
@@ -252,6 +254,7 @@ export class Details {
     this.groups.querySelector(`[data-turn="${n}"]`)?.scrollIntoView({ block: "start" });
   }
 
+  // Opens the row of a turn, and closes the row that was open.
   revealTurn(n) {
     this.renderTurns();
     const row = this.panels.turns.querySelector(`[data-turn="${n}"]`);

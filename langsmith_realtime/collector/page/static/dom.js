@@ -45,6 +45,11 @@ export function icon(name) {
   return s("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, s("path", { d: PATHS[name] }));
 }
 
+// Sets a text only if it differs, so that an equal one costs no layout.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 export async function ask(path) {
   const answer = await fetch(path, { cache: "no-store" });
   if (answer.status === 204) return null;
@@ -92,7 +97,7 @@ export class Rows {
       next = next.nextSibling;
       rest.remove();
     }
-    if (place >= 0 && rows.get(key) !== focused) this.get(key)?.querySelectorAll("button, a")[place]?.focus();
+    if (place >= 0 && rows.get(key) !== focused) this.get(key)?.querySelectorAll("button, a")[place]?.focus({ preventScroll: true });
   }
 
   get(key) { return this.rows.get(key)?.element; }

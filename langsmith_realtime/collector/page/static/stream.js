@@ -19,7 +19,10 @@ export class Stream {
 
   open() {
     this.close();
-    const source = (this.source = new EventSource(this.stream()));
+    const path = this.stream();
+    const { early } = globalThis; // of early.js
+    globalThis.early = null;
+    const source = (this.source = early?.path === path ? early.source : new EventSource(path));
     let object = {};
     source.onopen = () => { object = {}; };
     source.onmessage = (message) => {
@@ -30,6 +33,9 @@ export class Stream {
       if (document.hidden) this.close(); // a tab that was opened in the background has its title now
     };
     source.onerror = () => this.failed(source);
+    if (source !== early?.source) return;
+    early.messages.forEach((message) => source.onmessage(message));
+    if (source.readyState === EventSource.CLOSED && source === this.source) this.failed(source);
   }
 
   close() {

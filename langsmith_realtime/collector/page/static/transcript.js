@@ -94,7 +94,7 @@ export class Transcript {
       && h("span", { class: "first" }, `first audio ${ms(turn.latency_to_first_audio_ms)}`);
     return h("div", { class: "line wait", data: { wait: turn.n } },
       h("button", { type: "button", onclick: () => this.page.goToTurn(turn.n, { atWait: true }), "aria-label": `Turn ${turn.n}: ${ms(latency(turn))}, ${inWords(turn)}` }, `turn ${turn.n}`),
-      h("div", {}, smallBar(turn), h("strong", { class: tone(turn) }, ms(latency(turn))), first));
+      h("div", {}, smallBar(turn, innerWidth <= 860 ? 230 : undefined), h("strong", { class: tone(turn) }, ms(latency(turn))), first));
   }
 
   pending(turn) {
