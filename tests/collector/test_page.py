@@ -275,9 +275,13 @@ def test_the_list_is_searched_filtered_and_sorted_and_its_address_can_be_sent(
     page.locator("tr.call", has_text="今天").wait_for(state="detached")
     assert "only=errors" in page.url
     page.get_by_role("button", name="with errors").click()
+    page.locator("tr.call", has_text="今天").wait_for()
     page.keyboard.press("/")
     page.keyboard.type("天气怎")
-    until(page, "document.querySelectorAll('tr.call').length === 1")
+    until(
+        page,
+        "[...document.querySelectorAll('tr.call')].map((row) => row.textContent.includes('今天')).join() === 'true'",
+    )
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(rf"/view/c/{quiet.id}"))

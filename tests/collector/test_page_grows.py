@@ -210,3 +210,20 @@ def test_a_collector_that_comes_back_is_found_again(open_page: Callable[[str], P
         send(collector, later)
         page.locator(".line", has_text="Six is fine, thank you.").wait_for()
         page.goto("about:blank")
+
+
+def test_an_open_conversation_that_is_deleted_says_so_and_leaves_the_list(browser: Browser) -> None:
+    call = with_three_problems()
+    with Collector() as collector:
+        call.into(collector)
+        context = browser.new_context()
+        page, tab = context.new_page(), context.new_page()
+        page.goto(collector.view_url())
+        page.locator("tr.call").wait_for()
+        tab.goto(collector.view_url(call.id))
+        tab.locator(".line", has_text="And what does it cost?").wait_for()
+        collector._store.delete_traces([call.id])
+        page.locator("h2", has_text="No conversations yet").wait_for()
+        tab.locator("#strip", has_text="This conversation is not in the store").wait_for()
+        assert tab.locator(".line", has_text="And what does it cost?").count() == 1
+        context.close()

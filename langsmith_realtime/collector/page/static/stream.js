@@ -55,7 +55,7 @@ export class Stream {
   }
 
   say(error) {
-    if (!this.strip.hidden) return;
+    if (!this.strip.hidden && (!error?.status || this.strip.textContent === error.message)) return;
     this.strip.replaceChildren(error?.status ? error.message : `The collector does not answer since ${time(Date.now() / 1000)}, trying again. What is loaded stays usable.`);
     this.strip.hidden = false;
   }
