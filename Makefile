@@ -103,6 +103,7 @@ environments: $(VENV)/.installed $(FLOORS)/.installed $(BESIDE)/.installed $(AGE
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.page
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -38,7 +38,7 @@ def comparison(results: Results, turns: int, repeat: int) -> str:
     size = f"{_events(first):.0f} events, {first['appends']:.0f} chunks of microphone audio"
     lines = [
         f"\nOne conversation of {turns} turns of 5 s: {size}; median of {repeat} {'run' if repeat == 1 else 'runs'}\n",
-        *_table(
+        *table(
             (
                 "tracing",
                 "µs per delta",
@@ -101,7 +101,7 @@ def _ratios(results: Results) -> list[str]:
     rows = [(title, f"{ratio:.2f}", f"{TARGETS[title]:.2f}") for title, ratio in ratios.items()]
     against_loop = ours["loop_s"] / ours["plain_loop_s"] - 1
     rows.append(("CPU added to the event loop's thread, relative to the untraced loop", f"{against_loop:.3f}", "0.05"))
-    return _table(("this package relative to LangSmith's integration", "ratio", "target at most"), rows)
+    return table(("this package relative to LangSmith's integration", "ratio", "target at most"), rows)
 
 
 def cost_by_turns(by_turns: Mapping[int, Results]) -> str:
@@ -129,7 +129,7 @@ def cost_by_turns(by_turns: Mapping[int, Results]) -> str:
         "peak memory MB",
         "kB sent per turn",
     )
-    return "\n".join(["\nOne conversation by its length: CPU time that tracing adds\n", *_table(head, rows)])
+    return "\n".join(["\nOne conversation by its length: CPU time that tracing adds\n", *table(head, rows)])
 
 
 def cost_by_conversations(by_count: Mapping[int, Results]) -> str:
@@ -156,7 +156,7 @@ def cost_by_conversations(by_count: Mapping[int, Results]) -> str:
         "largest delay of an event ms",
         "peak memory MB",
     )
-    return "\n".join(["\nConversations at once, at real speed: CPU time of the process\n", *_table(head, rows)])
+    return "\n".join(["\nConversations at once, at real speed: CPU time of the process\n", *table(head, rows)])
 
 
 def _events(result: Mapping[str, float]) -> float:
@@ -173,6 +173,6 @@ def _added_process_s(result: Mapping[str, float]) -> float:
     return _added(result, "loop_s") + result["background_s"]
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
     lines = [head, tuple("---" if index == 0 else "---:" for index in range(len(head))), *rows]
     return ["| " + " | ".join(cells) + " |" for cells in lines]

@@ -11,6 +11,7 @@ from openai import AsyncOpenAI
 
 from demo.speech import line
 from langsmith_realtime.collector import Collector
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.testing import Call, RealtimeServer, Say, Script, Turn
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def trace_store(directory: Path) -> Iterator[TraceStore]:
     if os.environ.get("LANGSMITH_API_KEY"):
         yield TraceStore("LangSmith")
         return
-    with Collector(directory) as collector:
+    with Collector(directory, state=state_directory()) as collector:
         _bypass_proxies()
         os.environ |= {"LANGSMITH_ENDPOINT": collector.url, "LANGSMITH_API_KEY": "local"}
         yield TraceStore(f"the local collector in {directory} (LANGSMITH_API_KEY is not set)", collector)

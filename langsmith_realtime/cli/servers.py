@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from langsmith_realtime.cli.terminal import fail, port_number, say, until_signalled, wait_for
+from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -24,14 +24,44 @@ def add_collector(commands: Commands) -> None:
         help="receive traces on this machine instead of in LangSmith",
         description="Receive traces on this machine, by LangSmith's rules, until Ctrl-C.",
     )
-    parser.add_argument(
-        "--port", type=port_number, default=1984, help="port on 127.0.0.1; 0 picks a free one (default: 1984)"
-    )
+    parser.add_argument("--port", type=port_number, default=1984, help="port; 0 picks a free one (default: 1984)")
     parser.add_argument(
         "--directory", help="folder for runs and recordings (default: a temporary folder, removed at exit)"
     )
-    parser.add_argument("--api-key", metavar="KEY", help="API key that clients must send (default: any key)")
+    add_reach(parser)
+    parser.add_argument(
+        "--keep-days", type=float, metavar="DAYS", help="delete traces that did not change for so long (default: keep)"
+    )
+    parser.add_argument(
+        "--keep-gb", type=float, metavar="GB", help="delete the oldest traces above this size (default: keep all)"
+    )
     parser.set_defaults(run=_collector)
+
+
+def add_reach(parser: argparse.ArgumentParser) -> None:
+    """Add ``--host`` and ``--token``, which say who can reach the server."""
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="name or address to listen at (default: 127.0.0.1); one that other machines can reach needs --token",
+    )
+    parser.add_argument(
+        "--token",
+        "--api-key",
+        dest="api_key",
+        metavar="KEY",
+        help="key that clients must send as their API key, and that opens the page with ?token=KEY (default: any key)",
+    )
+
+
+def reach_elsewhere(host: str, port: str) -> list[str]:
+    """Return the line that says where other machines open the page; none if they cannot reach the server."""
+    from langsmith_realtime.collector.addresses import is_loopback  # noqa: PLC0415 - needs an extra
+
+    if is_loopback(host):
+        return []
+    name = f"<this machine>:{port}" if host in ("0.0.0.0", "::") else f"{host}:{port}"  # noqa: S104 - compared, not bound
+    return [f"From another machine, open http://{name}/view/?token=<your key>"]
 
 
 def _collector(arguments: argparse.Namespace) -> int:
@@ -42,14 +72,23 @@ def _collector(arguments: argparse.Namespace) -> int:
         if package not in _COLLECTOR_PACKAGES:
             raise
         return fail(f"The collector needs {package}. Install it with: pip install 'langsmith-realtime[collector]'")
-    collector = Collector(arguments.directory, port=arguments.port, api_key=arguments.api_key)
     try:
+        collector = Collector(
+            arguments.directory,
+            port=arguments.port,
+            api_key=arguments.api_key,
+            host=arguments.host,
+            keep_days=arguments.keep_days,
+            keep_gb=arguments.keep_gb,
+            state=state_folder(),
+        )
         with until_signalled() as stopped, collector:
             say(
                 f"Collector is running at {collector.url}",
                 f"Runs and recordings are stored in {collector.directory}"
                 + ("" if arguments.directory else " until exit; use --directory to keep them"),
                 f"Look at them at {collector.view_url()}",
+                *reach_elsewhere(arguments.host, collector.url.rpartition(":")[2]),
                 "To send traces here, set:",
                 f"export LANGSMITH_ENDPOINT={collector.url}",
                 "export LANGSMITH_TRACING=true",
@@ -59,6 +98,8 @@ def _collector(arguments: argparse.Namespace) -> int:
             wait_for(stopped)
     except OSError as error:
         return fail(f"The collector cannot start: {error}. Choose another --port or --directory.")
+    except ValueError as error:
+        return fail(f"The collector cannot start: {error}.")
     return 0
 
 

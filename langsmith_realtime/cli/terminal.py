@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 class Parser(argparse.ArgumentParser):
@@ -47,6 +48,16 @@ def until_signalled() -> Iterator[threading.Event]:
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
+
+
+def state_folder() -> Path | None:
+    """Return the folder with the state of this user's running conversations; None if the user has no home."""
+    from langsmith_realtime.journal.state_directory import state_directory  # noqa: PLC0415 - imports much
+
+    try:
+        return state_directory()
+    except OSError:
+        return None
 
 
 def port_number(text: str) -> int:

@@ -8,9 +8,10 @@ import time
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-from langsmith_realtime.cli.terminal import fail, port_number, say, until_signalled, wait_for
+from langsmith_realtime.cli.servers import add_reach, reach_elsewhere
+from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -46,7 +47,8 @@ def add_view(commands: Commands) -> None:
     parser.add_argument(
         "--directory", type=Path, help="folder of the local store (default: collector, in the platform's state folder)"
     )
-    parser.add_argument("--port", type=port_number, default=0, help="port on 127.0.0.1 (default: a free one)")
+    parser.add_argument("--port", type=port_number, default=0, help="port (default: a free one)")
+    add_reach(parser)
     parser.add_argument("--project", help="LangSmith project of TARGET (default: the one in LangSmith's settings)")
     parser.add_argument("--slow-above", type=float, metavar="MS", help="an answer above this is slow (default: 1500)")
     parser.add_argument("--no-open", action="store_true", help="print the address, and open no browser")
@@ -54,7 +56,8 @@ def add_view(commands: Commands) -> None:
 
 
 def _view(arguments: argparse.Namespace) -> int:
-    running = None if arguments.target or arguments.directory else _running_page()
+    is_own = arguments.target or arguments.directory or arguments.api_key or arguments.host != "127.0.0.1"
+    running = None if is_own else _running_page()
     if running is not None:
         _show(running, arguments)
         return 0
@@ -67,15 +70,25 @@ def _view(arguments: argparse.Namespace) -> int:
         return fail(f"The page needs {package}. Install it with: pip install 'langsmith-realtime[collector]'")
     try:
         directory = arguments.directory or _local_store()
-        with until_signalled() as stopped, Collector(directory, port=arguments.port) as collector:
+        try:
+            served = Collector(
+                directory, port=arguments.port, api_key=arguments.api_key, host=arguments.host, state=state_folder()
+            )
+        except ValueError as error:
+            raise _ViewError(f"The page cannot be served: {error}.") from None
+        with until_signalled() as stopped, served as collector:
             shown = _fill(collector, arguments) if arguments.target else None
             if shown is None or len(shown) == 1:
                 address = collector.view_url(shown[0] if shown else None)
             else:
                 thread = next(run.thread_id for run in collector.runs(shown[0]) if run.thread_id)
-                address = f"{collector.url}/view/thread/{quote(thread, safe='')}"
+                address = collector.view_url(thread=thread)
             _show(address, arguments)
-            say(f"Conversations are stored in {collector.directory}", "Stop with Ctrl-C.")
+            say(
+                *reach_elsewhere(arguments.host, collector.url.rpartition(":")[2]),
+                f"Conversations are stored in {collector.directory}",
+                "Stop with Ctrl-C.",
+            )
             wait_for(stopped)
     except _ViewError as error:
         return fail(str(error))
@@ -126,13 +139,13 @@ def _fill(collector: Collector, arguments: argparse.Namespace) -> list[str]:
         return [stored]
     path = Path(arguments.target)
     if path.exists():
-        return [_from_file(collector, path)]
+        return [_from_file(collector, path, arguments.api_key)]
     if urlsplit(arguments.target).scheme == "" and ("/" in arguments.target or path.suffix in (".jsonl", *_MIME_TYPES)):
         raise _ViewError(f"{arguments.target} does not exist.")
     return _from_langsmith(collector, arguments)
 
 
-def _from_file(collector: Collector, path: Path) -> str:
+def _from_file(collector: Collector, path: Path, api_key: str | None) -> str:
     from langsmith import Client  # noqa: PLC0415
 
     from langsmith_realtime.journal.frame_lines import FrameLines  # noqa: PLC0415
@@ -146,7 +159,7 @@ def _from_file(collector: Collector, path: Path) -> str:
         frames = path if path.suffix not in _MIME_TYPES else path.with_suffix(".jsonl")
         if not frames.exists():
             raise _ViewError(f"{path} must have its frames beside it, in {frames}.")
-    client = Client(api_url=collector.url, api_key="local", auto_batch_tracing=False)
+    client = Client(api_url=collector.url, api_key=api_key or "local", auto_batch_tracing=False)
     try:
         source: Path | FrameLines = frames
         if frames.is_file():

@@ -6,9 +6,7 @@ The outermost layer also logs every request before its answer is sent.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
-import secrets
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -20,18 +18,26 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from langsmith_realtime.collector import records
+from langsmith_realtime.collector.datasets.endpoints import DatasetEndpoints
+from langsmith_realtime.collector.not_served import no_endpoint
 from langsmith_realtime.collector.page.access import DATA, PAGE, Access, foreign_site
 from langsmith_realtime.collector.page.endpoints import PageEndpoints
 from langsmith_realtime.collector.read.attachments import Attachments
 from langsmith_realtime.collector.read.endpoints import ReadEndpoints
+from langsmith_realtime.collector.read.feedback import FeedbackEndpoints
+from langsmith_realtime.collector.read.projects import ProjectEndpoints
+from langsmith_realtime.collector.read.threads import ThreadEndpoints
 from langsmith_realtime.collector.rules import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from langsmith_realtime.collector.addresses import Addresses
     from langsmith_realtime.collector.ingest.endpoints import WriteEndpoints
+    from langsmith_realtime.collector.page.changes import Changes
     from langsmith_realtime.collector.page.sound import Sounds
     from langsmith_realtime.collector.records import RequestLog
     from langsmith_realtime.collector.store import Store
@@ -47,7 +53,9 @@ def build(
     sounds: Sounds,
     page_access: Access,
     *,
-    api_key: str | None,
+    addresses: Addresses,
+    page_changes: Changes,
+    state: Path | None,
     abort_connection: Callable[[Scope], None],
 ) -> ASGIApp:
     """Return the collector's ASGI application.
@@ -57,8 +65,10 @@ def build(
         request_log: Receives every request and every broken rule.
         write_endpoints: The endpoints that store runs and feedback.
         sounds: Decodes recordings for the page.
-        page_access: Opens the page where requests must carry a key.
-        api_key: The key that requests must carry; None accepts any key or none.
+        page_access: Knows the key that requests must carry, and the page's cookie.
+        addresses: Where the collector answers.
+        page_changes: Wakes open pages.
+        state: Folder of running conversations on this machine, whose waveforms the page shows; None without one.
         abort_connection: Closes the TCP connection of a request without an answer.
     """
     attachments = Attachments(store)
@@ -76,7 +86,7 @@ def build(
                     "size_limit": 100,
                     "size_limit_bytes": write_endpoints.limits.run_bytes,
                 },
-                "instance_flags": {"zstd_compression_enabled": True},
+                "instance_flags": {"zstd_compression_enabled": True, "dataset_examples_multipart_enabled": True},
             }
         )
 
@@ -95,6 +105,8 @@ def build(
         assert isinstance(error, HTTPException)
         return JSONResponse({"detail": error.detail}, error.status_code)
 
+    projects, feedback, threads = ProjectEndpoints(store), FeedbackEndpoints(store), ThreadEndpoints(store)
+    datasets = DatasetEndpoints(store, attachments.link)
     v1 = [
         Route("/info", info),
         Route("/runs/multipart", write_endpoints.multipart, methods=["POST"]),
@@ -103,27 +115,58 @@ def build(
         Route("/runs", write_endpoints.create, methods=["POST"]),
         Route("/runs/{run_id}", write_endpoints.update, methods=["PATCH"]),
         Route("/runs/{run_id}", read_endpoints.v1_run),
-        Route("/sessions", read_endpoints.sessions),
-        Route("/sessions/{session_id}", read_endpoints.session),
+        Route("/sessions", projects.listed),
+        Route("/sessions", projects.create, methods=["POST"]),
+        *_project_routes(projects),
         Route("/feedback", write_endpoints.feedback, methods=["POST"]),
-        Route("/feedback", read_endpoints.feedback),
+        Route("/feedback", feedback.listed),
+        Route("/feedback/tokens", feedback.tokens),
+        Route("/feedback/tokens", feedback.create_tokens, methods=["POST"]),
+        Route("/feedback/tokens/{token}", feedback.use_token, methods=["GET", "POST"]),
+        Route("/feedback/{feedback_id}", feedback.one),
+        Route("/feedback/{feedback_id}", feedback.update, methods=["PATCH"]),
+        Route("/feedback/{feedback_id}", feedback.delete, methods=["DELETE"]),
+        Route("/datasets", datasets.listed),
+        Route("/datasets", datasets.create, methods=["POST"]),
+        Route("/datasets/{dataset_id}", datasets.one),
+        Route("/datasets/{dataset_id}", datasets.change, methods=["PATCH"]),
+        Route("/datasets/{dataset_id}", datasets.delete, methods=["DELETE"]),
+        Route("/datasets/{dataset_id}/splits", datasets.splits),
+        Route("/examples", datasets.examples),
+        Route("/examples", datasets.create_example, methods=["POST"]),
+        Route("/examples", datasets.delete_examples, methods=["DELETE"]),
+        Route("/examples/bulk", datasets.create_examples, methods=["POST"]),
+        Route("/examples/{example_id}", datasets.example),
+        Route("/examples/{example_id}", datasets.change_example, methods=["PATCH"]),
+        Route("/examples/{example_id}", datasets.delete_example, methods=["DELETE"]),
+        Route("/platform/datasets/examples/delete", datasets.delete_examples, methods=["POST"]),
+        Route("/platform/datasets/{dataset_id}/examples", datasets.upload, methods=["POST", "PATCH"]),
+        Route("/{path:path}", no_endpoint, methods=_METHODS),
     ]
     v2 = [
         Route("/runs/query", read_endpoints.v2_runs, methods=["POST"]),
         Route("/runs/{run_id}", read_endpoints.v2_run),
-        Route("/threads/query", read_endpoints.threads, methods=["POST"]),
-        Route("/threads/{thread_id:path}/traces", read_endpoints.thread_traces),
+        Route("/runs/{run_id}/url", read_endpoints.run_url),
+        Route("/threads/query", threads.threads, methods=["POST"]),
+        Route("/threads/stats", threads.all_stats, methods=["POST"]),
+        Route("/threads/{thread_id:path}/traces", threads.traces),
+        Route("/threads/{thread_id:path}/stats", threads.stats),
         Route("/traces/query", read_endpoints.traces, methods=["POST"]),
         Route("/traces/{trace_id}/runs", read_endpoints.trace_runs),
+        Route("/sessions", projects.v2_listed),
+        Route("/sessions", projects.create, methods=["POST"]),
+        *_project_routes(projects),
+        Route("/datasets", datasets.v2_listed),
+        Route("/{path:path}", no_endpoint, methods=_METHODS),
     ]
     app = Starlette(
         routes=[
-            *PageEndpoints(store, sounds, page_access, attachments.link).routes(),
+            *PageEndpoints(store, sounds, page_access, page_changes, link=attachments.link, state=state).routes(),
             Route("/attachments/{run_id}/{name}", attachments.serve, name="attachment"),
-            Route("/o/{tenant_id}/projects/p/{project_id}/r/{run_id}", read_endpoints.v1_run),  # the link of a run
-            Mount("/api/v2", routes=v2),
-            Mount("/api/v1", routes=v1),
-            *v1,
+            Route("/o/{tenant_id}/projects/p/{project_id}/r/{run_id}", read_endpoints.show),  # the link of a run
+            # LangSmith's clients take an endpoint with and without /api and /api/v1, and some versions ask at /v2.
+            *(Mount(prefix, routes=v2) for prefix in ("/api/v2", "/v2")),
+            *(Mount(prefix, routes=v1) for prefix in ("/api/v1", "/v1", "/api", "")),
         ],
         exception_handlers={
             Refused: answer_refused,
@@ -131,10 +174,20 @@ def build(
             HTTPException: answer_http_error,
         },
     )
-    return AccessMiddleware(app, request_log, page_access, api_key, abort_connection)
+    return AccessMiddleware(app, request_log, page_access, addresses, abort_connection)
 
 
-_PATHS_WITHOUT_KEY: Final = ("/info", "/api/v1/info", "/attachments/")  # attachment links carry a signature instead
+def _project_routes(projects: ProjectEndpoints) -> list[Route]:
+    return [
+        Route("/sessions/{session_id}", projects.one),
+        Route("/sessions/{session_id}", projects.update, methods=["PATCH"]),
+        Route("/sessions/{session_id}", projects.delete, methods=["DELETE"]),
+    ]
+
+
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+#: Links of attachments and feedback tokens carry a secret of their own; the link of a run only redirects to the page.
+_WITHOUT_KEY: Final = re.compile(r"(/api)?(/v1)?/(info|feedback/tokens/[^/]+)|/attachments/.*|/o/.*")
 
 
 @dataclass
@@ -160,9 +213,8 @@ class AccessMiddleware:
     Args:
         app: The ASGI application that answers accepted requests.
         request_log: Receives every request, and a violation for each missing or wrong key.
-        page_access: Knows the page's cookie.
-        api_key: The key demanded in the header ``x-api-key``; None accepts any key or none. The middleware keeps only a
-            digest of the key.
+        page_access: Knows the key demanded in the header ``x-api-key``, and the page's cookie.
+        addresses: Where the collector answers.
         abort_connection: Closes the TCP connection of a request without an answer.
     """
 
@@ -171,15 +223,14 @@ class AccessMiddleware:
         app: ASGIApp,
         request_log: RequestLog,
         page_access: Access,
-        api_key: str | None,
+        addresses: Addresses,
         abort_connection: Callable[[Scope], None],
     ) -> None:
         self._app = app
         self._page_access = page_access
         self._request_log = request_log
         self._abort_connection = abort_connection
-        self._salt = secrets.token_bytes()
-        self._key_digest = None if api_key is None else self._digest(api_key)
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, answer and log one request."""
@@ -211,20 +262,13 @@ class AccessMiddleware:
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        port = scope["server"][1]
-        own_hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
-        host, origin = headers.get("host"), headers.get("origin")
-        if host not in own_hosts:
-            # A web page may reach 127.0.0.1 under a name of its own domain, but it cannot fake the Host header.
-            detail = f"Host not allowed: it must be {' or '.join(own_hosts)}, got {host!r}"
-            return JSONResponse({"detail": detail}, 421)
-        if origin is not None and origin.removeprefix("http://") not in own_hosts:
-            own_origins = " or ".join(f"http://{each}" for each in own_hosts)
-            return JSONResponse({"detail": f"Origin not allowed: it must be {own_origins}, got {origin!r}"}, 403)
+        if refusal := self._addresses.refusal(headers, scope["server"][1]):
+            status, detail = refusal
+            return JSONResponse({"detail": detail}, status)
         path = scope["path"]
         if site := foreign_site(path, headers):
             return JSONResponse({"detail": f"Sec-Fetch-Site not allowed: it must be same-origin, got {site!r}"}, 403)
-        if self._key_digest is None or path.startswith(_PATHS_WITHOUT_KEY):
+        if not self._page_access.needs_key or _WITHOUT_KEY.fullmatch(path):
             return None
         if path.startswith(PAGE) and (not path.startswith(DATA) or self._page_access.allows(headers)):
             return None  # the page's own files have no data
@@ -233,7 +277,7 @@ class AccessMiddleware:
         if not sent_key:
             missing = Refused("api-key-missing", f"Invalid token: the request has no x-api-key header; {remedy}")
             return self._refuse(missing, "detail")
-        if not hmac.compare_digest(self._digest(sent_key), self._key_digest):
+        if not self._page_access.is_key(sent_key):
             wrong = Refused("api-key-wrong", f"Forbidden: the x-api-key header has another key; {remedy}")
             return self._refuse(wrong, "error")
         return None
@@ -241,6 +285,3 @@ class AccessMiddleware:
     def _refuse(self, refused: Refused, key: str) -> Response:
         self._request_log.violations.append(refused.violation())
         return JSONResponse({key: refused.message}, refused.status)
-
-    def _digest(self, api_key: str) -> bytes:
-        return hashlib.blake2b(api_key.encode(), key=self._salt).digest()

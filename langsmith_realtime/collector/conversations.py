@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A conversation without an end is live until nothing of it arrived for this many seconds.
 LIVE_S: Final = 600.0
+#: Largest number of choices of one filter of the list.
+_MOST_CHOICES: Final = 200
 #: Number of the table's form, as SQLite's ``user_version``; a store with another number is indexed anew.
 VERSION: Final = 1
 SCHEMA: Final = """
@@ -81,6 +83,13 @@ _SORTS: Final = {
     "errors": "errors",
     "tokens": "tokens",
     "cost": "cost",
+}
+#: The choices of the list's filters by name. Few conversations differ in their tags, so each set is read once.
+_CHOICES: Final = {
+    "projects": "SELECT DISTINCT project AS value FROM conversations ORDER BY 1 LIMIT ?",
+    "models": "SELECT DISTINCT model AS value FROM conversations WHERE model IS NOT NULL ORDER BY 1 LIMIT ?",
+    "tags": "SELECT DISTINCT each.value FROM (SELECT DISTINCT tags FROM conversations), json_each(tags) AS each"
+    " WHERE each.type = 'text' ORDER BY 1 LIMIT ?",
 }
 _SAID: Final = {
     "conversation.item.input_audio_transcription.completed": "transcript",
@@ -143,6 +152,14 @@ class Conversations:
         for fields, project, revision, attached in runs:
             self.note(fields, project, revision, attached=attached)
         self._db.execute(f"PRAGMA user_version={VERSION}")
+
+    def forget(self, trace_id: str) -> None:
+        """Delete the conversations of a trace."""
+        rows = self._db.execute("SELECT number FROM conversations WHERE trace_id = ?", (trace_id,)).fetchall()
+        for (number,) in rows:
+            self._set_words(number, self._words(number), "")
+            for table, column in (("words_said", "number"), ("answers", "conversation"), ("conversations", "number")):
+                self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608 - fixed names
 
     @property
     def is_current(self) -> bool:
@@ -298,13 +315,14 @@ class Conversations:
     # Reading
 
     def row(self, conversation_id: str) -> dict[str, Any] | None:
-        """Return ``id``, ``trace_id``, ``dotted_order``, ``project``, ``thread``, ``revision`` and ``live``, or None.
+        """Return a conversation's row, or None; ``live`` in it tells whether it is running.
 
         Args:
             conversation_id: The id of the conversation's run, or of its trace.
         """
         rows = self._rows(
-            "SELECT id, trace_id, dotted_order, project, thread, revision, duration_s IS NULL AND written > ? AS live"
+            "SELECT id, trace_id, dotted_order, project, thread, started, revision,"
+            " duration_s IS NULL AND written > ? AS live"
             " FROM conversations WHERE id = ? OR trace_id = ? ORDER BY id = ? DESC, started LIMIT 1",
             [clock.time() - LIVE_S, conversation_id, conversation_id, conversation_id],
         )
@@ -321,7 +339,7 @@ class Conversations:
         return int(self._rows("SELECT coalesce(max(revision), 0) AS newest FROM conversations")[0]["newest"])
 
     def page(self, query: Query) -> dict[str, Any]:
-        """Return a page of the list: ``counts``, ``projects``, ``conversations`` and ``next``."""
+        """Return a page of the list: ``counts``, ``conversations`` and ``next``."""
         now = clock.time()
         live = f"(duration_s IS NULL AND written > {now - LIVE_S})"
         marks = {
@@ -348,11 +366,23 @@ class Conversations:
         places = self._places({row["thread"] for row in page if row["thread"] is not None})
         return {
             "counts": counts,
-            "projects": [row["project"] for row in self._rows("SELECT DISTINCT project FROM conversations ORDER BY 1")],
             "conversations": [_listed(row, shapes.get(row["number"], []), places) for row in page],
             "next": query.after + query.limit if len(rows) > query.limit else None,
             "revision": self.revision(),
         }
+
+    def choices(self) -> dict[str, Any]:
+        """Return the choices of the filters: ``projects``, ``tags``, ``models`` and ``threads``, 200 of each at most.
+
+        The threads are those of several conversations, the latest first, as ``[id, number of conversations]``.
+        """
+        found = {name: [row["value"] for row in self._rows(sql, [_MOST_CHOICES])] for name, sql in _CHOICES.items()}
+        threads = self._rows(
+            "SELECT thread, count(*) AS many FROM conversations WHERE thread IS NOT NULL"
+            " GROUP BY thread HAVING many > 1 ORDER BY max(started) DESC LIMIT ?",
+            [_MOST_CHOICES],
+        )
+        return {**found, "threads": [[row["thread"], row["many"]] for row in threads]}
 
     def _shapes(self, numbers: list[int]) -> dict[int, list[list[Any]]]:
         """Return the answers of conversations, ``[heard from, ms, marks]``; a failed tool marks the answer after it."""
@@ -397,13 +427,18 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
     if query.tag:
         conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
         values.append(query.tag)
-    for word in query.q.split()[:8]:
+    words = query.q.split()[:8]
+    for word in words:
         if len(word) >= _TRIGRAM:
             conditions.append("number IN (SELECT rowid FROM said WHERE said MATCH ?)")
             values.append('"' + word.replace('"', '""') + '"')
-        else:
-            conditions.append("number IN (SELECT number FROM words_said WHERE instr(lower(words), lower(?)))")
-            values.append(word)
+    if short := [word for word in words if len(word) < _TRIGRAM]:
+        # One look at all texts for all short words; in lower case only for words that have one, which takes longer.
+        found = (
+            "instr(words, ?)" if word.lower() == word.upper() else "instr(lower(words), lower(?))" for word in short
+        )
+        conditions.append(f"number IN (SELECT number FROM words_said WHERE {' AND '.join(found)})")  # noqa: S608 - fixed texts
+        values += short
     return " AND ".join(conditions), values
 
 

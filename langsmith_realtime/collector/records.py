@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -44,6 +44,8 @@ class StoredRun:
         status: ``error`` if the run's ``error`` is a non-empty text, else ``success`` if it has an ``end_time``, else
             ``pending``.
         attachments: The run's attachments by name.
+        feedback: The JSON objects of the run's feedback, oldest first.
+        reference_example_id: The example of a dataset that an experiment ran; None for other runs.
         creates: Number of accepted creates, 0 or 1.
         updates: Number of accepted updates, 0 or 1.
     """
@@ -67,6 +69,8 @@ class StoredRun:
     attachments: Mapping[str, Attachment] = field(default_factory=dict)
     creates: int = 0
     updates: int = 0
+    feedback: Sequence[Mapping[str, Any]] = ()
+    reference_example_id: str | None = None
 
     @property
     def metadata(self) -> dict[str, Any]:

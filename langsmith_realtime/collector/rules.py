@@ -53,6 +53,7 @@ RULES: Final = {
     # rest of the request; the collector does not, so that tests show a client that relies on it.
     "conflict": 409,
     "parent-order": 202,  # LangSmith accepts a child's dotted_order that does not begin with its parent's: a wrong tree
+    "name-taken": 409,  # a project or a dataset of this name exists
     "trace-size": 422,  # more runs than Limits.trace_runs
     # A query.
     "query": 422,
@@ -170,6 +171,11 @@ def conflict(run_id: str) -> Refused:
     """Return the refusal of a second create or a second update of a run."""
     message = "Conflict: payload already received: payloads already received; send a run's create and its update once"
     return Refused("conflict", message, run_id)
+
+
+def conflicting_name(what: str, name: str) -> Refused:
+    """Return the refusal of a second project or dataset with a name."""
+    return Refused("name-taken", f"Conflict: a {what} named {name!r} exists already; choose another name")
 
 
 def wrong_place(run_id: str, dotted_order: str, parent_order: str) -> Violation:
@@ -379,6 +385,11 @@ class Batch:
             feedback["id"] = uuid_text(feedback.get("id"), "feedback id")
             if not isinstance(feedback.get("key"), str):
                 raise Refused("field", f"the key of feedback must be a string, got {json_type(feedback.get('key'))}")
+            if not isinstance(feedback.get("score"), int | float | None):
+                raise Refused("field", f"the score of feedback must be a number, got {json_type(feedback['score'])}")
+            for key in ("run_id", "trace_id", "session_id"):
+                if feedback.get(key) is not None:
+                    feedback[key] = uuid_text(feedback[key], f"{key} of feedback")
         if not self.operations and not self.feedback:
             self.add_violation("body-empty", "the request must have at least one run or one feedback, got none")
 

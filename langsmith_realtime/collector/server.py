@@ -9,20 +9,24 @@ import tempfile
 import threading
 import time
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from langsmith_realtime.collector import app, store
+from langsmith_realtime.collector import app, retention, store
+from langsmith_realtime.collector.addresses import Addresses, is_loopback
 from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, WriteEndpoints
 from langsmith_realtime.collector.page.access import PAGE, Access
+from langsmith_realtime.collector.page.changes import Changes
 from langsmith_realtime.collector.page.sound import Sounds
 from langsmith_realtime.collector.records import Attachment, RequestLog
+from langsmith_realtime.collector.retention import Retention
 from langsmith_realtime.collector.rules import Batch, Operation, Refused
 
 if TYPE_CHECKING:
@@ -36,10 +40,12 @@ if TYPE_CHECKING:
 
 #: Seconds that requests in progress have to end when the collector stops.
 _GRACE_S = 2.0
+#: Smallest number of characters of a key if other machines can reach the collector.
+_SHORTEST_KEY = 16
 
 
 class Collector:
-    """A LangSmith-compatible server on 127.0.0.1.
+    """A LangSmith-compatible server, on 127.0.0.1 unless it is given a host and a key.
 
     The collector enforces LangSmith's rules, and answers a broken rule with LangSmith's HTTP status. LangSmith's client
     and the methods of this class read the accepted runs. Use it as a context manager::
@@ -57,11 +63,19 @@ class Collector:
         directory: Folder for runs and attachments. It is created if it does not exist; runs that it has already stay.
             None for a temporary folder that is deleted when the collector stops.
         port: TCP port; 0 for a free port.
-        api_key: The key that clients must send in ``x-api-key``; None accepts any key or none. The key is neither
-            written to disk nor logged.
+        api_key: The key that clients must send in ``x-api-key``, and that opens the page; None accepts any key or
+            none. The key is neither written to disk nor logged.
         limits: Sizes above which the collector refuses requests; None for the defaults.
+        host: The name or address to listen at. Other machines can reach any but a loopback address, so any other needs
+            an ``api_key`` of at least 16 characters.
+        keep_days: Days after the last write to a trace until the trace is deleted; None for no limit.
+        keep_gb: Largest size of the folder in gigabytes, above which the oldest traces are deleted; None for no limit.
+        state: The folder in which traced processes of this user keep the state of running conversations. The page shows
+            the waveforms of their unfinished recordings, which it only reads. None shows a waveform at the end.
 
     Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: ``host`` is no loopback address and the key is missing or too short, or a limit is not above 0.
         OSError: On entering, if the port is in use or the directory cannot be written.
     """
 
@@ -72,21 +86,28 @@ class Collector:
         port: int = 0,
         api_key: str | None = None,
         limits: Limits | None = None,
+        host: str = "127.0.0.1",
+        keep_days: float | None = None,
+        keep_gb: float | None = None,
+        state: str | Path | None = None,
     ) -> None:
+        _check_key(host, api_key)
+        self._host = host
+        self._retention = Retention(keep_days, keep_gb)
         self._requested_directory = directory
         self._port = port
         self._api_key = api_key
         self._limits = limits or Limits()
+        self._state = None if state is None else Path(state).absolute()
         self._changed = threading.Condition()
         self._request_count = 0
         self._request_log = RequestLog(self._notify)
-        self._page_access = Access(needs_code=api_key is not None)
 
     def __enter__(self) -> Self:
         """Start the server; returns when clients can connect."""
         with ExitStack() as opened:
-            listener = opened.enter_context(_listen(self._port))
-            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            listener = opened.enter_context(_listen(self._host, self._port))
+            self.url = f"http://{_own_address(listener)}:{listener.getsockname()[1]}"
             directory = self._requested_directory
             if directory is None:
                 directory = opened.enter_context(tempfile.TemporaryDirectory(prefix="langsmith-realtime-"))
@@ -96,9 +117,13 @@ class Collector:
                 self.directory, trace_limit=self._limits.trace_runs, durable=self._requested_directory is not None
             )
             opened.callback(self._store.close)
+            self._page_access = Access(self._api_key, self._store.documents.signing_key())
+            self._retention.apply(self._store)
             self._sounds = Sounds()
             opened.callback(self._sounds.close)
             self._store.on_recording = self._sounds.start
+            self._page_changes = Changes()
+            self._store.on_change = self._sounds.on_decoded = self._page_changes.notify
             ready: Future[Callable[[], object]] = Future()
             thread = threading.Thread(
                 target=self._run, args=(listener, ready), name="langsmith-realtime-collector", daemon=True
@@ -143,7 +168,7 @@ class Collector:
 
     def feedback(self, run_id: str | None = None) -> list[dict[str, Any]]:
         """Return the JSON objects of feedback, oldest first: the feedback of one run, or all feedback for None."""
-        return self._store.feedback(None if run_id is None else [run_id])
+        return self._store.feedback.all(None if run_id is None else [run_id.lower()])
 
     def add(self, runs: list[dict[str, Any]], files: dict[tuple[str, str], tuple[str, bytes]] | None = None) -> None:
         """Store runs of another server, and files; runs that are stored already stay as they are.
@@ -181,12 +206,13 @@ class Collector:
         row = self._store.conversations.row(given)
         return None if row is None else str(row["id"])
 
-    def view_url(self, conversation_id: str | None = None) -> str:
-        """Return the address of the page in a browser: of the list, or of one conversation.
+    def view_url(self, conversation_id: str | None = None, *, thread: str | None = None) -> str:
+        """Return the address of the page in a browser: of the list, of one conversation, or of a thread.
 
         If clients must send a key, the address has a code that opens the page once, in one browser.
         """
-        address = f"{self.url}{PAGE}/" + (f"c/{conversation_id}" if conversation_id else "")
+        path = f"c/{conversation_id}" if conversation_id else f"thread/{quote(thread, safe='')}" if thread else ""
+        address = f"{self.url}{PAGE}/{path}"
         code = self._page_access.code()
         return address if code is None else f"{address}?code={code}"
 
@@ -276,7 +302,9 @@ class Collector:
                 self._write_endpoints,
                 self._sounds,
                 self._page_access,
-                api_key=self._api_key,
+                addresses=Addresses(self._host),
+                page_changes=self._page_changes,
+                state=self._state,
                 abort_connection=abort_connection,
             ),
             http="h11",
@@ -293,12 +321,18 @@ class Collector:
 
         # Only uvicorn's protocol, because uvicorn.Server polls for its end, which would cost each test 0.2 s.
         server = await loop.create_server(new_protocol, sock=listener)
+        self._page_changes.start()
         ready.set_result(lambda: loop.call_soon_threadsafe(stop.set))
-        await stop.wait()
+        while not stop.is_set():
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(stop.wait(), retention.INTERVAL_S)
+            if not stop.is_set():
+                await asyncio.to_thread(self._retention.apply, self._store)
         # asyncio accepts each connection in a task that is not in state.tasks. If the server closed before such a task
         # ended, the connection's socket would stay open.
         loop.remove_reader(listener)
         self._write_endpoints.closing.set()
+        self._page_changes.close()
         await _wait_for({task for task in asyncio.all_tasks() if task not in state.tasks})
         server.close()
         for connection in list(state.connections):
@@ -315,16 +349,41 @@ async def _wait_for(tasks: set[asyncio.Task[None]]) -> None:
         await asyncio.wait(tasks, timeout=_GRACE_S)
 
 
-def _listen(port: int) -> socket.socket:
+def _check_key(host: str, api_key: str | None) -> None:
+    for name, value in (("host", host), ("api_key", "" if api_key is None else api_key)):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} must be a string, got {value!r}")
+    if api_key == "":
+        raise ValueError("api_key must not be empty; leave it out to accept any key")
+    if not host:
+        raise ValueError("host must not be empty; use 0.0.0.0 for all IPv4 addresses of this machine")
+    if not is_loopback(host) and len(api_key or "") < _SHORTEST_KEY:
+        got = "none" if api_key is None else f"{len(api_key)} characters"
+        raise ValueError(
+            f"api_key must have at least {_SHORTEST_KEY} characters if host is not a loopback address, because other "
+            f"machines can reach {host}; got {got}"
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     # asyncio disables Nagle's algorithm only for sockets made with IPPROTO_TCP; with Nagle's algorithm, every answer on
     # a persistent connection would take 40 ms.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":  # on Windows the option lets two servers share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+        listener.bind(address)
         listener.listen(128)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _own_address(listener: socket.socket) -> str:
+    """Return the address at which this machine reaches a listener, as it stands in a URL."""
+    address = str(listener.getsockname()[0])
+    if address in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1" if listener.family == socket.AF_INET else "[::1]"
+    return f"[{address}]" if ":" in address else address

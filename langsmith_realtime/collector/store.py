@@ -7,10 +7,11 @@ import os
 import shutil
 import sqlite3
 import threading
+import time as clock
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from langsmith_realtime.collector import conversations
+from langsmith_realtime.collector import conversations, documents, feedback, traces
 from langsmith_realtime.collector.records import Attachment, StoredRun
 from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
 
@@ -34,21 +35,26 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_by_order ON runs (dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_trace ON runs (trace_id, dotted_order);
+CREATE INDEX IF NOT EXISTS runs_by_project ON runs (project, dotted_order);
 CREATE INDEX IF NOT EXISTS runs_by_revision ON runs (revision);
 CREATE INDEX IF NOT EXISTS runs_by_parent ON runs ({_PARENT});
-CREATE TABLE IF NOT EXISTS traces (id TEXT PRIMARY KEY, runs INTEGER NOT NULL);
+{traces.SCHEMA}
 CREATE TABLE IF NOT EXISTS attachments (
     run_id TEXT NOT NULL,
     name TEXT NOT NULL,
     mime_type TEXT NOT NULL,
     PRIMARY KEY (run_id, name)
 );
-CREATE TABLE IF NOT EXISTS feedback (id TEXT PRIMARY KEY, run_id TEXT, content TEXT NOT NULL);
+{feedback.SCHEMA}
+{documents.SCHEMA}
 {conversations.SCHEMA}"""
 _SELECT: Final = (
     "SELECT id, project, created, updated,"
-    " (SELECT json_group_object(name, mime_type) FROM attachments WHERE run_id = runs.id) FROM runs"
+    " (SELECT json_group_object(name, mime_type) FROM attachments WHERE run_id = runs.id),"
+    " (SELECT json_group_array(json(content)) FROM feedback WHERE run_id = runs.id) FROM runs"
 )
+#: How many runs are read at once.
+_PAGE: Final = 200
 DEFAULT_PROJECT: Final = "default"
 
 
@@ -76,14 +82,21 @@ class Store:
             unfinished.unlink()
         database = directory / "runs.sqlite3"
         os.close(os.open(database, os.O_CREAT | os.O_RDWR, 0o600))
+        #: Called in any thread after something was stored or deleted.
+        self.on_change: Callable[[], object] = lambda: None
         #: Called with the file of every audio attachment that has been stored.
         self.on_recording: Callable[[Path], object] = lambda _: None
         self._trace_limit = trace_limit
         self._lock = threading.Lock()
         self._db = sqlite3.connect(database, check_same_thread=False, isolation_level=None)
         synchronous = "NORMAL" if durable else "OFF"
-        self._db.executescript(f"PRAGMA synchronous={synchronous}; PRAGMA journal_mode=WAL; {_SCHEMA}")
+        self._db.executescript(
+            f"PRAGMA auto_vacuum=INCREMENTAL; PRAGMA synchronous={synchronous}; PRAGMA journal_mode=WAL; {_SCHEMA}"
+        )
+        traces.add_time_of_traces(self._db)
         (self._revision,) = self._db.execute("SELECT coalesce(max(revision), 0) FROM runs").fetchone()
+        self.documents = documents.Documents(self._db, self._lock)
+        self.feedback = feedback.Feedback(self._db, self._lock)
         self.conversations = conversations.Conversations(self._db, self._lock)
         if not self.conversations.is_current:  # a folder of an earlier version
             self._db.execute("BEGIN IMMEDIATE")
@@ -112,10 +125,10 @@ class Store:
                     before = self._dotted_order(operation.id)
                     moves += self._write(operation)
                     batch.violations += self._wrong_places(operation.id, before)
-                self._db.executemany(
-                    "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)",
-                    [(each["id"], each.get("run_id"), json.dumps(each)) for each in batch.feedback],
-                )
+                for each in batch.feedback:
+                    self._revision += 1
+                    run_id = self.feedback.write(each)
+                    self._db.execute("UPDATE runs SET revision = ? WHERE id = ?", (self._revision, run_id))
                 for received, stored in moves:
                     stored.parent.mkdir(mode=0o700, exist_ok=True)
                     received.replace(stored)
@@ -123,6 +136,7 @@ class Store:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+        self.on_change()
         for operation in batch.operations:
             for name, attachment in operation.attachments.items():
                 if attachment.mime_type.startswith("audio/"):
@@ -139,6 +153,7 @@ class Store:
         with self._lock:
             self._db.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (run_id, name, mime_type))
             self._db.execute("UPDATE conversations SET recording = 1 WHERE id = ?", (run_id,))
+        self.on_change()
         return stored
 
     def run(self, run_id: str) -> StoredRun | None:
@@ -152,6 +167,48 @@ class Store:
             trace_id,
             project,
         )
+
+    def find(
+        self,
+        *,
+        projects: list[str] | None = None,
+        trace_id: str | None = None,
+        roots: bool = False,
+        since: str | None = None,
+        newest_first: bool = False,
+    ) -> Iterator[StoredRun]:
+        """Yield runs in ``dotted_order`` order, read as they are asked for, so that a first page costs little.
+
+        Args:
+            projects: Only runs of the projects with these names.
+            trace_id: Only runs of this trace.
+            roots: Only root runs.
+            since: Only runs whose time in ``dotted_order`` is this one or later, in the form that it has there.
+            newest_first: Whether the order is descending.
+        """
+        limit, comparison, order = ("~", "<", "DESC") if newest_first else ("", ">", "ASC")
+        conditions: list[str] = []
+        values: list[object] = []
+        if projects is not None and len(projects) == 1:  # equality, so that an index has the order
+            conditions.append("project = ?")
+            values += projects
+        elif projects is not None:
+            conditions.append("project IN (SELECT value FROM json_each(?))")
+            values.append(json.dumps(projects))
+        if trace_id is not None:
+            conditions.append("trace_id = ?")
+            values.append(trace_id)
+        if roots:
+            conditions.append("instr(dotted_order, '.') = 0")
+        if since is not None:
+            conditions.append("substr(dotted_order, -58, 22) >= ?")
+            values.append(since)
+        where = " AND ".join([*conditions, f"dotted_order {comparison} ?"])
+        while page := self._runs(f"WHERE {where} ORDER BY dotted_order {order} LIMIT {_PAGE}", *values, limit):
+            yield from page
+            if len(page) < _PAGE:
+                break
+            limit = page[-1].dotted_order
 
     def runs_below(self, dotted_order: str) -> list[StoredRun]:
         """Return the run with this ``dotted_order`` and all runs below it, in ``dotted_order`` order."""
@@ -167,15 +224,102 @@ class Store:
         newest = self._revision
         return newest, self._runs("WHERE revision > ? AND revision <= ?", revision, newest)
 
-    def projects(self) -> dict[str, str]:
-        """Return the smallest ``dotted_order`` in each project by the project's name; the latest of them is first."""
-        return dict(self._rows("SELECT project, min(dotted_order) FROM runs GROUP BY project ORDER BY 2 DESC"))
+    def changed_below(self, dotted_order: str, revision: int) -> tuple[int, list[StoredRun]]:
+        """Return the number of the newest write, and of the runs that :meth:`runs_below` returns those written after
+        the write ``revision`` (0 for all), in no particular order."""
+        newest = self._revision
+        return newest, self._runs(
+            "WHERE +revision > ? AND +revision <= ? AND (dotted_order = ? OR (dotted_order > ? AND dotted_order < ?))",
+            revision,
+            newest,
+            dotted_order,
+            f"{dotted_order}.",
+            f"{dotted_order}/",
+        )
 
-    def feedback(self, run_ids: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Return the JSON objects of feedback, oldest first: the feedback of these runs; all feedback for None."""
-        ids = None if run_ids is None else set(run_ids)
-        rows = self._rows("SELECT run_id, content FROM feedback ORDER BY rowid")
-        return [json.loads(content) for run_id, content in rows if ids is None or run_id in ids]
+    def projects(self) -> dict[str, str]:
+        """Return the smallest ``dotted_order`` in each project with runs by its name; the latest of them is first."""
+        return dict(
+            self._rows(  # one look at the index for each project, not for each run
+                "WITH RECURSIVE names(name) AS (SELECT min(project) FROM runs UNION ALL"
+                " SELECT (SELECT min(project) FROM runs WHERE project > name) FROM names WHERE name IS NOT NULL)"
+                " SELECT name, (SELECT min(dotted_order) FROM runs WHERE project = name) AS first FROM names"
+                " WHERE name IS NOT NULL ORDER BY first DESC"
+            )
+        )
+
+    def attachments(self, owner: str) -> dict[str, Attachment]:
+        """Return the attachments of a run or of an example by name."""
+        rows = self._rows("SELECT name, mime_type FROM attachments WHERE run_id = ?", owner)
+        return {name: Attachment(mime_type, self._path(owner, name)) for name, mime_type in rows}
+
+    def take(self, owner: str, name: str, mime_type: str, file: Path, *, copy: bool = False) -> None:
+        """Make a file an attachment of an example, in the place of the one of this name.
+
+        Args:
+            owner: The example's id.
+            name: The attachment's name.
+            mime_type: The attachment's type.
+            file: The file, on the same disk. It is moved.
+            copy: Whether the file stays where it is, too.
+        """
+        stored = self._path(owner, name)
+        stored.parent.mkdir(mode=0o700, exist_ok=True)
+        if copy:
+            stored.unlink(missing_ok=True)
+            try:
+                os.link(file, stored)  # a stored file is replaced, never changed, so both names may share it
+            except OSError:  # a file system without links
+                stored.touch(mode=0o600)
+                shutil.copyfile(file, stored)
+        else:
+            file.replace(stored)
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (owner, name, mime_type))
+
+    def drop_attachments(self, owner: str, names: Iterable[str] | None = None) -> None:
+        """Delete attachments of a run or of an example: those of these names, all for None."""
+        for name in list(self.attachments(owner)) if names is None else names:
+            with self._lock:
+                self._db.execute("DELETE FROM attachments WHERE run_id = ? AND name = ?", (owner, name))
+            self._path(owner, name).unlink(missing_ok=True)
+        if names is None:
+            shutil.rmtree(self.incoming / owner, ignore_errors=True)
+
+    def delete_traces(self, trace_ids: Iterable[str]) -> int:
+        """Delete traces: their runs with attachments and feedback, and their conversations; return how many."""
+        ids = list(trace_ids)
+        for trace_id in ids:
+            traces.delete_trace(self._db, self._lock, self.incoming, self.conversations, trace_id)
+        if ids:
+            self.on_change()
+        return len(ids)
+
+    def unchanged_since(self, moment: float) -> list[str]:
+        """Return the ids of traces that were last written to before a time, in seconds since 1970, by that time."""
+        rows = self._rows("SELECT id FROM traces WHERE written < ? ORDER BY written, rowid", moment)
+        return [trace_id for (trace_id,) in rows]
+
+    def bytes_used(self) -> int:
+        """Return the size of the runs and the attachments in the folder, in bytes."""
+        return traces.bytes_used(self._db, self._lock, self.incoming)
+
+    def bytes_of(self, trace_id: str) -> int:
+        """Return about how many bytes a trace takes."""
+        return traces.bytes_of(self._db, self._lock, self.incoming, trace_id)
+
+    def shrink(self) -> None:
+        """Return the unused part of the SQLite file to the disk."""
+        traces.shrink(self._db, self._lock)
+
+    def place(self, run_id: str) -> tuple[str, str] | None:
+        """Return the trace id and the project name of a run (a UUID in lower case), or None."""
+        rows = self._rows("SELECT trace_id, project FROM runs WHERE id = ?", run_id)
+        return (rows[0][0], rows[0][1]) if rows else None
+
+    def traces_of(self, project: str) -> list[str]:
+        """Return the ids of the traces that have runs in a project."""
+        return [trace_id for (trace_id,) in self._rows("SELECT DISTINCT trace_id FROM runs WHERE project = ?", project)]
 
     def _write(self, operation: Operation) -> Iterator[tuple[Path, Path]]:
         """Write one operation, and yield where each attachment's file is and where it belongs."""
@@ -183,8 +327,7 @@ class Store:
         row = self._db.execute(f"SELECT {column}, {other} FROM runs WHERE id = ?", (operation.id,)).fetchone()  # noqa: S608 - two fixed names
         if row and row[0] is not None:
             raise conflict(operation.id)
-        if row is None:
-            self._count_run(operation)
+        self._count_run(operation, is_new=row is None)
         received = {key: value for key, value in operation.fields.items() if value is not None}
         stored = json.loads(row[1]) if row and row[1] is not None else {}
         merged = {**stored, **received} if operation.kind == "patch" else {**received, **stored}
@@ -256,19 +399,20 @@ class Store:
         row = self._db.execute("SELECT dotted_order FROM runs WHERE id = ?", (run_id,)).fetchone()
         return None if row is None else row[0]
 
-    def _count_run(self, operation: Operation) -> None:
+    def _count_run(self, operation: Operation, *, is_new: bool) -> None:
         trace_id = operation.trace_id
         # A counter, because counting the rows of a trace for each of its runs takes quadratic time.
         (runs,) = self._db.execute("SELECT total(runs) FROM traces WHERE id = ?", (trace_id,)).fetchone()
-        if runs >= self._trace_limit:
+        if is_new and runs >= self._trace_limit:
             message = f"trace {trace_id} must have at most {self._trace_limit} runs, got one more; start another trace"
             raise Refused("trace-size", message, operation.id)
-        self._db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?)", (trace_id, int(runs) + 1))
+        self._db.execute("INSERT OR REPLACE INTO traces VALUES (?, ?, ?)", (trace_id, int(runs) + is_new, clock.time()))
 
     def _project_of(self, fields: dict[str, Any]) -> str:
         if fields.get("session_name") or "session_id" not in fields:
             return fields.get("session_name") or DEFAULT_PROJECT
-        projects = [name for (name,) in self._db.execute("SELECT DISTINCT project FROM runs")]
+        projects = [name for (name,) in self._db.execute("SELECT id FROM documents WHERE kind = 'project'")]
+        projects += [name for (name,) in self._db.execute("SELECT DISTINCT project FROM runs")]  # read from an index
         return next((name for name in projects if project_id(name) == fields["session_id"]), DEFAULT_PROJECT)
 
     def _runs(self, where: str, *values: object) -> list[StoredRun]:
@@ -281,7 +425,9 @@ class Store:
     def _path(self, run_id: str, name: str) -> Path:
         return self.incoming / run_id / name
 
-    def _stored(self, run_id: str, project: str, created: str | None, updated: str | None, files: str) -> StoredRun:
+    def _stored(  # noqa: PLR0917 - the columns of _SELECT
+        self, run_id: str, project: str, created: str | None, updated: str | None, files: str, feedback: str
+    ) -> StoredRun:
         fields = {**json.loads(created or "{}"), **json.loads(updated or "{}")}
         ended = time(fields["end_time"], "end_time") if "end_time" in fields else None
         error = fields.get("error")
@@ -307,4 +453,6 @@ class Store:
             },
             creates=int(created is not None),
             updates=int(updated is not None),
+            feedback=json.loads(feedback),
+            reference_example_id=fields.get("reference_example_id"),
         )

@@ -19,6 +19,7 @@ from langsmith_realtime.cli.main import main
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal.frame_lines import FrameLines
 from langsmith_realtime.journal.reader import JournalError
+from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.options.tracing import Options
 from tests.support.collector_requests import ask
 from tests.support.stored_conversation import Conversation, with_three_problems
@@ -115,14 +116,18 @@ def test_a_file_that_has_no_frames_is_refused_with_its_line(tmp_path: Path, text
 
 
 def test_the_local_store_keeps_conversations_and_finds_them_by_their_ids(tmp_path: Path) -> None:
-    call = with_three_problems()
+    call, running = with_three_problems(), Conversation()
+    (state_directory() / running.id).mkdir(parents=True)
     with Collector(tmp_path) as collector:
         call.into(collector)
+        running.into(collector, ended=False)
     with viewing(call.id, "--directory", tmp_path, "--slow-above", "2000") as (address, _):
         assert address.endswith(f"/view/c/{call.id}?slow=2000")
     with viewing("--directory", tmp_path) as (address, _):
         page = ask("GET", f"{address}api/conversations").json()
-        assert [row["id"] for row in page["conversations"]] == [call.id]
+        assert {row["id"] for row in page["conversations"]} == {call.id, running.id}
+        shown = ask("GET", f"{address}api/conversations/{running.id}").json()
+        assert shown["recording"]["state"] == "growing", "the command knows the folder of running conversations"
 
 
 def test_a_running_collector_is_opened_in_place_of_another(

@@ -29,6 +29,10 @@ RUN = StoredRun(
     events=[],
     project="calls",
     status="success",
+    feedback=[
+        {"key": "helpful", "score": 1, "comment": "calm", "feedback_source": {"type": "app"}},
+        {"key": "fast", "score": 0.2},
+    ],
 )
 
 
@@ -55,6 +59,21 @@ RUN = StoredRun(
         'and(eq(metadata_key, "city"), eq(metadata_value, "Oslo"))',
         'and(and(eq(metadata_key,"city"),eq(metadata_value,"Oslo")),and(eq(metadata_key,"turn"),eq(metadata_value,3)))',
         'has(metadata, \'{"city": "Oslo", "turn": 3}\')',
+        'has(metadata, \'{"usage_metadata": {"total_tokens": 7}}\')',
+        'eq(run_type, "LLM")',
+        'gt(latency, "1500ms")',
+        'lt(latency, "1m")',
+        'like(name, "say%")',
+        'like(name, "%_hi_")',
+        "exists(tags)",
+        'exists(metadata, "city")',
+        "not(exists(error))",
+        "gt(metadata_value, 2)",  # beside values that are strings and objects
+        'and(eq(feedback_key, "helpful"), gte(feedback_score, 1))',
+        'eq(feedback_comment, "calm")',
+        'eq(feedback_source, "app")',
+        'and(eq(metadata_key, "city"), eq(feedback_key, "fast"), lt(feedback_score, 0.5))',
+        'in(error, [null, "x"])',
     ],
 )
 def test_a_filter_matches_the_run(expression: str) -> None:
@@ -76,6 +95,17 @@ def test_a_filter_matches_the_run(expression: str) -> None:
         'and(eq(metadata_key, "city"), eq(metadata_value, "t1"))',
         'has(metadata, \'{"city": "Bonn"}\')',
         "eq(end_time, null)",
+        'gt(latency, "5s")',
+        'eq(metadata_value, "3")',
+        'gt(metadata_value, "x")',
+        'like(name, "hi")',
+        'like(tags, "%")',
+        "exists(error)",
+        'exists(metadata, "country")',
+        "in(run_type, [])",
+        "eq(is_root, 1)",
+        'and(eq(feedback_key, "fast"), gte(feedback_score, 1))',
+        "gt(total_cost, 0)",
     ],
 )
 def test_a_filter_does_not_match_the_run(expression: str) -> None:
@@ -92,7 +122,13 @@ def test_a_filter_does_not_match_the_run(expression: str) -> None:
         'eq(run_type, "llm") and more',
         "eq(run_type, llm)",
         'eq("run_type", "llm")',
-        'like(name, "x")',
+        "like(name, 5)",
+        'like(latency, "%")',
+        'exists(name, "key")',
+        'in(run_type, "llm")',
+        'gt(latency, "5 parsecs")',
+        'eq(total_tokens, "7")',
+        'eq(metadata, "city")',
         'eq(colour, "red")',
         'gt(start_time, "soon")',
         "has(metadata, 'city')",

@@ -48,7 +48,7 @@ def test_the_client_accepts_the_answer_to_info(collector: Collector, client: Cli
     assert info.batch_ingest_config is not None
     assert info.batch_ingest_config["use_multipart_endpoint"] is True
     assert info.batch_ingest_config["size_limit_bytes"] == 20_971_520
-    assert info.instance_flags == {"zstd_compression_enabled": True}
+    assert info.instance_flags == {"zstd_compression_enabled": True, "dataset_examples_multipart_enabled": True}
 
 
 def test_a_run_is_created_and_updated(collector: Collector, client: Client, tmp_path: Path) -> None:

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from langsmith_realtime.cli.notebook import Shown
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.collector.records import Attachment
 from langsmith_realtime.collector.rules import Batch, Operation
 from tests.support.browser import chromium
-from tests.support.collector_requests import update
-from tests.support.stored_conversation import Conversation, with_three_problems
+from tests.support.collector_requests import ask, update
+from tests.support.stored_conversation import Conversation, an_hour, with_three_problems
+from tests.support.traced_problems import PROBLEMS as TRACED_PROBLEMS
+from tests.support.traced_problems import trace_three_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from playwright.sync_api import Browser, Page
 
@@ -134,6 +138,24 @@ def test_the_findings_lead_to_the_moments(open_page: Callable[..., Page], call: 
     page.locator(".event.failed pre").filter(has_text="no such city 'Utrek'").wait_for()
 
 
+def test_of_a_traced_conversation_the_worst_turn_is_one_click_away_and_the_key_visits_its_three_problems(
+    open_page: Callable[..., Page], collector: Collector, tmp_path: Path
+) -> None:
+    trace_three_problems(collector, tmp_path, project="traced")
+    page = open_page("/?project=traced")
+    page.locator("tr.call").click()
+    until(page, "globalThis.conversation?.peaks.ready")
+    # What is not painted yet has no inner text.
+    assert page.locator(".turn.open .title").text_content() == "2When does it arrive?2,800 ms"
+    visited = []
+    for _ in range(4):
+        page.locator("#next-finding").click()
+        visited.append((round(position(page), 1), page.evaluate("conversation.turn")))
+    assert visited == [*TRACED_PROBLEMS, TRACED_PROBLEMS[0]]
+    page.get_by_role("button", name="2,800 ms in turn 2").click()
+    assert position(page) == at(7.0)
+
+
 # --- hearing and reading
 
 
@@ -233,23 +255,33 @@ def test_keys_move_zoom_and_copy_a_link_to_the_moment(open_page: Callable[..., P
 def test_the_list_is_searched_filtered_and_sorted_and_its_address_can_be_sent(
     open_page: Callable[..., Page], collector: Collector, call: Conversation
 ) -> None:
-    quiet = Conversation(thread="quiet", project="home-voice", start=datetime(2026, 11, 27, tzinfo=UTC))
+    start = datetime(2026, 11, 27, tzinfo=UTC)
+    quiet = Conversation(thread="quiet", project="home-voice", tags=("night",), start=start)
     quiet.user_says(1, 2, "今天天气怎么样")
     quiet.agent_says(2.5, 4, "It is sunny.")
     quiet.into(collector)
     page = open_page("/?project=home-voice")
     page.locator("tr.call").wait_for()
     assert page.locator("tr.call").count() == 1
-    assert page.locator("tr.call small.tone-bad").inner_text() == "no recording"
+    assert page.locator("tr.call small").first.inner_text() == "no recording"
+    page.locator("#tag").select_option("night")
+    until(page, "document.querySelectorAll('tr.call').length === 1")
+    assert page.url.endswith("?project=home-voice&tag=night")
+    page.locator("#tag").select_option("")
+    assert page.locator("#model option").all_inner_texts() == ["All models", "gpt-realtime"]
     page.locator("#project").select_option("")
     until(page, "document.querySelectorAll('tr.call').length > 1")
     page.get_by_role("button", name="with errors").click()
     page.locator("tr.call", has_text="今天").wait_for(state="detached")
     assert "only=errors" in page.url
     page.get_by_role("button", name="with errors").click()
+    page.locator("tr.call", has_text="今天").wait_for()
     page.keyboard.press("/")
     page.keyboard.type("天气怎")
-    until(page, "document.querySelectorAll('tr.call').length === 1")
+    until(
+        page,
+        "[...document.querySelectorAll('tr.call')].map((row) => row.textContent.includes('今天')).join() === 'true'",
+    )
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(rf"/view/c/{quiet.id}"))
@@ -268,7 +300,8 @@ def test_a_thread_shows_its_conversations_in_order(open_page: Callable[..., Page
         each = Conversation(thread="a/b", start=datetime(2026, 11, 26, hour, tzinfo=UTC))
         each.user_says(1, 2, words)
         each.into(collector)
-    page = open_page("/thread/a%2Fb")
+    page = open_page("/")
+    page.locator("#thread").select_option("a/b")
     page.locator("tr.call").nth(1).wait_for()
     assert page.locator("td.words a").all_inner_texts() == ["First", "Second"]
     assert "later" in page.locator("tr.gap").inner_text()
@@ -291,12 +324,7 @@ def test_an_empty_store_says_how_to_fill_it_and_fills_itself(browser: Browser) -
 def test_an_hour_is_open_at_the_linked_moment_and_only_what_is_visible_is_fetched(
     open_page: Callable[..., Page], collector: Collector
 ) -> None:
-    hour = Conversation(thread="hour", seconds=3600)
-    for turn in range(120):
-        begin = turn * 30.0
-        hour.user_says(begin + 1, begin + 4, f"Question {turn + 1}")
-        slow = 4.0 if turn in (39, 86) else 0.0
-        hour.agent_says(begin + 5 + slow, begin + 20, f"Answer {turn + 1}, in many words.")
+    hour = an_hour(thread="hour")
     hour.into(collector, sound=hour.sound("FLAC", subtype="PCM_16"), mime_type="audio/flac")
     page = open_page("/")
     ranges: list[str] = []
@@ -313,9 +341,9 @@ def test_an_hour_is_open_at_the_linked_moment_and_only_what_is_visible_is_fetche
     for _ in range(3):
         page.keyboard.press("w")
         visited.append(page.evaluate("conversation.turn"))
-    assert visited == [40, 87, 1]
+    assert visited == [7, 27, 47]
     page.keyboard.press("n")
-    assert position(page) == at(39 * 30 + 4)
+    assert page.evaluate("conversation.turn") == 52  # interrupted
 
 
 # --- a running conversation, and states
@@ -440,13 +468,26 @@ def test_what_anybody_says_or_sends_stays_text(open_page: Callable[..., Page], c
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(
-    open_page: Callable[..., Page], call: Conversation, width: int, scheme: str
+    browser: Browser,
+    open_page: Callable[..., Page],
+    collector: Collector,
+    call: Conversation,
+    tmp_path: Path,
+    width: int,
+    scheme: Any,
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe  # noqa: PLC0415 - as the browser's
 
     options: dict[str, Any] = {"width": width, "height": 844, "scheme": scheme, "reduced_motion": "reduce"}
     pages = [("list", open_page("/", **options)), ("conversation", conversation_page(open_page, call, **options))]
-    pages[0][1].locator("tr.call").first.wait_for()
+    pages.append(("thread", open_page("/thread/problems", **options)))
+    for _, page in (pages[0], pages[-1]):
+        page.locator("tr.call").first.wait_for()
+    handed_on = ask("GET", f"{collector.url}/view/api/conversations/{call.id}/download.html?sound=1")
+    (tmp_path / "call.html").write_bytes(handed_on.content)
+    size: Any = {"width": width, "height": 844}
+    pages.append(("HTML file", browser.new_context(viewport=size, color_scheme=scheme).new_page()))
+    pages[-1][1].goto((tmp_path / "call.html").as_uri())
     names = ["Turns", "Events", "Session"] + (["Transcript"] if width < 860 else [])
     found = []
     for where, page in pages:
@@ -463,6 +504,7 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
             ]
         sideways = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
         assert not sideways, where
+    pages[-1][1].context.close()
     assert found == []
 
 
@@ -502,8 +544,27 @@ def test_everything_in_the_menu_downloads(open_page: Callable[..., Page], call: 
     assert downloading.value.path().stat().st_size > 100
 
 
-def test_the_html_file_opens_from_disk_and_plays(
-    browser: Browser, open_page: Callable[..., Page], call: Conversation, tmp_path: Any
+def test_a_browser_reads_the_captions_with_their_speakers(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call)
+    cues = page.evaluate(
+        """(url) => new Promise((done) => {
+            const track = Object.assign(document.createElement("track"), { src: url, default: true });
+            track.addEventListener("load", () =>
+                done([...track.track.cues].map((cue) => [cue.startTime, cue.endTime, cue.getCueAsHTML().textContent])));
+            const video = document.createElement("video");
+            video.append(track);
+            document.body.append(video);
+            track.track.mode = "hidden";
+        })""",
+        f"/view/api/conversations/{call.id}/download.vtt",
+    )
+    assert len(cues) == 11
+    assert cues[:2] == [[0.26, 2.0, "Hello! This is the parcel desk."], [3.0, 4.5, "Where is my parcel?"]]
+    assert cues[8] == [22.86, 25.0, "It costs six euros and fifty cents, tax included."]
+
+
+def test_the_html_file_opens_from_disk_and_in_a_notebook_and_plays(
+    browser: Browser, open_page: Callable[..., Page], call: Conversation, tmp_path: Path
 ) -> None:
     page = conversation_page(open_page, call)
     page.get_by_role("button", name="Download").click()
@@ -518,5 +579,9 @@ def test_the_html_file_opens_from_disk_and_plays(
     until(mail, "document.querySelector('audio').duration > 39")
     assert mail.locator(".agent s").inner_text() == " and fifty cents, tax included.".strip()
     assert mail.locator("path.user").count() == 1
+    mail.set_content(Shown(file.read_text())._repr_html_())
+    cell = mail.frame_locator("iframe")
+    cell.locator(".agent s", has_text="and fifty cents").wait_for()
+    assert cell.locator("audio").evaluate("(audio) => audio.controls && audio.currentSrc.length > 1000")
     assert errors == []
     mail.close()

@@ -99,7 +99,12 @@ def test_the_list_is_filtered_by_what_went_wrong_and_counts_it(store: Store) -> 
     fine.store(store)
     page = store.conversations.page(Query())
     assert page["counts"] == {"all": 2, "live": 0, "slow": 1, "interrupted": 1, "errors": 1}
-    assert page["projects"] == ["home-voice", "parcel-desk"]
+    assert store.conversations.choices() == {
+        "projects": ["home-voice", "parcel-desk"],
+        "tags": ["vip"],
+        "models": ["gpt-realtime", "gpt-realtime-mini"],
+        "threads": [],
+    }
     for only in ("slow", "interrupted", "errors"):
         assert ids(store, only=(only,)) == [bad.id]
     assert ids(store, only=("slow",), slow_ms=5000) == []
@@ -107,6 +112,8 @@ def test_the_list_is_filtered_by_what_went_wrong_and_counts_it(store: Store) -> 
     assert ids(store, model="gpt-realtime-mini") == [fine.id]
     assert ids(store, sort="p95") == [fine.id, bad.id]
     assert ids(store, sort="-p95") == [bad.id, fine.id]
+    with_three_problems().store(store)
+    assert store.conversations.choices()["threads"] == [["thread-1", 2]]
 
 
 @pytest.mark.parametrize("words", ["PARCEL", "parcel TUESDAY", "Tue", "is", "天气怎么样", "天气", '"costs"'])
@@ -287,6 +294,20 @@ def test_what_the_trace_lacks_is_a_finding(collector: Collector) -> None:
     assert "Ended abnormally: the process died" in text
 
 
+def test_a_recording_with_gaps_says_what_is_missing_and_where(collector: Collector) -> None:
+    call = with_three_problems(metadata={"recording_error": "OSError: disk full", "audio_truncated": True})
+    call.seconds = 20.0
+    sound = call.sound()
+    call.seconds = 40.0
+    call.into(collector, sound=sound)
+    found = shape_of(collector, call)["findings"]
+    assert ["".join(piece["text"] for piece in sentence) for sentence in found[-2:]] == [
+        "A part of the recording is missing: OSError: disk full.",
+        "No sound after 0:20.0, where the recording ends.",
+    ]
+    assert found[-1][0]["t"] == 20.0
+
+
 def test_every_event_belongs_to_a_turn_and_its_run_can_be_read(collector: Collector) -> None:
     call = with_three_problems()
     call.into(collector)
@@ -296,15 +317,6 @@ def test_every_event_belongs_to_a_turn_and_its_run_can_be_read(collector: Collec
     assert [event["turn"] for event in transcripts] == [1, 2, 3, 4, 5]
     run = get(collector, f"/api/runs/{transcripts[0]['id']}").json()
     assert run["inputs"]["event"]["transcript"] == "Where is my parcel?"
-
-
-def test_nothing_is_sent_again_while_nothing_came(collector: Collector) -> None:
-    call = with_three_problems()
-    call.into(collector)
-    revision = shape_of(collector, call)["revision"]
-    assert get(collector, f"/api/conversations/{call.id}?since={revision}").status_code == 204
-    assert get(collector, "/api/changes").json() == {"revision": revision}
-    assert get(collector, "/api/conversations/unknown").status_code == 404
 
 
 def test_the_turns_layout_gives_the_same_lines_and_turns(collector: Collector) -> None:
@@ -415,6 +427,24 @@ def test_json_has_the_shape_and_the_messages_and_jsonl_the_events(collector: Col
     }
     assert get(collector, f"/api/conversations/{call.id}/download.exe").status_code == 404
     assert get(collector, f"/api/conversations/{call.id}/download.audio").status_code == 404
+
+
+def test_a_recording_beside_frames_without_sound_places_the_answers(collector: Collector) -> None:
+    call = Conversation()
+    for n, (begin, end) in enumerate([(3.0, 6.5), (11.0, 12.0)]):
+        call.user_says(begin - 2, begin - 1, "Is it raining?")
+        call.event(begin - 0.6, "response.created", response={"id": f"r{n}"})
+        call.event(begin - 0.5, "response.output_audio_transcript.done", response_id=f"r{n}", transcript="It is.")
+        call.spoken["agent"] += [(begin, begin + 1), (end - 0.5, end)]
+    call.event(20.0, "response.created", response={"id": "text"})
+    call.event(20.5, "response.output_text.done", response_id="text", text="In writing.")
+    call.into(collector, sound=call.sound())
+    found = [(line["from"], line["to"]) for line in shape_of(collector, call)["lines"] if line["who"] == "agent"]
+    assert found == [
+        (pytest.approx(3.0, abs=0.05), pytest.approx(6.5, abs=0.05)),
+        (pytest.approx(11.0, abs=0.05), pytest.approx(12.0, abs=0.05)),
+        (20.0, 20.0),
+    ]
 
 
 def test_the_html_file_has_no_script_and_no_address_and_on_request_the_sound(collector: Collector) -> None:

@@ -123,7 +123,7 @@ def test_the_link_of_a_missing_attachment_is_not_found(collector: Collector) -> 
     [
         ("/runs/query", 422),  # not JSON
         ("/api/v2/runs/query", 422),
-        ("/nowhere", 404),
+        ("/nowhere", 501),
     ],
 )
 def test_a_malformed_query_is_refused(collector: Collector, path: str, status: int) -> None:

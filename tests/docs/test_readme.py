@@ -65,8 +65,8 @@ def test_the_line_for_flushing() -> None:
 
 def test_the_first_screen_is_complete() -> None:
     top = "\n".join(README.splitlines()[:26])
-    assert "docs/trace.svg" in top
-    assert (ROOT / "docs" / "trace.svg").is_file()
+    assert "docs/view.png" in top
+    assert (ROOT / "docs" / "view.png").is_file()
     for needed in ("pip install langsmith-realtime", "make demo", "make test", "wrap_realtime"):
         assert needed in top
 

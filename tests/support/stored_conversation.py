@@ -217,3 +217,26 @@ def with_three_problems(**fields: Any) -> Conversation:
     call.user_says(24.9, 26.5, "Six is fine, thank you.")
     call.agent_says(27.2, 29.0, "You are welcome.")
     return call
+
+
+def an_hour(**fields: Any) -> Conversation:
+    """An hour of 120 turns, about 20 events each. Six answers are slow, eight are interrupted, and a tool fails."""
+    call = Conversation(seconds=3600.0, **fields)
+    for turn in range(120):
+        begin = turn * 30.0
+        slow = turn % 20 == 6
+        call.user_says(begin + 1, begin + 4 + turn % 3, f"Question {turn + 1}: how do I get from Utrecht to Lyon?")
+        first_audio = begin + 4.6 + turn % 3 + (2.0 + turn % 7 / 3 if slow else 0.1 * (turn % 7))
+        tool = ("find_trains", begin + 4.3 + turn % 3, first_audio - 0.15, "TimeoutError" if turn % 50 == 36 else None)
+        cut = turn % 14 == 9
+        call.agent_says(
+            first_audio,
+            begin + (21 if not cut else 14),
+            f"Answer {turn + 1}. There are 6 connections before noon. The first leaves at seven and reaches Lyon"
+            " three hours later with one change; the second leaves forty minutes after it and needs no change at all.",
+            tool=tool if turn % 4 == 2 else None,
+            heard=f"Answer {turn + 1}. There are 6 connections before noon." if cut else None,
+        )
+        for number in range(14):
+            call.event(begin + 4.5 + number, "rate_limits.updated" if number % 2 else "response.output_item.added")
+    return call

@@ -109,8 +109,9 @@ def test_the_link_of_a_local_server_opens(tracing: Collector) -> None:
     the_tree(tracing)
     assert tracer.url is not None
     assert tracer.url.startswith(f"{tracing.url}/o/")
-    answer = httpx.get(tracer.url)
-    assert (answer.status_code, answer.json()["id"]) == (200, tracer.run_id)
+    answer = httpx.get(tracer.url, follow_redirects=True)
+    assert (answer.status_code, str(answer.url)) == (200, f"{tracing.url}/view/c/{tracer.run_id}")
+    assert answer.headers["content-type"].startswith("text/html")
 
 
 @pytest.mark.parametrize(

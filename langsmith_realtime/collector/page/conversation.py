@@ -6,10 +6,13 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
 from langsmith_realtime.collector.page.findings import findings
+from langsmith_realtime.collector.page.growing import growing_recording
 from langsmith_realtime.collector.page.shape import Shape
 from langsmith_realtime.collector.page.sound import LEVELS, Sound, SoundError, Sounds
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from langsmith_realtime.collector.records import Attachment, StoredRun
     from langsmith_realtime.collector.store import Store
 
@@ -26,7 +29,13 @@ def recording_of(root: StoredRun) -> Attachment | None:
 
 
 def conversation(
-    store: Store, sounds: Sounds, conversation_id: str, *, slow_ms: float = 1500, wait: bool = False
+    store: Store,
+    sounds: Sounds,
+    conversation_id: str,
+    *,
+    slow_ms: float = 1500,
+    wait: bool = False,
+    state: Path | None = None,
 ) -> tuple[dict[str, Any], StoredRun] | None:
     """Return the shape of a conversation, and its run; None if it is not stored.
 
@@ -36,27 +45,75 @@ def conversation(
         conversation_id: The id of the conversation's run or trace.
         slow_ms: An answer above this is slow.
         wait: Whether to wait until the recording is decoded.
+        state: Folder where this user's traced processes write recordings of running conversations; None without one.
     """
-    row = store.conversations.row(conversation_id)
-    runs = [] if row is None else store.runs_below(row["dotted_order"])
-    if row is None or not runs or not runs[0].creates:
-        return None
-    root = runs[0]
-    live = bool(row["live"]) and root.end_time is None
-    recording, sound = _recording(root, sounds, live=live, wait=wait)
-    shape = Shape(runs, sound, slow_ms)
-    numbers = {key: value for key, value in root.metadata.items() if not key.startswith(("LANGSMITH_", "ls_"))}
-    thread = None
-    if row["thread"] is not None:
-        ids = store.conversations.thread(row["thread"])
-        place = ids.index(root.id)
-        thread = {
-            "id": row["thread"],
+    followed = FollowedConversation(store, sounds, conversation_id, slow_ms=slow_ms, state=state)
+    shown = followed.look(wait=wait)
+    return None if shown is None else (shown, followed.root)
+
+
+class FollowedConversation:
+    """Reads one conversation again and again while it grows: all its runs once, then only those written since.
+
+    Use it in one thread at a time; the arguments are those of :func:`conversation`.
+    """
+
+    def __init__(
+        self, store: Store, sounds: Sounds, conversation_id: str, *, slow_ms: float = 1500, state: Path | None = None
+    ) -> None:
+        self.root: StoredRun
+        self._store = store
+        self._sounds = sounds
+        self._id = conversation_id
+        self._slow_ms = slow_ms
+        self._state = state
+        self._revision = 0
+        self._runs: dict[str, StoredRun] = {}
+        self._known: tuple[object, ...] = ()
+        self._shown: dict[str, Any] | None = None
+
+    def look(self, *, wait: bool = False) -> dict[str, Any] | None:
+        """Return the shape; the one that the last call returned if nothing changed; None if it is not stored."""
+        row = self._store.conversations.row(self._id)
+        root = None if row is None else self._store.run(row["id"])
+        if row is None or root is None or not root.creates:
+            return None
+        self.root = root
+        live = bool(row["live"]) and root.end_time is None
+        recording, sound = _recording(root, self._sounds, live=live, wait=wait, state=self._state)
+        thread = self._thread(row["thread"])
+        known = (row["revision"], live, recording, thread)
+        if known != self._known or self._shown is None:
+            self._revision, changed = self._store.changed_below(root.dotted_order, self._revision)
+            self._runs.update((run.id, run) for run in changed)
+            self._runs[root.id] = root  # an attachment may be newer than the run's last write
+            runs = sorted(self._runs.values(), key=lambda run: run.dotted_order)
+            self._known = known
+            self._shown = _shown(
+                Shape(runs, sound, self._slow_ms), root, recording, sound, live=live, slow_ms=self._slow_ms
+            )
+            self._shown |= {"thread": thread, "revision": row["revision"]}
+        return self._shown
+
+    def _thread(self, thread: str | None) -> dict[str, Any] | None:
+        """Return the thread's id, the conversation's place in it, and the conversations before and after it."""
+        if thread is None:
+            return None
+        ids = self._store.conversations.thread(thread)
+        place = ids.index(self.root.id)
+        return {
+            "id": thread,
             "index": place + 1,
             "count": len(ids),
             "previous": ids[place - 1] if place else None,
             "next": ids[place + 1] if place + 1 < len(ids) else None,
         }
+
+
+def _shown(
+    shape: Shape, root: StoredRun, recording: dict[str, Any], sound: Sound | None, *, live: bool, slow_ms: float
+) -> dict[str, Any]:
+    numbers = {key: value for key, value in root.metadata.items() if not key.startswith(("LANGSMITH_", "ls_"))}
     turns = shape.turns()
     shown = {
         "id": root.id,
@@ -68,7 +125,6 @@ def conversation(
         "error": root.error,
         "project": root.project,
         "tags": root.tags,
-        "thread": thread,
         "numbers": numbers,
         "session": root.inputs,
         "recording": recording,
@@ -78,20 +134,24 @@ def conversation(
         "measured": sound is not None,
         "events": shape.events(),
         "slow_ms": slow_ms,
-        "revision": row["revision"],
     }
     shown["findings"] = findings(shown, slow_ms)
     for turn in turns:
         del turn["order"]
-    return shown, root
+    return shown
 
 
-def _recording(root: StoredRun, sounds: Sounds, *, live: bool, wait: bool) -> tuple[dict[str, Any], Sound | None]:
+def _recording(
+    root: StoredRun, sounds: Sounds, *, live: bool, wait: bool, state: Path | None
+) -> tuple[dict[str, Any], Sound | None]:
     metadata = root.metadata
     hidden = metadata.get("recording_hidden")
     shown: dict[str, Any] = {"hidden": hidden if isinstance(hidden, list) else [hidden] if hidden else []}
     attachment = recording_of(root)
     if attachment is None:
+        if live and growing_recording(state, root.id) is not None:
+            reason = "The sound can be heard when the conversation has ended."
+            return {**shown, "state": "growing", "reason": reason}, None
         if live:
             return {**shown, "state": "pending", "reason": "The sound comes when the conversation has ended."}, None
         if metadata.get("recording_error"):

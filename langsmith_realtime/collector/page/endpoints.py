@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +15,13 @@ from starlette.routing import Route
 from langsmith_realtime.collector.conversations import Query
 from langsmith_realtime.collector.page import exports, html_file
 from langsmith_realtime.collector.page.access import PAGE
-from langsmith_realtime.collector.page.conversation import RECORDING, conversation, recording_of
+from langsmith_realtime.collector.page.conversation import (
+    RECORDING,
+    FollowedConversation,
+    conversation,
+    recording_of,
+)
+from langsmith_realtime.collector.page.growing import growing_points, growing_recording
 from langsmith_realtime.collector.page.sound import LEVELS, SoundError, Sounds, peaks_file
 
 if TYPE_CHECKING:
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from langsmith_realtime.collector.page.access import Access
+    from langsmith_realtime.collector.page.changes import Changes
     from langsmith_realtime.collector.records import StoredRun
     from langsmith_realtime.collector.store import Store
 
@@ -43,6 +51,7 @@ _HEADERS: Final = {
 _DATA_HEADERS: Final = {**_HEADERS, "Cache-Control": "no-store"}
 #: Largest page of the list.
 _LIMIT: Final = 500
+_NOT_STORED: Final = "This conversation is not in the store"
 _AUDIO_ENDINGS: Final = {"audio/wav": "wav", "audio/x-wav": "wav", "audio/flac": "flac", "audio/ogg": "ogg"}
 
 
@@ -53,14 +62,27 @@ class PageEndpoints:
         store: Has the conversations.
         sounds: Decodes their recordings.
         access: Turns a code in the address into a cookie.
+        changes: Wakes the event streams.
         link: Makes an attachment's URL from the request, the run's id and the attachment's name.
+        state: Folder of running conversations on this machine; None without one.
     """
 
-    def __init__(self, store: Store, sounds: Sounds, access: Access, link: Callable[[Request, str, str], str]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sounds: Sounds,
+        access: Access,
+        changes: Changes,
+        *,
+        link: Callable[[Request, str, str], str],
+        state: Path | None,
+    ) -> None:
         self._store = store
         self._sounds = sounds
         self._access = access
+        self._changes = changes
         self._link = link
+        self._state = state
         self._files = {path.name: path for path in _STATIC.iterdir() if path.suffix in _TYPES}
 
     def routes(self) -> list[Route]:
@@ -72,18 +94,25 @@ class PageEndpoints:
             Route(f"{PAGE}/c/{{id}}", self.conversation_page),
             Route(f"{PAGE}/static/{{name}}", self.static),
             Route(f"{PAGE}/api/conversations", self.conversations),
-            Route(f"{PAGE}/api/changes", self.changes),
+            Route(f"{PAGE}/api/choices", self.choices),
+            Route(f"{PAGE}/api/changes", self.list_changes),
             Route(f"{PAGE}/api/code", self.code),
             Route(f"{PAGE}/api/conversations/{{id}}", self.conversation),
+            Route(f"{PAGE}/api/conversations/{{id}}/changes", self.conversation_changes),
+            Route(f"{PAGE}/api/conversations/{{id}}/growing", self.growing),
             Route(f"{PAGE}/api/conversations/{{id}}/peaks/{{level:int}}", self.peaks),
             Route(f"{PAGE}/api/conversations/{{id}}/download.{{form}}", self.download),
             Route(f"{PAGE}/api/runs/{{run_id}}", self.run),
+            Route(f"{PAGE}/{{path:path}}", self.nothing),
         ]
 
     # The page's own files
 
     async def home(self, _: Request) -> Response:
         return RedirectResponse(f"{PAGE}/")
+
+    async def nothing(self, _: Request) -> Response:
+        raise HTTPException(404, "Not found")
 
     async def list_page(self, request: Request) -> Response:
         return self._page(request, "list.html")
@@ -98,9 +127,11 @@ class PageEndpoints:
         return FileResponse(path, media_type=_TYPES[path.suffix], headers={**_HEADERS, "Cache-Control": "no-cache"})
 
     def _page(self, request: Request, name: str) -> Response:
-        if request.query_params.get("code"):
-            # The code leaves the address, so that it is neither copied nor in the history.
-            response: Response = RedirectResponse(request.url.remove_query_params("code").path, 303)
+        if "code" in request.query_params or "token" in request.query_params:
+            # Code and key leave the address, so that they are neither copied nor in the history.
+            rest = request.url.remove_query_params(["code", "token"])
+            address = f"{rest.path}?{rest.query}" if rest.query else rest.path
+            response: Response = RedirectResponse(address, 303, _HEADERS)
             self._access.redeem(request, response)
             return response
         return FileResponse(
@@ -111,8 +142,16 @@ class PageEndpoints:
 
     async def conversations(self, request: Request) -> Response:
         """``GET /view/api/conversations``: a page of the list."""
+        return self._data(await run_in_threadpool(self._store.conversations.page, self._query(request)))
+
+    async def list_changes(self, request: Request) -> Response:
+        """``GET /view/api/changes``: an event stream of a page of the list, which takes the list's parameters."""
+        query = self._query(request)
+        return self._changes.stream(lambda: self._store.conversations.page(query), _DATA_HEADERS)
+
+    def _query(self, request: Request) -> Query:
         asked = request.query_params
-        query = Query(
+        return Query(
             q=asked.get("q", ""),
             project=asked.get("project", ""),
             thread=asked.get("thread", ""),
@@ -120,30 +159,55 @@ class PageEndpoints:
             model=asked.get("model", ""),
             only=tuple(filter(None, asked.get("only", "").split(","))),
             sort=asked.get("sort", "-start"),
-            slow_ms=_number(asked.get("slow"), 1500),
+            slow_ms=_slow_ms(request),
             after=int(_number(asked.get("after"), 0)),
             limit=min(_LIMIT, int(_number(asked.get("limit"), 100)) or 1),
         )
-        return self._data(await run_in_threadpool(self._store.conversations.page, query))
 
     async def code(self, _: Request) -> Response:
         """``GET /view/api/code``: a code that opens the page once, for who has the API key; null if none is needed."""
         return self._data({"code": self._access.code()})
 
-    async def changes(self, _: Request) -> Response:
-        """``GET /view/api/changes``: the number of the latest write."""
-        return self._data({"revision": self._store.conversations.revision()})
+    async def choices(self, _: Request) -> Response:
+        """``GET /view/api/choices``: the choices of the list's filters."""
+        return self._data(await run_in_threadpool(self._store.conversations.choices))
 
     async def conversation(self, request: Request) -> Response:
-        """``GET /view/api/conversations/{id}``: the whole shape; 204 if nothing came since the revision ``since``."""
-        row = self._store.conversations.row(request.path_params["id"])
-        if row is not None and request.query_params.get("since") == str(row["revision"]):
-            return Response(status_code=204, headers=_DATA_HEADERS)
+        """``GET /view/api/conversations/{id}``: the whole shape."""
         shape, root = await self._shape(request)
-        if recording_of(root) is not None:
-            url = self._link(request, root.id, RECORDING)
-            shape["recording"]["url"] = url[url.index("/attachments/") :]
-        return self._data(shape)
+        return self._data(self._with_link(shape, request, root))
+
+    async def conversation_changes(self, request: Request) -> Response:
+        """``GET …/changes``: an event stream of the shape; 404 if the conversation is not stored."""
+        if self._store.conversations.row(request.path_params["id"]) is None:
+            raise HTTPException(404, _NOT_STORED)
+        followed = FollowedConversation(
+            self._store, self._sounds, request.path_params["id"], slow_ms=_slow_ms(request), state=self._state
+        )
+
+        def look() -> dict[str, Any] | None:
+            shape = followed.look()
+            return None if shape is None else self._with_link(shape, request, followed.root)
+
+        return self._changes.stream(look, _DATA_HEADERS)
+
+    def _with_link(self, shape: dict[str, Any], request: Request, root: StoredRun) -> dict[str, Any]:
+        if recording_of(root) is None:
+            return shape
+        url = self._link(request, root.id, RECORDING)
+        return {**shape, "recording": {**shape["recording"], "url": url[url.index("/attachments/") :]}}
+
+    async def growing(self, request: Request) -> Response:
+        """``GET …/growing?from&to``: points of the recording that is being written, 100 a second, at most 120 s."""
+        row = self._store.conversations.row(request.path_params["id"])
+        recording = None if row is None or not row["live"] else growing_recording(self._state, row["id"])
+        if row is None or recording is None:
+            raise HTTPException(404, "No recording of this conversation is being written on this machine")
+        # The agent's sound may be ahead of what was heard, and what is cut off will not be in the recording.
+        now = time.time() - row["started"]
+        since, until = (_number(request.query_params.get(name), 0) for name in ("from", "to"))
+        found = await run_in_threadpool(growing_points, recording, since, min(until, now))
+        return Response(found, media_type="application/octet-stream", headers=_DATA_HEADERS)
 
     async def peaks(self, request: Request) -> Response:
         """``GET …/peaks/{level}``: bytes, four for each point; 503 while the recording is being decoded."""
@@ -222,12 +286,18 @@ class PageEndpoints:
         return Response(html_file.page(shape, recording=path, sound=sound), media_type="text/html")
 
     async def _shape(self, request: Request, *, wait: bool = False) -> tuple[dict[str, Any], StoredRun]:
-        slow_ms = _number(request.query_params.get("slow"), 1500)
         found = await run_in_threadpool(
-            lambda: conversation(self._store, self._sounds, request.path_params["id"], slow_ms=slow_ms, wait=wait)
+            lambda: conversation(
+                self._store,
+                self._sounds,
+                request.path_params["id"],
+                slow_ms=_slow_ms(request),
+                wait=wait,
+                state=self._state,
+            )
         )
         if found is None:
-            raise HTTPException(404, "This conversation is not in the store")
+            raise HTTPException(404, _NOT_STORED)
         return found
 
     def _data(self, content: object) -> Response:
@@ -236,6 +306,10 @@ class PageEndpoints:
     def _file(self, response: Response, name: str, form: str) -> Response:
         response.headers.update({**_DATA_HEADERS, "Content-Disposition": f'attachment; filename="{name}.{form}"'})
         return response
+
+
+def _slow_ms(request: Request) -> float:
+    return _number(request.query_params.get("slow"), 1500)
 
 
 def _number(text: str | None, default: float) -> float:

@@ -73,10 +73,14 @@ def opus(recording: Path) -> bytes:
             if rate not in _OPUS_RATES:
                 rate = next((each for each in _OPUS_RATES if each > rate), _OPUS_RATES[-1])
             packed = _packed(source, rate)
-    if len(packed) > SOUND_BYTES:
-        size = f"{len(packed) / 1e6:.0f} MB"
-        raise TooLargeError(f"The sound has {size} as Opus, an HTML file takes {SOUND_BYTES / 1e6:.0f} MB at most")
+    _check(len(packed))
     return packed
+
+
+def _check(size: int) -> None:
+    if size > SOUND_BYTES:
+        most = f"{SOUND_BYTES / 1e6:.0f} MB"
+        raise TooLargeError(f"The sound has more than {most} as Opus, and an HTML file takes {most} at most")
 
 
 def _packed(source: soundfile.SoundFile, rate: int) -> bytes:
@@ -89,6 +93,7 @@ def _packed(source: soundfile.SoundFile, rate: int) -> bytes:
     with soundfile.SoundFile(buffer, "w", rate, source.channels, format="OGG", subtype="OPUS") as target:
         while len(samples := source.read(rate, dtype="int16", always_2d=True)):
             target.write(samples if resample is None else resample.resample_chunk(samples))
+            _check(buffer.tell())  # an hour takes a minute, most of it in vain
     return buffer.getvalue()
 
 

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 #: A reaction to a barge-in that takes longer than this, in ms, is a finding.
 _REACTION_MS: Final = 500
+#: A recording that ends this many seconds before its conversation is a finding.
+_SHORTER_S: Final = 1.0
 #: What of a trace may be lacking, by the key on the root, and its name; the keys are in docs/numbers.md.
 LACKING: Final = {
     "dropped_audio_chunks": "chunks of sound were dropped",
@@ -50,6 +52,8 @@ def findings(shape: Mapping[str, Any], slow_ms: float) -> list[list[dict[str, An
     recording = shape["recording"]
     if recording["state"] in ("off", "missing"):
         found.append([{"text": recording["reason"], "tone": "slow" if recording["state"] == "missing" else "quiet"}])
+    elif recording["state"] == "ready":
+        found += _gaps(shape)
     if recording["hidden"]:
         found.append(
             [{"text": f"The sound of the {' and the '.join(recording['hidden'])} is hidden.", "tone": "quiet"}]
@@ -59,6 +63,19 @@ def findings(shape: Mapping[str, Any], slow_ms: float) -> list[list[dict[str, An
     for key, name in LACKING.items():
         if numbers.get(key):
             found.append([{"text": f"{numbers[key]:,} {name}.", "tone": "slow"}])
+    return found
+
+
+def _gaps(shape: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """What a recording lacks that can be played."""
+    found = []
+    error, end = shape["numbers"].get("recording_error"), shape["recording"]["seconds"]
+    if error:
+        found.append([{"text": f"A part of the recording is missing: {str(error)[:120]}.", "tone": "slow"}])
+    if end < shape["duration_s"] - _SHORTER_S:
+        link = {"tone": "slow", "t": end, "turn": None}
+        pieces = [{"text": "No sound after ", **link}, {"text": clock(end), "strong": True, **link}]
+        found.append([*pieces, {"text": ", where the recording ends."}])
     return found
 
 

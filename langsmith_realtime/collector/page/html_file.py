@@ -38,15 +38,17 @@ def page(shape: Mapping[str, Any], *, recording: Path | None, sound: bytes | Non
     about += [f"thread {thread['id']}, {thread['index']} of {thread['count']}"] if thread else []
     body = [
         f"<header><h1>{_e(when)}</h1><p>{_e(' · '.join(str(each) for each in about if each))}</p></header>",
+        "<main>",
         f'<p class="findings">{" ".join(_sentence(each) for each in shape["findings"])}</p>',
         f'<p class="numbers">{_numbers(shape["numbers"])}</p>',
         media,
         score(shape, None if recording is None else peaks(recording, 10)),
-        "<main>",
+        '<section class="lines" aria-label="Transcript">',
         *_transcript(shape),
-        "</main>",
+        "</section>",
         "<h2>Turns, the slowest first</h2>",
         *_turn_table(shape),
+        "</main>",
     ]
     policy = "default-src 'none'; style-src 'unsafe-inline'; media-src data:"
     return (
@@ -65,7 +67,8 @@ def score(shape: Mapping[str, Any], points: np.ndarray[Any, Any] | None, width: 
     for number in range(int(-(-span // per_row))):
         since = number * per_row
         rows.append(_score_row(shape, points, since, per_row, width))
-    return f'<div class="score" role="img" aria-label="Waveforms of the user and the agent">{"".join(rows)}</div>'
+    about = 'tabindex="0" role="img" aria-label="Waveforms of the user and the agent"'
+    return f'<div class="score" {about}>{"".join(rows)}</div>'
 
 
 def _score_row(

@@ -8,7 +8,9 @@ Times are seconds since the conversation opened, which is where its recording be
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from langsmith_realtime.collector.page.parts import latency_parts
@@ -112,7 +114,7 @@ class Shape:
             for item, response in self._item_of_response.items()
             if response in self._responses
         }
-        bounds = [(turn["order"], turn["n"]) for turn in self._turns]
+        begins, numbers = [turn["order"] for turn in self._turns], [turn["n"] for turn in self._turns]
         shown = []
         for listed in self._events:
             event = dict(listed)
@@ -121,7 +123,8 @@ class Shape:
             if turn is None and response in self._responses:
                 turn = self._responses[response].turn
             if turn is None:
-                turn = max((n for order, n in bounds if order <= event["t"]), default=0)
+                before = bisect_right(begins, event["t"])
+                turn = numbers[before - 1] if before else 0
             shown.append({**event, "turn": turn, **({"item": item} if item else {})})
         return shown
 
@@ -229,6 +232,8 @@ class Shape:
             end = metadata.get("heard_until_s")
             if end is None:
                 end = begin + (metadata.get("heard_ms") or 0) / 1000
+            if "heard_from_s" not in metadata:
+                begin, end = self._heard(created) or (begin, end)
             response.begin, response.end = begin, end
             interrupted = bool(metadata.get("was_interrupted"))
             heard = message.get("heard")
@@ -255,6 +260,15 @@ class Shape:
                 fields=fields,
             )
         self._place_user_lines()
+
+    def _heard(self, created: float) -> tuple[float, float] | None:
+        """Return when the recording has the agent's sound that begins after a response and before the next response.
+
+        It stands for what the tracer has not measured, as where a recording was added to frames without sound.
+        """
+        until = min((each.created for each in self._responses.values() if each.created > created), default=inf)
+        sound = [] if self._sound is None else [each for each in self._sound.agent if created <= each[0] < until]
+        return (sound[0][0], sound[-1][1]) if sound else None
 
     def _place_user_lines(self) -> None:
         """Move the user's lines to where the recording has their sound."""

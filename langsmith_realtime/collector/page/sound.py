@@ -19,6 +19,7 @@ import soundfile
 from langsmith_realtime.core.audio.activity import PAUSE_S, Activity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -60,6 +61,8 @@ class Sounds:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="langsmith-realtime-peaks")
         self._lock = threading.Lock()
         self._running: dict[Path, Future[Sound]] = {}
+        #: Called in any thread when a recording has been decoded, or cannot be.
+        self.on_decoded: Callable[[Future[Sound]], object] = lambda _: None
 
     def close(self) -> None:
         """End after the recording that is being decoded."""
@@ -71,6 +74,7 @@ class Sounds:
             future = self._running.get(recording)
             if future is None:
                 future = self._running[recording] = self._pool.submit(load, recording)
+                future.add_done_callback(self.on_decoded)
             return future
 
     def ready(self, recording: Path) -> Sound | None:
@@ -126,29 +130,37 @@ def _decode(recording: Path) -> None:
             for activity, side in zip(activities, sides, strict=True):
                 if side is not None:
                     activity.write(position, side)
-            for level, points in levels.items():
-                points.append(_points(sides, len(samples), rate, level))
+            for level, points_of_level in levels.items():
+                points_of_level.append(points(sides, len(samples), rate, level))
             position += len(samples)
-    for level, points in levels.items():
-        _write_private(peaks_file(recording, level), b"".join(each.tobytes() for each in points))
+    for level, points_of_level in levels.items():
+        _write_private(peaks_file(recording, level), b"".join(each.tobytes() for each in points_of_level))
     user, agent = ([[round(a, 3), round(b, 3)] for a, b in each.intervals(pause=_JOIN_S)] for each in activities)
     described = {"seconds": round(position / rate, 3), "user": user, "agent": agent}
     _write_private(_beside(recording, "sound"), json.dumps(described).encode())  # last: it says that all is there
 
 
-def _points(sides: list[npt.NDArray[np.int16] | None], frames: int, rate: int, level: int) -> npt.NDArray[np.uint8]:
+def points(sides: Sequence[npt.NDArray[np.int16] | None], frames: int, rate: int, level: int) -> npt.NDArray[np.uint8]:
+    """Return the points of one level, a row of four values each.
+
+    Args:
+        sides: The samples of user and agent; None for a side that is not recorded.
+        frames: How many samples a side has, at least 1.
+        rate: Samples per second.
+        level: Points per second.
+    """
     count = -(-frames * level // rate)
     starts = np.minimum((np.arange(count, dtype=np.int64) * rate) // level, frames - 1)
     lengths = np.diff(np.append(starts, frames))
-    points = np.zeros((count, 4), dtype=np.uint8)
+    found = np.zeros((count, 4), dtype=np.uint8)
     for number, side in enumerate(sides):
         if side is None:
             continue
         values = np.abs(side.astype(np.float32)) / 32768
-        points[:, 2 * number] = np.rint(np.maximum.reduceat(values, starts) * 255)
+        found[:, 2 * number] = np.rint(np.maximum.reduceat(values, starts) * 255)
         rms = np.sqrt(np.add.reduceat(values * values, starts) / np.maximum(lengths, 1))
-        points[:, 2 * number + 1] = np.rint(np.minimum(rms, 1) * 255)
-    return points
+        found[:, 2 * number + 1] = np.rint(np.minimum(rms, 1) * 255)
+    return found
 
 
 def _write_private(path: Path, content: bytes) -> None:
@@ -164,4 +176,15 @@ def talk_from_until(intervals: list[list[float]], since: float, until: float) ->
     return (inside[0][0], inside[-1][1]) if inside else None
 
 
-__all__ = ["LEVELS", "PAUSE_S", "Sound", "SoundError", "Sounds", "load", "peaks", "peaks_file", "talk_from_until"]
+__all__ = [
+    "LEVELS",
+    "PAUSE_S",
+    "Sound",
+    "SoundError",
+    "Sounds",
+    "load",
+    "peaks",
+    "peaks_file",
+    "points",
+    "talk_from_until",
+]

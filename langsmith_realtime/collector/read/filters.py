@@ -1,4 +1,4 @@
-"""Parses LangSmith's filter expressions, such as ``and(eq(run_type, "llm"), gt(latency, 5))``.
+"""Parses LangSmith's filter expressions, such as ``and(eq(run_type, "llm"), gt(latency, "5s"))``.
 
 Source: https://docs.langchain.com/langsmith/trace-query-syntax#filter-query-language
 """
@@ -8,49 +8,144 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
 
-from langsmith_realtime.collector.read.views import latency, total_tokens
+from langsmith_realtime.collector.read.numbers import cost, latency, tokens
 from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
 
+T = TypeVar("T")
 Predicate = Callable[[StoredRun], bool]
-# A check receives the run and one (key, value) pair of its metadata, because metadata_key and metadata_value within one
-# and() must hold for one pair. None outside of and().
-_Pair = tuple[str, object] | None
-_Check = Callable[[StoredRun, _Pair], bool]
 
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?\b)|(?P<word>\w+)|(?P<mark>[(),\[\]]))"""
 )
-_COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "eq": operator.eq,
-    "neq": operator.ne,
+_ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": operator.gt,
     "gte": operator.ge,
     "lt": operator.lt,
     "lte": operator.le,
-    "in": lambda value, wanted: value in wanted,
-    "has": lambda value, wanted: wanted in value,
 }
-_FIELDS: Final[dict[str, Callable[[StoredRun], object]]] = {
-    "id": lambda run: run.id,
-    "run_id": lambda run: run.id,
-    "trace_id": lambda run: run.trace_id,
-    "parent_run_id": lambda run: run.parent_run_id,
-    "name": lambda run: run.name,
-    "run_type": lambda run: run.run_type,
-    "status": lambda run: run.status,
-    "error": lambda run: run.error,
-    "start_time": lambda run: run.start_time,
-    "end_time": lambda run: run.end_time,
-    "latency": latency,
-    "is_root": lambda run: run.parent_run_id is None,
-    "tags": lambda run: run.tags,
-    "thread_id": lambda run: run.thread_id,
-    "total_tokens": lambda run: total_tokens([run]),
+_COMPARISONS: Final = ("eq", "neq", *_ORDERS, "in", "has", "like")
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+@dataclass(frozen=True)
+class Fields(Generic[T]):
+    """The fields that expressions may name.
+
+    Attributes:
+        read: Reads a field, by its name.
+        numbers: Names of fields that hold numbers.
+        seconds: Names of fields that hold seconds; expressions may write these as durations, such as ``"5s"``.
+        lowered: Names of fields whose values are in lower case; expressions may use either case.
+        metadata: Reads the metadata.
+        feedback: Reads the JSON objects of the feedback.
+        text: Reads what ``search`` searches.
+    """
+
+    read: Mapping[str, Callable[[T], object]]
+    numbers: frozenset[str]
+    seconds: frozenset[str]
+    lowered: frozenset[str]
+    metadata: Callable[[T], Mapping[str, Any]]
+    feedback: Callable[[T], Iterable[Mapping[str, Any]]]
+    text: Callable[[T], object]
+
+
+RUN_FIELDS: Final = Fields[StoredRun](
+    read={
+        "id": lambda run: run.id,
+        "run_id": lambda run: run.id,
+        "trace_id": lambda run: run.trace_id,
+        "parent_run_id": lambda run: run.parent_run_id,
+        "name": lambda run: run.name,
+        "run_type": lambda run: run.run_type,
+        "status": lambda run: run.status,
+        "error": lambda run: run.error,
+        "start_time": lambda run: run.start_time,
+        "end_time": lambda run: run.end_time,
+        "latency": latency,
+        "is_root": lambda run: run.parent_run_id is None,
+        "tags": lambda run: run.tags,
+        "thread_id": lambda run: run.thread_id,
+        "total_tokens": lambda run: tokens("total", [run]),
+        "prompt_tokens": lambda run: tokens("prompt", [run]),
+        "completion_tokens": lambda run: tokens("completion", [run]),
+        "total_cost": lambda run: cost("total", [run]),
+        "prompt_cost": lambda run: cost("prompt", [run]),
+        "completion_cost": lambda run: cost("completion", [run]),
+        "reference_example_id": lambda run: run.reference_example_id,
+    },
+    numbers=frozenset({"total_tokens", "prompt_tokens", "completion_tokens"})
+    | {"total_cost", "prompt_cost", "completion_cost"},
+    seconds=frozenset({"latency"}),
+    lowered=frozenset({"run_type", "status"}),
+    metadata=lambda run: run.metadata,
+    feedback=lambda run: run.feedback,
+    text=lambda run: [run.name, run.inputs, run.outputs, run.error],
+)
+THREAD_FIELDS: Final = Fields[Mapping[str, Any]](
+    read={
+        "thread_id": lambda thread: thread["thread_id"],
+        "turn_count": lambda thread: thread["count"],
+        "num_errored_turns": lambda thread: thread["num_errored_turns"],
+        "thread_duration": lambda thread: thread["thread_duration"],
+        "latency_p50": lambda thread: thread["latency_p50"],
+        "latency_p99": lambda thread: thread["latency_p99"],
+        "total_tokens": lambda thread: thread["total_tokens"],
+        "prompt_tokens": lambda thread: thread["prompt_tokens"],
+        "completion_tokens": lambda thread: thread["completion_tokens"],
+        "total_cost": lambda thread: thread["total_cost"],
+        "min_start_time": lambda thread: time(thread["min_start_time"], "min_start_time"),
+        "max_start_time": lambda thread: time(thread["max_start_time"], "max_start_time"),
+    },
+    numbers=frozenset({"turn_count", "num_errored_turns", "total_tokens", "prompt_tokens", "completion_tokens"})
+    | {"total_cost"},
+    seconds=frozenset({"thread_duration", "latency_p50", "latency_p99"}),
+    lowered=frozenset(),
+    metadata=lambda _: {},
+    feedback=lambda _: (),
+    text=lambda thread: [thread["first_inputs"], thread["last_outputs"], thread["last_error"]],
+)
+EXAMPLE_FIELDS: Final = Fields[Mapping[str, Any]](
+    read={
+        "id": lambda example: example["id"],
+        "created_at": lambda example: time(example["created_at"], "created_at"),
+        "modified_at": lambda example: time(example["modified_at"], "modified_at"),
+        "source_run_id": lambda example: example["source_run_id"],
+    },
+    numbers=frozenset(),
+    seconds=frozenset(),
+    lowered=frozenset(),
+    metadata=lambda example: example["metadata"],
+    feedback=lambda _: (),
+    text=lambda example: [example["inputs"], example["outputs"]],
+)
+_PAIR: Final = ("metadata_key", "metadata_value")
+_FEEDBACK: Final = {f"feedback_{key}": key for key in ("key", "score", "value", "comment")} | {
+    "feedback_source": "source"
 }
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What the conditions within one ``and`` are about: one pair of the metadata, and one feedback; None for any."""
+
+    pair: tuple[str, object] | None = None
+    feedback: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class _Check(Generic[T]):
+    """A condition. ``scopes`` names which parts of a scope it reads: ``pair``, ``feedback``."""
+
+    holds: Callable[[T, _Scope], bool]
+    scopes: frozenset[str] = frozenset()
 
 
 def parse(expression: str) -> Predicate:
@@ -60,52 +155,69 @@ def parse(expression: str) -> Predicate:
         Refused: The expression is malformed, or has a function or a field that the collector does not support (rule
             ``filter``).
     """
+    return _parse(expression, RUN_FIELDS)
+
+
+def parse_thread_filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Return the predicate of threads, the objects of ``POST /api/v2/threads/query``. Raises Refused as `parse`."""
+    return _parse(expression, THREAD_FIELDS)
+
+
+def parse_example_filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Return the predicate of a dataset's examples. Raises Refused as `parse`."""
+    return _parse(expression, EXAMPLE_FIELDS)
+
+
+def _parse(expression: str, fields: Fields[T]) -> Callable[[T], bool]:
     try:
-        check = _Parser(expression).parse()
+        check = _Parser(expression, fields).parse()
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Refused("filter", f"invalid filter {str(expression)[:200]!r}: {error}") from None
-    return lambda run: check(run, None)
+    return lambda item: check.holds(item, _Scope())
 
 
-class _Parser:
-    def __init__(self, expression: str) -> None:
+class _Parser(Generic[T]):
+    def __init__(self, expression: str, fields: Fields[T]) -> None:
         self._expression = expression
+        self._fields = fields
         self._at = 0
 
-    def parse(self) -> _Check:
+    def parse(self) -> _Check[T]:
         check = self._call()
         if rest := self._expression[self._at :].strip():
             raise ValueError(f"the expression must end after its closing parenthesis, got {rest!r} after it")
         return check
 
-    def _call(self) -> _Check:
+    def _call(self) -> _Check[T]:
         name = self._take("word")
         self._expect("(")
         if name in {"and", "or", "not"}:
-            check = _combined(name, self._list_of(self._call))
+            check = _combined(name, self._list_of(self._call), self._fields)
         elif name == "search":
-            check = _search(self._value())
+            check = _search(self._value(), self._fields)
+        elif name == "exists":
+            field = self._take("word")
+            key = self._value() if self._takes(",") else None
+            check = _exists(field, key, self._fields)
         elif name in _COMPARISONS:
             field = self._take("word")
             self._expect(",")
-            check = _comparison(name, field, self._value())
+            check = _comparison(name, field, self._value(), self._fields)
         else:
-            functions = ", ".join(("and", "or", "not", "search", *_COMPARISONS))
+            functions = ", ".join(("and", "or", "not", "search", "exists", *_COMPARISONS))
             raise ValueError(f"a function must be one of {functions}, got {name!r}")
         self._expect(")")
         return check
 
     def _list_of(self, item: Callable[[], Any]) -> list[Any]:
         items = [item()]
-        while self._is_next(","):
-            self._expect(",")
+        while self._takes(","):
             items.append(item())
         return items
 
     def _value(self) -> Any:
-        if self._is_next("["):
-            self._expect("[")
-            values = self._list_of(self._value)
+        if self._takes("["):
+            values = [] if self._is_next("]") else self._list_of(self._value)
             self._expect("]")
             return values
         kind, token = self._next()
@@ -120,6 +232,13 @@ class _Parser:
         if found != kind:
             raise ValueError(f"expected a {kind} before position {self._at}, got {token!r}")
         return token
+
+    def _takes(self, mark: str) -> bool:
+        """Take a mark if it is next; return whether it was."""
+        if not self._is_next(mark):
+            return False
+        self._expect(mark)
+        return True
 
     def _expect(self, mark: str) -> None:
         found = self._next()
@@ -137,46 +256,127 @@ class _Parser:
         return str(match.lastgroup), match[str(match.lastgroup)]
 
 
-def _combined(name: str, checks: list[_Check]) -> _Check:
+def _combined(name: str, checks: list[_Check[T]], fields: Fields[T]) -> _Check[T]:
+    used = frozenset[str]().union(*(check.scopes for check in checks))
     if name == "or":
-        return lambda run, pair: any(check(run, pair) for check in checks)
+        return _Check(lambda item, scope: any(check.holds(item, scope) for check in checks), used)
     if name == "not":
-        return lambda run, pair: not any(check(run, pair) for check in checks)
-    return lambda run, pair: any(
-        all(check(run, each) for check in checks) for each in (run.metadata.items() or (pair,))
+        return _Check(lambda item, scope: not any(check.holds(item, scope) for check in checks), used)
+
+    # Conditions about metadata in one and() must hold for one pair of it, conditions about feedback for one feedback.
+    # An and() within opens a scope of its own, so its conditions may hold for another pair.
+    def holds(item: T, _: _Scope) -> bool:
+        pairs: Iterable[Any] = (fields.metadata(item).items() or (None,)) if "pair" in used else (None,)
+        feedback: list[Any] = (list(fields.feedback(item)) or [None]) if "feedback" in used else [None]
+        scopes = (_Scope(pair, each) for pair in pairs for each in feedback)
+        return any(all(check.holds(item, scope) for check in checks) for scope in scopes)
+
+    return _Check(holds)
+
+
+def _search(wanted: object, fields: Fields[T]) -> _Check[T]:
+    text = str(wanted).lower()
+    return _Check(lambda item, _: text in json.dumps(fields.text(item), ensure_ascii=False).lower())
+
+
+def _exists(field: str, key: object, fields: Fields[T]) -> _Check[T]:
+    if key is not None:
+        if field != "metadata":
+            raise ValueError(f"exists with two arguments must name metadata and a key of it, got {field!r}")
+        return _Check(lambda item, _: fields.metadata(item).get(str(key)) is not None)
+    values = _reader(field, fields)
+    return _Check(lambda item, scope: any(value not in (None, "", []) for value in values(item, scope)))
+
+
+def _comparison(name: str, field: str, wanted: Any, fields: Fields[T]) -> _Check[T]:
+    if name == "in" and not isinstance(wanted, list):
+        raise ValueError(f"the values of in must be a list in square brackets, got {wanted!r}")
+    if name == "like" and not isinstance(wanted, str):
+        raise ValueError(f"the pattern of like must be a quoted string, got {wanted!r}")
+    if field == "metadata":
+        part = json.loads(wanted)
+        if name != "has" or not isinstance(part, dict):
+            raise ValueError('metadata must be compared as has(metadata, \'{"key": "value"}\')')
+        return _Check(lambda item, _: _contains(fields.metadata(item), part))
+    wanted = [_wanted(each, field, fields) for each in wanted] if name == "in" else _wanted(wanted, field, fields)
+    compare = _comparator(name, wanted)
+    values = _reader(field, fields)
+    scopes = frozenset({"pair"} if field in _PAIR else {"feedback"} if field in _FEEDBACK else ())
+    return _Check(lambda item, scope: any(compare(value) for value in values(item, scope)), scopes)
+
+
+def _reader(field: str, fields: Fields[T]) -> Callable[[T, _Scope], Iterable[object]]:
+    """Return the reader of the values that a field has in a scope: of all pairs or all feedback without one."""
+    if field in _PAIR:
+        index = _PAIR.index(field)
+        return lambda item, scope: (
+            pair[index] for pair in (fields.metadata(item).items() if scope.pair is None else (scope.pair,))
+        )
+    if field in _FEEDBACK:
+        key = _FEEDBACK[field]
+        return lambda item, scope: (
+            (each.get("feedback_source") or {}).get("type") if key == "source" else each.get(key)
+            for each in (fields.feedback(item) if scope.feedback is None else (scope.feedback,))
+        )
+    if field not in fields.read:
+        names = ", ".join((*fields.read, "metadata", *_PAIR, *_FEEDBACK))
+        raise ValueError(f"a field must be one of {names}, got {field!r}")
+    read = fields.read[field]
+    return lambda item, _: (read(item),)
+
+
+def _wanted(value: Any, field: str, fields: Fields[T]) -> Any:
+    """Return a value of an expression as the field's type. Raises ValueError if it is of another type."""
+    if value is None:
+        return None
+    if field.endswith(("_time", "_at")):
+        return time(value, field)
+    if field in fields.lowered and isinstance(value, str):
+        return value.lower()
+    if field in fields.seconds and isinstance(value, str):
+        duration = _DURATION.fullmatch(value.strip())
+        if duration is None:
+            raise ValueError(f'{field} must be seconds, or a duration such as "5s" or "800ms", got {value!r}')
+        return float(duration[1]) * _SECONDS[duration[2]]
+    if (field in fields.numbers or field in fields.seconds) and not _is_number(value):
+        raise ValueError(f"{field} must be compared with a number, got {value!r}")
+    return value
+
+
+def _comparator(name: str, wanted: Any) -> Callable[[object], bool]:
+    """Return the comparison with a value. Values of different types are unequal, and neither is greater."""
+    if name == "eq":
+        return lambda value: _equal(value, wanted)
+    if name == "neq":
+        return lambda value: not _equal(value, wanted)
+    if name == "in":
+        return lambda value: any(_equal(value, each) for each in wanted)
+    if name == "has":
+        return lambda value: isinstance(value, list) and any(_equal(each, wanted) for each in value)
+    if name == "like":
+        parts = (".*" if mark == "%" else "." if mark == "_" else re.escape(mark) for mark in wanted)
+        pattern = re.compile("".join(parts), re.DOTALL)
+        return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+    order = _ORDERS[name]
+    return lambda value: _comparable(value, wanted) and order(value, wanted)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _equal(value: object, wanted: object) -> bool:
+    return isinstance(value, bool) == isinstance(wanted, bool) and value == wanted
+
+
+def _comparable(value: object, wanted: object) -> bool:
+    return any(isinstance(value, kind) and isinstance(wanted, kind) for kind in (str, datetime)) or (
+        _is_number(value) and _is_number(wanted)
     )
 
 
-def _search(wanted: object) -> _Check:
-    text = str(wanted).lower()
-    return lambda run, _: text in json.dumps([run.name, run.inputs, run.outputs, run.error], ensure_ascii=False).lower()
-
-
-def _comparison(name: str, field: str, wanted: Any) -> _Check:
-    compare = _COMPARISONS[name]
-    if field in {"metadata_key", "metadata_value"}:
-        index = int(field == "metadata_value")
-        # Outside of and(), the comparison is true if any pair satisfies it.
-        return lambda run, pair: any(
-            compare(each[index], wanted) for each in (run.metadata.items() if pair is None else (pair,))
-        )
-    if field == "metadata":
-        pairs = json.loads(wanted).items()
-        return lambda run, _: all(run.metadata.get(key) == value for key, value in pairs)
-    if field not in _FIELDS:
-        fields = ", ".join((*_FIELDS, "metadata", "metadata_key", "metadata_value"))
-        raise ValueError(f"a field must be one of {fields}, got {field!r}")
-    read = _FIELDS[field]
-    if field.endswith("_time") and wanted is not None:
-        wanted = time(wanted, field)
-
-    def check(run: StoredRun, _: _Pair) -> bool:
-        value = read(run)
-        if value is None and name not in {"eq", "neq", "in"}:
-            return False  # gt, lt and so on are false for a missing value
-        try:
-            return bool(compare(value, wanted))
-        except TypeError:
-            return False
-
-    return check
+def _contains(value: object, part: object) -> bool:
+    """Return whether a JSON value has all keys of an object, with values that contain its values."""
+    if isinstance(part, dict) and isinstance(value, Mapping):
+        return all(key in value and _contains(value[key], each) for key, each in part.items())
+    return _equal(value, part)

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import { latency, partMs, partName, whole } from "./format.js";
 
 const PIXELS_PER_MS = 0.11;
+// Longest bar, in pixels; one that is cut off there has a broken end.
 const LONGEST = 440;
 
 export function inWords(turn) {
@@ -12,9 +13,9 @@ export function inWords(turn) {
 
 const kind = (part) => `part ${part.kind}${part.error ? " failed" : ""}`;
 
-export function smallBar(turn) {
+export function smallBar(turn, longest = LONGEST) {
   const bar = h("span", { class: "parts", role: "img", "aria-label": inWords(turn) || "no parts are known" });
-  let left = LONGEST;
+  let left = longest;
   for (const part of turn.parts) {
     const wide = partMs(part) * PIXELS_PER_MS;
     if (left <= 0) break;
@@ -29,7 +30,7 @@ export function wideBar(turn) {
   const bar = h("div", { class: "parts wide", role: "img", "aria-label": inWords(turn) });
   for (const part of turn.parts) {
     const share = (part.to - part.from) / total;
-    bar.append(h("span", { class: kind(part), style: { flex: `${share} 1 0` } }, share > 0.07 ? whole(partMs(part)) : ""));
+    bar.append(h("span", { class: kind(part), style: { flex: `${share} 1 0` } }, share > 0.016 + 0.018 * whole(partMs(part)).length ? whole(partMs(part)) : ""));
   }
   return bar;
 }

@@ -1,20 +1,28 @@
 // One conversation: what everything on the page shares, the transport, the keys, and the address.
 
-import { ask, h, icon, onKey } from "./dom.js";
-import { clock, day, dollars, latency, length, ms, percent, time, utc, whole } from "./format.js";
+import { h, icon, keepFocus, onKey, setText } from "./dom.js";
+import { clock, day, dollars, latency, length, ms, percent, talked, time, utc, whole } from "./format.js";
 import { Details, meaning } from "./details.js";
 import { Peaks } from "./peaks.js";
 import { Player } from "./player.js";
 import { Score } from "./score.js";
+import { Stream } from "./stream.js";
 import { Transcript } from "./transcript.js";
 
-const POLL_MS = 900;
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2, 3];
 const FINDINGS_SHOWN = 6;
+// A longer conversation is not shown whole, but in a window, both in seconds.
+const LONGEST_WHOLE_S = 150;
+const WINDOW_S = 60;
+// The largest sound in an HTML file, as in exports.py, and what Opus takes at most.
+const SOUND_BYTES = 15e6;
+const OPUS_BYTES_S = 9200;
 const byId = (id) => document.getElementById(id);
 const id = decodeURIComponent(location.pathname.split("/").pop());
 const query = new URLSearchParams(location.search);
 const slow = Number(query.get("slow")) || null;
+const isLink = (piece) => piece.t !== undefined && piece.t !== null;
+const classOf = (piece) => [piece.tone && `tone-${piece.tone}`, piece.strong && "strong"].filter(Boolean).join(" ");
 
 class Page {
   constructor() {
@@ -23,54 +31,78 @@ class Page {
     this.run = null;
     this.follow = true;
     this.player = new Player();
-    this.peaks = new Peaks(id, () => this.score.draw());
+    this.peaks = new Peaks(id, () => this.heardMore());
     this.score = new Score(this);
     this.transcript = new Transcript(this);
     this.details = new Details(this);
     this.asked = false;
     this.buildTransport();
+    const address = `/view/api/conversations/${encodeURIComponent(id)}`;
+    const parameters = slow ? `?slow=${slow}` : "";
+    this.stream = new Stream({
+      path: () => address + parameters,
+      stream: () => `${address}/changes${parameters}`,
+      take: (shape, changed) => changed.size && this.take(shape, changed),
+      missing: () => this.missing(),
+    });
     for (const name of ["play", "pause", "error"]) this.player.addEventListener(name, () => this.played(name));
   }
 
   // --- loading
 
-  async load() {
-    const parameters = new URLSearchParams(slow ? { slow } : {});
-    if (this.shape && !this.shape.recording.decoding) parameters.set("since", this.shape.revision);
-    try {
-      const shape = await ask(`/view/api/conversations/${encodeURIComponent(id)}?${parameters}`);
-      byId("strip").hidden = true;
-      if (shape) this.take(shape);
-    } catch (error) {
-      if (error.status === 404 && !this.shape) {
-        document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("a", { href: "/view/" }, "All conversations")));
-        return;
-      }
-      const strip = byId("strip");
-      if (strip.hidden) {
-        strip.replaceChildren(error.status ? error.message : `The collector does not answer since ${time(Date.now() / 1000)}, trying again. What is loaded stays usable.`);
-        strip.hidden = false;
-      }
-    }
-    const isDone = this.shape && !this.shape.live && !this.shape.recording.decoding && byId("strip").hidden;
-    setTimeout(() => this.load(), this.shape?.recording.decoding ? 150 : isDone || document.hidden ? 3 * POLL_MS : POLL_MS);
+  missing() {
+    if (this.shape) return false;
+    document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("a", { href: "/view/" }, "All conversations")));
+    return true;
   }
 
-  take(shape) {
+  take(shape, changed) {
     const before = this.shape;
-    const showedAll = before && this.score.showsAll;
-    this.shape = shape;
+    const view = before && this.view();
+    this.shape = { ...shape, duration_s: Math.max(shape.duration_s, shape.live ? this.peaks.seconds : 0) };
     const { recording } = shape;
     if (recording.url) this.player.load(recording.url);
-    if (recording.state === "ready" && !this.asked) {
+    if (recording.state === "growing") this.peaks.grow();
+    else if (recording.decoding) this.peaks.stop();
+    else if (recording.state !== "ready") this.peaks.clear();
+    else if (!this.asked) {
       this.asked = true;
       this.peaks.load();
     }
     if (!before) this.open();
-    else if (showedAll) this.score.showAll();
-    else if (shape.live && this.follow && !this.player.playing) this.score.show(shape.duration_s - (this.score.to - this.score.from), shape.duration_s);
-    this.render();
-    if (shape.live && this.follow && !this.player.playing && before) this.seek(shape.duration_s, { silent: true });
+    else this.keepUp(view);
+    this.render(changed);
+    if (before) this.goToEnd();
+  }
+
+  // The waveform of a running conversation may reach further than its latest event.
+  heardMore() {
+    const { shape } = this;
+    if (shape?.live && this.peaks.seconds > shape.duration_s) {
+      const view = this.view();
+      this.shape = { ...shape, duration_s: this.peaks.seconds };
+      this.keepUp(view);
+      this.renderBar();
+      this.renderTransport();
+      this.goToEnd();
+    }
+    if (shape) this.renderLanes();
+    this.score.draw();
+  }
+
+  view() { return { showsAll: this.score.showsAll, span: this.score.to - this.score.from }; }
+
+  get followsEnd() { return this.shape.live && this.follow && !this.player.playing; }
+
+  // While a conversation grows, the window shows all of it, or its end.
+  keepUp({ showsAll, span }) {
+    const end = this.shape.duration_s;
+    if (showsAll && end <= LONGEST_WHOLE_S) this.score.showAll();
+    else if (this.followsEnd) this.score.show(end - Math.min(span, WINDOW_S), end);
+  }
+
+  goToEnd() {
+    if (this.followsEnd) this.seek(this.shape.duration_s, { silent: true });
   }
 
   open() {
@@ -79,7 +111,7 @@ class Page {
     const t = Number(hash.get("t"));
     this.score.from = 0;
     this.score.to = Math.max(1, shape.duration_s);
-    if (shape.duration_s > 150) this.score.to = 60;
+    if (shape.duration_s > LONGEST_WHOLE_S) this.score.to = WINDOW_S;
     this.player.at = hash.has("t") && t >= 0 ? Math.min(t, shape.duration_s) : shape.live ? shape.duration_s : 0;
     this.run = hash.get("run");
     this.turn = hash.has("turn") ? Number(hash.get("turn")) : hash.has("t") ? this.turnAt(this.player.at).n : this.slowest()[0]?.n ?? null;
@@ -89,18 +121,21 @@ class Page {
     document.title = `${says.slice(0, 60)} · ${day(shape.start)} ${time(shape.start)}`;
   }
 
-  render() {
+  render(changed) {
     this.renderBar();
     this.renderHappened();
     this.renderTransport();
     this.renderLanes();
     this.transcript.render();
-    this.details.render();
+    this.details.render(changed);
     const slider = this.score.score;
     slider.setAttribute("aria-valuemax", this.shape.duration_s.toFixed(1));
     this.score.draw();
     this.moved();
-    if (this.run && this.first === undefined) this.details.reveal(this.run);
+    if (this.first === undefined) {
+      if (this.run) this.details.reveal(this.run);
+      else this.details.revealTurn(this.turn);
+    }
     this.first = false;
   }
 
@@ -109,7 +144,7 @@ class Page {
     for (const side of ["user", "agent"]) {
       const lane = document.querySelector(`.lanes .${side}`);
       const name = side === "user" ? "User" : "Agent";
-      const why = hidden.includes(side) ? "hidden" : this.shape.recording.state !== "ready" ? "from events" : "";
+      const why = hidden.includes(side) ? "hidden" : this.peaks.ready || this.shape.recording.state === "ready" ? "" : "from events";
       lane.replaceChildren(name, why && h("small", {}, why));
     }
   }
@@ -134,9 +169,7 @@ class Page {
       h("button", { type: "button", id: "download", "aria-haspopup": "true", "aria-expanded": "false", "aria-label": "Download", onclick: () => this.toggleMenu() }, icon("download"), h("span", { class: "long" }, "Download")),
       h("button", { type: "button", class: "keys", "aria-label": "Keys", title: "Keys (?)", onclick: () => this.showKeys() }, icon("keys")),
       this.menu());
-    const focused = document.activeElement?.id;
-    byId("bar").replaceChildren(...bar.flat(9).filter(Boolean), side);
-    if (["copy", "download"].includes(focused)) byId(focused).focus();
+    keepFocus(byId("bar"), () => byId("bar").replaceChildren(...bar.flat(9).filter(Boolean), side));
   }
 
   menu() {
@@ -151,7 +184,7 @@ class Page {
       ["Everything", "JSON", url("json")],
       ["Events", "JSON lines", url("jsonl")],
       ["One page", "HTML", url("html")],
-      recording.state === "ready" && ["One page with its sound", "HTML, Opus", `${url("html")}?sound=1`],
+      recording.state === "ready" && (kind === "Ogg Opus" ? recording.bytes : recording.seconds * OPUS_BYTES_S) < SOUND_BYTES && ["One page with its sound", "HTML, Opus", `${url("html")}?sound=1`],
     ].filter(Boolean);
     return h("div", { class: "menu", id: "menu", hidden: true },
       rows.map(([name, form, href]) => h("a", { href, download: true, onclick: () => this.toggleMenu(false) }, h("span", {}, name), h("span", { class: "quiet" }, form))));
@@ -166,7 +199,7 @@ class Page {
   renderHappened() {
     const { shape } = this;
     const n = shape.numbers;
-    const sentences = shape.findings.slice(0, FINDINGS_SHOWN).map((sentence) => [sentence.map((piece) => this.piece(piece)), " "]);
+    const sentences = shape.findings.slice(0, FINDINGS_SHOWN).map((sentence) => [this.sentence(sentence), " "]);
     const rest = shape.findings.length - FINDINGS_SHOWN;
     if (rest > 0) sentences.push(h("button", { type: "button", onclick: () => this.showTab("session") }, `and ${rest} more`));
     const entry = (key, ...values) => h("span", {}, meaning(key), values);
@@ -177,21 +210,29 @@ class Page {
       percentiles("latency_to_first_audio") && entry("first_audio", percentiles("latency_to_first_audio")),
       n.barge_in_reaction_p50_ms !== undefined && entry("reaction", " ", value(whole(n.barge_in_reaction_p50_ms)), " ms"),
       n.heard_share !== undefined && entry("heard", " ", value(percent(n.heard_share))),
-      n.user_talk_s !== undefined && entry("talk", " user ", value(n.user_talk_s.toFixed(1)), " agent ", value((n.agent_talk_s ?? 0).toFixed(1)), " silence ", value((n.silence_s ?? 0).toFixed(1)), " s"),
+      n.user_talk_s !== undefined && entry("talk", " user ", value(talked(n.user_talk_s)), " agent ", value(talked(n.agent_talk_s)), " silence ", value(talked(n.silence_s)), " s"),
       n.estimated_cost_usd !== undefined && entry("cost", " ", value(dollars(n.estimated_cost_usd)), n.estimated_cost_incomplete ? " or more" : ""),
     ].filter(Boolean);
     const happened = byId("happened");
-    if (happened.contains(document.activeElement) && happened.dataset.shown === JSON.stringify(shape.findings)) return;
-    happened.dataset.shown = JSON.stringify(shape.findings);
-    happened.replaceChildren(h("p", { class: "findings" }, sentences.length ? sentences : h("span", { class: "quiet" }, shape.live ? "Nothing to report so far." : "Nothing to report.")), h("div", { class: "numbers", tabindex: numbers.length ? 0 : null, role: "group", "aria-label": "Numbers" }, numbers));
+    keepFocus(happened, () => happened.replaceChildren(h("p", { class: "findings" }, sentences.length ? sentences : h("span", { class: "quiet" }, shape.live ? "Nothing to report so far." : "Nothing to report.")), h("div", { class: "numbers", tabindex: numbers.length ? 0 : null, role: "group", "aria-label": "Numbers" }, numbers)));
   }
 
-  piece(piece) {
-    const kind = [piece.tone && `tone-${piece.tone}`, piece.strong && "strong"].filter(Boolean).join(" ");
-    if (piece.t === undefined || piece.t === null) return h("span", { class: kind }, piece.text);
-    const [, before, text, after] = piece.text.match(/^(\s*)(.*?)(\s*)$/s); // a button drops the spaces at its ends
-    const act = () => (piece.run ? this.openEvent(piece.run) : this.seek(piece.t, { turn: piece.turn, zoom: true }));
-    return [before, h("button", { type: "button", class: kind, onclick: act }, text), after];
+  // Neighbouring pieces that lead to one moment are one button.
+  sentence(pieces) {
+    const groups = [];
+    for (const piece of pieces) {
+      const first = groups.at(-1)?.[0];
+      if (first && isLink(piece) && ["t", "turn", "run"].every((key) => first[key] === piece[key])) groups.at(-1).push(piece);
+      else groups.push([piece]);
+    }
+    return groups.map((group) => (isLink(group[0]) ? this.link(group) : h("span", { class: classOf(group[0]) }, group[0].text)));
+  }
+
+  link(pieces) {
+    const [{ t, turn, run }] = pieces;
+    const act = () => (run ? this.openEvent(run) : this.seek(t, { turn, zoom: true }));
+    const space = pieces[0].text.startsWith(" ") ? " " : ""; // a button drops the space at its begin
+    return [space, h("button", { type: "button", class: classOf({ tone: pieces[0].tone }), onclick: act }, pieces.map((piece) => h("span", { class: classOf(piece) }, piece.text)))];
   }
 
   // --- transport
@@ -290,12 +331,13 @@ class Page {
 
   moved() {
     const t = this.time;
-    this.controls.now.textContent = clock(t);
+    setText(this.controls.now, clock(t));
     const at = byId("copy-at");
-    if (at && !this.player.playing) at.textContent = clock(t);
+    if (at && !this.player.playing) setText(at, clock(t));
     this.score.moveHeads();
     this.transcript.mark();
     const slider = this.score.score;
+    if (slider.getAttribute("aria-valuenow") === t.toFixed(1) && this.player.playing) return;
     const line = this.shape.lines.findLast?.((each) => each.who !== "tool" && each.from <= t && each.to >= t);
     slider.setAttribute("aria-valuenow", t.toFixed(1));
     slider.setAttribute("aria-valuetext", `${t.toFixed(1)} s, turn ${this.turnAt(t).n}${line ? `, ${line.who}` : ""}`);
@@ -500,4 +542,4 @@ addEventListener("resize", () => page.shape && page.details.renderTabs());
 document.addEventListener("click", (event) => {
   if (byId("menu") && !byId("menu").hidden && !event.target.closest(".side")) page.toggleMenu(false);
 });
-page.load();
+page.stream.open();

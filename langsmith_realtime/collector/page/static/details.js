@@ -1,7 +1,7 @@
 // The details: turns, events, session.
 
 import { smallBar, tone, wideBar } from "./bar.js";
-import { ask, h, icon } from "./dom.js";
+import { ask, h, icon, keepFocus, Rows, setText } from "./dom.js";
 import { clock, dollars, latency, MEANINGS, ms, partMs, partName, whole } from "./format.js";
 
 const MOST_FOUND = 400;
@@ -26,7 +26,11 @@ export class Details {
     this.element.append(this.tabs, ...Object.values(this.panels));
     this.tab = "turns";
     this.list = h("div", {});
+    this.panels.turns.append(this.legend = h("div", { class: "legend" }), this.list);
+    this.turnRows = new Rows(this.list);
     this.groups = h("div", {});
+    this.groupRows = new Rows(this.groups);
+    this.eventRows = new Map(); // by turn
     this.search = h("input", { type: "search", placeholder: "Filter events", "aria-label": "Filter events by name", oninput: () => { this.filter = this.search.value.trim().toLowerCase(); this.renderEvents(); } });
     this.panels.events.append(h("div", { class: "filterbox" }, this.search), this.groups);
   }
@@ -61,17 +65,17 @@ export class Details {
       },
     }, names[name], counts[name] !== undefined && h("small", {}, whole(counts[name])));
     const wide = ["turns", "events", "session"];
-    this.tabs.replaceChildren(...wide.map((name) => button(name, wide, "for-")));
+    keepFocus(this.tabs, () => this.tabs.replaceChildren(...wide.map((name) => button(name, wide, "for-"))));
     const all = ["transcript", ...wide];
-    narrow.replaceChildren(...all.map((name) => button(name, all, "narrow-")));
+    keepFocus(narrow, () => narrow.replaceChildren(...all.map((name) => button(name, all, "narrow-"))));
     for (const [name, panel] of Object.entries(this.panels)) panel.hidden = name !== (isNarrow ? chosen : this.tab);
   }
 
-  render() {
+  render(changed) {
     this.renderTabs();
     this.renderTurns();
     this.renderEvents();
-    this.renderSession();
+    if (["numbers", "session", "tags", "recording"].some((name) => changed.has(name))) this.renderSession();
   }
 
   // --- turns
@@ -80,10 +84,16 @@ export class Details {
     const turns = this.page.shape.turns.filter((turn) => turn.n);
     const order = [...turns].sort(this.slowestFirst ? (a, b) => (latency(b) ?? -1) - (latency(a) ?? -1) || a.n - b.n : (a, b) => a.n - b.n);
     const sort = h("button", { type: "button", onclick: () => { this.slowestFirst = !this.slowestFirst; this.renderTurns(); this.page.say(this.slowestFirst ? "Slowest turn first" : "Turns in order"); this.panels.turns.querySelector(".legend button")?.focus(); } }, this.slowestFirst ? "Slowest first ↓" : "In order ↓");
-    const legend = h("div", { class: "legend" }, ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0])), sort);
-    const place = this.panels.turns.scrollTop;
-    this.panels.turns.replaceChildren(legend, ...order.map((turn) => this.turn(turn)));
-    this.panels.turns.scrollTop = place;
+    const kinds = ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { class: kind, style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0]));
+    keepFocus(this.legend, () => this.legend.replaceChildren(...kinds, sort));
+    const { canPlay } = this.page.player;
+    const counts = new Map();
+    for (const event of this.page.shape.events) counts.set(event.turn, (counts.get(event.turn) ?? 0) + 1);
+    this.turnRows.show(order.map((turn) => {
+      const isOpen = turn.n === this.page.turn;
+      const content = JSON.stringify([turn, isOpen && [canPlay, this.page.shape.live, counts.get(turn.n)]]);
+      return [turn.n, content, () => this.turn(turn)];
+    }));
   }
 
   turn(turn) {
@@ -93,7 +103,7 @@ export class Details {
       h("span", {}, turn.n), h("span", {}, turn.say ?? h("span", { class: "quiet" }, "hidden, or not transcribed")), h("b", { class: tone(turn) }, value === null ? "–" : ms(value)));
     const marks = turn.problems.filter((problem) => problem !== "slow").map((problem) => h("span", { class: problem === "error" ? "tone-bad" : problem === "interrupted" ? "tone-cut" : "tone-slow" }, { error: "error", interrupted: "cut off", playback: "held up in playback" }[problem]));
     return h("div", { class: `turn ${isOpen ? "open" : ""}`, data: { turn: turn.n } }, title,
-      isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn), marks));
+      isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn, marks.length ? 200 : 300), marks));
   }
 
   body(turn, marks) {
@@ -112,7 +122,7 @@ export class Details {
       }
       found.push(h("div", { class: "measure" }, h("b", {}, ms(turn.latency_to_first_audio_ms)), " ", meaning("first_audio", "latency to first audio"), " · told by events"));
       found.push(h("ul", { class: "partlist" }, turn.parts.map((part) => h("li", {},
-        h("i", { style: { background: part.error ? "var(--bad)" : `var(${COLOURS[part.kind]})` } }),
+        h("i", { class: part.kind, style: { background: part.error ? "var(--bad)" : `var(${COLOURS[part.kind]})` } }),
         h("span", {}, part.name ? h("code", { class: part.error ? "tone-bad" : "" }, partName(part)) : meaning(part.kind)),
         h("button", { type: "button", class: "at", onclick: () => this.page.seek(part.from), "aria-label": `Go to ${clock(part.from, 2)}` }, clock(part.from, 2)),
         h("span", {}, ms(partMs(part)))))));
@@ -133,7 +143,7 @@ export class Details {
     found.push(h("div", { class: "actions" },
       turn.user_to !== null && this.page.player.canPlay && h("button", { type: "button", onclick: () => this.page.playGap(turn) }, icon("play"), "Play the gap"),
       h("button", { type: "button", onclick: () => this.page.zoomToTurn(turn) }, icon("whole"), "Zoom to it"),
-      h("button", { type: "button", onclick: () => this.page.showEventsOf(turn.n) }, `${events} events`, icon("forward"))));
+      h("button", { type: "button", onclick: () => this.page.showEventsOf(turn.n) }, `${events} event${events === 1 ? "" : "s"}`, icon("forward"))));
     return h("div", { class: "body" }, found);
   }
 
@@ -141,30 +151,46 @@ export class Details {
 
   renderEvents() {
     const { shape } = this.page;
+    const note = (text) => [[text, "", () => h("p", { class: "note" }, text)]];
+    const row = (event, turn) => [event.id, JSON.stringify([event, turn?.speech_end]), () => this.event(event, turn)];
     if (this.filter) {
       const found = shape.events.filter((event) => `${event.name} ${event.error ?? ""}`.toLowerCase().includes(this.filter));
-      const rows = found.slice(0, MOST_FOUND).map((event) => this.event(event));
-      const rest = found.length > MOST_FOUND ? h("p", { class: "note" }, `and ${whole(found.length - MOST_FOUND)} more; narrow the filter`) : "";
-      this.groups.replaceChildren(...(rows.length ? rows : [h("p", { class: "note" }, `No event has “${this.filter}” in its name.`)]), rest);
+      const rest = found.length - MOST_FOUND;
+      const rows = found.slice(0, MOST_FOUND).map((event) => row(event));
+      if (!rows.length) rows.push(...note(`No event has “${this.filter}” in its name.`));
+      if (rest > 0) rows.push(...note(`and ${whole(rest)} more; narrow the filter`));
+      this.groupRows.show(rows);
       return;
     }
-    const byTurn = new Map(shape.turns.map((turn) => [turn.n, []]));
+    const byTurn = new Map();
     for (const event of shape.events) (byTurn.get(event.turn) ?? byTurn.set(event.turn, []).get(event.turn)).push(event);
-    const groups = [...byTurn].sort(([a], [b]) => a - b).filter(([, events]) => events.length).map(([n, events]) => {
-      const turn = shape.turns.find((each) => each.n === n);
-      const group = h("details", { class: "group", data: { turn: n }, open: this.openGroups.has(n) }, h("summary", {}, h("b", { class: "strong" }, n ? `Turn ${n}` : "Before the user spoke"), h("span", {}, `  ${events.length} events  ${turn?.say ?? ""}`.slice(0, 70))));
-      const fill = () => { if (group.open && group.childElementCount === 1) group.append(...events.map((event) => this.event(event, turn))); };
-      group.addEventListener("toggle", () => {
-        if (group.open) this.openGroups.add(n);
-        else this.openGroups.delete(n);
-        fill();
-      });
-      fill();
-      return group;
+    const turns = new Map(shape.turns.map((turn) => [turn.n, turn]));
+    const groups = [...byTurn].sort(([a], [b]) => a - b);
+    this.groupRows.show(groups.length ? groups.map(([n]) => [`turn ${n}`, "", () => this.group(n)]) : note("No events yet."));
+    for (const [n, events] of groups) {
+      const group = this.groupRows.get(`turn ${n}`);
+      const turn = turns.get(n);
+      const [count, say] = group.querySelectorAll("summary span");
+      setText(count, `${events.length} event${events.length === 1 ? "" : "s"}`);
+      setText(say, turn?.say ?? "");
+      if (group.open !== this.openGroups.has(n)) group.open = this.openGroups.has(n);
+      if (group.open) this.eventRows.get(n).show(events.map((event) => row(event, turn)));
+    }
+  }
+
+  // The events of a turn; a closed group holds no rows.
+  group(n) {
+    const rows = h("div", {});
+    this.eventRows.set(n, new Rows(rows));
+    const group = h("details", { class: "group", data: { turn: n }, open: this.openGroups.has(n) },
+      h("summary", {}, h("b", { class: "strong" }, n ? `Turn ${n}` : "Before the user spoke"), h("span", {}), h("span", {})), rows);
+    group.addEventListener("toggle", () => {
+      if (group.open === this.openGroups.has(n)) return;
+      if (group.open) this.openGroups.add(n);
+      else this.openGroups.delete(n);
+      this.renderEvents();
     });
-    const place = this.panels.events.scrollTop;
-    this.groups.replaceChildren(...(groups.length ? groups : [h("p", { class: "note" }, "No events yet.")]));
-    this.panels.events.scrollTop = place;
+    return group;
   }
 
   event(event, turn) {
@@ -228,6 +254,7 @@ export class Details {
     this.groups.querySelector(`[data-turn="${n}"]`)?.scrollIntoView({ block: "start" });
   }
 
+  // Opens the row of a turn, and closes the row that was open.
   revealTurn(n) {
     this.renderTurns();
     const row = this.panels.turns.querySelector(`[data-turn="${n}"]`);

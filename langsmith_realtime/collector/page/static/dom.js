@@ -45,6 +45,11 @@ export function icon(name) {
   return s("svg", { class: "icon", viewBox: "0 0 16 16", "aria-hidden": "true" }, s("path", { d: PATHS[name] }));
 }
 
+// Sets a text only if it differs, so that an equal one costs no layout.
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
 export async function ask(path) {
   const answer = await fetch(path, { cache: "no-store" });
   if (answer.status === 204) return null;
@@ -54,6 +59,48 @@ export async function ask(path) {
     throw error;
   }
   return answer.json();
+}
+
+// Keeps the focus on the button at the same place when a part of the page is built anew.
+export function keepFocus(container, build) {
+  const place = [...container.querySelectorAll("button, a")].indexOf(document.activeElement);
+  build();
+  if (place >= 0) container.querySelectorAll("button, a")[place]?.focus();
+}
+
+// The rows in an element. A row whose content did not change stays, with its focus and what is open in it. A row that
+// is built anew keeps the focus on its button or link at the same place.
+export class Rows {
+  constructor(element) {
+    this.element = element;
+    this.rows = new Map();
+  }
+
+  // `wanted` has a key, a text that differs when the content does, and a function that builds the row, for each row.
+  show(wanted) {
+    const rows = new Map();
+    for (const [key, content, build] of wanted) {
+      const row = this.rows.get(key);
+      rows.set(key, row?.content === content ? row : { content, element: build() });
+    }
+    const [key, focused] = [...this.rows].find(([, row]) => row.element.contains(document.activeElement)) ?? [];
+    const place = focused ? [...focused.element.querySelectorAll("button, a")].indexOf(document.activeElement) : -1;
+    for (const [each, row] of this.rows) if (rows.get(each) !== row) row.element.remove();
+    this.rows = rows;
+    let next = this.element.firstChild;
+    for (const { element } of rows.values()) {
+      if (element === next) next = next.nextSibling;
+      else this.element.insertBefore(element, next);
+    }
+    while (next) {
+      const rest = next;
+      next = next.nextSibling;
+      rest.remove();
+    }
+    if (place >= 0 && rows.get(key) !== focused) this.get(key)?.querySelectorAll("button, a")[place]?.focus({ preventScroll: true });
+  }
+
+  get(key) { return this.rows.get(key)?.element; }
 }
 
 // Keys never act with a modifier, nor while something is typed.

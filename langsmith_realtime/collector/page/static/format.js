@@ -6,6 +6,7 @@ const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digi
 
 export const whole = (value) => (value === null || value === undefined ? "–" : NUMBER.format(Math.round(value)));
 export const ms = (value) => (value === null || value === undefined ? "–" : `${whole(value)} ms`);
+export const talked = (seconds) => (seconds === null || seconds === undefined ? "–" : seconds < 100 ? seconds.toFixed(1) : whole(seconds));
 export const percent = (value) => (value === null || value === undefined ? "–" : `${Math.round(value * 100)} %`);
 export const dollars = (value) =>
   value === null || value === undefined ? "–" : `$${value >= 0.0995 ? value.toFixed(2) : value.toFixed(3)}`;
@@ -25,7 +26,7 @@ export function clock(seconds, digits = 1) {
 
 export function length(seconds) {
   if (seconds === null || seconds === undefined) return "–";
-  return seconds < 60 ? `${Math.round(seconds)} s` : clock(seconds, 0);
+  return seconds < 9.95 ? `${seconds.toFixed(1)} s` : seconds < 59.5 ? `${Math.round(seconds)} s` : clock(seconds, 0);
 }
 
 export function ago(seconds) {

@@ -1,29 +1,39 @@
 // The list of conversations, and the conversations of a thread.
 
-import { ask, h, icon, onKey, s } from "./dom.js";
-import { ago, clock, day, dollars, length, time, utc, whole } from "./format.js";
+import { ask, h, icon, keepFocus, onKey, Rows, s } from "./dom.js";
+import { ago, day, dollars, length, time, utc, whole } from "./format.js";
+import { Stream } from "./stream.js";
 
-const POLL_MS = 1000;
+const CHOICES_MS = 5000;
 const TALLEST_MS = 2400;
+// key to sort by, name, class, meaning
 const COLUMNS = [
-  ["start", "Start", "c-start"],
-  ["", "Answers", "c-answers"],
-  ["", "First words", ""],
-  ["length", "Length", "c-length"],
-  ["turns", "Turns", "c-turns"],
-  ["p50", "p50", "c-p"],
-  ["p95", "p95", "c-p"],
-  ["interruptions", "Cut off", "c-cut"],
-  ["errors", "Errors", "c-errors"],
-  ["tokens", "Tokens", "c-tokens"],
-  ["cost", "Cost", "c-cost"],
+  ["start", "Start", "c-start", "When the conversation began, in local time"],
+  ["", "Answers", "c-answers", "When each answer began, and how long the user waited for it"],
+  ["", "First words", "", "What the user said first"],
+  ["length", "Length", "c-length", "From the begin to the end"],
+  ["turns", "Turns", "c-turns", "Answers whose latency was measured, or as the trace counts them"],
+  ["p50", "p50", "c-p", "Half of the answers took at most this long, voice to voice where it was measured"],
+  ["p95", "p95", "c-p", "95 % of the answers took at most this long"],
+  ["interruptions", "Cut off", "c-cut", "Answers that the user interrupted"],
+  ["errors", "Errors", "c-errors", "Failed tools, responses and events"],
+  ["tokens", "Tokens", "c-tokens", "Tokens of all responses, and of transcription where it reports them"],
+  ["cost", "Cost", "c-cost", "Estimated from published prices"],
 ];
+// Heights of the drawn sound in the legend.
+const LOUD = [0.3, 0.7, 1, 0.8, 0.5, 0.9, 0.6, 0.25, 0.1, 0.4, 0.85, 0.65];
+// parameter of the address, name without a choice, where the choices are in the answer
+const PICKS = [["project", "All projects", "projects"], ["tag", "All tags", "tags"], ["model", "All models", "models"]];
 const byId = (id) => document.getElementById(id);
 const threadInPath = location.pathname.match(/^\/view\/thread\/(.+)$/);
 const thread = threadInPath && decodeURIComponent(threadInPath[1]);
+const body = h("tbody", {});
+const rows = new Rows(body);
 let page = null;
+let choices = { projects: [], tags: [], models: [], threads: [] };
+let choseAt = -Infinity;
+let choosing = null; // the timer
 let shown = 100;
-let asked = 0;
 
 const parameters = () => new URLSearchParams(location.search);
 const slow = () => Number(parameters().get("slow")) || 1500;
@@ -35,43 +45,39 @@ function change(name, value, { history = "push" } = {}) {
   const query = changed.toString();
   window.history[`${history}State`](null, "", location.pathname + (query ? `?${query}` : ""));
   shown = 100;
-  load();
+  stream.open();
 }
 
-async function load() {
-  const query = parameters();
-  if (thread) query.set("thread", thread);
-  query.set("limit", shown);
-  const number = ++asked;
-  try {
-    const loaded = await ask(`/view/api/conversations?${query}`);
-    if (number !== asked) return;
-    page = loaded;
-    byId("strip").hidden = true;
+function query() {
+  const asked = parameters();
+  if (thread) asked.set("thread", thread);
+  asked.set("limit", shown);
+  return asked;
+}
+
+const stream = new Stream({
+  path: () => `/view/api/conversations?${query()}`,
+  stream: () => `/view/api/changes?${query()}`,
+  take: (object) => {
+    page = object;
     render();
-  } catch (error) {
-    unreachable(error);
-  }
-}
+    choose();
+  },
+});
 
-function unreachable(error) {
-  const strip = byId("strip");
-  if (strip.hidden) {
-    const reason = error.status ? error.message : `The collector does not answer since ${time(Date.now() / 1000)}, trying again.`;
-    strip.replaceChildren(reason);
-    strip.hidden = false;
+// Asks for the choices of the filters. Every conversation may add some, but a running one changes every second.
+async function choose() {
+  clearTimeout(choosing);
+  const wait = choseAt + CHOICES_MS - performance.now();
+  if (wait > 0) {
+    choosing = setTimeout(choose, wait);
+    return;
   }
-}
-
-async function poll() {
-  try {
-    const { revision } = await ask("/view/api/changes");
-    const live = page?.conversations.some((call) => call.live);
-    if (!page || revision !== page.revision || !byId("strip").hidden || (live && Date.now() % 60000 < POLL_MS)) await load();
-  } catch (error) {
-    unreachable(error);
-  }
-  setTimeout(poll, document.hidden ? 5 * POLL_MS : POLL_MS);
+  choseAt = performance.now();
+  const found = await ask("/view/api/choices").catch(() => null); // without an answer, the stream says why
+  if (!found) return;
+  choices = found;
+  picks();
 }
 
 // --- rendering
@@ -105,27 +111,25 @@ function sentence() {
   keepFocus(byId("sentence"), () => byId("sentence").replaceChildren(...parts));
 }
 
-// Keeps the focus on the button at the same place when a part of the page is built anew.
-function keepFocus(container, build) {
-  const place = [...container.querySelectorAll("button, a")].indexOf(document.activeElement);
-  build();
-  if (place >= 0) container.querySelectorAll("button, a")[place]?.focus();
-}
-
-function chips() {
-  const found = [];
-  for (const name of ["tag", "model"]) {
-    const value = parameters().get(name);
-    if (value) found.push(h("button", { type: "button", "aria-label": `Remove the filter ${name} ${value}`, onclick: () => change(name, "") }, `${name}: ${value} ×`));
+// Fills the pick lists. One without a choice is not shown.
+function picks() {
+  for (const [name, all, where] of PICKS) {
+    const chosen = parameters().get(name) || "";
+    const values = choices[where].includes(chosen) || !chosen ? choices[where] : [chosen, ...choices[where]];
+    fill(byId(name), chosen, [["", all], ...values.map((value) => [value, value])]);
   }
-  byId("chips").replaceChildren(...found);
+  const threads = choices.threads.map(([id, count]) => [id, `${id.length > 18 ? `${id.slice(0, 16)}…` : id} · ${count}`]);
+  fill(byId("thread"), "", thread ? [["", ""]] : [["", "All threads"], ...threads]);
 }
 
-function projects() {
-  const select = byId("project");
-  const chosen = parameters().get("project") || "";
-  const options = ["", ...page.projects].map((name) => h("option", { value: name, selected: name === chosen }, name || "All projects"));
-  if (select.length !== options.length || select.value !== chosen) select.replaceChildren(...options);
+function fill(select, chosen, options) {
+  const shown = JSON.stringify(options);
+  if (select.dataset.shown !== shown) {
+    select.dataset.shown = shown;
+    select.replaceChildren(...options.map(([value, name]) => h("option", { value }, name)));
+    select.hidden = options.length === 1;
+  }
+  if (select.value !== chosen) select.value = chosen;
 }
 
 function answers(call) {
@@ -136,7 +140,7 @@ function answers(call) {
     const x = Math.min(164, (at / end) * 166);
     const height = Math.max(2, Math.min(24, ((latency || 0) / TALLEST_MS) * 24));
     const kind = mark.includes("e") ? "error" : latency > slow() ? "slow" : "";
-    picture.append(s("rect", { class: `column ${kind}`, x: x.toFixed(1), y: (24 - height).toFixed(1), width: call.shape.length > 40 ? 2 : 4, height: height.toFixed(1) }));
+    picture.append(s("rect", { class: `column ${kind}`, x: x.toFixed(1), y: (24 - height).toFixed(1), width: Math.max(1, Math.min(4, 100 / call.shape.length)).toFixed(1), height: height.toFixed(1) }));
     if (mark.includes("i")) picture.append(s("rect", { class: "tick", x: x.toFixed(1), y: 26, width: 4, height: 4 }));
   }
   return picture;
@@ -149,32 +153,33 @@ function row(call) {
   const hash = location.search.includes("slow=") ? `?slow=${slow()}` : "";
   const aside = [
     call.thread?.count > 1 && !thread && h("small", {}, `thread ${call.thread.index} of ${call.thread.count}`),
-    !call.recording && !call.live && h("small", { class: "tone-bad" }, "no recording"),
+    !call.recording && !call.live && h("small", {}, "no recording"),
     h("small", {}, call.project),
   ];
   return h("tr", { class: "call", data: { id: call.id } },
     h("td", { class: "start", title: utc(call.start) }, time(call.start)),
-    h("td", { class: "answers" }, answers(call)),
+    h("td", { class: `answers ${call.shape.length ? "" : "zero"}` }, answers(call)),
     h("td", { class: "words" }, h("div", {}, h("a", { href: `/view/c/${encodeURIComponent(call.id)}${hash}`, class: call.says ? "" : "quiet" }, call.says || "Nothing was said, or it is hidden"), aside)),
     h("td", { class: "length" }, call.live ? [h("span", { class: "dot" }), h("span", { class: "strong" }, "live")] : length(call.duration_s)),
-    h("td", { class: "turns" }, whole(call.turns)),
+    h("td", { class: "turns", data: { unit: call.turns === 1 ? "turn" : "turns" } }, whole(call.turns)),
     h("td", { class: "p50" }, whole(p50)),
-    h("td", { class: `p95 ${isSlow ? "tone-slow" : ""}` }, whole(p95)),
+    h("td", { class: `p95 ${isSlow ? "tone-slow" : p95 === null ? "zero" : ""}` }, whole(p95)),
     h("td", { class: `cut ${call.interruptions ? "" : "zero"}` }, zero(call.interruptions)),
-    h("td", { class: `errors ${call.errors ? "tone-bad" : "zero"}` }, zero(call.errors)),
-    h("td", { class: "tokens" }, whole(call.total_tokens)),
+    h("td", { class: `errors ${call.errors ? "tone-bad" : "zero"}`, data: { unit: call.errors === 1 ? "error" : "errors" } }, zero(call.errors)),
+    h("td", { class: "tokens" }, whole(call.total_tokens || null)),
     h("td", { class: "cost" }, dollars(call.estimated_cost_usd)));
 }
 
 function head() {
   const sort = thread ? "start" : parameters().get("sort") || "-start";
-  const cells = COLUMNS.map(([key, name, kind]) => {
-    if (!key || thread) return h("th", { class: kind, scope: "col" }, name);
+  const cells = COLUMNS.map(([key, name, kind, meaning]) => {
+    const over = key === "p50" && h("span", { class: "over" }, "Voice to voice, ms");
+    if (!key || thread) return h("th", { class: kind, scope: "col", title: meaning }, over, name);
     const isSorted = sort.replace("-", "") === key;
     const next = sort === `-${key}` ? key : `-${key}`;
     return h("th", { class: kind, scope: "col", "aria-sort": isSorted ? (sort.startsWith("-") ? "descending" : "ascending") : null },
-      key === "p50" && h("span", { class: "over" }, "Voice to voice, ms"),
-      h("button", { type: "button", onclick: () => { change("sort", next === "-start" ? "" : next); byId("status").textContent = `Sorted by ${name}`; } },
+      over,
+      h("button", { type: "button", title: meaning, onclick: () => { change("sort", next === "-start" ? "" : next); byId("status").textContent = `Sorted by ${name}`; } },
         name, isSorted ? (sort.startsWith("-") ? " ↓" : " ↑") : ""));
   });
   return h("thead", {}, h("tr", {}, cells));
@@ -182,26 +187,51 @@ function head() {
 
 function render() {
   sentence();
-  chips();
-  projects();
+  picks();
   const calls = page.conversations;
   if (!calls.length) {
     byId("rows").replaceChildren(nothing());
     return;
   }
-  const body = h("tbody", {});
   const byStart = thread || !parameters().get("sort") || parameters().get("sort").endsWith("start");
+  const wanted = [];
   let before = null;
   for (const call of calls) {
-    if (thread && before) body.append(h("tr", { class: "gap" }, h("td", { colspan: 11 }, `${ago(call.start - before.start - (before.duration_s || 0))} later`)));
-    if (byStart && day(call.start) !== (before && day(before.start))) {
-      body.append(h("tr", { class: "day" }, h("th", { colspan: 11, scope: "rowgroup" }, day(call.start))));
+    if (thread && before) {
+      const later = `${ago(call.start - before.start - (before.duration_s || 0))} later`;
+      wanted.push([`gap ${call.id}`, later, () => h("tr", { class: "gap" }, h("td", { colspan: 11 }, later))]);
     }
-    body.append(row(call));
+    if (byStart && day(call.start) !== (before && day(before.start))) {
+      const name = day(call.start);
+      wanted.push([`day ${name}`, name, () => h("tr", { class: "day" }, h("th", { colspan: 11, scope: "rowgroup" }, name))]);
+    }
+    wanted.push([call.id, JSON.stringify([call, slow()]), () => row(call)]);
     before = call;
   }
-  const more = page.next !== null && h("button", { class: "more", type: "button", onclick: () => { shown += 100; load(); } }, "Show more");
-  keepFocus(byId("rows"), () => byId("rows").replaceChildren(h("table", {}, head(), body), more || ""));
+  rows.show(wanted);
+  const more = page.next !== null && h("button", { class: "more", type: "button", onclick: () => { shown += 100; stream.open(); } }, "Show more");
+  const headNow = JSON.stringify([location.search, thread]);
+  const table = byId("rows").querySelector("table");
+  if (!table) byId("rows").replaceChildren(h("table", {}, head(), body), more || "");
+  else {
+    if (table.dataset.head !== headNow) keepFocus(table, () => table.tHead.replaceWith(head()));
+    byId("rows").querySelector(".more")?.remove();
+    if (more) table.after(more);
+  }
+  byId("rows").querySelector("table").dataset.head = headNow;
+}
+
+// The timeline of a conversation in little, as its own legend.
+function legend() {
+  const sound = (x, wide, y, tall, kind) => Array.from({ length: wide / 4 }, (_, n) => s("rect", { class: kind, x: x + 4 * n, y: tall < 0 ? y + tall * LOUD[n % LOUD.length] : y, width: 3, height: Math.abs(tall) * LOUD[n % LOUD.length] }));
+  const part = (x, wide, kind) => s("rect", { class: kind, x, y: 57, width: wide, height: 12 });
+  const text = (x, y, words, kind = "") => s("text", { x, y, class: kind }, words);
+  return s("svg", { class: "legend", viewBox: "0 0 560 136", role: "img", "aria-label": "The user's sound grows upwards, the agent's hangs below it, and between them lies what was waited for. A line cuts the agent's sound where the user interrupted it." },
+    s("rect", { class: "spine", x: 0, y: 50, width: 560, height: 26 }),
+    sound(10, 112, 50, -30, "user"), part(124, 24, "wait"), part(149, 44, "agent"), part(194, 26, "tool"), part(221, 30, "agent"),
+    sound(252, 116, 76, 30, "agent"), sound(360, 92, 50, -28, "user"), part(454, 20, "wait"), part(475, 36, "agent"), sound(512, 44, 76, 28, "agent"),
+    s("path", { class: "cut", d: "M371 16V112" }), s("rect", { class: "unheard", x: 375, y: 79, width: 96, height: 26 }),
+    text(10, 12, "User"), text(124, 44, "waited: turn detection, model, tool"), text(252, 124, "Agent"), text(377, 124, "not heard", "cut"));
 }
 
 function nothing() {
@@ -211,15 +241,16 @@ function nothing() {
     const words = query.get("q") ? `No conversation in which “${query.get("q")}” was said` : "No conversation matches";
     const among = filters.filter((name) => name !== "q").map((name) => `${name} ${query.get(name)}`).join(", ");
     return h("div", { class: "empty" }, `${words}${among ? ` (${among})` : ""}.`, h("br"),
-      h("button", { type: "button", onclick: () => { history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && load(); } }, "Show all"));
+      h("button", { type: "button", onclick: () => { history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && stream.open(); } }, "Show all"));
   }
   return h("div", { class: "empty" },
     h("h2", {}, "No conversations yet"),
+    legend(),
     h("p", {}, "This page fills itself as soon as one begins. Hold one with a voice that comes along:"),
     h("pre", { tabindex: 0 }, "make demo"),
     h("p", {}, "Or trace your own application here:"),
     h("pre", { tabindex: 0 }, `export LANGSMITH_TRACING=true\nexport LANGSMITH_ENDPOINT=${location.origin}\nexport LANGSMITH_API_KEY=local`),
-    h("pre", { tabindex: 0 }, "from langsmith_realtime import wrap_realtime\n\nasync with client.realtime.connect(model=\"gpt-realtime\") as raw, wrap_realtime(raw) as connection:\n    ..."),
+    h("pre", { tabindex: 0 }, "from langsmith_realtime import wrap_realtime\n\nasync with (\n    client.realtime.connect(model=\"gpt-realtime\") as raw,\n    wrap_realtime(raw) as connection,\n):\n    ..."),
     h("p", {}, "Conversations of an earlier folder appear with ", h("code", {}, "langsmith-realtime view --directory FOLDER"), "."));
 }
 
@@ -246,9 +277,10 @@ search.addEventListener("input", () => {
 search.addEventListener("keydown", (event) => {
   if (event.key === "ArrowDown") { move(1); event.preventDefault(); }
 });
-byId("project").addEventListener("change", (event) => change("project", event.target.value));
+for (const [name] of PICKS) byId(name).addEventListener("change", (event) => change(name, event.target.value));
+byId("thread").addEventListener("change", (event) => { location.href = `/view/thread/${encodeURIComponent(event.target.value)}`; });
 byId("address").textContent = location.host;
-addEventListener("popstate", () => { search.value = parameters().get("q") || ""; load(); });
+addEventListener("popstate", () => { search.value = parameters().get("q") || ""; stream.open(); });
 onKey((key) => {
   if (key === "/") { search.focus(); return true; }
   if (key === "ArrowDown" || key === "j" || key === "J") return move(1);
@@ -260,4 +292,4 @@ if (thread) {
   document.title = `Thread ${thread}`;
   byId("title").before(h("a", { href: "/view/", "aria-label": "All conversations" }, icon("back")));
 }
-load().then(poll);
+stream.open();

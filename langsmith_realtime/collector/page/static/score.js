@@ -1,6 +1,7 @@
 // The score: the user's sound grows upwards, the agent's hangs below, and between them lies what was waited for.
 // The overview above it shows the whole call. Only what is visible is drawn; playheads and frame are elements that move.
 
+import { setText } from "./dom.js";
 import { clock, latency, ms, partMs, whole } from "./format.js";
 
 const GUTTER = 128;
@@ -9,9 +10,10 @@ const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900];
 const SHORTEST_S = 1;
 const height = (value, room) => Math.min(room, 1.12 * room * (value / 255) ** 0.62);
 
+// The colours by their names in base.css, and the two families of fonts.
 function palette() {
   const style = getComputedStyle(document.documentElement);
-  const names = ["paper", "sheet", "sunk", "band", "pick", "line", "ink", "ink-2", "ink-3", "user", "user-soft", "agent", "agent-soft", "tool", "wait", "edge", "slow", "slow-fill", "bad", "cut", "cut-soft"];
+  const names = ["paper", "sheet", "sunk", "band", "pick", "line", "ink", "ink-2", "ink-3", "user", "user-soft", "agent", "agent-soft", "tool", "wait", "edge", "slow", "slow-fill", "bad", "cut", "cut-soft", "sans", "mono"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
@@ -23,18 +25,20 @@ export class Score {
     this.from = 0;
     this.to = 1;
     this.colours = palette();
+    this.overviewShows = [];
     this.pointed = null;
     this.pending = false;
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.colours = palette(); this.draw(); });
-    new ResizeObserver(() => this.draw()).observe(this.score);
+    this.wide = this.score.clientWidth; // read once, because every x needs it
+    new ResizeObserver(() => { this.wide = this.score.clientWidth; this.draw(); }).observe(this.score);
     this.listen();
   }
 
   get shape() { return this.page.shape; }
   get whole() { return Math.max(1, this.shape.duration_s); }
-  get isNarrow() { return this.score.clientWidth <= 860; }
+  get isNarrow() { return this.wide <= 860; }
   get left() { return this.isNarrow ? 0 : GUTTER; }
-  get width() { return this.score.clientWidth - this.left - (this.isNarrow ? 0 : RIGHT); }
+  get width() { return this.wide - this.left - (this.isNarrow ? 0 : RIGHT); }
   get perSecond() { return this.width / (this.to - this.from); }
   x(t) { return this.left + (t - this.from) * this.perSecond; }
   t(x) { return this.from + (x - this.left) / this.perSecond; }
@@ -71,7 +75,7 @@ export class Score {
     this.pending = true;
     requestAnimationFrame(() => {
       this.pending = false;
-      this.drawOverview();
+      this.drawOverviewIfChanged();
       this.drawScore();
       this.moveHeads();
     });
@@ -85,7 +89,7 @@ export class Score {
     head.hidden = x < this.left - 1 || x > this.left + this.width + 1;
     head.style.transform = `translateX(${x}px)`;
     const flag = head.firstElementChild;
-    flag.textContent = clock(t);
+    setText(flag, clock(t));
     flag.style.transform = x > this.left + this.width - 60 ? "translateX(-100%)" : "";
   }
 
@@ -105,7 +109,7 @@ export class Score {
   }
 
   font(context, size, weight = 400) {
-    context.font = `${weight} ${size}px ${getComputedStyle(document.body).fontFamily}`;
+    context.font = `${weight} ${size}px ${this.colours.sans}`;
   }
 
   clipped(context, text, room) {
@@ -122,6 +126,18 @@ export class Score {
   }
 
   // --- overview
+
+  // Zooming and moving only move the frame.
+  drawOverviewIfChanged() {
+    const { shape, overview } = this;
+    const shows = [shape, shape.revision, shape.duration_s, this.page.turn, overview.clientWidth, overview.clientHeight, devicePixelRatio, this.colours];
+    if (shows.some((each, index) => each !== this.overviewShows[index])) this.drawOverview();
+    this.overviewShows = shows;
+    const brush = overview.querySelector(".brush");
+    brush.hidden = this.showsAll;
+    brush.style.left = `${this.overviewX(this.from)}px`;
+    brush.style.width = `${Math.max(4, this.overviewX(this.to) - this.overviewX(this.from))}px`;
+  }
 
   drawOverview() {
     const { colours: c, shape } = this;
@@ -178,10 +194,6 @@ export class Score {
     for (const turn of shape.turns) {
       if (turn.cut_at !== null) context.fillRect(this.overviewX(turn.cut_at) - 1, base + 2, 2, 16);
     }
-    const brush = this.overview.querySelector(".brush");
-    brush.hidden = this.showsAll;
-    brush.style.left = `${this.overviewX(this.from)}px`;
-    brush.style.width = `${Math.max(4, this.overviewX(this.to) - this.overviewX(this.from))}px`;
   }
 
   labelOverview(context, answers, slowest, columns, wide, y) {
@@ -195,7 +207,7 @@ export class Score {
       this.font(context, 11, isSlowest ? 600 : 400);
       const text = isSlowest && answers.length > 12 ? `${ms(latency(turn))} · turn ${turn.n}` : ms(latency(turn));
       const room = context.measureText(text).width;
-      const x = Math.max(this.left, Math.min(this.left + this.width - room, this.overviewX(turn.heard_from ?? turn.to) - (answers.length > 12 ? room / 2 : 2)));
+      const x = Math.max(this.left + 3, Math.min(this.left + this.width - room - 3, this.overviewX(turn.heard_from ?? turn.to) - (answers.length > 12 ? room / 2 : 2)));
       const label = { from: x - 3, to: x + room + 3, bottom: y(latency(turn)) - 3 };
       label.top = label.bottom - 11;
       const overlaps = labels.some((each) => each.from < label.to && each.to > label.from && each.top < label.bottom && each.bottom > label.top)
@@ -214,7 +226,7 @@ export class Score {
   get rows() {
     // ruler 20, user's captions 20, user 56, spine 34, agent 56, agent's captions 20, events 18
     return this.isNarrow
-      ? { ruler: 16, userText: 30, user: 34, spine: 78, agent: 106, agentText: 145, events: 156, end: 168 }
+      ? { ruler: 16, userText: 29, user: 33, spine: 68, agent: 95, agentText: 144, events: 153, end: 167 }
       : { ruler: 20, userText: 35, user: 40, spine: 96, agent: 130, agentText: 200, events: 210, end: 222 };
   }
 
@@ -270,7 +282,9 @@ export class Score {
       const isLabel = Math.abs(tick / step - Math.round(tick / step)) < 1e-6;
       context.moveTo(x, isLabel ? r.ruler - 8 : r.ruler - 3);
       context.lineTo(x, r.ruler);
-      if (isLabel) context.fillText(clock(tick, step < 1 ? 1 : 0), x + 3, r.ruler - 7);
+      if (!isLabel || x < this.left) continue;
+      const text = clock(tick, step < 1 ? 1 : 0);
+      if (x + 3 + context.measureText(text).width <= this.left + this.width) context.fillText(text, x + 3, r.ruler - 7);
     }
     context.stroke();
   }
@@ -279,6 +293,10 @@ export class Score {
     const { colours: c, shape } = this;
     const up = r.spine - r.user;
     const hidden = shape.recording.hidden || [];
+    const { state, seconds } = shape.recording;
+    if (state === "ready" && seconds < shape.duration_s - 1) { // the finding says so
+      for (const top of [r.user, r.agent + 1]) this.hatch(context, this.x(seconds), top, this.x(shape.duration_s) - this.x(seconds), up, c.edge);
+    }
     for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
       if (hidden.includes(side)) this.hatch(context, this.left, sign < 0 ? r.user : r.agent + 1, this.width, up, c.edge);
     }
@@ -300,18 +318,34 @@ export class Score {
     const level = this.page.peaks.level(this.perSecond);
     const out = [0, 0, 0, 0];
     const columns = Math.ceil(this.width);
-    const drawn = [[], [], [], []];
+    const drawn = Array.from({ length: 4 }, () => new Float32Array(columns));
     for (let column = 0; column < columns; column++) {
       const from = this.from + column / this.perSecond;
       if (from > this.whole) break;
       this.page.peaks.read(level, from, from + 1 / this.perSecond, out);
-      for (let side = 0; side < 4; side++) if (out[side] > 1) drawn[side].push(this.left + column, height(out[side], up));
+      for (let side = 0; side < 4; side++) if (out[side] > 1) drawn[side][column] = height(out[side], up);
     }
     for (const [index, name, base, sign] of [[0, "user-soft", r.spine, -1], [1, "user", r.spine, -1], [2, "agent-soft", r.agent + 1, 1], [3, "agent", r.agent + 1, 1]]) {
       context.fillStyle = c[name];
-      const points = drawn[index];
-      for (let at = 0; at < points.length; at += 2) context.fillRect(points[at], sign < 0 ? base - points[at + 1] : base, 1, points[at + 1]);
+      context.fill(this.outline(drawn[index], base, sign));
     }
+  }
+
+  // The area between a lane's base and the height of each pixel's column, as one path: filling one is cheap.
+  outline(heights, base, sign) {
+    const path = new Path2D();
+    let isOpen = false;
+    for (let column = 0; column <= heights.length; column++) {
+      const tall = heights[column] || 0;
+      const x = this.left + column;
+      if (tall) {
+        if (!isOpen) path.moveTo(x, base);
+        path.lineTo(x, base + sign * tall);
+        path.lineTo(x + 1, base + sign * tall);
+      } else if (isOpen) path.lineTo(x, base);
+      isOpen = tall > 0;
+    }
+    return path;
   }
 
   hatch(context, x, y, wide, tall, colour) {
@@ -408,7 +442,7 @@ export class Score {
     context.fillText(text, last + 7, top + 10);
     const tools = turn.parts.filter((part) => part.kind === "tool");
     if (!tools.length) return;
-    context.font = `400 11px ${getComputedStyle(document.documentElement).getPropertyValue("--mono")}`;
+    context.font = `400 11px ${this.colours.mono}`;
     context.fillStyle = tools.some((part) => part.error) ? c.bad : c.tool;
     context.fillText(this.clipped(context, tools.map((part) => `${part.name} ${whole(partMs(part))}`).join("  "), room - wide - 14), last + wide + 15, top + 10);
   }
@@ -491,10 +525,10 @@ export class Score {
     let last = -9;
     for (const event of shape.events) {
       if (!this.visible(event.t, event.t + (event.d || 0))) continue;
+      if (event.type === "model") continue;
       const x = this.x(event.t);
       const isPlain = event.type === "event" && !event.error;
-      if (isPlain && (x - last < 1.5)) continue;
-      if (event.type === "model") continue;
+      if (isPlain && x - last < (isFar ? 3 : 1.5)) continue;
       if (isPlain) last = x;
       context.fillStyle = event.error ? c.bad : isFar ? c.edge : event.type === "tool" ? c.tool : event.name.startsWith("input") ? c.user : event.name.startsWith("response") ? c.agent : c.edge;
       context.fillRect(x, r.events, event.type === "tool" ? Math.max(3, event.d * this.perSecond) : event.error ? 2 : 1, r.end - r.events);

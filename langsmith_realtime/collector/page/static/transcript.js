@@ -1,7 +1,7 @@
 // The transcript, as a screenplay. It follows what is heard, a word or a line seeks, and unheard words are struck through.
 
 import { inWords, smallBar, tone } from "./bar.js";
-import { h, icon } from "./dom.js";
+import { h, icon, Rows } from "./dom.js";
 import { clock, latency, ms, whole } from "./format.js";
 
 const NAMES = { user: "User", agent: "Agent" };
@@ -10,8 +10,7 @@ export class Transcript {
   constructor(page) {
     this.page = page;
     this.element = document.getElementById("transcript");
-    this.rows = new Map();
-    this.signatures = new Map();
+    this.rows = new Rows(this.element);
     this.current = null;
     this.scrollsItself = 0;
     for (const name of ["wheel", "touchmove", "pointerdown"]) {
@@ -36,23 +35,10 @@ export class Transcript {
       const isLast = index === lines.length - 1;
       if (isLast && live && line.who === "user") wanted.push(["pending", turnOf.get(line.turn) ?? { n: line.turn }]);
     });
-    if (!wanted.length) {
-      this.rows.clear();
-      this.signatures.clear();
-      this.element.replaceChildren(h("p", { class: "note" }, live ? "Nothing was said yet." : "Nothing was said."));
-      return;
-    }
-    const elements = wanted.map(([kind, what]) => {
-      const key = kind === "line" ? what.id : `${kind}${what.n}`;
-      const signature = JSON.stringify([kind, what]);
-      if (this.signatures.get(key) !== signature) {
-        this.signatures.set(key, signature);
-        this.rows.set(key, kind === "line" ? this.line(what) : kind === "wait" ? this.wait(what) : this.pending(what));
-      }
-      return this.rows.get(key);
-    });
-    const isSame = elements.length === this.element.children.length && elements.every((each, index) => each === this.element.children[index]);
-    if (!isSame) this.element.replaceChildren(...elements);
+    const build = { line: (line) => this.line(line), wait: (turn) => this.wait(turn), pending: (turn) => this.pending(turn) };
+    const rows = wanted.map(([kind, what]) => [kind === "line" ? what.id : `${kind}${what.n}`, JSON.stringify([kind, what, what.text === null && live]), () => build[kind](what)]);
+    const note = live ? "Nothing was said yet." : "Nothing was said.";
+    this.rows.show(rows.length ? rows : [["note", note, () => h("p", { class: "note" }, note)]]);
     this.spoken = lines.filter((line) => line.who !== "tool" && !line.out_of_band);
     this.mark();
   }
@@ -60,7 +46,7 @@ export class Transcript {
   line(line) {
     if (line.who === "tool") return this.tool(line);
     const words = line.text === null
-      ? h("p", {}, h("span", { class: "hidden-words" }, this.page.shape.recording.hidden?.length ? "Hidden" : "Hidden, or not transcribed"))
+      ? h("p", {}, h("span", { class: "hidden-words" }, this.page.shape.recording.hidden?.length ? "Hidden" : this.page.shape.live ? "Hidden, or not transcribed yet" : "Hidden, or not transcribed"))
       : this.words(line);
     return h("div", {
       class: `line ${line.who}`,
@@ -108,7 +94,7 @@ export class Transcript {
       && h("span", { class: "first" }, `first audio ${ms(turn.latency_to_first_audio_ms)}`);
     return h("div", { class: "line wait", data: { wait: turn.n } },
       h("button", { type: "button", onclick: () => this.page.goToTurn(turn.n, { atWait: true }), "aria-label": `Turn ${turn.n}: ${ms(latency(turn))}, ${inWords(turn)}` }, `turn ${turn.n}`),
-      h("div", {}, smallBar(turn), h("strong", { class: tone(turn) }, ms(latency(turn))), first));
+      h("div", {}, smallBar(turn, innerWidth <= 860 ? 230 : undefined), h("strong", { class: tone(turn) }, ms(latency(turn))), first));
   }
 
   pending(turn) {

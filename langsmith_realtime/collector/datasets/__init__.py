@@ -1,0 +1,1 @@
+"""Change here how the collector stores and returns datasets and their examples."""

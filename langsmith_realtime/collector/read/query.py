@@ -1,0 +1,227 @@
+"""What queries have in common: their values, their conditions, and their pages."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from langsmith_realtime.collector.ingest.bodies import read_whole
+from langsmith_realtime.collector.read import filters
+from langsmith_realtime.collector.rules import Refused, json_type, time
+from langsmith_realtime.collector.store import project_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from starlette.requests import Request
+
+    from langsmith_realtime.collector.records import StoredRun
+    from langsmith_realtime.collector.store import Store
+
+#: Largest size of a query, in bytes.
+_QUERY_BYTES: Final = 1024 * 1024
+_DAY: Final = timedelta(days=1)
+_LISTS: Final = ("session", "id", "ids", "project_ids", "trace_ids", "select", "selects", "reference_example")
+_TEXTS: Final = (
+    *("trace", "trace_id", "parent_run", "project_id", "run_type", "order", "start_time", "end_time"),
+    *("min_start_time", "max_start_time", "filter", "trace_filter", "tree_filter", "thread_filter"),
+)
+_FLAGS: Final = ("is_root", "error", "has_error")
+_IDS: Final = ("session", "id", "ids", "project_ids", "trace_ids", "trace", "trace_id", "parent_run", "project_id")
+
+
+def checked(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a query with ids in lower case.
+
+    Raises:
+        Refused: A value has the wrong JSON type (rule ``query``).
+    """
+    found = {key: value for key, value in query.items() if value is not None}
+    for key in set(_LISTS).intersection(found):
+        value = found[key]
+        if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+            raise Refused("query", f"{key} must be an array of strings, got {value!r:.100}")
+    for keys, kind, name in ((_TEXTS, str, "a string"), (_FLAGS, bool, "a boolean")):
+        for key in set(keys).intersection(found):
+            if not isinstance(found[key], kind):
+                raise Refused("query", f"{key} must be {name}, got {json_type(found[key])}")
+    for key in _IDS:
+        if key in found:
+            value = found[key]
+            found[key] = value.lower() if isinstance(value, str) else [each.lower() for each in value]
+    return found
+
+
+async def read_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object in a request's body. Raises Refused without one."""
+    query = await read_json(request)
+    if not isinstance(query, dict):
+        raise Refused("query", f"the body must be a JSON object, got {json_type(query)}")
+    return query
+
+
+async def read_json(request: Request, limit: int = _QUERY_BYTES) -> Any:
+    """Return the JSON value in a request's body of at most `limit` bytes. Raises Refused if it is no JSON."""
+    try:
+        return json.loads(await read_whole(request, limit))
+    except (ValueError, RecursionError) as error:
+        raise Refused("query", f"the body must be JSON: {error}") from None
+
+
+def needed_project(request: Request, key: str = "project_id") -> str:
+    """Return the project's id in a request's address. Raises Refused without one."""
+    project = request.query_params.get(key)
+    if not project:
+        raise Refused("query", f"{key} must be set: add ?{key}=… to the URL")
+    return project.lower()
+
+
+def yesterday() -> str:
+    """Return the time one day ago, the earliest start of runs in v2 queries that name none."""
+    return (datetime.now(UTC) - _DAY).isoformat()
+
+
+def page(
+    items: Iterable[Any], size: object, cursor: object, *, largest: int, default: int
+) -> tuple[list[Any], str | None]:
+    """Return the page at a cursor, and the cursor of the next page (None at the end).
+
+    Args:
+        items: All items; those behind the page are not asked for.
+        size: Number of items on a page, as received; None for the default.
+        cursor: As received; None for the first page.
+        largest: Largest number of items on a page.
+        default: Number of items on a page if the query does not say.
+
+    Raises:
+        Refused: The size or the cursor is none of these (rule ``query``).
+    """
+    try:
+        count, start = int(str(size or default)), int(str(cursor or 0))
+    except ValueError:
+        message = f"the page size and the cursor must be integers, got {size!r} and {cursor!r}"
+        raise Refused("query", message) from None
+    if not 1 <= count <= largest:
+        raise Refused("query", f"the page size must be between 1 and {largest}, got {count}")
+    if start < 0:
+        raise Refused("query", f"the cursor must not be negative, got {start}")
+    end = start + count
+    found = list(islice(items, start, end + 1))
+    return found[:count], str(end) if len(found) > count else None
+
+
+def numbered_page(request: Request, items: Sequence[Any]) -> list[Any]:
+    """Return the page at the ``limit`` and ``offset`` in a request's address."""
+    params = request.query_params
+    return page(items, params.get("limit"), params.get("offset"), largest=100, default=100)[0]
+
+
+def by_trace(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
+    """Return the runs of each trace, root first, without traces whose root is not in ``runs``."""
+    traces: defaultdict[str, list[StoredRun]] = defaultdict(list)
+    for run in runs:
+        traces[run.trace_id].append(run)
+    return [trace_runs for trace_runs in traces.values() if trace_runs[0].parent_run_id is None]
+
+
+def _stamp(since: str | None) -> str | None:
+    """Return a time in the form of ``dotted_order``, an hour earlier, because ``start_time`` may say another one."""
+    if not since:
+        return None
+    try:
+        earlier = time(since, "start_time") - timedelta(hours=1)
+        return f"{earlier.year:04d}{earlier:%m%dT%H%M%S%fZ}"
+    except OverflowError:  # the year 1
+        return None
+
+
+class RunSearch:
+    """Finds runs by the conditions that the queries of v1 and v2 share. Runs without a create are never found.
+
+    Args:
+        store: Holds the runs.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def oldest_first(self, query: Mapping[str, Any], **conditions: Any) -> list[StoredRun]:
+        """Return the runs that satisfy all conditions, in ``dotted_order`` order.
+
+        Args:
+            query: May have the filter expressions ``filter`` (applied to the run), ``trace_filter`` (applied to the
+                run's root) and ``tree_filter`` (true for any run of the trace).
+            conditions: Arguments of :meth:`_satisfies`.
+        """
+        return list(self._found(query, conditions, newest_first=False))
+
+    def newest_first(self, query: Mapping[str, Any], **conditions: Any) -> Iterator[StoredRun]:
+        """Yield the runs that satisfy all conditions by descending ``dotted_order``, as they are asked for."""
+        return self._found(query, conditions, newest_first=True)
+
+    def _found(
+        self, query: Mapping[str, Any], conditions: Mapping[str, Any], *, newest_first: bool
+    ) -> Iterator[StoredRun]:
+        holds = self._satisfies(query, **conditions)
+        if conditions.get("ids") is not None:
+            stored = filter(None, map(self._store.run, set(conditions["ids"])))
+            runs = iter(sorted(stored, key=lambda run: run.dotted_order, reverse=newest_first))
+        else:
+            runs = self._store.find(
+                projects=self._names(conditions.get("projects")),
+                trace_id=conditions.get("trace_id"),
+                roots=conditions.get("is_root") is True,
+                since=_stamp(conditions.get("since")),
+                newest_first=newest_first,
+            )
+        return filter(holds, runs)
+
+    def _names(self, ids: Iterable[str | None] | None) -> list[str] | None:
+        if ids is None:
+            return None
+        wanted = set(ids)
+        return [name for name in self._store.projects() if project_id(name) in wanted]
+
+    def _satisfies(
+        self,
+        query: Mapping[str, Any],
+        *,
+        projects: Iterable[str | None] | None = None,
+        ids: Iterable[str] | None = None,
+        trace_id: str | None = None,
+        parent_id: str | None = None,
+        examples: Iterable[str] | None = None,
+        is_root: bool | None = None,
+        run_type: str | None = None,
+        has_error: bool | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> Callable[[StoredRun], bool]:
+        start, end = (time(each, "start_time") if each else None for each in (since, until))
+        project_ids = None if projects is None else set(projects)
+        conditions: list[Callable[[StoredRun], bool]] = [
+            lambda run: run.creates > 0,
+            lambda run: trace_id is None or run.trace_id == trace_id,
+            lambda run: project_ids is None or project_id(run.project) in project_ids,
+            lambda run: ids is None or run.id in ids,
+            lambda run: parent_id is None or run.parent_run_id == parent_id,
+            lambda run: examples is None or (run.reference_example_id or "") in examples,
+            lambda run: is_root is None or (run.parent_run_id is None) is is_root,
+            lambda run: run_type is None or run.run_type == run_type.lower(),
+            lambda run: has_error is None or (run.error is not None) is has_error,
+            lambda run: start is None or run.start_time >= start,
+            lambda run: end is None or run.start_time <= end,
+        ]
+        if query.get("filter"):
+            conditions.append(filters.parse(query["filter"]))
+        for key, of_root in (("trace_filter", True), ("tree_filter", False)):
+            if query.get(key):
+                conditions.append(self._in_trace(filters.parse(query[key]), of_root=of_root))
+        return lambda run: all(condition(run) for condition in conditions)
+
+    def _in_trace(self, predicate: filters.Predicate, *, of_root: bool) -> filters.Predicate:
+        traces = {run.trace_id for run in self._store.find(roots=of_root) if predicate(run)}
+        return lambda run: run.trace_id in traces
