@@ -38,7 +38,7 @@ with trace.get_tracer("app").start_as_current_span("POST /calls", kind=trace.Spa
 
 
 @pytest.fixture(scope="module")
-def ingested() -> Iterator[AzureIngestion]:
+def ingested(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureIngestion]:
     """What Azure gets of the example."""
     with azure_ingestion() as ingestion, RealtimeServer(SCRIPT) as server:
         environment = {
@@ -49,6 +49,7 @@ def ingested() -> Iterator[AzureIngestion]:
             "OTEL_TRACES_SAMPLER": "always_on",
             "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY",
             "PYTHONPATH": str(ROOT),
+            "LANGSMITH_REALTIME_DIR": str(tmp_path_factory.mktemp("state")),
         }
         command = [sys.executable, "-c", PROGRAM, f"{server.url}?model=gpt-realtime"]
         subprocess.run(command, check=True, cwd=ROOT, env=environment, timeout=100)
@@ -70,7 +71,8 @@ def dependency(ingested: AzureIngestion, name: str) -> Item:
 def test_the_conversation_arrives_as_a_tree_of_dependencies(ingested: AzureIngestion) -> None:
     spans = spans_of(ingested)
     assert {item.parent_id for item in spans} <= {None, *(item.data["id"] for item in spans)}, "no orphan"
-    assert len({item.properties["session.id"] for item in spans}) == 1
+    # The session's tag since 1.8.11 of the distro, before that a property.
+    assert len({item.tags.get("ai.session.id") or item.properties["session.id"] for item in spans}) == 1
     lines = [
         Line(
             item.data["id"],
