@@ -94,6 +94,9 @@ class Tracks:
         for channel, session_format in ((USER, user), (AGENT, agent)):
             if session_format is not None and self._fixed_formats[channel] is None:
                 self._formats[channel] = session_format
+                stream = self._streams.get((channel, False))
+                if stream is not None and stream.decoder.format == session_format:
+                    stream.decoder.format = session_format  # it may confirm what was assumed before
 
     def format(self, channel: int, *, fed: bool = False) -> Format:
         """Return the current format of a channel, in events or, if ``fed``, of the audio that the application feeds."""
@@ -355,7 +358,6 @@ class Tracks:
             stream = self._streams[channel, fed] = InputStream(
                 wanted, self._channels.rate, place, may_run_ahead=channel == AGENT
             )
-        stream.decoder.format = wanted  # the session may have confirmed what was assumed before
         return stream, self._channels
 
     def _flush(self, channel: int) -> None:

@@ -95,6 +95,15 @@ def test_each_side_has_the_rate_that_the_session_tells(
     assert "user_clock" not in talk.said()
 
 
+def test_a_format_that_the_session_confirms_after_the_last_sound_is_not_called_assumed() -> None:
+    talk = Talk()
+    talk.mic(1.0)
+    assert "user_format_assumed" in talk.said()
+    formats = {"input": {"format": {"type": "audio/pcm", "rate": 24_000}}}
+    talk.server("session.created", session={"id": "s", "audio": formats})
+    assert "user_format_assumed" not in talk.said()
+
+
 def test_the_flat_rate_of_pcm_does_not_apply_to_g711() -> None:
     talk = Talk()
     talk.server("session.created", session={"input_audio_format": "g711_ulaw", "input_audio_sampling_rate": 24_000})
