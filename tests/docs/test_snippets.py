@@ -142,7 +142,12 @@ def test_the_lines_for_the_applications_own_socket(tracing: Collector) -> None:
     with RealtimeServer(script, strict=True) as server:
         url = f"{server.websocket_base_url}/realtime?model=gpt-realtime"
         headers = {"Authorization": "Bearer test"}
-        run(snippet("docs/telephony.md", "await socket.send(json.dumps(greet))"), url=url, headers=headers, call_id="call-1")
+        run(
+            snippet("docs/telephony.md", "await socket.send(json.dumps(greet))"),
+            url=url,
+            headers=headers,
+            call_id="call-1",
+        )
         assert [frame.type for frame in server.received] == ["response.create"]
     root = the_tree(tracing)
     assert outputs(root["model"])["choices"][0]["message"]["content"] == "Good morning."

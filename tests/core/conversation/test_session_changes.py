@@ -115,6 +115,19 @@ def test_usage_that_is_reported_twice_is_counted_once() -> None:
     assert driven.conversation.numbers()["total_tokens"] == 40
 
 
+@pytest.mark.parametrize("later", [0.0, 30.0], ids=["before its run", "after its run"])
+def test_a_response_that_ends_twice_is_one_model_run_and_counted_once(later: float) -> None:
+    driven = DrivenConversation()
+    driven.server("response.created", response={"id": "r"})
+    done = {"id": "r", "status": "completed", "usage": USAGE}
+    driven.server("response.done", response=done)
+    driven.server("response.done", at=driven.t + later, response=done)
+    driven.close()
+    assert len(model_runs(driven)) == 1
+    assert driven.conversation.numbers()["total_tokens"] == 40
+    assert [run.name for run in driven.events].count("response.done") == 2
+
+
 # A transcription that is completed several times
 
 

@@ -122,10 +122,11 @@ def _named_response(state: ConversationState, response_id: str | None, item_id: 
     return next((response for response in state.responses() if response.response_id == known_id), None)
 
 
-def done_response(state: ConversationState, body: dict[str, Any], t: float, ref: Ref) -> Response:
+def done_response(state: ConversationState, body: dict[str, Any], t: float, ref: Ref) -> Response | None:
     """Take the response that a ``response.done`` ends from the active ones; it begins if no event has named it.
 
-    Without a known id it is the only active response, if the event shows no items of another one.
+    Without a known id it is the only active response, if the event shows no items of another one. None if it has ended
+    before, so that nothing of it is counted twice.
     """
     response_id = text(body.get("id"))
     known_id = state.response_names.get(response_id or "", response_id or "")
@@ -141,7 +142,7 @@ def done_response(state: ConversationState, body: dict[str, Any], t: float, ref:
     if response is None:
         is_done = any(each.response_id == response_id for each in state.done_responses)
         if response_id is not None and (is_done or state.is_over(response_id)):
-            return Response(response_id, ref, t, body.get("conversation_id", "") is not None)
+            return None
         response = begin_response(state, response_id, ref, t, body)
         del state.active_responses[response.response_id]
     if response.parent == ROOT:

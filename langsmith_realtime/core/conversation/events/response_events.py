@@ -175,6 +175,8 @@ def on_response_done(state: ConversationState, event: Event, t: float, ref: Ref)
     """A response is over. Its output may be missing, or be all that tells of it."""
     body = mapping(event.body.get("response"))
     response = done_response(state, body, t, ref)
+    if response is None:
+        return [state.event_run(event, ref, outcome_of(body).error, interrupted=outcome_of(body).interrupted)]
     response.done_at, response.body = t, body
     response.usage = usage_of(event.body) or response.usage
     previous_id: str | None = None
