@@ -6,13 +6,16 @@ A thin layer on :class:`SessionTracer` and :class:`~langsmith_realtime.adapters.
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack
+from urllib.parse import urlsplit
 
 from agents.realtime import RealtimeSession
 
 from langsmith_realtime.adapters.agents.listener import AgentsListener, OnMessage, refuse_traced
 from langsmith_realtime.adapters.no_code.agents_sessions import TRACING
+from langsmith_realtime.adapters.server_address import is_azure
 from langsmith_realtime.adapters.session_tracer import SessionTracer, open_conversation
+from langsmith_realtime.core.protocol.events import mapping
 from langsmith_realtime.live.capture import Posting
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import logger
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 S = TypeVar("S")
 #: Methods of the tracer that a traced session has.
 ADDED = ("record_user_audio", "record_agent_audio", "played")
+#: Private attribute of a session that is read: the configuration of its model, with the address of the server.
+MODEL_CONFIG: Final = "_model_config"
 
 
 def wrap_realtime_session(
@@ -109,7 +114,7 @@ class SessionTracing(Generic[S]):
         self._session.__dict__.update(langsmith=self._tracer, **added)
 
     def _open(self) -> SessionTracer:
-        return SessionTracer(**self._options)
+        return SessionTracer(**_with_provider(self._session, self._options))
 
     def _listen(self) -> None:
         self._listener = AgentsListener(self._tracer.live, self._session, self._on_message)
@@ -162,8 +167,9 @@ class AutomaticTracing(SessionTracing[Any]):
 
     def _open(self) -> SessionTracer:
         self.can_be_adopted = True
+        options = Options.of(**_with_provider(self._session, self._options))
         # A wrap_realtime_session inside may still replace the root.
-        return SessionTracer.of(open_conversation(Options.of(**self._options), Posting.FIRST_INPUT, self._identity))
+        return SessionTracer.of(open_conversation(options, Posting.FIRST_INPUT, self._identity))
 
     def be_adopted(self, on_message: OnMessage | None, options: TracingOptions) -> None:
         """Continue as the trace of a :func:`wrap_realtime_session`, with its options if there was no event yet."""
@@ -184,7 +190,8 @@ class AutomaticTracing(SessionTracing[Any]):
             return
         elif live is not None:
             live.guarded(live.discard)
-        self._tracer.live = open_conversation(Options.of(**options), identity=self._identity)
+        provided = Options.of(**_with_provider(self._session, options))
+        self._tracer.live = open_conversation(provided, identity=self._identity)
         self._tracer.__enter__()
         if live is None or self._tracer.live is None:
             self._listener.detach()
@@ -207,3 +214,17 @@ def _adoptable(session: Any) -> AutomaticTracing | None:
 def _refuse_traced(session: Any) -> None:
     if _adoptable(session) is None:
         refuse_traced(session)
+
+
+def _with_provider(session: Any, options: TracingOptions) -> TracingOptions:
+    """The options with the metadata ``ls_provider`` of a session that connects to Azure, unless they have it."""
+    url = mapping(getattr(session, MODEL_CONFIG, None)).get("url")
+    metadata = options.get("metadata") or {}
+    if not isinstance(url, str) or "ls_provider" in metadata:
+        return options
+    try:
+        address = urlsplit(url)
+        goes_to_azure = is_azure(address.hostname or "", address.query)
+    except ValueError:  # the SDK says what is wrong with it
+        return options
+    return {**options, "metadata": {"ls_provider": "azure", **metadata}} if goes_to_azure else options

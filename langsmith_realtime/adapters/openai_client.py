@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import FrameType, SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from openai.resources.realtime.realtime import (
     AsyncRealtimeConnection,
@@ -26,10 +26,10 @@ from openai.resources.realtime.realtime import (
 )
 from websockets.exceptions import ConnectionClosed
 
-from langsmith_realtime.adapters.server_address import server_of
+from langsmith_realtime.adapters.server_address import is_azure, server_of
 from langsmith_realtime.adapters.session_tracer import SessionTracer
 from langsmith_realtime.live.capture import LiveConversation
-from langsmith_realtime.live.closing import Closing, closing_of_frames
+from langsmith_realtime.live.closing import closing_of_socket
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import logger
 
@@ -341,15 +341,9 @@ _USE_ONE_WRAPPER = "use one of the two: remove langsmith.integrations.openai_rea
 
 
 def _note_closing(live: LiveConversation, connection: Any) -> None:
-    """Note how the connection's socket was closed; while it is open, the application is the one that ends it."""
-    protocol = getattr(getattr(connection, "_connection", None), "protocol", None)
-    if protocol is None:
-        return
-    received, sent = getattr(protocol, "close_rcvd", None), getattr(protocol, "close_sent", None)
-    if received is None and sent is None and getattr(protocol.state, "name", "") != "CLOSED":
-        live.closing = Closing(by="client")
-    else:
-        live.closing = closing_of_frames(received, sent, getattr(protocol, "close_rcvd_then_sent", None))
+    closing = closing_of_socket(getattr(connection, "_connection", None))
+    if closing is not None:
+        live.closing = closing
 
 
 def with_provider(connection: Any, options: TracingOptions) -> TracingOptions:
@@ -366,9 +360,7 @@ def _is_azure(connection: Any) -> bool:
     if request is None:
         return False
     host = str(request.headers.get("Host")).partition(":")[0]
-    return host.endswith((".azure.com", ".azure.us", ".azure.cn")) or "api-version" in parse_qs(
-        urlsplit(request.path).query
-    )
+    return is_azure(host, urlsplit(request.path).query)
 
 
 def _wrong_connection(connection: object) -> TypeError:

@@ -56,6 +56,20 @@ def closing_of(error: object, depth: int = 0) -> Closing | None:
     return next((found for each in inner if (found := closing_of(each, depth + 1)) is not None), None)
 
 
+def closing_of_socket(websocket: Any) -> Closing | None:
+    """How the connection was closed; while it is open, the application is the one that ends it.
+
+    None if the socket does not tell.
+    """
+    protocol = getattr(websocket, "protocol", None)
+    if protocol is None:
+        return None
+    received, sent = getattr(protocol, "close_rcvd", None), getattr(protocol, "close_sent", None)
+    if received is None and sent is None and getattr(getattr(protocol, "state", None), "name", "") != "CLOSED":
+        return Closing(by="client")
+    return closing_of_frames(received, sent, getattr(protocol, "close_rcvd_then_sent", None))
+
+
 def closing_of_frames(received: Any, sent: Any, received_then_sent: object) -> Closing:
     """How a connection was closed, from the close frames received and sent (None: no frame)."""
     if received is None and sent is None:

@@ -268,6 +268,62 @@ def test_a_tool_that_does_not_exist_is_an_error_of_its_run(tracing: Collector) -
     assert "Tool fly not found" in str(root["fly"].run.error)
 
 
+@pytest.mark.skipif(
+    "timeout" not in inspect.signature(function_tool).parameters, reason="an old version has no timeouts"
+)
+def test_a_tool_that_takes_too_long_has_failed(tracing: Collector) -> None:
+    @function_tool(timeout=0.01)
+    async def slow(city: str) -> str:
+        """Takes too long."""
+        await asyncio.sleep(60)
+        return city
+
+    async def converse(server: RealtimeServer) -> None:
+        async with traced(server, RealtimeAgent[Any](name="Front", tools=[slow])) as session:
+            await session.send_message("Hello")
+            await until_answers(session, 2)
+
+    with RealtimeServer(Script([Turn(Call("slow", {"city": "Rome"}))], speed=0)) as server:
+        asyncio.run(converse(server))
+    assert the_tree(tracing)["slow"].run.error == "Tool 'slow' timed out after 0.01 seconds."
+
+
+@pytest.mark.skipif("timeout" not in inspect.signature(function_tool).parameters, reason="calls ran one by one")
+def test_a_failed_tool_does_not_get_the_exception_of_an_earlier_one(tracing: Collector) -> None:
+    refused, failed = asyncio.Event(), asyncio.Event()
+
+    def refuse(context: Any) -> None:
+        refused.set()
+        raise LookupError("no such desk")
+
+    @function_tool(failure_error_function=None)
+    async def fatal(city: str) -> str:
+        """Fails after the handoff."""
+        await refused.wait()
+        await later()
+        failed.set()
+        raise ValueError(f"{city} is closed")
+
+    async def later() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)  # until the SDK has seen that the task is done
+
+    async def converse(server: RealtimeServer) -> None:
+        billing = RealtimeAgent[Any](name="Billing")
+        agent = RealtimeAgent[Any](name="Front", tools=[fatal], handoffs=[realtime_handoff(billing, on_handoff=refuse)])
+        async with traced(server, agent, config={"async_tool_calls": True}) as session:
+            await session.send_message("Hello")
+            await failed.wait()  # does not iterate, which would end the session
+            await later()
+
+    calls = Turn(Call("transfer_to_billing", {}), Call("fatal", {"city": "Rome"}))
+    with RealtimeServer(Script([calls], speed=0)) as server:
+        asyncio.run(converse(server))
+    root = the_tree(tracing)
+    assert root["transfer_to_billing"].run.error == "LookupError: no such desk"
+    assert root["fatal"].run.error == "Tool call task failed"
+
+
 @pytest.mark.parametrize("in_tasks", [True, False])
 def test_a_tool_whose_exception_the_sdk_lets_out_has_failed(tracing: Collector, in_tasks: bool) -> None:
     @function_tool(failure_error_function=None)
@@ -285,9 +341,28 @@ def test_a_tool_whose_exception_the_sdk_lets_out_has_failed(tracing: Collector, 
     with RealtimeServer(script) as server, pytest.raises(ValueError, match="Rome is closed"):
         asyncio.run(converse(server))
     root = the_tree(tracing)
-    # Of a task of its own, the SDK tells nobody the exception but the application that iterates.
-    assert root["fatal"].run.error in ("ValueError: Rome is closed", "Tool call task failed")
+    assert root["fatal"].run.error == "ValueError: Rome is closed"
     assert root.run.error == "ValueError: Rome is closed"
+
+
+# Azure
+
+
+def test_a_session_on_azure_is_azures(tracing: Collector) -> None:
+    async def converse(server: RealtimeServer, **metadata: Any) -> None:
+        url = server.url.replace("/v1/realtime", "/openai/realtime?api-version=2025-04-01-preview&deployment=desk")
+        session = await session_of(server, NO_WORK, url=url)
+        async with wrap_realtime_session(session, metadata=metadata):
+            await session.send_message("Hello")
+            await until_answers(session)
+
+    with RealtimeServer(Script(speed=0)) as server:
+        asyncio.run(converse(server))
+        asyncio.run(converse(server, ls_provider="our gateway"))
+    azures, own = trees(tracing)
+    assert azures.metadata["ls_provider"] == azures["model"].metadata["ls_provider"] == "azure"
+    assert azures["model"].metadata["ls_model_name"] == "desk"
+    assert own["model"].metadata["ls_provider"] == "our gateway"
 
 
 # Agents, handoffs, guardrails

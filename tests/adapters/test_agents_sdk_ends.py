@@ -138,16 +138,16 @@ def test_a_cut_that_only_the_server_tells_is_a_cut(tracing: Collector) -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "error"),
+    ("end", "error", "code", "by"),
     [
-        (Close(1000), None),
-        (Close(1001), None),
-        (Close(1011, "broken"), "ConnectionClosedError"),
-        (Drop(), "ConnectionClosedError"),
+        (Close(1000), None, 1000, "server"),
+        (Close(1001), "the server closed the connection: 1001", 1001, "server"),
+        (Close(1011, "broken"), "ConnectionClosedError", 1011, "server"),
+        (Drop(), "ConnectionClosedError", 1006, "network"),
     ],
 )
 def test_the_end_of_the_connection_is_the_end_that_it_was(
-    tracing: Collector, end: Close | Drop, error: str | None
+    tracing: Collector, end: Close | Drop, error: str | None, code: int, by: str
 ) -> None:
     async def converse(server: RealtimeServer) -> None:
         async with traced(server, AGENT) as session:
@@ -162,6 +162,7 @@ def test_the_end_of_the_connection_is_the_end_that_it_was(
         assert root.run.error is None
     else:
         assert str(root.run.error).startswith(error)
+    assert (root.metadata["close_code"], root.metadata["closed_by"]) == (code, by)
 
 
 def test_a_frame_that_is_no_json_is_shown(tracing: Collector) -> None:

@@ -1,4 +1,4 @@
-"""Sentences in three languages, as a transcript has them, with and without personal numbers and addresses.
+"""Sentences in four languages, as a transcript has them, with and without personal numbers and addresses.
 
 All data is invented: test numbers of card companies, numbers that are reserved for examples, banks' example IBANs. What
 must be masked is in brackets: ``[…]``. Some sentences are known to be missed: the page says how many.
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-LANGUAGES = ("English", "German", "Spanish")
+LANGUAGES = ("English", "German", "Spanish", "French")
 KINDS = ("card numbers", "phone numbers", "e-mail addresses", "IBANs")
 
 _ENGLISH = {
@@ -193,6 +193,66 @@ El número de pedido es 83310.
 La distancia es de 384.400 kilómetros.
 """,
 }
+_FRENCH = {
+    "card numbers": """
+Ma carte est la [4111 1111 1111 1111].
+Oui, [5500-0000-0000-0004], elle expire en mars.
+C'est [quatre un un un, un un un un, un un un un, un un un un].
+Le numéro est [quarante et un onze, onze onze, onze onze, onze onze], d'accord ?
+[Cinq cinq zéro zéro, zéro zéro zéro zéro, zéro zéro zéro zéro, zéro zéro zéro quatre].
+American Express, [3782 822463 10005].
+Je crois que c'est [4111 1111 1111 1171]. Ça marche ?
+[4111, 1111, euh, 1111 et puis 1111]. Vous l'avez ?
+[Quatre mille cent onze, onze onze, onze onze, onze onze].
+La première moitié est [4111 1111] et la seconde moitié est [1111 1111].
+""",
+    "phone numbers": """
+Vous pouvez me joindre au [01 99 00 12 34].
+Rappelez-moi au [+33 6 39 98 12 34], s'il vous plaît.
+Mon numéro est le [zéro six, trente-neuf, quatre-vingt-dix-huit, douze, trente-quatre].
+C'est le [plus trois trois, six, trente-neuf, quatre-vingt-dix-huit, soixante-dix, quatre-vingts].
+Mon portable : [06.39.98.71.95].
+[0033 1 99 00 12 34], c'est le bureau.
+Faites seulement le [3456].
+[Zéro un, quatre-vingt-dix-neuf, zéro zéro, soixante et onze, nonante-deux].
+""",
+    "e-mail addresses": """
+Écrivez à [jeanne.petit@example.com].
+C'est [jeanne point petit arobase example point com].
+Envoyez-le à [j.petit+voyage@mail.example.org], merci.
+[Jeanne at exemple point fr].
+Mon adresse est [jeanne tiret bas petit arobase example point com].
+[Info arobase eau-bleue point fr].
+[Jeanne arobase Eau Bleue point fr].
+[Jeanne Petit, en un mot, arobase example point com].
+""",
+    "IBANs": """
+Mon IBAN est le [FR14 2004 1010 0505 0001 3M02 606].
+C'est le [FR1420041010050500013M02606].
+[F R un quatre, deux zéro zéro quatre, un zéro un zéro, zéro cinq zéro cinq, zéro zéro zéro un, trois M zéro deux, six zéro six].
+[FR quatorze, vingt zéro quatre, dix dix, zéro cinq zéro cinq, zéro zéro zéro un, trois M zéro deux, six zéro six].
+Sur le compte [BE68 5390 0754 7034], s'il vous plaît.
+[F comme François, R quatorze, vingt zéro quatre, dix dix, zéro cinq zéro cinq, zéro zéro zéro un, trois M zéro deux, six zéro six].
+""",  # noqa: E501 - one sentence, one line
+    "": """
+Nous avons les chambres 201, 202 et 203 au deuxième étage.
+Le vol part à 10:45 le 14/03/2026 et arrive à 14:20.
+Cela fait 1 299,99 euros pour deux nuits.
+Votre code de réservation est K7QX2M.
+Il fait vingt-deux degrés, avec un risque de pluie de quarante pour cent.
+Je suis chez moi. Demain je pars à neuf heures.
+Prenez le bus douze, puis marchez deux cents mètres.
+Il y a 3 adultes, 2 enfants et 1 chien.
+Encore un point : venez à six heures.
+La version 3.11.7 est sortie le 10/04/2023.
+L'adresse est 221 rue de la Paix, appartement 4, 75002 Paris.
+Un, deux, trois, quatre, cinq, six, sept. J'arrive !
+Elle a 98, 97 et 99 points.
+Le numéro de commande est le 83310.
+C'est quatre ou cinq ? Un instant.
+La distance est de 384 400 kilomètres, et elle est née en mille neuf cent quatre-vingt-quatre.
+""",
+}
 
 
 @dataclass(frozen=True)
@@ -209,7 +269,7 @@ def examples() -> list[Example]:
     """Returns all sentences."""
     return [
         _example(language, kind, line)
-        for language, kinds in zip(LANGUAGES, (_ENGLISH, _GERMAN, _SPANISH), strict=True)
+        for language, kinds in zip(LANGUAGES, (_ENGLISH, _GERMAN, _SPANISH, _FRENCH), strict=True)
         for kind, lines in kinds.items()
         for line in lines.strip().splitlines()
     ]

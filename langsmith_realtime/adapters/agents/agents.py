@@ -16,7 +16,7 @@ from agents.realtime import RealtimeAgent
 
 from langsmith_realtime.adapters.agents.tool_calls import Call, ToolCalls
 from langsmith_realtime.core.conversation.agents import GUARDRAIL_MESSAGE
-from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.payloads.errors import Failure, describe_error
 from langsmith_realtime.core.payloads.json_values import json_copy
 from langsmith_realtime.core.protocol.events import mapping, text
 from langsmith_realtime.core.protocol.inputs import AgentChanged, ApprovalAsked, GuardrailTripped, Ref
@@ -38,6 +38,7 @@ class Agents:
         self._settings: dict[str, Any] = {}  # those that the session sent last
         self._response_id: str | None = None
         self._handed_over: str | None = None  # id of the latest call that was a handoff
+        self._exception: object = None  # of the call that failed first
 
     def response_created(self, response_id: str | None) -> None:
         """A response began."""
@@ -75,15 +76,19 @@ class Agents:
 
     # The session's events
 
-    def take(self, live: LiveConversation, event: Any) -> None:
-        """Take an event of the session."""
+    def take(self, live: LiveConversation, event: Any, exception: object = None) -> None:
+        """Take an event of the session. ``exception`` is what its iteration will raise, the first one for good."""
         kind = getattr(event, "type", None)
         if kind == "agent_start":
             self._started(live, event.agent)
         elif kind == "error":
             message = text(mapping(event.error).get("message")) or ""
-            if message.startswith("Tool call task failed"):  # the application gets the exception when it iterates
-                self._calls.failed(live, Failure(message, "the tool raised"))
+            if message.startswith("Tool call task failed"):
+                # The session keeps its first exception, which is not that of a call that fails later.
+                is_new = isinstance(exception, Exception) and exception is not self._exception
+                self._exception = exception
+                error = describe_error(exception) if is_new and isinstance(exception, Exception) else None
+                self._calls.failed(live, error or Failure(message, "the tool raised"))
         elif kind == "guardrail_tripped":
             self._tripped(live, [_guardrail(result) for result in event.guardrail_results], str(event.message))
         elif kind == "tool_approval_required":

@@ -34,6 +34,7 @@ from langsmith_realtime.core.payloads.errors import describe_error
 from langsmith_realtime.core.protocol.events import APPEND, mapping, sequence, text
 from langsmith_realtime.core.protocol.inputs import ApprovalAnswered
 from langsmith_realtime.live.capture import LiveConversation
+from langsmith_realtime.live.closing import closing_of_socket
 from langsmith_realtime.runtime.guard import logger
 
 #: Called with the role (``user`` or ``assistant``) and the text of each line of the transcript.
@@ -47,8 +48,10 @@ EVENT_QUEUE = "_event_queue"
 LISTENERS = "_listeners"
 #: Private attribute of an entered session that is read: the settings of its model, with the formats of its sound.
 SETTINGS = "_base_model_settings"
-#: Private attribute of a model that is read: its socket, which knows the server's address.
+#: Private attribute of a model that is read: its socket, which knows the server's address and how it was closed.
 SOCKET = "_websocket"
+#: Private attribute of a session that is read: the exception that its iteration will raise.
+EXCEPTION = "_stored_exception"
 
 
 def refuse_traced(session: Any) -> None:
@@ -115,6 +118,7 @@ class AgentsListener(RealtimeModelListener):
         taps.set(model, "send_event", self._send_event)
         taps.set(model, "send_event_if", self._send_event_if)
         taps.set(model, "connect", self._connect)
+        taps.set(model, "close", self._close)
         taps.set(session, "update_agent", self._update_agent)
         taps.set(session, "approve_tool_call", self._approve)
         taps.set(session, "reject_tool_call", self._reject)
@@ -153,6 +157,13 @@ class AgentsListener(RealtimeModelListener):
             settings, call_id = mapping(options).get("initial_model_settings"), mapping(options).get("call_id")
             self._formats = formats_asked(settings, is_call=call_id is not None)
         return result
+
+    async def _close(self, close: Callable[..., Awaitable[Any]], *rest: Any, **more: Any) -> Any:
+        with self._guarded("close"):
+            closing = closing_of_socket(getattr(self._model, SOCKET, None))
+            if closing is not None and self.live is not None:
+                self.live.closing = closing
+        return await close(*rest, **more)
 
     def _begin(self, live: LiveConversation) -> None:
         """Before the first event, tell what the connection said; not earlier, because it is an input."""
@@ -229,7 +240,7 @@ class AgentsListener(RealtimeModelListener):
     def _put_nowait(self, put_nowait: Callable[..., Any], event: Any) -> Any:
         with self._guarded("session_event"):
             assert self.live is not None
-            self._agents.take(self.live, event)
+            self._agents.take(self.live, event, getattr(self._session, EXCEPTION, None))
         return put_nowait(event)
 
     def _logged(self, record: logging.LogRecord) -> bool:

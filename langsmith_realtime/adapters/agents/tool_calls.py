@@ -107,6 +107,8 @@ def _failure_of(name: str, output: str) -> Failure | None:
     """The error that a tool's output says by the SDK's own texts; None if it is an ordinary output."""
     if output == f"Tool {name} not found":
         return Failure(output)
+    if output.startswith(_timed_out(name)):
+        return Failure(output, "the tool timed out")
     marker = "an exception of the tool"
     known: Any = default_tool_error_function
     expected = str(known(None, Exception(marker)))
@@ -114,3 +116,8 @@ def _failure_of(name: str, output: str) -> Failure | None:
     if output == expected or (beginning != expected and output.startswith(beginning)):
         return Failure(output, "the tool raised")
     return None
+
+
+def _timed_out(name: str) -> str:
+    """How the SDK's own text begins for a tool that took longer than its ``timeout``, which old versions lack."""
+    return f"Tool '{name}' timed out after "

@@ -83,6 +83,7 @@ class Item:
     speaking: bool = False  # speech_started named it, and the user still speaks
     is_unnamed: bool = False  # no event has told its id
     refused: bool = False  # the server refused the item that the client sent
+    deleted: bool = False  # it was said, and the server forgot it
     response_id: str | None = None  # of the response that produced it; "" if that is unknown
     out_of_band: bool = False  # produced by an out-of-band response
     from_idle_timeout: bool = False  # the server committed silence
@@ -280,7 +281,10 @@ class Items:
         if item is previous or (self._order[-1] is item and len(self._order) > 1 and self._order[-2] is previous):
             return
         del self._order[self._position(item)]
-        self._order.insert(0 if previous is None else self._position(previous) + 1, item)
+        place = 0 if previous is None else self._position(previous) + 1
+        while place < len(self._order) and self._order[place].deleted:
+            place += 1  # the server, which does not know the deleted item, names the one before it
+        self._order.insert(place, item)
 
     def _position(self, item: Item) -> int:
         """The index of the item in the order; searched from the end, because late items are the ones that move."""
@@ -292,8 +296,15 @@ class Items:
         item.response_id = item.response_id or response_id
 
     def new_items(self) -> list[Item]:
-        """The items since the last :meth:`take_new_items` that no response produced; not what the user still speaks."""
-        new = [item for item in self._new if item.response_id is None and not item.speaking and not item.refused]
+        """The items since the last :meth:`take_new_items` that no response produced.
+
+        Without what the user still speaks, and what the server refused or deleted.
+        """
+        new = [
+            item
+            for item in self._new
+            if item.response_id is None and not (item.speaking or item.refused or item.deleted)
+        ]
         return new if len(new) < 2 else sorted(new, key=self._position)
 
     def take_new_items(self) -> list[Item]:

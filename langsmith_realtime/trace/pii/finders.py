@@ -22,12 +22,13 @@ CARD, PHONE, EMAIL, IBAN = "card number", "phone number", "email address", "IBAN
 # Digits that belong to no number: dates, times, UUIDs.
 _OTHER_DIGITS = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?"
-    r"|\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d\d)(?!\d)"
+    r"|(?<![\d./])\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d\d)(?![./]?\d)"
     r"|\d{1,2}:\d\d(?::\d\d)?"
     r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 )
 # What people say between the digits of one number.
 _FILLER = r"and|und|y|then|dann|luego|uh|um|er|ähm|äh|eh|em|este|dash|hyphen|minus|strich|guion|guión|space|is"
+_FILLER += "|et|puis|ensuite|euh|tiret|espace"
 _SPACE = r"[\s\-–—.,;/()·•*…]"
 _BETWEEN = rf"{_SPACE}*(?:(?<!\w)(?:{_FILLER})(?!\w){_SPACE}*){{0,3}}"
 _RUN = re.compile(rf"(?<![^\W\d])(?<!\d)\d+(?:{_BETWEEN}\d+)*(?![^\W\d])", re.IGNORECASE)
@@ -37,13 +38,19 @@ _PLUS = re.compile(r"(?:\+|(?<!\w)(?:plus|más|mas))[\s(]*$", re.IGNORECASE)
 _IBAN = re.compile(r"(?<![^\W_])[A-Za-z][\s.,-]{0,3}[A-Za-z](?:[\s.,-]{0,3}\d){2}(?:[\s.,-]{0,3}[A-Za-z0-9]){11,30}")
 _IBAN_CHARACTER = re.compile(r"[A-Za-z0-9]")
 
-_DASH = r"\s+(?:dash|hyphen|minus|underscore|bindestrich|unterstrich|guion|guión|guion bajo|guión bajo)\s+|-"
-_DOT = r"\s+(?:dot|punkt|punto)\s+|\."
-_AT = r"\s+(?:at|ät|arroba|klammeraffe)\s+|\s*@\s*"
+_DASH = r"(?:dash|hyphen|minus|underscore|bindestrich|unterstrich|gui[oó]n(?: bajo)?|tiret(?: bas)?)"
+_DASH = rf"\s+{_DASH}\s+|-"
+_DOT = r"\s+(?:dot|punkt|punto|point)\s+|\."
+# "Look at this point" is no address: the French word for a dot is followed by a domain that is often said.
+_LAST_DOT = r"\s+(?:dot|punkt|punto|point(?=\s+(?:fr|com|net|org|eu|ca|ch|lu)(?!\w)))\s+|\."
+_AT = r"\s+(?:at(?: sign)?|ät|arroba|klammeraffe|aroba[sz]e?|arrobase?)\s+(?!the\s)|\s*@\s*"
 _NAME = r"[\w+]+"
+_SPELLED = r"(?:\w\s+)"
+# "dot com", and "dot d e", which is spelled.
+_TOP = r"(?:[^\W\d_](?:\s[^\W\d_]){1,2}(?!\w)|[^\W\d_]{2,})"
 _EMAIL = re.compile(
-    rf"(?<![\w.+-])(?:\w\s+){{0,40}}{_NAME}(?:(?:{_DOT}|{_DASH}){_NAME})*(?:{_AT})"
-    rf"{_NAME}(?:(?:{_DASH}){_NAME})*(?:(?:{_DOT})[^\W_]+(?:-[^\W_]+)*)*(?:{_DOT})[^\W\d_]{{2,}}",
+    rf"(?<![\w.+-])(?:(?<!['’]){_SPELLED}{{1,40}})?{_NAME}(?:(?:{_DOT}|{_DASH}){_NAME}){{0,12}}(?:\s+\d+){{0,4}}(?:{_AT})"
+    rf"{_SPELLED}{{0,20}}{_NAME}(?:(?:{_DASH}){_NAME}){{0,6}}(?:(?:{_DOT})[^\W_]+(?:-[^\W_]+)*){{0,6}}(?:{_LAST_DOT}){_TOP}",
     re.IGNORECASE,
 )
 

@@ -1,12 +1,13 @@
 """Reads numbers that are spelled in words as digits, and knows for each digit where it stands in the text.
 
-Pure. A transcript may have a number as digits, as words, or as both. The words for 0 to 999 are known in English,
-German and Spanish, with "double" and "triple" before a digit; thousands are not.
+Pure. A transcript may have a number as digits, as words, or as both. The words for 0 to 999,999 are known in English,
+German, Spanish and French, with "double" and "triple" before a digit.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _ENGLISH = """
@@ -24,12 +25,29 @@ diecinueve veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa
 _SPANISH_TWENTIES = """
 veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis veintisiete veintiocho veintinueve
 """
+_FRENCH = """
+zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept dix-huit dix-neuf
+vingt trente quarante cinquante soixante soixante-dix quatre-vingt quatre-vingt-dix
+"""
+#: Tens of Switzerland and Belgium.
+_SWISS_TENS = {"septante": 70, "huitante": 80, "octante": 80, "nonante": 90}
 #: Spanish hundreds; 100 has two words.
 _HUNDREDS = """
 cien ciento doscientos trescientos cuatrocientos quinientos seiscientos setecientos ochocientos novecientos
 """
 #: Other words for digits. English "o" and "oh" count as 0, which does no harm: one digit alone is never masked.
-_VARIANTS = {"oh": 0, "o": 0, "nought": 0, "fourty": 40, "zwo": 2, "un": 1, "una": 1, "veintiún": 21}
+_VARIANTS = {
+    "oh": 0,
+    "o": 0,
+    "nought": 0,
+    "fourty": 40,
+    "zwo": 2,
+    "un": 1,
+    "una": 1,
+    "une": 1,
+    "veintiún": 21,
+    "quatre vingts": 80,
+}
 _UNACCENTED = str.maketrans("áéíóú", "aeiou")
 _WITHOUT_UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"))
 #: How often the digit after the word is repeated.
@@ -47,6 +65,7 @@ def _values() -> dict[str, int]:
             values[ten] = 10 * number
             for unit, word in enumerate(names[1:10], 1):
                 values[compound.format(ten=ten, unit="ein" if word == "eins" else word)] = 10 * number + unit
+    values |= _french()
     for word, number in list(values.items()):
         values[word.translate(_UNACCENTED)] = number
         for umlaut, letters in _WITHOUT_UMLAUTS:
@@ -55,14 +74,35 @@ def _values() -> dict[str, int]:
     return values
 
 
+def _french() -> dict[str, int]:
+    """The French words with their numbers: 71 is "sixty and eleven", 95 is "four twenties and fifteen"."""
+    words = _FRENCH.replace("-", "_").split()
+    names = [word.replace("_", " ") for word in words]
+    values = {word: number for number, word in enumerate(names[:20])}
+    tens = dict(zip(range(20, 100, 10), names[20:], strict=True))
+    names_of_tens = [(word, ten) for ten, word in tens.items()] + list(_SWISS_TENS.items())
+    for word, ten in names_of_tens:
+        values[word] = ten
+        for unit in range(1, 20 if word in (tens[60], tens[80]) else 10):
+            values[f"{word} {names[unit]}"] = values[f"{word} et {names[unit]}"] = ten + unit
+    return values
+
+
 _VALUES = _values()
 _WORD = "|".join(word.replace(" ", "[ -]+") for word in sorted(_VALUES, key=len, reverse=True))
-_SPANISH_HUNDREDS = {word: max(1, number) for number, word in enumerate(_HUNDREDS.split())}
-# "nine hundred", "neunhundert" or "novecientos", and the number that follows.
-_HUNDRED = rf"(?:({_WORD})[ -]+hundred|(ein|{'|'.join(_GERMAN.split()[2:10])})?hundert|({'|'.join(_SPANISH_HUNDREDS)}))"
+_SPANISH_HUNDREDS = {word: max(1, number) for number, word in enumerate(_HUNDREDS.split())} | {"cent": 1}
+# "nine hundred", "neuf cents", "neunhundert" or "novecientos", and the number that follows.
+_GERMAN_UNITS = "|".join(_GERMAN.split()[2:10])
+_HUNDRED = rf"(?:({_WORD})[ -]+(?:hundred|cents?)|(ein|{_GERMAN_UNITS})?hundert|({'|'.join(_SPANISH_HUNDREDS)}))"
 _SPELLED = re.compile(
-    rf"(?<!\w)(?:{_HUNDRED}(?:([ -]+and[ -]+|[ -]+|und|)({_WORD}))?"
-    rf"|(?:({'|'.join(_REPEATS)})[ -]*)?(?:({_WORD})|(\d)(?!\d)))(?!\w)",
+    rf"(?:(?<!\w)|(?<=tausend))(?:{_HUNDRED}(?:([ -]+and[ -]+|[ -]+|und|)({_WORD}))?"
+    rf"|(?:({'|'.join(_REPEATS)})[ -]*)?(?:({_WORD})|(\d)(?!\d)))(?=\W|tausend|$)",
+    re.IGNORECASE,
+)
+# "4 thousand 111", "4tausend111" or "4 mil 111", after the other words were read; 1,000 needs no number before it.
+_THOUSANDS = re.compile(
+    r"(?<![\d.,])(?:(\d{1,3})[ -]*|(?<!\w))(?:thousand|tausend|mille|mil)"
+    r"(?:(?:[ -]+and)?[ -]*(?:und)?(\d{1,3})(?![\d.,]*\d))?(?!\w)",
     re.IGNORECASE,
 )
 
@@ -110,24 +150,37 @@ class Reading:
 
 def read_numbers(text: str) -> Reading:
     """Replace the number words of a text by digits."""
+    places = range(len(text) + 1)
+    reading = Reading(text, list(places[:-1]), list(places[1:]))
+    return _replaced(_replaced(reading, _SPELLED, _digits), _THOUSANDS, _thousands)
+
+
+def _thousands(found: re.Match[str]) -> str:
+    thousands, rest = found.groups()
+    return str(1000 * int(thousands or 1) + int(rest or 0))
+
+
+def _replaced(reading: Reading, words: re.Pattern[str], digits_of: Callable[[re.Match[str]], str | None]) -> Reading:
+    """The reading with digits in place of all words for which there are digits."""
     pieces: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
 
     def copy(begin: int, end: int) -> None:
-        pieces.append(text[begin:end])
-        starts.extend(range(begin, end))
-        ends.extend(range(begin + 1, end + 1))
+        pieces.append(reading.digits[begin:end])
+        starts.extend(reading.starts[begin:end])
+        ends.extend(reading.ends[begin:end])
 
     done = 0
-    for found in _SPELLED.finditer(text):
-        number = _digits(found)
+    for found in words.finditer(reading.digits):
+        number = digits_of(found)
         if number is None:
             continue
         copy(done, found.start())
         done = found.end()
+        begin, end = reading.span(*found.span())
         pieces.append(number)
-        starts.extend([found.start()] * len(number))
-        ends.extend([found.end()] * len(number))
-    copy(done, len(text))
+        starts.extend([begin] * len(number))
+        ends.extend([end] * len(number))
+    copy(done, len(reading.digits))
     return Reading("".join(pieces), starts, ends)

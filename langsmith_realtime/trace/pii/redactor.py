@@ -11,7 +11,7 @@ from langsmith_realtime.trace.pii.finders import Found, card_finder, email_finde
 from langsmith_realtime.trace.pii.numbers_in_words import read_numbers
 
 #: The regions whose phone numbers are found without a country's code, unless the application names others.
-REGIONS: Final = ("US", "GB", "DE", "AT", "ES", "MX")
+REGIONS: Final = ("US", "GB", "DE", "AT", "ES", "MX", "FR")
 #: In place of words of which only a part is in the event.
 WITHHELD: Final = "[withheld: a part of what was said]"
 #: Events with a part of a text: the whole text follows in another event.
@@ -85,8 +85,8 @@ def pii(
 ) -> PiiRedactor:
     """A redactor for ``redact=``: masks what it finds in every payload, and silences the sound where it was spoken.
 
-    It reads numbers and addresses in digits and in English, German and Spanish words. docs/privacy.md says what it
-    finds and what it misses. Needs ``pip install "langsmith-realtime[pii]"``.
+    It reads numbers and addresses in digits and in English, German, Spanish and French words. docs/privacy.md says
+    what it finds and what it misses. Needs ``pip install "langsmith-realtime[pii]"``.
 
     Args:
         cards: find card numbers.

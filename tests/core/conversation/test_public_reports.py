@@ -81,3 +81,20 @@ def test_what_was_asked_of_one_response_is_in_its_run() -> None:
 
 def test_the_words_of_a_transcription_server_that_names_no_items_are_in_the_transcript() -> None:
     assert told("07-vllm-realtime").transcript() == ["user: Good morning."]
+
+
+def test_a_deleted_message_keeps_its_place_and_is_in_no_later_input() -> None:
+    driven = DrivenConversation()
+    for item_id, words, previous in (("a", "Hi", None), ("b", "My PIN is 1", "a"), ("c", "No, 2", "b")):
+        item = {"id": item_id, "type": "message", "role": "user", "content": [{"type": "input_text", "text": words}]}
+        driven.server("conversation.item.added", previous_item_id=previous, item=item)
+    driven.server("conversation.item.deleted", item_id="b")
+    driven.server("conversation.item.deleted", item_id="c")
+    driven.server("conversation.item.deleted", item_id="unknown")
+    item = {"id": "d", "type": "message", "role": "user", "content": [{"type": "input_text", "text": "Forget it"}]}
+    driven.server("conversation.item.added", previous_item_id="a", item=item)  # the server knows no b and no c
+    driven.begins("resp_1")
+    driven.ends("resp_1")
+    driven.close()
+    assert driven.transcript() == ["user: Hi", "user: My PIN is 1", "user: No, 2", "user: Forget it"]
+    assert [message["content"] for message in driven.model("resp_1").inputs] == ["Hi", "Forget it"]

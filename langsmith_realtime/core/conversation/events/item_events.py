@@ -43,6 +43,14 @@ def on_item(state: ConversationState, event: Event, t: float, ref: Ref) -> list[
     return [run]
 
 
+def on_deleted(state: ConversationState, event: Event, _t: float, ref: Ref) -> list[RunData]:
+    """The server deleted an item: the transcript keeps it, and later responses do not get it."""
+    item = state.items.get(event.body.get("item_id"))
+    if item is not None:
+        item.deleted = True
+    return [state.event_run(event, ref)]
+
+
 def on_transcription(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
     """The transcript of the user's speech is complete, or of a part of it, or there is none."""
     failed = event.kind.endswith(".failed")

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from langsmith_realtime.core.conversation.events.attribution import truncated
 from langsmith_realtime.core.conversation.events.item_events import (
+    on_deleted,
     on_interim_transcription,
     on_item,
     on_transcription,
@@ -201,6 +202,7 @@ HANDLERS: dict[str, Handler] = {
     "conversation.item.added": on_item,
     "conversation.item.done": on_item,
     "conversation.item.retrieved": on_item,
+    "conversation.item.deleted": on_deleted,
     "conversation.item.truncated": _on_truncated,
     "conversation.item.input_audio_transcription.completed": on_transcription,
     "conversation.item.input_audio_transcription.failed": on_transcription,
