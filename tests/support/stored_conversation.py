@@ -138,7 +138,7 @@ class Conversation:
             numbers |= {"voice_to_voice_p50_ms": middle, "voice_to_voice_p95_ms": latencies[-1]}
             numbers["voice_to_voice_max_ms"] = latencies[-1]
         numbers["interruptions"] = sum("was_interrupted" in each for each in self.answers)
-        numbers["errors"] = sum(bool(run.get("error")) for run in self.runs)
+        numbers["errors"] = sum(bool(run.get("error")) and run["run_type"] != "tool" for run in self.runs)
         metadata = {"ls_integration": "langsmith-realtime", "thread_id": self.thread}
         run: dict[str, Any] = {
             "id": self.id,
