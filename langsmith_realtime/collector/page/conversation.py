@@ -175,7 +175,13 @@ def _recording(
         return {**shown, "state": "missing", "reason": f"{error}. The download works."}, None
     if sound is None:
         return {**shown, "state": "pending", "reason": "The recording is being decoded.", "decoding": True}, None
-    return {**shown, "state": "ready", "seconds": sound.seconds, "channels": sound.channels, "levels": list(LEVELS)}, sound
+    return {
+        **shown,
+        "state": "ready",
+        "seconds": sound.seconds,
+        "channels": sound.channels,
+        "levels": list(LEVELS),
+    }, sound
 
 
 def _sides(sound: Sound | None) -> Sound | None:

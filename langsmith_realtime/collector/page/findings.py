@@ -56,7 +56,13 @@ def findings(
     """
     turns: Sequence[Mapping[str, Any]] = shape["turns"]
     numbers: Mapping[str, Any] = shape["numbers"]
-    found = [*_latencies(turns, slow_ms), *_interruptions(turns), *_guardrails(turns), *_errors(shape), *_playback(turns)]
+    found = [
+        *_latencies(turns, slow_ms),
+        *_interruptions(turns),
+        *_guardrails(turns),
+        *_errors(shape),
+        *_playback(turns),
+    ]
     if shape["error"]:
         found.append([{"text": f"Ended abnormally: {str(shape['error'])[:120]}.", "tone": "bad"}])
     recording = shape["recording"]
@@ -81,7 +87,9 @@ def _gaps(shape: Mapping[str, Any], conversation_s: float | None) -> list[list[d
     found = []
     error, end = shape["numbers"].get("recording_error"), shape["recording"]["seconds"]
     if shape["recording"].get("channels") == 1:
-        one = "The recording has one channel, so who was audible is told by events, and all sound is drawn as the user's."
+        one = (
+            "The recording has one channel, so who was audible is told by events, and all sound is drawn as the user's."
+        )
         found.append([{"text": one, "tone": "slow"}])
     if error:
         found.append([{"text": f"A part of the recording is missing: {str(error)[:120]}.", "tone": "slow"}])

@@ -135,7 +135,7 @@ def _transcript(shape: Mapping[str, Any]) -> Iterator[str]:
             kind = " bad" if line.get("error") else ""
             yield (
                 f'<div class="tool{kind}"><b>Tool</b>{at}<p><code><strong>{_e(line["name"])}</strong> '
-                f"{_e(line['arguments'][:300])} → {_e(result[:300])} {line['ms']:,} ms</code></p></div>"
+                f"{_e(line['arguments'][:300])} → {_e(result[:300])} {_ms(line.get('ms'))}</code></p></div>"
             )
             continue
         if line["who"] == "step":

@@ -148,7 +148,7 @@ class Shape:
         listed = {
             "id": run.id,
             "t": round(t, 3),
-            "d": round(self._end(run) - t, 3),
+            "d": max(0.0, round(self._end(run) - t, 3)),
             "name": run.name,
             "type": kind,
             "depth": max(0, len(run.ancestors) - len(self._root.ancestors) - 1),
@@ -185,7 +185,7 @@ class Shape:
                 "answered": run.metadata.get("answered"),
                 "approval": run.metadata.get("approval"),
                 "approval_wait_ms": run.metadata.get("approval_wait_ms"),
-                "ms": round((end - t) * 1000),
+                "ms": round((end - t) * 1000) if end >= t else None,  # of another clock
             },
         )
 
