@@ -179,7 +179,7 @@ def _guardrails(turns: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]
     if not stopped:
         return []
     link = {"tone": "cut", "t": stopped[0]["from"], "turn": stopped[0]["n"]}
-    what = f" {'turn' if len(stopped) == 1 else 'turns'} in which a guardrail stopped the agent"
+    what = f" {'turn' if len(stopped) == 1 else 'turns'} in which a guardrail tripped"
     return [[{"text": str(len(stopped)), "strong": True, **link}, {"text": what, **link}, {"text": "."}]]
 
 

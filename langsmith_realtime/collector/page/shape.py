@@ -416,7 +416,7 @@ def step_text(kind: str, event: dict[str, Any]) -> str | None:
     if kind == "guardrail_tripped":
         found = event.get("guardrails") if isinstance(event.get("guardrails"), list) else []
         names = _names([each.get("name") for each in found or [] if isinstance(each, dict)])
-        return f"Guardrail {', '.join(names) or 'without a name'} stops the answer"
+        return f"Guardrail {', '.join(names) or 'without a name'} tripped"
     if kind == "tool_approval_required":
         return f"{_text(event.get('name')) or 'A tool'} waits for an approval"
     return None

@@ -238,7 +238,6 @@ def _with_units(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(run: StoredRun) -> dict[str, Any]:
-    own = usage(run)
     return {
         "id": run.id,
         "name": run.name,
@@ -255,9 +254,9 @@ def _common(run: StoredRun) -> dict[str, Any]:
         "events": run.events,
         "thread_id": run.thread_id,
         "first_token_time": numbers.first_token_time(run),
-        "prompt_tokens": own.get("input_tokens"),
-        "completion_tokens": own.get("output_tokens"),
-        "total_tokens": own.get("total_tokens"),
+        "prompt_tokens": numbers.shown_tokens("prompt", run),
+        "completion_tokens": numbers.shown_tokens("completion", run),
+        "total_tokens": numbers.shown_tokens("total", run),
         "feedback_stats": numbers.feedback_stats(run.feedback),
         "reference_example_id": run.reference_example_id,
     }
