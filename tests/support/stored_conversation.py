@@ -237,7 +237,7 @@ def with_agents(**fields: Any) -> Conversation:
     long = {"note": "a" * 300}
     call.run(10.4, "refund", "tool", 12.9, inputs=long, error="TimeoutError", extra={"metadata": approval})
     words, heard, guardrails = "🎉🎉🎉 Done. Your card number is four one.", "🎉🎉🎉 Done.", ["no_card_numbers"]
-    not_the_user = {"was_interrupted": False, "guardrails": guardrails}
+    not_the_user: dict[str, Any] = {"was_interrupted": False, "guardrails": guardrails}
     call.agent_says(13.5, 16.0, words, heard=heard, agent="Billing", **not_the_user)
     answer = call.runs[-1]
     answer["outputs"]["choices"][0]["message"]["interrupted"] = True

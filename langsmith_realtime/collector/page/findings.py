@@ -99,7 +99,8 @@ def _gaps(shape: Mapping[str, Any], conversation_s: float | None) -> list[list[d
         found.append([*pieces, {"text": ", where the recording ends."}])
     if conversation_s is not None and end > conversation_s + _LONGER_S:
         more = f"The recording goes on for {end - conversation_s:,.1f} s after the conversation has ended."
-        found.append([{"text": more, "tone": "slow", "t": conversation_s, "turn": None}])
+        after: dict[str, Any] = {"text": more, "tone": "slow", "t": conversation_s, "turn": None}
+        found.append([after])
     return found
 
 
