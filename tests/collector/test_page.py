@@ -444,6 +444,7 @@ def test_a_conversation_that_is_not_stored_says_so(browser: Browser, collector: 
     page = browser.new_page()
     page.goto(f"{collector.url}/view/c/unknown")
     page.locator("h1", has_text="not in the store").wait_for()
+    page.locator(".note p", has_text="conversations that langsmith_realtime traced").wait_for()
     page.get_by_role("link", name="All conversations").click()
     page.locator("table").wait_for()
     page.close()

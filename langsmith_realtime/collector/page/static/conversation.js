@@ -52,7 +52,7 @@ class Page {
 
   missing() {
     if (this.shape) return false;
-    document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("a", { href: "/view/" }, "All conversations")));
+    document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("p", {}, "The page shows conversations that langsmith_realtime traced. Other traces are read by LangSmith's client only."), h("a", { href: "/view/" }, "All conversations")));
     return true;
   }
 
