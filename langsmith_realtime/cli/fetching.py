@@ -9,16 +9,16 @@ import json
 import re
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qs, quote, urljoin, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
-from langsmith.utils import LangSmithError
+from langsmith.utils import LangSmithAuthError, LangSmithConnectionError, LangSmithError, LangSmithNotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from langsmith import Client
 
-_UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_UUID: Final = r"(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _SELECTS: Final = (
     "ID", "NAME", "RUN_TYPE", "START_TIME", "END_TIME", "ERROR", "EXTRA", "METADATA", "EVENTS", "INPUTS", "OUTPUTS",
     "PARENT_RUN_IDS", "TRACE_ID", "DOTTED_ORDER", "TAGS", "ATTACHMENTS",
@@ -46,20 +46,42 @@ def fetch(client: Client, target: str, project: str) -> list[tuple[list[dict[str
     """
     try:
         project_id, traces = _traces(client, target, project)
+        if "://" in target:  # the address names the project by its id
+            project = str(client.read_project(project_id=project_id).name)
         return [_conversation(client, project_id, project, trace) for trace in traces]
-    except (LangSmithError, OSError, KeyError) as error:
-        raise FetchError(f"{target} could not be fetched from {client.api_url}: {error}") from None
+    except (LangSmithError, OSError, KeyError, ValueError) as error:
+        raise FetchError(f"{target} could not be fetched from {client.api_url}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return why a request failed, and the remedy, in one line without what LangSmith's client knows of the key."""
+    if isinstance(error, LangSmithConnectionError):
+        return "it does not answer. Check LANGSMITH_ENDPOINT and the network"
+    if isinstance(error, LangSmithAuthError) or re.search(r"\b40[13] Client Error", str(error)):
+        return "it refuses the API key. Set LANGSMITH_API_KEY to a key of the workspace that has the conversation"
+    if isinstance(error, KeyError):
+        return f"its answer has no {error}"
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    line = line.split(". HTTPError(")[0] if isinstance(error, LangSmithNotFoundError) else line
+    return line[:300]
 
 
 def _traces(client: Client, target: str, project: str) -> tuple[str, list[str]]:
-    address = urlsplit(target)
-    if address.scheme in ("http", "https"):
-        parts = re.fullmatch(rf".*/projects/p/({_UUID})(?:/(r|t)/([^/]+))?", address.path)
-        if parts is None:
-            raise FetchError(f"{target} must be the address of a run or a thread, such as https://…/projects/p/…/r/…")
+    if "://" in target:
+        address = urlsplit(target)
+        parts = re.fullmatch(rf".*/projects/p/({_UUID})(?:/(r|t)/([^/]+))?/?", address.path)
+        if parts is None or address.scheme not in ("http", "https"):
+            raise FetchError(
+                f"{target} must be the address of a run or a thread, such as https://…/projects/p/…/r/…; a shared page"
+                " does not name the project"
+            )
         project_id, kind, found = parts.groups()
+        project_id = project_id.lower()
         if kind == "t":
-            return project_id, _threads_traces(client, project_id, found)
+            traces = _threads_traces(client, project_id, unquote(found))
+            if not traces:
+                raise FetchError(f"The thread {unquote(found)} is not in the project {project_id}")
+            return project_id, traces
         asked = parse_qs(address.query)
         run_id = next((asked[key][0] for key in ("trace_id", "peek") if key in asked), found)
         if run_id is None:
@@ -85,7 +107,14 @@ def _trace_of(client: Client, project_id: str, run_id: str) -> str:
 
 def _threads_traces(client: Client, project_id: str, thread: str) -> list[str]:
     path = f"/api/v2/threads/{quote(thread, safe='')}/traces?project_id={project_id}&selects=TRACE_ID&page_size=100"
-    return [item["trace_id"] for item in client.request_with_retries("GET", path).json()["items"]]
+    traces: list[str] = []
+    cursor = ""
+    while True:
+        page = client.request_with_retries("GET", path + cursor).json()
+        traces += [item["trace_id"] for item in page["items"]]
+        if not page.get("next_cursor"):
+            return traces
+        cursor = f"&cursor={quote(str(page['next_cursor']), safe='')}"
 
 
 def _conversation(

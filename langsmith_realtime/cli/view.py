@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 import webbrowser
@@ -22,6 +23,8 @@ _COLLECTOR_PACKAGES: Final = frozenset({"h11", "starlette", "uvicorn", "zstandar
 #: Seconds in which a collector that is already running must answer.
 _TIMEOUT_S: Final = 2.0
 _MIME_TYPES: Final = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".opus": "audio/ogg"}
+#: Endings of files that are no conversations, but that a user may take for one; no id of a thread has them.
+_OTHER_FILES: Final = frozenset({".json", ".mp3", ".m4a", ".mp4", ".webm", ".txt", ".html", ".vtt", ".srt"})
 #: The project of conversations that come from files.
 _FILES: Final = "files"
 
@@ -50,9 +53,18 @@ def add_view(commands: Commands) -> None:
     parser.add_argument("--port", type=port_number, default=0, help="port (default: a free one)")
     add_reach(parser)
     parser.add_argument("--project", help="LangSmith project of TARGET (default: the one in LangSmith's settings)")
-    parser.add_argument("--slow-above", type=float, metavar="MS", help="an answer above this is slow (default: 1500)")
+    parser.add_argument(
+        "--slow-above", type=_milliseconds, metavar="MS", help="an answer above this is slow (default: 1500)"
+    )
     parser.add_argument("--no-open", action="store_true", help="print the address, and open no browser")
     parser.set_defaults(run=_view)
+
+
+def _milliseconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError("must be a number of milliseconds that is not negative")
+    return value
 
 
 def _view(arguments: argparse.Namespace) -> int:
@@ -116,7 +128,10 @@ def _running_page() -> str | None:
     import http.client  # noqa: PLC0415
     import json  # noqa: PLC0415
 
-    endpoint = urlsplit(os.environ.get("LANGSMITH_ENDPOINT", ""))
+    try:
+        endpoint = urlsplit(os.environ.get("LANGSMITH_ENDPOINT", ""))
+    except ValueError:
+        return None
     if endpoint.scheme != "http" or endpoint.hostname not in ("127.0.0.1", "localhost"):
         return None
     connection = http.client.HTTPConnection(endpoint.hostname, endpoint.port or 80, timeout=_TIMEOUT_S)
@@ -134,15 +149,21 @@ def _running_page() -> str | None:
 
 def _fill(collector: Collector, arguments: argparse.Namespace) -> list[str]:
     """Bring the target into the store; return the ids of its conversations."""
-    stored = collector.conversation_id(arguments.target)
+    target = arguments.target.strip()
+    if not target:
+        raise _ViewError("TARGET must be a file, an id or an address, got an empty text.")
+    stored = collector.conversation_id(target)
     if stored is not None:
         return [stored]
-    path = Path(arguments.target)
+    path = Path(target)
     if path.exists():
         return [_from_file(collector, path, arguments.api_key)]
-    if urlsplit(arguments.target).scheme == "" and ("/" in arguments.target or path.suffix in (".jsonl", *_MIME_TYPES)):
-        raise _ViewError(f"{arguments.target} does not exist.")
-    return _from_langsmith(collector, arguments)
+    if "://" not in target and "/projects/p/" in target:  # an address as some browsers copy it
+        target = f"https://{target}"
+    is_file = path.suffix.lower() in (".jsonl", *_MIME_TYPES, *_OTHER_FILES)
+    if "://" not in target and ("/" in target or is_file):
+        raise _ViewError(f"{target} does not exist.")
+    return _from_langsmith(collector, target, arguments.project)
 
 
 def _from_file(collector: Collector, path: Path, api_key: str | None) -> str:
@@ -156,7 +177,15 @@ def _from_file(collector: Collector, path: Path, api_key: str | None) -> str:
     frames, recording = path, None
     if path.is_file():
         recording = next((each for each in map(path.with_suffix, _MIME_TYPES) if each.exists()), None)
-        frames = path if path.suffix not in _MIME_TYPES else path.with_suffix(".jsonl")
+        frames = path
+        if path.suffix in _MIME_TYPES:
+            beside = (path.with_suffix(suffix) for suffix in (".jsonl", ".json"))
+            frames = next((each for each in beside if each.exists()), path.with_suffix(".jsonl"))
+        elif path.suffix.lower() in _OTHER_FILES - {".json", ".txt"}:
+            raise _ViewError(
+                f"{path} must be a folder of a journal, a .jsonl file of frames, or a recording"
+                f" ({', '.join(_MIME_TYPES)}) with such a file beside it."
+            )
         if not frames.exists():
             raise _ViewError(f"{path} must have its frames beside it, in {frames}.")
     client = Client(api_url=collector.url, api_key=api_key or "local", auto_batch_tracing=False)
@@ -177,16 +206,19 @@ def _from_file(collector: Collector, path: Path, api_key: str | None) -> str:
     return trace_id
 
 
-def _from_langsmith(collector: Collector, arguments: argparse.Namespace) -> list[str]:
+def _from_langsmith(collector: Collector, target: str, project: str | None) -> list[str]:
     from langsmith import Client  # noqa: PLC0415
-    from langsmith.utils import get_tracer_project  # noqa: PLC0415
+    from langsmith.utils import LangSmithError, get_tracer_project  # noqa: PLC0415
 
     from langsmith_realtime.cli.fetching import FetchError, conversations_in, fetch  # noqa: PLC0415
 
     began = time.monotonic()
-    client = Client(auto_batch_tracing=False)
     try:
-        found = fetch(client, arguments.target, arguments.project or get_tracer_project() or "default")
+        client = Client(auto_batch_tracing=False)
+    except (LangSmithError, ValueError) as error:
+        raise _ViewError(f"LangSmith's settings cannot be used: {str(error)[:300]}.") from None
+    try:
+        found = fetch(client, target, project or get_tracer_project() or "default")
     except FetchError as error:
         raise _ViewError(f"{error}.") from None
     shown: list[str] = []
@@ -194,9 +226,9 @@ def _from_langsmith(collector: Collector, arguments: argparse.Namespace) -> list
         try:
             collector.add(runs, files)
         except ValueError as error:
-            raise _ViewError(f"{arguments.target} cannot be stored: {error}") from None
+            raise _ViewError(f"{target} cannot be stored: {error}") from None
         shown += conversations_in(runs)
     if not shown:
-        raise _ViewError(f"{arguments.target} has no conversation that this package traced.")
+        raise _ViewError(f"{target} has no conversation that this package traced.")
     say(f"Fetched {len(shown)} conversation{'s' * (len(shown) > 1)} in {time.monotonic() - began:.1f} s.")
     return shown

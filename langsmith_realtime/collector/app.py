@@ -112,6 +112,7 @@ def build(
         Route("/runs/multipart", write_endpoints.multipart, methods=["POST"]),
         Route("/runs/batch", write_endpoints.batch, methods=["POST"]),
         Route("/runs/query", read_endpoints.v1_runs, methods=["POST"]),
+        Route("/runs/stats", read_endpoints.v1_stats, methods=["POST"]),
         Route("/runs", write_endpoints.create, methods=["POST"]),
         Route("/runs/{run_id}", write_endpoints.update, methods=["PATCH"]),
         Route("/runs/{run_id}", read_endpoints.v1_run),

@@ -29,7 +29,7 @@ LIVE_S: Final = 600.0
 #: Largest number of choices of one filter of the list.
 _MOST_CHOICES: Final = 200
 #: Number of the table's form, as SQLite's ``user_version``; a store with another number is indexed anew.
-VERSION: Final = 1
+VERSION: Final = 2
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS conversations (
     number INTEGER PRIMARY KEY,
@@ -47,7 +47,8 @@ CREATE TABLE IF NOT EXISTS conversations (
     tags TEXT NOT NULL DEFAULT '[]',
     turns INTEGER NOT NULL DEFAULT 0,
     interruptions INTEGER NOT NULL DEFAULT 0,
-    errors INTEGER NOT NULL DEFAULT 0,
+    errors INTEGER NOT NULL DEFAULT 0,          -- failed responses and events, and an abnormal end
+    failed_tools INTEGER NOT NULL DEFAULT 0,
     p50_ms INTEGER,
     p95_ms INTEGER,
     slowest_ms INTEGER,
@@ -69,7 +70,7 @@ CREATE TABLE IF NOT EXISTS answers (
     conversation INTEGER NOT NULL,
     at REAL NOT NULL,              -- when it was first heard, in seconds of the conversation
     ms INTEGER,                    -- voice to voice, else latency to first audio; NULL for a failed tool
-    mark TEXT NOT NULL             -- i: interrupted, e: error
+    mark TEXT NOT NULL             -- i: interrupted, e: error, t: a failed tool
 );
 CREATE INDEX IF NOT EXISTS answers_by_conversation ON answers (conversation, at);
 """
@@ -80,7 +81,7 @@ _SORTS: Final = {
     "p50": "p50_ms",
     "p95": "p95_ms",
     "interruptions": "interruptions",
-    "errors": "errors",
+    "errors": "errors + failed_tools",
     "tokens": "tokens",
     "cost": "cost",
 }
@@ -145,6 +146,9 @@ class Conversations:
 
     def index_anew(self, runs: Iterable[tuple[Fields, str, int, bool]]) -> None:
         """Fill the table from stored runs: the fields, project, revision of each, and whether it has attachments."""
+        columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info(conversations)")}
+        if "failed_tools" not in columns:  # the form of version 1
+            self._db.execute("ALTER TABLE conversations ADD COLUMN failed_tools INTEGER NOT NULL DEFAULT 0")
         self._db.execute("DELETE FROM conversations")
         self._db.execute("DELETE FROM answers")
         self._db.execute("DELETE FROM words_said")
@@ -199,11 +203,13 @@ class Conversations:
         if fields.get("run_type") == "llm" and "response_id" in metadata:
             self._note_response(number, fields, metadata, at, ended=duration is not None)
             return False
-        if fields.get("run_type") == "tool" and fields.get("error"):
-            self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, NULL, 'e')", (fields["id"], number, at))
-        if duration is None:
+        failed = bool(fields.get("error")) and not metadata.get("ls_is_error_interrupt")
+        if fields.get("run_type") == "tool":
+            if failed:
+                self._note_failed_tool(number, fields["id"], at)
+        elif duration is None:
             self._note_words(number, fields)
-            if fields.get("error") and not metadata.get("ls_is_error_interrupt"):
+            if failed:
                 self._db.execute("UPDATE conversations SET errors = errors + 1 WHERE number = ?", (number,))
         return False
 
@@ -254,6 +260,14 @@ class Conversations:
             (number,) = self._db.execute("SELECT number FROM conversations WHERE id = ?", (run_id,)).fetchone()
             self._set_words(number, self._words(number), words)
         return known is None
+
+    def _note_failed_tool(self, number: int, run_id: str, at: float) -> None:
+        self._db.execute("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, NULL, 't')", (run_id, number, at))
+        self._db.execute(
+            "UPDATE conversations SET failed_tools ="
+            " (SELECT count(*) FROM answers WHERE conversation = number AND mark = 't') WHERE number = ?",
+            (number,),
+        )
 
     def _note_response(
         self, number: int, fields: Fields, metadata: Mapping[str, Any], at: float, *, ended: bool
@@ -346,7 +360,7 @@ class Conversations:
             "live": live,
             "slow": f"coalesce(slowest_ms > {float(query.slow_ms)}, 0)",
             "interrupted": "(interruptions > 0)",
-            "errors": "(errors > 0)",
+            "errors": "(errors + failed_tools > 0)",
         }
         where, values = _conditions(query)
         counted = ", ".join(f"coalesce(sum({mark}), 0) AS {name}" for name, mark in marks.items())
@@ -394,7 +408,7 @@ class Conversations:
         )
         for row in rows:
             number = row["conversation"]
-            if row["ms"] is None and row["mark"] == "e":
+            if row["ms"] is None and row["mark"] in ("e", "t"):
                 failed[number] = True
                 continue
             mark = "e" if failed.pop(number, False) or "e" in row["mark"] else row["mark"]
@@ -456,7 +470,7 @@ def _listed(row: Mapping[str, Any], shape: list[list[Any]], places: Mapping[str,
         "tags": json.loads(row["tags"]),
         "turns": row["turns"],
         "interruptions": row["interruptions"],
-        "errors": row["errors"],
+        "errors": row["errors"] + row["failed_tools"],
         "voice_to_voice_p50_ms": row["p50_ms"],
         "voice_to_voice_p95_ms": row["p95_ms"],
         "total_tokens": row["tokens"],

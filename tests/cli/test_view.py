@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import html
 import json
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,7 @@ from langsmith import Client
 from langsmith_realtime import show
 from langsmith_realtime.cli.fetching import FetchError, fetch
 from langsmith_realtime.cli.main import main
+from langsmith_realtime.cli.view import _fill
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal.frame_lines import FrameLines
 from langsmith_realtime.journal.reader import JournalError
@@ -151,10 +154,64 @@ def test_a_running_collector_with_a_key_is_opened_by_a_code(
         assert ask("GET", address).headers["set-cookie"].startswith("langsmith-realtime-view=")
 
 
-@pytest.mark.parametrize("target", ["missing.jsonl", "no/such/folder"])
+@pytest.mark.parametrize("target", ["missing.jsonl", "missing.mp3", "no/such/folder"])
 def test_a_target_that_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
     assert main(["view", target, "--directory", str(tmp_path), "--no-open"]) == 1
     assert capsys.readouterr().err == f"{target} does not exist.\n"
+
+
+def test_what_cannot_be_shown_is_refused_in_one_line_that_names_the_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANGSMITH_API_KEY", "key-of-nobody")
+    (tmp_path / "call.mp3").write_bytes(b"ID3")
+    (tmp_path / "lone.wav").write_bytes(b"RIFF")
+    with Collector(api_key="another-key") as guarded:
+        for target, endpoint, expected in (
+            (
+                str(tmp_path / "call.mp3"),
+                None,
+                "must be a folder of a journal, a .jsonl file of frames, or a recording",
+            ),
+            (str(tmp_path / "lone.wav"), None, "must have its frames beside it"),
+            (" ", None, "got an empty text"),
+            ("file:///call.jsonl", None, "must be the address of a run or a thread"),
+            ("smith.langchain.com/o/x/projects/p/y", None, "must be the address of a run or a thread"),
+            ("a-thread", "http://127.0.0.1:9", "it does not answer. Check LANGSMITH_ENDPOINT"),
+            ("a-thread", "http://[::1", "Invalid IPv6 URL"),
+            ("a-thread", "nowhere", "must start with 'http://'"),
+            ("a-thread", guarded.url, "it refuses the API key. Set LANGSMITH_API_KEY"),
+        ):
+            monkeypatch.setenv("LANGSMITH_ENDPOINT", endpoint or "http://127.0.0.1:9")
+            assert main(["view", target, "--directory", str(tmp_path / "store"), "--no-open"]) == 1, target
+            printed = capsys.readouterr().err
+            assert expected in printed
+            assert printed.count("\n") == 1, "one line"
+            assert "key-of" not in printed
+    for wrong in ("-1", "nan", "fast"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["view", "--slow-above", wrong])
+
+
+def test_a_thread_is_fetched_whole_by_its_address_into_the_project_of_that_address(
+    langsmith: tuple[Collector, Client],
+) -> None:
+    original, client = langsmith
+    start = Conversation().start
+    for second in range(101):  # a page of LangSmith's has 100 traces
+        Conversation(thread="a thread/1", start=start + timedelta(seconds=second)).into(original)
+    project_id = str(client.read_project(project_name="parcel-desk").id).upper()
+    found = fetch(client, f"https://smith.langchain.com/o/x/projects/p/{project_id}/t/a%20thread%2F1", "another")
+    assert len(found) == 101
+    assert {run["session_name"] for runs, _ in found for run in runs} == {"parcel-desk"}
+
+
+def test_the_frames_beside_a_recording_may_be_called_json(tmp_path: Path) -> None:
+    written(tmp_path).rename(tmp_path / "call.json")
+    (tmp_path / "call.wav").write_bytes(Conversation(seconds=2).sound())
+    with Collector(tmp_path / "store") as collector:
+        (conversation_id,) = _fill(collector, argparse.Namespace(target=str(tmp_path / "call.wav"), api_key=None))
+        assert words(shape(collector.view_url(conversation_id))) == ["Is it raining?", "It is."]
 
 
 @pytest.fixture

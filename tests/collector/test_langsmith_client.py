@@ -185,6 +185,15 @@ def test_without_batching_each_run_is_a_request(collector: Collector) -> None:
     client.cleanup()
 
 
+def test_a_run_is_updated_by_its_id_alone(collector: Collector) -> None:
+    client = Client(api_url=collector.url, api_key="local", auto_batch_tracing=False)
+    run_id = uuid4()
+    client.create_run("call", {"a": 1}, "chain", id=run_id)
+    client.update_run(run_id, outputs={"b": 2}, end_time=datetime.now(UTC))
+    assert (client.read_run(run_id).status, client.read_run(run_id).outputs) == ("success", {"b": 2})
+    client.cleanup()
+
+
 @pytest.fixture
 def calls(collector: Collector, client: Client) -> list[dict[str, Any]]:
     """Two traces of one thread in project "calls", one in another, started now."""

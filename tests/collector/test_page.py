@@ -15,7 +15,7 @@ from langsmith_realtime.collector.records import Attachment
 from langsmith_realtime.collector.rules import Batch, Operation
 from tests.support.browser import chromium
 from tests.support.collector_requests import ask, update
-from tests.support.stored_conversation import Conversation, an_hour, with_three_problems
+from tests.support.stored_conversation import Conversation, an_hour, with_agents, with_three_problems
 from tests.support.traced_problems import PROBLEMS as TRACED_PROBLEMS
 from tests.support.traced_problems import trace_three_problems
 
@@ -249,6 +249,33 @@ def test_keys_move_zoom_and_copy_a_link_to_the_moment(open_page: Callable[..., P
     assert page.locator("dialog[open]").is_visible()
 
 
+def test_agents_guardrails_and_words_of_any_script_are_shown_as_they_were(
+    open_page: Callable[..., Page], collector: Collector
+) -> None:
+    call = with_agents(project="a project with a very long name " * 6, thread="agents")
+    call.into(collector, sound=call.sound())
+    page = conversation_page(open_page, call)
+    speakers = page.locator(".line:not(.wait) > b").all_text_contents()
+    assert speakers[:5] == ["Front desk", "User", "Tool", "SDK", "Billing"]
+    cut = page.locator(".line.agent", has_text="Your card number")
+    assert cut.locator("s").text_content() == "not heard: Your card number is four one."
+    assert cut.locator("p").text_content().startswith("🎉🎉🎉 Done. stopped by no_card_numbers after 2.4 s")  # type: ignore[union-attr]
+    failed = page.locator(".line.tool", has_text="refund").locator(".run")
+    inside = (
+        "([...run.querySelectorAll('span')].at(-2).getBoundingClientRect().right <= run.getBoundingClientRect().right)"
+    )
+    assert failed.evaluate(f"(run) => {inside}"), "the error can be read beside a long argument"
+    assert failed.text_content().endswith("→ approved after 2,300 ms → TimeoutError2,500 ms")  # type: ignore[union-attr]
+    arabic = page.locator(".line.user p").first
+    assert arabic.evaluate("(p) => getComputedStyle(p).direction") == "rtl"
+    assert page.locator(".bar .side").evaluate("(side) => side.getBoundingClientRect().right <= innerWidth")
+    visited = []
+    for _ in range(3):
+        page.keyboard.press("n")
+        visited.append(round(position(page), 1))
+    assert visited == [10.0, 10.4, 14.2], "the slow answer, the failed tool, the guardrail"
+
+
 # --- the list
 
 
@@ -417,6 +444,7 @@ def test_a_conversation_that_is_not_stored_says_so(browser: Browser, collector: 
     page = browser.new_page()
     page.goto(f"{collector.url}/view/c/unknown")
     page.locator("h1", has_text="not in the store").wait_for()
+    page.locator(".note p", has_text="conversations that langsmith_realtime traced").wait_for()
     page.get_by_role("link", name="All conversations").click()
     page.locator("table").wait_for()
     page.close()

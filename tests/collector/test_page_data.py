@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
+import soundfile
 
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.collector.conversations import Query
@@ -20,7 +22,7 @@ from langsmith_realtime.collector.page.findings import clock
 from langsmith_realtime.collector.rules import Batch, Operation
 from langsmith_realtime.collector.store import Store
 from tests.support.collector_requests import ask
-from tests.support.stored_conversation import RATE, Conversation, with_three_problems
+from tests.support.stored_conversation import RATE, Conversation, with_agents, with_three_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,6 +140,21 @@ def test_a_running_conversation_is_listed_and_found_by_what_was_said_so_far(stor
     assert (row["voice_to_voice_p50_ms"], row["voice_to_voice_p95_ms"]) == (860, 3060)
 
 
+def test_a_failed_tool_counts_once_as_an_error_of_its_conversation(store: Store) -> None:
+    """The tracer's own number has only the failed responses and events."""
+    for ended in (True, False):
+        call = Conversation(start=datetime.now(UTC) - timedelta(seconds=40))
+        call.user_says(1, 2, "Bring it to Utrecht.")
+        call.agent_says(4, 6, "I cannot.", tool=("redirect", 2.4, 3.0, "ValueError: no such city"))
+        call.event(7, "error", error="invalid_request_error")
+        call.store(store, ended=ended)
+    assert [row["errors"] for row in store.conversations.page(Query(only=("errors",)))["conversations"]] == [2, 2]
+    quiet = Conversation()
+    quiet.store(store)
+    assert ids(store, sort="errors")[0] == quiet.id
+    assert quiet.id not in ids(store, only=("errors",))
+
+
 def test_children_that_arrive_before_their_conversation_count_once_it_arrives(store: Store) -> None:
     call = with_three_problems()
     batch = Batch([Operation("post", run["id"], run) for run in call.runs])
@@ -155,12 +172,14 @@ def test_a_folder_of_an_earlier_version_is_indexed_when_it_is_opened(tmp_path: P
     call = with_three_problems()
     call.store(opened)
     before = opened.conversations.page(Query(q="tuesday"))["conversations"]
-    opened._db.executescript("DROP TABLE conversations; DROP TABLE said; DROP TABLE answers; DROP TABLE words_said")
-    opened._db.execute("PRAGMA user_version=0")
+    dropped = "DROP TABLE conversations; DROP TABLE said; DROP TABLE answers; DROP TABLE words_said"
+    for version, change in ((0, dropped), (1, "ALTER TABLE conversations DROP COLUMN failed_tools")):
+        opened._db.executescript(change)
+        opened._db.execute(f"PRAGMA user_version={version}")
+        opened.close()
+        opened = Store(tmp_path, trace_limit=25_000, durable=False)
+        assert opened.conversations.page(Query(q="tuesday"))["conversations"] == before != []
     opened.close()
-    again = Store(tmp_path, trace_limit=25_000, durable=False)
-    assert again.conversations.page(Query(q="tuesday"))["conversations"] == before != []
-    again.close()
 
 
 def test_a_thread_lists_its_conversations_from_the_oldest_with_their_places(store: Store) -> None:
@@ -283,7 +302,67 @@ def test_a_recording_that_cannot_be_decoded_says_so_and_can_be_downloaded(collec
     recording = shape_of(collector, call)["recording"]
     assert recording["state"] == "missing"
     assert "cannot be decoded" in recording["reason"]
+    assert str(collector.directory) not in recording["reason"]
     assert get(collector, f"/api/conversations/{call.id}/download.audio").content == b"no sound"
+
+
+def test_a_recording_of_one_channel_and_one_that_is_too_long_say_so(collector: Collector) -> None:
+    call = with_three_problems()
+    call.seconds = 60.0
+    stereo, rate = soundfile.read(io.BytesIO(call.sound()))
+    mono = io.BytesIO()
+    soundfile.write(mono, stereo.sum(axis=1), rate, format="WAV")
+    call.seconds = 40.0
+    call.into(collector, sound=mono.getvalue())
+    shape = shape_of(collector, call)
+    text = json.dumps(shape["findings"])
+    assert "The recording has one channel" in text
+    assert "The recording goes on for 20.0 s after the conversation has ended." in text
+    assert shape["activity"]["agent"][0] == [0.26, 2.0], "from events, because the sound does not tell who it is"
+    assert shape["measured"] is False
+
+
+def test_agents_of_an_sdk_are_named_and_what_they_did_stands_between_their_words(collector: Collector) -> None:
+    call = with_agents()
+    call.into(collector)
+    shape = shape_of(collector, call)
+    shown = [
+        (line["who"], line["turn"], line.get("agent"), line.get("name") or line["text"]) for line in shape["lines"]
+    ]
+    assert shown == [
+        ("agent", 0, "Front desk", "Hello!"),
+        ("user", 1, None, "أريد استرداد المبلغ، رقم 123-ABC"),
+        ("tool", 1, None, "transfer_to_billing"),
+        ("step", 1, None, "Front desk hands over to Billing"),
+        ("agent", 1, "Billing", "How much?"),
+        ("user", 2, None, "Hundred euros."),
+        ("tool", 2, None, "refund"),
+        ("step", 2, None, "refund waits for an approval"),
+        ("agent", 2, "Billing", "🎉🎉🎉 Done. Your card number is four one."),
+        ("step", 2, None, "Guardrail no_card_numbers tripped"),
+        ("step", 2, None, "The model is told: guardrail triggered: no_card_numbers"),
+        ("agent", 2, "Billing", "I cannot say that."),
+    ]
+    stopped = next(line for line in shape["lines"] if line.get("guardrails"))
+    assert (stopped["guardrails"], stopped["interrupted"], stopped["heard_chars"]) == (["no_card_numbers"], True, 9)
+    assert [turn["problems"] for turn in shape["turns"]] == [[], [], ["slow", "error", "guardrail"]]
+    assert "1 turn in which a guardrail tripped." in "".join(
+        piece["text"] for each in shape["findings"] for piece in each
+    )
+    page = get(collector, f"/api/conversations/{call.id}/download.html").text
+    assert "<b>Billing</b>" in page
+    assert "Front desk hands over to Billing" in page
+    assert "stopped by no_card_numbers after 2.4 s" in page
+
+
+def test_a_tool_that_another_clock_ended_has_no_duration(collector: Collector) -> None:
+    call = Conversation()
+    call.run(5.0, "look_up", "tool", 3.0, inputs={}, outputs={"output": "done"})
+    call.into(collector)
+    shape = shape_of(collector, call)
+    assert "ms" not in shape["lines"][0]
+    assert shape["events"][0]["d"] == 0
+    assert "look_up" in get(collector, f"/api/conversations/{call.id}/download.html").text
 
 
 def test_what_the_trace_lacks_is_a_finding(collector: Collector) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -108,6 +109,37 @@ def test_comparisons_of_other_types_find_nothing_and_never_fail(client: Client, 
     wrong: list[dict[str, Any]] = [{"session": [{}]}, {"id": 5}, {"trace": [1]}, {"trace": "x", "is_root": "yes"}]
     for body in wrong:
         assert ask("POST", f"{client.api_url}/runs/query", json=body).status_code == 422
+
+
+def test_tokens_of_a_conversation_and_statistics_of_its_project_are_those_of_its_responses() -> None:
+    call = Conversation(
+        project="counted", metadata={"total_tokens": 30, "input_tokens": 20, "output_tokens": 10}, error="broken"
+    )
+    call.user_says(1, 2, "Hello")
+    usage = {"input_tokens": 20, "output_tokens": 10, "total_tokens": 30}
+    call.agent_says(3, 5, "Hello!", usage_metadata=usage)
+    with Collector() as collector:
+        call.into(collector)
+        client = Client(api_url=collector.url, api_key="local", auto_batch_tracing=False)
+        client.create_feedback(call.id, "friendly", score=0.5)
+        project_id = client.read_project(project_name="counted").id
+        client.create_feedback(None, "whole", score=0.25, project_id=project_id)
+        root = client.read_run(call.id)
+        assert (root.total_tokens, root.prompt_tokens, root.completion_tokens) == (30, 20, 10)
+        for expression, expected in (
+            ("gt(total_tokens, 29)", ["model", "realtime_session"]),
+            ("gt(total_tokens, 30)", []),
+        ):
+            found = client.list_runs(project_name="counted", filter=expression)
+            assert sorted(run.name for run in found) == expected
+        project = client.read_project(project_name="counted", include_stats=True)
+        assert (project.run_count, project.total_tokens, project.error_rate) == (1, 30, 1.0)
+        assert project.latency_p50 == timedelta(seconds=30)
+        assert (project.feedback_stats or {})["friendly"]["avg"] == 0.5
+        assert (project.session_feedback_stats or {})["whole"]["avg"] == 0.25
+        for query, count in (({"is_root": True}, 1), ({"run_type": "llm"}, 1), ({}, 1 + len(call.runs))):
+            stats = client.get_run_stats(project_names=["counted"], **query)
+            assert (stats["run_count"], stats["total_tokens"], stats["total_cost"]) == (count, 30, None)
 
 
 def test_a_first_page_of_runs_is_read_without_the_rest(client: Client, call: Conversation) -> None:
@@ -238,7 +270,7 @@ def test_a_request_with_a_wrong_value_is_refused_and_never_fails(served: Collect
 def test_a_request_that_is_not_served_gets_501_with_a_sentence(served: Collector, client: Client) -> None:
     with pytest.raises(LangSmithError, match="The collector does not serve GET /annotation-queues"):
         list(client.list_annotation_queues())
-    for method, path in (("POST", "/runs/stats"), ("PUT", "/api/v1/runs/1/share"), ("GET", "/api/v2/charts")):
+    for method, path in (("POST", "/runs/group"), ("PUT", "/api/v1/runs/1/share"), ("GET", "/api/v2/charts")):
         answer = ask(method, served.url + path)
         assert (answer.status_code, answer.json()["detail"].partition(".")[0]) == (
             501,

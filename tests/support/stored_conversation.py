@@ -138,7 +138,7 @@ class Conversation:
             numbers |= {"voice_to_voice_p50_ms": middle, "voice_to_voice_p95_ms": latencies[-1]}
             numbers["voice_to_voice_max_ms"] = latencies[-1]
         numbers["interruptions"] = sum("was_interrupted" in each for each in self.answers)
-        numbers["errors"] = sum(bool(run.get("error")) for run in self.runs)
+        numbers["errors"] = sum(bool(run.get("error")) and run["run_type"] != "tool" for run in self.runs)
         metadata = {"ls_integration": "langsmith-realtime", "thread_id": self.thread}
         run: dict[str, Any] = {
             "id": self.id,
@@ -216,6 +216,37 @@ def with_three_problems(**fields: Any) -> Conversation:
     )
     call.user_says(24.9, 26.5, "Six is fine, thank you.")
     call.agent_says(27.2, 29.0, "You are welcome.")
+    return call
+
+
+def with_agents(**fields: Any) -> Conversation:
+    """Two agents of the Agents SDK: a handoff, a tool that waited for an approval, and an answer that a guardrail cut.
+
+    The words are Arabic, with emoji, and some are long.
+    """
+    call = Conversation(seconds=24.0, **fields)
+    call.event(0.1, "agent_changed", agent="Front desk", tools=["transfer_to_billing"])
+    call.agent_says(0.2, 2.0, "Hello!", greeting=True, agent="Front desk")
+    call.user_says(3.0, 4.5, "أريد استرداد المبلغ، رقم 123-ABC")
+    call.run(5.0, "transfer_to_billing", "tool", 5.2, inputs={}, outputs={"output": "Billing"})
+    call.event(5.2, "handoff", agent="Billing", previous_agent="Front desk")
+    call.agent_says(5.8, 8.0, "How much?", agent="Billing")
+    call.user_says(9.0, 10.0, "Hundred euros.")
+    call.event(10.4, "tool_approval_required", call_id="call_1", name="refund", agent="Billing")
+    approval = {"approval": "approved", "approval_wait_ms": 2300}
+    long = {"note": "a" * 300}
+    call.run(10.4, "refund", "tool", 12.9, inputs=long, error="TimeoutError", extra={"metadata": approval})
+    words, heard, guardrails = "🎉🎉🎉 Done. Your card number is four one.", "🎉🎉🎉 Done.", ["no_card_numbers"]
+    not_the_user: dict[str, Any] = {"was_interrupted": False, "guardrails": guardrails}
+    call.agent_says(13.5, 16.0, words, heard=heard, agent="Billing", **not_the_user)
+    answer = call.runs[-1]
+    answer["outputs"]["choices"][0]["message"]["interrupted"] = True
+    response = answer["extra"]["metadata"]["response_id"]
+    found = [{"name": "no_card_numbers", "agent": "Billing", "info": {}}]
+    call.event(14.2, "guardrail_tripped", response_id=response, guardrails=found, message="Done. Your card")
+    told = {"type": "input_text", "text": "guardrail triggered: no_card_numbers"}
+    call.event(14.3, "conversation.item.added", item={"id": "item_told", "role": "user", "content": [told]})
+    call.agent_says(17.0, 20.0, "I cannot say that.", greeting=True, agent="Billing")
     return call
 
 

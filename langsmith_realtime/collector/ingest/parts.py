@@ -229,7 +229,7 @@ def json_update(body: bytes, run_id: str, stored: StoredRun | None) -> Batch:
         body: JSON object with the fields to change.
         run_id: The run's id in the path.
         stored: The stored run, or None; the update takes ``trace_id``, ``dotted_order`` and ``parent_run_id`` from it
-            if the body lacks them.
+            if the body lacks them, or has null, as from ``client.update_run(run_id, …)``.
 
     Raises:
         Refused: The body is not a JSON object.
@@ -238,7 +238,8 @@ def json_update(body: bytes, run_id: str, stored: StoredRun | None) -> Batch:
     if stored and stored.parent_run_id:
         position["parent_run_id"] = stored.parent_run_id
     fields = _object(_parsed(body, "the body"), "the body", run_id)
-    return Batch([Operation("patch", run_id, {**position, **fields}, size=len(body))])
+    given = {key: value for key, value in fields.items() if value is not None or key not in position}
+    return Batch([Operation("patch", run_id, {**position, **given}, size=len(body))])
 
 
 def json_feedback(body: bytes) -> Batch:

@@ -90,7 +90,7 @@ class FollowedConversation:
             runs = sorted(self._runs.values(), key=lambda run: run.dotted_order)
             self._known = known
             self._shown = _shown(
-                Shape(runs, sound, self._slow_ms), root, recording, sound, live=live, slow_ms=self._slow_ms
+                Shape(runs, _sides(sound), self._slow_ms), root, recording, sound, live=live, slow_ms=self._slow_ms
             )
             self._shown |= {"thread": thread, "revision": row["revision"]}
         return self._shown
@@ -113,6 +113,7 @@ class FollowedConversation:
 def _shown(
     shape: Shape, root: StoredRun, recording: dict[str, Any], sound: Sound | None, *, live: bool, slow_ms: float
 ) -> dict[str, Any]:
+    sides = _sides(sound)
     numbers = {key: value for key, value in root.metadata.items() if not key.startswith(("LANGSMITH_", "ls_"))}
     turns = shape.turns()
     shown = {
@@ -130,12 +131,12 @@ def _shown(
         "recording": recording,
         "lines": shape.lines(),
         "turns": turns,
-        "activity": {"user": sound.user, "agent": sound.agent} if sound else _from_lines(shape.lines()),
-        "measured": sound is not None,
+        "activity": {"user": sides.user, "agent": sides.agent} if sides else _from_lines(shape.lines()),
+        "measured": sides is not None,
         "events": shape.events(),
         "slow_ms": slow_ms,
     }
-    shown["findings"] = findings(shown, slow_ms)
+    shown["findings"] = findings(shown, slow_ms, conversation_s=None if live else shape.duration_s)
     for turn in turns:
         del turn["order"]
     return shown
@@ -174,7 +175,18 @@ def _recording(
         return {**shown, "state": "missing", "reason": f"{error}. The download works."}, None
     if sound is None:
         return {**shown, "state": "pending", "reason": "The recording is being decoded.", "decoding": True}, None
-    return {**shown, "state": "ready", "seconds": sound.seconds, "levels": list(LEVELS)}, sound
+    return {
+        **shown,
+        "state": "ready",
+        "seconds": sound.seconds,
+        "channels": sound.channels,
+        "levels": list(LEVELS),
+    }, sound
+
+
+def _sides(sound: Sound | None) -> Sound | None:
+    """Return a sound that tells who was audible, or None."""
+    return None if sound is None or sound.channels == 1 else sound
 
 
 def _from_lines(lines: list[dict[str, Any]]) -> dict[str, list[list[float]]]:

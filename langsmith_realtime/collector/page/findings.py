@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 _REACTION_MS: Final = 500
 #: A recording that ends this many seconds before its conversation is a finding.
 _SHORTER_S: Final = 1.0
+#: A recording that ends this many seconds after its conversation is a finding.
+_LONGER_S: Final = 5.0
 #: What of a trace may be lacking, by the key on the root, and its name; the keys are in docs/numbers.md.
 LACKING: Final = {
     "dropped_audio_chunks": "chunks of sound were dropped",
@@ -39,21 +41,35 @@ def clock(seconds: float, tenths: bool = True) -> str:
     return f"{int(hours)}:{int(minutes):02d}:{last}" if hours else f"{int(minutes)}:{last}"
 
 
-def findings(shape: Mapping[str, Any], slow_ms: float) -> list[list[dict[str, Any]]]:
+def findings(
+    shape: Mapping[str, Any], slow_ms: float, *, conversation_s: float | None = None
+) -> list[list[dict[str, Any]]]:
     """Return the findings in order; each is a list of pieces ``{text, tone?, t?, turn?, run?, strong?}``.
 
     ``tone`` is ``slow``, ``cut``, ``bad`` or ``quiet``.
+
+    Args:
+        shape: The conversation, as the page shows it.
+        slow_ms: An answer above this is slow.
+        conversation_s: Length of the conversation without what its recording has after it, in seconds; None if it is
+            not known.
     """
     turns: Sequence[Mapping[str, Any]] = shape["turns"]
     numbers: Mapping[str, Any] = shape["numbers"]
-    found = [*_latencies(turns, slow_ms), *_interruptions(turns), *_errors(shape), *_playback(turns)]
+    found = [
+        *_latencies(turns, slow_ms),
+        *_interruptions(turns),
+        *_guardrails(turns),
+        *_errors(shape),
+        *_playback(turns),
+    ]
     if shape["error"]:
         found.append([{"text": f"Ended abnormally: {str(shape['error'])[:120]}.", "tone": "bad"}])
     recording = shape["recording"]
     if recording["state"] in ("off", "missing"):
         found.append([{"text": recording["reason"], "tone": "slow" if recording["state"] == "missing" else "quiet"}])
     elif recording["state"] == "ready":
-        found += _gaps(shape)
+        found += _gaps(shape, conversation_s)
     if recording["hidden"]:
         found.append(
             [{"text": f"The sound of the {' and the '.join(recording['hidden'])} is hidden.", "tone": "quiet"}]
@@ -66,16 +82,25 @@ def findings(shape: Mapping[str, Any], slow_ms: float) -> list[list[dict[str, An
     return found
 
 
-def _gaps(shape: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
-    """What a recording lacks that can be played."""
+def _gaps(shape: Mapping[str, Any], conversation_s: float | None) -> list[list[dict[str, Any]]]:
+    """Where a recording that can be played does not agree with its conversation."""
     found = []
     error, end = shape["numbers"].get("recording_error"), shape["recording"]["seconds"]
+    if shape["recording"].get("channels") == 1:
+        one = (
+            "The recording has one channel, so who was audible is told by events, and all sound is drawn as the user's."
+        )
+        found.append([{"text": one, "tone": "slow"}])
     if error:
         found.append([{"text": f"A part of the recording is missing: {str(error)[:120]}.", "tone": "slow"}])
     if end < shape["duration_s"] - _SHORTER_S:
         link = {"tone": "slow", "t": end, "turn": None}
         pieces = [{"text": "No sound after ", **link}, {"text": clock(end), "strong": True, **link}]
         found.append([*pieces, {"text": ", where the recording ends."}])
+    if conversation_s is not None and end > conversation_s + _LONGER_S:
+        more = f"The recording goes on for {end - conversation_s:,.1f} s after the conversation has ended."
+        after: dict[str, Any] = {"text": more, "tone": "slow", "t": conversation_s, "turn": None}
+        found.append([after])
     return found
 
 
@@ -148,6 +173,15 @@ def _interruptions(turns: Sequence[Mapping[str, Any]]) -> list[list[dict[str, An
             ]
         )
     return found
+
+
+def _guardrails(turns: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+    stopped = [turn for turn in turns if "guardrail" in turn["problems"]]
+    if not stopped:
+        return []
+    link = {"tone": "cut", "t": stopped[0]["from"], "turn": stopped[0]["n"]}
+    what = f" {'turn' if len(stopped) == 1 else 'turns'} in which a guardrail tripped"
+    return [[{"text": str(len(stopped)), "strong": True, **link}, {"text": what, **link}, {"text": "."}]]
 
 
 def _errors(shape: Mapping[str, Any]) -> list[list[dict[str, Any]]]:

@@ -124,7 +124,7 @@ def _transcript(shape: Mapping[str, Any]) -> Iterator[str]:
     turns = {turn["n"]: turn for turn in shape["turns"]}
     shown: set[int] = set()
     for line in shape["lines"]:
-        if line["who"] != "user" and line["turn"] not in shown:
+        if line["who"] in ("agent", "tool") and line["turn"] not in shown:
             shown.add(line["turn"])
             turn = turns.get(line["turn"])
             if turn is not None and latency(turn) is not None:
@@ -135,16 +135,20 @@ def _transcript(shape: Mapping[str, Any]) -> Iterator[str]:
             kind = " bad" if line.get("error") else ""
             yield (
                 f'<div class="tool{kind}"><b>Tool</b>{at}<p><code><strong>{_e(line["name"])}</strong> '
-                f"{_e(line['arguments'][:300])} → {_e(result[:300])} {line['ms']:,} ms</code></p></div>"
+                f"{_e(line['arguments'][:300])} → {_e(result[:300])} {_ms(line.get('ms'))}</code></p></div>"
             )
+            continue
+        if line["who"] == "step":
+            yield f'<div class="step"><b>SDK</b>{at}<p>{_e(line["text"])}</p></div>'
             continue
         heard, unheard = split_heard(line)
         text = _e(heard) if line["text"] is not None else "<i>Hidden, or not transcribed</i>"
         if line.get("interrupted"):
-            text += f" <mark>cut off after {(line.get('heard_ms') or 0) / 1000:.1f} s</mark> "
+            by = f"stopped by {_e(', '.join(line['guardrails']))}" if line.get("guardrails") else "cut off"
+            text += f" <mark>{by} after {(line.get('heard_ms') or 0) / 1000:.1f} s</mark> "
         text += f"<s>{_e(unheard)}</s>" if unheard else ""
-        name = NAMES[line["who"]] + (", typed" if line.get("typed") else "")
-        yield f'<div class="{line["who"]}"><b>{name}</b>{at}<p>{text}</p></div>'
+        name = _e(line.get("agent") or NAMES[line["who"]]) + (", typed" if line.get("typed") else "")
+        yield f'<div class="{line["who"]}"><b>{name}</b>{at}<p dir="auto">{text}</p></div>'
 
 
 def _waiting(turn: Mapping[str, Any]) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from langsmith_realtime.collector.page.parts import latency_parts
 from langsmith_realtime.collector.page.sound import talk_from_until
+from langsmith_realtime.core.conversation.agents import GUARDRAIL_MESSAGE
 from langsmith_realtime.core.protocol.events import BETA_NAMES
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ class Shape:
         listed = {
             "id": run.id,
             "t": round(t, 3),
-            "d": round(self._end(run) - t, 3),
+            "d": max(0.0, round(self._end(run) - t, 3)),
             "name": run.name,
             "type": kind,
             "depth": max(0, len(run.ancestors) - len(self._root.ancestors) - 1),
@@ -182,13 +183,19 @@ class Shape:
                 "result": _result(run.outputs),
                 "error": run.error if failed else None,
                 "answered": run.metadata.get("answered"),
-                "ms": round((end - t) * 1000),
+                "approval": run.metadata.get("approval"),
+                "approval_wait_ms": run.metadata.get("approval_wait_ms"),
+                "ms": round((end - t) * 1000) if end >= t else None,  # of another clock
             },
         )
 
     def _take_event(self, kind: str, event: dict[str, Any], t: float, run: StoredRun) -> None:
         item_id = _item_id(event)
-        if kind == "input_audio_buffer.speech_started" and item_id:
+        step = step_text(kind, event)
+        if step is not None:
+            stopped = kind == "guardrail_tripped"
+            self._lines[run.id] = _Line(run.id, "step", t, t, step, run.id, {"stopped": stopped or None}, order=t)
+        elif kind == "input_audio_buffer.speech_started" and item_id:
             line = self._user_line(item_id, t, run)
             line.begin = min(line.begin, t)
         elif kind in {"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"} and item_id:
@@ -209,8 +216,13 @@ class Shape:
             content = item.get("content") if isinstance(item.get("content"), list) else []
             typed = [part for part in content or [] if isinstance(part, dict) and part.get("type") == "input_text"]
             if item.get("role") == "user" and typed and item_id not in self._lines:
-                line = self._user_line(item_id, t, run)
-                line.text, line.fields["typed"] = " ".join(str(part.get("text", "")) for part in typed), True
+                words = " ".join(str(part.get("text", "")) for part in typed)
+                if words.startswith(GUARDRAIL_MESSAGE):  # the SDK's own message, which begins no turn
+                    told = f"The model is told: {words}"
+                    self._lines[item_id] = _Line(item_id, "step", t, t, told, run.id, order=t)
+                else:
+                    line = self._user_line(item_id, t, run)
+                    line.text, line.fields["typed"] = words, True
 
     def _user_line(self, item_id: str, t: float, run: StoredRun) -> _Line:
         return self._lines.setdefault(item_id, _Line(item_id, "user", t, t, run=run.id, order=t))
@@ -235,7 +247,8 @@ class Shape:
             if "heard_from_s" not in metadata:
                 begin, end = self._heard(created) or (begin, end)
             response.begin, response.end = begin, end
-            interrupted = bool(metadata.get("was_interrupted"))
+            guardrails = _names(metadata.get("guardrails"))
+            interrupted = bool(metadata.get("was_interrupted")) or bool(guardrails and message.get("interrupted"))
             heard = message.get("heard")
             fields: dict[str, Any] = {
                 "spoken_ms": metadata.get("spoken_ms"),
@@ -246,6 +259,8 @@ class Shape:
                 else None,
                 "reaction_ms": metadata.get("barge_in_reaction_ms"),
                 "out_of_band": metadata.get("out_of_band"),
+                "agent": _text(metadata.get("agent")),
+                "guardrails": guardrails or None,
             }
             if interrupted and heard is None and metadata.get("heard_ms") == 0:
                 fields["heard_chars"] = 0
@@ -301,7 +316,7 @@ class Shape:
         marks: list[tuple[float, int, _Line | _Response]] = []
         marks += [(line.order, 0, line) for line in self._lines.values() if line.who == "user"]
         marks += [(response.created, 1, response) for response in self._responses.values()]
-        marks += [(line.order, 2, line) for line in self._lines.values() if line.who == "tool"]
+        marks += [(line.order, 2, line) for line in self._lines.values() if line.who in ("tool", "step")]
         turns: list[dict[str, Any]] = [{"n": 0, "order": 0.0, "user": [], "responses": [], "tools": []}]
         for order, _, mark in sorted(marks, key=lambda each: each[:2]):
             if isinstance(mark, _Response):
@@ -310,7 +325,7 @@ class Shape:
                 if turns[-1]["responses"] or turns[-1]["n"] == 0:
                     turns.append({"n": len(turns), "order": order, "user": [], "responses": [], "tools": []})
                 turns[-1]["user"].append(mark)
-            else:
+            elif mark.who == "tool":
                 turns[-1]["tools"].append(mark)
             mark.turn = turns[-1]["n"]
         for response_id, response in self._responses.items():
@@ -345,6 +360,8 @@ class Shape:
             problems.append("interrupted")
         if errors:
             problems.append("error")
+        if any(each.metadata.get("guardrails") for each in responses):
+            problems.append("guardrail")
         if playback > PLAYBACK_MS:
             problems.append("playback")
         said = [line.text for line in turn["user"] if line.text]
@@ -387,6 +404,26 @@ class Shape:
             "problems": problems,
             "errors": errors,
         }
+
+
+def step_text(kind: str, event: dict[str, Any]) -> str | None:
+    """Return what an event of the OpenAI Agents SDK says, as a sentence; None for every other event."""
+    agent = _text(event.get("agent")) or "another agent"
+    if kind == "handoff":
+        return f"{_text(event.get('previous_agent')) or 'The agent'} hands over to {agent}"
+    if kind == "agent_changed":  # the first agent is named by what it says
+        return f"The application sets {agent}" if event.get("previous_agent") else None
+    if kind == "guardrail_tripped":
+        found = event.get("guardrails") if isinstance(event.get("guardrails"), list) else []
+        names = _names([each.get("name") for each in found or [] if isinstance(each, dict)])
+        return f"Guardrail {', '.join(names) or 'without a name'} tripped"
+    if kind == "tool_approval_required":
+        return f"{_text(event.get('name')) or 'A tool'} waits for an approval"
+    return None
+
+
+def _names(value: object) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
 
 
 def _failed(run: StoredRun) -> bool:

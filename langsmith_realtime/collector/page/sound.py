@@ -40,11 +40,13 @@ class Sound:
         seconds: Its length.
         user: When the user is audible, ``[from, to]`` in seconds.
         agent: When the agent is audible.
+        channels: How many channels it has; with one, nobody knows who is audible, and it is drawn as the user's side.
     """
 
     seconds: float
     user: list[list[float]]
     agent: list[list[float]]
+    channels: int = 2
 
 
 class SoundError(Exception):
@@ -98,9 +100,10 @@ def load(recording: Path) -> Sound:
         try:
             _decode(recording)
         except (soundfile.LibsndfileError, OSError, RuntimeError, ValueError) as error:
-            raise SoundError(f"The recording cannot be decoded: {error}") from None
+            reason = str(error).rpartition(f"'{recording}': ")[2] or type(error).__name__  # without the file's place
+            raise SoundError(f"The recording cannot be decoded: {reason.rstrip('.')}") from None
     known: dict[str, Any] = json.loads(described.read_text())
-    return Sound(known["seconds"], known["user"], known["agent"])
+    return Sound(known["seconds"], known["user"], known["agent"], known.get("channels", 2))
 
 
 def peaks_file(recording: Path, level: int) -> Path:
@@ -136,7 +139,7 @@ def _decode(recording: Path) -> None:
     for level, points_of_level in levels.items():
         _write_private(peaks_file(recording, level), b"".join(each.tobytes() for each in points_of_level))
     user, agent = ([[round(a, 3), round(b, 3)] for a, b in each.intervals(pause=_JOIN_S)] for each in activities)
-    described = {"seconds": round(position / rate, 3), "user": user, "agent": agent}
+    described = {"seconds": round(position / rate, 3), "user": user, "agent": agent, "channels": channels}
     _write_private(_beside(recording, "sound"), json.dumps(described).encode())  # last: it says that all is there
 
 

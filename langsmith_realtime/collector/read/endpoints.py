@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from langsmith_realtime.collector.not_served import not_served
 from langsmith_realtime.collector.read import numbers, views
 from langsmith_realtime.collector.read.query import (
     RunSearch,
@@ -21,7 +22,7 @@ from langsmith_realtime.collector.rules import Refused
 from langsmith_realtime.collector.store import project_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from starlette.requests import Request
 
@@ -53,13 +54,34 @@ class ReadEndpoints:
     async def v1_runs(self, request: Request) -> Response:
         """``POST /runs/query``: a page of runs by descending ``dotted_order``, or ascending if ``order`` is ``asc``."""
         query = checked(await read_object(request))
+        runs = self._v1_found(query)
+        found, cursor = page(runs, query.get("limit"), query.get("cursor"), largest=100, default=100)
+        link = self._linker(request)
+        select = query.get("select")
+        return JSONResponse(
+            {"runs": [views.v1_run(run, link, select) for run in found], "cursors": {"next": cursor, "prev": None}}
+        )
+
+    async def v1_stats(self, request: Request) -> Response:
+        """``POST /runs/stats``: statistics of the runs that the query finds; tokens are those below these runs, too."""
+        query = checked(await read_object(request))
+        if query.get("group_by") or query.get("groups"):
+            return not_served("The collector has no statistics by group; leave out group_by")
+        counted = list(self._v1_found(query))
+        ids = {run.id for run in counted}
+        traces = {run.trace_id for run in counted}
+        below = (run for trace_id in sorted(traces) for run in self._store.find(trace_id=trace_id))
+        runs = [run for run in below if run.creates and not ids.isdisjoint((run.id, *run.ancestors))]
+        return JSONResponse(views.run_stats(counted, runs))
+
+    def _v1_found(self, query: dict[str, Any]) -> Iterable[StoredRun]:
         if not any(query.get(key) for key in ("session", "id", "parent_run", "trace", "reference_example")):
             raise Refused(
                 "query",
                 "At least one of 'session', 'id', 'parent_run', 'trace' or 'reference_example' must be specified",
             )
         search = self._search.oldest_first if query.get("order") == "asc" else self._search.newest_first
-        runs = search(
+        return search(
             query,
             projects=query.get("session"),
             ids=query.get("id"),
@@ -71,12 +93,6 @@ class ReadEndpoints:
             has_error=query.get("error"),
             since=query.get("start_time"),
             until=query.get("end_time"),
-        )
-        found, cursor = page(runs, query.get("limit"), query.get("cursor"), largest=100, default=100)
-        link = self._linker(request)
-        select = query.get("select")
-        return JSONResponse(
-            {"runs": [views.v1_run(run, link, select) for run in found], "cursors": {"next": cursor, "prev": None}}
         )
 
     async def show(self, request: Request) -> Response:

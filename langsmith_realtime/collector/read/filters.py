@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from langsmith_realtime.collector.read.numbers import cost, latency, tokens
+from langsmith_realtime.collector.read.numbers import cost, latency, shown_tokens
 from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
 
@@ -73,9 +73,9 @@ RUN_FIELDS: Final = Fields[StoredRun](
         "is_root": lambda run: run.parent_run_id is None,
         "tags": lambda run: run.tags,
         "thread_id": lambda run: run.thread_id,
-        "total_tokens": lambda run: tokens("total", [run]),
-        "prompt_tokens": lambda run: tokens("prompt", [run]),
-        "completion_tokens": lambda run: tokens("completion", [run]),
+        "total_tokens": lambda run: shown_tokens("total", run) or 0,
+        "prompt_tokens": lambda run: shown_tokens("prompt", run) or 0,
+        "completion_tokens": lambda run: shown_tokens("completion", run) or 0,
         "total_cost": lambda run: cost("total", [run]),
         "prompt_cost": lambda run: cost("prompt", [run]),
         "completion_cost": lambda run: cost("completion", [run]),

@@ -25,6 +25,19 @@ def usage(run: StoredRun) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def shown_tokens(side: Side, run: StoredRun) -> int | None:
+    """Return the tokens that LangSmith shows at a run: its own, or those of a whole conversation at its run.
+
+    None if neither is known. Do not add them up: the responses below a conversation's run have the same tokens.
+    """
+    key = f"{_SIDES[side]}_tokens"
+    own = usage(run)
+    if not own and run.metadata.get("ls_integration") == "langsmith-realtime":
+        own = run.metadata
+    count = _number(own.get(key))
+    return None if count is None else int(count)
+
+
 def latency(run: StoredRun) -> float | None:
     """Return a run's duration in seconds; None if the run has not ended."""
     return (run.end_time - run.start_time).total_seconds() if run.end_time else None

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from langsmith_realtime.collector.not_served import not_served
-from langsmith_realtime.collector.read import views
+from langsmith_realtime.collector.read import numbers, views
 from langsmith_realtime.collector.read.query import numbered_page, page, read_object
 from langsmith_realtime.collector.rules import Refused, conflicting_name, json_type, time
 from langsmith_realtime.collector.store import project_id
@@ -45,7 +45,9 @@ class ProjectEndpoints:
 
     async def listed(self, request: Request) -> Response:
         """``GET /sessions``: a page of projects, newest first."""
-        return self._refusal(request) or JSONResponse(numbered_page(request, self._found(request)))
+        return self._refusal(request) or JSONResponse(
+            self._with_stats(request, numbered_page(request, self._found(request)))
+        )
 
     async def v2_listed(self, request: Request) -> Response:
         """``GET /api/v2/sessions``: a page of projects with a cursor, newest first or by ``sort_by``."""
@@ -53,11 +55,13 @@ class ProjectEndpoints:
         items, cursor = page(
             self._found(request), params.get("page_size"), params.get("cursor"), largest=100, default=100
         )
-        return self._refusal(request) or JSONResponse({"items": items, "next_cursor": cursor})
+        return self._refusal(request) or JSONResponse(
+            {"items": self._with_stats(request, items), "next_cursor": cursor}
+        )
 
     async def one(self, request: Request) -> Response:
         """``GET /sessions/{session_id}``: one project."""
-        return JSONResponse(self._project(request))
+        return JSONResponse(self._with_stats(request, [self._project(request)])[0])
 
     async def create(self, request: Request) -> Response:
         """``POST /sessions``: a project without runs. 409 if there is one, unless ``upsert`` is true."""
@@ -117,6 +121,18 @@ class ProjectEndpoints:
         ascending = params.get("sort_order", "asc" if by_name else "desc") == "asc"
         return sorted(found, key=lambda view: str(view["name" if by_name else "start_time"]), reverse=not ascending)
 
+    def _with_stats(self, request: Request, projects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return projects with the statistics of their traces, if the request has ``include_stats``."""
+        if request.query_params.get("include_stats", "").lower() != "true":
+            return projects
+        found = []
+        for project in projects:
+            runs = [run for run in self._store.find(projects=[project["name"]]) if run.creates]
+            stats = views.run_stats([run for run in runs if run.parent_run_id is None], runs)
+            of_project = (each for each in self._store.feedback.all() if _is_about(each, project["id"]))
+            found.append({**project, **stats, "session_feedback_stats": numbers.feedback_stats(of_project) or {}})
+        return found
+
     def _names(self) -> list[str]:
         return list(dict.fromkeys([*self._store.projects(), *self._store.documents.all("project")]))
 
@@ -129,6 +145,11 @@ class ProjectEndpoints:
             if project_id(name) == wanted:
                 return self._view(name)
         raise HTTPException(404, f"Session not found: {request.path_params['session_id']}")
+
+
+def _is_about(feedback: dict[str, Any], project: str) -> bool:
+    """Return whether feedback is about a whole project, as that of a summary evaluator."""
+    return not feedback.get("run_id") and str(feedback.get("session_id")).lower() == project
 
 
 def _settings(body: dict[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,34 @@ def project(name: str, first_order: str | None, settings: Mapping[str, Any] | No
     }
 
 
+def run_stats(counted: Sequence[StoredRun], runs: Sequence[StoredRun]) -> dict[str, Any]:
+    """Return the statistics of a project, or of the runs that a query finds, as LangSmith's v1 gives them.
+
+    Args:
+        counted: The runs that are counted, and whose latencies and errors these are.
+        runs: The runs whose tokens, costs and feedback are added up.
+    """
+    latencies = [seconds for run in counted if (seconds := latency(run)) is not None]
+    firsts = [
+        (time(moment, "time") - run.start_time).total_seconds()
+        for run in runs
+        if (moment := numbers.first_token_time(run)) is not None
+    ]
+    return {
+        "run_count": len(counted),
+        "latency_p50": numbers.p50(latencies),
+        "latency_p99": numbers.p99(latencies),
+        "first_token_p50": numbers.p50(firsts),
+        "first_token_p99": numbers.p99(firsts),
+        "last_run_start_time": _text(max((run.start_time for run in counted), default=None)),
+        "error_rate": sum(run.status == "error" for run in counted) / len(counted) if counted else None,
+        "streaming_rate": None,
+        "feedback_stats": numbers.feedback_stats(each for run in runs for each in run.feedback) or {},
+        "run_facets": [],
+        **{key: value for key, value in _sums(runs).items() if not key.endswith("_details")},
+    }
+
+
 def app_path(run: StoredRun) -> str:
     """Return the path of a run's page in LangSmith's web application."""
     return f"/o/{TENANT_ID}/projects/p/{project_id(run.project)}/r/{run.id}"
@@ -238,7 +266,6 @@ def _with_units(stats: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _common(run: StoredRun) -> dict[str, Any]:
-    own = usage(run)
     return {
         "id": run.id,
         "name": run.name,
@@ -255,9 +282,9 @@ def _common(run: StoredRun) -> dict[str, Any]:
         "events": run.events,
         "thread_id": run.thread_id,
         "first_token_time": numbers.first_token_time(run),
-        "prompt_tokens": own.get("input_tokens"),
-        "completion_tokens": own.get("output_tokens"),
-        "total_tokens": own.get("total_tokens"),
+        "prompt_tokens": numbers.shown_tokens("prompt", run),
+        "completion_tokens": numbers.shown_tokens("completion", run),
+        "total_tokens": numbers.shown_tokens("total", run),
         "feedback_stats": numbers.feedback_stats(run.feedback),
         "reference_example_id": run.reference_example_id,
     }

@@ -7,7 +7,7 @@ import { Peaks } from "./peaks.js";
 import { Player } from "./player.js";
 import { Score } from "./score.js";
 import { Stream } from "./stream.js";
-import { Transcript } from "./transcript.js";
+import { isSpoken, Transcript } from "./transcript.js";
 
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2, 3];
 const FINDINGS_SHOWN = 6;
@@ -52,7 +52,7 @@ class Page {
 
   missing() {
     if (this.shape) return false;
-    document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("a", { href: "/view/" }, "All conversations")));
+    document.querySelector("main").replaceChildren(h("div", { class: "note" }, h("h1", {}, "This conversation is not in the store"), h("p", {}, "The page shows conversations that langsmith_realtime traced. Other traces are read by LangSmith's client only."), h("a", { href: "/view/" }, "All conversations")));
     return true;
   }
 
@@ -199,9 +199,10 @@ class Page {
   renderHappened() {
     const { shape } = this;
     const n = shape.numbers;
-    const sentences = shape.findings.slice(0, FINDINGS_SHOWN).map((sentence) => [this.sentence(sentence), " "]);
-    const rest = shape.findings.length - FINDINGS_SHOWN;
-    if (rest > 0) sentences.push(h("button", { type: "button", onclick: () => this.showTab("session") }, `and ${rest} more`));
+    const many = this.showsAllFindings ? shape.findings.length : FINDINGS_SHOWN;
+    const sentences = shape.findings.slice(0, many).map((sentence) => [this.sentence(sentence), " "]);
+    const rest = shape.findings.length - many;
+    if (rest > 0) sentences.push(h("button", { type: "button", onclick: () => { this.showsAllFindings = true; this.renderHappened(); this.score.draw(); } }, `and ${rest} more`));
     const entry = (key, ...values) => h("span", {}, meaning(key), values);
     const value = (text) => h("b", {}, text);
     const percentiles = (name) => n[`${name}_p50_ms`] !== undefined && [" p50 ", value(whole(n[`${name}_p50_ms`])), " p95 ", value(whole(n[`${name}_p95_ms`])), " ms"];
@@ -338,9 +339,9 @@ class Page {
     this.transcript.mark();
     const slider = this.score.score;
     if (slider.getAttribute("aria-valuenow") === t.toFixed(1) && this.player.playing) return;
-    const line = this.shape.lines.findLast?.((each) => each.who !== "tool" && each.from <= t && each.to >= t);
+    const line = this.shape.lines.findLast?.((each) => isSpoken(each) && each.from <= t && each.to >= t);
     slider.setAttribute("aria-valuenow", t.toFixed(1));
-    slider.setAttribute("aria-valuetext", `${t.toFixed(1)} s, turn ${this.turnAt(t).n}${line ? `, ${line.who}` : ""}`);
+    slider.setAttribute("aria-valuetext", `${t.toFixed(1)} s, turn ${this.turnAt(t).n}${line ? `, ${line.agent ?? line.who}` : ""}`);
   }
 
   turnAt(t) {
@@ -394,6 +395,7 @@ class Page {
     for (const turn of this.shape.turns) {
       if (turn.problems.includes("slow")) found.push({ t: turn.user_to ?? turn.from, turn: turn.n, what: `slow, ${ms(latency(turn))}` });
       else if (turn.problems.includes("playback")) found.push({ t: turn.first_audio, turn: turn.n, what: "held up in playback" });
+      for (const line of this.shape.lines) if (line.stopped && line.turn === turn.n) found.push({ t: line.from, turn: turn.n, what: line.text });
       if (turn.cut_at !== null) found.push({ t: turn.cut_at, turn: turn.n, what: "cut off" });
       for (const run of turn.errors) {
         const event = this.shape.events.find((each) => each.id === run);

@@ -100,8 +100,8 @@ export class Details {
     const isOpen = turn.n === this.page.turn;
     const value = latency(turn);
     const title = h("button", { type: "button", class: "title", "aria-expanded": isOpen ? "true" : "false", onclick: () => this.page.goToTurn(turn.n, { atWait: true }) },
-      h("span", {}, turn.n), h("span", {}, turn.say ?? h("span", { class: "quiet" }, "hidden, or not transcribed")), h("b", { class: tone(turn) }, value === null ? "–" : ms(value)));
-    const marks = turn.problems.filter((problem) => problem !== "slow").map((problem) => h("span", { class: problem === "error" ? "tone-bad" : problem === "interrupted" ? "tone-cut" : "tone-slow" }, { error: "error", interrupted: "cut off", playback: "held up in playback" }[problem]));
+      h("span", {}, turn.n), h("span", { class: "bidi" }, turn.say ?? h("span", { class: "quiet" }, "hidden, or not transcribed")), h("b", { class: tone(turn) }, value === null ? "–" : ms(value)));
+    const marks = turn.problems.filter((problem) => problem !== "slow").map((problem) => h("span", { class: problem === "error" ? "tone-bad" : problem === "interrupted" || problem === "guardrail" ? "tone-cut" : "tone-slow" }, { error: "error", interrupted: "cut off", guardrail: "guardrail tripped", playback: "held up in playback" }[problem]));
     return h("div", { class: `turn ${isOpen ? "open" : ""}`, data: { turn: turn.n } }, title,
       isOpen ? this.body(turn, marks) : h("div", { class: "small" }, smallBar(turn, marks.length ? 200 : 300), marks));
   }

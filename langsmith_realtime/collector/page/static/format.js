@@ -51,6 +51,13 @@ export const MEANINGS = {
   playback: ["playback", "From the first audio received to the first sound heard.", "heard_from_s"],
 };
 
+// The words that were heard, and those that were not. The server counts characters, JavaScript counts emoji twice.
+export function splitHeard(line) {
+  if (line.heard_chars === undefined) return [line.text, ""];
+  const characters = Array.from(line.text);
+  return [characters.slice(0, line.heard_chars).join(""), characters.slice(line.heard_chars).join("")];
+}
+
 export const latency = (turn) => turn.voice_to_voice_ms ?? turn.latency_to_first_audio_ms;
 export const partName = (part) => part.name ?? MEANINGS[part.kind][0];
 export const partMs = (part) => Math.round((part.to - part.from) * 1000);

@@ -159,7 +159,7 @@ function row(call) {
   return h("tr", { class: "call", data: { id: call.id } },
     h("td", { class: "start", title: utc(call.start) }, time(call.start)),
     h("td", { class: `answers ${call.shape.length ? "" : "zero"}` }, answers(call)),
-    h("td", { class: "words" }, h("div", {}, h("a", { href: `/view/c/${encodeURIComponent(call.id)}${hash}`, class: call.says ? "" : "quiet" }, call.says || "Nothing was said, or it is hidden"), aside)),
+    h("td", { class: "words" }, h("div", {}, h("a", { href: `/view/c/${encodeURIComponent(call.id)}${hash}`, class: call.says ? "bidi" : "quiet" }, call.says || "Nothing was said, or it is hidden"), aside)),
     h("td", { class: "length" }, call.live ? [h("span", { class: "dot" }), h("span", { class: "strong" }, "live")] : length(call.duration_s)),
     h("td", { class: "turns", data: { unit: call.turns === 1 ? "turn" : "turns" } }, whole(call.turns)),
     h("td", { class: "p50" }, whole(p50)),

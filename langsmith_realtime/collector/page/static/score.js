@@ -2,7 +2,7 @@
 // The overview above it shows the whole call. Only what is visible is drawn; playheads and frame are elements that move.
 
 import { setText } from "./dom.js";
-import { clock, latency, ms, partMs, whole } from "./format.js";
+import { clock, latency, ms, partMs, splitHeard, whole } from "./format.js";
 
 const GUTTER = 128;
 const RIGHT = 24;
@@ -122,7 +122,7 @@ export class Score {
       if (context.measureText(`${text.slice(0, middle)}…`).width <= room) low = middle;
       else high = middle - 1;
     }
-    return low ? `${text.slice(0, low).trimEnd()}…` : "";
+    return low ? `${text.slice(0, low).replace(/[\ud800-\udbff]$/, "").trimEnd()}…` : ""; // no half of an emoji
   }
 
   // --- overview
@@ -504,13 +504,13 @@ export class Score {
         numbered = line.turn;
         this.font(context, 12);
         context.fillStyle = line.turn === this.page.turn ? c.ink : c["ink-2"];
-        const heard = line.heard_chars === undefined ? line.text : line.text.slice(0, line.heard_chars);
+        const [heard, unheard] = splitHeard(line);
         const cutX = who === "agent" && line.heard_chars !== undefined ? this.x(line.to) : null;
         const space = Math.min(room - (x - Math.max(this.x(line.from) + 2, this.left + 2)), cutX === null ? Infinity : cutX - x - 6);
         context.fillText(this.clipped(context, heard, space), x, y);
         if (cutX !== null) {
           const begin = Math.max(cutX + 6, this.left + 2);
-          const text = this.clipped(context, line.text.slice(line.heard_chars).trim(), Math.min(this.x(until), this.left + this.width) - begin - 8);
+          const text = this.clipped(context, unheard.trim(), Math.min(this.x(until), this.left + this.width) - begin - 8);
           context.fillStyle = c["ink-3"];
           context.fillText(text, begin, y);
           context.fillRect(begin, y - 4, context.measureText(text).width, 1);

@@ -2,7 +2,7 @@
 
 import { inWords, smallBar, tone } from "./bar.js";
 import { h, icon, Rows } from "./dom.js";
-import { clock, latency, ms, whole } from "./format.js";
+import { clock, latency, ms, splitHeard } from "./format.js";
 
 const NAMES = { user: "User", agent: "Agent" };
 
@@ -27,7 +27,7 @@ export class Transcript {
     const wanted = [];
     const waited = new Set();
     lines.forEach((line, index) => {
-      if (line.who !== "user" && !waited.has(line.turn)) {
+      if (line.who !== "user" && line.who !== "step" && !waited.has(line.turn)) {
         waited.add(line.turn);
         if (latency(turnOf.get(line.turn) ?? {}) !== undefined && latency(turnOf.get(line.turn)) !== null) wanted.push(["wait", turnOf.get(line.turn)]);
       }
@@ -39,12 +39,14 @@ export class Transcript {
     const rows = wanted.map(([kind, what]) => [kind === "line" ? what.id : `${kind}${what.n}`, JSON.stringify([kind, what, what.text === null && live]), () => build[kind](what)]);
     const note = live ? "Nothing was said yet." : "Nothing was said.";
     this.rows.show(rows.length ? rows : [["note", note, () => h("p", { class: "note" }, note)]]);
-    this.spoken = lines.filter((line) => line.who !== "tool" && !line.out_of_band);
+    this.spoken = lines.filter((line) => isSpoken(line) && !line.out_of_band);
+    this.element.classList.toggle("named", lines.some((line) => line.agent));
     this.mark();
   }
 
   line(line) {
     if (line.who === "tool") return this.tool(line);
+    if (line.who === "step") return this.step(line);
     const words = line.text === null
       ? h("p", {}, h("span", { class: "hidden-words" }, this.page.shape.recording.hidden?.length ? "Hidden" : this.page.shape.live ? "Hidden, or not transcribed yet" : "Hidden, or not transcribed"))
       : this.words(line);
@@ -53,7 +55,13 @@ export class Transcript {
       data: { id: line.id },
       onpointerenter: () => this.page.point(line),
       onpointerleave: () => this.page.point(null),
-    }, h("b", {}, NAMES[line.who] + (line.typed ? ", typed" : "")), this.at(line.from), words);
+    }, h("b", { dir: "auto", title: line.agent ? `Agent: ${line.agent}` : null }, (line.agent ?? NAMES[line.who]) + (line.typed ? ", typed" : line.out_of_band ? ", out of band" : "")), this.at(line.from), words);
+  }
+
+  // What an SDK says of its agents: a handoff, a guardrail, an approval.
+  step(line) {
+    return h("div", { class: `line step ${line.stopped ? "stopped" : ""}`, data: { id: line.id } }, h("b", {}, "SDK"), this.at(line.from),
+      h("button", { type: "button", class: "run", onclick: () => this.page.openRun(line) }, h("span", { class: "cut", dir: "auto" }, line.text)));
   }
 
   at(t) {
@@ -61,13 +69,13 @@ export class Transcript {
   }
 
   words(line) {
-    const cut = line.heard_chars;
-    const paragraph = h("p", {}, cut === undefined ? line.text : line.text.slice(0, cut));
+    const [heard, unheard] = splitHeard(line);
+    const paragraph = h("p", { dir: "auto" }, heard);
     if (line.interrupted) {
-      paragraph.append(" ", h("span", { class: "pill" }, icon("cut"), `cut off after ${((line.heard_ms ?? 0) / 1000).toFixed(1)} s`));
+      paragraph.append(" ", h("span", { class: line.guardrails ? "pill long" : "pill" }, icon("cut"), `${line.guardrails ? `stopped by ${line.guardrails.join(", ")}` : "cut off"} after ${((line.heard_ms ?? 0) / 1000).toFixed(1)} s`));
     }
-    if (cut !== undefined && cut < line.text.length) {
-      paragraph.append(" ", h("s", {}, h("span", { class: "visually-hidden" }, "not heard: "), line.text.slice(cut).trimStart()));
+    if (unheard) {
+      paragraph.append(" ", h("s", {}, h("span", { class: "visually-hidden" }, "not heard: "), unheard.trimStart()));
     }
     paragraph.addEventListener("click", (event) => {
       if (String(getSelection())) return;
@@ -83,9 +91,11 @@ export class Transcript {
   }
 
   tool(line) {
-    const result = line.error ?? line.result ?? (line.answered === false ? "no answer was seen" : "");
+    const answer = line.error ?? line.result ?? (line.answered === false ? "no answer was seen" : "");
+    const approval = line.approval && `${line.approval}${line.approval_wait_ms === undefined ? "" : ` after ${ms(line.approval_wait_ms)}`}`;
+    const result = approval ? `${approval} → ${answer}` : answer;
     const row = h("button", { type: "button", class: "run", onclick: () => this.page.openRun(line) },
-      h("b", {}, line.name), h("span", { class: "cut" }, `${line.arguments} → ${result}`), h("span", {}, ms(line.ms)));
+      h("b", {}, line.name), h("span", { class: "cut arguments" }, line.arguments), h("span", { class: "cut" }, `→ ${result}`), h("span", {}, ms(line.ms)));
     return h("div", { class: `line tool ${line.error ? "failed" : ""}`, data: { id: line.id } }, h("b", {}, "Tool"), this.at(line.from), row);
   }
 
@@ -135,6 +145,8 @@ export class Transcript {
     requestAnimationFrame(() => requestAnimationFrame(place));
   }
 }
+
+export const isSpoken = (line) => line.who === "user" || line.who === "agent";
 
 // The time of a word, by its share of the audible sound of its line.
 export function timeAt(line, share, activity) {
