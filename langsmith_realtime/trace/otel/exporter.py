@@ -75,6 +75,7 @@ class OtelExporter:
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
         self._early_steps: list[AgentStep] = []
+        self._ending: list[tuple[Span, int]] = []  # spans that are complete, and when they end, in ns
         self._announced: list[Call] = []  # calls of which no run data has told yet
         # The conventions had it until v1.41.
         self._messages_have_finish_reason = spans.preset.messages_have_finish_reason or convention_names()[0]
@@ -119,6 +120,15 @@ class OtelExporter:
         elif isinstance(data, AgentStep):
             self._step(data)
 
+    def written(self) -> None:
+        """End the spans that are complete: the journal has everything that happened until now.
+
+        An ended span may be exported at once. If its ids were not on disk, a recovery would make another span.
+        """
+        ending, self._ending = self._ending, []
+        for span, ns in ending:
+            span.end(ns)
+
     def annotated(self, annotation: Annotated) -> None:
         """Note what the application added, for the session's span."""
         self._added_metadata.update(annotation.metadata)
@@ -142,6 +152,9 @@ class OtelExporter:
         for step in self._early_steps:
             self._whole_step(step)
         is_recording_done = self._session(end, recorded)
+        if self.ledger is not None:
+            self.ledger.flush()
+        self.written()
         if self._logs is not None:
             self._logs.ended(end, spans.context, spans.ns(end.t))
         if self._metrics is not None:
@@ -385,15 +398,13 @@ class OtelExporter:
         span.set_attributes(attributes({attribute: told.get(fact) for attribute, fact in rows}))
 
     def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
+        """Complete a span; :meth:`written` ends it."""
         opened.is_ended = True
-        if self.ledger is not None:
-            # An ended span may be exported at once. If its ids were not on disk, a recovery would make another span.
-            self.ledger.flush()
         span = opened.span
         if error is not None and span.is_recording():
             span.set_attribute("error.type", facts.error_type(error))
             span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
-        span.end(self._spans.ns(max(end, opened.start)))
+        self._ending.append((span, self._spans.ns(max(end, opened.start))))
         opened.span = NonRecordingSpan(span.get_span_context())  # the span may have much content
 
     def _context(self, opened: OpenSpan | None) -> Context:

@@ -28,17 +28,20 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
 
     Those past :data:`MAX_ATTRIBUTES` are together in the last one, :data:`FURTHER`, as JSON text.
     """
-    named = [(clean(name), value) for name, value in given.items() if value is not None]
-    taken = {name: attribute_value(value) for name, value in named[:MAX_ATTRIBUTES]}
-    if len(named) > MAX_ATTRIBUTES:
-        taken[FURTHER] = json_text({name: attribute_value(value) for name, value in named[MAX_ATTRIBUTES:]})
+    taken = {clean(name): attribute_value(value) for name, value in given.items() if value is not None}
+    if len(taken) > MAX_ATTRIBUTES:
+        further = {name: taken.pop(name) for name in list(taken)[MAX_ATTRIBUTES:]}
+        taken[FURTHER] = json_text(further)
     return taken
 
 
 def attribute_value(value: object) -> Value:
     """One value; an integer of more than 64 bits and a number that is not finite become text."""
-    if type(value) is str:  # the most frequent types first: a response has 25 attributes
-        return without_surrogates(value)
+    kind = type(value)
+    if kind is str:  # the most frequent types first: a response has 25 attributes
+        return without_surrogates(value)  # type: ignore[arg-type]
+    if kind is int and -_INT64 <= value < _INT64:  # type: ignore[operator]
+        return value  # type: ignore[return-value]
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
