@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import orjson
+
 from langsmith_realtime.core.payloads.json_values import without_surrogates
 
 Value: TypeAlias = str | bool | int | float | list[str]
@@ -57,6 +59,10 @@ def attribute_value(value: object) -> Value:
 
 def json_text(value: object) -> str:
     """A value as JSON text."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:
+        pass  # it has a lone surrogate, an integer of more than 64 bits, or a key that is no text
     try:
         return clean(json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":")))
     except (ValueError, TypeError, RecursionError):
