@@ -26,9 +26,17 @@ class Pipeline:
         session: makes the runs and the recording.
         journal: writes the inputs before the session takes them; None without a journal.
         guard: counts and logs failures.
+        written: is told when the journal has all inputs so far, until the conversation ends.
     """
 
-    def __init__(self, session: Session, journal: JournalWriter | None, guard: Guard) -> None:
+    def __init__(
+        self,
+        session: Session,
+        journal: JournalWriter | None,
+        guard: Guard,
+        written: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._written = written
         self._session = session
         self._journal = journal
         self._guard = guard
@@ -40,6 +48,7 @@ class Pipeline:
             if not is_streamed(given):
                 self._take_waiting()
             if isinstance(given, Closed):
+                self._written = lambda: None  # the end belongs to the thread that finishes the recording
                 self._guarded(self._silence_found, given)
             if self._journal is not None:
                 self._guarded(self._journal.write, given)
@@ -52,6 +61,10 @@ class Pipeline:
             pause()
         if self._journal is not None:
             self._journal.flush()
+        try:
+            self._written()
+        except Exception as error:
+            self._guard.report("written", error)
 
     def _joined(self, inputs: list[Input]) -> Iterator[Input]:
         remaining = iter(inputs)
@@ -94,9 +107,10 @@ class Pipeline:
 def build_pipeline(options: Options, runs: ConversationRuns, process: Process, guard: Guard) -> Pipeline:
     """Make the pipeline of a conversation that begins, and look for conversations to recover if it has a journal."""
     parts = build_session(options, runs, process.sender, process.feedback, guard)
+    written = (lambda: None) if parts.otel is None else parts.otel.written
     # Without LangSmith and without spans, a recovery would have nothing to do.
     is_recoverable = runs.client is not None or (parts.otel is not None and parts.otel.is_recoverable)
     if not options.journal or not is_recoverable:
-        return Pipeline(parts.session, None, guard)
+        return Pipeline(parts.session, None, guard, written)
     begin_in_background(runs.client, interval_s=process.limits.recovery_interval_s, otel=options.otel)
-    return Pipeline(parts.session, journal_writer(parts, options, runs, guard), guard)
+    return Pipeline(parts.session, journal_writer(parts, options, runs, guard), guard, written)

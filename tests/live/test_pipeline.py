@@ -96,6 +96,20 @@ def test_the_journal_gets_each_input_before_the_session_and_is_flushed_at_the_en
     assert calls[-1] == ("flush", None)
 
 
+def test_after_each_flush_the_spans_may_end_until_the_conversation_does() -> None:
+    parts = Parts()
+
+    def written() -> None:
+        parts.calls.append(("written", None))
+        raise RuntimeError("an exporter of the application")
+
+    parts.pipeline = Pipeline(cast("Session", parts), cast("JournalWriter", parts), parts.guard, written)
+    assert [call for call, _ in parts.process(Opened())][-2:] == ["flush", "written"]
+    assert [call for call, _ in parts.process(Closed(1.0))][-1] == "flush"
+    assert parts.guard.count == 1
+    guard.failures.clear()
+
+
 @pytest.mark.parametrize("given", [ServerFrame({"type": "error"}, 1.0, Ref(1)), Closed(1.0)])
 def test_a_silence_that_the_session_finds_is_in_the_journal_before_the_end(given: Input) -> None:
     parts = Parts()

@@ -25,7 +25,7 @@ from langsmith_realtime.core.conversation.run_data import (
     ToolRun,
 )
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.events import BETA_NAMES, Call, Event, announced_calls, mapping, text
+from langsmith_realtime.core.protocol.events import Call, Event, announced_calls, mapping, text
 from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
@@ -75,6 +75,7 @@ class OtelExporter:
         self._has_exemplars = not waits
         self._held: list[RunData] | None = [] if waits else None
         self._early_steps: list[AgentStep] = []
+        self._ending: list[tuple[Span, int]] = []  # spans that are complete, and when they end, in ns
         self._announced: list[Call] = []  # calls of which no run data has told yet
         # The conventions had it until v1.41.
         self._messages_have_finish_reason = spans.preset.messages_have_finish_reason or convention_names()[0]
@@ -119,6 +120,15 @@ class OtelExporter:
         elif isinstance(data, AgentStep):
             self._step(data)
 
+    def written(self) -> None:
+        """End the spans that are complete: the journal has everything that happened until now.
+
+        An ended span may be exported at once. If its ids were not on disk, a recovery would make another span.
+        """
+        ending, self._ending = self._ending, []
+        for span, ns in ending:
+            span.end(ns)
+
     def annotated(self, annotation: Annotated) -> None:
         """Note what the application added, for the session's span."""
         self._added_metadata.update(annotation.metadata)
@@ -142,6 +152,9 @@ class OtelExporter:
         for step in self._early_steps:
             self._whole_step(step)
         is_recording_done = self._session(end, recorded)
+        if self.ledger is not None:
+            self.ledger.flush()
+        self.written()
         if self._logs is not None:
             self._logs.ended(end, spans.context, spans.ns(end.t))
         if self._metrics is not None:
@@ -176,23 +189,30 @@ class OtelExporter:
     # Spans
 
     def _event(self, event: EventRun) -> None:
-        spans, session = self._spans, self._spans.session
+        spans = self._spans
         if self._logs is not None:
             self._logs.event(event, self._context_of(event), spans.ns(event.ref.start / 1_000_000))
-        if event.error is not None and not event.interrupted and session is not None and session.is_recording():
-            details = {"error.type": facts.error_type(event.error), "error.message": self._content.error(event.error)}
-            session.add_event(event.name, attributes(details), spans.ns(event.ref.start / 1_000_000))
-        kind = BETA_NAMES.get(event.name, event.name)
-        if kind == "session.created":
-            session_id = text(mapping(event.payload.get("session")).get("id"))
-            spans.facts.session_id = session_id or spans.facts.session_id
-            if session is not None:
-                session.set_attributes(attributes({"gen_ai.realtime_session.id": session_id}))
-            if self._logs is not None:
-                self._logs.named(session_id)
-        if kind == "response.done" and spans.tools:
+        if event.error is not None and not event.interrupted:
+            self._add_error(event, event.error)
+        if event.name == "session.created":
+            self._session_named(text(mapping(event.payload.get("session")).get("id")))
+        elif event.name == "response.done" and spans.tools:
             self._end_calls_of_the_application(event.ref.start / 1_000_000)
-            self._announced += announced_calls(Event(kind, event.name, event.payload))
+            self._announced += announced_calls(Event(event.name, event.name, event.payload))
+
+    def _add_error(self, event: EventRun, error: str) -> None:
+        session = self._spans.session
+        if session is not None and session.is_recording():
+            details = {"error.type": facts.error_type(error), "error.message": self._content.error(error)}
+            session.add_event(event.name, attributes(details), self._spans.ns(event.ref.start / 1_000_000))
+
+    def _session_named(self, session_id: str | None) -> None:
+        spans = self._spans
+        spans.facts.session_id = session_id or spans.facts.session_id
+        if spans.session is not None:
+            spans.session.set_attributes(attributes({"gen_ai.realtime_session.id": session_id}))
+        if self._logs is not None:
+            self._logs.named(session_id)
 
     def _end_calls_of_the_application(self, t: float) -> None:
         """End the spans of calls that runs of the application's own carried out: no run data tells of them.
@@ -228,13 +248,14 @@ class OtelExporter:
             on_span = shown if self._content.on_spans else None
             masked = model
             if self._content.calls_application or presets.rows(spans.preset.rows, presets.RESPONSE):
-                masked = _with_metadata(model, self._content.metadata(model.metadata))
+                masked = replace(model, metadata=self._content.metadata(model.metadata))
             # Without a preset, only numbers, ids and states of the metadata are shown, which quote nobody.
-            span.set_attributes(attributes(facts.response_attributes(masked)))
+            told = facts.response_attributes(masked)
+            if on_span is not None:
+                told |= self._response_content(on_span)
+            span.set_attributes(attributes(told))
             if model.model:
                 span.update_name(clean(f"chat {model.model}"))
-            if on_span is not None:
-                span.set_attributes(attributes(self._response_content(on_span)))
             first_token = None if model.first_token is None else spans.ns(model.first_token)
             self._add_preset(
                 span, presets.RESPONSE, lambda: facts.response_facts(masked, on_span, first_token), model.error
@@ -352,16 +373,21 @@ class OtelExporter:
                     }
                 )
             )
-            messages = self._content.messages(end.messages) if self._content.on_spans else None
-            tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
-            ended, began = replace(end, metadata=told), {}
-            if has_recording:
-                began = {"recording_started_at": spans.ns(0.0) / 1_000_000_000, "recording_start_offset_ms": 0}
+            ended = replace(end, metadata=told)
             self._add_preset(
-                span, presets.SESSION, lambda: {**facts.session_facts(ended, messages, tags), **began}, end.error
+                span, presets.SESSION, lambda: self._session_facts(ended, has_recording=has_recording), end.error
             )
         self._end(OpenSpan(span, 0.0), end.t, end.error)
         return not_attached is None
+
+    def _session_facts(self, end: ConversationEnd, *, has_recording: bool) -> dict[str, Any]:
+        spans = self._spans
+        messages = self._content.messages(end.messages) if self._content.on_spans else None
+        tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
+        made = facts.session_facts(end, messages, tags)
+        if has_recording:
+            made |= {"recording_started_at": spans.ns(0.0) / 1_000_000_000, "recording_start_offset_ms": 0}
+        return made
 
     def _set_up(self, end: ConversationEnd) -> dict[str, Any]:
         set_up = self._content.session(end.inputs)
@@ -385,15 +411,13 @@ class OtelExporter:
         span.set_attributes(attributes({attribute: told.get(fact) for attribute, fact in rows}))
 
     def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
+        """Complete a span; :meth:`written` ends it."""
         opened.is_ended = True
-        if self.ledger is not None:
-            # An ended span may be exported at once. If its ids were not on disk, a recovery would make another span.
-            self.ledger.flush()
         span = opened.span
         if error is not None and span.is_recording():
             span.set_attribute("error.type", facts.error_type(error))
             span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
-        span.end(self._spans.ns(max(end, opened.start)))
+        self._ending.append((span, self._spans.ns(max(end, opened.start))))
         opened.span = NonRecordingSpan(span.get_span_context())  # the span may have much content
 
     def _context(self, opened: OpenSpan | None) -> Context:
@@ -428,10 +452,6 @@ class OtelExporter:
             metrics.tool(
                 data.name, seconds, outcome, self._common, self._context(opened) if self._has_exemplars else None
             )
-
-
-def _with_metadata(model: ModelRun, metadata: dict[str, Any]) -> ModelRun:
-    return replace(model, metadata=metadata)
 
 
 def otel_exporter(

@@ -16,6 +16,16 @@ from langsmith_realtime.trace.otel.values import json_text
 
 #: The conventions' finish reasons, by the status of a response.
 _FINISH_REASONS = {"completed": "stop", "cancelled": "stop", "incomplete": "length", "failed": "error"}
+#: The conventions' attributes of tokens, by the names of :func:`token_counts`.
+_USAGE = {
+    "input": "gen_ai.usage.input_tokens",
+    "output": "gen_ai.usage.output_tokens",
+    "cached": "gen_ai.usage.cache_read.input_tokens",
+    "reasoning": "gen_ai.usage.reasoning.output_tokens",
+    **{f"{name}_input": f"gen_ai.usage.{name}.input_tokens" for name in MODALITIES},
+    **{f"{name}_output": f"gen_ai.usage.{name}.output_tokens" for name in MODALITIES},
+    **{f"{name}_cached": f"gen_ai.usage.{name}.cache_read.input_tokens" for name in MODALITIES},
+}
 #: The prefix of attributes that no convention names.
 OWN = "langsmith_realtime."
 
@@ -44,13 +54,16 @@ def finish_reasons(model: ModelRun) -> list[str] | None:
 def token_counts(model: ModelRun) -> dict[str, int]:
     """A response's tokens: ``input``, ``output``, ``<modality>_input`` with the cached ones, ``<modality>_output``,
     ``cached``, ``<modality>_cached`` and ``reasoning``; as far as they are known."""
-    usage = mapping(model.usage)
-    counts: dict[str, Any] = {"input": usage.get("input_tokens"), "output": usage.get("output_tokens")}
+    usage, metadata = mapping(model.usage), model.metadata
     inputs, outputs = mapping(usage.get("input_token_details")), mapping(usage.get("output_token_details"))
-    counts |= {"cached": inputs.get("cache_read"), "reasoning": outputs.get("reasoning")}
+    counts: dict[str, Any] = {
+        "input": usage.get("input_tokens"),
+        "output": usage.get("output_tokens"),
+        "cached": inputs.get("cache_read"),
+        "reasoning": outputs.get("reasoning"),
+    }
     for name in MODALITIES:
-        cached = model.metadata.get(f"cached_{name}_tokens")
-        counts[f"{name}_cached"] = cached
+        counts[f"{name}_cached"] = cached = metadata.get(f"cached_{name}_tokens")
         if inputs.get(name) is not None:
             counts[f"{name}_input"] = inputs[name] + (cached or 0)
         counts[f"{name}_output"] = outputs.get(name)
@@ -61,17 +74,7 @@ def token_counts(model: ModelRun) -> dict[str, int]:
 
 def usage_attributes(counts: Mapping[str, int]) -> dict[str, Any]:
     """The conventions' ``gen_ai.usage.…`` attributes."""
-    named = {
-        "gen_ai.usage.input_tokens": counts.get("input"),
-        "gen_ai.usage.output_tokens": counts.get("output"),
-        "gen_ai.usage.cache_read.input_tokens": counts.get("cached"),
-        "gen_ai.usage.reasoning.output_tokens": counts.get("reasoning"),
-    }
-    for name in MODALITIES:
-        named[f"gen_ai.usage.{name}.input_tokens"] = counts.get(f"{name}_input")
-        named[f"gen_ai.usage.{name}.output_tokens"] = counts.get(f"{name}_output")
-        named[f"gen_ai.usage.{name}.cache_read.input_tokens"] = counts.get(f"{name}_cached")
-    return named
+    return {_USAGE[name]: count for name, count in counts.items()}
 
 
 def response_attributes(model: ModelRun) -> dict[str, Any]:
@@ -250,7 +253,7 @@ def error_type(error: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is int or type(value) is float
 
 
 def _iso(ns: int) -> str:

@@ -11,6 +11,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import orjson
+
 from langsmith_realtime.core.payloads.json_values import without_surrogates
 
 Value: TypeAlias = str | bool | int | float | list[str]
@@ -28,17 +30,19 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
 
     Those past :data:`MAX_ATTRIBUTES` are together in the last one, :data:`FURTHER`, as JSON text.
     """
-    named = [(clean(name), value) for name, value in given.items() if value is not None]
-    taken = {name: attribute_value(value) for name, value in named[:MAX_ATTRIBUTES]}
-    if len(named) > MAX_ATTRIBUTES:
-        taken[FURTHER] = json_text({name: attribute_value(value) for name, value in named[MAX_ATTRIBUTES:]})
+    taken = {clean(name): attribute_value(value) for name, value in given.items() if value is not None}
+    if len(taken) > MAX_ATTRIBUTES:
+        further = {name: taken.pop(name) for name in list(taken)[MAX_ATTRIBUTES:]}
+        taken[FURTHER] = json_text(further)
     return taken
 
 
 def attribute_value(value: object) -> Value:
     """One value; an integer of more than 64 bits and a number that is not finite become text."""
     if type(value) is str:  # the most frequent types first: a response has 25 attributes
-        return without_surrogates(value)
+        return clean(value)
+    if type(value) is int and -_INT64 <= value < _INT64:
+        return value
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -53,7 +57,11 @@ def attribute_value(value: object) -> Value:
 
 
 def json_text(value: object) -> str:
-    """A value as JSON text."""
+    """A value as JSON text; a number that is not finite is null."""
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:
+        pass  # it has a lone surrogate, an integer of more than 64 bits, or a key that is no text
     try:
         return clean(json.dumps(value, ensure_ascii=False, default=str, separators=(",", ":")))
     except (ValueError, TypeError, RecursionError):
@@ -62,7 +70,7 @@ def json_text(value: object) -> str:
 
 def clean(text: str) -> str:
     """A text without lone surrogates."""
-    return without_surrogates(text if type(text) is str else str(text))
+    return text if type(text) is str and text.isascii() else without_surrogates(str(text))
 
 
 def body(value: Any, depth: int = 0) -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from langsmith import Client
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from langsmith_realtime import Otel, SessionTracer
 from langsmith_realtime.cli.main import main
@@ -360,6 +361,32 @@ def test_the_journal_of_a_conversation_without_langsmith_obeys_its_options(
     eventually(lambda: any(state_directory().glob("*/conversation.jsonl")))
     (kept,) = state_directory().glob("*/conversation.jsonl")
     assert json.loads(kept.read_text("utf-8").splitlines()[0])["destination"]["langsmith"] is False
+
+
+class Reading(SpanProcessor):
+    """Reads, for each span that ends, whether the journal has its id, and how many responses are done by it."""
+
+    def __init__(self) -> None:
+        self.at_end: list[tuple[str, bool, int]] = []
+
+    def on_end(self, span: ReadableSpan) -> None:
+        (journal,) = state_directory().glob("*/journal.jsonl")
+        text = journal.read_text("utf-8")
+        self.at_end.append((span.name, f"{span.context.span_id:016x}" in text, text.count('"response.done"')))
+
+
+def test_a_span_ends_when_the_journal_has_its_id_and_its_end(providers: Providers) -> None:
+    reading = Reading()
+    providers.tracer.add_span_processor(reading)
+    with SessionTracer(otel=providers.otel(), langsmith=False) as tracer:
+        talk.hold(tracer)
+        eventually(lambda: len(reading.at_end) == 4)  # without the end of the conversation
+        assert [name for name, _, _ in reading.at_end].count("chat gpt-realtime") == 2
+    talk.arrive(providers)
+    assert len(reading.at_end) == 5
+    for number, (name, has_id, done) in enumerate(reading.at_end):
+        assert has_id, name
+        assert done >= [each for each, _, _ in reading.at_end[: number + 1]].count("chat gpt-realtime")
 
 
 def test_recover_with_must_be_a_function() -> None:
