@@ -81,6 +81,7 @@ class OtelExporter:
         self._announced: list[Call] = []  # calls of which no run data has told yet
         # The conventions had it until v1.41.
         self._messages_have_finish_reason = spans.preset.messages_have_finish_reason or convention_names()[0]
+        self._has_named_agent = False  # on the session's span
         self._responses, self._tool_calls = 0, 0  # how many of them were measured
         self._is_alone = is_alone
         #: Is told when the spans have been exported after the end; None without a journal.
@@ -222,6 +223,7 @@ class OtelExporter:
         response_id = str(model.metadata.get("response_id"))
         opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
         span = opened.span
+        self._name_agent(text(model.metadata.get("agent")))
         shown = self._content.response(model) if self._content.is_shown else None
         if shown is not None and self._messages_have_finish_reason:
             shown["finish_reason"] = facts.finish_reason(model)
@@ -247,6 +249,13 @@ class OtelExporter:
         if spans.has_died and facts.is_unfinished(model):
             error = error or DIED
         self._end(opened, model.end, error)
+
+    def _name_agent(self, name: str | None) -> None:
+        """Name the first agent on the session before a response ends: Azure's distro copies it to the response."""
+        session, is_named = self._spans.session, self._spans.facts.agent_name is not None or self._has_named_agent
+        if name is not None and not is_named and session is not None:
+            self._has_named_agent = True
+            session.set_attribute("gen_ai.agent.name", clean(name))
 
     def _response_content(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         instructions = shown["instructions"]
