@@ -70,7 +70,7 @@ def dependency(ingested: AzureIngestion, name: str) -> Item:
 def test_the_conversation_arrives_as_a_tree_of_dependencies(ingested: AzureIngestion) -> None:
     spans = spans_of(ingested)
     assert {item.parent_id for item in spans} <= {None, *(item.data["id"] for item in spans)}, "no orphan"
-    assert len({item.properties["session.id"] for item in spans}) == 1
+    assert len({item.tags["ai.session.id"] for item in spans}) == 1
     lines = [
         Line(
             item.data["id"],
