@@ -34,13 +34,15 @@ from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel import presets
 from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current
 from langsmith_realtime.trace.otel.presets import PRESETS
-from langsmith_realtime.trace.otel.providers import has_provider, tracer_of
+from langsmith_realtime.trace.otel.providers import has_provider, tracer_of, warn_of_no_provider
 from langsmith_realtime.trace.otel.values import attributes, clean
 
 #: The key of the session's span.
 SESSION_KEY = "session"
-#: How many responses, and how many tool calls, are remembered; the oldest one's span then ends, if it has not.
-MAX_OPEN = 256
+#: How many responses, and how many tool calls, are remembered after their end.
+MAX_REMEMBERED = 256
+#: How many responses, and how many tool calls, may be open; past that, the oldest span ends without its attributes.
+MAX_OPEN = 4096
 #: Events from which on the next response counts as asked for: the user stopped speaking.
 _SPEECH_ENDS = frozenset({"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"})
 _SPEECH_STARTED = "input_audio_buffer.speech_started"
@@ -58,10 +60,11 @@ class KnownIds(Protocol):
 
 @dataclass(slots=True)
 class OpenSpan:
-    """A span that the worker ends: when it started, and for a tool call when the client sent the result."""
+    """A span that the worker ends: when it started and with which attributes, and when a call's result was sent."""
 
     span: Span
     start: float
+    given: Mapping[str, Any] = field(default_factory=dict)
     call: Call | None = None
     answered: float | None = None
     is_ended: bool = False
@@ -138,16 +141,20 @@ class ConversationSpans:
         if outer_context is None:
             outer_context = trace.set_span_in_context(self.outer)
             if options.otel.headers is not None:
-                extracted = propagate.extract(options.otel.headers)
+                extracted = propagate.extract(options.otel.headers, outer_context)  # keeps the caller's baggage
                 if trace.get_current_span(extracted).get_span_context().is_valid:
                     outer_context = extracted
         self.outer_context = outer_context
         self.session: Span | None = None
+        #: The attributes with which the session's span started.
+        self.session_given: Mapping[str, Any] = {}
         #: The context of spans that have no other parent.
         self.context, self.links = self._place(outer_context)
         if options.otel.session_span:
             given = self._start_attributes(presets.SESSION, "invoke_agent")
-            self.session = self._start(SESSION_KEY, "realtime_session", 0.0, given).span
+            opened = self._start(SESSION_KEY, "realtime_session", 0.0, given)
+            self.session, self.session_given = opened.span, opened.given
+            self._join_named_session(opened.span)
             self.context, self.links = trace.set_span_in_context(self.session, self.context), []
         self.responses: dict[str, OpenSpan] = {}
         self.tools: dict[str, OpenSpan] = {}
@@ -301,7 +308,24 @@ class ConversationSpans:
                 self.note(replace(self._connected, t=start))
                 self._connected = None
             self.note(SpanBegun(start, key, start, traceparent_of(span)))
-        return OpenSpan(span, start)
+        return OpenSpan(span, start, given)
+
+    def _join_named_session(self, span: Span) -> None:
+        """Take the session that a processor of the application's put on the span, if the application named no thread.
+
+        Langfuse's ``propagate_attributes(session_id=)`` does that. Two names would split the conversation from the
+        application's other spans.
+        """
+        named = (getattr(span, "attributes", None) or {}).get("session.id")
+        if self.facts.has_given_thread or not isinstance(named, str) or named == self.facts.thread_id:
+            return
+        self.facts.thread_id = named
+        self._common.clear()
+        known = self.facts.of_start()
+        rows = presets.rows(self.preset.started, presets.SESSION)
+        again = attributes({name: known[fact] for name, fact in rows})
+        self.session_given = {**self.session_given, **again}
+        span.set_attributes(again)
 
     # What happens, in the caller's threads
 
@@ -442,12 +466,20 @@ def traceparent_of(span: Span) -> str:
 
 
 def _remember(spans: dict[str, OpenSpan], key: str, opened: OpenSpan) -> None:
-    """Remember a span, also after its end: later events name it again, and other spans stand below it."""
+    """Remember a span, also after its end: later events name it again, and other spans stand below it.
+
+    A span that has not ended stays, because the worker, which ends it, may be far behind the caller's thread.
+    """
     spans[key] = opened
-    if len(spans) > MAX_OPEN:
-        oldest = spans.pop(next(iter(spans)))
-        if not oldest.is_ended:
-            oldest.span.end()
+    if len(spans) <= MAX_REMEMBERED:
+        return
+    known = list(spans.items())  # a copy, because the worker may add spans meanwhile
+    forgotten = next((each for each, span in known if span.is_ended), None)
+    if forgotten is not None:
+        spans.pop(forgotten, None)
+    elif len(known) > MAX_OPEN:
+        spans.pop(known[0][0], None)
+        known[0][1].span.end()
 
 
 def facts_of(
@@ -470,5 +502,6 @@ def start_spans(options: Options, facts: ConversationFacts, start_us: int, versi
     """Start the spans of a conversation that opens now, in the caller's context; None without any provider."""
     assert options.otel is not None
     if not has_provider(options.otel):
+        warn_of_no_provider()
         return None
     return ConversationSpans(tracer_of(options.otel, version), options, facts, start_us)

@@ -13,7 +13,8 @@ class CurrentSpan(Span):
     """Stands for a span of a conversation in the contexts that hold it, and can be pointed at another one once.
 
     A caller that waits for an event holds one: when the event arrives, it is pointed at that event's span, also if
-    another task parses the event. It never ends the span, which the conversation does.
+    another task parses the event. It never ends the span, which the conversation does. Everything else that the SDK's
+    span has, such as ``attributes``, can be read here, too: processors read it of the parent.
 
     Args:
         span: the span.
@@ -23,6 +24,11 @@ class CurrentSpan(Span):
     def __init__(self, span: Span, owner: object) -> None:
         self.span = span
         self.owner = owner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "span":  # not set yet: a copy is being made
+            raise AttributeError(name)
+        return getattr(self.span, name)
 
     def get_span_context(self) -> SpanContext:
         return self.span.get_span_context()

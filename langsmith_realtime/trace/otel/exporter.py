@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from langsmith import Client
 from opentelemetry import trace
@@ -30,6 +30,7 @@ from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
+from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.otel import facts, presets
 from langsmith_realtime.trace.otel.attachments import attach
 from langsmith_realtime.trace.otel.content import Content
@@ -39,6 +40,8 @@ from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
 from langsmith_realtime.trace.otel.providers import convention_names, logger_of, logger_provider, when_flushed
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
+
+_T = TypeVar("_T")
 
 DIED = Failure("the process died before the end")
 NO_RESULT = Failure("no result was sent")
@@ -79,6 +82,7 @@ class OtelExporter:
         self._announced: list[Call] = []  # calls of which no run data has told yet
         # The conventions had it until v1.41.
         self._messages_have_finish_reason = spans.preset.messages_have_finish_reason or convention_names()[0]
+        self._has_named_agent = False  # on the session's span
         self._responses, self._tool_calls = 0, 0  # how many of them were measured
         self._is_alone = is_alone
         #: Is told when the spans have been exported after the end; None without a journal.
@@ -239,6 +243,7 @@ class OtelExporter:
         response_id = str(model.metadata.get("response_id"))
         opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
         span = opened.span
+        self._name_agent(text(model.metadata.get("agent")))
         shown = self._content.response(model) if self._content.is_shown else None
         if shown is not None and self._messages_have_finish_reason:
             shown["finish_reason"] = facts.finish_reason(model)
@@ -252,8 +257,8 @@ class OtelExporter:
             # Without a preset, only numbers, ids and states of the metadata are shown, which quote nobody.
             told = facts.response_attributes(masked)
             if on_span is not None:
-                told |= self._response_content(on_span)
-            span.set_attributes(attributes(told))
+                told = {**self._response_content(on_span), **told}
+            _set_most_important_last(span, told)
             if model.model:
                 span.update_name(clean(f"chat {model.model}"))
             first_token = None if model.first_token is None else spans.ns(model.first_token)
@@ -265,6 +270,13 @@ class OtelExporter:
         if spans.has_died and facts.is_unfinished(model):
             error = error or DIED
         self._end(opened, model.end, error)
+
+    def _name_agent(self, name: str | None) -> None:
+        """Name the first agent on the session before a response ends: Azure's distro copies it to the response."""
+        session, is_named = self._spans.session, self._spans.facts.agent_name is not None or self._has_named_agent
+        if name is not None and not is_named and session is not None:
+            self._has_named_agent = True
+            session.set_attribute("gen_ai.agent.name", clean(name))
 
     def _response_content(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         instructions = shown["instructions"]
@@ -361,23 +373,20 @@ class OtelExporter:
                     recorded = replace(recorded, metadata={**recorded.metadata, "recording_error": not_attached})
             told: dict[str, Any] = self._content.metadata({**end.metadata, **recorded.metadata})
             own = {**self._content.metadata(spans.facts.metadata), **self._content.metadata(self._added_metadata)}
-            span.set_attributes(
-                attributes(
-                    {
-                        "gen_ai.request.model": end.metadata.get("model"),
-                        "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
-                        **(self._set_up(end) if self._content.on_spans else {}),
-                        "recording_url": recorded.metadata.get("recording_url"),
-                        **{facts.OWN + key: value for key, value in told.items() if key != "recording_url"},
-                        **{f"{facts.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
-                    }
-                )
-            )
+            named = {
+                "gen_ai.request.model": end.metadata.get("model"),
+                "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
+                **(self._set_up(end) if self._content.on_spans else {}),
+                "recording_url": recorded.metadata.get("recording_url"),
+                **{facts.OWN + key: value for key, value in told.items() if key != "recording_url"},
+                **{f"{facts.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
+            }
+            _set_most_important_last(span, named)
             ended = replace(end, metadata=told)
             self._add_preset(
                 span, presets.SESSION, lambda: self._session_facts(ended, has_recording=has_recording), end.error
             )
-        self._end(OpenSpan(span, 0.0), end.t, end.error)
+        self._end(OpenSpan(span, 0.0, spans.session_given), end.t, end.error)
         return not_attached is None
 
     def _session_facts(self, end: ConversationEnd, *, has_recording: bool) -> dict[str, Any]:
@@ -408,12 +417,18 @@ class OtelExporter:
             return
         about_error = {} if error is None else {"error": self._content.error(error), "error_level": "ERROR"}
         told = {**facts_of(), **about_error}
-        span.set_attributes(attributes({attribute: told.get(fact) for attribute, fact in rows}))
+        # The constants again: a helper of the backend that takes the current span may have set others.
+        constants = dict(presets.rows(self._spans.preset.constants, kind))
+        span.set_attributes(attributes({**{attribute: told.get(fact) for attribute, fact in rows}, **constants}))
 
     def _end(self, opened: OpenSpan, end: float, error: str | None = None) -> None:
         """Complete a span; :meth:`written` ends it."""
         opened.is_ended = True
         span = opened.span
+        if getattr(span, "dropped_attributes", 0):
+            # Past its limit, the SDK drops the oldest attributes: those that say what the span is.
+            left = getattr(span, "attributes", None) or {}
+            span.set_attributes({name: value for name, value in opened.given.items() if name not in left})
         if error is not None and span.is_recording():
             span.set_attribute("error.type", facts.error_type(error))
             span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
@@ -454,6 +469,23 @@ class OtelExporter:
             )
 
 
+def _set_most_important_last(span: Span, named: Mapping[str, Any]) -> None:
+    """Set attributes, of which the most important come first, in the opposite order.
+
+    Past its limit (``OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT``), the SDK drops those that were set first.
+    """
+    span.set_attributes(dict(reversed(attributes(named).items())))
+
+
+def _found(what: str, find: Callable[[], _T]) -> _T | None:
+    """What a provider gives; None if it raises, which is logged and costs neither the spans nor LangSmith's runs."""
+    try:
+        return find()
+    except Exception as error:
+        Guard().report(f"asking OpenTelemetry's provider for {what}", error)
+        return None
+
+
 def otel_exporter(
     spans: ConversationSpans, options: Options, privacy: Privacy, client: Client | None, *, version: str, run_id: str
 ) -> OtelExporter:
@@ -469,7 +501,8 @@ def otel_exporter(
     """
     assert options.otel is not None
     content = Content(options.otel.shown_content, privacy, client)
-    logger = spans.held_records if spans.has_died else logger_of(options.otel, version)
+    given = options.otel
+    logger = spans.held_records if spans.has_died else _found("its logger", lambda: logger_of(given, version))
     spans.has_logs = logger is not None
     named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
     common = {"gen_ai.provider.name": spans.facts.provider, **named}
@@ -478,7 +511,7 @@ def otel_exporter(
         content,
         None if logger is None else Logs(logger, content, common, run_id, logger_provider(options.otel)),
         # A counter that counts an answer twice is wrong, and nothing would say so.
-        None if spans.has_died else metrics_of(options.otel, version),
+        None if spans.has_died else _found("its metrics", lambda: metrics_of(given, version)),
         waits=options.keep is not None,
         is_alone=client is None,
     )

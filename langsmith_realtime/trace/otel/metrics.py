@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import finalize
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
@@ -183,18 +183,21 @@ class Metrics:
         instrument.add(count, attributes(named), context=context)
 
 
-_made: WeakKeyDictionary[Any, dict[tuple[bool, bool], Metrics]] = WeakKeyDictionary()
+#: The metrics of each provider, by its id: those of Logfire have no hash.
+_made: dict[int, dict[tuple[bool, bool], Metrics]] = {}
 
 
 def metrics_of(otel: Otel, version: str) -> Metrics | None:
     """The metrics of the application's provider, the same for all conversations; None without a provider."""
     provider = otel.meter_provider or metrics.get_meter_provider()
     names = convention_names()
-    known = _made.get(provider, {}).get(names)
+    known = _made.get(id(provider), {}).get(names)
     if known is None:
         meter = meter_of(otel, version)
         if meter is None:
             return None
         old, new = names
-        known = _made.setdefault(provider, {}).setdefault(names, Metrics(meter, old=old, new=new))
+        if id(provider) not in _made:
+            finalize(provider, _made.pop, id(provider), None).atexit = False
+        known = _made.setdefault(id(provider), {}).setdefault(names, Metrics(meter, old=old, new=new))
     return known

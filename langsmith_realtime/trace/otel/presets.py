@@ -65,6 +65,8 @@ PRESETS: dict[str, Preset] = {
     "langfuse": Preset(
         started=((EVERY, "langfuse.session.id", "thread_id_200"),),
         rows=(
+            # Langfuse's list of traces shows input and output of the root.
+            (SESSION, "langfuse.observation.input", "user_words"),
             (SESSION, "langfuse.observation.output", "messages_json"),
             (SESSION, "langfuse.trace.tags", "tags"),
             (SPEECH, "langfuse.observation.input", "words"),

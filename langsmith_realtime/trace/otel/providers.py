@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import Meter
@@ -25,9 +25,15 @@ OPT_IN = "gen_ai_latest_experimental"
 _warned: set[str] = set()
 
 
+def _set_by_application(provider: Any) -> Any | None:
+    """The provider; None for one of the API's own, which record nothing. Logfire's providers have the same names."""
+    kind = type(provider)
+    is_of_api = kind.__module__.startswith("opentelemetry.") and not kind.__module__.startswith("opentelemetry.sdk")
+    return None if is_of_api and kind.__name__.lstrip("_").startswith(("Proxy", "NoOp")) else provider
+
+
 def _tracer_provider(otel: Otel) -> Any | None:
-    provider = otel.tracer_provider or trace.get_tracer_provider()
-    return None if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)) else provider
+    return _set_by_application(otel.tracer_provider or trace.get_tracer_provider())
 
 
 def logger_provider(otel: Otel) -> Any | None:
@@ -36,13 +42,11 @@ def logger_provider(otel: Otel) -> Any | None:
         from opentelemetry import _logs  # noqa: PLC0415 - its name says that it may change
     except ImportError:
         return None
-    provider = otel.logger_provider or _logs.get_logger_provider()
-    return None if type(provider).__name__ in ("ProxyLoggerProvider", "NoOpLoggerProvider") else provider
+    return _set_by_application(otel.logger_provider or _logs.get_logger_provider())
 
 
 def _meter_provider(otel: Otel) -> Any | None:
-    provider = otel.meter_provider or metrics.get_meter_provider()
-    return None if type(provider).__name__ in ("_ProxyMeterProvider", "NoOpMeterProvider") else provider
+    return _set_by_application(otel.meter_provider or metrics.get_meter_provider())
 
 
 def has_provider(otel: Otel) -> bool:
@@ -50,12 +54,23 @@ def has_provider(otel: Otel) -> bool:
     return any(find(otel) is not None for find in (_tracer_provider, logger_provider, _meter_provider))
 
 
+def warn_of_no_provider() -> None:
+    """Say once that nothing is shown, unless ``OTEL_SDK_DISABLED`` asks for that."""
+    if "providers" in _warned or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return
+    _warned.add("providers")
+    logger.warning(
+        "the conversation is not shown in OpenTelemetry: the application has set no provider. Set one before the"
+        " conversation opens, or pass Otel(tracer_provider=)"
+    )
+
+
 def tracer_of(otel: Otel, version: str) -> Tracer | None:
     """The application's tracer; None if it has set no provider, so that nothing would be recorded."""
     provider = _tracer_provider(otel)
     if provider is None:
         return None
-    _used.add(provider)
+    _used[id(provider)] = provider
     tracer: Tracer = provider.get_tracer(SCOPE, version)
     return tracer
 
@@ -68,9 +83,10 @@ def logger_of(otel: Otel, version: str) -> Any | None:
     provider = logger_provider(otel)
     if provider is None:
         return None
-    _used.add(provider)
+    _used[id(provider)] = provider
     made = provider.get_logger(SCOPE, version)
-    if "event_name" in inspect.signature(type(made).emit).parameters:
+    taken = inspect.signature(type(made).emit).parameters.values()
+    if any(each.name == "event_name" or each.kind is each.VAR_KEYWORD for each in taken):
         return made
     if "logs" not in _warned:
         _warned.add("logs")
@@ -85,12 +101,13 @@ def meter_of(otel: Otel, version: str) -> Meter | None:
     provider = _meter_provider(otel)
     if provider is None:
         return None
-    _used.add(provider)
+    _used[id(provider)] = provider
     meter: Meter = provider.get_meter(SCOPE, version)
     return meter
 
 
-_used: WeakSet[Any] = WeakSet()
+#: The providers that conversations used, by their ids: those of Logfire have no hash.
+_used: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def flush_providers(timeout: float | None) -> bool:
@@ -101,7 +118,7 @@ def flush_providers(timeout: float | None) -> bool:
     """
 
     def flush() -> None:
-        for provider in list(_used):
+        for provider in list(_used.values()):
             force_flush = getattr(provider, "force_flush", None)
             if force_flush is not None:
                 force_flush()
@@ -112,7 +129,7 @@ def flush_providers(timeout: float | None) -> bool:
     return not thread.is_alive()
 
 
-_waiting: dict[tuple[Any, ...], list[Callable[[], None]]] = {}
+_waiting: dict[tuple[int, ...], list[Callable[[], None]]] = {}
 _waiting_lock = threading.Lock()
 
 
@@ -121,9 +138,10 @@ def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
 
     The process's exit waits for it. One flush serves all that wait for it.
     """
-    flushed = tuple(providers)
+    flushed = list(providers)
+    key = tuple(id(provider) for provider in flushed)
     with _waiting_lock:
-        waiting = _waiting.setdefault(flushed, [])
+        waiting = _waiting.setdefault(key, [])
         waiting.append(done)
         if len(waiting) > 1:
             return
@@ -132,7 +150,7 @@ def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
         with threads.work_in_progress():
             while True:
                 with _waiting_lock:
-                    served = list(_waiting[flushed])
+                    served = list(_waiting[key])
                 for provider in flushed:
                     force_flush = getattr(provider, "force_flush", None)
                     if force_flush is not None:
@@ -140,9 +158,9 @@ def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
                 for each in served:
                     each()
                 with _waiting_lock:
-                    del _waiting[flushed][: len(served)]
-                    if not _waiting[flushed]:
-                        del _waiting[flushed]
+                    del _waiting[key][: len(served)]
+                    if not _waiting[key]:
+                        del _waiting[key]
                         return
 
     if threads.start_thread(flush, "langsmith-realtime-otel") is None:

@@ -18,6 +18,7 @@ from agents import GuardrailFunctionOutput, OutputGuardrail, function_tool
 from agents.realtime import RealtimeAgent, realtime_handoff
 from langsmith import Client
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from langsmith_realtime import Otel, SessionTracer
 from langsmith_realtime.collector import Collector
@@ -71,9 +72,26 @@ async def converse(server: RealtimeServer, **options: Any) -> None:
         await until(session, "agent_end")
 
 
+class NotesTheSession(SpanProcessor):
+    """Notes the agent that the session's span names when a response ends, as Azure's distro does."""
+
+    def __init__(self) -> None:
+        self.agents: list[Any] = []
+
+    def on_start(self, span: Span, parent_context: Any = None) -> None:
+        if span.name == "realtime_session":
+            self._session = span
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if span.name.startswith("chat"):
+            self.agents.append((self._session.attributes or {}).get("gen_ai.agent.name"))
+
+
 def test_steps_of_the_agents_sdk_stand_below_their_call_or_response(
     providers: Providers, receiver: OtlpReceiver
 ) -> None:
+    above = NotesTheSession()
+    providers.tracer.add_span_processor(above)
     with RealtimeServer(SCRIPT) as server:
         asyncio.run(converse(server, otel=providers.otel(content=True), langsmith=False))
         port = urlsplit(server.url).port
@@ -95,6 +113,7 @@ def test_steps_of_the_agents_sdk_stand_below_their_call_or_response(
     assert responses[2].attributes[OWN + "guardrails"] == ["no_prices"]
     session = receiver.the_span("realtime_session")
     assert session.attributes["gen_ai.agent.name"] == "Front"
+    assert above.agents[0] == "Front", "the session has the name before the first response ends"
     for span in (session, *responses):
         assert (span.attributes["server.address"], span.attributes["server.port"]) == ("127.0.0.1", port)
     assert handoff.attributes["gen_ai.agent.name"] == "Front"

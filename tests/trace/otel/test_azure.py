@@ -113,6 +113,7 @@ def test_responses_are_calls_of_a_model_with_tokens_and_words(ingested: AzureIng
     assert (response.data["type"], response.data["target"]) == ("GenAI | openai", "openai")
     assert int(response.properties["gen_ai.usage.output_tokens"]) > 0
     assert "Sunny." in response.properties["gen_ai.output.messages"]
+    assert response.properties["microsoft.gen_ai.main_agent.name"] == "clerk", "the distro copies it from the session"
     assert "Paris" in dependency(ingested, "execute_tool look_up").properties["gen_ai.tool.call.result"]
 
 
