@@ -402,7 +402,8 @@ def _before_cut(metadata: dict[str, Any]) -> float | None:
     cut, reaction_ms = metadata.get("heard_until_s"), metadata.get("barge_in_reaction_ms") or 0
     if cut is None:
         return None
-    return round(max(cut - max(2.0, reaction_ms / 1000 + 1.0), metadata.get("heard_from_s", 0.0), 0.0), 3)
+    from_s: float = max(cut - max(2.0, reaction_ms / 1000 + 1.0), metadata.get("heard_from_s", 0.0), 0.0)
+    return round(from_s, 3)
 
 
 def _not_heard(metadata: dict[str, Any]) -> int | None:

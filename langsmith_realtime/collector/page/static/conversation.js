@@ -377,7 +377,7 @@ class Page {
     const at = Math.max(0, Math.min(this.shape.duration_s, t));
     this.gapEnd = null;
     this.player.seek(at);
-    this.run = run;
+    if (!silent) this.run = run; // an event that was opened stays while the conversation grows
     this.choose(turn ?? this.turnAt(at).n);
     if (zoom && this.score.to - this.score.from > 40 && this.shape.duration_s > 60) this.score.show(at - 8, at + 22);
     this.score.reveal(at);
@@ -466,6 +466,7 @@ class Page {
     document.body.dataset.tab = innerWidth <= 860 ? name : "transcript";
     if (name !== "transcript") this.details.tab = name;
     this.details.renderTabs();
+    if (name === "events" && this.turn !== null && !this.details.openGroups.size) this.details.followEvents(this.turn);
   }
 
   openEvent(run) {

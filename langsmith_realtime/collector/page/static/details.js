@@ -203,7 +203,7 @@ export class Details {
       setText(count, `${events.length} event${events.length === 1 ? "" : "s"}`);
       setText(say, turn?.say ?? "");
       if (group.open !== this.openGroups.has(n)) group.open = this.openGroups.has(n);
-      if (group.open) this.eventRows.get(n).show(events.map((event) => row(event, turn)));
+      this.eventRows.get(n).show(group.open ? events.map((event) => row(event, turn)) : []);
     }
   }
 

@@ -256,7 +256,7 @@ function nothing() {
     const words = query.get("q") ? `No conversation in which “${query.get("q")}” was said` : "No conversation matches";
     const among = filters.filter((name) => name !== "q").map((name) => `${name} ${query.get(name)}`).join(", ");
     return h("div", { class: "empty" }, `${words}${among ? ` (${among})` : ""}.`, h("br"),
-      h("button", { type: "button", onclick: () => { history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && stream.open(); } }, "Show all"));
+      h("button", { type: "button", onclick: () => { if (thread) { location.href = "/view/"; return; } history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && stream.open(); } }, "Show all"));
   }
   return h("div", { class: "empty" },
     h("h2", {}, "No conversations yet"),
