@@ -240,6 +240,11 @@ def test_unheard_words_are_struck_through_and_said_to_screen_readers(
     line = page.locator(".line.agent", has_text="It costs six euros")
     assert line.locator("s").text_content() == "not heard: and fifty cents, tax included."
     assert "cut off after" in line.locator(".pill").inner_text()
+    page.set_viewport_size({"width": 1280, "height": 680})
+    page.get_by_role("button", name="Interrupted in turn 4").click()
+    until(page, "document.querySelector('.line.agent s').getBoundingClientRect().top > 470")  # below the transport
+    until(page, "document.querySelector('.line.agent s').getBoundingClientRect().bottom < 680")
+    assert page.evaluate("document.querySelector('#transcript').getBoundingClientRect().bottom") <= 680
 
 
 def test_a_line_a_word_an_event_and_the_score_lead_to_their_moments(

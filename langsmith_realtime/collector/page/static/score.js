@@ -515,9 +515,10 @@ export class Score {
         const heard = line.heard_chars === undefined ? line.text : line.text.slice(0, line.heard_chars);
         const cutX = who === "agent" && line.heard_chars !== undefined ? this.x(line.to) : null;
         const right = Math.min(this.x(until), this.left + this.width) - 8;
-        // Words that nobody heard stand after the cut, or take room from those that were heard.
+        // Words that nobody heard stand after the cut; if they fit only so, they take room from those that were heard.
         const unheard = cutX === null ? "" : line.text.slice(line.heard_chars).trim();
-        const begin = cutX === null ? Infinity : Math.max(x, Math.min(cutX + 6, right - context.measureText(unheard).width));
+        const earlier = right - context.measureText(unheard).width;
+        const begin = cutX === null ? Infinity : Math.max(x, earlier >= x ? Math.min(cutX + 6, earlier) : cutX + 6);
         const space = Math.min(room - (x - Math.max(this.x(line.from) + 2, this.left + 2)), begin - x - 6);
         if (space > 30) context.fillText(this.clipped(context, heard, space), x, y);
         if (cutX !== null) {
