@@ -97,6 +97,11 @@ _SAID: Final = {
     "response.output_audio_transcript.done": "transcript",
     "response.output_text.done": "text",
 }
+#: Largest number of words of a search.
+_MOST_WORDS: Final = 8
+#: Longest part of a sentence that is shown for a search, and how much of it comes before the words, in characters.
+_LONGEST_HIT: Final = 200
+_BEFORE_HIT: Final = 24
 #: Shortest text that an index of trigrams finds.
 _TRIGRAM: Final = 3
 
@@ -378,9 +383,12 @@ class Conversations:
         page = rows[: query.limit]
         shapes = self._shapes([row["number"] for row in page])
         places = self._places({row["thread"] for row in page if row["thread"] is not None})
+        hits = self._hits([row["number"] for row in page], query.q)
         return {
             "counts": counts,
-            "conversations": [_listed(row, shapes.get(row["number"], []), places) for row in page],
+            "conversations": [
+                {**_listed(row, shapes.get(row["number"], []), places), "hit": hits.get(row["number"])} for row in page
+            ],
             "next": query.after + query.limit if len(rows) > query.limit else None,
             "revision": self.revision(),
         }
@@ -397,6 +405,22 @@ class Conversations:
             [_MOST_CHOICES],
         )
         return {**found, "threads": [[row["thread"], row["many"]] for row in threads]}
+
+    def _hits(self, numbers: list[int], q: str) -> dict[int, str]:
+        """Return the sentence of each conversation that has all words of a search, else the first that has any."""
+        words = [word.lower() for word in _searched(q)]
+        if not words:
+            return {}
+        rows = self._rows(f"SELECT number, words FROM words_said WHERE number IN ({_marks(numbers)})", numbers)  # noqa: S608
+        found: dict[int, str] = {}
+        for row in rows:
+            sentences = row["words"].split("\n")
+            for has in (all, any):
+                hit = next((each for each in sentences if has(word in each.lower() for word in words)), None)
+                if hit is not None:
+                    found[row["number"]] = _around(hit, words)
+                    break
+        return found
 
     def _shapes(self, numbers: list[int]) -> dict[int, list[list[Any]]]:
         """Return the answers of conversations, ``[heard from, ms, marks]``; a failed tool marks the answer after it."""
@@ -441,7 +465,7 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
     if query.tag:
         conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
         values.append(query.tag)
-    words = query.q.split()[:8]
+    words = _searched(query.q)
     for word in words:
         if len(word) >= _TRIGRAM:
             conditions.append("number IN (SELECT rowid FROM said WHERE said MATCH ?)")
@@ -454,6 +478,19 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
         conditions.append(f"number IN (SELECT number FROM words_said WHERE {' AND '.join(found)})")  # noqa: S608 - fixed texts
         values += short
     return " AND ".join(conditions), values
+
+
+def _searched(q: str) -> list[str]:
+    return q.split()[:_MOST_WORDS]
+
+
+def _around(sentence: str, words: list[str]) -> str:
+    """Return the part of a long sentence that has the first of the words that it has."""
+    at = min((place for word in words if (place := sentence.lower().find(word)) >= 0), default=0)
+    begin = max(0, at - _BEFORE_HIT)
+    if begin:
+        begin = sentence.find(" ", begin, at) + 1 or begin
+    return ("…" if begin else "") + sentence[begin : begin + _LONGEST_HIT]
 
 
 def _listed(row: Mapping[str, Any], shape: list[list[Any]], places: Mapping[str, tuple[int, int]]) -> dict[str, Any]:

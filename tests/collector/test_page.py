@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.newest, pytest.mark.nocover]
 
 SCRIPT = "<script>window.stolen=1</script><img src=x onerror='window.stolen=2'>"
-#: Moments of :func:`with_three_problems`: the slow turn, the failed tool, the cut.
-PROBLEMS = [(10.0, 2), (17.3, 3), (25.0, 4)]
+#: Moments of :func:`with_three_problems`: the slow turn, the failed tool, 2 s before the cut.
+PROBLEMS = [(10.0, 2), (17.3, 3), (23.0, 4)]
 
 
 @pytest.fixture(scope="module")
@@ -110,11 +110,13 @@ def test_the_next_finding_key_visits_exactly_what_went_wrong(
         visited.append((round(position(page), 2), page.evaluate("conversation.turn")))
     assert visited == [*PROBLEMS, PROBLEMS[0]]
     page.keyboard.press("p")
-    assert position(page) == at(25.0)
+    assert position(page) == at(23.0)
 
 
 def test_the_worst_turn_is_open_at_once_and_one_click_away(open_page: Callable[..., Page], call: Conversation) -> None:
     page = conversation_page(open_page, call)
+    assert "failed tool" in page.locator("#details .legend").inner_text()
+    assert page.evaluate("conversation.turn") is None  # nothing is chosen while the playhead stands at the beginning
     assert page.locator(".turn.open .title").inner_text().split("\n") == ["2", "When does it arrive?", "3,060 ms"]
     page.locator(".findings button").first.click()
     assert position(page) == at(10.0)
@@ -124,18 +126,54 @@ def test_the_worst_turn_is_open_at_once_and_one_click_away(open_page: Callable[.
     assert [each.split("\n")[0] for each in parts][:3] == ["turn detection", "model", "redirect"]
 
 
-def test_the_findings_lead_to_the_moments(open_page: Callable[..., Page], call: Conversation) -> None:
+def test_the_findings_lead_to_the_moments_and_the_details_follow(
+    open_page: Callable[..., Page], call: Conversation
+) -> None:
     page = conversation_page(open_page, call)
     text = page.locator(".findings").inner_text()
     assert text == (
         "Slowest answer 3,060 ms in turn 2, 2,300 ms of it find_route. "
-        "Interrupted at 0:25.0: 2.1 s of that answer never heard. 1 tool error."
+        "Interrupted in turn 4 at 0:25.0: 2.1 s of that answer never heard. Tool error in turn 3: redirect."
     )
-    page.get_by_role("button", name="0:25.0").first.click()
-    assert position(page) == at(25.0)
-    page.get_by_role("button", name="tool error").click()
+    page.get_by_role("button", name="Tool error in turn 3: redirect").click()
     assert position(page) == at(17.3)
     page.locator(".event.failed pre").filter(has_text="no such city 'Utrek'").wait_for()
+    panel, title, arguments = (
+        page.locator(each).bounding_box() for each in ("#tab-events", ".event.failed.open .name", ".event.failed pre")
+    )
+    assert panel is not None
+    assert title is not None
+    assert arguments is not None
+    assert panel["y"] <= title["y"]
+    assert arguments["y"] + 100 < panel["y"] + panel["height"]
+    page.get_by_role("button", name="Interrupted in turn 4 at 0:25.0").click()
+    assert position(page) == at(23.0)
+    assert page.locator(".turn.open .title span").first.text_content() == "4"
+    assert page.locator('#details [aria-selected="true"]').inner_text().startswith("Turns")
+    assert page.locator(".event.open").count() == 0
+    page.evaluate(
+        """() => {
+            conversation.seek(24.3, { turn: 4 });
+            globalThis.frames_ = [];
+            const look = () => requestAnimationFrame(() => {
+                frames_.push([conversation.time, conversation.turn]);
+                look();
+            });
+            look();
+        }"""
+    )
+    page.keyboard.press(" ")
+    until(page, "conversation.time > 25.1 && conversation.turn === 5")
+    # The user begins at 24.5, and the answer is cut off at 25: its turn stays chosen until then.
+    assert {turn for t, turn in page.evaluate("frames_") if 24.55 < t < 24.95} <= {4}
+    assert re.fullmatch(r"0:2\d", page.locator("#copy-at").inner_text())  # once a second, while it plays
+    page.get_by_role("tab", name="Events").click()
+    until(page, "document.querySelector('details.group[open]')?.dataset.turn === '5'")
+    page.keyboard.press(" ")
+    page.get_by_role("tab", name="Session").click()
+    page.mouse.move(page.evaluate("conversation.score.x(24)"), page.locator("#score").bounding_box()["y"] + 150)  # type: ignore[index]
+    title_ = page.locator("#score").get_attribute("title")
+    assert title_ == "It costs six euros · not heard: and fifty cents, tax included."
 
 
 def test_of_a_traced_conversation_the_worst_turn_is_one_click_away_and_the_key_visits_its_three_problems(
@@ -154,17 +192,33 @@ def test_of_a_traced_conversation_the_worst_turn_is_one_click_away_and_the_key_v
     assert visited == [*TRACED_PROBLEMS, TRACED_PROBLEMS[0]]
     page.get_by_role("button", name="2,800 ms in turn 2").click()
     assert position(page) == at(7.0)
+    page.get_by_role("tab", name="Session").click()
+    missing = page.locator("#tab-session dl").first.inner_text()
+    assert missing.split("\n") == ["Not in the estimated cost, for lack of a price", "a model without a name"]
 
 
 # --- hearing and reading
 
 
-def test_it_plays_and_the_transcript_follows_until_it_is_scrolled(
-    open_page: Callable[..., Page], call: Conversation
+def test_it_plays_from_the_linked_moment_and_the_transcript_follows_until_it_is_scrolled(
+    open_page: Callable[..., Page], collector: Collector, call: Conversation
 ) -> None:
-    page = conversation_page(open_page, call, "#t=8.9&turn=2")
+    page = open_page("/")
+    held: list[Any] = []
+    waits = True
+    page.route("**/attachments/**", lambda route: held.append(route) if waits else route.continue_())
+    page.goto(f"{collector.url}/view/c/{call.id}#t=8.9&turn=2")
+    until(page, "globalThis.conversation?.shape")
     assert position(page) == at(8.9)
-    page.keyboard.press(" ")
+    page.keyboard.press(" ")  # before the sound is there
+    assert page.locator("#transport .play").get_attribute("aria-label") == "Pause"
+    until(page, "conversation.player.playing")
+    assert held
+    waits = False
+    for each in held:
+        each.continue_()
+    until(page, "conversation.player.audio.readyState > 2")
+    assert position(page) >= 8.9
     until(page, "conversation.time > 9.3 && conversation.player.playing")
     page.locator('.line[aria-current="true"]', has_text="When does it arrive?").wait_for()
     page.locator("#transcript").hover()
@@ -186,6 +240,11 @@ def test_unheard_words_are_struck_through_and_said_to_screen_readers(
     line = page.locator(".line.agent", has_text="It costs six euros")
     assert line.locator("s").text_content() == "not heard: and fifty cents, tax included."
     assert "cut off after" in line.locator(".pill").inner_text()
+    page.set_viewport_size({"width": 1280, "height": 680})
+    page.get_by_role("button", name="Interrupted in turn 4").click()
+    until(page, "document.querySelector('.line.agent s').getBoundingClientRect().top > 470")  # below the transport
+    until(page, "document.querySelector('.line.agent s').getBoundingClientRect().bottom < 680")
+    assert page.evaluate("document.querySelector('#transcript').getBoundingClientRect().bottom") <= 680
 
 
 def test_a_line_a_word_an_event_and_the_score_lead_to_their_moments(
@@ -320,6 +379,13 @@ def test_the_list_is_searched_filtered_and_sorted_and_its_address_can_be_sent(
     page.get_by_role("button", name="p95").click()
     until(page, "document.querySelector('th[aria-sort=descending]')?.textContent.includes('p95')")
     assert "sort=-p95" in page.url
+    page.goto(f"{collector.url}/view/thread/problems?q=SIX+fifty")
+    page.locator("tr.call mark").nth(1).wait_for()
+    assert page.locator("tr.call mark").all_inner_texts() == ["six", "fifty"]
+    assert page.locator("td.words a").inner_text() == "It costs six euros and fifty cents, tax included."
+    page.locator("td.words a").click()
+    page.wait_for_url(re.compile(r"#t=22\.9&turn=4$"))
+    page.locator('.line[aria-current="true"]', has_text="It costs six euros").wait_for()
 
 
 def test_a_thread_shows_its_conversations_in_order(open_page: Callable[..., Page], collector: Collector) -> None:
@@ -478,8 +544,9 @@ def test_what_anybody_says_or_sends_stays_text(open_page: Callable[..., Page], c
     call.agent_says(2.5, 4, SCRIPT, tool=(SCRIPT[:120], 2.2, 2.4, SCRIPT), heard=SCRIPT[:10])
     call.event(5, SCRIPT, error=SCRIPT)
     call.into(collector)
-    page = open_page("/")
+    page = open_page("/?q=stolen")
     page.locator("td.words a", has_text=SCRIPT).wait_for()
+    assert page.locator("td.words mark").first.inner_text() == "stolen"
     page.goto(f"{collector.url}/view/c/{call.id}")
     page.locator(".line.user p", has_text=SCRIPT).wait_for()
     page.get_by_role("tab", name="Events").click()

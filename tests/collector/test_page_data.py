@@ -89,6 +89,7 @@ def test_the_list_has_a_row_of_numbers_for_every_conversation(store: Store) -> N
         "estimated_cost_usd": None,
         "recording": True,
         "shape": [[5.36, 860, ""], [13.06, 3060, ""], [17.96, 960, "e"], [22.86, 860, "i"], [27.26, 760, ""]],
+        "hit": None,
     }
 
 
@@ -128,7 +129,33 @@ def test_search_finds_what_was_said_in_any_language(store: Store, words: str) ->
     other.store(store)
     assert ids(store, q=words) == [call.id]
     assert ids(store, q="invoice") == []
+    (row,) = store.conversations.page(Query(q=words))["conversations"]
+    assert words.split(maxsplit=1)[0].lower() in row["hit"].lower()
     assert ids(store, q='" OR said MATCH "') == []
+
+
+def test_a_search_shows_the_sentence_that_has_all_words_and_of_a_long_one_the_part_around_them(store: Store) -> None:
+    call = with_three_problems()
+    call.user_says(32, 33, f"{'well ' * 60}please send the fifty parcels {'now ' * 60}")
+    call.store(store)
+    hits = [store.conversations.page(Query(q=q))["conversations"][0]["hit"] for q in ("fifty Parcels", "cents my", "x")]
+    assert hits[0].startswith("…well please send the fifty parcels now")
+    assert len(hits[0]) == 201
+    assert hits[1:] == ["Where is my parcel?", "It costs six euros and fifty cents, tax included."]
+
+
+def test_several_interruptions_and_errors_say_where_the_first_is(collector: Collector) -> None:
+    call = Conversation()
+    for begin in (0, 10):
+        call.user_says(begin + 1, begin + 2, "Bring it to Paris?")
+        tool = ("find_route", begin + 2.2, begin + 2.4, "no such city")
+        call.agent_says(begin + 3, begin + 6, "I cannot do that, sorry.", tool=tool, heard="I cannot")
+    call.event(19.0, "error", error="invalid_request_error")
+    call.into(collector)
+    text = ["".join(piece["text"] for piece in sentence) for sentence in shape_of(collector, call)["findings"]]
+    assert "2 interruptions, first in turn 1 at 0:06.0: 5.9 s of the answers never heard." in text
+    assert "2 tool errors, first in turn 1: find_route." in text
+    assert "Error in turn 2: error." in text
 
 
 def test_a_running_conversation_is_listed_and_found_by_what_was_said_so_far(store: Store) -> None:
@@ -209,9 +236,10 @@ def test_the_turns_say_what_was_slow_what_failed_and_what_was_cut_off(collector:
     sentences = ["".join(piece["text"] for piece in sentence) for sentence in shape["findings"]]
     assert sentences == [
         "Slowest answer 3,060 ms in turn 2, 2,300 ms of it find_route.",
-        "Interrupted at 0:25.0: 2.1 s of that answer never heard.",
-        "1 tool error.",
+        "Interrupted in turn 4 at 0:25.0: 2.1 s of that answer never heard.",
+        "Tool error in turn 3: redirect.",
     ]
+    assert [turn["before_cut"] for turn in shape["turns"]] == [None, None, None, None, 23.0, None]
     assert shape_of(collector, call, "?slow=4000")["turns"][2]["problems"] == []
 
 

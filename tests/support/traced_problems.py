@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 #: When the conversation began, in µs since the epoch.
 _START = 1_795_870_979_000_000
-#: When each problem begins, in seconds, and its turn: the user stops, the tool is called, the agent is silenced.
-PROBLEMS = ((7.0, 2), (14.6, 3), (21.8, 4))
+#: From when each problem is heard, in seconds, and its turn: the user stops, the tool is called, the answer begins
+#: that is cut off less than 2 s later.
+PROBLEMS = ((7.0, 2), (14.6, 3), (20.7, 4))
 ERROR = "ValueError: no such city 'Utrek'"
 
 

@@ -145,15 +145,18 @@ def _interruptions(turns: Sequence[Mapping[str, Any]]) -> list[list[dict[str, An
     cut = [turn for turn in turns if "interrupted" in turn["problems"]]
     if not cut:
         return []
-    at = cut[0]["cut_at"] if cut[0]["cut_at"] is not None else cut[0]["to"]
-    link = {"tone": "cut", "t": at, "turn": cut[0]["n"]}
+    first = cut[0]
+    at = first["to"] if first["cut_at"] is None else first["cut_at"]
+    link = {"tone": "cut", "t": _before_cut(first), "turn": first["n"]}
+    where = f"{_in_turn(first['n'])} at "
     lost = sum(turn["not_heard_ms"] or 0 for turn in cut) / 1000
     if len(cut) == 1:
-        pieces = [{"text": "Interrupted at ", **link}, {"text": clock(at), "strong": True, **link}]
+        pieces = [{"text": f"Interrupted {where}", **link}]
         whose = "that answer"
     else:
-        pieces = [{"text": str(len(cut)), "strong": True, **link}, {"text": " interruptions", **link}]
+        pieces = [{"text": str(len(cut)), "strong": True, **link}, {"text": f" interruptions, first {where}", **link}]
         whose = "the answers"
+    pieces.append({"text": clock(at), "strong": True, **link})
     pieces.append({"text": f": {lost:.1f} s of {whose} never heard." if lost else "."})
     found = [pieces]
     late = [turn for turn in cut if (turn["barge_in_reaction_ms"] or 0) > _REACTION_MS]
@@ -166,7 +169,7 @@ def _interruptions(turns: Sequence[Mapping[str, Any]]) -> list[list[dict[str, An
                     "text": f"{worst['barge_in_reaction_ms']:,} ms",
                     "tone": "slow",
                     "strong": True,
-                    "t": worst["cut_at"] if worst["cut_at"] is not None else worst["to"],
+                    "t": _before_cut(worst),
                     "turn": worst["n"],
                 },
                 {"text": " after the user began."},
@@ -184,6 +187,16 @@ def _guardrails(turns: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]
     return [[{"text": str(len(stopped)), "strong": True, **link}, {"text": what, **link}, {"text": "."}]]
 
 
+def _before_cut(turn: Mapping[str, Any]) -> float:
+    """Return the second from which an interruption is heard; the end of the turn if the cut's time is not known."""
+    t: float = turn["to"] if turn["before_cut"] is None else turn["before_cut"]
+    return t
+
+
+def _in_turn(n: int) -> str:
+    return f"in turn {n}" if n else "before the user spoke"
+
+
 def _errors(shape: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
     if not shape["turns"]:
         return []
@@ -193,14 +206,16 @@ def _errors(shape: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
         return [[{"text": "No errors.", "tone": "quiet"}]]
     tools = [run_id for run_id in failed if places.get(run_id, {}).get("type") == "tool"]
     found = []
-    for ids, name in ((tools, "tool error"), ([each for each in failed if each not in tools], "error")):
+    for ids, name in ((tools, "Tool error"), ([each for each in failed if each not in tools], "Error")):
         if ids:
             event = places.get(ids[0], {})
             link = {"tone": "bad", "t": event.get("t"), "turn": event.get("turn"), "run": ids[0]}
-            pieces = [
-                {"text": str(len(ids)), "strong": True, **link},
-                {"text": f" {name}{'s' * (len(ids) > 1)}", **link},
-            ]
+            many = len(ids) > 1
+            what = f"{len(ids):,} {name.lower()}s, first" if many else name
+            place = "" if event.get("turn") is None else f" {_in_turn(event['turn'])}"
+            pieces = [{"text": f"{what}{place}", **link}]
+            if event.get("name"):
+                pieces += [{"text": ": ", **link}, {"text": event["name"], "strong": True, **link}]
             found.append([*pieces, {"text": "."}])
     return found
 

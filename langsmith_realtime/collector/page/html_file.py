@@ -172,7 +172,8 @@ def _turn_table(shape: Mapping[str, Any]) -> Iterator[str]:
     for turn in sorted(answered, key=lambda each: -(latency(each) or 0)):
         names = {"detection": "turn detection"}
         parts = ", ".join(
-            f"{part.get('name') or names.get(part['kind'], part['kind'])} {round((part['to'] - part['from']) * 1000):,}"
+            f"{part.get('name') or names.get(part['kind'], part['kind'])}"
+            f" {round((part['to'] - part['from']) * 1000):,} ms"
             for part in turn["parts"]
         )
         cells = (

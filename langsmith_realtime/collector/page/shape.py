@@ -392,6 +392,7 @@ class Shape:
             "heard_from": answer.get("heard_from_s", first.get("heard_from_s")),
             "answered": bool(replies) or bool(answer),
             "cut_at": None if interruption is None else interruption.get("heard_until_s"),
+            "before_cut": None if interruption is None else _before_cut(interruption),
             "not_heard_ms": None if interruption is None else _not_heard(interruption),
             "heard_ms": None if interruption is None else interruption.get("heard_ms"),
             "spoken_ms": None if interruption is None else interruption.get("spoken_ms"),
@@ -428,6 +429,18 @@ def _names(value: object) -> list[str]:
 
 def _failed(run: StoredRun) -> bool:
     return bool(run.error) and not run.metadata.get("ls_is_error_interrupt")
+
+
+def _before_cut(metadata: dict[str, Any]) -> float | None:
+    """Return the second from which a cut is heard: 2 s before it, or earlier if the user began more than 1 s before it.
+
+    It is no earlier than the answer. Without the time of the cut, it is None.
+    """
+    cut, reaction_ms = metadata.get("heard_until_s"), metadata.get("barge_in_reaction_ms") or 0
+    if cut is None:
+        return None
+    from_s: float = max(cut - max(2.0, reaction_ms / 1000 + 1.0), metadata.get("heard_from_s", 0.0), 0.0)
+    return round(from_s, 3)
 
 
 def _not_heard(metadata: dict[str, Any]) -> int | None:

@@ -108,17 +108,29 @@ class Page {
   open() {
     const { shape } = this;
     const hash = new URLSearchParams(location.hash.slice(1));
-    const t = Number(hash.get("t"));
+    const hit = hash.has("find") ? this.lineWith(hash.get("find")) : null;
+    const hasTime = Boolean(hit) || hash.has("t");
+    const t = hit ? hit.from : Number(hash.get("t"));
     this.score.from = 0;
     this.score.to = Math.max(1, shape.duration_s);
     if (shape.duration_s > LONGEST_WHOLE_S) this.score.to = WINDOW_S;
-    this.player.at = hash.has("t") && t >= 0 ? Math.min(t, shape.duration_s) : shape.live ? shape.duration_s : 0;
+    this.player.at = hasTime && t >= 0 ? Math.min(t, shape.duration_s) : shape.live ? shape.duration_s : 0;
     this.run = hash.get("run");
-    this.turn = hash.has("turn") ? Number(hash.get("turn")) : hash.has("t") ? this.turnAt(this.player.at).n : this.slowest()[0]?.n ?? null;
-    if (hash.has("t") || shape.live) this.score.reveal(this.player.at);
+    // Without a moment in the address no turn is chosen, and the details show the slowest.
+    this.turn = hit ? hit.turn : hash.has("turn") ? Number(hash.get("turn")) : hasTime ? this.turnAt(this.player.at).n : null;
+    if (hit) history.replaceState(null, "", `#${this.moment()}`);
+    if (hasTime || shape.live) this.score.reveal(this.player.at);
     document.body.dataset.tab = "transcript";
     const says = shape.turns.find((turn) => turn.say)?.say ?? "Conversation";
     document.title = `${says.slice(0, 60)} · ${day(shape.start)} ${time(shape.start)}`;
+  }
+
+  // The first line that has all words of a search, else the first that has any, as the list of conversations finds it.
+  lineWith(search) {
+    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+    const lines = this.shape.lines.filter((line) => line.who !== "tool" && line.text);
+    const has = (line) => (word) => line.text.toLowerCase().includes(word);
+    return lines.find((line) => words.every(has(line))) ?? lines.find((line) => words.some(has(line))) ?? null;
   }
 
   render(changed) {
@@ -135,6 +147,7 @@ class Page {
     if (this.first === undefined) {
       if (this.run) this.details.reveal(this.run);
       else this.details.revealTurn(this.turn);
+      if (location.hash || this.shape.live) this.transcript.scroll();
     }
     this.first = false;
   }
@@ -231,7 +244,7 @@ class Page {
 
   link(pieces) {
     const [{ t, turn, run }] = pieces;
-    const act = () => (run ? this.openEvent(run) : this.seek(t, { turn, zoom: true }));
+    const act = () => (run ? this.openEvent(run) : this.goToFinding(t, turn));
     const space = pieces[0].text.startsWith(" ") ? " " : ""; // a button drops the space at its begin
     return [space, h("button", { type: "button", class: classOf({ tone: pieces[0].tone }), onclick: act }, pieces.map((piece) => h("span", { class: classOf(piece) }, piece.text)))];
   }
@@ -241,7 +254,7 @@ class Page {
   buildTransport() {
     const button = (name, title, picture, act, extra = {}) => h("button", { type: "button", title, "aria-label": name, onclick: act, ...extra }, picture && icon(picture));
     const t = (this.controls = {});
-    t.play = button("Play", "Play (Space)", "play", () => this.player.toggle(), { class: "play" });
+    t.play = button("Play", "Play (Space)", "play", () => this.player.toggle(), { class: "play", disabled: true });
     t.now = h("b", {}, "0:00.0");
     t.total = h("span", {});
     t.speed = h("button", { type: "button", title: "Speed (< >)", onclick: () => this.changeSpeed(1, true) }, "1×");
@@ -295,7 +308,12 @@ class Page {
       this.player.toggle();
     }
     const turn = this.turnAt(t);
-    if (this.follow && turn.n !== this.turn) this.choose(turn.n, { quiet: true });
+    const chosen = this.shape.turns.find((each) => each.n === this.turn);
+    const isHeard = chosen && chosen.from <= t && t < chosen.cut_at; // while the user interrupts it, its turn stays chosen
+    if (this.follow && turn.n !== this.turn && !isHeard) {
+      this.run = null;
+      this.choose(turn.n, { quiet: true });
+    }
     this.moved();
     requestAnimationFrame(() => this.tick());
   }
@@ -334,7 +352,7 @@ class Page {
     const t = this.time;
     setText(this.controls.now, clock(t));
     const at = byId("copy-at");
-    if (at && !this.player.playing) setText(at, clock(t));
+    if (at) setText(at, this.player.playing ? clock(Math.floor(t), 0) : clock(t)); // while it plays, once a second
     this.score.moveHeads();
     this.transcript.mark();
     const slider = this.score.score;
@@ -360,7 +378,7 @@ class Page {
     const at = Math.max(0, Math.min(this.shape.duration_s, t));
     this.gapEnd = null;
     this.player.seek(at);
-    this.run = run;
+    if (!silent) this.run = run; // an event that was opened stays while the conversation grows
     this.choose(turn ?? this.turnAt(at).n);
     if (zoom && this.score.to - this.score.from > 40 && this.shape.duration_s > 60) this.score.show(at - 8, at + 22);
     this.score.reveal(at);
@@ -368,6 +386,12 @@ class Page {
     this.moved();
     this.transcript.scroll();
     if (play && !this.player.playing) this.player.toggle();
+  }
+
+  // Goes to a moment that something went wrong at, with its turn beside it.
+  goToFinding(t, turn) {
+    this.showTab(innerWidth <= 860 ? "transcript" : "turns");
+    this.seek(t, { turn, zoom: true });
   }
 
   goToTurn(n, { atWait = false } = {}) {
@@ -396,7 +420,7 @@ class Page {
       if (turn.problems.includes("slow")) found.push({ t: turn.user_to ?? turn.from, turn: turn.n, what: `slow, ${ms(latency(turn))}` });
       else if (turn.problems.includes("playback")) found.push({ t: turn.first_audio, turn: turn.n, what: "held up in playback" });
       for (const line of this.shape.lines) if (line.stopped && line.turn === turn.n) found.push({ t: line.from, turn: turn.n, what: line.text });
-      if (turn.cut_at !== null) found.push({ t: turn.cut_at, turn: turn.n, what: "cut off" });
+      if (turn.cut_at !== null) found.push({ t: turn.before_cut, turn: turn.n, what: "cut off" });
       for (const run of turn.errors) {
         const event = this.shape.events.find((each) => each.id === run);
         if (event) found.push({ t: event.t, turn: turn.n, what: `error: ${event.name}` });
@@ -415,7 +439,7 @@ class Page {
     else if (step > 0) next = problems.findIndex((each) => each.t > t + 0.01);
     else next = problems.findLastIndex((each) => each.t < t - 0.01);
     const problem = problems[next < 0 ? (step > 0 ? 0 : problems.length - 1) : next];
-    this.seek(problem.t, { turn: problem.turn, zoom: true });
+    this.goToFinding(problem.t, problem.turn);
     this.say(`Turn ${problem.turn}, ${problem.what}`);
   }
 
@@ -444,6 +468,7 @@ class Page {
     document.body.dataset.tab = innerWidth <= 860 ? name : "transcript";
     if (name !== "transcript") this.details.tab = name;
     this.details.renderTabs();
+    if (name === "events" && this.turn !== null && !this.details.openGroups.size) this.details.followEvents(this.turn);
   }
 
   openEvent(run) {
@@ -477,11 +502,16 @@ class Page {
 
   say(text) { byId("status").textContent = text; }
 
-  async copy() {
+  // The part of the address that names the playhead's moment, the chosen turn and the chosen event.
+  moment() {
     const hash = new URLSearchParams({ t: this.time.toFixed(1) });
     if (this.turn !== null) hash.set("turn", this.turn);
     if (this.run) hash.set("run", this.run);
-    history.replaceState(null, "", `#${hash}`);
+    return hash;
+  }
+
+  async copy() {
+    history.replaceState(null, "", `#${this.moment()}`);
     try {
       await navigator.clipboard.writeText(location.href);
       this.say("Link copied");
@@ -532,6 +562,7 @@ class Page {
   }
 }
 
+history.scrollRestoration = "manual"; // the address says which moment is shown
 const page = new Page();
 window.conversation = page; // for the console, and for tests
 onKey((key, event) => page.key(key, event));

@@ -6,11 +6,36 @@ import { clock, dollars, latency, MEANINGS, ms, partMs, partName, whole } from "
 
 const MOST_FOUND = 400;
 const COLOURS = { detection: "--wait", model: "--agent", tool: "--tool", playback: "--agent-soft" };
-const LACKING = ["dropped_audio_chunks", "undecodable_audio", "malformed_frames", "dropped_events", "dropped_runs", "left_out_runs", "refused_runs", "tracing_failures", "feedback_skipped", "keep_skipped", "payload_left_out", "audio_truncated", "recording_reduced", "recording_error", "recording_hidden", "estimated_cost_incomplete"];
+// What a trace may lack, by the key on its root.
+const LACKING = {
+  dropped_audio_chunks: "Dropped chunks of sound",
+  undecodable_audio: "Chunks that were no audio",
+  malformed_frames: "Malformed frames",
+  dropped_events: "Dropped events",
+  dropped_runs: "Dropped runs",
+  left_out_runs: "Runs left out",
+  refused_runs: "Refused runs",
+  tracing_failures: "Failures inside the tracing",
+  feedback_skipped: "No scores, because of",
+  keep_skipped: "Not decided whether to keep it",
+  payload_left_out: "Contents left out, because they could not be masked",
+  audio_truncated: "Sound beyond the limit left out",
+  recording_reduced: "Recording in a smaller form, because of",
+  recording_error: "Recording",
+  recording_hidden: "Hidden sound",
+  estimated_cost_incomplete: "Not in the estimated cost, for lack of a price",
+};
 
 export function meaning(key, text) {
   const [name, sentence, stored] = MEANINGS[key];
   return h("span", { class: "def", tabindex: 0 }, text ?? name, h("span", { class: "tip", role: "tooltip" }, sentence, h("code", {}, stored)));
+}
+
+// What a number about something missing says; `unknown` is a model that nobody named.
+function inWords(value) {
+  if (value === true) return "yes";
+  if (!Array.isArray(value)) return value;
+  return value.map((each) => (each === "unknown" ? "a model without a name" : each)).join(", ");
 }
 
 export class Details {
@@ -32,6 +57,9 @@ export class Details {
     this.groupRows = new Rows(this.groups);
     this.eventRows = new Map(); // by turn
     this.search = h("input", { type: "search", placeholder: "Filter events", "aria-label": "Filter events by name", oninput: () => { this.filter = this.search.value.trim().toLowerCase(); this.renderEvents(); } });
+    for (const name of ["wheel", "touchmove", "pointerdown"]) {
+      this.panels.events.addEventListener(name, () => this.page.scrolledAway(), { passive: true });
+    }
     this.panels.events.append(h("div", { class: "filterbox" }, this.search), this.groups);
   }
 
@@ -82,22 +110,23 @@ export class Details {
 
   renderTurns() {
     const turns = this.page.shape.turns.filter((turn) => turn.n);
+    const open = this.page.turn ?? this.page.slowest()[0]?.n;
     const order = [...turns].sort(this.slowestFirst ? (a, b) => (latency(b) ?? -1) - (latency(a) ?? -1) || a.n - b.n : (a, b) => a.n - b.n);
     const sort = h("button", { type: "button", onclick: () => { this.slowestFirst = !this.slowestFirst; this.renderTurns(); this.page.say(this.slowestFirst ? "Slowest turn first" : "Turns in order"); this.panels.turns.querySelector(".legend button")?.focus(); } }, this.slowestFirst ? "Slowest first ↓" : "In order ↓");
     const kinds = ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { class: kind, style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0]));
+    if (this.page.shape.lines.some((line) => line.who === "tool" && line.error)) kinds.push(h("span", {}, h("i", { style: { background: "var(--bad)" } }), "failed tool"));
     keepFocus(this.legend, () => this.legend.replaceChildren(...kinds, sort));
     const { canPlay } = this.page.player;
     const counts = new Map();
     for (const event of this.page.shape.events) counts.set(event.turn, (counts.get(event.turn) ?? 0) + 1);
     this.turnRows.show(order.map((turn) => {
-      const isOpen = turn.n === this.page.turn;
+      const isOpen = turn.n === open;
       const content = JSON.stringify([turn, isOpen && [canPlay, this.page.shape.live, counts.get(turn.n)]]);
-      return [turn.n, content, () => this.turn(turn)];
+      return [turn.n, content, () => this.turn(turn, isOpen)];
     }));
   }
 
-  turn(turn) {
-    const isOpen = turn.n === this.page.turn;
+  turn(turn, isOpen) {
     const value = latency(turn);
     const title = h("button", { type: "button", class: "title", "aria-expanded": isOpen ? "true" : "false", onclick: () => this.page.goToTurn(turn.n, { atWait: true }) },
       h("span", {}, turn.n), h("span", { class: "bidi" }, turn.say ?? h("span", { class: "quiet" }, "hidden, or not transcribed")), h("b", { class: tone(turn) }, value === null ? "–" : ms(value)));
@@ -152,7 +181,7 @@ export class Details {
   renderEvents() {
     const { shape } = this.page;
     const note = (text) => [[text, "", () => h("p", { class: "note" }, text)]];
-    const row = (event, turn) => [event.id, JSON.stringify([event, turn?.speech_end]), () => this.event(event, turn)];
+    const row = (event, turn) => [event.id, JSON.stringify([event, turn?.speech_end, this.open.has(event.id)]), () => this.event(event, turn)];
     if (this.filter) {
       const found = shape.events.filter((event) => `${event.name} ${event.error ?? ""}`.toLowerCase().includes(this.filter));
       const rest = found.length - MOST_FOUND;
@@ -174,7 +203,7 @@ export class Details {
       setText(count, `${events.length} event${events.length === 1 ? "" : "s"}`);
       setText(say, turn?.say ?? "");
       if (group.open !== this.openGroups.has(n)) group.open = this.openGroups.has(n);
-      if (group.open) this.eventRows.get(n).show(events.map((event) => row(event, turn)));
+      this.eventRows.get(n).show(group.open ? events.map((event) => row(event, turn)) : []);
     }
   }
 
@@ -198,24 +227,18 @@ export class Details {
     const beside = event.d > 0.0005 ? ms(event.d * 1000) : since;
     const isOpen = this.open.has(event.id);
     const row = h("div", { class: `event ${event.type} ${event.error ? "failed" : ""} ${isOpen ? "open" : ""}`, data: { event: event.id } },
-      h("button", { type: "button", class: "rowbutton", "aria-expanded": isOpen ? "true" : "false", onclick: () => this.toggle(event, row) },
+      h("button", { type: "button", class: "rowbutton", "aria-expanded": isOpen ? "true" : "false", onclick: () => this.toggle(event) },
         h("span", { class: "at" }, clock(event.t, 2)), h("i", {}), h("span", { class: "name mono" }, event.name, event.error && ` ${event.error}`), h("span", { class: "at" }, event.tokens ? `${whole(event.tokens)} tokens` : beside)));
     if (isOpen) this.payload(event, row);
     return row;
   }
 
-  toggle(event, row) {
-    if (this.open.delete(event.id)) {
-      row.classList.remove("open");
-      row.querySelector("pre")?.remove();
-      row.firstElementChild.setAttribute("aria-expanded", "false");
-      return;
+  toggle(event) {
+    if (!this.open.delete(event.id)) {
+      this.open.add(event.id);
+      this.page.seek(event.t, { turn: event.turn, run: event.id });
     }
-    this.open.add(event.id);
-    row.classList.add("open");
-    row.firstElementChild.setAttribute("aria-expanded", "true");
-    this.page.seek(event.t, { turn: event.turn, run: event.id, keepTab: true });
-    this.payload(event, row);
+    this.renderEvents();
   }
 
   async payload(event, row) {
@@ -232,16 +255,16 @@ export class Details {
     }
   }
 
-  // Shows an event in its group, with its payload.
+  // Shows an event in its group, with its payload, and closes the others.
   reveal(id) {
     const event = this.page.shape.events.find((each) => each.id === id);
     if (!event) return;
     this.filter = this.search.value = "";
-    this.openGroups.add(event.turn);
-    this.open.add(id);
+    this.openGroups = new Set([event.turn]);
+    this.open = new Set([id]);
     this.page.showTab("events");
     this.renderEvents();
-    const place = () => this.groups.querySelector(`[data-event="${CSS.escape(id)}"]`)?.scrollIntoView({ block: "center" });
+    const place = () => this.groups.querySelector(`[data-event="${CSS.escape(id)}"]`)?.scrollIntoView({ block: "start" });
     place();
     requestAnimationFrame(() => requestAnimationFrame(place));
   }
@@ -254,9 +277,21 @@ export class Details {
     this.groups.querySelector(`[data-turn="${n}"]`)?.scrollIntoView({ block: "start" });
   }
 
+  // Shows the events of a turn instead of another's. An event that was opened by itself stays.
+  followEvents(n) {
+    const follows = this.tab === "events";
+    if (this.page.run || this.filter || (this.openGroups.size === 1 && this.openGroups.has(n))) return;
+    if (!follows && !this.openGroups.size) return;
+    this.openGroups = new Set(follows ? [n] : []);
+    this.open.clear();
+    this.renderEvents();
+    if (follows && innerWidth > 860) this.groups.querySelector(`[data-turn="${n}"]`)?.scrollIntoView({ block: "start" });
+  }
+
   // Opens the row of a turn, and closes the row that was open.
   revealTurn(n) {
     this.renderTurns();
+    this.followEvents(n);
     const row = this.panels.turns.querySelector(`[data-turn="${n}"]`);
     if (!row || innerWidth <= 860) return;
     const place = () => row.scrollIntoView({ block: "nearest" });
@@ -269,8 +304,8 @@ export class Details {
   renderSession() {
     const { shape } = this.page;
     const list = (entries) => h("dl", {}, entries.map(([key, value]) => [h("dt", {}, key), h("dd", {}, typeof value === "string" ? value : typeof value === "number" ? (key.endsWith("_usd") ? dollars(value) : value.toLocaleString("en-US")) : JSON.stringify(value))]));
-    const lacking = Object.entries(shape.numbers).filter(([key]) => LACKING.includes(key));
-    const numbers = Object.entries(shape.numbers).filter(([key, value]) => !LACKING.includes(key) && value !== null);
+    const lacking = Object.entries(shape.numbers).filter(([key]) => key in LACKING).map(([key, value]) => [LACKING[key], inWords(value)]);
+    const numbers = Object.entries(shape.numbers).filter(([key, value]) => !(key in LACKING) && value !== null);
     const { instructions, tools, ...session } = shape.session ?? {};
     this.panels.session.replaceChildren(h("div", { class: "session" },
       h("h2", {}, "What is missing"),

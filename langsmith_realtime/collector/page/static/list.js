@@ -93,10 +93,11 @@ function sentence() {
       onclick: () => change("only", (only.includes(name) ? only.filter((each) => each !== name) : [...only, name]).join(",")),
     }, text);
   const strong = (text) => h("span", { class: "strong" }, text);
+  const swatch = (kind) => h("i", { class: `swatch ${kind}`, "aria-hidden": "true" }); // explains the marks in the rows
   const found = [];
-  if (counts.slow || only.includes("slow")) found.push(toggle("slow", "tone-slow", strong(whole(counts.slow)), ` with an answer slower than ${whole(slow())} ms`));
-  if (counts.interrupted || only.includes("interrupted")) found.push(toggle("interrupted", "", strong(whole(counts.interrupted)), " with an interruption"));
-  if (counts.errors || only.includes("errors")) found.push(toggle("errors", "tone-bad", strong(whole(counts.errors)), " with errors"));
+  if (counts.slow || only.includes("slow")) found.push(toggle("slow", "tone-slow", swatch("slow"), strong(whole(counts.slow)), ` with an answer slower than ${whole(slow())} ms`));
+  if (counts.interrupted || only.includes("interrupted")) found.push(toggle("interrupted", "tone-cut", swatch("cut"), strong(whole(counts.interrupted)), " with an interruption"));
+  if (counts.errors || only.includes("errors")) found.push(toggle("errors", "tone-bad", swatch("error"), strong(whole(counts.errors)), " with errors"));
   const parts = [strong(whole(counts.all)), ` conversation${counts.all === 1 ? "" : "s"}`];
   if (thread && page.conversations.length) {
     const calls = page.conversations;
@@ -134,7 +135,12 @@ function fill(select, chosen, options) {
 
 function answers(call) {
   const end = call.duration_s || Math.max(1, ...call.shape.map(([at]) => at * 1.1));
-  const picture = s("svg", { width: 168, height: 30, role: "img", "aria-label": `${call.shape.length} answers` });
+  const counts = [
+    [call.shape.filter(([, latency]) => latency > slow()).length, "slow"],
+    [call.shape.filter(([, , mark]) => mark.includes("e")).length, "with an error"],
+    [call.shape.filter(([, , mark]) => mark.includes("i")).length, "cut off"],
+  ].filter(([count]) => count).map(([count, what]) => `, ${count} ${what}`);
+  const picture = s("svg", { width: 168, height: 30, role: "img", "aria-label": `${call.shape.length} answers${counts.join("")}` });
   picture.append(s("path", { class: "base", d: "M0 24.500H168" }));
   for (const [at, latency, mark] of call.shape) {
     const x = Math.min(164, (at / end) * 166);
@@ -146,11 +152,19 @@ function answers(call) {
   return picture;
 }
 
+// A text in which the words of the search are marked.
+function marked(text, search) {
+  const words = search.split(/\s+/).filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\/]/g, "\\$&"));
+  return text.split(new RegExp(`(${words.join("|")})`, "giu")).map((piece, index) => (index % 2 ? h("mark", {}, piece) : piece));
+}
+
 function row(call) {
   const zero = (value) => (value ? whole(value) : "·");
   const { p50, p95 } = { p50: call.voice_to_voice_p50_ms, p95: call.voice_to_voice_p95_ms };
   const isSlow = p95 > slow();
-  const hash = location.search.includes("slow=") ? `?slow=${slow()}` : "";
+  const search = parameters().get("q") ?? "";
+  const hit = call.hit && marked(call.hit, search);
+  const more = (location.search.includes("slow=") ? `?slow=${slow()}` : "") + (hit ? `#find=${encodeURIComponent(search)}` : "");
   const aside = [
     call.thread?.count > 1 && !thread && h("small", {}, `thread ${call.thread.index} of ${call.thread.count}`),
     !call.recording && !call.live && h("small", {}, "no recording"),
@@ -159,7 +173,7 @@ function row(call) {
   return h("tr", { class: "call", data: { id: call.id } },
     h("td", { class: "start", title: utc(call.start) }, time(call.start)),
     h("td", { class: `answers ${call.shape.length ? "" : "zero"}` }, answers(call)),
-    h("td", { class: "words" }, h("div", {}, h("a", { href: `/view/c/${encodeURIComponent(call.id)}${hash}`, class: call.says ? "bidi" : "quiet" }, call.says || "Nothing was said, or it is hidden"), aside)),
+    h("td", { class: "words" }, h("div", {}, h("a", { href: `/view/c/${encodeURIComponent(call.id)}${more}`, class: hit || call.says ? "bidi" : "quiet" }, hit || call.says || "Nothing was said, or it is hidden"), aside)),
     h("td", { class: "length" }, call.live ? [h("span", { class: "dot" }), h("span", { class: "strong" }, "live")] : length(call.duration_s)),
     h("td", { class: "turns", data: { unit: call.turns === 1 ? "turn" : "turns" } }, whole(call.turns)),
     h("td", { class: "p50" }, whole(p50)),
@@ -172,7 +186,8 @@ function row(call) {
 
 function head() {
   const sort = thread ? "start" : parameters().get("sort") || "-start";
-  const cells = COLUMNS.map(([key, name, kind, meaning]) => {
+  const cells = COLUMNS.map(([key, words, kind, meaning]) => {
+    const name = words === "First words" && parameters().get("q") ? "Words found" : words;
     const over = key === "p50" && h("span", { class: "over" }, "Voice to voice, ms");
     if (!key || thread) return h("th", { class: kind, scope: "col", title: meaning }, over, name);
     const isSorted = sort.replace("-", "") === key;
@@ -205,7 +220,7 @@ function render() {
       const name = day(call.start);
       wanted.push([`day ${name}`, name, () => h("tr", { class: "day" }, h("th", { colspan: 11, scope: "rowgroup" }, name))]);
     }
-    wanted.push([call.id, JSON.stringify([call, slow()]), () => row(call)]);
+    wanted.push([call.id, JSON.stringify([call, slow(), parameters().get("q")]), () => row(call)]);
     before = call;
   }
   rows.show(wanted);
@@ -241,7 +256,7 @@ function nothing() {
     const words = query.get("q") ? `No conversation in which “${query.get("q")}” was said` : "No conversation matches";
     const among = filters.filter((name) => name !== "q").map((name) => `${name} ${query.get(name)}`).join(", ");
     return h("div", { class: "empty" }, `${words}${among ? ` (${among})` : ""}.`, h("br"),
-      h("button", { type: "button", onclick: () => { history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && stream.open(); } }, "Show all"));
+      h("button", { type: "button", onclick: () => { if (thread) { location.href = "/view/"; return; } history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && stream.open(); } }, "Show all"));
   }
   return h("div", { class: "empty" },
     h("h2", {}, "No conversations yet"),

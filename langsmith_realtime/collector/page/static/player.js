@@ -1,5 +1,8 @@
 // Plays the recording: both sides in both ears, or one side alone.
 
+// A position this close to the end, in seconds, is the end.
+const ENDED_S = 0.01;
+
 export class Player extends EventTarget {
   constructor() {
     super();
@@ -18,7 +21,6 @@ export class Player extends EventTarget {
     if (this.source === url) return;
     this.source = url;
     this.audio.src = url;
-    this.audio.currentTime = this.at;
   }
 
   get canPlay() {
@@ -38,6 +40,7 @@ export class Player extends EventTarget {
     if (this.source) this.audio.currentTime = t;
   }
 
+  // It plays from `at`, wherever the element stands. It counts as playing at once, before its sound has arrived.
   async toggle() {
     if (!this.canPlay) return;
     if (this.playing) {
@@ -45,9 +48,11 @@ export class Player extends EventTarget {
       this.audio.pause();
     } else {
       this.route();
-      await this.context.resume();
-      if (this.audio.ended) this.audio.currentTime = this.at = 0;
-      await this.audio.play().catch(() => this.dispatchEvent(new Event("error")));
+      this.context.resume();
+      if (this.at >= this.audio.duration - ENDED_S) this.at = 0;
+      this.audio.currentTime = this.at;
+      // A pause before the sound arrived refuses the promise, and is no error.
+      await this.audio.play().catch((error) => error.name !== "AbortError" && this.dispatchEvent(new Event("error")));
     }
   }
 

@@ -171,9 +171,13 @@ export class Score {
       const x = this.overviewX(turn.heard_from ?? turn.to);
       const isChosen = turn.n === this.page.turn;
       context.globalAlpha = isChosen || turn.problems.includes("slow") || turn.problems.includes("error") ? 1 : 0.78;
-      context.fillStyle = isChosen ? c.ink : turn.problems.includes("error") ? c.bad : turn.problems.includes("slow") ? c["slow-fill"] : c["ink-3"];
+      context.fillStyle = turn.problems.includes("error") ? c.bad : turn.problems.includes("slow") ? c["slow-fill"] : isChosen ? c.ink : c["ink-3"];
       context.fillRect(x, y(latency(turn)), wide, base - y(latency(turn)));
       context.globalAlpha = 1;
+      if (isChosen) { // a mark, because the column keeps the colour of its problem
+        context.fillStyle = c.ink;
+        context.fillRect(x - 3, base, wide + 6, 2);
+      }
       taken.push({ from: x - 1, to: x + wide + 1, top: y(latency(turn)), turn });
     }
     this.labelOverview(context, answers, slowest, taken, wide, y);
@@ -368,6 +372,7 @@ export class Score {
     const isFar = this.perSecond < 4;
     const middle = r.spine + 6;
     const tall = 12;
+    const shown = [];
     for (const [index, turn] of shape.turns.entries()) {
       const next = shape.turns[index + 1];
       if (!this.visible(turn.from, Math.max(turn.to, next?.heard_from ?? turn.to))) continue;
@@ -380,9 +385,10 @@ export class Score {
       }
       context.fillStyle = c["agent-soft"];
       for (const [from, to] of turn.responses) context.fillRect(this.x(from), r.agent - 3.5, Math.max(1, this.x(to) - this.x(from)), 2.5);
-      this.drawBar(context, turn, next, middle, tall, r);
       if (turn.cut_at !== null) this.drawCut(context, turn, next, r, isFar);
+      shown.push([turn, next]);
     }
+    for (const each of shown) this.drawBar(context, ...each, middle, tall, r); // above the lines that cross the numbers
     for (const line of shape.lines) {
       if (line.who !== "tool" || !this.visible(line.from, line.to)) continue;
       const turn = shape.turns.find((each) => each.n === line.turn);
@@ -438,13 +444,15 @@ export class Score {
     const text = ms(latency(turn));
     const wide = context.measureText(text).width;
     if (wide > room) return;
+    context.fillStyle = c.sunk; // no line of an interruption or of the next turn crosses the number
+    context.fillRect(last + 5, top - 1, wide + 4, 14);
     context.fillStyle = isSlow ? (failed ? c.bad : c.slow) : c.ink;
     context.fillText(text, last + 7, top + 10);
     const tools = turn.parts.filter((part) => part.kind === "tool");
     if (!tools.length) return;
     context.font = `400 11px ${this.colours.mono}`;
     context.fillStyle = tools.some((part) => part.error) ? c.bad : c.tool;
-    context.fillText(this.clipped(context, tools.map((part) => `${part.name} ${whole(partMs(part))}`).join("  "), room - wide - 14), last + wide + 15, top + 10);
+    context.fillText(this.clipped(context, tools.map((part) => `${part.name} ${ms(partMs(part))}`).join("  "), room - wide - 14), last + wide + 15, top + 10);
   }
 
   drawCut(context, turn, next, r, isFar) {
@@ -504,13 +512,17 @@ export class Score {
         numbered = line.turn;
         this.font(context, 12);
         context.fillStyle = line.turn === this.page.turn ? c.ink : c["ink-2"];
-        const [heard, unheard] = splitHeard(line);
+        const [heard, rest] = splitHeard(line);
         const cutX = who === "agent" && line.heard_chars !== undefined ? this.x(line.to) : null;
-        const space = Math.min(room - (x - Math.max(this.x(line.from) + 2, this.left + 2)), cutX === null ? Infinity : cutX - x - 6);
-        context.fillText(this.clipped(context, heard, space), x, y);
+        const right = Math.min(this.x(until), this.left + this.width) - 8;
+        // Words that nobody heard stand after the cut; if they fit only so, they take room from those that were heard.
+        const unheard = cutX === null ? "" : rest.trim();
+        const earlier = right - context.measureText(unheard).width;
+        const begin = cutX === null ? Infinity : Math.max(x, earlier >= x ? Math.min(cutX + 6, earlier) : cutX + 6);
+        const space = Math.min(room - (x - Math.max(this.x(line.from) + 2, this.left + 2)), begin - x - 6);
+        if (space > 30) context.fillText(this.clipped(context, heard, space), x, y);
         if (cutX !== null) {
-          const begin = Math.max(cutX + 6, this.left + 2);
-          const text = this.clipped(context, unheard.trim(), Math.min(this.x(until), this.left + this.width) - begin - 8);
+          const text = this.clipped(context, unheard, right - begin);
           context.fillStyle = c["ink-3"];
           context.fillText(text, begin, y);
           context.fillRect(begin, y - 4, context.measureText(text).width, 1);
@@ -571,6 +583,9 @@ export class Score {
         } else if (drag.moved) this.page.seek(this.t(event.offsetX), { fromScore: true });
       }
     });
+    this.score.addEventListener("pointermove", (event) => {
+      if (!pointers.size && this.shape) this.explain(this.wordsAt(event.offsetX, event.offsetY));
+    });
     const release = (event) => {
       if (drag?.touch && !drag.moved) this.page.seek(this.t(event.offsetX), { fromScore: true });
       else if (drag && !drag.moved && drag.y >= this.rows.events - 2) this.openEvent(event.offsetX);
@@ -593,6 +608,20 @@ export class Score {
       }
     }, { passive: false });
     this.listenOverview();
+  }
+
+  // The whole words of the line at a point, because its caption may have no room for them.
+  wordsAt(x, y) {
+    const { rows: r } = this;
+    const who = y > r.ruler && y < r.spine ? "user" : y > r.agent && y < r.events ? "agent" : null;
+    const lines = this.shape.lines.filter((line) => line.who === who && line.text && !line.out_of_band && line.from <= this.t(x));
+    if (!lines.length) return "";
+    const { text, heard_chars: cut } = lines.reduce((last, line) => (line.from >= last.from ? line : last));
+    return cut === undefined || cut >= text.length ? text : [text.slice(0, cut).trim(), `not heard: ${text.slice(cut).trim()}`].filter(Boolean).join(" · ");
+  }
+
+  explain(words) {
+    if (this.score.title !== words) this.score.title = words;
   }
 
   openEvent(x) {

@@ -136,7 +136,9 @@ export class Transcript {
       const view = isNarrow ? { top: 280, bottom: innerHeight - 60 } : this.element.getBoundingClientRect();
       if (isNarrow && document.body.dataset.tab !== "transcript") return;
       if (box.top >= view.top + 8 && box.bottom <= view.bottom - (view.bottom - view.top) * 0.3) return;
-      const by = box.top - view.top - (view.bottom - view.top) * 0.3;
+      const room = view.bottom - view.top;
+      const above = Math.max(8, Math.min(room * 0.3, room - box.height - 8)); // all of a long line is shown if it fits
+      const by = box.top - view.top - above;
       const behavior = Math.abs(by) < innerHeight && !matchMedia("(prefers-reduced-motion: reduce)").matches ? "smooth" : "auto";
       if (isNarrow) scrollBy({ top: by, behavior });
       else this.element.scrollBy({ top: by, behavior });
