@@ -89,7 +89,7 @@ class Node:
 
 def trees(collector: Collector) -> list[Node]:
     """Flushes all traces and returns those of the collector. Fails if a run broke a rule of the collector."""
-    assert flush(timeout=20), "the traces were not sent within 20 s"
+    assert flush(timeout=60), "the traces were not sent within 60 s"
     if run_trees._CLIENT is not None:
         run_trees._CLIENT.flush()  # runs of the application
     return stored_trees(collector)
