@@ -52,6 +52,7 @@ def examples(number: int) -> settings:
     )
 
 
+@pytest.mark.newest  # the other tests cover the differences between versions
 @pytest.mark.nocover
 @examples(500)
 @given(plans())
