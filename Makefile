@@ -21,6 +21,10 @@ EVERYWHERE := not soak and not beside and not devices
 # Lets Python write bytecode, so that the hundreds of subprocesses of the tests do not compile the modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
+# The files with tests of these marks. Each process of pytest would take seconds to import and collect the others.
+NOCOVER := $(shell grep -rl --include "test_*.py" "mark\.nocover" tests)
+DEVICES := $(shell grep -rl --include "test_*.py" "mark\.devices" tests)
+
 # Tests that depend on the versions of other packages: they use LangSmith's client, openai's connections, the audio
 # libraries, the collector's HTTP server or pydantic. The rest of the core depends on none of them.
 ON_FLOORS := $(addprefix tests/,adapters collector delivery journal recording trace whole core/protocol/test_events.py \
@@ -34,8 +38,8 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed check floors beside agents-floor
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest $(BY_FILE) -m "$(EVERYWHERE) and not nocover"
-	$(BIN)/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and nocover"
-	$(BIN)/python -m coverage run -m pytest -m devices
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(EVERYWHERE) and nocover" $(NOCOVER)
+	$(BIN)/python -m coverage run -m pytest -m devices $(DEVICES)
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report
 
@@ -64,9 +68,10 @@ phoenix: $(VENV)/.installed $(PHOENIX)/.installed
 	$(BIN)/python -m pytest -m beside tests/trace/otel/test_phoenix.py
 
 # The tests of the Agents SDK's sessions, on its oldest supported version. Its needs differ from those of the package, so
-# it has an environment of its own; the main environment has its newest version.
+# it has an environment of its own; the main environment has its newest version. In one process, because the imports take
+# longer than the tests.
 agents-floor: $(AGENTS)/.installed
-	$(AGENTS)/bin/python -m pytest $(PARALLEL) -m "$(EVERYWHERE)" tests/adapters/test_agents_sdk*.py
+	$(AGENTS)/bin/python -m pytest -m "$(EVERYWHERE)" tests/adapters/test_agents_sdk*.py
 
 check: lint
 	$(BIN)/mypy

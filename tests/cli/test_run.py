@@ -155,17 +155,24 @@ PTH = ROOT / "langsmith_realtime/adapters/no_code/langsmith_realtime_auto.pth"
 
 
 @pytest.mark.nocover
-@pytest.mark.parametrize("value", ["true", " 1 ", "false", ""])
-def test_the_pth_file_installs_the_hook_only_if_the_variable_asks_for_it(
-    tmp_path: Path, tracing: Collector, server: RealtimeServer, value: str
+def test_a_program_is_traced_by_the_pth_file_and_the_variable(
+    tmp_path: Path, tracing: Collector, server: RealtimeServer
 ) -> None:
     (tmp_path / "app.py").write_text(f"import site\nsite.addsitedir({str(ROOT)!r})\n{APP}")
-    done = start(tmp_path, tracing, server, sys.executable, "app.py", LANGSMITH_REALTIME_AUTO=value)
+    done = start(tmp_path, tracing, server, sys.executable, "app.py", LANGSMITH_REALTIME_AUTO="true")
     assert (done.returncode, done.stderr) == (0, "")
-    if value.strip() in ("true", "1"):
-        assert_traced_once(tracing)
-    else:
-        assert stored_trees(tracing) == []
+    assert_traced_once(tracing)
+
+
+@pytest.mark.nocover
+@pytest.mark.parametrize(("value", "is_installed"), [(" 1 ", True), ("false", False), ("", False)])
+def test_the_pth_file_installs_the_hook_only_if_the_variable_asks_for_it(
+    tmp_path: Path, tracing: Collector, server: RealtimeServer, value: str, is_installed: bool
+) -> None:
+    finders = "[type(finder).__module__ for finder in sys.meta_path]"
+    program = f"import site, sys\nsite.addsitedir({str(ROOT)!r})\nprint({import_hook.__name__!r} in {finders})"
+    done = start(tmp_path, tracing, server, sys.executable, "-c", program, LANGSMITH_REALTIME_AUTO=value)
+    assert (done.stdout.strip(), done.stderr) == (str(is_installed), "")
 
 
 def test_without_the_variable_the_pth_file_costs_microseconds(monkeypatch: pytest.MonkeyPatch) -> None:

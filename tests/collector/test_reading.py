@@ -43,6 +43,7 @@ def client(served: Collector) -> Iterator[Client]:
     client.cleanup(timeout=5)
 
 
+@pytest.mark.newest  # langsmith 0.8 does not send the None that removes a comment
 def test_feedback_is_created_read_filtered_changed_and_deleted(client: Client, call: Conversation) -> None:
     helpful = client.create_feedback(run_id=call.id, key="helpful", score=1, comment="calm")
     client.create_feedback(run_id=call.id, key="fast", score=0.25, feedback_source_type="model")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -262,41 +262,55 @@ def test_an_event_that_only_the_other_side_sends_carries_no_audio() -> None:
 
 # Whatever the inputs are
 
-
-@settings(SETTINGS, max_examples=150)
-@given(conversations())
-def test_nothing_is_lost_changed_or_reordered(inputs: list[Input]) -> None:
-    found = joining(*inputs)
-    assert segments(found) == segments(map(parsed, inputs))
-    assert len(found) <= len(inputs)
+many = pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.soak)])
 
 
-@settings(SETTINGS, max_examples=100)
-@given(conversations())
-def test_what_is_joined_may_be_joined_again(inputs: list[Input]) -> None:
-    once = joining(*inputs)
-    again = joining(*once)
-    assert segments(again) == segments(once)
-    assert len(again) <= len(once)
+def for_all_conversations(examples: int, check: Callable[[list[Input]], None]) -> None:
+    settings(SETTINGS, max_examples=examples)(given(conversations())(check))()
 
 
-@settings(SETTINGS, max_examples=100)
-@given(conversations())
-def test_no_input_is_late_by_more_than_the_tracks_tolerate_or_dated_later_than_it_came(inputs: list[Input]) -> None:
-    latest, came = 0.0, max((each.t for each in inputs), default=0.0)
-    for each in joining(*inputs):
-        assert each.t >= latest - Tracks.MAX_LAG_S
-        assert each.t <= came + 1e-6
-        latest = max(latest, each.t)
+@many
+def test_nothing_is_lost_changed_or_reordered(examples: int) -> None:
+    def check(inputs: list[Input]) -> None:
+        found = joining(*inputs)
+        assert segments(found) == segments(map(parsed, inputs))
+        assert len(found) <= len(inputs)
+
+    for_all_conversations(examples, check)
 
 
-@settings(SETTINGS, max_examples=100)
-@given(conversations())
-def test_inputs_are_parsed_once_and_the_given_ones_stay_as_they_are(inputs: list[Input]) -> None:
-    before = [replace(each) for each in inputs]
-    found = joining(*inputs)
-    assert inputs == before
-    assert [parsed(each) for each in found] == found
-    for each in found:
-        assert not isinstance(each, (ServerFrame, ClientFrame)) or type(each.frame) is Event
-        assert not isinstance(each, Audio) or each.channel in (USER, AGENT)
+@many
+def test_what_is_joined_may_be_joined_again(examples: int) -> None:
+    def check(inputs: list[Input]) -> None:
+        once = joining(*inputs)
+        again = joining(*once)
+        assert segments(again) == segments(once)
+        assert len(again) <= len(once)
+
+    for_all_conversations(examples, check)
+
+
+@many
+def test_no_input_is_late_by_more_than_the_tracks_tolerate_or_dated_later_than_it_came(examples: int) -> None:
+    def check(inputs: list[Input]) -> None:
+        latest, came = 0.0, max((each.t for each in inputs), default=0.0)
+        for each in joining(*inputs):
+            assert each.t >= latest - Tracks.MAX_LAG_S
+            assert each.t <= came + 1e-6
+            latest = max(latest, each.t)
+
+    for_all_conversations(examples, check)
+
+
+@many
+def test_inputs_are_parsed_once_and_the_given_ones_stay_as_they_are(examples: int) -> None:
+    def check(inputs: list[Input]) -> None:
+        before = [replace(each) for each in inputs]
+        found = joining(*inputs)
+        assert inputs == before
+        assert [parsed(each) for each in found] == found
+        for each in found:
+            assert not isinstance(each, (ServerFrame, ClientFrame)) or type(each.frame) is Event
+            assert not isinstance(each, Audio) or each.channel in (USER, AGENT)
+
+    for_all_conversations(examples, check)

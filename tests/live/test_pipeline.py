@@ -169,9 +169,13 @@ def test_a_failure_of_the_format_costs_only_the_audio(monkeypatch: pytest.Monkey
     guard.failures.clear()
 
 
-@settings(SETTINGS, max_examples=100)
-@given(inputs=conversations(), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=10))
-def test_nothing_is_lost_or_late_however_the_worker_takes_the_inputs(inputs: list[Input], sizes: list[int]) -> None:
+@pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.soak)])
+def test_nothing_is_lost_or_late_however_the_worker_takes_the_inputs(examples: int) -> None:
+    sizes = st.lists(st.integers(1, 20), min_size=1, max_size=10)
+    settings(SETTINGS, max_examples=examples)(given(conversations(), sizes)(assert_nothing_is_lost_or_late))()
+
+
+def assert_nothing_is_lost_or_late(inputs: list[Input], sizes: list[int]) -> None:
     parts, calls, remaining = Parts(), list[tuple[str, Any]](), [*inputs, Closed(1e9)]
     for size in itertools.cycle(sizes):
         calls += parts.process(*remaining[:size])

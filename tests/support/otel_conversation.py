@@ -120,7 +120,7 @@ def run(providers: Providers, held: Callable[[SessionTracer], None] = hold, **op
 
 
 def arrive(providers: Providers) -> None:
-    assert flush(20)
+    assert flush(60), "the spans were not exported within 60 s"
     providers.flush()
 
 

@@ -18,7 +18,7 @@ if sys.platform != "win32":
 #: For tests of file modes, of sparse files, and of signals that end a process.
 unix_only = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no file modes, sparse files and signals")
 #: Seconds after which a forked child is ended by a signal, which fails its test.
-CHILD_ENDS_S = 30
+CHILD_ENDS_S = 60
 
 
 def fork() -> int:

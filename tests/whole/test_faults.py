@@ -408,8 +408,16 @@ def environment(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtur
         yield Environment(patch, contexts, caplog)
 
 
-#: What the oldest versions change of a fault shows over these; tests/test_matrix.py has all the others there.
-ON_FLOORS = ("iterate", "iterate_sync", "tracer_as_dict")
+#: Surfaces that run every fault, on the oldest versions, too. The others run every third one, and the rest in a soak,
+#: because a fault strikes behind the surface.
+WITH_EVERY_FAULT = ("iterate", "iterate_sync", "tracer_as_dict")
+
+
+def marks_of(fault: Fault, surface: Surface) -> Iterator[pytest.MarkDecorator]:
+    if surface.name not in WITH_EVERY_FAULT:
+        yield pytest.mark.newest
+        if (FAULTS.index(fault) + SURFACES.index(surface)) % 3:
+            yield pytest.mark.soak
 
 
 def cells() -> list[Any]:
@@ -417,7 +425,7 @@ def cells() -> list[Any]:
         pytest.param(
             fault,
             surface,
-            marks=[] if surface.name in ON_FLOORS else [pytest.mark.newest],
+            marks=list(marks_of(fault, surface)),
             id=f"{fault.name}-{surface.name}",
         )
         for fault, surface in itertools.product(FAULTS, SURFACES)

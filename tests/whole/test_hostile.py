@@ -257,12 +257,13 @@ def test_exponential_and_endless_values_are_cut(tracing: Collector) -> None:
 @pytest.mark.newest  # limits do not depend on the versions of other packages
 @pytest.mark.parametrize("encoded", [False, True], ids=["dict", "text"])
 def test_an_event_of_many_megabytes_is_one_run_that_the_server_accepts(tracing: Collector, encoded: bool) -> None:
-    event = {"type": "x", "long": "word " * 5_000_000, "short": "whole", "item_id": "item_1"}
+    long = "word " * (PAYLOAD_BYTES // 5)
+    event = {"type": "x", "long": long, "short": "whole", "item_id": "item_1"}
     run = run_of(tracing, json.dumps(event) if encoded else event)
     shown = run.run.inputs["event"]
     assert shown["short"] == "whole"
     assert shown["long"].startswith("word word")
-    assert shown["long"].endswith("… <24000000 more characters>")
+    assert shown["long"].endswith("… <7000000 more characters>")
 
 
 @pytest.mark.newest  # limits do not depend on the versions of other packages
@@ -274,18 +275,22 @@ def test_many_large_events_in_a_row_all_arrive(tracing: Collector) -> None:
 
 
 @pytest.mark.newest  # limits do not depend on the versions of other packages
-def test_a_conversation_whose_text_exceeds_the_limit_of_a_run_still_closes(tracing: Collector) -> None:
+def test_a_conversation_whose_text_exceeds_the_limit_of_a_run_still_closes(
+    tracing: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A tenth of the limit, which the test before this one reaches: ten copies of 8 MB take seconds.
+    monkeypatch.setattr("langsmith_realtime.trace.run_builder.PAYLOAD_BYTES", PAYLOAD_BYTES // 10)
     with SessionTracer(recording=False) as tracer:
-        tracer.server_event({"type": "session.created", "session": {"instructions": "rule " * 2_000_000}})
+        tracer.server_event({"type": "session.created", "session": {"instructions": "rule " * 200_000}})
         for number in range(20):
             item = {"id": f"item_{number}", "type": "message", "role": "user"}
-            content = [{"type": "input_text", "text": "word " * 100_000}]
+            content = [{"type": "input_text", "text": "word " * 10_000}]
             event = {"type": "conversation.item.added", "item": {**item, "content": content}}
             tracer.server_event(event)
-        response = {"id": "r", "status": "failed", "metadata": {"m": "x " * 1_000_000}, "output": []}
-        response["status_details"] = {"error": {"message": "wrong " * 200_000}}
+        response = {"id": "r", "status": "failed", "metadata": {"m": "x " * 100_000}, "output": []}
+        response["status_details"] = {"error": {"message": "wrong " * 50_000}}
         tracer.server_event({"type": "response.done", "response": response})
-        tracer.close("bad " * 200_000)
+        tracer.close("bad " * 50_000)
     root = the_tree(tracing)
     assert root.run.end_time is not None
     assert len(cast("Any", root.run.outputs)["messages"]) == 20

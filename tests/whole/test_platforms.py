@@ -22,7 +22,11 @@ from tests import ROOT
 from tests.support.audio.sounds import read_wav
 from tests.support.conversations import Node, stored_trees
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="makes Linux lack what Windows lacks")
+pytestmark = [
+    pytest.mark.newest,  # tests the files, not the libraries
+    pytest.mark.nocover,
+    pytest.mark.skipif(sys.platform != "linux", reason="makes Linux lack what Windows lacks"),
+]
 
 #: Nobody knows whether the operation arrived that was under way when its process was killed: it is sent again.
 UNKNOWN = ("conflict",)

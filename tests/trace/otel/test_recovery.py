@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from langsmith_realtime.journal.state_directory import folders, state_directory
 from tests import ROOT
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers, ReceivedRecord, ReceivedSpan
+from tests.support.preloaded import PreloadedProcess, preloaded_process
 from tests.support.processes import unix_only
 
 pytestmark = pytest.mark.newest
@@ -116,11 +117,17 @@ def environment() -> dict[str, str]:
 
 
 def die(
-    receiver: OtlpReceiver, last: int, how: str = "exported", *, place: str = ALONE, content: str = "content"
+    preloaded: PreloadedProcess,
+    receiver: OtlpReceiver,
+    last: int,
+    how: str = "exported",
+    *,
+    place: str = ALONE,
+    content: str = "content",
 ) -> None:
-    arguments = [sys.executable, "-c", PROGRAM, receiver.base_url, place, content, str(last), how]
-    done = subprocess.run(arguments, env=environment(), capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == -9, done.stderr
+    arguments = (receiver.base_url, place, content, str(last), how)
+    code, errors = preloaded.run(PROGRAM, *arguments, environment=environment())
+    assert code == -9, errors
 
 
 def recovered(receiver: OtlpReceiver, providers: Providers, place: str, collector: Collector) -> None:
@@ -143,6 +150,12 @@ def latest(receiver: OtlpReceiver) -> list[ReceivedSpan]:
 
 def record_id(record: ReceivedRecord) -> str:
     return str(record.attributes["log.record.uid"])
+
+
+@pytest.fixture(scope="module")
+def preloaded() -> Iterator[PreloadedProcess]:
+    with preloaded_process() as running:
+        yield running
 
 
 @pytest.fixture
@@ -171,9 +184,15 @@ def _no_client(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_after_a_kill_at_any_step_the_receiver_has_the_whole_conversation(
-    last: int, how: str, place: str, receiver: OtlpReceiver, providers: Providers, collector: Collector
+    last: int,
+    how: str,
+    place: str,
+    preloaded: PreloadedProcess,
+    receiver: OtlpReceiver,
+    providers: Providers,
+    collector: Collector,
 ) -> None:
-    die(receiver, last, how, place=place)
+    die(preloaded, receiver, last, how, place=place)
     before = [span.span_id for span in receiver.all_spans]
     assert bool(before) is (last == 10 or (how == "exported" and last > 1)), "the end of a conversation is exported"
     recovered(receiver, providers, place, collector)
@@ -210,9 +229,14 @@ def test_after_a_kill_at_any_step_the_receiver_has_the_whole_conversation(
 @unix_only
 @pytest.mark.parametrize(("place", "content"), [(BESIDE, "content"), (ALONE, "content"), (ALONE, "no content")])
 def test_what_arrives_twice_is_equal(
-    place: str, content: str, receiver: OtlpReceiver, providers: Providers, collector: Collector
+    place: str,
+    content: str,
+    preloaded: PreloadedProcess,
+    receiver: OtlpReceiver,
+    providers: Providers,
+    collector: Collector,
 ) -> None:
-    die(receiver, 9, place=place, content=content)
+    die(preloaded, receiver, 9, place=place, content=content)
     (folder,) = folders(state_directory())
     files = [folder, *folder.iterdir()]
     assert [stat.S_IMODE(path.stat().st_mode) for path in files] == [0o700] + [0o600] * (len(files) - 1)
@@ -244,9 +268,13 @@ def test_what_arrives_twice_is_equal(
 
 
 def test_without_an_exporter_the_runs_are_completed_and_it_is_said(
-    receiver: OtlpReceiver, providers: Providers, collector: Collector, caplog: pytest.LogCaptureFixture
+    preloaded: PreloadedProcess,
+    receiver: OtlpReceiver,
+    providers: Providers,
+    collector: Collector,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    die(receiver, 9, "not exported", place=BESIDE)
+    die(preloaded, receiver, 9, "not exported", place=BESIDE)
     (path,) = state_directory().glob("*/journal.jsonl")
     path.write_text(path.read_text("utf-8").replace("http://127.0.0.1:1", collector.url), "utf-8")
     client = Client(api_url=collector.url, api_key="key", auto_batch_tracing=False)
@@ -259,9 +287,12 @@ def test_without_an_exporter_the_runs_are_completed_and_it_is_said(
 
 @pytest.mark.usefixtures("_no_client")
 def test_a_conversation_without_langsmith_waits_for_an_exporter_which_the_command_takes_from_the_environment(
-    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    preloaded: PreloadedProcess,
+    receiver: OtlpReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    die(receiver, 9, "not exported")
+    die(preloaded, receiver, 9, "not exported")
     (folder,) = folders(state_directory())
     (found,) = recover(None)
     assert (found.folder, found.fate) == (folder, Fate.NO_EXPORTER)
@@ -278,8 +309,10 @@ def test_a_conversation_without_langsmith_waits_for_an_exporter_which_the_comman
 
 
 @pytest.mark.usefixtures("_no_client")
-def test_the_next_conversation_exports_one_whose_process_died(receiver: OtlpReceiver, providers: Providers) -> None:
-    die(receiver, 9, "not exported")
+def test_the_next_conversation_exports_one_whose_process_died(
+    preloaded: PreloadedProcess, receiver: OtlpReceiver, providers: Providers
+) -> None:
+    die(preloaded, receiver, 9, "not exported")
     make = lambda: OTLPSpanExporter(f"{receiver.base_url}/v1/traces")  # noqa: E731
     with SessionTracer(otel=providers.otel(recover_with=make), langsmith=False) as tracer:
         tracer.server_event(talk.SESSION)
@@ -289,7 +322,7 @@ def test_the_next_conversation_exports_one_whose_process_died(receiver: OtlpRece
     eventually(lambda: folders(state_directory()) == [])
 
 
-def eventually(is_true: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(is_true: Callable[[], bool], seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < until

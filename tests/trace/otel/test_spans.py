@@ -414,6 +414,7 @@ def test_hostile_values_cost_nothing_else(providers: Providers, receiver: OtlpRe
     assert receiver.the_span("chat").attributes["gen_ai.response.id"] == "resp\ufffd1"
 
 
+@pytest.mark.nocover
 def test_without_langsmith_neither_its_client_nor_its_threads_exist(receiver: OtlpReceiver) -> None:
     program = f"""
 import threading, langsmith
@@ -461,6 +462,7 @@ sys.meta_path.insert(0, Absent())
 """
 
 
+@pytest.mark.nocover
 def test_without_opentelemetry_installed_the_option_names_the_extra_and_the_rest_works(tracing: Collector) -> None:
     program = f"""{WITHOUT}
 import os
@@ -479,6 +481,7 @@ except ValueError as error:
     assert "pip install 'langsmith-realtime[otel]'" in done.stdout
 
 
+@pytest.mark.nocover
 def test_a_conversation_without_the_option_imports_no_opentelemetry_exporter(tracing: Collector) -> None:
     program = """
 import sys
