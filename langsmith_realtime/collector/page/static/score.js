@@ -2,7 +2,7 @@
 // The overview above it shows the whole call. Only what is visible is drawn; playheads and frame are elements that move.
 
 import { setText } from "./dom.js";
-import { clock, latency, ms, partMs, splitHeard, whole } from "./format.js";
+import { clock, latency, ms, partMs, splitHeard } from "./format.js";
 
 const GUTTER = 128;
 const RIGHT = 24;
@@ -616,8 +616,8 @@ export class Score {
     const who = y > r.ruler && y < r.spine ? "user" : y > r.agent && y < r.events ? "agent" : null;
     const lines = this.shape.lines.filter((line) => line.who === who && line.text && !line.out_of_band && line.from <= this.t(x));
     if (!lines.length) return "";
-    const { text, heard_chars: cut } = lines.reduce((last, line) => (line.from >= last.from ? line : last));
-    return cut === undefined || cut >= text.length ? text : [text.slice(0, cut).trim(), `not heard: ${text.slice(cut).trim()}`].filter(Boolean).join(" · ");
+    const [heard, rest] = splitHeard(lines.reduce((last, line) => (line.from >= last.from ? line : last)));
+    return [heard.trim(), rest.trim() && `not heard: ${rest.trim()}`].filter(Boolean).join(" · ");
   }
 
   explain(words) {
