@@ -90,7 +90,8 @@ class Shape:
     def lines(self) -> list[dict[str, Any]]:
         """Return what was said and which tools were called, in the order of the conversation."""
         found = []
-        for line in sorted(self._lines.values(), key=lambda each: (each.turn, each.begin)):
+        # At one time, a call stands before what became of it.
+        for line in sorted(self._lines.values(), key=lambda each: (each.turn, each.begin, each.who == "step")):
             shown = {
                 "id": line.id,
                 "who": line.who,
