@@ -102,12 +102,15 @@ class Turns:
         self._items = items
         self._turns: dict[int, _Turn] = {}
         self._count = 0
+        self._newest = -1  # the start of the newest turn
 
     def follow(self, given: Input, runs: list[RunData]) -> list[RunData]:
         """Note what an input and the runs that it completed say of their turns; return the turns that are over."""
         if isinstance(given, ServerFrame) and given.run is not None and given.run.turn is not None:
-            self._note_event(parse(given.frame), self._turn(given.run.turn), given.t)
-        elif not self._turns:
+            turn = self._turn(given.run.turn)
+            if turn is not None:
+                self._note_event(parse(given.frame), turn, given.t)
+        if not self._turns:
             return []
         for run in runs:
             if isinstance(run, ModelRun) and run.parent.turn in self._turns:
@@ -126,11 +129,13 @@ class Turns:
             del self._turns[turn.start]
         return [self._run(turn) for turn in over]
 
-    def _turn(self, start: int) -> _Turn:
-        if start not in self._turns:
+    def _turn(self, start: int) -> _Turn | None:
+        """The turn that started at ``start``; None if it is over, because a turn has one run."""
+        if start > self._newest:
+            self._newest = start
             self._count += 1
             self._turns[start] = _Turn(start, self._count)
-        return self._turns[start]
+        return self._turns.get(start)
 
     def _note_event(self, event: Event, turn: _Turn, t: float) -> None:
         turn.end = max(turn.end, t)

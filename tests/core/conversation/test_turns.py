@@ -114,6 +114,21 @@ def test_a_cancelled_response_belongs_to_its_turn_after_the_next_one_has_begun()
     assert second.metadata["status"] == "unanswered"
 
 
+def test_an_event_of_a_turn_that_is_over_makes_no_second_run_and_ends_no_other_turn() -> None:
+    talk = Placed()
+    talk.speech("u1")
+    talk.begins("r1")
+    talk.ends("r1", answer("a1", "Hello!"))
+    talk.typed("u2", "And now?")
+    assert talk.server("output_audio_buffer.stopped", response_id="r1") == 1
+    assert talk.begins("r2") == 2
+    talk.ends("r2", answer("a2", "Now it is."))
+    turns = talk.close()
+    assert [turn.metadata["turn"] for turn in turns] == [1, 2]
+    assert [turn.outputs["text"] for turn in turns] == ["Hello!", "Now it is."]
+    assert [turn.inputs["text"] for turn in turns] == ["", "And now?"]
+
+
 def test_a_greeting_is_a_turn_without_a_user() -> None:
     talk = Placed()
     assert talk.begins("r1") == 1
