@@ -612,6 +612,7 @@ if child == 0:
     sys.exit()
 os.waitpid(child, 0)
 event(1)
+assert flush(60)
 print("talking", flush=True)
 time.sleep(60)
 """
