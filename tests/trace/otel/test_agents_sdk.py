@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import runpy
 import sys
 import warnings
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-if find_spec("agents") is None:
-    assert not os.environ.get("CI"), "openai-agents is not installed"
-    pytest.skip("openai-agents is not installed", allow_module_level=True)
+from tests.support.agents_sdk import session_of  # isort: split
 
 from agents import function_tool
-from agents.realtime import RealtimeAgent, RealtimeRunner
+from agents.realtime import RealtimeAgent
 from opentelemetry import _logs, metrics, trace
 from opentelemetry.sdk._logs import LoggingHandler
 
@@ -89,8 +85,7 @@ def test_logging_in_parallel_tools_of_the_agents_sdk_stands_in_each_tools_span(
 
     async def converse(server: RealtimeServer) -> None:
         agent: RealtimeAgent[Any] = RealtimeAgent(name="clerk", instructions="Be brief.", tools=[look_up, book])
-        config: Any = {"url": f"{server.url}?model=gpt-realtime", "api_key": "test"}
-        session = await RealtimeRunner(agent).run(model_config=config)
+        session = await session_of(server, agent)
         with SessionTracer(otel=providers.otel(), langsmith=False) as tracer:
             listener: Any = Listener(tracer)
             session.model.add_listener(listener)
