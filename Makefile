@@ -62,7 +62,7 @@ floors: $(FLOORS)/.installed
 # dependencies.
 beside: $(BESIDE)/.installed
 	$(BESIDE)/bin/python -m pytest -m beside -p no:ddtrace tests/whole/test_other_instrumentation.py \
-		tests/trace/otel/test_azure.py tests/trace/otel/test_grpc.py
+		tests/adapters/test_voice_live.py tests/trace/otel/test_azure.py tests/trace/otel/test_grpc.py
 
 # Sends a conversation to Phoenix, and reads it back by Phoenix's API. Neither `make test` nor CI runs this: Phoenix has
 # 147 packages of 823 MB, which take two minutes to install, and it takes half a minute to start.

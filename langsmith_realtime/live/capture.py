@@ -261,7 +261,8 @@ class LiveConversation(ParentContext):
             self._queue.put_event(MalformedFrame(json_frame(event), str(error), t))
             return
         if parsed.kind == APPEND:
-            self._queue.put_audio(ClientFrame(parsed, t), _audio_size(parsed.body, "audio"))
+            if not self.microphone_chunk(parsed.body, sent):
+                self._queue.put_audio(ClientFrame(parsed, t), _audio_size(parsed.body, "audio"))
             return
         if parsed.kind == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")

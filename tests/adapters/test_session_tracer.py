@@ -12,12 +12,14 @@ import threading
 import time
 import weakref
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import soundfile
 from langsmith import Client, get_current_run_tree, trace, traceable, tracing_context
+from openai.types.realtime import InputAudioBufferAppendEvent
 
 from langsmith_realtime import Recording, SessionTracer
 from langsmith_realtime.collector import Collector
@@ -145,6 +147,30 @@ def test_a_frame_that_is_no_event_is_in_the_trace_and_does_not_raise(tracing: Co
     assert root.names() == ["malformed_frame", "session.created"]
     assert root.children[0].run.error
     assert root.metadata["malformed_frames"] == 2
+
+
+APPEND = {"type": "input_audio_buffer.append", "audio": base64.b64encode(tone(440, 0.1)).decode()}
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        APPEND,
+        MappingProxyType(APPEND),
+        InputAudioBufferAppendEvent.model_validate(APPEND),
+        json.dumps(APPEND),
+        json.dumps({"event_id": "event_1", **APPEND}, indent=1),
+        json.dumps(APPEND).encode(),
+    ],
+    ids=["dict", "mapping", "model", "JSON", "JSON in another order", "bytes"],
+)
+def test_a_chunk_of_the_microphone_is_heard_in_whichever_form_it_is_passed(tracing: Collector, chunk: Any) -> None:
+    with SessionTracer() as tracer:
+        tracer.server_event(CREATED)
+        tracer.client_event(chunk)
+    root = the_tree(tracing)
+    assert root.metadata["recording_source_user"] == "sent"
+    assert "undecodable_audio" not in root.metadata
 
 
 def test_audio_of_a_wrong_type_does_not_raise(tracing: Collector) -> None:

@@ -140,6 +140,47 @@ def test_azures_clients_are_traced_as_azures(tracing: Collector, server: Realtim
         assert (model.metadata["ls_provider"], model.metadata["ls_model_name"]) == ("azure", "my-deployment")
 
 
+async def azure_token() -> str:
+    return AZURE_TOKEN
+
+
+#: Credentials with which nobody could sign in.
+AZURE_KEY, AZURE_TOKEN = "0123456789abcdef0123456789ABCDEF", "eyJhbGciOiJub25lIn0.eyJhdWQiOiJ0ZXN0In0.c2lnbmVk"
+
+
+@pytest.mark.parametrize("path", ["/openai", "/openai/v1"])
+@pytest.mark.parametrize("credential", ["api_key", "azure_ad_token", "azure_ad_token_provider"])
+def test_no_credential_of_azures_is_in_a_trace(
+    tracing: Collector, server: RealtimeServer, path: str, credential: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="langsmith_realtime")
+    given: Any = {"api_key": AZURE_KEY, "azure_ad_token": AZURE_TOKEN}.get(credential)
+    settings: Any = {
+        "azure_endpoint": "https://example.openai.azure.com",
+        "azure_deployment": "my-deployment",
+        "websocket_base_url": f"{server.url[:-12]}{path}",
+        "api_version": "2025-08-28",
+    }
+    asynchronous = AsyncAzureOpenAI(**settings | {credential: given or azure_token})
+    synchronous = AzureOpenAI(**settings | {credential: given or (lambda: AZURE_TOKEN)})
+
+    async def talk() -> None:
+        async with wrap_openai_realtime(asynchronous).realtime.connect(model="my-deployment") as connection:
+            await connection.response.create()
+            async for _ in connection:
+                pass
+
+    asyncio.run(talk())
+    hold(wrap_openai_realtime(synchronous), model="my-deployment")
+    roots = trees(tracing)
+    assert [root["model"].metadata["ls_provider"] for root in roots] == ["azure", "azure"]
+    traced = repr([(run.inputs, run.outputs, run.error, run.metadata) for run in tracing.runs()])
+    assert "my-deployment" in traced
+    for place in (traced, caplog.text):
+        assert AZURE_KEY not in place
+        assert AZURE_TOKEN not in place
+
+
 def test_an_azure_connection_keeps_the_provider_of_the_application(tracing: Collector, server: RealtimeServer) -> None:
     client = wrap_openai_realtime(sync_client(server), metadata={"ls_provider": "my gateway"})
     hold(client, extra_query={"api-version": "2025-08-28"})
