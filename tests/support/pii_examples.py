@@ -7,7 +7,7 @@ must be masked is in brackets: ``[…]``. Some sentences are known to be missed:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 LANGUAGES = ("English", "German", "Spanish", "French")
@@ -267,9 +267,14 @@ class Example:
 
 def examples() -> list[Example]:
     """Returns all sentences."""
+    return examples_of(zip(LANGUAGES, (_ENGLISH, _GERMAN, _SPANISH, _FRENCH), strict=True))
+
+
+def examples_of(languages: Iterable[tuple[str, Mapping[str, str]]]) -> list[Example]:
+    """Returns the sentences of each language, given as lines by kind, in which brackets mark what must be masked."""
     return [
         _example(language, kind, line)
-        for language, kinds in zip(LANGUAGES, (_ENGLISH, _GERMAN, _SPANISH, _FRENCH), strict=True)
+        for language, kinds in languages
         for kind, lines in kinds.items()
         for line in lines.strip().splitlines()
     ]
@@ -294,13 +299,13 @@ def is_found(example: Example, spans: list[tuple[int, int]]) -> bool:
     )
 
 
-def table(spans_of: Callable[[str], list[tuple[int, int]]]) -> list[str]:
-    """Returns the rows of the table in docs/privacy.md: found and all of each kind, and sentences masked wrongly."""
+def table(spans_of: Callable[[str], list[tuple[int, int]]], sentences: Sequence[Example]) -> list[str]:
+    """Returns the rows of a table in docs/privacy.md: found and all of each kind, and sentences masked wrongly."""
     rows = []
     for kind in (*KINDS, ""):
         cells = []
-        for language in LANGUAGES:
-            those = [each for each in examples() if (each.language, each.kind) == (language, kind)]
+        for language in dict.fromkeys(each.language for each in sentences):
+            those = [each for each in sentences if (each.language, each.kind) == (language, kind)]
             if kind:
                 hits = sum(is_found(each, spans_of(each.text)) for each in those)
             else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import builtins
 import json
 import logging
@@ -20,31 +19,36 @@ from langsmith_realtime import pii
 from langsmith_realtime.core.audio.writes import ChannelWrite, Write
 from langsmith_realtime.core.conversation.spoken_part import part_of, share_of
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
-from langsmith_realtime.core.protocol.inputs import ClientFrame, Closed, Input, Opened, Ref, ServerFrame, Silence
+from langsmith_realtime.core.protocol.inputs import Silence
 from langsmith_realtime.journal.lines import input_of
 from langsmith_realtime.journal.recovery import replay_anew
 from langsmith_realtime.journal.state_directory import state_directory
-from langsmith_realtime.live.coalescing import parsed
-from langsmith_realtime.live.pipeline import build_pipeline
-from langsmith_realtime.live.process import process
-from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.silencing import SilencedSpans
 from langsmith_realtime.runtime import guard
-from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.pii.numbers_in_words import read_numbers
 from langsmith_realtime.trace.pii.redactor import WITHHELD
 from langsmith_realtime.trace.redacted_speech import SpansError
-from langsmith_realtime.trace.run_trees.root_run import start_conversation_runs
 from tests.support.audio.sounds import RATE, tone
-from tests.support.conversations import Node, the_tree
-from tests.support.pii_examples import examples, is_found, table
+from tests.support.pii_attacks import attacks
+from tests.support.pii_call import (
+    AFTER,
+    AGENT_BEGINS,
+    BEFORE,
+    CARD,
+    LASTS,
+    SAID,
+    TRANSCRIPTION,
+    USER_BEGINS,
+    Call,
+    audible,
+    journal_lines,
+)
+from tests.support.pii_examples import Example, examples, is_found, table
 from tests.support.snippets import text_of
 
 if TYPE_CHECKING:
     from langsmith_realtime.collector import Collector
     from langsmith_realtime.core.audio.decoding import Samples
-
-CARD = "4111 1111 1111 1111"
 
 # What it finds
 
@@ -52,15 +56,20 @@ CARD = "4111 1111 1111 1111"
 _IDS_AND_TIMES = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{8}T\d+Z|127\.0\.0\.1:\d+|\d+\.\d+|(?<=[:\[ ])\d+(?=[,}\]])")
 
 
-def test_the_table_of_the_page_is_what_was_measured() -> None:
+@pytest.mark.parametrize(
+    ("head", "sentences"),
+    [("| | English | German | Spanish | French |\n", examples()), ("| French | Italian |\n", attacks())],
+    ids=["examples", "attacks"],
+)
+def test_the_tables_of_the_page_are_what_was_measured(head: str, sentences: list[Example]) -> None:
     page = text_of("docs/privacy.md")
-    rows = page[page.index("| | English | German | Spanish | French |") :].split("\n\n", 1)[0].splitlines()[2:]
-    assert rows == table(pii().spans)
+    rows = page[page.index(head) :].split("\n\n", 1)[0].splitlines()[2:]
+    assert rows == table(pii().spans, sentences)
 
 
 def test_the_examples_are_enough_to_measure_with() -> None:
-    sentences = examples()
-    assert len(sentences) == 192
+    assert (len(examples()), len(attacks())) == (192, 237)
+    sentences = [*examples(), *attacks()]
     assert all(bool(each.secrets) == bool(each.kind) for each in sentences)
     assert not any(is_found(each, []) for each in sentences if each.kind)
 
@@ -106,6 +115,11 @@ def test_what_is_found_is_replaced_by_its_kind(said: str, shown: str | None) -> 
         ),
         ("five five five two thousand, 12 thousand", "5 5 5 2000, 12000"),
         ("once upon a time, anyone, Achtung", "11 upon a time, anyone, Achtung"),
+        ("four ones, two zeroes, three times the nine, quadruple five", "1111, 00, 999, 5555"),
+        ("dreimal die Eins, zwomal null, quatre fois le zéro, dos veces cero", "111, 00, 0000, 00"),
+        ("ventuno, quarantatré, doppio sei, due, trentotto, sette", "21, 43, 66, 2, 38, 7"),
+        ("It is due. My fair", "It is due. My fair"),
+        ("D wie Dora, G for George, Whiskey Echo, Sierra", "D, G, W E, S"),
     ],
 )
 def test_number_words_are_read_as_digits(words: str, digits: str) -> None:
@@ -233,100 +247,6 @@ def test_two_parts_of_an_item_are_silent_and_what_is_between_them_is_not() -> No
 
 
 # A whole conversation
-
-BEFORE = "Good morning to you, I would like to pay for both of the rooms with my card today, please. It is "
-AFTER = ". That is all that I wanted to say, thank you very much, and have a very nice afternoon, goodbye and so on"
-SAID = BEFORE + CARD + AFTER
-PIECES = [BEFORE, "41", "11 1", "111 11", "11 1", "111", AFTER]
-TRANSCRIPTION = "conversation.item.input_audio_transcription"
-USER_BEGINS, AGENT_BEGINS, LASTS = 2.0, 30.0, 20.0
-
-
-def audible(channel: Samples) -> list[tuple[float, float]]:
-    """Begin and end of audible spans, in seconds rounded to 0.1, with at least 50 ms between them."""
-    places = np.flatnonzero(np.abs(channel) > 100)
-    spans = np.split(places, np.flatnonzero(np.diff(places) > RATE // 20) + 1)
-    return [(round(span[0] / RATE, 1), round((span[-1] + 1) / RATE, 1)) for span in spans if len(span)]
-
-
-class Call:
-    """A traced conversation with times that the test gives: all that the worker's thread does, without the caller's."""
-
-    def __init__(self, **options: Any) -> None:
-        given = Options(journal="keep", **options)
-        self._guard = Guard()
-        self._pipeline = build_pipeline(given, start_conversation_runs(given, self._guard), process(), self._guard)
-        self.take(Opened())
-        self.server("session.created", 0.0, session={"id": "sess_1", "model": "gpt-realtime"})
-
-    def take(self, given: Input) -> None:
-        self._pipeline.take([parsed(given)], lambda: None)
-
-    def server(self, type_: str, t: float, **body: Any) -> None:
-        run = None if type_.endswith(".delta") else Ref(1 + round(t * 1e6))
-        self.take(ServerFrame({"type": type_, "event_id": f"event_{t}", **body}, t, run))
-
-    def user_says(self, words: str | None = SAID) -> None:
-        """The user speaks for 20 s, and turn detection names begin and end."""
-        chunk = base64.b64encode(tone(0.1).astype("<i2").tobytes()).decode()
-        where = {"item_id": "user_1"}
-        for number in range(round((USER_BEGINS + LASTS) * 10)):
-            self.take(ClientFrame({"type": "input_audio_buffer.append", "audio": chunk}, (number + 1) / 10))
-            if number == round(USER_BEGINS * 10) + 2:
-                self.server("input_audio_buffer.speech_started", 2.3, **where, audio_start_ms=USER_BEGINS * 1000)
-        ends = USER_BEGINS + LASTS
-        self.server("input_audio_buffer.speech_stopped", ends + 0.1, **where, audio_end_ms=ends * 1000)
-        self.server("input_audio_buffer.committed", ends + 0.2, **where)
-        item = {"id": "user_1", "type": "message", "role": "user", "content": [{"type": "input_audio"}]}
-        self.server("conversation.item.added", ends + 0.3, item=item)
-        if words is None:
-            return
-        for number, piece in enumerate(PIECES):
-            self.server(f"{TRANSCRIPTION}.delta", ends + 0.4 + number / 100, **where, content_index=0, delta=piece)
-            self.server(f"{TRANSCRIPTION}.segment", ends + 0.401 + number / 100, **where, content_index=0, text=piece)
-        spelled = [{"token": piece, "logprob": -0.1, "bytes": list(piece.encode())} for piece in PIECES]
-        self.server(
-            f"{TRANSCRIPTION}.completed", ends + 1, **where, content_index=0, transcript=words, logprobs=spelled
-        )
-
-    def agent_says(self, *, is_done: bool = True) -> None:
-        """The agent speaks for 20 s, and repeats the card number to the user and to a tool."""
-        where = {"response_id": "resp_1", "item_id": "agent_1", "output_index": 0, "content_index": 0}
-        t = AGENT_BEGINS
-        self.server("response.created", t - 1, response={"id": "resp_1", "status": "in_progress"})
-        for number in range(20):
-            delta = base64.b64encode(tone(1.0).astype("<i2").tobytes()).decode()
-            self.server("response.output_audio.delta", t + number / 100, **where, delta=delta)
-        for number, piece in enumerate(PIECES):
-            name = "response.output_audio_transcript.delta"
-            self.server(name, t + 0.3 + number / 100, **where, delta=piece)
-        if not is_done:
-            return
-        part = {"type": "output_audio", "transcript": SAID}
-        item = {"id": "agent_1", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
-        arguments = json.dumps({"card": int(CARD.replace(" ", ""))})
-        called = {"id": "fc_1", "type": "function_call", "name": "pay", "call_id": "call_1", "arguments": arguments}
-        self.server("response.output_audio_transcript.done", t + 0.5, **where, transcript=SAID)
-        self.server("response.output_item.done", t + 0.6, response_id="resp_1", item=item)
-        self.server("response.function_call_arguments.done", t + 0.7, call_id="call_1", name="pay", arguments=arguments)
-        done = {"id": "resp_1", "status": "completed", "output": [item, called]}
-        self.server("response.done", t + 0.8, response=done)
-        result = {"type": "function_call_output", "call_id": "call_1", "output": f"paid with {CARD}"}
-        self.take(ClientFrame({"type": "conversation.item.create", "item": result}, t + 1))
-        self.server("error", t + 1.1, error={"type": "server_error", "message": f"no such card: {CARD}"})
-
-    def end(self, tracing: Collector, t: float = AGENT_BEGINS + LASTS + 10) -> tuple[Node, Samples]:
-        """Ends the conversation; returns its trace, and the samples of its recording."""
-        self.take(Closed(t, f"lost while saying {CARD}"))
-        root = the_tree(tracing)
-        heard, rate = soundfile.read(tracing.attachment(root.run.id, "conversation")[1], dtype="int16")
-        assert rate == RATE
-        return root, heard
-
-
-def journal_lines() -> list[dict[str, Any]]:
-    (path,) = state_directory().glob("*/*.jsonl")
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def assert_silent_in_the_middle(channel: Samples, begins: float, *, since: float = 0.0) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 from langsmith_realtime.trace.pii.numbers_in_words import Reading
@@ -19,40 +20,63 @@ Finder: TypeAlias = Callable[[Reading], Iterator[Found]]
 
 CARD, PHONE, EMAIL, IBAN = "card number", "phone number", "email address", "IBAN"
 
-# Digits that belong to no number: dates, times, UUIDs.
+# Digits that belong to no number: dates, times, UUIDs, numbers with one decimal, ISBNs, a ZIP+4 (a German telephone
+# number of that form begins with 0), an order number of Amazon's, a tracking number of UPS's.
 _OTHER_DIGITS = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?)?"
     r"|(?<![\d./])\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d\d)(?![./]?\d)"
     r"|\d{1,2}:\d\d(?::\d\d)?"
     r"|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+    r"|(?<![\d.,])\d{1,3}[.,]\d(?![.,]?\d)"
+    r"|ISBN(?:-1[03])?[\s:]{0,3}(?:97[89](?:[\s-]?\d){10}|\d(?:[\s-]?\d){8}[\s-]?[\dXx])(?![\s-]?\d)"
+    r"|(?<![\d-])[1-9]\d{4}-\d{4}(?![\d-])"
+    r"|(?<![\d-])\d{3}-\d{7}-\d{7}(?![\d-])"
+    r"|(?<!\w)1Z(?:\s?[0-9A-Z]){16}(?!\w)"
 )
+# Years in a row.
+_YEAR = re.compile(r"(?:19|20)\d\d")
 # What people say between the digits of one number.
 _FILLER = r"and|und|y|then|dann|luego|uh|um|er|ähm|äh|eh|em|este|dash|hyphen|minus|strich|guion|guión|space|is"
-_FILLER += "|et|puis|ensuite|euh|tiret|espace"
+_FILLER += "|et|puis|ensuite|euh|tiret|espace|e|poi|trattino|spazio"
 _SPACE = r"[\s\-–—.,;/()·•*…]"
 _BETWEEN = rf"{_SPACE}*(?:(?<!\w)(?:{_FILLER})(?!\w){_SPACE}*){{0,3}}"
 _RUN = re.compile(rf"(?<![^\W\d])(?<!\d)\d+(?:{_BETWEEN}\d+)*(?![^\W\d])", re.IGNORECASE)
 _GROUP = re.compile(r"\d+")
-_PLUS = re.compile(r"(?:\+|(?<!\w)(?:plus|más|mas))[\s(]*$", re.IGNORECASE)
+_PLUS = re.compile(r"(?:\+|(?<!\w)(?:plus|más|mas|più))[\s(]*$", re.IGNORECASE)
+# What follows a telephone number, with the digits of the extension.
+_EXTENSION = re.compile(
+    r"\W{0,3}(?:ext(?:ension|\.)?|extensión|x|durchwahl|anexo|poste|interno)\W{0,3}\d(?:[\s-]?\d){0,5}(?!\w)",
+    re.IGNORECASE,
+)
 
 _IBAN = re.compile(r"(?<![^\W_])[A-Za-z][\s.,-]{0,3}[A-Za-z](?:[\s.,-]{0,3}\d){2}(?:[\s.,-]{0,3}[A-Za-z0-9]){11,30}")
 _IBAN_CHARACTER = re.compile(r"[A-Za-z0-9]")
 
-_DASH = r"(?:dash|hyphen|minus|underscore|bindestrich|unterstrich|gui[oó]n(?: bajo)?|tiret(?: bas)?)"
-_DASH = rf"\s+{_DASH}\s+|-"
+_DASH = r"dash|hyphen|minus|underscore|bindestrich|unterstrich|gui[oó]n(?: bajo)?|tiret(?: bas)?|trattino(?: basso)?"
+_DASH = rf"\s+(?:{_DASH})\s+|-"
 _DOT = r"\s+(?:dot|punkt|punto|point)\s+|\."
 # "Look at this point" is no address: the French word for a dot is followed by a domain that is often said.
 _LAST_DOT = r"\s+(?:dot|punkt|punto|point(?=\s+(?:fr|com|net|org|eu|ca|ch|lu)(?!\w)))\s+|\."
-_AT = r"\s+(?:at(?: sign)?|ät|arroba|klammeraffe|aroba[sz]e?|arrobase?)\s+(?!the\s)|\s*@\s*"
+_AT = r"\s+(?:at(?: sign)?|ät|arroba|klammeraffe|aroba[sz]e?|arrobase?|chiocciola)\s+(?!the\s)"
+_AT += r"|\s*(?:@|[(\[](?:at|ät)[)\]])\s*"
 _NAME = r"[\w+]+"
 _SPELLED = r"(?:\w\s+)"
 # "dot com", and "dot d e", which is spelled.
 _TOP = r"(?:[^\W\d_](?:\s[^\W\d_]){1,2}(?!\w)|[^\W\d_]{2,})"
+# A domain of several words, which is an address only before a well-known end: "at blue river dot com".
+_DOMAIN_OF_WORDS = (
+    rf"{_NAME}(?:\s+{_NAME}){{1,2}}\s+(?:dot|punkt|punto|point)\s+(?:com|net|org|eu|io|uk|de|es|fr|mx|ch)(?!\w)"
+)
 _EMAIL = re.compile(
     rf"(?<![\w.+-])(?:(?<!['’]){_SPELLED}{{1,40}})?{_NAME}(?:(?:{_DOT}|{_DASH}){_NAME}){{0,12}}(?:\s+\d+){{0,4}}(?:{_AT})"
-    rf"{_SPELLED}{{0,20}}{_NAME}(?:(?:{_DASH}){_NAME}){{0,6}}(?:(?:{_DOT})[^\W_]+(?:-[^\W_]+)*){{0,6}}(?:{_LAST_DOT}){_TOP}",
+    rf"(?:{_SPELLED}{{0,20}}{_NAME}(?:(?:{_DASH}){_NAME}){{0,6}}(?:(?:{_DOT})[^\W_]+(?:-[^\W_]+)*){{0,6}}(?:{_LAST_DOT}){_TOP}"
+    rf"|{_DOMAIN_OF_WORDS})",
     re.IGNORECASE,
 )
+
+
+# The shortest piece of a card number, in digits, that has words before or after it.
+_SHORTEST_PIECE = 3
 
 
 class _Run:
@@ -78,13 +102,23 @@ class _Run:
                     parts.append((first, last, digits))
         yield from sorted(parts, key=lambda part: -len(part[2]))
 
+    @property
+    def is_counting(self) -> bool:
+        """Whether the numbers are years, or seven or more that go up or down by one: "ten, nine, eight …"."""
+        if all(map(_YEAR.fullmatch, self.groups)):
+            return True
+        steps = {int(following) - int(group) for group, following in pairwise(self.groups)}
+        return len(self.groups) >= 7 and steps in ({1}, {-1})
+
 
 def _runs(text: str) -> Iterator[_Run]:
     begin = 0
     for other in [*_OTHER_DIGITS.finditer(text), None]:
         end = len(text) if other is None else other.start()
         for found in _RUN.finditer(text, begin, end):
-            yield _Run(text, *found.span())
+            run = _Run(text, *found.span())
+            if not run.is_counting:
+                yield run
         begin = len(text) if other is None else other.end()
 
 
@@ -110,9 +144,10 @@ def card_finder() -> Finder:
         found = {number for number, run in enumerate(runs) if is_card(run)}
         for first in range(len(runs)):
             for count in (2, 3, 4):
-                digits = "".join(run.digits for run in runs[first : first + count])
-                if 13 <= len(digits) <= 19 and is_valid(digits):
-                    found.update(range(first, min(first + count, len(runs))))
+                pieces = [run.digits for run in runs[first : first + count]]
+                digits = "".join(pieces)
+                if 13 <= len(digits) <= 19 and min(map(len, pieces)) >= _SHORTEST_PIECE and is_valid(digits):
+                    found.update(range(first, first + len(pieces)))
         for number in sorted(found):
             places = runs[number].places
             yield *reading.span(places[0][0], places[-1][1]), CARD
@@ -139,7 +174,7 @@ def phone_finder(regions: Collection[str]) -> Finder:
         if has_plus:
             return is_valid(f"+{digits}", None, phonenumbers.is_possible_number)  # the plus says what it is
         if digits.startswith("00"):
-            return is_valid(f"+{digits[2:]}", None)
+            return is_valid(f"+{digits[2:]}", None, phonenumbers.is_possible_number)
         candidates = (region for region, needs_zero in needs_zero_of.items() if digits[0] == "0" or not needs_zero)
         return any(is_valid(digits, region) for region in candidates)
 
@@ -151,7 +186,9 @@ def phone_finder(regions: Collection[str]) -> Finder:
                 has_plus = first == 0 and run.has_plus is not None
                 if is_phone(digits, has_plus=has_plus):
                     begin = run.has_plus.start() if has_plus and run.has_plus is not None else run.places[first][0]
-                    yield *reading.span(begin, run.places[last][1]), PHONE
+                    extension = _EXTENSION.match(reading.digits, run.places[last][1])
+                    end = run.places[last][1] if extension is None else extension.end()
+                    yield *reading.span(begin, end), PHONE
                     break
 
     return phones
@@ -190,3 +227,18 @@ def email_finder() -> Finder:
             yield *reading.span(*found.span()), EMAIL
 
     return emails
+
+
+def apart(places: list[Found]) -> list[Found]:
+    """The places in order; overlapping ones become one, of the kind of the longest."""
+    apart: list[Found] = []
+    longest = 0
+    for begin, end, kind in sorted(place for place in places if place[0] < place[1]):
+        if apart and begin < apart[-1][1]:
+            last = apart[-1]
+            is_longest, longest = end - begin > longest, max(longest, end - begin)
+            apart[-1] = last[0], max(end, last[1]), kind if is_longest else last[2]
+        else:
+            longest = end - begin
+            apart.append((begin, end, kind))
+    return apart

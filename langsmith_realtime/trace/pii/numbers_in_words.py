@@ -1,7 +1,7 @@
 """Reads numbers that are spelled in words as digits, and knows for each digit where it stands in the text.
 
 Pure. A transcript may have a number as digits, as words, or as both. The words for 0 to 999,999 are known in English,
-German, Spanish and French, with "double" and "triple" before a digit.
+German, Spanish and French, those for 0 to 99 in Italian, with "double", "triple" or "three times the" before a digit.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+
+from langsmith_realtime.trace.pii.letters_in_words import SPELLED_LETTER, letter
 
 _ENGLISH = """
 zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen
@@ -28,6 +31,10 @@ veintiuno veintidós veintitrés veinticuatro veinticinco veintiséis veintisiet
 _FRENCH = """
 zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept dix-huit dix-neuf
 vingt trente quarante cinquante soixante soixante-dix quatre-vingt quatre-vingt-dix
+"""
+_ITALIAN = """
+zero uno due tre quattro cinque sei sette otto nove dieci undici dodici tredici quattordici quindici sedici diciassette
+diciotto diciannove venti trenta quaranta cinquanta sessanta settanta ottanta novanta
 """
 #: Tens of Switzerland and Belgium.
 _SWISS_TENS = {"septante": 70, "huitante": 80, "octante": 80, "nonante": 90}
@@ -51,7 +58,9 @@ _VARIANTS = {
 _UNACCENTED = str.maketrans("áéíóú", "aeiou")
 _WITHOUT_UMLAUTS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"))
 #: How often the digit after the word is repeated.
-_REPEATS = {"double": 2, "triple": 3, "doppel": 2, "doble": 2}
+_REPEATS = {"double": 2, "triple": 3, "treble": 3, "quadruple": 4, "doppel": 2, "doble": 2, "doppio": 2, "triplo": 3}
+#: "Due" is a number only beside words that show that the text is Italian.
+_SHOWS_ITALIAN = re.compile(r"(?<!\w)(?:tre|quattro|cinque|sette|otto|nove)(?!\w)", re.IGNORECASE)
 
 
 def _values() -> dict[str, int]:
@@ -65,7 +74,7 @@ def _values() -> dict[str, int]:
             values[ten] = 10 * number
             for unit, word in enumerate(names[1:10], 1):
                 values[compound.format(ten=ten, unit="ein" if word == "eins" else word)] = 10 * number + unit
-    values |= _french()
+    values |= _french() | _italian()
     for word, number in list(values.items()):
         values[word.translate(_UNACCENTED)] = number
         for umlaut, letters in _WITHOUT_UMLAUTS:
@@ -88,6 +97,18 @@ def _french() -> dict[str, int]:
     return values
 
 
+def _italian() -> dict[str, int]:
+    """The Italian words with their numbers: the ten loses its last letter before "uno" and "otto"."""
+    names = _ITALIAN.split()
+    values = {word: number for number, word in enumerate(names[:20])}
+    for number, ten in enumerate(names[20:], 2):
+        values[ten] = 10 * number
+        for unit, word in enumerate(names[1:10], 1):
+            values[(ten[:-1] if word[0] in "uo" else ten) + word] = 10 * number + unit
+        values[f"{ten}tré"] = 10 * number + 3
+    return values
+
+
 _VALUES = _values()
 _WORD = "|".join(word.replace(" ", "[ -]+") for word in sorted(_VALUES, key=len, reverse=True))
 _SPANISH_HUNDREDS = {word: max(1, number) for number, word in enumerate(_HUNDREDS.split())} | {"cent": 1}
@@ -96,9 +117,16 @@ _GERMAN_UNITS = "|".join(_GERMAN.split()[2:10])
 _HUNDRED = rf"(?:({_WORD})[ -]+(?:hundred|cents?)|(ein|{_GERMAN_UNITS})?hundert|({'|'.join(_SPANISH_HUNDREDS)}))"
 _SPELLED = re.compile(
     rf"(?:(?<!\w)|(?<=tausend))(?:{_HUNDRED}(?:([ -]+and[ -]+|[ -]+|und|)({_WORD}))?"
-    rf"|(?:({'|'.join(_REPEATS)})[ -]*)?(?:({_WORD})|(\d)(?!\d)))(?=\W|tausend|$)",
+    rf"|(?:({'|'.join(_REPEATS)})[ -]*)?(?:({_WORD})|(\d)(?!\d)))(?=\W|tausend|mal\b|$)",
     re.IGNORECASE,
 )
+# "three times the 0", "dreimal die 0" and "3 zeros", after the other words were read.
+_TIMES = re.compile(
+    r"(?<![\d.,])([2-9])[ -]*(?:(?:mal|times|fois|veces|volte)(?: +(?:the|die|le|el|lo|il))?[ ,]+(\d)(?![\d.,]*\d)"
+    r"|(zeroe?s|ones|twos|threes|fours|fives|sixes|sevens|eights|nines)(?!\w))",
+    re.IGNORECASE,
+)
+_PLURALS = ("zeros", "ones", "twos", "threes", "fours", "fives", "sixes", "sevens", "eights", "nines")
 # "4 thousand 111", "4tausend111" or "4 mil 111", after the other words were read; 1,000 needs no number before it.
 _THOUSANDS = re.compile(
     r"(?<![\d.,])(?:(\d{1,3})[ -]*|(?<!\w))(?:thousand|tausend|mille|mil)"
@@ -112,8 +140,10 @@ def _number(word: str) -> int:
 
 
 def _digits(found: re.Match[str]) -> str | None:
-    """The digits of a number in words; None for a single digit that is no word."""
+    """The digits of a number in words; None for a single digit that is no word, and for words that are no number."""
     english, german, spanish, joint, rest, repeat, word, digit = found.groups()
+    if word is not None and word.lower() == "due" and not _SHOWS_ITALIAN.search(found.string):
+        return None
     if repeat is None and digit is not None:
         return None
     if word is not None or digit is not None:
@@ -148,11 +178,26 @@ class Reading:
         return self.starts[begin], self.ends[end - 1]
 
 
+@lru_cache(8)  # several finders read one text in succession
 def read_numbers(text: str) -> Reading:
-    """Replace the number words of a text by digits."""
+    """Replace the number words of a text by digits, and words that spell a letter by the letter."""
     places = range(len(text) + 1)
     reading = Reading(text, list(places[:-1]), list(places[1:]))
-    return _replaced(_replaced(reading, _SPELLED, _digits), _THOUSANDS, _thousands)
+    for words, digits_of in (
+        (SPELLED_LETTER, letter),
+        (_SPELLED, _digits),
+        (_TIMES, _repeated),
+        (_THOUSANDS, _thousands),
+    ):
+        reading = _replaced(reading, words, digits_of)
+    return reading
+
+
+def _repeated(found: re.Match[str]) -> str:
+    count, digit, plural = found.groups()
+    if plural is not None:
+        digit = str(_PLURALS.index(plural.lower().replace("oes", "os")))
+    return str(digit) * int(count)
 
 
 def _thousands(found: re.Match[str]) -> str:
