@@ -31,7 +31,7 @@ from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.exporter import Exporter
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
 from langsmith_realtime.trace.privacy import Privacy
-from langsmith_realtime.trace.redacted_speech import RedactedSpeech, redacted_speech
+from langsmith_realtime.trace.redacted_speech import RedactedSpeech, of_conversation, redacted_speech
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns
 from langsmith_realtime.trace.run_trees.root_run import __version__
 
@@ -268,7 +268,8 @@ def build_session(
         guard: counts failures.
     """
     client = conversation_runs.client
-    privacy = Privacy.from_options(client, guard, redact=options.redact, transcripts=options.transcripts)
+    redact = of_conversation(options.redact)
+    privacy = Privacy.from_options(client, guard, redact=redact, transcripts=options.transcripts)
     recorder, recorded_channels = None, frozenset[int]()
     if options.recording is not None:
         hidden = hidden_by_environment() if client is None else hidden_channels(client)
@@ -308,6 +309,6 @@ def build_session(
         options.feedback,
         held_conversation=held_conversation,
         trace_id=str(conversation_runs.root.trace_id),
-        redacted_speech=redacted_speech(options.redact, guard),
+        redacted_speech=redacted_speech(redact, guard),
     )
     return SessionParts(session, runs, recorder, privacy, recorded_channels, otel)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from langsmith_realtime.trace.pii.finders import Found, card_finder, email_finder, iban_finder, phone_finder
+from langsmith_realtime.trace.pii.finders import Found, apart, card_finder, email_finder, iban_finder, phone_finder
 from langsmith_realtime.trace.pii.numbers_in_words import read_numbers
+from langsmith_realtime.trace.pii.several_messages import Pieces
 
 #: The regions whose phone numbers are found without a country's code, unless the application names others.
 REGIONS: Final = ("US", "GB", "DE", "AT", "ES", "MX", "FR")
@@ -19,6 +20,8 @@ _PART_EVENTS = ("transcription.segment",)
 _KEY_PRESSED = "input_audio_buffer.dtmf_event_received"
 #: How many texts are remembered with what was found in them, because several payloads have the same text.
 _REMEMBERED = 256
+#: From how many digits on a number is no count.
+_NO_COUNT = 6
 
 
 class PiiRedactor:
@@ -26,13 +29,25 @@ class PiiRedactor:
 
     Args:
         find: returns begin, end and kind of each place in a text that must not be seen.
+        pieces: what is known of the messages of one conversation; None if the redactor serves any.
     """
 
-    def __init__(self, find: Callable[[str], list[Found]]) -> None:
-        self._find = lru_cache(_REMEMBERED)(find)
+    def __init__(self, find: Callable[[str], list[Found]], pieces: Pieces | None = None) -> None:
+        self._find_alone = lru_cache(_REMEMBERED)(find)
+        self._pieces = pieces
+
+    def for_conversation(self) -> PiiRedactor:
+        """A redactor for the payloads of one conversation, in which a number may be spread over several messages."""
+        return PiiRedactor(self._find_alone, Pieces(self._find_alone))
+
+    def hear(self, payload: dict[str, Any]) -> None:
+        """Look for pieces of a number in the messages of an event; only a redactor of one conversation does."""
+        if self._pieces is not None:
+            self._pieces.hear(payload)
 
     def __call__(self, payload: dict[str, Any]) -> dict[str, Any]:
         """A copy of the payload in which ``[card number]``, for example, stands for what was found."""
+        self.hear(payload)
         masked: dict[str, Any] = self._masked(payload)
         event = str(payload.get("type"))
         if event.endswith(_PART_EVENTS):
@@ -45,6 +60,11 @@ class PiiRedactor:
         """Begin and end of each place in a spoken text whose sound must be silent, in characters."""
         return [(begin, end) for begin, end, _ in self._find(text)]
 
+    def _find(self, text: str) -> list[Found]:
+        found = self._find_alone(text)
+        pieces = [] if self._pieces is None else self._pieces.found_in(text)
+        return apart([*found, *pieces]) if pieces else found
+
     def _masked(self, value: Any) -> Any:
         if isinstance(value, dict):
             # logprobs spell the words in pieces, so that no piece looks like a number.
@@ -55,7 +75,9 @@ class PiiRedactor:
             return self._text(value)
         is_number = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
         if is_number and not isinstance(value, bool):
-            found = self._find(str(int(value)))
+            digits = str(int(value))
+            # A piece of a card number may equal a count of tokens.
+            found = self._find(digits) if len(digits) >= _NO_COUNT else self._find_alone(digits)
             return f"[{found[0][2]}]" if found else value
         return value
 
@@ -123,7 +145,7 @@ def pii(
         places = [each for finder in finders for each in finder(reading)]
         if find is not None:
             places += [(int(begin), int(end), str(kind)) for begin, end, kind in find(text)]
-        return _apart(places)
+        return apart(places)
 
     return PiiRedactor(found)
 
@@ -139,18 +161,3 @@ def _regions(phones: object) -> Collection[str]:
         if region not in phonenumbers.SUPPORTED_REGIONS:
             raise ValueError(f"phones must name regions such as 'US' or 'DE', got {region!r}")
     return phones
-
-
-def _apart(places: list[Found]) -> list[Found]:
-    """The places in order; overlapping ones become one, of the kind of the longest."""
-    apart: list[Found] = []
-    longest = 0
-    for begin, end, kind in sorted(place for place in places if place[0] < place[1]):
-        if apart and begin < apart[-1][1]:
-            last = apart[-1]
-            is_longest, longest = end - begin > longest, max(longest, end - begin)
-            apart[-1] = last[0], max(end, last[1]), kind if is_longest else last[2]
-        else:
-            longest = end - begin
-            apart.append((begin, end, kind))
-    return apart
