@@ -166,6 +166,17 @@ def test_words_in_pieces_are_withheld() -> None:
     assert redact({"type": "input_audio_buffer.dtmf_event_received", "event": "4"})["event"] == WITHHELD
     spelled = {"type": f"{transcription}.completed", "logprobs": [{"token": "4111", "bytes": [52]}], "transcript": CARD}
     assert redact(spelled) == {"type": f"{transcription}.completed", "transcript": "[card number]"}
+    timed = {"text": "4111 11", "words": [{"text": "4111", "offset_milliseconds": 40}]}
+    assert redact({"phrases": [timed], "words": [{"word": "4111", "start": 0.4}]}) == {}
+    assert redact({"words": ["up", "down"], "phrases": 2}) == {"words": ["up", "down"], "phrases": 2}
+
+
+def test_a_number_in_pieces_of_a_list_is_masked() -> None:
+    redact, card = pii(), "[card number]"
+    assert redact({"digits": [int(digit) for digit in CARD.replace(" ", "")]}) == {"digits": [card] * 16}
+    assert redact({"groups": CARD.split()}) == {"groups": [card] * 4}
+    others: dict[str, Any] = {"orders": ["40512", "34567"], "scores": [45, 33, 51, 62, 71, 80, 99], "flags": [1, True]}
+    assert redact(others) == others
 
 
 def test_each_kind_is_found_only_if_it_is_asked_for() -> None:

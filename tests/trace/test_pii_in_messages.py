@@ -67,6 +67,13 @@ def test_the_later_messages_of_a_number_are_masked(messages: list[str], shown: l
     assert heard(*messages) == shown
 
 
+def test_the_parts_of_one_message_are_read_together() -> None:
+    parts = [{"type": "input_text", "text": words} for words in ("It is 4111 1111", "1111 1111")]
+    item = {"id": "item", "type": "message", "role": "user", "content": parts}
+    shown = REDACT.for_conversation()({"type": "conversation.item.done", "item": item})["item"]["content"]
+    assert [part["text"] for part in shown] == [f"It is {CARD}", CARD]
+
+
 @pytest.mark.parametrize(
     "messages",
     [

@@ -7,9 +7,17 @@ from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from langsmith_realtime.trace.pii.finders import Found, apart, card_finder, email_finder, iban_finder, phone_finder
+from langsmith_realtime.trace.pii.finders import (
+    CARD,
+    Found,
+    apart,
+    card_finder,
+    email_finder,
+    iban_finder,
+    phone_finder,
+)
 from langsmith_realtime.trace.pii.numbers_in_words import read_numbers
-from langsmith_realtime.trace.pii.several_messages import Pieces
+from langsmith_realtime.trace.pii.several_messages import APART, Pieces
 
 #: The regions whose phone numbers are found without a country's code, unless the application names others.
 REGIONS: Final = ("US", "GB", "DE", "AT", "ES", "MX", "FR")
@@ -67,10 +75,9 @@ class PiiRedactor:
 
     def _masked(self, value: Any) -> Any:
         if isinstance(value, dict):
-            # logprobs spell the words in pieces, so that no piece looks like a number.
-            return {self._text(key): self._masked(each) for key, each in value.items() if key != "logprobs"}
+            return {self._text(key): self._masked(each) for key, each in value.items() if not _spells(key, each)}
         if isinstance(value, list):
-            return [self._masked(each) for each in value]
+            return self._list(value)
         if isinstance(value, str):
             return self._text(value)
         is_number = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
@@ -80,6 +87,22 @@ class PiiRedactor:
             found = self._find(digits) if len(digits) >= _NO_COUNT else self._find_alone(digits)
             return f"[{found[0][2]}]" if found else value
         return value
+
+    def _list(self, members: list[Any]) -> list[Any]:
+        """The members, masked; single digits are read together, and so are the pieces of a card number."""
+        masked = [self._masked(each) for each in members]
+        texts = [str(each) for each in members if isinstance(each, str) or (type(each) is int and 0 <= each <= 9)]
+        if len(members) > 1 and len(texts) == len(members):
+            is_spelled = all(len(text) == 1 for text in texts)
+            separator = " " if is_spelled else APART
+            found = [each for each in self._find(separator.join(texts)) if is_spelled or each[2] == CARD]
+            begin = 0
+            for place, text in enumerate(texts):
+                kinds = [kind for first, last, kind in found if first < begin + len(text) and begin < last]
+                if kinds and masked[place] == members[place]:
+                    masked[place] = f"[{kinds[0]}]"
+                begin += len(text) + len(separator)
+        return masked
 
     def _text(self, text: str) -> str:
         if text[:1] in ("{", "["):
@@ -95,6 +118,13 @@ class PiiRedactor:
             pieces += [text[done:begin], f"[{kind}]"]
             done = end
         return "".join([*pieces, text[done:]])
+
+
+def _spells(key: str, value: Any) -> bool:
+    """Whether a member has spoken words in pieces, so that no piece looks like a number: ``logprobs``, timed words."""
+    if key in ("words", "phrases") and isinstance(value, list):
+        return any(isinstance(each, dict) and ("text" in each or "word" in each) for each in value)
+    return key == "logprobs"
 
 
 def pii(

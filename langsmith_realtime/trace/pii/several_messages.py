@@ -21,7 +21,7 @@ TOGETHER, MAX_PIECES = 4, 100
 SHORTEST_PIECE = 3
 #: What stands between the messages: with the sign, the digits of two messages are no number, but may be two pieces of a
 #: card number with a right checksum. Without it they are one number, as if they were said at once.
-_APART, _AT_ONCE = " | ", " \n "
+APART, _AT_ONCE = " | ", " \n "
 _CALLING_PREFIX = re.compile(r"[\s(]*(?:\+|00?|(?:plus|más|mas|più)(?!\w))", re.IGNORECASE)
 
 
@@ -34,17 +34,17 @@ class Pieces:
 
     def __init__(self, find: Callable[[str], list[Found]]) -> None:
         self._find = find
-        self._said: dict[str, dict[str, str]] = {"user": {}, "assistant": {}}  # words by item, the latest last
+        self._said: dict[str, dict[str, str]] = {"user": {}, "assistant": {}}  # words by place, the latest last
         self._kinds: dict[str, str] = {}  # by piece
         self._known = re.compile(r"(?!)")  # any of the pieces
 
     def hear(self, payload: dict[str, Any]) -> None:
         """Look at the messages of an event; it may be an event that was seen already."""
-        for speaker, item_id, words in _messages(payload):
+        for speaker, place, words in _messages(payload):
             said = self._said[speaker]
-            if said.get(item_id) == words:
+            if said.get(place) == words:
                 continue
-            said[item_id] = words
+            said[place] = words
             if len(said) > TOGETHER:
                 del said[next(iter(said))]
             if len(_digits(words)) >= SHORTEST_PIECE:
@@ -68,12 +68,12 @@ class Pieces:
         if len(messages) < 2:
             return
         alone = [self._find(words) for words in messages]
-        for separator in (_APART, _AT_ONCE):
+        for separator in (APART, _AT_ONCE):
             together = separator.join(messages)
             for begin, end, kind in self._find(together):
                 # The calling code, because two answers of five digits are often a number of the US.
                 is_phone = kind == PHONE and _CALLING_PREFIX.match(together, begin)
-                if kind == CARD if separator == _APART else is_phone or kind == IBAN:
+                if kind == CARD if separator == APART else is_phone or kind == IBAN:
                     self._remember(messages, len(separator), alone, (begin, end, kind))
 
     def _remember(self, messages: list[str], gap: int, alone: list[list[Found]], place: Found) -> None:
@@ -91,18 +91,18 @@ class Pieces:
 
 
 def _messages(payload: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Speaker, item and words of each complete message in an event."""
+    """Speaker, place and words of each part of a complete message in an event; the place is an id and an index."""
     item_id, words = text(payload.get("item_id")), text(payload.get("transcript"))
     kind = ga_type(str(payload.get("type")))
     if kind == "conversation.item.input_audio_transcription.completed" and item_id and words:
-        yield "user", item_id, words
+        yield "user", f"{item_id} {payload.get('content_index') or 0}", words
     items = [payload.get("item"), *sequence(mapping(payload.get("response")).get("output"))]
     for item in (if_type(mapping(each), "message") for each in items):
-        parts = map(mapping, sequence(item.get("content")))
-        words = " ".join(text(part.get("transcript")) or text(part.get("text")) or "" for part in parts).strip()
         speaker, item_id = item.get("role"), text(item.get("id"))
-        if speaker in ("user", "assistant") and item_id and words:
-            yield speaker, item_id, words
+        if speaker in ("user", "assistant") and item_id:
+            for index, part in enumerate(map(mapping, sequence(item.get("content")))):
+                if words := text(part.get("transcript")) or text(part.get("text")):
+                    yield speaker, f"{item_id} {index}", words
 
 
 def _unrepeated(messages: Iterable[str]) -> list[str]:
