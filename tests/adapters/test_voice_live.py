@@ -15,7 +15,7 @@ import pytest
 
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.testing import Call, Drop, RealtimeServer, Say, Script, Turn, tone
+from langsmith_realtime.testing import Call, Close, Drop, RealtimeServer, Say, Script, Turn, tone
 from tests.support.conversations import Node, the_tree, trees
 
 pytestmark = pytest.mark.beside
@@ -154,3 +154,21 @@ def test_a_broken_connection_ends_the_iteration_and_the_trace_has_what_was_recei
     root = the_tree(tracing)
     assert "response.created" in root.names()
     assert root.run.end_time is not None
+
+
+def test_an_end_that_recv_raises_is_the_error_of_the_root(tracing: Collector) -> None:
+    aio = importlib.import_module("azure.ai.voicelive.aio")
+    credential = importlib.import_module("azure.core.credentials").AzureKeyCredential(KEY)
+    script = Script([Turn(Say("One"), then=[Close(1011)])], speed=20, dialect="voice_live")
+
+    async def talk(server: RealtimeServer) -> None:
+        endpoint = f"http://127.0.0.1:{server.port}"
+        async with aio.connect(endpoint=endpoint, credential=credential, model="gpt-realtime") as connection:
+            with SessionTracer() as tracer:
+                await connection.response.create()
+                while True:
+                    tracer.server_event(await connection.recv())
+
+    with RealtimeServer(script) as server, pytest.raises(aio.ConnectionClosed):
+        asyncio.run(talk(server))
+    assert "1011" in str(the_tree(tracing).run.error)
