@@ -2,7 +2,7 @@
 // The overview above it shows the whole call. Only what is visible is drawn; playheads and frame are elements that move.
 
 import { setText } from "./dom.js";
-import { clock, latency, ms, partMs, splitHeard } from "./format.js";
+import { clock, isRightToLeft, latency, ms, partMs, splitHeard } from "./format.js";
 
 const GUTTER = 128;
 const RIGHT = 24;
@@ -105,6 +105,7 @@ export class Score {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, tall);
     context.textBaseline = "alphabetic";
+    context.textAlign = "left"; // of Arabic, too
     return context;
   }
 
@@ -296,13 +297,10 @@ export class Score {
   drawSound(context, r) {
     const { colours: c, shape } = this;
     const up = r.spine - r.user;
-    const hidden = shape.recording.hidden || [];
-    const { state, seconds } = shape.recording;
-    if (state === "ready" && seconds < shape.duration_s - 1) { // the finding says so
-      for (const top of [r.user, r.agent + 1]) this.hatch(context, this.x(seconds), top, this.x(shape.duration_s) - this.x(seconds), up, c.edge);
-    }
-    for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
-      if (hidden.includes(side)) this.hatch(context, this.left, sign < 0 ? r.user : r.agent + 1, this.width, up, c.edge);
+    for (const { side, from, to, why } of shape.recording.gaps) {
+      if (!this.visible(from, to)) continue;
+      const [left, right] = [Math.max(this.x(from), this.left - 1), Math.min(this.x(to), this.left + this.width + 1)];
+      this.drawGap(context, left, side === "user" ? r.user : r.agent + 1, right, up, why);
     }
     if (!this.page.peaks.ready) {
       for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
@@ -365,6 +363,22 @@ export class Score {
     for (let at = first; at < Math.min(x + wide, this.left + this.width); at += 7) { context.moveTo(at, y + tall); context.lineTo(at + tall, y); }
     context.stroke();
     context.restore();
+  }
+
+  // A time in which the recording lacks a side, and why.
+  drawGap(context, from, y, to, tall, why) {
+    const { colours: c } = this;
+    const wide = Math.max(2, to - from);
+    this.hatch(context, from, y, wide, tall, c.edge);
+    context.fillStyle = c.edge;
+    for (const edge of [from, from + wide - 1]) context.fillRect(edge, y, 1, tall);
+    this.font(context, 11);
+    const text = [why, why.split(" ").at(-1)].find((each) => context.measureText(each).width + 12 <= wide);
+    if (!text) return;
+    context.fillStyle = c.sheet;
+    context.fillRect(from + 3, y + tall / 2 - 9, context.measureText(text).width + 6, 18);
+    context.fillStyle = c["ink-2"];
+    context.fillText(text, from + 6, y + tall / 2 + 4);
   }
 
   drawTurns(context, r) {
@@ -511,6 +525,7 @@ export class Score {
         }
         numbered = line.turn;
         this.font(context, 12);
+        context.direction = isRightToLeft(line.text) ? "rtl" : "ltr";
         context.fillStyle = line.turn === this.page.turn ? c.ink : c["ink-2"];
         const [heard, rest] = splitHeard(line);
         const cutX = who === "agent" && line.heard_chars !== undefined ? this.x(line.to) : null;
@@ -529,6 +544,7 @@ export class Score {
         }
       }
     }
+    context.direction = "ltr";
   }
 
   drawEvents(context, r) {
@@ -614,10 +630,13 @@ export class Score {
   wordsAt(x, y) {
     const { rows: r } = this;
     const who = y > r.ruler && y < r.spine ? "user" : y > r.agent && y < r.events ? "agent" : null;
-    const lines = this.shape.lines.filter((line) => line.who === who && line.text && !line.out_of_band && line.from <= this.t(x));
-    if (!lines.length) return "";
+    const t = this.t(x);
+    const gap = this.shape.recording.gaps.find((each) => each.side === who && each.from <= t && t <= each.to);
+    const silent = gap && `${gap.why} from ${clock(gap.from)} to ${clock(gap.to)}`;
+    const lines = this.shape.lines.filter((line) => line.who === who && line.text && !line.out_of_band && line.from <= t);
+    if (!lines.length) return silent ?? "";
     const [heard, rest] = splitHeard(lines.reduce((last, line) => (line.from >= last.from ? line : last)));
-    return [heard.trim(), rest.trim() && `not heard: ${rest.trim()}`].filter(Boolean).join(" · ");
+    return [heard.trim(), rest.trim() && `not heard: ${rest.trim()}`, silent].filter(Boolean).join(" · ");
   }
 
   explain(words) {
