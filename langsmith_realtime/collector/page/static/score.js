@@ -530,12 +530,14 @@ export class Score {
         const [heard, rest] = splitHeard(line);
         const cutX = who === "agent" && line.heard_chars !== undefined ? this.x(line.to) : null;
         const right = Math.min(this.x(until), this.left + this.width) - 8;
-        // Words that nobody heard stand after the cut; if they fit only so, they take room from those that were heard.
+        // Words that nobody heard stand after the cut; if they fit only so, they take room from those that were heard,
+        // but not all of it.
         const unheard = cutX === null ? "" : rest.trim();
         const earlier = right - context.measureText(unheard).width;
-        const begin = cutX === null ? Infinity : Math.max(x, earlier >= x ? Math.min(cutX + 6, earlier) : cutX + 6);
+        const kept = heard.trim() ? Math.min(48, context.measureText(heard).width + 8) : 0;
+        const begin = cutX === null ? Infinity : Math.max(x, earlier >= x ? Math.min(cutX + 6, Math.max(earlier, x + kept)) : cutX + 6);
         const space = Math.min(room - (x - Math.max(this.x(line.from) + 2, this.left + 2)), begin - x - 6);
-        if (space > 30) context.fillText(this.clipped(context, heard, space), x, y);
+        if (space > 24) context.fillText(this.clipped(context, heard, space), x, y);
         if (cutX !== null) {
           const text = this.clipped(context, unheard, right - begin);
           context.fillStyle = c["ink-3"];
