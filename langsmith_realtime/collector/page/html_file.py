@@ -85,10 +85,8 @@ def _legend(shape: Mapping[str, Any]) -> str:
     kinds = [("detection", "turn detection"), ("model", "model"), ("tool", "tool"), ("playback", "playback")]
     if any(part.get("error") for turn in shape["turns"] for part in turn["parts"]):
         kinds.append(("bad", "failed tool"))
-    squares = "".join(
-        f'<svg width="8" height="8" aria-hidden="true"><rect class="p-{kind}" width="8" height="8"/></svg>{name}'
-        for kind, name in kinds
-    )
+    square = '<svg width="8" height="8" aria-hidden="true"><rect class="p-{}" width="8" height="8"/></svg>'
+    squares = " ".join(f"<span>{square.format(kind)}{name}</span>" for kind, name in kinds)
     return f'<p class="legend">The user above, the agent below, and between them what was waited for: {squares}</p>'
 
 
