@@ -349,6 +349,9 @@ def test_long_names_and_thirty_tools_leave_room_for_errors_and_times(
         page = conversation_page(open_page, call, width=width, height=844)
         shown = page.locator(".line.failed .arguments + .cut").first
         assert shown.evaluate("(error) => error.scrollHeight <= error.clientHeight && error.clientWidth > 200"), width
+        run = page.locator(".line.failed .run").first
+        end = "(each) => each.offsetLeft + each.offsetWidth"
+        assert run.evaluate(f"(run) => Math.max(...[...run.children].map({end})) <= ({end})(run)"), width
         if width < 860:
             page.get_by_role("tab", name="Turns").click()
         parts = page.locator(".partlist").first
