@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
@@ -10,27 +12,42 @@ from urllib.request import urlopen
 from langsmith_realtime.cli.fetching import conversations_in, fetch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langsmith import Client
 
 
 class Shown:
     """A conversation as one HTML page without script. A notebook shows it inline.
 
+    The page is in the notebook's file, so it needs no server: it is there when the notebook is opened again, and when
+    nbconvert makes HTML of it. A viewer that takes frames out, or shows text alone, has `summary` in its place.
+
     Attributes:
         page: The HTML text.
+        summary: When the conversation began, and what went wrong, as plain text.
     """
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, page: str, summary: str = "A conversation.") -> None:
         self.page = page
+        self.summary = summary
 
     def save(self, path: str | Path) -> None:
         """Write the page to a file."""
         Path(path).write_text(self.page, encoding="utf-8")
 
+    def __repr__(self) -> str:
+        return self.summary
+
     def _repr_html_(self) -> str:
-        # A frame without any right, so that the page's style and what was said stay inside it.
+        # A frame without any right, so that the page's style and what was said stay inside it. Its content is for
+        # viewers that take frames out: JupyterLab does so while a notebook is not trusted.
         style = "width:100%;height:720px;border:1px solid #8884;border-radius:6px"
-        return f'<iframe sandbox title="Conversation" style="{style}" srcdoc="{html.escape(self.page)}"></iframe>'
+        hint = "To see the page, trust this notebook, or open the file that save() writes."
+        return (
+            f'<iframe sandbox title="Conversation" style="{style}" srcdoc="{html.escape(self.page)}">'
+            f"{html.escape(self.summary)} {hint}</iframe>"
+        )
 
 
 def show(trace: Any, *, client: Client | None = None, project: str | None = None, sound: bool = False) -> Shown:
@@ -59,6 +76,14 @@ def show(trace: Any, *, client: Client | None = None, project: str | None = None
         raise ValueError(f"{trace} must be a conversation that this package traced, got a trace of {len(runs)} runs")
     with Collector() as collector:
         collector.add(runs, files)
-        address = f"{collector.url}/view/api/conversations/{shown}/download.html{'?sound=1' * sound}"
-        with urlopen(address) as answer:  # noqa: S310 - the collector's own address
-            return Shown(answer.read().decode())
+        address = f"{collector.url}/view/api/conversations/{shown}"
+        with urlopen(f"{address}/download.html{'?sound=1' * sound}") as answer:  # noqa: S310 - the collector's own
+            page = answer.read().decode()
+        with urlopen(address) as answer:  # noqa: S310
+            return Shown(page, _summary(json.load(answer)))
+
+
+def _summary(shape: Mapping[str, Any]) -> str:
+    started = datetime.fromtimestamp(shape["start"], UTC)
+    sentences = ["".join(piece["text"] for piece in finding) for finding in shape["findings"]]
+    return " ".join([f"Conversation of {started:%a %d %b %Y %H:%M:%S} UTC.", *sentences])

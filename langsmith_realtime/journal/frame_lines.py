@@ -46,7 +46,7 @@ class FrameLines:
         except (OSError, UnicodeDecodeError) as error:
             raise JournalError(f"{file} cannot be read: {error}") from None
         self._lines = [
-            _line(file, number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()
+            _line(file, number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()
         ]
         if not self._lines:
             raise JournalError(f"{file} must have one frame on each line, got none")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -85,6 +85,30 @@ class SilencedSpans:
     def spans(self, channel: int) -> list[Span]:
         """The channel's silent spans, as of the latest :meth:`locate`."""
         return [span for spans in self._spans.values() for span in spans if span.channel == channel]
+
+    def silent_parts(self, end: float, rate: int) -> list[dict[str, Any]]:
+        """Return the silent parts of the recording in order, as ``{"side", "from_s", "to_s"}``.
+
+        Parts of one side that overlap or touch are one. An item whose place is not known has no part.
+
+        Args:
+            end: The end of the conversation, in seconds. A part without an end lasts until then, or until the end of
+                the channel's audio if that is later.
+            rate: The rate of the audio, in Hz.
+        """
+        parts: list[dict[str, Any]] = []
+        for channel, side in ((USER, "user"), (AGENT, "agent")):
+            last, until = max(end, self._written[channel] / rate), -1.0
+            for span in sorted(self.spans(channel), key=lambda each: each.since):
+                since, to = round(max(0.0, span.since), 3), round(min(last, span.until), 3)
+                if since >= to:
+                    continue
+                if since <= until:
+                    parts[-1]["to_s"] = until = max(until, to)
+                else:
+                    parts.append({"side": side, "from_s": since, "to_s": to})
+                    until = to
+        return sorted(parts, key=lambda part: (part["from_s"], part["side"] == "agent"))
 
     def end(self) -> None:
         """Note the end of the conversation: an open span lasts until the end of the recording."""

@@ -170,12 +170,19 @@ class Session:
         _log_assumptions(metadata)
         if self._recorder is not None:
             metadata.update(self._tracks.sources())
+            silent_parts: list[dict[str, Any]] = self._result_or(lambda: self._silent_parts(closed.t), [])
+            if silent_parts:
+                metadata["recording_silenced"] = silent_parts
         inputs: dict[str, Any] = self._result_or(conversation.inputs, {})
         messages: list[dict[str, Any]] = self._result_or(conversation.messages, [])
         if self._guard.count:
             metadata["tracing_failures"] = self._guard.count
         error = self._result_or(lambda: conversation.error(closed), closed.error)
         return ConversationEnd(closed.t, inputs, messages, metadata, error, scores(metadata, self._feedback))
+
+    def _silent_parts(self, end: float) -> list[dict[str, Any]]:
+        rate = self._tracks.rate
+        return [] if rate is None else self._silences.silent_parts(end, rate)
 
     def _result_or(self, compute: Callable[[], T], default: T) -> T:
         try:

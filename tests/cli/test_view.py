@@ -102,12 +102,13 @@ def test_frames_without_times_are_shown_and_said_to_have_none(tmp_path: Path) ->
 
 def test_what_was_downloaded_as_json_lines_can_be_viewed_again(tmp_path: Path) -> None:
     call = with_three_problems()
+    call.user_says(30, 31, "One line,\u2028and the next\x85one.")  # some ends of lines are no ends of JSON lines
     with Collector() as collector:
         call.into(collector)
         content = ask("GET", f"{collector.url}/view/api/conversations/{call.id}/download.jsonl").content
     (tmp_path / "again.jsonl").write_bytes(content)
     with viewing(tmp_path / "again.jsonl", "--directory", tmp_path / "store") as (address, _):
-        assert "Where is my parcel?" in words(shape(address))
+        assert {"Where is my parcel?", "One line,\u2028and the next\x85one."} <= set(words(shape(address)))
 
 
 @pytest.mark.parametrize("text", ["", "no json\n", '{"t": 1}\n', "[]\n"])
@@ -281,6 +282,8 @@ def test_a_notebook_shows_a_conversation_in_a_frame_without_rights(
     assert markup.startswith("<iframe sandbox ")
     assert html.escape("It costs six euros") in markup
     assert "<script" not in markup
+    assert "Conversation of Sat 28 Nov 2026 12:42:59 UTC. Slowest answer 3,060 ms in turn 2" in repr(shown)
+    assert html.escape(repr(shown)) in markup, "for a viewer that takes the frame out"
     shown.save(tmp_path / "call.html")
     assert "data:audio/ogg" in (tmp_path / "call.html").read_text()
 

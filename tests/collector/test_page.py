@@ -335,6 +335,40 @@ def test_agents_guardrails_and_words_of_any_script_are_shown_as_they_were(
     assert visited == [10.0, 10.4, 14.2], "the slow answer, the failed tool, the guardrail"
 
 
+def test_long_names_and_thirty_tools_leave_room_for_errors_and_times(
+    open_page: Callable[..., Page], collector: Collector
+) -> None:
+    call = Conversation(seconds=30.0, thread="tools")
+    call.user_says(1, 3, "Check everything, please.")
+    for number in range(30):
+        error = None if number % 5 else "TimeoutError: no answer in 5 s"
+        call.run(3.6 + number / 3, "z" * 70, "tool", 4.2 + number / 3, inputs={"text": "lorem " * 30}, error=error)
+    call.agent_says(16.0, 20.0, "Most of it works.")
+    call.into(collector, sound=call.sound())
+    for width in (1280, 390):
+        page = conversation_page(open_page, call, width=width, height=844)
+        shown = page.locator(".line.failed .arguments + .cut").first
+        assert shown.evaluate("(error) => error.scrollHeight <= error.clientHeight && error.clientWidth > 200"), width
+        run = page.locator(".line.failed .run").first
+        end = "(each) => each.offsetLeft + each.offsetWidth"
+        assert run.evaluate(f"(run) => Math.max(...[...run.children].map({end})) <= ({end})(run)"), width
+        if width < 860:
+            page.get_by_role("tab", name="Turns").click()
+        parts = page.locator(".partlist").first
+        assert parts.evaluate("(list) => list.scrollWidth <= list.clientWidth"), width
+        sideways = page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+        assert not sideways, width
+
+
+def test_captions_of_arabic_and_hebrew_are_drawn_from_the_right(
+    open_page: Callable[..., Page], call: Conversation
+) -> None:
+    page = conversation_page(open_page, call)
+    words = ["… 12 مرحبا", "שלום abc", "hello שלום", "你好", "123", ""]
+    found = page.evaluate("async (words) => words.map((await import('/view/static/format.js')).isRightToLeft)", words)
+    assert found == [True, True, False, False, False, False]
+
+
 # --- the list
 
 
@@ -506,6 +540,54 @@ def test_hidden_words_and_sides_are_said_where_they_are(open_page: Callable[...,
     assert "The sound of the user is hidden." in page.locator(".findings").inner_text()
 
 
+def test_what_was_made_silent_is_marked_on_the_waveform_and_said_beside_the_words(
+    open_page: Callable[..., Page], collector: Collector
+) -> None:
+    parts = [("user", 8.8, 10.3), ("agent", 31.0, 35.0)]
+    silenced = [{"side": side, "from_s": since, "to_s": until} for side, since, until in parts]
+    call = with_three_problems(metadata={"recording_silenced": silenced}, thread="silenced")
+    call.into(collector, sound=call.sound())
+    page = conversation_page(open_page, call)
+    colours = """([from, to]) => {
+        const { score } = conversation;
+        const [x, y] = [score.x(from), score.rows.agent + 8].map((each) => Math.round(each * devicePixelRatio));
+        const wide = Math.round((score.x(to) - score.x(from)) * devicePixelRatio);
+        const canvas = score.score.querySelector("canvas");
+        const { data } = canvas.getContext("2d").getImageData(x, y, wide, 12);
+        return new Set(new Uint32Array(data.buffer)).size;
+    }"""
+    assert page.evaluate(colours, [31.2, 34.8]) > 1, "hatched"
+    assert page.evaluate(colours, [35.3, 38.9]) == 1, "empty"
+    assert page.locator(".pill.silenced").all_inner_texts() == ["made silent"]
+    assert page.locator(".line.user", has_text="When does it arrive?").locator(".silenced").count() == 1
+    box = page.locator("#score").bounding_box()
+    assert box is not None
+    page.mouse.move(
+        page.evaluate("conversation.score.x(33)"), box["y"] + page.evaluate("conversation.score.rows.agent + 9")
+    )
+    title = page.locator("#score").get_attribute("title")
+    assert title == "You are welcome. · made silent from 0:31.0 to 0:35.0"
+    page.locator(".findings button", has_text="at 0:08.8").click()
+    assert position(page) == at(8.8)
+    page.get_by_role("tab", name="Session").click()
+    assert "user 0:08.8 to 0:10.3, agent 0:31.0 to 0:35.0" in page.locator("#tab-session").inner_text()
+
+
+def test_of_another_protocol_the_page_does_not_say_that_nothing_was_said(
+    open_page: Callable[..., Page], collector: Collector
+) -> None:
+    call = Conversation(metadata={"protocol_not_traced": "GPT-Live"}, error="protocol not traced: GPT-Live")
+    call.event(1.0, "session.created")
+    call.into(collector)
+    page = open_page(f"/c/{call.id}")
+    page.locator("#transcript .note", has_text="What was said is not known: GPT-Live is not traced").wait_for()
+    assert (
+        page.locator(".findings").inner_text()
+        == "Ended abnormally: protocol not traced: GPT-Live. Nothing was recorded."
+    )
+    assert "No turns" in page.locator("#tab-turns").inner_text()
+
+
 def test_a_conversation_that_is_not_stored_says_so(browser: Browser, collector: Collector) -> None:
     page = browser.new_page()
     page.goto(f"{collector.url}/view/c/unknown")
@@ -626,12 +708,63 @@ def test_the_keyboard_alone_reaches_everything(open_page: Callable[..., Page], c
     assert page.locator("#score").get_attribute("aria-valuetext") == "5.0 s, turn 1"
 
 
+def test_no_key_and_no_button_loses_the_focus(open_page: Callable[..., Page], call: Conversation) -> None:
+    page = conversation_page(open_page, call)
+    focused = "document.activeElement.id || document.activeElement.textContent"
+    page.locator("#download").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == "CaptionsWebVTT"
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(focused) == "One page with its soundHTML, Opus"
+    assert position(page) == 0, "the arrows do not move through the turns"
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == "download"
+    assert not page.locator("#menu").is_visible()
+    page.locator(".actions button", has_text="7 events").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate(focused) == "Turn 27 eventsWhen does it arrive?"
+    page.keyboard.press("n")
+    page.get_by_role("tab", name="Turns").click()
+    page.keyboard.press("n")
+    page.locator(".turn.open .measure button").focus()
+    page.keyboard.press("Enter")
+    assert "ValueError" in page.evaluate(focused)
+
+
+def test_a_definition_is_read_whole_wherever_its_word_stands(
+    open_page: Callable[..., Page], call: Conversation
+) -> None:
+    for width, height in ((1280, 620), (390, 844)):
+        page = conversation_page(open_page, call, width=width, height=height, reduced_motion="reduce")
+        if width < 860:
+            page.get_by_role("tab", name="Turns").click()
+        for word in page.locator(".def:visible").all():
+            word.focus()
+            whole = word.locator(".tip").evaluate(
+                """(tip) => {
+                    const { left, right, top, bottom } = tip.getBoundingClientRect();
+                    const inside = left >= 0 && right <= innerWidth && top >= 0 && bottom <= innerHeight;
+                    return inside && tip.contains(document.elementFromPoint((left + right) / 2, bottom - 4));
+                }"""
+            )
+            assert whole, (width, word.text_content())
+        page.keyboard.press("Escape")
+        assert page.locator(":popover-open").count() == 0
+
+
 def test_on_a_telephone_the_tabs_show_one_pane_at_a_time(open_page: Callable[..., Page], call: Conversation) -> None:
     page = conversation_page(open_page, call, width=390, height=844, has_touch=True)
     assert page.locator("#transcript").is_visible()
     page.get_by_role("tab", name="Turns").click()
     assert not page.locator("#transcript").is_visible()
     assert page.locator(".turn").first.is_visible()
+    page.locator(".actions button", has_text="7 events").click()
+    tops = """() => [document.querySelector("details.group[open]"), document.querySelector("#narrow-tabs")]
+        .map((each) => Math.round(each.getBoundingClientRect().y))"""
+    group, tabs = page.evaluate(tops)
+    assert tabs + 40 <= group < 600, "the events of the turn begin below what sticks to the top"
     box = page.locator("#score").bounding_box()
     assert box is not None
     page.touchscreen.tap(box["x"] + page.evaluate("conversation.score.x(30)"), box["y"] + 60)

@@ -59,6 +59,10 @@ def shape_of(collector: Collector, call: Conversation, query: str = "") -> dict[
         time.sleep(0.02)
 
 
+def html_of(collector: Collector, call: Conversation) -> str:
+    return get(collector, f"/api/conversations/{call.id}/download.html").text
+
+
 # --- the list
 
 
@@ -304,6 +308,58 @@ def test_words_that_are_hidden_are_null_and_a_hidden_side_is_said(collector: Col
     assert ["The sound of the user is hidden."] in [[piece["text"] for piece in each] for each in shape["findings"]]
 
 
+def test_what_was_made_silent_is_said_where_it_is_on_the_page_and_in_the_html_file(collector: Collector) -> None:
+    def part(side: object, since: object, until: object) -> dict[str, Any]:
+        return {"side": side, "from_s": since, "to_s": until}
+
+    parts = [part("user", 8.8, 10.3), part("agent", 9.5, 10.5), part("agent", 26.0, 30.0)]
+    wrong = [part("nobody", 1, 2), part("user", 5, 4), part("user", None, 4), "all"]
+    call = with_three_problems(metadata={"recording_silenced": [*parts, *wrong]})
+    call.into(collector, sound=call.sound())
+    shape = shape_of(collector, call)
+    assert [(gap["side"], gap["from"], gap["to"]) for gap in shape["recording"]["gaps"]] == [
+        ("user", 8.8, 10.3),
+        ("agent", 9.5, 10.5),
+        ("agent", 26.0, 30.0),
+    ]
+    assert {gap["why"] for gap in shape["recording"]["gaps"]} == {"made silent"}
+    silent = [line["text"] for line in shape["lines"] if line.get("silenced")]
+    assert silent == ["When does it arrive?", "You are welcome."]
+    said = ["".join(piece["text"] for piece in each) for each in shape["findings"]]
+    assert "2 parts of the recording were made silent, 5.7 s in all, first at 0:08.8." in said
+    file = html_of(collector, call)
+    assert "<title>user, made silent from 0:08.8 to 0:10.3</title>" in file
+    assert file.count('class="gap"') == 3 + 2, "a mark for each, and a word where there is room"
+    assert file.count('<mark class="silent">made silent</mark>') == 2
+
+
+def test_a_hidden_side_and_a_recording_that_ends_too_early_are_marked_in_the_html_file(collector: Collector) -> None:
+    silenced = [{"side": side, "from_s": 1.0, "to_s": 2.0} for side in ("user", "agent")]
+    call = with_three_problems(metadata={"recording_hidden": ["user"], "recording_silenced": silenced})
+    call.seconds = 33.0
+    sound = call.sound()
+    call.seconds = 40.0
+    call.into(collector, sound=sound)
+    gaps = shape_of(collector, call)["recording"]["gaps"]
+    assert [(gap["side"], gap["why"], gap["from"], gap["to"]) for gap in gaps] == [
+        ("user", "hidden", 0.0, 40.0),
+        ("agent", "made silent", 1.0, 2.0),
+        ("agent", "no sound", 33.0, 40.0),
+    ]
+    said = ["".join(piece["text"] for piece in each) for each in shape_of(collector, call)["findings"]]
+    assert "The sound of the agent was made silent from 0:01.0 to 0:02.0." in said
+    file = html_of(collector, call)
+    assert "<title>user, hidden from 0:00.0 to 0:40.0</title>" in file
+    assert ">no sound</text>" in file
+
+
+def test_an_abnormal_end_is_told_in_one_sentence_that_says_where_it_was_cut(collector: Collector) -> None:
+    call = Conversation(error="ConnectionClosedError: " + "on " * 60)
+    call.into(collector)
+    (ended, _) = ["".join(piece["text"] for piece in each) for each in shape_of(collector, call)["findings"]]
+    assert ended == f"Ended abnormally: {('ConnectionClosedError: ' + 'on ' * 60)[:120].rstrip()} …"
+
+
 @pytest.mark.parametrize(
     ("metadata", "state", "reason"),
     [
@@ -514,10 +570,21 @@ def test_captions_name_the_speakers_and_mark_what_nobody_heard(collector: Collec
     captions = get(collector, f"/api/conversations/{call.id}/download.vtt").text
     assert captions.startswith("WEBVTT\n\n00:00:00.260 --> 00:00:02.000\n<v Agent>Hello! This is the parcel desk.\n")
     assert "It costs six euros<c.unheard> and fifty cents, tax included.</c>" in captions
-    assert "<v User>&lt;b&gt;a &amp; b&lt;/b&gt; --&gt; c  d\n" in captions
+    assert "<v User>&lt;b&gt;a &amp; b&lt;/b&gt; --&gt; c d\n" in captions
     assert captions == vtt(shape)
     assert "Agent: It costs six euros [not heard: and fifty cents, tax included.]" in srt(shape)
     assert srt(shape).startswith("1\n00:00:00,260 --> 00:00:02,000\n")
+
+
+def test_no_words_end_a_caption_early_and_none_are_shown_that_were_not_spoken() -> None:
+    line: dict[str, Any] = {"id": "1", "who": "agent", "from": 1.0, "to": 2.0}
+    spoken = {**line, "text": "One\r\rtwo --> three\n\n<b>four</b>"}
+    shape = {"lines": [spoken, {**line, "text": "A classification", "out_of_band": True}]}
+    assert vtt(shape).split("\n\n") == [
+        "WEBVTT",
+        "00:00:01.000 --> 00:00:02.000\n<v Agent>One two --&gt; three &lt;b&gt;four&lt;/b&gt;\n",
+    ]
+    assert srt(shape) == "1\n00:00:01,000 --> 00:00:02,000\nAgent: One two --> three <b>four</b>\n"
 
 
 def test_json_has_the_shape_and_the_messages_and_jsonl_the_events(collector: Collector) -> None:

@@ -171,6 +171,29 @@ def test_silences_may_lie_ahead_inside_another_or_never_end(tmp_path: Path) -> N
     assert sounds(heard[:, USER]) == [(0.0, 1.0), (2.0, 3.0), (4.0, 8.0)]
 
 
+def test_the_silent_parts_are_told_in_order_and_those_that_touch_are_one() -> None:
+    silences = SilencedSpans()
+    silences.add_span(6.0, 8.0)
+    silences.add_span(1.0, 3.0)
+    silences.add_span(3.0, 4.0)
+    silences.add_item("spoken")
+    silences.add_item("unknown")
+    silences.locate(lambda item_id, _: (AGENT, 7.5, 9.5) if item_id == "spoken" else None)
+    silences.add_span(20.0, None)
+    silences.apply([ChannelWrite(AGENT, Write(0, tone(12.0)))], RATE, 12.0)
+    silences.add_span(11.5, None)
+    assert silences.silent_parts(11.0, RATE) == [
+        {"side": side, "from_s": since, "to_s": until}
+        for side, since, until in (
+            ("user", 1.0, 4.0),
+            ("agent", 1.0, 4.0),
+            ("user", 6.0, 8.0),
+            ("agent", 6.0, 9.5),
+            ("agent", 11.5, 12.0),
+        )
+    ]
+
+
 def test_until_without_an_open_silence_silences_all_from_the_beginning(tmp_path: Path) -> None:
     call = Call(tmp_path)
     call.user_speaks(0.0, 4.0)
@@ -354,6 +377,8 @@ def test_a_card_number_is_in_no_file_and_no_attachment(tracing: Collector, tmp_p
         heard, _ = soundfile.read(path, dtype="int16")
         assert sounds(heard[:, USER]) == [(0.0, 2.0), (4.0, 6.0)]
     assert root.metadata["user_talk_s"] == pytest.approx(0, abs=1), "numbers are of what was said"
+    (part,) = root.metadata["recording_silenced"]  # the agent has no audio that is silent
+    assert part == {"side": "user", "from_s": pytest.approx(2, abs=0.1), "to_s": pytest.approx(4, abs=0.1)}
     assert flush(timeout=10)
     assert "card" not in json.dumps(root.run.inputs)
 

@@ -6,6 +6,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final
 
 from langsmith_realtime.collector.page.findings import findings
+from langsmith_realtime.collector.page.gaps import gaps, mark_silenced
 from langsmith_realtime.collector.page.growing import growing_recording
 from langsmith_realtime.collector.page.shape import Shape
 from langsmith_realtime.collector.page.sound import LEVELS, Sound, SoundError, Sounds
@@ -115,12 +116,15 @@ def _shown(
 ) -> dict[str, Any]:
     sides = _sides(sound)
     numbers = {key: value for key, value in root.metadata.items() if not key.startswith(("LANGSMITH_", "ls_"))}
-    turns = shape.turns()
+    turns, lines = shape.turns(), shape.lines()
+    duration_s = round(max(shape.duration_s, sound.seconds if sound else 0), 3)
+    lacking = gaps(root.metadata, recording["hidden"], sound.seconds if sound else None, duration_s)
+    mark_silenced(lines, lacking)
     shown = {
         "id": root.id,
         "trace_id": root.trace_id,
         "start": root.start_time.timestamp(),
-        "duration_s": round(max(shape.duration_s, sound.seconds if sound else 0), 3),
+        "duration_s": duration_s,
         "live": live,
         "status": root.status,
         "error": root.error,
@@ -128,10 +132,10 @@ def _shown(
         "tags": root.tags,
         "numbers": numbers,
         "session": root.inputs,
-        "recording": recording,
-        "lines": shape.lines(),
+        "recording": {**recording, "gaps": lacking},
+        "lines": lines,
         "turns": turns,
-        "activity": {"user": sides.user, "agent": sides.agent} if sides else _from_lines(shape.lines()),
+        "activity": {"user": sides.user, "agent": sides.agent} if sides else _from_lines(lines),
         "measured": sides is not None,
         "events": shape.events(),
         "slow_ms": slow_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import soundfile
@@ -98,7 +99,11 @@ def _packed(source: soundfile.SoundFile, rate: int) -> bytes:
 
 
 def _captions(shape: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], float, float]]:
-    spoken = [line for line in shape["lines"] if line["who"] in NAMES and line["text"] and not line.get("typed")]
+    spoken = [
+        line
+        for line in shape["lines"]
+        if line["who"] in NAMES and line["text"] and not line.get("typed") and not line.get("out_of_band")
+    ]
     for line in sorted(spoken, key=lambda each: each["from"]):
         yield line, line["from"], max(line["to"], line["from"] + _SHORTEST_S)
 
@@ -120,5 +125,4 @@ def _plain(text: str) -> str:
 
 def _cue(text: str) -> str:
     # Without line breaks: an empty line ends a cue. Escaping ">" breaks every "-->".
-    escaped = html.escape(text, quote=False)
-    return " ".join(escaped.split("\n")) if "\n" in escaped or "\r" in escaped else escaped
+    return re.sub(r"[\r\n]+", " ", html.escape(text, quote=False))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from langsmith_realtime.collector.page.gaps import SHORTER_S, silenced_moments
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 #: A reaction to a barge-in that takes longer than this, in ms, is a finding.
 _REACTION_MS: Final = 500
-#: A recording that ends this many seconds before its conversation is a finding.
-_SHORTER_S: Final = 1.0
 #: A recording that ends this many seconds after its conversation is a finding.
 _LONGER_S: Final = 5.0
 #: What of a trace may be lacking, by the key on the root, and its name; the keys are in docs/numbers.md.
@@ -64,7 +64,7 @@ def findings(
         *_playback(turns),
     ]
     if shape["error"]:
-        found.append([{"text": f"Ended abnormally: {str(shape['error'])[:120]}.", "tone": "bad"}])
+        found.append([{"text": f"Ended abnormally: {_short(shape['error'])}", "tone": "bad"}])
     recording = shape["recording"]
     if recording["state"] in ("off", "missing"):
         found.append([{"text": recording["reason"], "tone": "slow" if recording["state"] == "missing" else "quiet"}])
@@ -74,6 +74,7 @@ def findings(
         found.append(
             [{"text": f"The sound of the {' and the '.join(recording['hidden'])} is hidden.", "tone": "quiet"}]
         )
+    found += _silenced(recording["gaps"])
     if numbers.get("times_are_made_up"):
         found.append([{"text": "The frames had no times, so all times here are made up.", "tone": "slow"}])
     for key, name in LACKING.items():
@@ -92,8 +93,8 @@ def _gaps(shape: Mapping[str, Any], conversation_s: float | None) -> list[list[d
         )
         found.append([{"text": one, "tone": "slow"}])
     if error:
-        found.append([{"text": f"A part of the recording is missing: {str(error)[:120]}.", "tone": "slow"}])
-    if end < shape["duration_s"] - _SHORTER_S:
+        found.append([{"text": f"A part of the recording is missing: {_short(error)}", "tone": "slow"}])
+    if end < shape["duration_s"] - SHORTER_S:
         link = {"tone": "slow", "t": end, "turn": None}
         pieces = [{"text": "No sound after ", **link}, {"text": clock(end), "strong": True, **link}]
         found.append([*pieces, {"text": ", where the recording ends."}])
@@ -102,6 +103,26 @@ def _gaps(shape: Mapping[str, Any], conversation_s: float | None) -> list[list[d
         after: dict[str, Any] = {"text": more, "tone": "slow", "t": conversation_s, "turn": None}
         found.append([after])
     return found
+
+
+def _short(text: object) -> str:
+    """Return the end of a sentence: a text, with a period, or its first 120 characters, with an ellipsis."""
+    words = " ".join(str(text).split())
+    return f"{words.rstrip('.')}." if len(words) <= 120 else f"{words[:120].rstrip()} …"
+
+
+def _silenced(gaps: Sequence[Mapping[str, Any]]) -> list[list[dict[str, Any]]]:
+    moments = silenced_moments(gaps)
+    if not moments:
+        return []
+    since, until, sides = moments[0]
+    link = {"t": since, "turn": None}
+    if len(moments) == 1:
+        what = f"The sound of the {' and the '.join(sides)} was made silent "
+        return [[{"text": what}, {"text": f"from {clock(since)} to {clock(until)}", **link}, {"text": "."}]]
+    seconds = sum(end - begin for begin, end, _ in moments)
+    what = f"{len(moments):,} parts of the recording were made silent, {seconds:,.1f} s in all, first "
+    return [[{"text": what}, {"text": f"at {clock(since)}", **link}, {"text": "."}]]
 
 
 def _latencies(turns: Sequence[Mapping[str, Any]], slow_ms: float) -> list[list[dict[str, Any]]]:
@@ -203,7 +224,7 @@ def _errors(shape: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
     places = {event["id"]: event for event in shape["events"] if event.get("error")}
     failed = [run_id for turn in shape["turns"] for run_id in turn["errors"]]
     if not failed:
-        return [[{"text": "No errors.", "tone": "quiet"}]]
+        return [] if shape["error"] else [[{"text": "No errors.", "tone": "quiet"}]]
     tools = [run_id for run_id in failed if places.get(run_id, {}).get("type") == "tool"]
     found = []
     for ids, name in ((tools, "Tool error"), ([each for each in failed if each not in tools], "Error")):

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 _STYLE: Final = (Path(__file__).parent / "static" / "file.css").read_text(encoding="utf-8")
 
 
+#: Longest arguments, and longest result, of a tool, in characters.
+_LONGEST: Final = 300
+#: The pattern of a gap in the recording; it stands once in the file.
+_HATCH: Final = (
+    '<svg width="0" height="0" style="position:absolute"><pattern id="hatch" width="7" height="7"'
+    ' patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0V7" class="hatch"/></pattern></svg>'
+)
+
+
 def page(shape: Mapping[str, Any], *, recording: Path | None, sound: bytes | None) -> str:
     """Return one HTML file without script and without requests: findings, numbers, score, transcript, turns.
 
@@ -43,6 +52,7 @@ def page(shape: Mapping[str, Any], *, recording: Path | None, sound: bytes | Non
         f'<p class="numbers">{_numbers(shape["numbers"])}</p>',
         media,
         score(shape, None if recording is None else peaks(recording, 10)),
+        _legend(shape),
         '<section class="lines" aria-label="Transcript">',
         *_transcript(shape),
         "</section>",
@@ -68,7 +78,16 @@ def score(shape: Mapping[str, Any], points: np.ndarray[Any, Any] | None, width: 
         since = number * per_row
         rows.append(_score_row(shape, points, since, per_row, width))
     about = 'tabindex="0" role="img" aria-label="Waveforms of the user and the agent"'
-    return f'<div class="score" {about}>{"".join(rows)}</div>'
+    return f'<div class="score" {about}>{_HATCH if shape["recording"]["gaps"] else ""}{"".join(rows)}</div>'
+
+
+def _legend(shape: Mapping[str, Any]) -> str:
+    kinds = [("detection", "turn detection"), ("model", "model"), ("tool", "tool"), ("playback", "playback")]
+    if any(part.get("error") for turn in shape["turns"] for part in turn["parts"]):
+        kinds.append(("bad", "failed tool"))
+    square = '<svg width="8" height="8" aria-hidden="true"><rect class="p-{}" width="8" height="8"/></svg>'
+    squares = " ".join(f"<span>{square.format(kind)}{name}</span>" for kind, name in kinds)
+    return f'<p class="legend">The user above, the agent below, and between them what was waited for: {squares}</p>'
 
 
 def _score_row(
@@ -94,7 +113,17 @@ def _score_row(
                     if height > 1
                 )
                 shown.append(f'<path class="{kind}" d="{path}" stroke-width="{max(1.0, width / length / 10):.1f}"/>')
-    else:
+    for gap in shape["recording"]["gaps"]:
+        if visible(gap["from"], gap["to"]):
+            left, right = max(0.0, x(gap["from"])), min(float(width), x(gap["to"]))
+            y = 4 if gap["side"] == "user" else 84
+            about = f"<title>{gap['side']}, {gap['why']} from {clock(gap['from'])} to {clock(gap['to'])}</title>"
+            wide = max(1.0, right - left)
+            shown.append(f'<rect class="gap" x="{left}" y="{y}" width="{wide:.1f}" height="56">{about}</rect>')
+            word = next((each for each in (gap["why"], gap["why"].split()[-1]) if 6 * len(each) < wide), None)
+            if word is not None:
+                shown.append(f'<text class="gap" x="{left + 4}" y="{y + 31}">{word}</text>')
+    if points is None:
         for side, y in (("user", 30), ("agent", 84)):
             for begin, end in shape["activity"][side]:
                 if visible(begin, end):
@@ -132,10 +161,13 @@ def _transcript(shape: Mapping[str, Any]) -> Iterator[str]:
         at = f"<time>{clock(line['from'])}</time>"
         if line["who"] == "tool":
             result = line.get("error") or line.get("result") or ""
+            if line.get("approval"):
+                waited = "" if line.get("approval_wait_ms") is None else f" after {_ms(line['approval_wait_ms'])}"
+                result = f"{line['approval']}{waited} → {result}"
             kind = " bad" if line.get("error") else ""
             yield (
                 f'<div class="tool{kind}"><b>Tool</b>{at}<p><code><strong>{_e(line["name"])}</strong> '
-                f"{_e(line['arguments'][:300])} → {_e(result[:300])} {_ms(line.get('ms'))}</code></p></div>"
+                f"{_e(_short(line['arguments']))} → {_e(_short(result))} {_ms(line.get('ms'))}</code></p></div>"
             )
             continue
         if line["who"] == "step":
@@ -146,9 +178,14 @@ def _transcript(shape: Mapping[str, Any]) -> Iterator[str]:
         if line.get("interrupted"):
             by = f"stopped by {_e(', '.join(line['guardrails']))}" if line.get("guardrails") else "cut off"
             text += f" <mark>{by} after {(line.get('heard_ms') or 0) / 1000:.1f} s</mark> "
+        text += ' <mark class="silent">made silent</mark> ' if line.get("silenced") else ""
         text += f"<s>{_e(unheard)}</s>" if unheard else ""
         name = _e(line.get("agent") or NAMES[line["who"]]) + (", typed" if line.get("typed") else "")
         yield f'<div class="{line["who"]}"><b>{name}</b>{at}<p dir="auto">{text}</p></div>'
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _waiting(turn: Mapping[str, Any]) -> str:

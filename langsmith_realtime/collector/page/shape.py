@@ -9,52 +9,31 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
-from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
-from langsmith_realtime.collector.page.parts import latency_parts
+from langsmith_realtime.collector.page.payloads import (
+    answer_of,
+    item_id_of,
+    known_text,
+    names,
+    response_id_of,
+    result_text,
+    step_text,
+)
 from langsmith_realtime.collector.page.sound import talk_from_until
+from langsmith_realtime.collector.page.turns import Line, Response, shown_turn
 from langsmith_realtime.core.conversation.agents import GUARDRAIL_MESSAGE
 from langsmith_realtime.core.protocol.events import BETA_NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from langsmith_realtime.collector.page.sound import Sound
     from langsmith_realtime.collector.records import StoredRun
 
-#: Playback that holds an answer up for more than this, in ms, is a finding.
-PLAYBACK_MS: Final = 300
 #: How long before ``speech_started`` arrives, and after ``speech_stopped``, the user may have been audible, in seconds.
 _DETECTION_S: Final = 1.0
-_HIDDEN_WORDS: Final = frozenset({"[audio, not transcribed]", "[audio, transcription failed]"})
-
-
-@dataclass
-class _Line:
-    id: str
-    who: str
-    begin: float
-    end: float
-    text: str | None = None
-    run: str | None = None
-    fields: dict[str, Any] = field(default_factory=dict)
-    turn: int = 0
-    #: When it takes its place among the turns, in order of arrival.
-    order: float = 0.0
-    detected_until: float | None = None
-
-
-@dataclass
-class _Response:
-    created: float
-    metadata: dict[str, Any] = field(default_factory=dict)
-    run: StoredRun | None = None
-    texts: list[str] = field(default_factory=list)
-    begin: float | None = None
-    end: float | None = None
-    turn: int = 0
 
 
 class Shape:
@@ -71,8 +50,8 @@ class Shape:
         self._runs = [run for run in runs[1:] if run.creates]
         self._sound = sound
         self._slow_ms = slow_ms
-        self._lines: dict[str, _Line] = {}
-        self._responses: dict[str, _Response] = {}
+        self._lines: dict[str, Line] = {}
+        self._responses: dict[str, Response] = {}
         self._item_of_response: dict[str, str] = {}
         self._events: list[dict[str, Any]] = []
         self._failed_events: list[tuple[float, str]] = []
@@ -155,13 +134,13 @@ class Shape:
             "depth": max(0, len(run.ancestors) - len(self._root.ancestors) - 1),
             "error": run.error if failed else None,
             "tokens": usage.get("total_tokens") if isinstance(usage, dict) else None,
-            "item_id": _item_id(event),
-            "response_id": metadata.get("response_id") or _response_id(event),
+            "item_id": item_id_of(event),
+            "response_id": metadata.get("response_id") or response_id_of(event),
         }
         self._events.append({key: value for key, value in listed.items() if value is not None})
         if is_model:
             response = self._response(str(metadata["response_id"]), t)
-            response.metadata, response.run = metadata, run
+            response.metadata, response.run, response.ended = metadata, run, self._end(run)
         elif kind == "tool":
             self._take_tool(run, t, failed=failed)
         elif event:
@@ -171,7 +150,7 @@ class Shape:
 
     def _take_tool(self, run: StoredRun, t: float, *, failed: bool) -> None:
         end = self._end(run)
-        self._lines[run.id] = _Line(
+        self._lines[run.id] = Line(
             run.id,
             "tool",
             t,
@@ -181,7 +160,7 @@ class Shape:
             fields={
                 "name": run.name,
                 "arguments": json.dumps(run.inputs, ensure_ascii=False),
-                "result": _result(run.outputs),
+                "result": result_text(run.outputs),
                 "error": run.error if failed else None,
                 "answered": run.metadata.get("answered"),
                 "approval": run.metadata.get("approval"),
@@ -191,11 +170,11 @@ class Shape:
         )
 
     def _take_event(self, kind: str, event: dict[str, Any], t: float, run: StoredRun) -> None:
-        item_id = _item_id(event)
+        item_id = item_id_of(event)
         step = step_text(kind, event)
         if step is not None:
             stopped = kind == "guardrail_tripped"
-            self._lines[run.id] = _Line(run.id, "step", t, t, step, run.id, {"stopped": stopped or None}, order=t)
+            self._lines[run.id] = Line(run.id, "step", t, t, step, run.id, {"stopped": stopped or None}, order=t)
         elif kind == "input_audio_buffer.speech_started" and item_id:
             line = self._user_line(item_id, t, run)
             line.begin = min(line.begin, t)
@@ -204,12 +183,12 @@ class Shape:
             line.end = t
             line.detected_until = t if line.detected_until is None else line.detected_until
         elif kind == "conversation.item.input_audio_transcription.completed" and item_id:
-            self._user_line(item_id, t, run).text = _text(event.get("transcript"))
+            self._user_line(item_id, t, run).text = known_text(event.get("transcript"))
         elif kind in {"response.output_audio_transcript.done", "response.output_text.done"}:
             response = self._response(str(event.get("response_id")), t)
-            response.texts.append(str(_text(event.get("transcript", event.get("text"))) or ""))
+            response.texts.append(str(known_text(event.get("transcript", event.get("text"))) or ""))
         elif kind == "response.created":
-            self._response(str(_response_id(event)), t)
+            self._response(str(response_id_of(event)), t)
         elif kind == "response.output_item.added" and item_id and event.get("response_id"):
             self._item_of_response[item_id] = str(event["response_id"])
         elif kind == "conversation.item.added" and item_id:
@@ -220,23 +199,23 @@ class Shape:
                 words = " ".join(str(part.get("text", "")) for part in typed)
                 if words.startswith(GUARDRAIL_MESSAGE):  # the SDK's own message, which begins no turn
                     told = f"The model is told: {words}"
-                    self._lines[item_id] = _Line(item_id, "step", t, t, told, run.id, order=t)
+                    self._lines[item_id] = Line(item_id, "step", t, t, told, run.id, order=t)
                 else:
                     line = self._user_line(item_id, t, run)
                     line.text, line.fields["typed"] = words, True
 
-    def _user_line(self, item_id: str, t: float, run: StoredRun) -> _Line:
-        return self._lines.setdefault(item_id, _Line(item_id, "user", t, t, run=run.id, order=t))
+    def _user_line(self, item_id: str, t: float, run: StoredRun) -> Line:
+        return self._lines.setdefault(item_id, Line(item_id, "user", t, t, run=run.id, order=t))
 
-    def _response(self, response_id: str, t: float) -> _Response:
-        return self._responses.setdefault(response_id, _Response(t))
+    def _response(self, response_id: str, t: float) -> Response:
+        return self._responses.setdefault(response_id, Response(t))
 
     # Lines and turns
 
     def _add_agent_lines(self) -> None:
         for response_id, response in self._responses.items():
             metadata = response.metadata
-            message = _answer(response.run)
+            message = answer_of(response.run)
             text = message.get("content") or "\n".join(filter(None, response.texts))
             if not text and not metadata.get("spoken_ms"):
                 continue
@@ -248,7 +227,7 @@ class Shape:
             if "heard_from_s" not in metadata:
                 begin, end = self._heard(created) or (begin, end)
             response.begin, response.end = begin, end
-            guardrails = _names(metadata.get("guardrails"))
+            guardrails = names(metadata.get("guardrails"))
             interrupted = bool(metadata.get("was_interrupted")) or bool(guardrails and message.get("interrupted"))
             heard = message.get("heard")
             fields: dict[str, Any] = {
@@ -260,12 +239,12 @@ class Shape:
                 else None,
                 "reaction_ms": metadata.get("barge_in_reaction_ms"),
                 "out_of_band": metadata.get("out_of_band"),
-                "agent": _text(metadata.get("agent")),
+                "agent": known_text(metadata.get("agent")),
                 "guardrails": guardrails or None,
             }
             if interrupted and heard is None and metadata.get("heard_ms") == 0:
                 fields["heard_chars"] = 0
-            self._lines[response_id] = _Line(
+            self._lines[response_id] = Line(
                 response_id,
                 "agent",
                 begin,
@@ -314,13 +293,13 @@ class Shape:
 
         A turn begins with what the user says, or types. Further utterances without an answer in between belong to it.
         """
-        marks: list[tuple[float, int, _Line | _Response]] = []
+        marks: list[tuple[float, int, Line | Response]] = []
         marks += [(line.order, 0, line) for line in self._lines.values() if line.who == "user"]
         marks += [(response.created, 1, response) for response in self._responses.values()]
         marks += [(line.order, 2, line) for line in self._lines.values() if line.who in ("tool", "step")]
         turns: list[dict[str, Any]] = [{"n": 0, "order": 0.0, "user": [], "responses": [], "tools": []}]
         for order, _, mark in sorted(marks, key=lambda each: each[:2]):
-            if isinstance(mark, _Response):
+            if isinstance(mark, Response):
                 turns[-1]["responses"].append(mark)
             elif mark.who == "user":
                 if turns[-1]["responses"] or turns[-1]["n"] == 0:
@@ -336,152 +315,5 @@ class Shape:
         ends = [*begins[1:], self.duration_s]
         for t, run_id in self._failed_events:
             [turn for turn in turns if turn["order"] <= t][-1].setdefault("errors", []).append(run_id)
-        shown = [self._turn(*each) for each in zip(turns, begins, ends, strict=True)]
+        shown = [shown_turn(*each, self._slow_ms) for each in zip(turns, begins, ends, strict=True)]
         return shown if turns[0]["responses"] or turns[0]["tools"] or len(turns) == 1 else shown[1:]
-
-    def _turn(self, turn: dict[str, Any], begin: float, end: float) -> dict[str, Any]:
-        responses: list[_Response] = turn["responses"]
-        answer = next((each.metadata for each in responses if "latency_to_first_audio_ms" in each.metadata), {})
-        first = next((each.metadata for each in responses if "first_audio_s" in each.metadata), {})
-        tools: list[_Line] = turn["tools"]
-        interruption = next((each.metadata for each in responses if each.metadata.get("was_interrupted")), None)
-        user_to = answer.get("user_audible_until_s")
-        if user_to is None and turn["user"] and "typed" not in turn["user"][-1].fields:
-            user_to = turn["user"][-1].end
-        parts = latency_parts(answer, [(line.begin, line.end, line) for line in tools])
-        latency = answer.get("voice_to_voice_ms", answer.get("latency_to_first_audio_ms"))
-        errors = [line.id for line in tools if line.fields.get("error")]
-        errors += turn.get("errors", [])
-        errors += [each.run.id for each in responses if each.run is not None and _failed(each.run)]
-        playback = sum(round((part["to"] - part["from"]) * 1000) for part in parts if part["kind"] == "playback")
-        problems = []
-        if latency is not None and latency > self._slow_ms:
-            problems.append("slow")
-        if interruption is not None:
-            problems.append("interrupted")
-        if errors:
-            problems.append("error")
-        if any(each.metadata.get("guardrails") for each in responses):
-            problems.append("guardrail")
-        if playback > PLAYBACK_MS:
-            problems.append("playback")
-        said = [line.text for line in turn["user"] if line.text]
-        replies = [each for each in responses if each.begin is not None]
-        numbers = {
-            "voice_to_voice_ms": answer.get("voice_to_voice_ms"),
-            "latency_to_first_audio_ms": answer.get("latency_to_first_audio_ms"),
-            "tool_time_ms": answer.get("tool_time_ms"),
-            "time_to_first_token_ms": next(
-                (
-                    each.metadata["time_to_first_token_ms"]
-                    for each in responses
-                    if "time_to_first_token_ms" in each.metadata
-                ),
-                None,
-            ),
-            "barge_in_reaction_ms": None if interruption is None else interruption.get("barge_in_reaction_ms"),
-        }
-        return {
-            "n": turn["n"],
-            "order": turn["order"],
-            "from": round(begin, 3),
-            "to": round(max(begin, end), 3),
-            "say": " ".join(said) or None,
-            "user_to": user_to,
-            "speech_end": answer.get("speech_ended_s"),
-            "first_audio": answer.get("first_audio_s", first.get("first_audio_s")),
-            "heard_from": answer.get("heard_from_s", first.get("heard_from_s")),
-            "answered": bool(replies) or bool(answer),
-            "cut_at": None if interruption is None else interruption.get("heard_until_s"),
-            "before_cut": None if interruption is None else _before_cut(interruption),
-            "not_heard_ms": None if interruption is None else _not_heard(interruption),
-            "heard_ms": None if interruption is None else interruption.get("heard_ms"),
-            "spoken_ms": None if interruption is None else interruption.get("spoken_ms"),
-            "responses": [
-                [round(each.created, 3), round(self._end(each.run) if each.run else each.created, 3)]
-                for each in responses
-            ],
-            **numbers,
-            "parts": parts,
-            "problems": problems,
-            "errors": errors,
-        }
-
-
-def step_text(kind: str, event: dict[str, Any]) -> str | None:
-    """Return what an event of the OpenAI Agents SDK says, as a sentence; None for every other event."""
-    agent = _text(event.get("agent")) or "another agent"
-    if kind == "handoff":
-        return f"{_text(event.get('previous_agent')) or 'The agent'} hands over to {agent}"
-    if kind == "agent_changed":  # the first agent is named by what it says
-        return f"The application sets {agent}" if event.get("previous_agent") else None
-    if kind == "guardrail_tripped":
-        found = event.get("guardrails") if isinstance(event.get("guardrails"), list) else []
-        names = _names([each.get("name") for each in found or [] if isinstance(each, dict)])
-        return f"Guardrail {', '.join(names) or 'without a name'} tripped"
-    if kind == "tool_approval_required":
-        return f"{_text(event.get('name')) or 'A tool'} waits for an approval"
-    return None
-
-
-def _names(value: object) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
-def _failed(run: StoredRun) -> bool:
-    return bool(run.error) and not run.metadata.get("ls_is_error_interrupt")
-
-
-def _before_cut(metadata: dict[str, Any]) -> float | None:
-    """Return the second from which a cut is heard: 2 s before it, or earlier if the user began more than 1 s before it.
-
-    It is no earlier than the answer. Without the time of the cut, it is None.
-    """
-    cut, reaction_ms = metadata.get("heard_until_s"), metadata.get("barge_in_reaction_ms") or 0
-    if cut is None:
-        return None
-    from_s: float = max(cut - max(2.0, reaction_ms / 1000 + 1.0), metadata.get("heard_from_s", 0.0), 0.0)
-    return round(from_s, 3)
-
-
-def _not_heard(metadata: dict[str, Any]) -> int | None:
-    spoken, heard = metadata.get("spoken_ms"), metadata.get("heard_ms")
-    return None if spoken is None or heard is None else max(0, spoken - heard)
-
-
-def _answer(run: StoredRun | None) -> dict[str, Any]:
-    choices = (run.outputs or {}).get("choices") if run is not None else None
-    message = (
-        choices[0].get("message") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-    )
-    return message if isinstance(message, dict) else {}
-
-
-def _result(outputs: dict[str, Any] | None) -> str | None:
-    if not outputs:
-        return None
-    result = outputs["output"] if set(outputs) == {"output"} else outputs
-    if outputs.get("role") == "tool":
-        result = outputs.get("content", outputs)
-    return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-
-
-def _item_id(event: dict[str, Any]) -> str | None:
-    item = event.get("item")
-    found = event.get("item_id") or (item.get("id") if isinstance(item, dict) else None)
-    return found if isinstance(found, str) else None
-
-
-def _response_id(event: dict[str, Any]) -> str | None:
-    response = event.get("response")
-    found = event.get("response_id") or (response.get("id") if isinstance(response, dict) else None)
-    return found if isinstance(found, str) else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value not in _HIDDEN_WORDS else None
-
-
-def problems_in(turns: Iterable[dict[str, Any]]) -> list[int]:
-    """Return the numbers of the turns with a problem, in order."""
-    return [turn["n"] for turn in turns if turn["problems"]]

@@ -199,11 +199,19 @@ class Page {
       ["One page", "HTML", url("html")],
       recording.state === "ready" && (kind === "Ogg Opus" ? recording.bytes : recording.seconds * OPUS_BYTES_S) < SOUND_BYTES && ["One page with its sound", "HTML, Opus", `${url("html")}?sound=1`],
     ].filter(Boolean);
-    return h("div", { class: "menu", id: "menu", hidden: true },
+    return h("div", { class: "menu", id: "menu", hidden: true, onkeydown: (event) => this.menuKey(event) },
       rows.map(([name, form, href]) => h("a", { href, download: true, onclick: () => this.toggleMenu(false) }, h("span", {}, name), h("span", { class: "quiet" }, form))));
   }
 
+  menuKey(event) {
+    const links = [...byId("menu").querySelectorAll("a")];
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) links[(links.indexOf(document.activeElement) + step + links.length) % links.length].focus();
+    if (step) event.preventDefault();
+  }
+
   toggleMenu(open = byId("menu").hidden) {
+    if (!open && byId("menu").contains(document.activeElement)) byId("download").focus();
     byId("menu").hidden = !open;
     byId("download").setAttribute("aria-expanded", String(open));
     if (open) byId("menu").querySelector("a").focus();
@@ -553,7 +561,7 @@ class Page {
       e: () => this.showEventsOf(this.turn ?? 0),
       "/": () => { this.showTab("events"); this.details.search.focus(); },
       "?": () => this.showKeys(),
-      Escape: () => this.toggleMenu(false),
+      Escape: () => { this.toggleMenu(false); document.querySelector(":popover-open")?.hidePopover(); },
     };
     const act = acts[key.length === 1 ? key.toLowerCase() : key];
     if (!act) return false;

@@ -23,19 +23,34 @@ const LACKING = {
   recording_reduced: "Recording in a smaller form, because of",
   recording_error: "Recording",
   recording_hidden: "Hidden sound",
+  recording_silenced: "Made silent",
   estimated_cost_incomplete: "Not in the estimated cost, for lack of a price",
 };
 
+// A definition lies above everything, so that no pane cuts it off: below its word, or above it where the window ends.
+function showTip({ currentTarget: word }) {
+  const tip = word.lastChild;
+  if (!tip.matches(":popover-open")) tip.showPopover();
+  const at = word.getBoundingClientRect();
+  const below = at.bottom + 4;
+  tip.style.left = `${Math.max(4, Math.min(at.left, innerWidth - tip.offsetWidth - 4))}px`;
+  tip.style.top = `${below + tip.offsetHeight > innerHeight ? at.top - tip.offsetHeight - 4 : below}px`;
+}
+
+const hideTip = ({ currentTarget: word }) => word.lastChild.hidePopover();
+
 export function meaning(key, text) {
   const [name, sentence, stored] = MEANINGS[key];
-  return h("span", { class: "def", tabindex: 0 }, text ?? name, h("span", { class: "tip", role: "tooltip" }, sentence, h("code", {}, stored)));
+  return h("span", { class: "def", tabindex: 0, onpointerenter: showTip, onfocus: showTip, onpointerleave: hideTip, onblur: hideTip }, text ?? name,
+    h("span", { class: "tip", role: "tooltip", popover: "manual" }, sentence, h("code", {}, stored)));
 }
 
 // What a number about something missing says; `unknown` is a model that nobody named.
 function inWords(value) {
   if (value === true) return "yes";
   if (!Array.isArray(value)) return value;
-  return value.map((each) => (each === "unknown" ? "a model without a name" : each)).join(", ");
+  const name = (each) => (each?.side ? `${each.side} ${clock(each.from_s)} to ${clock(each.to_s)}` : each);
+  return value.map((each) => (each === "unknown" ? "a model without a name" : name(each))).join(", ");
 }
 
 export class Details {
@@ -119,11 +134,13 @@ export class Details {
     const { canPlay } = this.page.player;
     const counts = new Map();
     for (const event of this.page.shape.events) counts.set(event.turn, (counts.get(event.turn) ?? 0) + 1);
-    this.turnRows.show(order.map((turn) => {
+    const rows = order.map((turn) => {
       const isOpen = turn.n === open;
       const content = JSON.stringify([turn, isOpen && [canPlay, this.page.shape.live, counts.get(turn.n)]]);
       return [turn.n, content, () => this.turn(turn, isOpen)];
-    }));
+    });
+    const note = this.page.shape.live ? "No turns yet." : "No turns: nothing that the user said is known.";
+    this.turnRows.show(rows.length ? rows : [["note", note, () => h("p", { class: "note" }, note)]]);
   }
 
   turn(turn, isOpen) {
@@ -259,22 +276,27 @@ export class Details {
   reveal(id) {
     const event = this.page.shape.events.find((each) => each.id === id);
     if (!event) return;
+    const hidesFocus = this.panels.turns.contains(document.activeElement);
     this.filter = this.search.value = "";
     this.openGroups = new Set([event.turn]);
     this.open = new Set([id]);
     this.page.showTab("events");
     this.renderEvents();
+    if (hidesFocus) this.groups.querySelector(`[data-event="${CSS.escape(id)}"] button`)?.focus({ preventScroll: true });
     const place = () => this.groups.querySelector(`[data-event="${CSS.escape(id)}"]`)?.scrollIntoView({ block: "start" });
     place();
     requestAnimationFrame(() => requestAnimationFrame(place));
   }
 
   revealGroup(n) {
+    const hidesFocus = this.panels.turns.contains(document.activeElement);
     this.filter = this.search.value = "";
     this.openGroups = new Set([n]);
     this.page.showTab("events");
     this.renderEvents();
-    this.groups.querySelector(`[data-turn="${n}"]`)?.scrollIntoView({ block: "start" });
+    const group = this.groups.querySelector(`[data-turn="${n}"]`);
+    if (hidesFocus) group?.querySelector("summary").focus({ preventScroll: true });
+    group?.scrollIntoView({ block: "start" });
   }
 
   // Shows the events of a turn instead of another's. An event that was opened by itself stays.

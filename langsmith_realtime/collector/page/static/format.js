@@ -58,6 +58,9 @@ export function splitHeard(line) {
   return [characters.slice(0, line.heard_chars).join(""), characters.slice(line.heard_chars).join("")];
 }
 
+// Whether a text begins from the right: its first letter is of such a script.
+export const isRightToLeft = (text) => /^\P{L}*[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u.test(text);
+
 export const latency = (turn) => turn.voice_to_voice_ms ?? turn.latency_to_first_audio_ms;
 export const partName = (part) => part.name ?? MEANINGS[part.kind][0];
 export const partMs = (part) => Math.round((part.to - part.from) * 1000);

@@ -1,8 +1,9 @@
 // The score: the user's sound grows upwards, the agent's hangs below, and between them lies what was waited for.
-// The overview above it shows the whole call. Only what is visible is drawn; playheads and frame are elements that move.
+// Only what is visible is drawn; playheads are elements that move.
 
 import { setText } from "./dom.js";
-import { clock, latency, ms, partMs, splitHeard } from "./format.js";
+import { clock, isRightToLeft, latency, ms, partMs, splitHeard } from "./format.js";
+import { Overview } from "./overview.js";
 
 const GUTTER = 128;
 const RIGHT = 24;
@@ -20,12 +21,11 @@ function palette() {
 export class Score {
   constructor(page) {
     this.page = page;
-    this.overview = document.getElementById("overview");
+    this.overview = new Overview(page, this);
     this.score = document.getElementById("score");
     this.from = 0;
     this.to = 1;
     this.colours = palette();
-    this.overviewShows = [];
     this.pointed = null;
     this.pending = false;
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { this.colours = palette(); this.draw(); });
@@ -42,7 +42,6 @@ export class Score {
   get perSecond() { return this.width / (this.to - this.from); }
   x(t) { return this.left + (t - this.from) * this.perSecond; }
   t(x) { return this.from + (x - this.left) / this.perSecond; }
-  overviewX(t) { return this.left + (t / this.whole) * this.width; }
   get showsAll() { return this.from <= 0.001 && this.to >= this.whole - 0.001; }
 
   show(from, to) {
@@ -75,7 +74,7 @@ export class Score {
     this.pending = true;
     requestAnimationFrame(() => {
       this.pending = false;
-      this.drawOverviewIfChanged();
+      this.overview.draw();
       this.drawScore();
       this.moveHeads();
     });
@@ -83,7 +82,7 @@ export class Score {
 
   moveHeads() {
     const t = this.page.time;
-    this.overview.querySelector(".head").style.transform = `translateX(${this.overviewX(t)}px)`;
+    this.overview.moveHead(t);
     const head = this.score.querySelector(".head");
     const x = this.x(t);
     head.hidden = x < this.left - 1 || x > this.left + this.width + 1;
@@ -105,6 +104,7 @@ export class Score {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     context.clearRect(0, 0, width, tall);
     context.textBaseline = "alphabetic";
+    context.textAlign = "left"; // of Arabic, too
     return context;
   }
 
@@ -123,106 +123,6 @@ export class Score {
       else high = middle - 1;
     }
     return low ? `${text.slice(0, low).replace(/[\ud800-\udbff]$/, "").trimEnd()}…` : ""; // no half of an emoji
-  }
-
-  // --- overview
-
-  // Zooming and moving only move the frame.
-  drawOverviewIfChanged() {
-    const { shape, overview } = this;
-    const shows = [shape, shape.revision, shape.duration_s, this.page.turn, overview.clientWidth, overview.clientHeight, devicePixelRatio, this.colours];
-    if (shows.some((each, index) => each !== this.overviewShows[index])) this.drawOverview();
-    this.overviewShows = shows;
-    const brush = overview.querySelector(".brush");
-    brush.hidden = this.showsAll;
-    brush.style.left = `${this.overviewX(this.from)}px`;
-    brush.style.width = `${Math.max(4, this.overviewX(this.to) - this.overviewX(this.from))}px`;
-  }
-
-  drawOverview() {
-    const { colours: c, shape } = this;
-    const context = this.canvas(this.overview);
-    const tall = this.overview.clientHeight;
-    const base = tall - 20;
-    const top = this.isNarrow ? 6 : 16;
-    const answers = shape.turns.filter((turn) => latency(turn) !== null && latency(turn) !== undefined);
-    const slowest = answers.reduce((worst, turn) => (!worst || latency(turn) > latency(worst) ? turn : worst), null);
-    const full = 1.04 * Math.max(1.2 * shape.slow_ms, slowest ? latency(slowest) : 0);
-    const y = (value) => base - (value / full) * (base - top);
-    this.font(context, 11);
-    context.strokeStyle = c.edge;
-    context.setLineDash([1, 3]);
-    context.beginPath();
-    context.moveTo(this.left, Math.round(y(shape.slow_ms)) + 0.5);
-    context.lineTo(this.left + this.width, Math.round(y(shape.slow_ms)) + 0.5);
-    context.stroke();
-    context.setLineDash([]);
-    if (!this.isNarrow) {
-      context.fillStyle = c["ink-3"];
-      const isMeasured = answers.some((turn) => turn.voice_to_voice_ms !== null);
-      context.fillText(isMeasured || !answers.length ? "Voice to voice" : "First audio", 24, 15);
-      context.textAlign = "right";
-      context.fillText(ms(shape.slow_ms), this.left - 8, Math.max(28, y(shape.slow_ms) + 4));
-      context.textAlign = "left";
-    }
-    const wide = Math.max(2, Math.min(6, this.width / Math.max(1, answers.length) / 3));
-    const taken = [];
-    for (const turn of answers) {
-      const x = this.overviewX(turn.heard_from ?? turn.to);
-      const isChosen = turn.n === this.page.turn;
-      context.globalAlpha = isChosen || turn.problems.includes("slow") || turn.problems.includes("error") ? 1 : 0.78;
-      context.fillStyle = turn.problems.includes("error") ? c.bad : turn.problems.includes("slow") ? c["slow-fill"] : isChosen ? c.ink : c["ink-3"];
-      context.fillRect(x, y(latency(turn)), wide, base - y(latency(turn)));
-      context.globalAlpha = 1;
-      if (isChosen) { // a mark, because the column keeps the colour of its problem
-        context.fillStyle = c.ink;
-        context.fillRect(x - 3, base, wide + 6, 2);
-      }
-      taken.push({ from: x - 1, to: x + wide + 1, top: y(latency(turn)), turn });
-    }
-    this.labelOverview(context, answers, slowest, taken, wide, y);
-    context.strokeStyle = c.line;
-    context.beginPath();
-    context.moveTo(this.left, base + 0.5);
-    context.lineTo(this.left + this.width, base + 0.5);
-    context.stroke();
-    for (const [side, top2] of [["user", base + 5], ["agent", base + 11]]) {
-      context.fillStyle = c[side];
-      context.globalAlpha = 0.75;
-      for (const [from, to] of shape.activity[side]) {
-        context.fillRect(this.overviewX(from), top2, Math.max(1, this.overviewX(to) - this.overviewX(from)), 4);
-      }
-      context.globalAlpha = 1;
-    }
-    context.fillStyle = c.cut;
-    for (const turn of shape.turns) {
-      if (turn.cut_at !== null) context.fillRect(this.overviewX(turn.cut_at) - 1, base + 2, 2, 16);
-    }
-  }
-
-  labelOverview(context, answers, slowest, columns, wide, y) {
-    const { colours: c } = this;
-    const labels = [];
-    const wanted = answers.length <= 12 ? [...answers] : answers.filter((turn) => turn.problems.includes("slow"));
-    if (slowest && !wanted.includes(slowest)) wanted.push(slowest);
-    wanted.sort((a, b) => (b === slowest) - (a === slowest) || latency(b) - latency(a));
-    for (const turn of wanted.slice(0, 40)) {
-      const isSlowest = turn === slowest;
-      this.font(context, 11, isSlowest ? 600 : 400);
-      const text = isSlowest && answers.length > 12 ? `${ms(latency(turn))} · turn ${turn.n}` : ms(latency(turn));
-      const room = context.measureText(text).width;
-      const x = Math.max(this.left + 3, Math.min(this.left + this.width - room - 3, this.overviewX(turn.heard_from ?? turn.to) - (answers.length > 12 ? room / 2 : 2)));
-      const label = { from: x - 3, to: x + room + 3, bottom: y(latency(turn)) - 3 };
-      label.top = label.bottom - 11;
-      const overlaps = labels.some((each) => each.from < label.to && each.to > label.from && each.top < label.bottom && each.bottom > label.top)
-        || columns.some((each) => each.turn !== turn && each.from < label.to && each.to > label.from && each.top < label.bottom);
-      if (overlaps && !isSlowest) continue;
-      labels.push(label);
-      context.fillStyle = c.paper;
-      context.fillRect(x - 2, Math.max(0, label.top), room + 4, 13);
-      context.fillStyle = turn.problems.includes("error") ? c.bad : turn.problems.includes("slow") ? c.slow : isSlowest ? c.ink : c["ink-3"];
-      context.fillText(text, x, Math.max(11, label.bottom));
-    }
   }
 
   // --- score
@@ -296,13 +196,10 @@ export class Score {
   drawSound(context, r) {
     const { colours: c, shape } = this;
     const up = r.spine - r.user;
-    const hidden = shape.recording.hidden || [];
-    const { state, seconds } = shape.recording;
-    if (state === "ready" && seconds < shape.duration_s - 1) { // the finding says so
-      for (const top of [r.user, r.agent + 1]) this.hatch(context, this.x(seconds), top, this.x(shape.duration_s) - this.x(seconds), up, c.edge);
-    }
-    for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
-      if (hidden.includes(side)) this.hatch(context, this.left, sign < 0 ? r.user : r.agent + 1, this.width, up, c.edge);
+    for (const { side, from, to, why } of shape.recording.gaps) {
+      if (!this.visible(from, to)) continue;
+      const [left, right] = [Math.max(this.x(from), this.left - 1), Math.min(this.x(to), this.left + this.width + 1)];
+      this.drawGap(context, left, side === "user" ? r.user : r.agent + 1, right, up, why);
     }
     if (!this.page.peaks.ready) {
       for (const [side, base, sign] of [["user", r.spine, -1], ["agent", r.agent + 1, 1]]) {
@@ -365,6 +262,22 @@ export class Score {
     for (let at = first; at < Math.min(x + wide, this.left + this.width); at += 7) { context.moveTo(at, y + tall); context.lineTo(at + tall, y); }
     context.stroke();
     context.restore();
+  }
+
+  // A time in which the recording lacks a side, and why.
+  drawGap(context, from, y, to, tall, why) {
+    const { colours: c } = this;
+    const wide = Math.max(2, to - from);
+    this.hatch(context, from, y, wide, tall, c.edge);
+    context.fillStyle = c.edge;
+    for (const edge of [from, from + wide - 1]) context.fillRect(edge, y, 1, tall);
+    this.font(context, 11);
+    const text = [why, why.split(" ").at(-1)].find((each) => context.measureText(each).width + 12 <= wide);
+    if (!text) return;
+    context.fillStyle = c.sheet;
+    context.fillRect(from + 3, y + tall / 2 - 9, context.measureText(text).width + 6, 18);
+    context.fillStyle = c["ink-2"];
+    context.fillText(text, from + 6, y + tall / 2 + 4);
   }
 
   drawTurns(context, r) {
@@ -511,16 +424,19 @@ export class Score {
         }
         numbered = line.turn;
         this.font(context, 12);
+        context.direction = isRightToLeft(line.text) ? "rtl" : "ltr";
         context.fillStyle = line.turn === this.page.turn ? c.ink : c["ink-2"];
         const [heard, rest] = splitHeard(line);
         const cutX = who === "agent" && line.heard_chars !== undefined ? this.x(line.to) : null;
         const right = Math.min(this.x(until), this.left + this.width) - 8;
-        // Words that nobody heard stand after the cut; if they fit only so, they take room from those that were heard.
+        // Words that nobody heard stand after the cut; if they fit only so, they take room from those that were heard,
+        // but not all of it.
         const unheard = cutX === null ? "" : rest.trim();
         const earlier = right - context.measureText(unheard).width;
-        const begin = cutX === null ? Infinity : Math.max(x, earlier >= x ? Math.min(cutX + 6, earlier) : cutX + 6);
+        const kept = heard.trim() ? Math.min(48, context.measureText(heard).width + 8) : 0;
+        const begin = cutX === null ? Infinity : Math.max(x, earlier >= x ? Math.min(cutX + 6, Math.max(earlier, x + kept)) : cutX + 6);
         const space = Math.min(room - (x - Math.max(this.x(line.from) + 2, this.left + 2)), begin - x - 6);
-        if (space > 30) context.fillText(this.clipped(context, heard, space), x, y);
+        if (space > 24) context.fillText(this.clipped(context, heard, space), x, y);
         if (cutX !== null) {
           const text = this.clipped(context, unheard, right - begin);
           context.fillStyle = c["ink-3"];
@@ -529,6 +445,7 @@ export class Score {
         }
       }
     }
+    context.direction = "ltr";
   }
 
   drawEvents(context, r) {
@@ -607,17 +524,19 @@ export class Score {
         this.show(this.from + by, this.to + by);
       }
     }, { passive: false });
-    this.listenOverview();
   }
 
   // The whole words of the line at a point, because its caption may have no room for them.
   wordsAt(x, y) {
     const { rows: r } = this;
     const who = y > r.ruler && y < r.spine ? "user" : y > r.agent && y < r.events ? "agent" : null;
-    const lines = this.shape.lines.filter((line) => line.who === who && line.text && !line.out_of_band && line.from <= this.t(x));
-    if (!lines.length) return "";
+    const t = this.t(x);
+    const gap = this.shape.recording.gaps.find((each) => each.side === who && each.from <= t && t <= each.to);
+    const silent = gap && `${gap.why} from ${clock(gap.from)} to ${clock(gap.to)}`;
+    const lines = this.shape.lines.filter((line) => line.who === who && line.text && !line.out_of_band && line.from <= t);
+    if (!lines.length) return silent ?? "";
     const [heard, rest] = splitHeard(lines.reduce((last, line) => (line.from >= last.from ? line : last)));
-    return [heard.trim(), rest.trim() && `not heard: ${rest.trim()}`].filter(Boolean).join(" · ");
+    return [heard.trim(), rest.trim() && `not heard: ${rest.trim()}`, silent].filter(Boolean).join(" · ");
   }
 
   explain(words) {
@@ -629,35 +548,5 @@ export class Score {
     const near = this.shape.events.filter((event) => event.type !== "model" && Math.abs(event.t - t) * this.perSecond < 6);
     near.sort((a, b) => Math.abs(a.t - t) - Math.abs(b.t - t));
     if (near.length) this.page.openEvent(near[0].id);
-  }
-
-  listenOverview() {
-    let drag = null;
-    const at = (event) => ((event.clientX - this.overview.getBoundingClientRect().left - this.left) / this.width) * this.whole;
-    this.overview.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || !this.shape) return;
-      this.overview.setPointerCapture(event.pointerId);
-      drag = { x: event.clientX, from: this.from, onBrush: event.target.classList.contains("brush"), moved: false };
-    });
-    this.overview.addEventListener("pointermove", (event) => {
-      if (!drag) return;
-      drag.moved ||= Math.abs(event.clientX - drag.x) > 3;
-      if (!drag.moved || this.showsAll) return;
-      const span = this.to - this.from;
-      const from = drag.onBrush ? drag.from + ((event.clientX - drag.x) / this.width) * this.whole : at(event) - span / 2;
-      this.page.scrolledAway();
-      this.show(from, from + span);
-    });
-    this.overview.addEventListener("pointerup", (event) => {
-      if (drag && !drag.moved) {
-        const t = at(event);
-        const near = this.shape.turns.filter((turn) => latency(turn) !== null && turn.heard_from !== null && Math.abs(this.overviewX(turn.heard_from) - this.overviewX(t)) < 7);
-        near.sort((a, b) => latency(b) - latency(a));
-        if (near.length && event.clientY - this.overview.getBoundingClientRect().top < this.overview.clientHeight - 20) this.page.goToTurn(near[0].n, { atWait: true });
-        else this.page.seek(t);
-      }
-      drag = null;
-    });
-    this.overview.addEventListener("pointercancel", () => { drag = null; });
   }
 }

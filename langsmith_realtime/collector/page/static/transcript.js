@@ -37,7 +37,8 @@ export class Transcript {
     });
     const build = { line: (line) => this.line(line), wait: (turn) => this.wait(turn), pending: (turn) => this.pending(turn) };
     const rows = wanted.map(([kind, what]) => [kind === "line" ? what.id : `${kind}${what.n}`, JSON.stringify([kind, what, what.text === null && live]), () => build[kind](what)]);
-    const note = live ? "Nothing was said yet." : "Nothing was said.";
+    const { protocol_not_traced: other } = this.page.shape.numbers;
+    const note = other ? `What was said is not known: ${other} is not traced, only its events are shown.` : live ? "Nothing was said yet." : "Nothing was said.";
     this.rows.show(rows.length ? rows : [["note", note, () => h("p", { class: "note" }, note)]]);
     this.spoken = lines.filter((line) => isSpoken(line) && !line.out_of_band);
     this.element.classList.toggle("named", lines.some((line) => line.agent));
@@ -50,12 +51,17 @@ export class Transcript {
     const words = line.text === null
       ? h("p", {}, h("span", { class: "hidden-words" }, this.page.shape.recording.hidden?.length ? "Hidden" : this.page.shape.live ? "Hidden, or not transcribed yet" : "Hidden, or not transcribed"))
       : this.words(line);
+    if (line.text === null && line.silenced) words.append(" ", this.silenced());
     return h("div", {
       class: `line ${line.who}`,
       data: { id: line.id },
       onpointerenter: () => this.page.point(line),
       onpointerleave: () => this.page.point(null),
     }, h("b", { dir: "auto", title: line.agent ? `Agent: ${line.agent}` : null }, (line.agent ?? NAMES[line.who]) + (line.typed ? ", typed" : line.out_of_band ? ", out of band" : "")), this.at(line.from), words);
+  }
+
+  silenced() {
+    return h("span", { class: "pill silenced", title: "All or a part of this sound was made silent in the recording" }, "made silent");
   }
 
   // What an SDK says of its agents: a handoff, a guardrail, an approval.
@@ -74,6 +80,7 @@ export class Transcript {
     if (line.interrupted) {
       paragraph.append(" ", h("span", { class: line.guardrails ? "pill long" : "pill" }, icon("cut"), `${line.guardrails ? `stopped by ${line.guardrails.join(", ")}` : "cut off"} after ${((line.heard_ms ?? 0) / 1000).toFixed(1)} s`));
     }
+    if (line.silenced) paragraph.append(" ", this.silenced());
     if (unheard) {
       paragraph.append(" ", h("s", {}, h("span", { class: "visually-hidden" }, "not heard: "), unheard.trimStart()));
     }
@@ -95,7 +102,7 @@ export class Transcript {
     const approval = line.approval && `${line.approval}${line.approval_wait_ms === undefined ? "" : ` after ${ms(line.approval_wait_ms)}`}`;
     const result = approval ? `${approval} → ${answer}` : answer;
     const row = h("button", { type: "button", class: "run", onclick: () => this.page.openRun(line) },
-      h("b", {}, line.name), h("span", { class: "cut arguments" }, line.arguments), h("span", { class: "cut" }, `→ ${result}`), h("span", {}, ms(line.ms)));
+      h("b", { title: line.name }, line.name), h("span", { class: "cut arguments" }, line.arguments), h("span", { class: "cut" }, `→ ${result}`), h("span", {}, ms(line.ms)));
     return h("div", { class: `line tool ${line.error ? "failed" : ""}`, data: { id: line.id } }, h("b", {}, "Tool"), this.at(line.from), row);
   }
 
