@@ -38,6 +38,7 @@ class Agents:
     def __init__(self) -> None:
         self._current: str | None = None
         self._names: dict[str, None] = {}  # an ordered set
+        self._instructions: dict[str, str] = {}  # by agent; the latest change stands last
         self._handoffs = 0
         self._by_response: dict[str, str] = {}
         self._guardrails: dict[str, list[str]] = {}  # the names of those that stopped a response
@@ -51,6 +52,9 @@ class Agents:
         """Another agent took over; return the run that shows it, with its instructions and tools, and its step."""
         self._current = given.agent
         self._names[given.agent] = None
+        self._instructions.pop(given.agent, None)
+        if given.instructions is not None:
+            self._instructions[given.agent] = given.instructions
         self._handoffs += given.handoff
         if given.response_id is not None:
             self._by_response[given.response_id] = given.agent
@@ -105,10 +109,24 @@ class Agents:
 
     # What events mean by it
 
-    def response_created(self, response_id: str) -> None:
-        """A response began: the current agent makes it."""
-        if self._current is not None:
-            self._by_response.setdefault(response_id, self._current)
+    def response_created(self, response_id: str, instructions: str = "") -> None:
+        """A response began: the current agent makes it, or the one before whose instructions the server still has.
+
+        The SDK tells of an agent when it sends that agent's instructions. The server may have begun a response before
+        it got them.
+
+        Args:
+            response_id: the response.
+            instructions: those that the server reported last.
+        """
+        if self._current is None:
+            return
+        agent = self._current
+        if self._instructions.get(agent, instructions) != instructions:
+            agent = next(
+                (each for each in reversed(self._instructions) if self._instructions[each] == instructions), agent
+            )
+        self._by_response.setdefault(response_id, agent)
 
     def marks(self, item: Item) -> bool:
         """Whether the SDK sent an item to tell the model that a guardrail tripped, in the user's name."""
