@@ -42,6 +42,7 @@ class Agents:
         self._handoffs = 0
         self._by_response: dict[str, str] = {}
         self._guardrails: dict[str, list[str]] = {}  # the names of those that stopped a response
+        self._call_guardrails: dict[str, list[str]] = {}  # the names of those of a tool that stopped a call
         self._trips = 0
         self._awaited_messages = 0  # user messages that the SDK still sends about guardrails
         self._approvals: dict[str, _Approval] = {}  # by call id
@@ -68,11 +69,17 @@ class Agents:
         return [run, step]
 
     def tripped(self, given: GuardrailTripped) -> list[RunData]:
-        """Guardrails stopped a response; return the run that shows what they found, and a step for each of them."""
+        """Guardrails stopped a response or a call.
+
+        Returns:
+            The run that shows what they found, and a step for each of them.
+        """
         self._trips += 1
-        self._awaited_messages += 1
+        self._awaited_messages += given.call_id is None
         names = [str(each.get("name")) for each in given.guardrails]
-        if given.response_id is not None:
+        if given.call_id is not None:
+            self._call_guardrails.setdefault(given.call_id, []).extend(names)
+        elif given.response_id is not None:
             self._guardrails.setdefault(given.response_id, []).extend(names)
         steps = [
             AgentStep(
@@ -82,6 +89,7 @@ class Agents:
                 given.t,
                 text(each.get("agent")),
                 response_id=given.response_id,
+                call_id=given.call_id,
                 found={"info": each.get("info"), "message": given.message},
             )
             for each in given.guardrails
@@ -157,14 +165,19 @@ class Agents:
         return metadata
 
     def call_metadata(self, call_id: str) -> dict[str, Any]:
-        """The metadata of a call's ``tool`` run: how its approval was answered, and how long it waited, in ms."""
+        """The metadata of a call's ``tool`` run.
+
+        How its approval was answered, and how long it waited, in ms; and the guardrails of its tool that stopped it.
+        """
+        names = self._call_guardrails.get(call_id)
+        guardrails: dict[str, Any] = {} if names is None else {"guardrails": names}
         approval = self._approvals.get(call_id)
         if approval is None:
-            return {}
+            return guardrails
         if approval.answered is None:
-            return {"approval": "unanswered"}
+            return {**guardrails, "approval": "unanswered"}
         wait_ms = round((approval.answered - approval.asked.t) * 1000)
-        return {"approval": "approved" if approval.approved else "rejected", "approval_wait_ms": wait_ms}
+        return {**guardrails, "approval": "approved" if approval.approved else "rejected", "approval_wait_ms": wait_ms}
 
     def numbers(self) -> dict[str, Any]:
         """The root's metadata: the agents in order of appearance, and how often guardrails and handoffs happened."""
@@ -178,7 +191,7 @@ def guardrail_payload(given: GuardrailTripped) -> dict[str, Any]:
     guardrails = [dict(each) for each in given.guardrails]
     return {
         "type": "guardrail_tripped",
-        "response_id": given.response_id,
+        **({"response_id": given.response_id} if given.call_id is None else {"call_id": given.call_id}),
         "guardrails": guardrails,
         "message": given.message,
     }

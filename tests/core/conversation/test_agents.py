@@ -91,6 +91,25 @@ def test_a_response_that_began_before_the_server_knew_the_next_agent_is_the_agen
     assert agents(runs) == ["Front", "Billing", "Front", "Clerk"]
 
 
+def test_a_guardrail_of_a_tool_stops_its_call_and_no_answer() -> None:
+    found = [{"name": "no_rome", "agent": "Front", "info": 1}]
+    conversation, runs = told(
+        created("resp_1", 1.0),
+        called(1.1),
+        GuardrailTripped(1.2, Ref(1_200_000), None, found, call_id="call_1"),
+        answered(1.3),
+        done("resp_1", 1.4),
+        user_said("guardrail triggered: is what I read", 1.5),
+    )
+    (tool,) = [run for run in runs if isinstance(run, ToolRun)]
+    assert tool.metadata["guardrails"] == ["no_rome"]
+    (step,) = [run for run in runs if isinstance(run, AgentStep)]
+    assert (step.call_id, step.response_id) == ("call_1", None)
+    (model,) = [run for run in runs if isinstance(run, ModelRun)]
+    assert "guardrails" not in model.metadata
+    assert "from_guardrail" not in str(conversation.messages())
+
+
 def test_a_server_that_changes_the_instructions_costs_no_agent() -> None:
     _, runs = told(
         changed("Front", 0.1, instructions="Greet. "),
