@@ -6,7 +6,9 @@ The connections are traced as ``wrap_realtime`` does it, from where :mod:`.conne
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import Context, copy_context
@@ -84,6 +86,8 @@ def wrap_openai_realtime(
         raise TypeError(f"openai_client must be a client of the openai package, got {type(openai_client).__name__}")
     if per_connection is not None and not callable(per_connection):
         raise TypeError(f"per_connection must be a function of arguments, got {type(per_connection).__name__}")
+    if inspect.iscoroutinefunction(per_connection):
+        raise TypeError("per_connection must be an ordinary function, got a coroutine function; it cannot wait")
     Options.of(**options)
     patch(connection_managers)
     _mark(openai_client, _Settings(options, per_connection, propagate))
@@ -111,18 +115,35 @@ class _Settings:
         return options
 
 
+#: The methods of a client that return a copy.
+_COPYING = ("copy", "with_options")
+#: Attribute of such a method that is patched.
+_PATCHED = "_langsmith_realtime_patched"
+_lock = threading.Lock()
+
+
 def _mark(client: Any, settings: _Settings) -> None:
-    """Trace a client and its copies. A copy is a new client of the same class, so only ``copy`` knows where from."""
-    if SETTINGS not in vars(client):
-        for name in ("copy", "with_options"):
-            vars(client)[name] = functools.partial(_marked_copy, client, getattr(client, name))
+    """Trace a client and its copies. A copy is a new client, so only the method that makes it knows where from."""
+    with _lock:
+        for kind in type(client).__mro__:
+            for name in _COPYING:
+                method = vars(kind).get(name)
+                if callable(method) and not hasattr(method, _PATCHED):
+                    setattr(kind, name, _marking_copies(method))
     vars(client)[SETTINGS] = settings
 
 
-def _marked_copy(client: Any, copy: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    copied = copy(*arguments, **keywords)
-    _mark(copied, vars(client)[SETTINGS])
-    return copied
+def _marking_copies(copy: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(copy)
+    def marked(client: Any, *arguments: Any, **keywords: Any) -> Any:
+        copied = copy(client, *arguments, **keywords)
+        settings = vars(client).get(SETTINGS)
+        if settings is not None and isinstance(copied, (AsyncOpenAI, OpenAI)):
+            vars(copied).setdefault(SETTINGS, settings)  # a class of the application may wrap its copies itself
+        return copied
+
+    setattr(marked, _PATCHED, True)
+    return marked
 
 
 def opening_of(manager: Any, settings: _Settings | None) -> Opening:

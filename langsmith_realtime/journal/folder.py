@@ -7,7 +7,6 @@ audio that they refer to. The process that has ``journal.jsonl`` locked holds th
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from pathlib import Path
 from weakref import WeakSet
 
 from langsmith_realtime.runtime.files import create_private, open_private, read_at, retry_while_open, try_lock
-from langsmith_realtime.runtime.forks import at_fork
+from langsmith_realtime.runtime.forks import at_fork, holding_forks
 
 LINES, AUDIO = "journal.jsonl", "audio.raw"
 #: The name of the lines after delivery, if the journal is kept.
@@ -29,8 +28,6 @@ LOCK_PATIENCE_S = 0.1
 
 _open: WeakSet[JournalFolder] = WeakSet()
 _with_open_audio: WeakSet[JournalFolder] = WeakSet()
-#: Held while a journal is opened and while the process forks, so that no child inherits a lock unnoticed.
-_opening = threading.Lock()
 
 
 class JournalFolder:
@@ -55,7 +52,7 @@ class JournalFolder:
         """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.mkdir(mode=0o700)
-        with _opening:
+        with holding_forks():  # so that no child inherits a lock unnoticed
             # Other processes leave a journal without a header alone.
             lines = open_private(path / LINES, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL)
             try:
@@ -77,7 +74,7 @@ class JournalFolder:
         Raises:
             OSError: The folder has no journal, or it cannot be written.
         """
-        with _opening:
+        with holding_forks():  # so that no child inherits a lock unnoticed
             lines = open_private(path / LINES, os.O_RDWR | os.O_APPEND)
             taken = None
             try:
@@ -218,7 +215,6 @@ def _close_in_child() -> None:
     """In a forked child: the journals are the parent's. Closing the copies keeps the parent's locks."""
     for folder in list(_open):
         folder.close()
-    _opening.release()
 
 
-at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_close_in_child)
+at_fork(after_in_child=_close_in_child)

@@ -54,6 +54,7 @@ from langsmith_realtime.live.process import Process, process
 from langsmith_realtime.live.tool_claims import ToolClaims
 from langsmith_realtime.options.calls import checked_annotation, checked_silence
 from langsmith_realtime.options.tracing import Options
+from langsmith_realtime.runtime.forks import holding_forks
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.runtime.threads import load_library
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, EventParent
@@ -505,8 +506,9 @@ class _LazyPipeline:
     def take(self, inputs: list[Input], pause: Callable[[], None]) -> None:
         """Process inputs, as :meth:`.Pipeline.take` does."""
         if self._pipeline is None:
-            load_library("numpy", "_core/_multiarray_umath*.so")
-            from langsmith_realtime.live.pipeline import build_pipeline  # noqa: PLC0415
+            with holding_forks():
+                load_library("numpy", "_core/_multiarray_umath*.so")
+                from langsmith_realtime.live.pipeline import build_pipeline  # noqa: PLC0415
 
             self._pipeline = build_pipeline(*self._arguments)
         self._pipeline.take(inputs, pause)

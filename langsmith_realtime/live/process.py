@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from langsmith_realtime.live.worker import Worker
 from langsmith_realtime.options.limits import Limits
 from langsmith_realtime.runtime import threads
-from langsmith_realtime.runtime.forks import at_fork
+from langsmith_realtime.runtime.forks import at_fork, holding_forks
 
 if TYPE_CHECKING:
     from langsmith_realtime.delivery.feedback import FeedbackSender
@@ -64,8 +64,9 @@ class Process:
 
     def _get_senders(self) -> tuple[Sender, FeedbackSender]:
         # Imported here, on the worker thread, so that no caller's event loop waits for the imports.
-        from langsmith_realtime.delivery.feedback import FeedbackSender  # noqa: PLC0415
-        from langsmith_realtime.delivery.sender import Sender  # noqa: PLC0415
+        with holding_forks():
+            from langsmith_realtime.delivery.feedback import FeedbackSender  # noqa: PLC0415
+            from langsmith_realtime.delivery.sender import Sender  # noqa: PLC0415
 
         with self._senders_lock:
             if self._senders is None:

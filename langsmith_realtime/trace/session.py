@@ -27,6 +27,7 @@ from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.recording.recorder import Recorder
 from langsmith_realtime.recording.silencing import SilencedSpans, Span
+from langsmith_realtime.runtime.forks import holding_forks
 from langsmith_realtime.runtime.guard import Guard, logger
 from langsmith_realtime.trace.exporter import Exporter
 from langsmith_realtime.trace.langsmith_runs import LangSmithRuns
@@ -303,7 +304,8 @@ def build_session(
         runs = LangSmithRuns(conversation_runs, held_conversation or sender, feedback, privacy)
         exporters.append(runs)
     if conversation_runs.spans is not None:
-        from langsmith_realtime.trace.otel.exporter import otel_exporter  # noqa: PLC0415 - an extra
+        with holding_forks():
+            from langsmith_realtime.trace.otel.exporter import otel_exporter  # noqa: PLC0415 - an extra
 
         run_id = str(conversation_runs.root.id)
         otel = otel_exporter(conversation_runs.spans, options, privacy, client, version=__version__, run_id=run_id)

@@ -6,8 +6,9 @@ import asyncio
 import importlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from typing import Any
 from uuid import UUID
 
@@ -96,7 +97,29 @@ def test_every_connection_of_an_asynchronous_client_is_traced(tracing: Collector
 def test_copies_of_a_client_are_traced_with_its_options(tracing: Collector, server: RealtimeServer) -> None:
     client = wrap_openai_realtime(sync_client(server), tags=["wrapped"])
     hold(client.with_options(timeout=3).copy(max_retries=1))
-    assert the_tree(tracing).run.tags == ["wrapped"]
+    other = copy(client)
+    other.api_key = "other"
+    assert other.with_options(timeout=3).api_key == "other"  # of the client that is copied, not of the wrapped one
+    hold(other.with_options(timeout=3))
+    assert [root.run.tags for root in trees(tracing)] == [["wrapped"]] * 2
+
+
+def test_copies_that_a_class_of_the_application_makes_itself_are_traced(
+    tracing: Collector, server: RealtimeServer
+) -> None:
+    class Own(OpenAI):
+        """Makes its copies without openai's method, and may wrap them."""
+
+        def copy(self, *, tags: Sequence[str] = ()) -> Any:  # type: ignore[override]
+            made = Own(api_key="test", base_url=self.base_url, websocket_base_url=self.websocket_base_url)
+            return wrap_openai_realtime(made, tags=tags) if tags else made
+
+    client = Own(api_key="test", base_url=server.base_url, websocket_base_url=server.websocket_base_url)
+    hold(client)  # not wrapped yet
+    wrap_openai_realtime(client, tags=["wrapped"])
+    hold(client.copy())
+    hold(client.copy(tags=["its own"]))
+    assert [root.run.tags for root in trees(tracing)] == [["wrapped"], ["its own"]]
 
 
 def test_a_client_that_is_not_wrapped_is_not_traced(tracing: Collector, server: RealtimeServer) -> None:
@@ -229,6 +252,12 @@ def test_wrong_arguments_raise_at_the_call(server: RealtimeServer) -> None:
         wrap_openai_realtime(client, sample_rate=1)
     with pytest.raises(TypeError, match="per_connection must be a function"):
         wrap_openai_realtime(client, per_connection={"tags": []})  # type: ignore[arg-type]
+
+    async def options_of(call: Any) -> Any:
+        return {}
+
+    with pytest.raises(TypeError, match="per_connection must be an ordinary function, got a coroutine function"):
+        wrap_openai_realtime(client, per_connection=options_of)  # type: ignore[arg-type]
 
 
 # The begin and the end

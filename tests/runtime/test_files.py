@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from langsmith_realtime.runtime import forks
 from langsmith_realtime.runtime.files import (
     bytes_on_disk,
     create_private,
@@ -102,6 +103,49 @@ def test_a_hook_runs_in_the_child() -> None:
         os._exit(0 if seen.is_set() else 1)
     assert exit_code(child) == 0
     assert not seen.is_set()
+
+
+def test_a_fork_waits_for_the_imports_of_other_threads() -> None:
+    begun, order = threading.Event(), list[str]()
+
+    def import_slowly() -> None:
+        with forks.holding_forks():
+            begun.set()
+            time.sleep(0.05)
+            order.append("imported")
+
+    importing = threading.Thread(target=import_slowly)
+    importing.start()
+    begun.wait()
+    child = fork()
+    if child == 0:
+        with forks.holding_forks():
+            os._exit(0 if order == ["imported"] else 1)
+    importing.join()
+    assert exit_code(child) == 0
+
+
+def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forks, "PATIENCE", 0.01)
+    begun, forked = threading.Event(), threading.Event()
+
+    def import_for_ever() -> None:
+        with forks.holding_forks():
+            begun.set()
+            forked.wait()
+
+    importing = threading.Thread(target=import_for_ever)
+    importing.start()
+    begun.wait()
+    child = fork()
+    if child == 0:
+        with forks.holding_forks():
+            os._exit(0)
+    forked.set()
+    importing.join()
+    assert exit_code(child) == 0
+    with forks.holding_forks():
+        pass
 
 
 def test_hooks_are_left_out_where_processes_cannot_fork(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,18 @@ from langsmith import traceable
 
 from langsmith_realtime import wrap_openai_realtime
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.testing import Call, Close, RealtimeServer, Say, Script, Turn, silence, speech_like, tone
+from langsmith_realtime.testing import (
+    Call,
+    Close,
+    McpCall,
+    RealtimeServer,
+    Say,
+    Script,
+    Turn,
+    silence,
+    speech_like,
+    tone,
+)
 from tests import ROOT
 from tests.support.conversations import Node, async_client, sync_client, the_tree, tracing_to
 from tests.support.normalised_traces import normalised
@@ -39,12 +50,17 @@ from tests.support.surfaces import (
     through_a_tracer,
 )
 
-#: A spoken question, a tool call, an answer that the client cuts, one that it does not, and the server's farewell.
+#: A spoken question, a tool call, an answer that the client cuts, an event that the server refuses, an answer with a
+#: call of an MCP tool that is not cut, and the server's farewell.
 SCRIPT = Script(
     [
         Turn(Call("lookup_weather", {"city": "Paris"}, call_id="call_1")),
         Turn(Say("It is sunny in Paris.", audio=tone(440, 1.0))),
-        Turn(Say("Goodbye.", audio=tone(440, 0.5)), then=[Close(1000)]),
+        Turn(
+            McpCall("find", {"q": "umbrella"}, output="one shop", server_label="shops", seconds=0),
+            Say("Goodbye.", audio=tone(440, 0.5)),
+            then=[Close(1000)],
+        ),
     ],
     user_transcripts=["What is the weather?"],
     session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}},
@@ -80,6 +96,7 @@ RESULT: Frame = {
 #: How much of the first answer the client says it has played.
 HEARD_MS = 0
 CUT: Frame = {"type": "conversation.item.truncate", "content_index": 0, "audio_end_ms": HEARD_MS}
+REFUSED: Frame = {"type": "conversation.item.delete", "item_id": "no_such_item"}
 #: The client's frames after an event: its type, and how many events of that type there were.
 REPLIES: dict[str, list[Frame]] = {
     "session.created 1": [
@@ -87,7 +104,7 @@ REPLIES: dict[str, list[Frame]] = {
         *map(append, QUESTION),
     ],
     "response.done 1": [RESULT, ASK],
-    "response.done 2": [CUT, ASK],
+    "response.done 2": [REFUSED, CUT, ASK],
 }
 
 
@@ -185,7 +202,7 @@ def with_the_agents_sdk(server: RealtimeServer, client: Client, _: Path) -> None
                         await session.send_audio(pcm)
                 elif told.data["type"] == "response.done":
                     answers += 1
-                    frames = naming_the_item([CUT])([told.data]) if answers == 2 else []
+                    frames = naming_the_item([REFUSED, CUT])([told.data]) if answers == 2 else []
                 elif told.data["type"] == "conversation.item.retrieved" and answers == 2:
                     frames = [ASK]  # after the SDK has read the cut item, because the server closes after the answer
                 for frame in frames:
@@ -276,12 +293,14 @@ def captures_events(root: Node) -> None:
     assert root.names()[0] == "session.created"
     assert root.names().count("response.done") == 3
     assert not [name for name in root.names() if name.endswith(".delta")]
+    assert str(root["error"].run.error).startswith("item_delete_invalid_item_id")
+    assert root.metadata["errors"] == 1
 
 
 def captures_what_you_send(root: Node) -> None:
     assert root.run.inputs["instructions"] == "Be brief."
     roles = [message["role"] for message in (root.run.outputs or {})["messages"]]
-    assert roles == ["user", "assistant", "tool", "assistant", "assistant"]
+    assert roles == ["user", "assistant", "tool", "assistant", "assistant", "tool", "assistant"]
 
 
 def captures_the_microphone(root: Node) -> None:
@@ -308,6 +327,13 @@ def captures_tools(root: Node) -> None:
     assert call.run.error is None
     assert call.run.end_time is not None
     assert call.run.end_time > call.run.start_time
+    by_server = root["find"]
+    assert (by_server.run.run_type, by_server.run.inputs, by_server.metadata["server_label"]) == (
+        "tool",
+        {"q": "umbrella"},
+        "shops",
+    )
+    assert (by_server.run.outputs or {})["content"] == "one shop"
 
 
 def captures_no_agents(root: Node) -> None:
@@ -336,6 +362,7 @@ def comparable(root: Node, stated: Differences) -> Any:
     The server is faster than speech, so words may have no time at all.
     """
     text = json.dumps(normalised(without(root, stated))).replace(root.metadata["thread_id"], "thread")
+    text = re.sub(r"\bmcp_[A-Za-z0-9]{8,}", "the MCP call", text)
     return json.loads(re.sub(r', "(start|end)_ms": 0', "", text))
 
 

@@ -15,10 +15,11 @@ from agents import Handoff
 from agents.realtime import RealtimeAgent
 
 from langsmith_realtime.adapters.agents.tool_calls import Call, ToolCalls
+from langsmith_realtime.adapters.agents.tool_guardrails import ToolGuardrails
 from langsmith_realtime.core.conversation.agents import GUARDRAIL_MESSAGE
 from langsmith_realtime.core.payloads.errors import Failure, describe_error
 from langsmith_realtime.core.payloads.json_values import json_copy
-from langsmith_realtime.core.protocol.events import mapping, text
+from langsmith_realtime.core.protocol.events import mapping, sequence, text
 from langsmith_realtime.core.protocol.inputs import AgentChanged, ApprovalAsked, GuardrailTripped, Ref
 from langsmith_realtime.live.capture import LiveConversation
 
@@ -32,6 +33,7 @@ class Agents:
 
     def __init__(self, calls: ToolCalls) -> None:
         self._calls = calls
+        self._tool_guardrails = ToolGuardrails()
         #: Whether the session's own events are seen.
         self.sees_events = False
         self._agent: str | None = None
@@ -44,15 +46,19 @@ class Agents:
         """A response began."""
         self._response_id = response_id
 
+    def detach(self) -> None:
+        """Leave the guardrails of the session's tools as they were."""
+        self._tool_guardrails.remove()
+
     # Public names
 
     def connecting(self, settings: object) -> None:
         """The session connects, with these settings of its first agent."""
-        self._settings.update(mapping(settings))
+        self._take_settings(mapping(settings))
 
     def settings_sent(self, live: LiveConversation, settings: object) -> None:
         """The session sends settings: those of the next agent, if it carries out a handoff."""
-        self._settings.update(mapping(settings))
+        self._take_settings(mapping(settings))
         call = self._calls.current
         if call is not None and call.next_agent is not None and call.id != self._handed_over:
             self._handed_over = call.id
@@ -88,7 +94,8 @@ class Agents:
                 is_new = isinstance(exception, Exception) and exception is not self._exception
                 self._exception = exception
                 error = describe_error(exception) if is_new and isinstance(exception, Exception) else None
-                self._calls.failed(live, error or Failure(message, "the tool raised"))
+                if error is not None or not self._calls.current_has_failed:
+                    self._calls.failed(live, error or Failure(message, "the tool raised"))
         elif kind == "guardrail_tripped":
             self._tripped(live, [_guardrail(result) for result in event.guardrail_results], str(event.message))
         elif kind == "tool_approval_required":
@@ -101,10 +108,14 @@ class Agents:
             return
         if not self._settings:  # they were sent before the tracing began
             instructions = agent.instructions if isinstance(agent.instructions, str) else None  # it may be a function
-            self._settings = {"instructions": instructions, "tools": agent.tools, "handoffs": agent.handoffs}
+            self._take_settings({"instructions": instructions, "tools": agent.tools, "handoffs": agent.handoffs})
         self._change(live, agent.name, response_id=self._response_id)
 
     # Inputs
+
+    def _take_settings(self, settings: Mapping[str, Any]) -> None:
+        self._settings.update(settings)
+        self._tool_guardrails.watch(sequence(settings.get("tools")))
 
     def _change(
         self, live: LiveConversation, agent: str, *, response_id: str | None = None, handoff: Call | None = None

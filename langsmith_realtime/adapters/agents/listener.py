@@ -138,6 +138,7 @@ class AgentsListener(RealtimeModelListener):
         if self.live is None:
             return
         self._taps.remove()
+        self._agents.detach()
         self._model.remove_listener(self)
         sdk_logger.removeFilter(self._logged)
         if not self._has_raw_events:

@@ -32,16 +32,23 @@ class Call:
     Attributes:
         calls: the calls of that session.
         id: its ``call_id``.
+        live: the conversation.
         next_agent: name of the agent that it hands the conversation over to; None if it is no handoff.
     """
 
     calls: ToolCalls
     id: str
+    live: LiveConversation
     next_agent: str | None = None
 
 
 #: The call that the current context carries out.
 _current: ContextVar[Call | None] = ContextVar("langsmith_realtime_call", default=None)
+
+
+def current_call() -> Call | None:
+    """The call of any session that the current context carries out."""
+    return _current.get()
 
 
 class ToolCalls:
@@ -56,10 +63,16 @@ class ToolCalls:
         call = _current.get()
         return call if call is not None and call.calls is self else None
 
+    @property
+    def current_has_failed(self) -> bool:
+        """Whether the error of that call is known."""
+        call = self.current
+        return call is not None and call.id in self._failed
+
     def begin(self, live: LiveConversation, call_id: str, next_agent: str | None) -> None:
         """A call begins: the SDK starts its task in this context, or carries it out in this context."""
         live.enter_tool(call_id)
-        _current.set(Call(self, call_id, next_agent))
+        _current.set(Call(self, call_id, live, next_agent))
 
     def leave(self) -> None:
         """This context carries out no call any more."""
@@ -71,7 +84,7 @@ class ToolCalls:
         """Let this context carry out a call inside the block."""
         before = _current.get()
         with live.inside_tool(call_id):
-            _current.set(Call(self, call_id))
+            _current.set(Call(self, call_id, live))
             try:
                 yield
             finally:

@@ -38,9 +38,11 @@ class Agents:
     def __init__(self) -> None:
         self._current: str | None = None
         self._names: dict[str, None] = {}  # an ordered set
+        self._instructions: dict[str, str] = {}  # by agent; the latest change stands last
         self._handoffs = 0
         self._by_response: dict[str, str] = {}
         self._guardrails: dict[str, list[str]] = {}  # the names of those that stopped a response
+        self._call_guardrails: dict[str, list[str]] = {}  # the names of those of a tool that stopped a call
         self._trips = 0
         self._awaited_messages = 0  # user messages that the SDK still sends about guardrails
         self._approvals: dict[str, _Approval] = {}  # by call id
@@ -51,6 +53,9 @@ class Agents:
         """Another agent took over; return the run that shows it, with its instructions and tools, and its step."""
         self._current = given.agent
         self._names[given.agent] = None
+        self._instructions.pop(given.agent, None)
+        if given.instructions is not None:
+            self._instructions[given.agent] = given.instructions
         self._handoffs += given.handoff
         if given.response_id is not None:
             self._by_response[given.response_id] = given.agent
@@ -64,11 +69,17 @@ class Agents:
         return [run, step]
 
     def tripped(self, given: GuardrailTripped) -> list[RunData]:
-        """Guardrails stopped a response; return the run that shows what they found, and a step for each of them."""
+        """Guardrails stopped a response or a call.
+
+        Returns:
+            The run that shows what they found, and a step for each of them.
+        """
         self._trips += 1
-        self._awaited_messages += 1
+        self._awaited_messages += given.call_id is None
         names = [str(each.get("name")) for each in given.guardrails]
-        if given.response_id is not None:
+        if given.call_id is not None:
+            self._call_guardrails.setdefault(given.call_id, []).extend(names)
+        elif given.response_id is not None:
             self._guardrails.setdefault(given.response_id, []).extend(names)
         steps = [
             AgentStep(
@@ -78,6 +89,7 @@ class Agents:
                 given.t,
                 text(each.get("agent")),
                 response_id=given.response_id,
+                call_id=given.call_id,
                 found={"info": each.get("info"), "message": given.message},
             )
             for each in given.guardrails
@@ -105,10 +117,24 @@ class Agents:
 
     # What events mean by it
 
-    def response_created(self, response_id: str) -> None:
-        """A response began: the current agent makes it."""
-        if self._current is not None:
-            self._by_response.setdefault(response_id, self._current)
+    def response_created(self, response_id: str, instructions: str = "") -> None:
+        """A response began: the current agent makes it, or the one before whose instructions the server still has.
+
+        The SDK tells of an agent when it sends that agent's instructions. The server may have begun a response before
+        it got them.
+
+        Args:
+            response_id: the response.
+            instructions: those that the server reported last.
+        """
+        if self._current is None:
+            return
+        agent = self._current
+        if self._instructions.get(agent, instructions) != instructions:
+            agent = next(
+                (each for each in reversed(self._instructions) if self._instructions[each] == instructions), agent
+            )
+        self._by_response.setdefault(response_id, agent)
 
     def marks(self, item: Item) -> bool:
         """Whether the SDK sent an item to tell the model that a guardrail tripped, in the user's name."""
@@ -139,14 +165,19 @@ class Agents:
         return metadata
 
     def call_metadata(self, call_id: str) -> dict[str, Any]:
-        """The metadata of a call's ``tool`` run: how its approval was answered, and how long it waited, in ms."""
+        """The metadata of a call's ``tool`` run.
+
+        How its approval was answered, and how long it waited, in ms; and the guardrails of its tool that stopped it.
+        """
+        names = self._call_guardrails.get(call_id)
+        guardrails: dict[str, Any] = {} if names is None else {"guardrails": names}
         approval = self._approvals.get(call_id)
         if approval is None:
-            return {}
+            return guardrails
         if approval.answered is None:
-            return {"approval": "unanswered"}
+            return {**guardrails, "approval": "unanswered"}
         wait_ms = round((approval.answered - approval.asked.t) * 1000)
-        return {"approval": "approved" if approval.approved else "rejected", "approval_wait_ms": wait_ms}
+        return {**guardrails, "approval": "approved" if approval.approved else "rejected", "approval_wait_ms": wait_ms}
 
     def numbers(self) -> dict[str, Any]:
         """The root's metadata: the agents in order of appearance, and how often guardrails and handoffs happened."""
@@ -160,7 +191,7 @@ def guardrail_payload(given: GuardrailTripped) -> dict[str, Any]:
     guardrails = [dict(each) for each in given.guardrails]
     return {
         "type": "guardrail_tripped",
-        "response_id": given.response_id,
+        **({"response_id": given.response_id} if given.call_id is None else {"call_id": given.call_id}),
         "guardrails": guardrails,
         "message": given.message,
     }

@@ -120,9 +120,9 @@ class AgentStep:
         end: when it ended, in seconds; equal to ``begin`` for a handoff and a guardrail, whose durations nobody tells.
         agent: the agent that handed over, that was checked, or that called the tool; None if it is not known.
         response_id: the response that the guardrail stopped.
-        call_id: the call that handed over, or that waited.
+        call_id: the call that handed over, that waited, or that the guardrail of its tool stopped.
         approved: the answer; None without one.
-        found: ``info``, what the guardrail found, and ``message``, the agent's text that it checked.
+        found: ``info``, what the guardrail found, and ``message``, the text that it checked.
     """
 
     kind: Literal["handoff", "guardrail", "approval"]

@@ -233,14 +233,15 @@ class AgentChanged:
 
 @dataclass(frozen=True, slots=True)
 class GuardrailTripped:
-    """An SDK's guardrail stopped the agent.
+    """An SDK's guardrail stopped the agent, or a call of a tool.
 
     Attributes:
         t: when it did.
         run: the run that this becomes.
         response_id: the response that it stopped; None if it is not known.
         guardrails: the guardrails that tripped, each with ``name``, ``agent`` and ``info``, what it found.
-        message: the agent's text that was checked.
+        message: the agent's text that was checked, or the output of the tool; empty if neither was.
+        call_id: the call that a guardrail of its tool stopped; None if it was no guardrail of a tool.
     """
 
     t: float
@@ -248,6 +249,7 @@ class GuardrailTripped:
     response_id: str | None = None
     guardrails: Sequence[Mapping[str, Any]] = ()
     message: str = ""
+    call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

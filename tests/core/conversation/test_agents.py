@@ -66,6 +66,60 @@ def agents(runs: list[Any]) -> list[object]:
     return [run.metadata.get("agent") for run in runs if isinstance(run, ModelRun)]
 
 
+def updated(instructions: str, t: float) -> ServerFrame:
+    return event("session.updated", t, session={"instructions": instructions})
+
+
+def test_a_response_that_began_before_the_server_knew_the_next_agent_is_the_agents_before() -> None:
+    _, runs = told(
+        updated("Greet.", 0.0),
+        changed("Front", 0.1, instructions="Greet."),
+        created("resp_1", 0.2),
+        done("resp_1", 0.3),
+        changed("Billing", 0.4, instructions="Bill.", handoff=True),
+        updated("Bill.", 0.5),
+        changed("Front", 0.6, instructions="Greet.", handoff=True),  # two handoffs that one response asked for
+        created("resp_2", 0.7),
+        updated("Greet.", 0.8),
+        done("resp_2", 0.9),
+        created("resp_3", 1.0),
+        done("resp_3", 1.1),
+        changed("Clerk", 1.2, handoff=True),  # an agent without instructions
+        created("resp_4", 1.3),
+        done("resp_4", 1.4),
+    )
+    assert agents(runs) == ["Front", "Billing", "Front", "Clerk"]
+
+
+def test_a_guardrail_of_a_tool_stops_its_call_and_no_answer() -> None:
+    found = [{"name": "no_rome", "agent": "Front", "info": 1}]
+    conversation, runs = told(
+        created("resp_1", 1.0),
+        called(1.1),
+        GuardrailTripped(1.2, Ref(1_200_000), None, found, call_id="call_1"),
+        answered(1.3),
+        done("resp_1", 1.4),
+        user_said("guardrail triggered: is what I read", 1.5),
+    )
+    (tool,) = [run for run in runs if isinstance(run, ToolRun)]
+    assert tool.metadata["guardrails"] == ["no_rome"]
+    (step,) = [run for run in runs if isinstance(run, AgentStep)]
+    assert (step.call_id, step.response_id) == ("call_1", None)
+    (model,) = [run for run in runs if isinstance(run, ModelRun)]
+    assert "guardrails" not in model.metadata
+    assert "from_guardrail" not in str(conversation.messages())
+
+
+def test_a_server_that_changes_the_instructions_costs_no_agent() -> None:
+    _, runs = told(
+        changed("Front", 0.1, instructions="Greet. "),
+        updated("Greet.", 0.2),
+        created("resp_1", 0.3),
+        done("resp_1", 0.4),
+    )
+    assert agents(runs) == ["Front"]
+
+
 def test_a_response_is_made_by_the_agent_that_was_there_when_it_began() -> None:
     conversation, runs = told(
         created("resp_1", 1.0),

@@ -61,7 +61,7 @@ def begin_response(
     response.config = state.config.snapshot()
     response.is_unnamed = response_id is None
     state.active_responses[response.response_id] = response
-    state.agents.response_created(response.response_id)
+    state.agents.response_created(response.response_id, response.config.role()["instructions"])
     if in_band:
         response.user_speech = state.turns.unanswered_speech
         speech = state.items.untranscribed()
