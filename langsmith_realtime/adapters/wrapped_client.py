@@ -84,6 +84,8 @@ def wrap_openai_realtime(
         raise TypeError(f"openai_client must be a client of the openai package, got {type(openai_client).__name__}")
     if per_connection is not None and not callable(per_connection):
         raise TypeError(f"per_connection must be a function of arguments, got {type(per_connection).__name__}")
+    if not isinstance(cast("object", propagate), bool):
+        raise TypeError(f"propagate must be True or False, got {propagate!r}")
     Options.of(**options)
     patch(connection_managers)
     _mark(openai_client, _Settings(options, per_connection, propagate))

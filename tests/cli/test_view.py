@@ -166,6 +166,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line_that_names_the_remedy(
     monkeypatch.setenv("LANGSMITH_API_KEY", "key-of-nobody")
     (tmp_path / "call.mp3").write_bytes(b"ID3")
     (tmp_path / "lone.wav").write_bytes(b"RIFF")
+    (tmp_path / "conversation.jsonl").write_text('{"journal": 2}\n')
     with Collector(api_key="another-key") as guarded:
         for target, endpoint, expected in (
             (
@@ -174,6 +175,12 @@ def test_what_cannot_be_shown_is_refused_in_one_line_that_names_the_remedy(
                 "must be a folder of a journal, a .jsonl file of frames, or a recording",
             ),
             (str(tmp_path / "lone.wav"), None, "must have its frames beside it"),
+            (
+                str(tmp_path / "conversation.jsonl"),
+                None,
+                f"is a journal, not a file of frames; name its folder, {tmp_path}",
+            ),
+            ("", None, "got an empty text"),
             (" ", None, "got an empty text"),
             ("file:///call.jsonl", None, "must be the address of a run or a thread"),
             ("smith.langchain.com/o/x/projects/p/y", None, "must be the address of a run or a thread"),
