@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from dataclasses import fields, replace
@@ -32,6 +33,12 @@ _tests = itertools.count()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs the demo's conversations in real time first, so that other tests run while they wait."""
     items.sort(key=lambda item: item.path.name != "test_demo.py")
+
+
+def pytest_collection_finish() -> None:
+    """Hides the imported modules from the garbage collector, which took a sixth of the processor time of all tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
