@@ -301,3 +301,13 @@ def test_a_trace_without_conversation_cannot_be_shown(langsmith: tuple[Collector
     other.into(original)
     with pytest.raises(ValueError, match="must be a conversation"):
         show(other.id, client=client, project="parcel-desk")
+
+
+def test_show_names_the_type_and_the_package_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"trace must be an id or an address .*, got NoneType"):
+        show(None)  # type: ignore[arg-type]
+    for name in [name for name in sys.modules if name.startswith("langsmith_realtime.collector")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "starlette.requests", None)
+    with pytest.raises(ModuleNotFoundError, match=r"show\(\) needs starlette.*; .* 'langsmith-realtime\[collector\]'"):
+        show("call-7")
