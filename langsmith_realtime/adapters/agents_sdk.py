@@ -9,9 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from agents.realtime import RealtimeSession
-
-from langsmith_realtime.adapters.agents.listener import AgentsListener, OnMessage, refuse_traced
+from langsmith_realtime.adapters.agents.listener import AgentsListener, OnMessage, check_session, refuse_traced
 from langsmith_realtime.adapters.no_code.agents_sessions import TRACING
 from langsmith_realtime.adapters.server_address import is_azure
 from langsmith_realtime.adapters.session_tracer import SessionTracer, open_conversation
@@ -22,6 +20,7 @@ from langsmith_realtime.runtime.guard import logger
 from langsmith_realtime.trace.run_trees.root_run import RootIdentity
 
 if TYPE_CHECKING:
+    from agents.realtime import RealtimeSession
 
     class TracedSession(RealtimeSession):
         """A ``RealtimeSession`` that is traced."""
@@ -71,8 +70,7 @@ def wrap_realtime_session(
         TypeError: the session is not one of the Agents SDK; or an option is unknown or has the wrong type.
         ValueError: an option's value cannot be used, or the session is traced already.
     """
-    if not isinstance(session, RealtimeSession):
-        raise TypeError(f"session must be a RealtimeSession of the OpenAI Agents SDK, got {type(session).__name__}")
+    check_session(session)
     if on_message is not None and not callable(on_message):
         raise TypeError(f"on_message must be a function of a role and a text, got {type(on_message).__name__}")
     _refuse_traced(session)

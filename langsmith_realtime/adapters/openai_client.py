@@ -18,6 +18,7 @@ from types import FrameType, SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast, overload
 from urllib.parse import urlsplit
 
+from openai import AsyncOpenAI, OpenAI
 from openai.resources.realtime.realtime import (
     AsyncRealtimeConnection,
     AsyncRealtimeConnectionManager,
@@ -366,6 +367,11 @@ def _is_azure(connection: Any) -> bool:
 def _wrong_connection(connection: object) -> TypeError:
     """The error for what is no Realtime connection; openai has connections of other protocols, too."""
     kind = type(connection)
+    if isinstance(connection, (AsyncOpenAI, OpenAI)):
+        return TypeError(
+            f"connection must be what client.realtime.connect(...) yields, got {kind.__name__}; "
+            "wrap_openai_realtime(client) traces every connection of a client"
+        )
     if kind.__module__.partition(".")[0] == "openai":
         return TypeError(
             f"protocol not traced: {kind.__module__}.{kind.__name__}; "

@@ -39,8 +39,9 @@ class SessionTracer:
             tracer.client_event(frame)
 
     The trace begins when the tracer is made, and ends with the ``with`` or ``async with`` block, or with :meth:`close`.
-    Only the constructor raises. Any thread may call the methods. They do not block, except ``url``. The root run counts
-    wrong arguments (``tracing_failures``; ``malformed_frames`` for events). If tracing is off, the methods do nothing.
+    Only the constructor and :meth:`listener` raise. Any thread may call the methods. They do not block, except ``url``.
+    The root run counts wrong arguments (``tracing_failures``; ``malformed_frames`` for events). If tracing is off, the
+    methods do nothing.
 
     Args:
         **options: options of the conversation; see :class:`Options`.
@@ -87,7 +88,8 @@ class SessionTracer:
 
     @property
     def url(self) -> str | None:
-        """Web address of the conversation's root run; None if tracing is off or LangSmith does not answer.
+        """Web address of the conversation's root run; None if tracing is off, if LangSmith does not answer, or if the
+        project is new and LangSmith has no run of it yet.
 
         Blocks, because it asks LangSmith for the id of the project.
         """
@@ -241,9 +243,16 @@ class SessionTracer:
 
         Args:
             session: a ``RealtimeSession`` with any model that passes raw server events to its listeners.
-        """
-        from langsmith_realtime.adapters.agents.listener import AgentsListener  # noqa: PLC0415 - needs openai-agents
 
+        Raises:
+            TypeError: the session is not one of the Agents SDK.
+        """
+        from langsmith_realtime.adapters.agents.listener import (  # noqa: PLC0415 - needs openai-agents
+            AgentsListener,
+            check_session,
+        )
+
+        check_session(session)
         return AgentsListener(self.live, session)
 
     def close(self, error: BaseException | str | None = None) -> None:

@@ -88,6 +88,8 @@ def wrap_openai_realtime(
         raise TypeError(f"per_connection must be a function of arguments, got {type(per_connection).__name__}")
     if inspect.iscoroutinefunction(per_connection):
         raise TypeError("per_connection must be an ordinary function, got a coroutine function; it cannot wait")
+    if not isinstance(cast("object", propagate), bool):
+        raise TypeError(f"propagate must be True or False, got {propagate!r}")
     Options.of(**options)
     patch(connection_managers)
     _mark(openai_client, _Settings(options, per_connection, propagate))

@@ -94,7 +94,10 @@ def _traces(client: Client, target: str, project: str) -> tuple[str, list[str]]:
             return project_id, [answer["items"][0]["trace_id"]]
     traces = _threads_traces(client, project_id, target)
     if not traces:
-        raise FetchError(f"Neither a trace nor a thread {target} is in the project {project!r}; use --project")
+        raise FetchError(
+            f"Neither a trace nor a thread {target} is in the project {project!r}; name its project with --project, or"
+            " with project= of show()"
+        )
     return project_id, traces
 
 

@@ -21,7 +21,9 @@ def add_recover(commands: Commands) -> None:
         "Conversations meant for another endpoint stay on disk and are listed.",
     )
     parser.add_argument(
+        "--directory",
         "--dir",
+        dest="dir",
         type=Path,
         help="folder of the journals (default: LANGSMITH_REALTIME_DIR, or the platform's state folder)",
     )
@@ -35,11 +37,11 @@ def _recover(arguments: argparse.Namespace) -> int:
     from langsmith_realtime.journal.state_directory import state_directory, tidy  # noqa: PLC0415
 
     if arguments.dir is not None and not arguments.dir.is_dir():
-        return fail(f"Folder {arguments.dir} does not exist.")
+        return fail(f"--directory must be a folder that exists, got {arguments.dir}.")
     try:
         directory = (arguments.dir or state_directory()).absolute()
     except OSError as error:
-        return fail(f"The folder of the journals is unknown: {error}, or use --dir.")
+        return fail(f"The folder of the journals is unknown: {error}, or use --directory.")
     left = completed = 0
     client = Client(auto_batch_tracing=False) if needs_client(directory) else None
     for found in recover(client, directory):
@@ -64,6 +66,8 @@ def add_replay(commands: Commands) -> None:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
+    if not arguments.folder.is_dir():
+        return fail(f"FOLDER must be the folder of a conversation that was kept, got {arguments.folder}.")
     from langsmith import Client  # noqa: PLC0415
 
     from langsmith_realtime.journal.reader import JournalError  # noqa: PLC0415

@@ -6,8 +6,9 @@ import html
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.request import urlopen
+from uuid import UUID
 
 from langsmith_realtime.cli.fetching import conversations_in, fetch
 
@@ -50,7 +51,7 @@ class Shown:
         )
 
 
-def show(trace: Any, *, client: Client | None = None, project: str | None = None, sound: bool = False) -> Shown:
+def show(trace: str | UUID, *, client: Client | None = None, project: str | None = None, sound: bool = False) -> Shown:
     """Return a conversation for a notebook to show: what went wrong, the waveforms, the transcript, the latencies.
 
     Args:
@@ -61,14 +62,22 @@ def show(trace: Any, *, client: Client | None = None, project: str | None = None
 
     Raises:
         FetchError: The trace was not found, or LangSmith refuses.
+        TypeError: ``trace`` is neither a str nor a UUID.
         ValueError: The trace has no conversation.
         ModuleNotFoundError: The ``collector`` extra is not installed.
     """
     from langsmith import Client  # noqa: PLC0415
     from langsmith.utils import get_tracer_project  # noqa: PLC0415
 
-    from langsmith_realtime.collector import Collector  # noqa: PLC0415 - needs an extra
-
+    try:
+        from langsmith_realtime.collector import Collector  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("langsmith_realtime"):
+            raise
+        remedy = "install it with: pip install 'langsmith-realtime[collector]'"
+        raise ModuleNotFoundError(f"show() needs {error.name}; {remedy}", name=error.name) from None
+    if not isinstance(trace, (str, UUID)):
+        raise TypeError(f"trace must be an id or an address (str or UUID), got {type(trace).__name__}")
     reader = client or Client(auto_batch_tracing=False)
     (runs, files), *_ = fetch(reader, str(trace), project or get_tracer_project() or "default")
     shown = next(conversations_in(runs), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
+from langsmith_realtime.cli.terminal import fail, port_number, reason, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -97,7 +97,7 @@ def _collector(arguments: argparse.Namespace) -> int:
             )
             wait_for(stopped)
     except OSError as error:
-        return fail(f"The collector cannot start: {error}. Choose another --port or --directory.")
+        return fail(f"The collector cannot start: {reason(error)}. Choose another --port or --directory.")
     except ValueError as error:
         return fail(f"The collector cannot start: {error}.")
     return 0
@@ -129,7 +129,7 @@ def _serve_agent(arguments: argparse.Namespace) -> int:
             load_script(arguments.script), port=arguments.port, keep_frames=False, strict=arguments.strict
         )
     except OSError as error:
-        return fail(f"The script cannot be read: {error}.")
+        return fail(f"The script cannot be read: {reason(error)}.")
     except ValueError as error:
         return fail(f"The script is wrong: {error}")
     try:
@@ -137,13 +137,13 @@ def _serve_agent(arguments: argparse.Namespace) -> int:
             say(
                 f"Serving {arguments.script} at {server.base_url}",
                 "To connect to it, set:",
-                f"OPENAI_BASE_URL={server.base_url}",
-                "OPENAI_API_KEY=local",
+                f"export OPENAI_BASE_URL={server.base_url}",
+                "export OPENAI_API_KEY=local",
                 "Stop with Ctrl-C.",
             )
             wait_for(stopped)
     except OSError as error:
-        return fail(f"The server cannot start: {error}. Choose another --port.")
+        return fail(f"The server cannot start: {reason(error)}. Choose another --port.")
     except WrongFramesError as wrong:
         return fail(str(wrong))
     return 0

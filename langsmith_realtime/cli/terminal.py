@@ -62,10 +62,15 @@ def state_folder() -> Path | None:
 
 def port_number(text: str) -> int:
     """Parse a port (0 to 65535) from the command line; for ``type=`` of an argument."""
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise argparse.ArgumentTypeError("must be between 0 and 65535")
-    return port
+    if not (text.isdecimal() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def reason(error: OSError) -> str:
+    """Return why a file, a folder or a port cannot be used, with its name if the system tells one."""
+    why = (error.strerror or str(error)).removesuffix(".")
+    return why if error.filename is None else f"{error.filename}: {why}"
 
 
 def say(*lines: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from langsmith_realtime.cli.servers import add_reach, reach_elsewhere
-from langsmith_realtime.cli.terminal import fail, port_number, say, state_folder, until_signalled, wait_for
+from langsmith_realtime.cli.terminal import fail, port_number, reason, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
     from langsmith_realtime.cli.terminal import Commands
@@ -61,14 +61,17 @@ def add_view(commands: Commands) -> None:
 
 
 def _milliseconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError("must be a number of milliseconds that is not negative")
+        raise argparse.ArgumentTypeError(f"must be a non-negative number of milliseconds, got {text!r}")
     return value
 
 
 def _view(arguments: argparse.Namespace) -> int:
-    is_own = arguments.target or arguments.directory or arguments.api_key or arguments.host != "127.0.0.1"
+    is_own = arguments.target is not None or arguments.directory or arguments.api_key or arguments.host != "127.0.0.1"
     running = None if is_own else _running_page()
     if running is not None:
         _show(running, arguments)
@@ -89,7 +92,7 @@ def _view(arguments: argparse.Namespace) -> int:
         except ValueError as error:
             raise _ViewError(f"The page cannot be served: {error}.") from None
         with until_signalled() as stopped, served as collector:
-            shown = _fill(collector, arguments) if arguments.target else None
+            shown = _fill(collector, arguments) if arguments.target is not None else None
             if shown is None or len(shown) == 1:
                 address = collector.view_url(shown[0] if shown else None)
             else:
@@ -105,7 +108,7 @@ def _view(arguments: argparse.Namespace) -> int:
     except _ViewError as error:
         return fail(str(error))
     except OSError as error:
-        return fail(f"The page cannot be served: {error}. Choose another --port or --directory.")
+        return fail(f"The page cannot be served: {reason(error)}. Choose another --port or --directory.")
     return 0
 
 

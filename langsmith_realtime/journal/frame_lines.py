@@ -94,6 +94,8 @@ def _line(file: Path, number: int, text: str) -> dict[str, Any]:
         line = json.loads(text)
     except (ValueError, RecursionError):
         line = None
+    if isinstance(line, dict) and "journal" in line:
+        raise JournalError(f"{file} is a journal, not a file of frames; name its folder, {file.absolute().parent}")
     if not isinstance(line, dict) or "event" not in line:
         raise JournalError(f'line {number} of {file} must be {{"dir": …, "event": …}}, got {text[:80]!r}')
     return line

@@ -145,12 +145,12 @@ def flush(timeout: float | None = None) -> bool:
 
     Raises:
         TypeError: the timeout is not a number.
-        ValueError: the timeout is negative.
+        ValueError: the timeout is negative or NaN.
     """
     if timeout is not None:
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
             raise TypeError(f"timeout must be a number of seconds or None, got {type(timeout).__name__}")
-        if timeout < 0:
+        if not timeout >= 0:  # NaN, too
             raise ValueError(f"timeout must not be negative, got {timeout!r}")
     began = time.monotonic()
     is_sent = _process.flush(timeout)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -172,6 +173,9 @@ class Options:
         for name in values:
             if name not in known:
                 raise TypeError(f"{name!r} is not a tracing option; choose from {', '.join(sorted(known))}")
+        for name in _SWITCHED:
+            if name in values and values[name] is None:
+                raise TypeError(f"{name} must be True or False, got None; leave it out for the default")
         for name, types in _TYPES.items():
             value = values.get(name)
             if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
@@ -200,8 +204,8 @@ class Options:
             raise ValueError(f"journal must be True, False or 'keep', got {values['journal']!r}")
         if values.setdefault("layout", "flat") not in ("flat", "turns"):
             raise ValueError(f"layout must be 'flat' or 'turns', got {values['layout']!r}")
-        _check_function(values, "redact", "a function of a payload")
-        _check_function(values, "keep", "a Keep, or a function of the conversation's metrics")
+        _check_function(values, "redact", "a function of a payload, or pii()", 1)
+        _check_function(values, "keep", "a Keep(...), or a function of the conversation's metrics", 1)
         values["transcripts"] = values.get("transcripts") is not False
         return cls(**values)
 
@@ -222,6 +226,9 @@ class Options:
             )
         return False
 
+
+#: Options for which None is no default, because it could be taken for False.
+_SWITCHED = ("recording", "transcripts", "langsmith")
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "thread_id": (str, UUID),
@@ -258,13 +265,25 @@ def _check_audio(values: dict[str, Any]) -> None:
     for side in ("user_format", "agent_format"):
         if values.get(side) is not None:
             values[side] = _format(side, values[side])
-    _check_function(values, "is_agent_speaking", "a function without arguments")
+    _check_function(values, "is_agent_speaking", "a function without arguments", 0)
 
 
-def _check_function(values: Mapping[str, Any], option: str, kind: str) -> None:
+def _check_function(values: Mapping[str, Any], option: str, kind: str, arguments: int) -> None:
+    """Check that an option is a function that takes so many arguments, which ``redact=pii`` without ``()`` does not."""
     given = values.get(option)
-    if given is not None and not callable(given):
+    if given is None:
+        return
+    if not callable(given):
         raise TypeError(f"{option} must be {kind}, got {type(given).__name__}")
+    try:
+        signature = inspect.signature(given)
+    except (TypeError, ValueError):  # some built-in functions have none
+        return
+    try:
+        signature.bind(*[None] * arguments)
+    except TypeError:
+        name = getattr(given, "__name__", type(given).__name__)
+        raise TypeError(f"{option} must be {kind}, got {name}{signature}") from None
 
 
 def _format(option: str, given: str | Mapping[str, Any]) -> Format:

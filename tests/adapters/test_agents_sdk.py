@@ -18,7 +18,7 @@ from agents.realtime import RealtimeAgent, RealtimeRunner, realtime_handoff
 from langsmith import get_current_run_tree, traceable
 from openai import AsyncOpenAI
 
-from langsmith_realtime import wrap_realtime, wrap_realtime_session
+from langsmith_realtime import SessionTracer, wrap_realtime, wrap_realtime_session
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.journal.state_directory import state_directory
 from langsmith_realtime.options.tracing import TracingOptions
@@ -505,6 +505,8 @@ def test_wrong_arguments_raise_at_the_call() -> None:
     session = asyncio.run(runner.run())
     with pytest.raises(TypeError, match="must be a RealtimeSession"):
         wrap_realtime_session(runner)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="must be a RealtimeSession"), SessionTracer() as tracer:
+        tracer.listener(runner)
     with pytest.raises(TypeError, match="on_message must be a function"):
         wrap_realtime_session(session, on_message="print")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="is not a tracing option"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import logging
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 from langsmith import Client, RunTree, tracing_context, utils
 
-from langsmith_realtime import Recording, SessionTracer, flush
+from langsmith_realtime import Keep, Recording, SessionTracer, flush, pii
 from langsmith_realtime.core.protocol.audio_formats import Format
 from langsmith_realtime.options import tracing as options
 from langsmith_realtime.options.tracing import Options
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
         ({"parent": "trace"}, TypeError, "parent must be of type RunTree or Mapping"),
         ({"parent": 7}, TypeError, "parent must be of type RunTree or Mapping, got int"),
         ({"recording": "wav"}, TypeError, "recording must be of type bool or Recording"),
+        ({"recording": None}, TypeError, "recording must be True or False, got None; leave it out for the default"),
+        ({"transcripts": None}, TypeError, "transcripts must be True or False, got None"),
+        ({"langsmith": None}, TypeError, "langsmith must be True or False, got None"),
+        ({"redact": pii}, TypeError, r"redact must be a function of a payload, or pii\(\), got pii\(\*, cards"),
+        ({"keep": Keep}, TypeError, r"keep must be a Keep\(\.\.\.\), or a function of .*, got Keep\(\*, share"),
+        ({"keep": lambda: True}, TypeError, r"keep must be .*, got <lambda>\(\)"),
+        ({"is_agent_speaking": lambda at: at}, TypeError, "must be a function without arguments, got <lambda>"),
         ({"user_format": 8000}, TypeError, "user_format must be of type str or Mapping, got int"),
         ({"user_format": "mp3"}, ValueError, "user_format must be one of audio/pcm, pcm16, .*g711_alaw, got 'mp3'"),
         ({"agent_format": {"type": "opus"}}, ValueError, "agent_format must be one of .*, got {'type': 'opus'}"),
@@ -56,6 +64,15 @@ if TYPE_CHECKING:
 def test_a_wrong_option_raises(given: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         SessionTracer(**given)
+
+
+def test_functions_are_taken_whatever_more_they_could_be_given() -> None:
+    def is_speaking(default: bool = True) -> bool:
+        return default
+
+    partial = functools.partial(lambda limit, numbers: numbers["turns"] > limit, 3)
+    given = Options.of(redact=dict, keep=partial, is_agent_speaking=is_speaking)
+    assert (given.redact, given.keep, given.is_agent_speaking) == (dict, partial, is_speaking)
 
 
 def test_a_wrong_value_of_a_recording_raises() -> None:

@@ -37,6 +37,8 @@ def test_a_connection_of_another_protocol_raises(module: str, name: str) -> None
 @pytest.mark.parametrize("make", [OpenAI, AsyncOpenAI])
 def test_what_openai_makes_for_other_protocols_raises(make: Any) -> None:
     client = make(api_key="test")
+    with pytest.raises(TypeError, match=r"got (Async)?OpenAI; wrap_openai_realtime\(client\) traces every connection"):
+        wrap_realtime(client)
     with pytest.raises(TypeError, match=r"protocol not traced: openai\.resources\.realtime\.translations"):
         wrap_realtime(client.realtime.translations.connect(model="gpt-realtime-translate"))
 

@@ -252,6 +252,8 @@ def test_wrong_arguments_raise_at_the_call(server: RealtimeServer) -> None:
         wrap_openai_realtime(client, sample_rate=1)
     with pytest.raises(TypeError, match="per_connection must be a function"):
         wrap_openai_realtime(client, per_connection={"tags": []})  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="propagate must be True or False, got 'yes'"):
+        wrap_openai_realtime(client, propagate="yes")  # type: ignore[arg-type]
 
     async def options_of(call: Any) -> Any:
         return {}

@@ -156,7 +156,7 @@ def test_a_scripted_agent_is_served_until_a_signal(tmp_path: Path, sent: str, op
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
 
-    assert lines[1:] == ["To connect to it, set:", f"OPENAI_BASE_URL={url}", "OPENAI_API_KEY=local"]
+    assert lines[1:] == ["To connect to it, set:", f"export OPENAI_BASE_URL={url}", "export OPENAI_API_KEY=local"]
     assert process.returncode == status
     problems = (
         "the client sent frames that the Realtime API does not accept:\nconnection 0, a frame: the frame must be JSON\n"
@@ -177,7 +177,7 @@ def test_the_help_describes_the_format_of_scripts(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (None, "The script cannot be read: "),
+        (None, "The script cannot be read: {path}: No such file or directory."),
         ("{", "The script is wrong: agent.json must be JSON: "),
         ('{"turn": []}', "The script is wrong: agent.json: script.turn: unknown"),
         ('{"session": {"voice": "alloy"}}', "The script is wrong: Unknown parameter: 'session.voice'."),
@@ -194,7 +194,7 @@ def test_a_script_that_cannot_be_served_is_reported_in_one_sentence(
 
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.startswith(sentence)
+    assert output.err.startswith(sentence.replace("{path}", str(path)))
     assert output.err.count("\n") == 1
 
 
@@ -208,15 +208,26 @@ def test_a_port_in_use_of_an_agent_is_reported(tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [[], ["nonsense"], ["collector", "--port", "70000"], ["collector", "--port", "x"], ["serve-agent"]],
+    ("arguments", "sentence"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["collector", "--port", "70000"], "must be a number from 0 to 65535, got '70000'"),
+        (["collector", "--port", "x"], "must be a number from 0 to 65535, got 'x'"),
+        (["view", "--slow-above", "x"], "must be a non-negative number of milliseconds, got 'x'"),
+        (["serve-agent"], "the following arguments are required: SCRIPT"),
+    ],
 )
-def test_wrong_arguments_print_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_print_the_usage(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main.main(arguments)
 
     assert caught.value.code == 2
-    assert "usage: langsmith-realtime" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "usage: langsmith-realtime" in printed
+    assert sentence in printed
 
 
 # Imports

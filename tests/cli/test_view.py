@@ -167,6 +167,7 @@ def test_what_cannot_be_shown_is_refused_in_one_line_that_names_the_remedy(
     monkeypatch.setenv("LANGSMITH_API_KEY", "key-of-nobody")
     (tmp_path / "call.mp3").write_bytes(b"ID3")
     (tmp_path / "lone.wav").write_bytes(b"RIFF")
+    (tmp_path / "conversation.jsonl").write_text('{"journal": 2}\n')
     with Collector(api_key="another-key") as guarded:
         for target, endpoint, expected in (
             (
@@ -175,6 +176,12 @@ def test_what_cannot_be_shown_is_refused_in_one_line_that_names_the_remedy(
                 "must be a folder of a journal, a .jsonl file of frames, or a recording",
             ),
             (str(tmp_path / "lone.wav"), None, "must have its frames beside it"),
+            (
+                str(tmp_path / "conversation.jsonl"),
+                None,
+                f"is a journal, not a file of frames; name its folder, {tmp_path}",
+            ),
+            ("", None, "got an empty text"),
             (" ", None, "got an empty text"),
             ("file:///call.jsonl", None, "must be the address of a run or a thread"),
             ("smith.langchain.com/o/x/projects/p/y", None, "must be the address of a run or a thread"),
@@ -297,3 +304,13 @@ def test_a_trace_without_conversation_cannot_be_shown(langsmith: tuple[Collector
     other.into(original)
     with pytest.raises(ValueError, match="must be a conversation"):
         show(other.id, client=client, project="parcel-desk")
+
+
+def test_show_names_the_type_and_the_package_that_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TypeError, match=r"trace must be an id or an address .*, got NoneType"):
+        show(None)  # type: ignore[arg-type]
+    for name in [name for name in sys.modules if name.startswith("langsmith_realtime.collector")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "starlette.requests", None)
+    with pytest.raises(ModuleNotFoundError, match=r"show\(\) needs starlette.*; .* 'langsmith-realtime\[collector\]'"):
+        show("call-7")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import socket
 import subprocess
@@ -227,6 +228,8 @@ def test_flush_returns_true_without_work_and_checks_its_argument() -> None:
         flush(timeout=True)
     with pytest.raises(ValueError, match="must not be negative"):
         flush(timeout=-1)
+    with pytest.raises(ValueError, match="must not be negative, got nan"):
+        flush(timeout=math.nan)
 
 
 def test_a_conflict_counts_as_delivered(tracing: Collector) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langsmith import traceable
@@ -47,16 +47,16 @@ class RequestingClient:
         self._client = sync_client(server)
 
     @contextmanager
-    def connect(self, *, model: str) -> Iterator[RealtimeConnection]:
-        with self._client.realtime.connect(model=model) as connection:
+    def connect(self, **arguments: str) -> Iterator[RealtimeConnection]:
+        with self._client.realtime.connect(**cast("Any", arguments)) as connection:
             connection.response.create()
             yield connection
 
 
-def run_receiving(source: str, script: Script) -> None:
+def run_receiving(source: str, script: Script, **names: object) -> None:
     """Runs a snippet that connects with a synchronous ``client`` and only receives."""
     with RealtimeServer(script) as server:
-        run(source, client=RequestingClient(server))
+        run(source, client=RequestingClient(server), **names)
 
 
 def outputs(node: Node) -> dict[str, Any]:
@@ -125,6 +125,14 @@ def test_the_marks_of_a_telephone_stream_move_the_recording(tracing: Collector) 
         time.sleep(0.4)  # the telephone plays later than the playback model assumes
         names["on_mark"](mark)
     assert the_tree(tracing).metadata["recording_source"] == "played_positions"
+
+
+def test_a_call_is_traced_by_its_sideband_connection(tracing: Collector) -> None:
+    source = snippet("docs/telephony.md", "connect(call_id=call_id)")
+    run_receiving(source, ends_with(Turn(Say("Hello."))), call_id="rtc_1")
+    root = the_tree(tracing)
+    assert root.metadata["thread_id"] == "rtc_1"
+    assert outputs(root["model"])["choices"][0]["message"]["content"] == "Hello."
 
 
 def test_telephone_audio_is_passed_in_unchanged(tracing: Collector) -> None:

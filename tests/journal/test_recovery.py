@@ -658,7 +658,7 @@ def test_the_command_completes_its_conversations_and_lists_the_others(
     assert "1 completed, 0 left" in capsys.readouterr().out
     with Collector() as other:
         folder = undelivered(other, CREATED)
-        assert main(["recover", "--dir", str(folder.parent)]) == 1
+        assert main(["recover", "--directory", str(folder.parent)]) == 1
         said = capsys.readouterr().out
     assert f"{folder.name}: it is meant for another endpoint, workspace or API key ({other.url})" in said
 
@@ -667,7 +667,7 @@ def test_the_command_fails_if_the_folder_does_not_exist_or_is_unknown(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["recover", "--dir", str(tmp_path / "mistyped")]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"--directory must be a folder that exists, got {tmp_path / 'mistyped'}.\n"
     monkeypatch.setenv("LANGSMITH_REALTIME_DIR", "~nobody-has-that-name/journals")
     assert main(["recover"]) == 1
     assert "Set LANGSMITH_REALTIME_DIR, or use --dir" in capsys.readouterr().err
@@ -689,6 +689,8 @@ def test_the_command_traces_a_kept_conversation_again(
     assert again.names() == live.names()
     assert sound(tracing, again) == sound(tracing, live)
     assert (folder / DELIVERED).exists()
+    assert main(["replay", str(tmp_path / "call.jsonl")]) == 1
+    assert "FOLDER must be the folder of a conversation" in capsys.readouterr().err
     assert main(["replay", str(tmp_path)]) == 1
     assert "cannot be replayed" in capsys.readouterr().err
 

@@ -32,8 +32,12 @@ def recording_paths() -> list[Path]:
     return sorted(path for path in RECORDINGS.glob("*.jsonl") if not path.name.startswith(OTHER_PROTOCOLS))
 
 
+@cache
 def recordings() -> dict[str, list[dict[str, Any]]]:
-    """Returns the frames of each recorded conversation, by name. Skips the test without recordings, but not on CI."""
+    """Returns the frames of each recorded conversation, by name, for reading only: they are parsed once for all tests.
+
+    Skips the test without recordings, but not on CI.
+    """
     paths = recording_paths()
     if not paths:
         assert not os.environ.get("CI"), f"no recordings in {RECORDINGS}"

@@ -387,6 +387,9 @@ def test_a_recording_can_be_a_file_and_a_malformed_frame_raises(tmp_path: Path) 
         assert [json.loads(frame) for frame in client] == [{"type": "session.created"}]
     with pytest.raises(ValueError, match="frame 1 must be"):
         Replay([{"dir": "up", "event": {}}])
+    path.write_text("")
+    with pytest.raises(ValueError, match="must have one frame on each line, got none"):
+        Replay(path)
 
 
 @pytest.mark.parametrize("path", recording_paths(), ids=lambda path: path.stem)

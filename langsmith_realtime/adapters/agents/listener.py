@@ -23,6 +23,7 @@ from agents.realtime import (
     RealtimeModelSendRawMessage,
     RealtimeModelSendSessionUpdate,
     RealtimeModelSendUserInput,
+    RealtimeSession,
 )
 
 from langsmith_realtime.adapters.agents.agents import Agents
@@ -52,6 +53,11 @@ SETTINGS = "_base_model_settings"
 SOCKET = "_websocket"
 #: Private attribute of a session that is read: the exception that its iteration will raise.
 EXCEPTION = "_stored_exception"
+
+
+def check_session(session: object) -> None:
+    if not isinstance(session, RealtimeSession):
+        raise TypeError(f"session must be a RealtimeSession of the OpenAI Agents SDK, got {type(session).__name__}")
 
 
 def refuse_traced(session: Any) -> None:

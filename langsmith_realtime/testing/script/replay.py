@@ -19,7 +19,7 @@ class Replay:
     closes the connection with code 1000.
 
     Raises:
-        ValueError: A line of the file is not JSON, or a frame of the recording has another shape.
+        ValueError: The file has no frame, a line of it is not JSON, or a frame of the recording has another shape.
         OSError: The file cannot be read.
     """
 
@@ -27,6 +27,8 @@ class Replay:
         if isinstance(source, str | Path):
             lines = Path(source).read_text("utf-8").splitlines()
             source = [_parsed(line, number) for number, line in enumerate(lines, 1) if line.strip()]
+            if not source:
+                raise ValueError("the file must have one frame on each line, got none")
         self.frames: list[tuple[str, Event]] = []
         for number, frame in enumerate(source, 1):
             if (
