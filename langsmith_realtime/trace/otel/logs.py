@@ -1,12 +1,13 @@
 """The log records of a conversation: one for each event that is no delta, and what the conventions name.
 
-A record stands in the span of its response or its call, else in the session's. Without content its body has the event's
-type, ids and numbers.
+A record stands in the span of its response, else in the session's. Without content its body has the event's type, ids
+and numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry.context import Context
@@ -14,6 +15,7 @@ from opentelemetry.context import Context
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.content import Content
+from langsmith_realtime.trace.otel.providers import attempt
 from langsmith_realtime.trace.otel.values import attributes, body
 
 #: The prefix of the names of events that the conventions do not know.
@@ -78,11 +80,13 @@ class Logs:
         }
         key = model.metadata.get("response_id") or model.parent.start
         if shown is not None and self._content.in_logs:
-            told = {
+            instructions = shown["instructions"]
+            structured = {
                 "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
                 "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
+                "gen_ai.system_instructions": [{"type": "text", "content": instructions}] if instructions else None,
             }
-            self._emit(DETAILS, told, given, context, ns, key=f"{key}-details")
+            self._emit(DETAILS, {"type": "details"}, given, context, ns, key=f"{key}-details", structured=structured)
         if model.error is not None and not model.interrupted:
             message = self._content.error(model.error) or "error"
             kind = facts.error_type(model.error)
@@ -108,17 +112,21 @@ class Logs:
         *,
         key: str,
         failed: bool = False,
+        structured: Mapping[str, Any] | None = None,
     ) -> None:
-        self._logger.emit(
+        flat = attributes({**self._common, RECORD_ID: f"{self._run_id}-{key}", **given})
+        emit = partial(
+            self._logger.emit,
             timestamp=ns,
             observed_timestamp=ns,
             context=context,
             severity_number=self._severities[_ERROR if failed else _INFO],
             severity_text="ERROR" if failed else "INFO",
             body=body(told),
-            attributes=attributes({**self._common, RECORD_ID: f"{self._run_id}-{key}", **given}),
+            attributes={**flat, **body(structured or {})},
             event_name=name,
         )
+        attempt("emitting a log record", emit)
 
 
 def references(payload: Mapping[str, Any]) -> dict[str, Any]:

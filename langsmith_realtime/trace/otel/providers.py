@@ -6,7 +6,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry import metrics, trace
@@ -16,13 +16,31 @@ from opentelemetry.trace import Tracer
 from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
-from langsmith_realtime.runtime.guard import logger
+from langsmith_realtime.runtime.guard import Guard, logger
+
+_T = TypeVar("_T")
 
 #: The name of the instrumentation scope.
 SCOPE = "langsmith_realtime"
 OPT_IN_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
 OPT_IN = "gen_ai_latest_experimental"
 _warned: set[str] = set()
+
+
+def attempt(what: str, function: Callable[[], _T]) -> _T | None:
+    """Call a function that runs the application's providers, processors or propagators.
+
+    Returns:
+        What the function returns; None if it raises. The exception is logged once of its kind, without its message,
+        which may quote the conversation, and costs nothing else.
+    """
+    try:
+        return function()
+    except Exception as error:
+        guard = Guard()
+        guard.logs_messages = False
+        guard.report(what, error)
+        return None
 
 
 def _set_by_application(provider: Any) -> Any | None:

@@ -74,7 +74,7 @@ def test_content_in_records_is_structured(providers: Providers, receiver: OtlpRe
     talk.run(providers, otel=providers.otel(content="event"))
     details = [each for each in receiver.records if each.event_name == "gen_ai.client.inference.operation.details"]
     assert len(details) == 2
-    assert details[0].body["gen_ai.input.messages"] == [
+    assert details[0].attributes["gen_ai.input.messages"] == [
         {"role": "user", "parts": [{"type": "text", "content": "How warm is it in Paris?"}]}
     ]
     assert "21 degrees" not in str(receiver.all_spans), "only the records have content"
