@@ -63,9 +63,8 @@ def token_counts(model: ModelRun) -> dict[str, int]:
         "reasoning": outputs.get("reasoning"),
     }
     for name in MODALITIES:
-        counts[f"{name}_cached"] = cached = metadata.get(f"cached_{name}_tokens")
-        if inputs.get(name) is not None:
-            counts[f"{name}_input"] = inputs[name] + (cached or 0)
+        counts[f"{name}_cached"] = metadata.get(f"cached_{name}_tokens")
+        counts[f"{name}_input"] = model.input_tokens.get(name)
         counts[f"{name}_output"] = outputs.get(name)
     if counts["text_output"] is not None and counts["reasoning"]:
         counts["text_output"] += counts["reasoning"]  # the conventions count reasoning as output text
