@@ -128,23 +128,26 @@ def meter_of(otel: Otel, version: str) -> Meter | None:
 _used: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
-def flush_providers(timeout: float | None) -> bool:
-    """Flush the providers that conversations used; False if that takes longer than ``timeout`` seconds.
+def _flush(provider: Any) -> bool:
+    """Flush a provider; False if it raises. Its own answer does not count: SDKs call a failed export success."""
+    force_flush = getattr(provider, "force_flush", None)
+    return force_flush is None or attempt("flushing a provider", lambda: [force_flush()]) is not None
 
-    In a thread, because an SDK may take longer than it is told. Its own answer does not count: it calls a failed export
-    success.
+
+def flush_providers(timeout: float | None) -> bool:
+    """Flush the providers that conversations used; False if one raises or that takes longer than ``timeout`` seconds.
+
+    In a thread, because an SDK may take longer than it is told.
     """
+    flushed: list[bool] = []
 
     def flush() -> None:
-        for provider in list(_used.values()):
-            force_flush = getattr(provider, "force_flush", None)
-            if force_flush is not None:
-                force_flush()
+        flushed.extend(map(_flush, list(_used.values())))
 
     thread = threading.Thread(target=flush, name="langsmith-realtime-otel-flush", daemon=True)
     thread.start()
     thread.join(timeout)
-    return not thread.is_alive()
+    return not thread.is_alive() and all(flushed)
 
 
 _waiting: dict[tuple[int, ...], list[Callable[[], None]]] = {}
@@ -152,7 +155,7 @@ _waiting_lock = threading.Lock()
 
 
 def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
-    """Call ``done`` in a thread once the providers have flushed all ended spans and records.
+    """Call ``done`` in a thread once the providers have flushed all ended spans and records, or have raised.
 
     The process's exit waits for it. One flush serves all that wait for it.
     """
@@ -170,11 +173,9 @@ def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
                 with _waiting_lock:
                     served = list(_waiting[key])
                 for provider in flushed:
-                    force_flush = getattr(provider, "force_flush", None)
-                    if force_flush is not None:
-                        force_flush()
+                    _flush(provider)
                 for each in served:
-                    each()
+                    attempt("noting that spans were exported", each)
                 with _waiting_lock:
                     del _waiting[key][: len(served)]
                     if not _waiting[key]:

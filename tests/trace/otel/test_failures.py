@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 from opentelemetry.sdk._logs import LogRecordProcessor
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
+from langsmith_realtime import SessionTracer, flush
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.runtime import guard
+from langsmith_realtime.trace.otel import providers as providers_module
 from tests.support import otel_conversation as talk
 from tests.support.conversations import the_tree
 from tests.support.otlp_receiver import OtlpReceiver, Providers
@@ -127,6 +131,32 @@ def test_a_measurement_that_raises_costs_no_span(providers: Providers, receiver:
 
     talk.run(providers, otel=providers.otel(meter_provider=Raises()))
     assert receiver.shape() == TREE
+    assert receiver.records[-1].event_name == "gen_ai.client.realtime_session.ended"
+
+
+@pytest.mark.usefixtures("_failures_are_expected")
+def test_a_flush_that_raises_costs_neither_other_providers_nor_later_conversations(
+    providers: Providers,
+    receiver: OtlpReceiver,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(providers_module, "_used", WeakValueDictionary())
+
+    class RaisesOnFlush(SpanProcessor):
+        def force_flush(self, timeout_millis: int = 30_000) -> bool:
+            raise RuntimeError(ABOUT)
+
+    failing = TracerProvider(shutdown_on_exit=False)
+    failing.add_span_processor(RaisesOnFlush())
+    for _ in range(2):  # the second one would wait for the first for ever
+        done = threading.Event()
+        providers_module.when_flushed([failing], done.set)
+        assert done.wait(20)
+    with SessionTracer(otel=providers.otel(tracer_provider=failing), langsmith=False) as tracer:
+        talk.hold(tracer)
+    assert not flush(20)
+    assert "flushing a provider" in caplog.text
     assert receiver.records[-1].event_name == "gen_ai.client.realtime_session.ended"
 
 
