@@ -168,7 +168,7 @@ class OtelExporter:
             self.ledger.flush()
         self.written()
         if self._logs is not None:
-            self._logs.ended(end, spans.context, spans.ns(end.t))
+            self._logs.ended(end, spans.facts.server, spans.context, spans.ns(end.t))
         if self._metrics is not None:
             about = {
                 "gen_ai.request.model": end.metadata.get("model"),

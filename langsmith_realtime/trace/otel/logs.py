@@ -95,11 +95,12 @@ class Logs:
                 EXCEPTION, {"message": message}, {**given, **about}, context, ns, key=f"{key}-exception", failed=True
             )
 
-    def ended(self, end: ConversationEnd, context: Context, ns: int) -> None:
-        """The conversation ended."""
+    def ended(self, end: ConversationEnd, server: Mapping[str, Any], context: Context, ns: int) -> None:
+        """The conversation with a server, ``server.address`` and ``server.port``, ended."""
         known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
         told = {key: end.metadata.get(key) for key in known}
-        given = {"error.type": None if end.error is None else facts.error_type(end.error)}
+        failed = None if end.error is None else facts.error_type(end.error)
+        given = {"gen_ai.request.model": end.metadata.get("model"), "error.type": failed, **server}
         self._emit(ENDED, {"type": "ended", **told}, given, context, ns, key="ended", failed=end.error is not None)
 
     def _emit(

@@ -52,6 +52,7 @@ def test_each_event_is_a_record_with_name_and_body_in_the_span_it_is_about(
     assert {record.body["response"]["id"] for record in done} == {"resp_1", "resp_2"}
     for name in ("started", "ended"):
         assert records[f"gen_ai.client.realtime_session.{name}"].span_id == session.span_id
+    assert records["gen_ai.client.realtime_session.ended"].attributes["gen_ai.request.model"] == "gpt-realtime"
     assert all(record.body for record in receiver.records)
     assert {record.attributes["gen_ai.conversation.id"] for record in receiver.records} == {"call-7"}
 
