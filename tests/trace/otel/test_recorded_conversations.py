@@ -1,6 +1,6 @@
 """Every recorded conversation, and every situation from a public report, as spans, log records and metrics.
 
-All conversations of a module's fixture are open at once, on one provider, beside LangSmith.
+All of them are held one after the other, on one provider and beside LangSmith, once for all tests of this file.
 """
 
 from __future__ import annotations
