@@ -11,19 +11,28 @@ class Failure(str):
     """An error's text.
 
     ``kind`` is the part of the text that cannot quote the conversation, such as an error code. It is all that remains
-    of the error where content is hidden; by default it is the whole text.
+    of the error where content is hidden; by default it is the whole text, and for a failure the kind of that.
     """
 
     kind: str
 
     def __new__(cls, text: str, kind: str | None = None) -> Self:
         self = super().__new__(cls, text)
-        self.kind = text if kind is None else kind
+        self.kind = getattr(text, "kind", text) if kind is None else kind
         return self
 
     def prefixed(self, prefix: str) -> Failure:
         """The failure with ``prefix`` and a colon before the text and before the kind."""
         return Failure(f"{prefix}: {self}", f"{prefix}: {self.kind}")
+
+
+#: The most characters of a code or an id.
+_MAX_CODE = 128
+
+
+def as_code(value: object) -> str | None:
+    """The text if it is one word, as codes, statuses and ids are; None for a sentence, which may quote the user."""
+    return value if isinstance(value, str) and len(value) <= _MAX_CODE and len(value.split()) == 1 else None
 
 
 #: Exceptions that are no errors: a cancelled task, and a connection closed with code 1000 or 1001 (websockets).

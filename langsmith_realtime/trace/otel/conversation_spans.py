@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Tracer
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, Tracer
 
 from langsmith_realtime.core.conversation.run_data import AgentStep
 from langsmith_realtime.core.payloads.scrubbing import scrub
@@ -34,7 +34,7 @@ from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel import presets
 from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current
 from langsmith_realtime.trace.otel.presets import PRESETS
-from langsmith_realtime.trace.otel.providers import has_provider, tracer_of, warn_of_no_provider
+from langsmith_realtime.trace.otel.providers import attempt, has_provider, tracer_of, warn_of_no_provider
 from langsmith_realtime.trace.otel.values import attributes, clean
 
 #: The key of the session's span.
@@ -137,13 +137,9 @@ class ConversationSpans:
         self.facts = facts
         self.preset = PRESETS[options.otel.preset]
         self._start_us = start_us
-        self.outer = trace.get_current_span()
+        self.outer = _nearest_open(trace.get_current_span())
         if outer_context is None:
-            outer_context = trace.set_span_in_context(self.outer)
-            if options.otel.headers is not None:
-                extracted = propagate.extract(options.otel.headers, outer_context)  # keeps the caller's baggage
-                if trace.get_current_span(extracted).get_span_context().is_valid:
-                    outer_context = extracted
+            outer_context = _below_headers(options.otel.headers, trace.set_span_in_context(self.outer))
         self.outer_context = outer_context
         self.session: Span | None = None
         #: The attributes with which the session's span started.
@@ -161,10 +157,11 @@ class ConversationSpans:
         # The caller's side
         self._asked: float | None = None  # when the next response was asked for
         self._latest_response: str | None = None
-        self._before: Span = self.outer  # the current span before the block was entered
         self._latest: Span = self.session or self.outer
         self._awaiting: CurrentSpan | None = None
-        self._ended = False
+        self.has_ended = False
+        #: The span that was current before the conversation's block.
+        self.before: Span = self.outer
 
     @property
     def takes_recording(self) -> bool:
@@ -302,7 +299,11 @@ class ConversationSpans:
         if self._known is not None:
             start = self._known.begin(key, start)
         links = self.links if above is None else []
-        span = self.tracer.start_span(clean(name), above or self.context, kind, given, links, self.ns(start))
+        context, ns = above or self.context, self.ns(start)
+        start_span = self.tracer.start_span
+        span = attempt("starting a span", lambda: start_span(clean(name), context, kind, given, links, ns))
+        if span is None:  # a processor raised; what would stand below this span stands below the one above it
+            span = NonRecordingSpan(trace.get_current_span(context).get_span_context())
         if self.note is not None and span.is_recording():
             if self._connected is not None:
                 self.note(replace(self._connected, t=start))
@@ -331,12 +332,14 @@ class ConversationSpans:
 
     def enter(self) -> None:
         """Make the session current in this context, when a block begins."""
-        self._before = trace.get_current_span()
+        current = trace.get_current_span()
+        if not (isinstance(current, CurrentSpan) and current.owner is self):  # events may come before the block
+            self.before = _nearest_open(current)
         self._make_current(self._latest)
 
     def begin_receive(self) -> None:
         """Prepare the context of a caller that waits for the next event: its span will be that event's."""
-        if self._ended or not self.has_tracer:
+        if self.has_ended or not self.has_tracer:
             return
         if self._awaiting is None:
             self._awaiting = CurrentSpan(self._latest, self)
@@ -345,10 +348,8 @@ class ConversationSpans:
     def event(self, kind: str, t: float, frame: object) -> None:
         """An event that is no delta arrived; start the spans that it begins, and make the one that it is about current.
 
-        ``kind`` is its GA name.
+        ``kind`` is its GA name. Without a tracer, the log records and the metrics need the times.
         """
-        if not self.has_tracer:
-            return
         if kind == "response.created" or kind in ANNOUNCING or kind in ("session.created", "session.updated"):
             try:
                 event = parse(frame)
@@ -373,7 +374,7 @@ class ConversationSpans:
 
         A delta changes nothing: those that received it keep the latest event's span.
         """
-        if self._ended or not self.has_tracer:
+        if self.has_ended or not self.has_tracer:
             return
         if is_delta and self._awaiting is not None:
             if trace.get_current_span() is self._awaiting:
@@ -406,7 +407,7 @@ class ConversationSpans:
     def tool(self, call_id: str) -> Iterator[None]:
         """Make a call's span current inside a block; do nothing for a call that has none."""
         tool = self.tools.get(call_id)
-        if tool is None or self._ended:
+        if tool is None or self.has_ended or not self.has_tracer:
             yield
             return
         before = trace.get_current_span()
@@ -418,10 +419,10 @@ class ConversationSpans:
 
     def leave(self) -> None:
         """The conversation ended: make the span current that was current before it, unless the caller set another."""
-        self._ended = True
+        self.has_ended = True
         current = trace.get_current_span()
         if isinstance(current, CurrentSpan) and current.owner is self:
-            make_current(self._before)
+            make_current(_nearest_open(self.before))
 
     def _make_current(self, span: Span) -> None:
         if self.has_tracer:
@@ -453,6 +454,34 @@ class ConversationSpans:
             self._latest = self._response_span()
         elif is_done:
             self._latest = self.session or self.outer
+
+
+def _below_headers(headers: Mapping[str, str] | None, context: Context) -> Context:
+    """The context of the caller that the headers name, with the baggage of both; else ``context``."""
+    if headers is None:
+        return context
+    cleaned = {name: clean(value) for name, value in headers.items()}
+    extracted = attempt("reading the headers of parent=", lambda: propagate.extract(cleaned, context))
+    if extracted is None:
+        return context
+    if trace.get_current_span(extracted).get_span_context().is_valid:
+        return extracted
+    return trace.set_span_in_context(trace.get_current_span(context), extracted)
+
+
+def _nearest_open(span: Span) -> Span:
+    """The span; if it is of a conversation that has ended, the span that was current before that conversation.
+
+    Conversations may end in any order, and in another context than the one that they were opened in. None of them may
+    stand below one that is over.
+    """
+    seen: set[int] = set()
+    while isinstance(span, CurrentSpan) and isinstance(span.owner, ConversationSpans) and span.owner.has_ended:
+        if id(span.owner) in seen:
+            return trace.INVALID_SPAN
+        seen.add(id(span.owner))
+        span = span.owner.before
+    return span
 
 
 def _response_key(response_id: str) -> str:

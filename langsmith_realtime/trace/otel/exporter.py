@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from langsmith import Client
@@ -30,14 +31,19 @@ from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
-from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.otel import facts, presets
 from langsmith_realtime.trace.otel.attachments import attach
 from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
 from langsmith_realtime.trace.otel.metrics import Metrics, metrics_of
-from langsmith_realtime.trace.otel.providers import convention_names, logger_of, logger_provider, when_flushed
+from langsmith_realtime.trace.otel.providers import (
+    attempt,
+    convention_names,
+    logger_of,
+    logger_provider,
+    when_flushed,
+)
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 from langsmith_realtime.trace.privacy import Privacy
 
@@ -45,6 +51,8 @@ _T = TypeVar("_T")
 
 DIED = Failure("the process died before the end")
 NO_RESULT = Failure("no result was sent")
+
+_MEASURING = "recording a measurement"
 
 
 class OtelExporter:
@@ -100,14 +108,14 @@ class OtelExporter:
     def opened(self) -> None:
         """Note that the conversation is open; its span started in the caller's thread."""
         if self._metrics is not None:
-            self._metrics.opened(1, self._common)
+            attempt(_MEASURING, partial(self._metrics.opened, 1, self._common))
         if self._logs is not None and self._held is None:
             self._logs.started(self._spans.context, self._spans.ns(0.0))
 
     def emit(self, data: RunData) -> None:
         """End the span of some run data, or make it whole."""
         if self._metrics is not None:
-            self._measure(self._metrics, data)
+            attempt(_MEASURING, partial(self._measure, self._metrics, data))
         self._show(data)
 
     def _show(self, data: RunData) -> None:
@@ -131,7 +139,7 @@ class OtelExporter:
         """
         ending, self._ending = self._ending, []
         for span, ns in ending:
-            span.end(ns)
+            attempt("ending a span", partial(span.end, ns))
 
     def annotated(self, annotation: Annotated) -> None:
         """Note what the application added, for the session's span."""
@@ -160,7 +168,7 @@ class OtelExporter:
             self.ledger.flush()
         self.written()
         if self._logs is not None:
-            self._logs.ended(end, spans.context, spans.ns(end.t))
+            self._logs.ended(end, spans.facts.server, spans.context, spans.ns(end.t))
         if self._metrics is not None:
             about = {
                 "gen_ai.request.model": end.metadata.get("model"),
@@ -169,8 +177,9 @@ class OtelExporter:
             }
             context = spans.context if self._has_exemplars else None
             calls = {"responses": self._responses, "tool_calls": self._tool_calls}
-            self._metrics.ended(end.t, {**self._common, **about}, context, end.error, **calls)
-            self._metrics.opened(-1, self._common)
+            given = {**self._common, **about}
+            attempt(_MEASURING, partial(self._metrics.ended, end.t, given, context, end.error, **calls))
+            attempt(_MEASURING, partial(self._metrics.opened, -1, self._common))
         if self._is_alone and recorded.done is not None:
             recorded.done(is_recording_done)
         if self.ledger is not None:
@@ -181,7 +190,7 @@ class OtelExporter:
         """Leave every span without an end, so that none is exported. The measurements stay."""
         self._held = None
         if self._metrics is not None:
-            self._metrics.opened(-1, self._common)
+            attempt(_MEASURING, partial(self._metrics.opened, -1, self._common))
         if self._is_alone and self.ledger is not None:
             self.ledger.discard()
 
@@ -236,7 +245,8 @@ class OtelExporter:
             if self._metrics is not None:
                 self._tool_calls += 1
                 seconds, context = tool.answered - tool.start, self._context(tool)
-                self._metrics.tool(call.name or "tool", seconds, "answered", self._common, context)
+                measured = call.name or "tool", seconds, "answered", self._common, context
+                attempt(_MEASURING, partial(self._metrics.tool, *measured))
 
     def _response(self, model: ModelRun) -> None:
         spans = self._spans
@@ -244,7 +254,10 @@ class OtelExporter:
         opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
         span = opened.span
         self._name_agent(text(model.metadata.get("agent")))
-        shown = self._content.response(model) if self._content.is_shown else None
+        has_readers = (self._content.on_spans and span.is_recording()) or (
+            self._content.in_logs and self._logs is not None
+        )
+        shown = self._content.response(model) if has_readers else None
         if shown is not None and self._messages_have_finish_reason:
             shown["finish_reason"] = facts.finish_reason(model)
         if self._logs is not None:
@@ -255,7 +268,7 @@ class OtelExporter:
             if self._content.calls_application or presets.rows(spans.preset.rows, presets.RESPONSE):
                 masked = replace(model, metadata=self._content.metadata(model.metadata))
             # Without a preset, only numbers, ids and states of the metadata are shown, which quote nobody.
-            told = facts.response_attributes(masked)
+            told = facts.response_attributes(masked, opened.start)
             if on_span is not None:
                 told = {**self._response_content(on_span), **told}
             _set_most_important_last(span, told)
@@ -263,7 +276,10 @@ class OtelExporter:
                 span.update_name(clean(f"chat {model.model}"))
             first_token = None if model.first_token is None else spans.ns(model.first_token)
             self._add_preset(
-                span, presets.RESPONSE, lambda: facts.response_facts(masked, on_span, first_token), model.error
+                span,
+                presets.RESPONSE,
+                lambda: facts.response_facts(masked, on_span, first_token, opened.start),
+                model.error,
             )
             self._add_moments(span, model)
         error = None if model.interrupted else model.error
@@ -456,7 +472,7 @@ class OtelExporter:
             opened = spans.responses.get(str(data.metadata.get("response_id")))
             start = data.parent.start / 1_000_000 if opened is None else opened.start
             context = self._context(opened) if self._has_exemplars else None
-            metrics.response(data, data.end - start, {**self._common, **spans.facts.server}, context)
+            metrics.response(data, start, {**self._common, **spans.facts.server}, context)
         elif isinstance(data, ToolRun):
             self._tool_calls += 1
             opened = spans.tools.get(data.call_id)
@@ -477,13 +493,9 @@ def _set_most_important_last(span: Span, named: Mapping[str, Any]) -> None:
     span.set_attributes(dict(reversed(attributes(named).items())))
 
 
-def _found(what: str, find: Callable[[], _T]) -> _T | None:
-    """What a provider gives; None if it raises, which is logged and costs neither the spans nor LangSmith's runs."""
-    try:
-        return find()
-    except Exception as error:
-        Guard().report(f"asking OpenTelemetry's provider for {what}", error)
-        return None
+def _asked(what: str, provider: Callable[[], _T]) -> _T | None:
+    """What a provider gives; None if it raises, which costs neither the spans nor LangSmith's runs."""
+    return attempt(f"asking OpenTelemetry's provider for {what}", provider)
 
 
 def otel_exporter(
@@ -502,7 +514,7 @@ def otel_exporter(
     assert options.otel is not None
     content = Content(options.otel.shown_content, privacy, client)
     given = options.otel
-    logger = spans.held_records if spans.has_died else _found("its logger", lambda: logger_of(given, version))
+    logger = spans.held_records if spans.has_died else _asked("its logger", lambda: logger_of(given, version))
     spans.has_logs = logger is not None
     named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
     common = {"gen_ai.provider.name": spans.facts.provider, **named}
@@ -511,7 +523,7 @@ def otel_exporter(
         content,
         None if logger is None else Logs(logger, content, common, run_id, logger_provider(options.otel)),
         # A counter that counts an answer twice is wrong, and nothing would say so.
-        None if spans.has_died else _found("its metrics", lambda: metrics_of(given, version)),
+        None if spans.has_died else _asked("its metrics", lambda: metrics_of(given, version)),
         waits=options.keep is not None,
         is_alone=client is None,
     )

@@ -1,19 +1,22 @@
 """The log records of a conversation: one for each event that is no delta, and what the conventions name.
 
-A record stands in the span of its response or its call, else in the session's. Without content its body has the event's
-type, ids and numbers.
+A record stands in the span of its response, else in the session's. Without content its body has the event's type, ids
+and numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry.context import Context
 
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
+from langsmith_realtime.core.payloads.errors import as_code
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.content import Content
+from langsmith_realtime.trace.otel.providers import attempt
 from langsmith_realtime.trace.otel.values import attributes, body
 
 #: The prefix of the names of events that the conventions do not know.
@@ -78,11 +81,13 @@ class Logs:
         }
         key = model.metadata.get("response_id") or model.parent.start
         if shown is not None and self._content.in_logs:
-            told = {
+            instructions = shown["instructions"]
+            structured = {
                 "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
                 "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
+                "gen_ai.system_instructions": [{"type": "text", "content": instructions}] if instructions else None,
             }
-            self._emit(DETAILS, told, given, context, ns, key=f"{key}-details")
+            self._emit(DETAILS, {"type": "details"}, given, context, ns, key=f"{key}-details", structured=structured)
         if model.error is not None and not model.interrupted:
             message = self._content.error(model.error) or "error"
             kind = facts.error_type(model.error)
@@ -91,11 +96,12 @@ class Logs:
                 EXCEPTION, {"message": message}, {**given, **about}, context, ns, key=f"{key}-exception", failed=True
             )
 
-    def ended(self, end: ConversationEnd, context: Context, ns: int) -> None:
-        """The conversation ended."""
+    def ended(self, end: ConversationEnd, server: Mapping[str, Any], context: Context, ns: int) -> None:
+        """The conversation with a server, ``server.address`` and ``server.port``, ended."""
         known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
         told = {key: end.metadata.get(key) for key in known}
-        given = {"error.type": None if end.error is None else facts.error_type(end.error)}
+        failed = None if end.error is None else facts.error_type(end.error)
+        given = {"gen_ai.request.model": end.metadata.get("model"), "error.type": failed, **server}
         self._emit(ENDED, {"type": "ended", **told}, given, context, ns, key="ended", failed=end.error is not None)
 
     def _emit(
@@ -108,27 +114,34 @@ class Logs:
         *,
         key: str,
         failed: bool = False,
+        structured: Mapping[str, Any] | None = None,
     ) -> None:
-        self._logger.emit(
+        flat = attributes({**self._common, RECORD_ID: f"{self._run_id}-{key}", **given})
+        emit = partial(
+            self._logger.emit,
             timestamp=ns,
             observed_timestamp=ns,
             context=context,
             severity_number=self._severities[_ERROR if failed else _INFO],
             severity_text="ERROR" if failed else "INFO",
             body=body(told),
-            attributes=attributes({**self._common, RECORD_ID: f"{self._run_id}-{key}", **given}),
+            attributes={**flat, **body(structured or {})},
             event_name=name,
         )
+        attempt("emitting a log record", emit)
 
 
 def references(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep."""
+    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep.
+
+    A type, an id or a status that is more than one word is left out.
+    """
 
     def of(fields: Mapping[str, Any]) -> dict[str, Any]:
         return {
             key: value
             for key, value in fields.items()
-            if type(value) is int or (type(value) is str and (key in _NAMES or key.endswith("_id")))
+            if type(value) is int or ((key in _NAMES or key.endswith("_id")) and as_code(value))
         }
 
     inner = {key: of(payload[key]) for key in ("response", "item", "session") if isinstance(payload.get(key), Mapping)}
