@@ -225,7 +225,9 @@ class LiveConversation(ParentContext):
         if not self._closed:
             frame, t = json_frame(frame), arrived - self._opened_at
             with self._lock:
-                self._queue.put_event(MalformedFrame(frame, reason, t, self._next_run(t)))
+                turn = None if self._turn_rule is None else self._turn_rule.turn_of(None)
+                self._latest = Ref(self._next_start(t), turn)
+                self._queue.put_event(MalformedFrame(frame, reason, t, self._latest))
 
     def microphone_chunk(self, event: object, sent: float) -> bool:
         """Record an event if it is an ``input_audio_buffer.append`` in a common form; return whether it is.
@@ -463,7 +465,7 @@ class LiveConversation(ParentContext):
     def _now(self) -> float:
         return time.monotonic() - self._opened_at
 
-    def _next_run(self, t: float, frame: object = None) -> Ref:
+    def _next_run(self, t: float, frame: object) -> Ref:
         """Refer to the run of an event that arrived at ``t``; the caller holds the lock.
 
         Start times strictly increase, because LangSmith orders runs by them.
