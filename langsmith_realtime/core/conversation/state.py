@@ -60,6 +60,8 @@ class ConversationState:
         self.response_numbers: list[dict[str, float]] = []
         #: What the client sent and the server may still refuse.
         self.sent = SentEvents()
+        #: Whether a response of this conversation has had a ``conversation_id``.
+        self.names_conversations = False
         #: The id of a response by another id that some of its events have.
         self.response_names: dict[str, str] = {}
         self.event_count = 0
@@ -103,10 +105,16 @@ class ConversationState:
         self.tracks.set_formats(self.config.user_format, None if self.active_responses else self.config.agent_format)
 
     def end_active_responses(self, t: float) -> None:
-        """Mark all active responses as done at ``t``: the server session or the conversation ended."""
+        """Mark all active responses as done at ``t``: the server session or the conversation ended.
+
+        A response without any output whose id is that of an earlier one never began: its ``response.created`` came late
+        or twice.
+        """
+        earlier = self._over | {response.response_id for response in self.done_responses}
         for response in self.active_responses.values():
             response.done_at = t
-        self.done_responses += self.active_responses.values()
+            if response.response_id not in earlier or response.items or response.first_token is not None:
+                self.done_responses.append(response)
         self.active_responses = {}
 
     def responses(self) -> list[Response]:
