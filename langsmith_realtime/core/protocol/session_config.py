@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langsmith_realtime.core.protocol.audio_formats import RATE_KEYS, Format, read_format
+from langsmith_realtime.core.protocol.audio_formats import RATE_KEYS, Format, parse_format, read_format
 from langsmith_realtime.core.protocol.events import Event, mapping, sequence, text
 
 #: The fields of the session that become inputs of the root run as they are.
@@ -175,9 +175,10 @@ class SessionConfig:
         if not told:
             return None
         own, session = self._format("output", "input", told), self.agent_format
-        if own is not None and session is not None and own.assumption and own.encoding == session.encoding:
-            return None
-        return own
+        is_known = any(parse_format(_sound_of(formats, "output")[0]) is not None for formats in told)
+        if own is None or session is None or not (own.assumption and is_known):
+            return own
+        return None if own.encoding == session.encoding else own
 
     def _format(self, side: str, other: str, changes: Sequence[Mapping[str, Any]] = ()) -> Format | None:
         session = self._session

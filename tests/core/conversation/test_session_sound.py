@@ -203,6 +203,17 @@ def test_a_response_may_have_a_format_of_its_own(told_by: str) -> None:
     assert "agent_format_assumed" not in talk.conversation.numbers()
 
 
+def test_an_unknown_format_of_one_response_is_said_on_the_root() -> None:
+    talk = Talk()
+    talk.server("session.created", session={"audio": {"output": {"format": {"type": "audio/pcm", "rate": 24_000}}}})
+    talk.begins("own", audio={"output": {"format": {"type": "audio/opus"}}})
+    talk.server("response.audio.delta", response_id="own", item_id="item", delta=wire(tone(0.5)))
+    talk.ends("own")
+    talk.answer(0.5)
+    assert talk.heard(AGENT)
+    assert "'audio/opus' is unknown" in talk.conversation.numbers()["agent_format_assumed"]
+
+
 def test_a_refused_format_does_not_count_and_an_unrelated_error_refuses_none() -> None:
     talk = Talk()
     talk.server("session.created", session={"id": "s", "input_audio_format": "pcm16"})
