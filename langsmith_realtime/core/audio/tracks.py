@@ -143,6 +143,9 @@ class Tracks:
         """
         stream, _ = self._input(AGENT)
         samples = stream.decoder.decode_payload(payload)
+        own = self.response_format
+        if own is not None and own.assumption and self._fixed_formats[AGENT] is None:
+            self._assumptions["agent_format_assumed"] = own.assumption
         if muted:
             self._muted_deltas.add(samples)
         else:
