@@ -12,10 +12,11 @@ from typing import Any
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.agents import Agents
 from langsmith_realtime.core.conversation.interruptions import Interruptions
+from langsmith_realtime.core.conversation.mcp_calls import McpCalls
 from langsmith_realtime.core.conversation.responses import Response, model_run
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, SpeechRun
 from langsmith_realtime.core.conversation.sent_events import SentEvents
-from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
+from langsmith_realtime.core.conversation.tool_calls import ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import TRANSCRIBED, Event, is_final_status, mapping, number, text

@@ -15,10 +15,10 @@ from langsmith_realtime.core.conversation.events.attribution import (
     unite,
 )
 from langsmith_realtime.core.conversation.events.item_events import content_index
+from langsmith_realtime.core.conversation.mcp_calls import MCP_CALL_FAILED
 from langsmith_realtime.core.conversation.responses import Response, outcome_of
 from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.conversation.state import ConversationState
-from langsmith_realtime.core.conversation.tool_calls import MCP_CALL_FAILED
 from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS
 from langsmith_realtime.core.protocol.events import Call, Event, announced_calls, failure_of, mapping, sequence, text
 from langsmith_realtime.core.protocol.inputs import Ref
