@@ -14,8 +14,9 @@ from pydantic import BaseModel
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from langsmith_realtime.delivery.langsmith_client.links import openable
 from langsmith_realtime.delivery.langsmith_client.sampling import is_sampled
-from langsmith_realtime.live.capture import LiveConversation, Posting, UnsampledConversation
+from langsmith_realtime.live.capture import LiveConversation, Posting
 from langsmith_realtime.live.process import process
+from langsmith_realtime.live.unsampled import UnsampledConversation
 from langsmith_realtime.options.recording import Recording
 from langsmith_realtime.options.tracing import Options, TracingOptions
 from langsmith_realtime.runtime.guard import Guard, logger

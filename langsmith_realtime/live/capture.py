@@ -11,12 +11,11 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from langsmith_realtime.core.conversation.turns import TurnRule
 from langsmith_realtime.core.payloads.errors import describe_error
 from langsmith_realtime.core.payloads.json_values import json_copy, json_frame
 from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS, USER
@@ -24,14 +23,12 @@ from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
     APPEND,
     SPEECH_STARTED,
-    Event,
     FrameError,
     ga_type,
     mapping,
     parse,
 )
 from langsmith_realtime.core.protocol.inputs import (
-    ROOT,
     Audio,
     ClientFrame,
     Closed,
@@ -51,6 +48,7 @@ from langsmith_realtime.live.closing import Closing, closing_of
 from langsmith_realtime.live.duplicates import RecentFrames
 from langsmith_realtime.live.parent_context import ParentContext
 from langsmith_realtime.live.process import Process, process
+from langsmith_realtime.live.run_refs import RunRefs
 from langsmith_realtime.live.tool_claims import ToolClaims
 from langsmith_realtime.options.calls import checked_annotation, checked_silence
 from langsmith_realtime.options.tracing import Options
@@ -103,9 +101,7 @@ class LiveConversation(ParentContext):
         # the clock of its parent's machine is ahead; then the conversation opens now.
         elapsed = time.time() - runs.start_us / 1_000_000
         self._opened_at = time.monotonic() - max(0.0, elapsed)
-        self._latest = ROOT  # the latest event's run
-        self._latest_start = ROOT.start
-        self._turn_rule = TurnRule() if options.layout == "turns" else None
+        self._refs = RunRefs(in_turns=options.layout == "turns")
         self._lock = threading.RLock()  # gives the events of several threads one order
         self._recent_frames: RecentFrames[EventParent | None] = RecentFrames()
         #: Latest exception of the connection; None again after the next event that is no delta.
@@ -207,10 +203,8 @@ class LiveConversation(ParentContext):
             else:
                 self._queue.put_event(ServerFrame(frame, t), light=True)
             return None
-        if self._turn_rule is not None:
-            with suppress(FrameError):
-                frame = parse(frame)
-        ref = self._next_run(t, frame)
+        frame = self._refs.parsed_if_needed(frame)
+        ref = self._refs.of_event(t, frame)
         parent = EventParent(self.runs, ref, name, frame if kind in ANNOUNCING else None)
         if kind in ANNOUNCING:
             self._claims.announced(parent)
@@ -226,7 +220,7 @@ class LiveConversation(ParentContext):
         if not self._closed:
             frame, t = json_frame(frame), arrived - self._opened_at
             with self._lock:
-                self._queue.put_event(MalformedFrame(frame, reason, t, self._next_run(t)))
+                self._queue.put_event(MalformedFrame(frame, reason, t, self._refs.about(t)))
 
     def microphone_chunk(self, event: object, sent: float) -> bool:
         """Record an event if it is an ``input_audio_buffer.append`` in a common form; return whether it is.
@@ -268,7 +262,7 @@ class LiveConversation(ParentContext):
         if parsed.kind == "conversation.item.create":
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
-                self._claims.answered(call_id, self._latest)
+                self._claims.answered(call_id, self._refs.latest)
                 if self._spans is not None:
                     self._spans.answered(call_id, t)
         elif self._spans is not None and parsed.kind in ("response.create", "input_audio_buffer.commit"):
@@ -360,7 +354,7 @@ class LiveConversation(ParentContext):
         if self._closed:
             return
         try:
-            run = self._claims.begin(call_id, self._latest)
+            run = self._claims.begin(call_id, self._refs.latest)
             if self.runs.is_sent:
                 context.set_parent(run)
         except Exception as error:
@@ -397,9 +391,7 @@ class LiveConversation(ParentContext):
         if not self._closed:
             with self._lock:
                 t = self._now()
-                turn = None if self._turn_rule is None else self._turn_rule.turn_of(about)
-                self._latest = Ref(self._next_start(t), turn)
-                self._queue.put_event(make(t, self._latest))
+                self._queue.put_event(make(t, self._refs.about(t, about)))
 
     def add(self, metadata: object, tags: object, outputs: object) -> None:
         """Add metadata, tags and outputs to the root run; warn and do nothing after the end.
@@ -465,21 +457,6 @@ class LiveConversation(ParentContext):
     def _now(self) -> float:
         return time.monotonic() - self._opened_at
 
-    def _next_run(self, t: float, frame: object = None) -> Ref:
-        """Refer to the run of an event that arrived at ``t``; the caller holds the lock.
-
-        Start times strictly increase, because LangSmith orders runs by them.
-        """
-        turn = None
-        if self._turn_rule is not None and isinstance(frame, Event):
-            turn = self._turn_rule.place(frame, lambda: self._next_start(t))
-        self._latest = Ref(self._next_start(t), turn)
-        return self._latest
-
-    def _next_start(self, t: float) -> int:
-        self._latest_start = max(self._latest_start + 1, int(t * 1_000_000))
-        return self._latest_start
-
     def _is_agent_speaking(self) -> bool | None:
         """Return the answer of the option ``is_agent_speaking``; None without one, or if it raises."""
         is_agent_speaking = self._options.is_agent_speaking
@@ -518,38 +495,3 @@ def _audio_size(frame: object, field: str) -> int:
     """Return the length of the base64 audio in a field of an event, or of the frame if it is text or bytes."""
     audio = frame.get(field) if isinstance(frame, dict) else frame
     return len(audio) if isinstance(audio, (str, bytes)) else 0
-
-
-class UnsampledConversation(LiveConversation):
-    """A conversation that LangSmith's sampling leaves out: nothing of it is recorded or sent.
-
-    It still is the parent of the caller's traced work, so that LangSmith's client leaves that work out, too.
-    """
-
-    is_sampled = False
-
-    #: What is left out has no inputs.
-    has_inputs = False
-
-    def _open(self, _: Posting) -> None:
-        self.is_held = False
-        self._closed = True
-
-    def discard(self) -> None:
-        self.close()
-
-    def server_event(self, *_: object) -> None:
-        self.begin_receive()
-
-    def parsed_frame(self, *_: object) -> None:
-        self.begin_receive()
-
-    def begin_receive(self) -> None:
-        if not self.runs.ended:
-            self._set_parent(None)
-
-    def close(self, error: BaseException | str | None = None) -> None:
-        super().close(error)
-        if not self.runs.ended:
-            self.runs.ended = True
-            self.guarded(sampling.forget, self.runs.root)

@@ -488,12 +488,10 @@ def test_a_running_conversation_appears_grows_and_gets_its_waveform(
     assert page.locator(".line", has_text="Six is fine").count() == 0
     assert page.locator("#transport .reason").inner_text() == "The sound comes when the conversation has ended."
     assert page.get_by_role("button", name="Play", exact=True).is_disabled()
-    began = time.monotonic()
     batch = Batch([Operation("post", run["id"], run) for run in later])
     batch.check(1_000_000)
     collector._store.apply(batch)
     page.locator(".line", has_text="Six is fine, thank you.").wait_for()
-    assert time.monotonic() - began < 2.5  # a second, and a busy machine
     root = call.root(ended=True)
     call.runs = []
     path = collector._store.incoming / "incoming-late"

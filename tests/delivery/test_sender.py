@@ -12,6 +12,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,37 @@ def test_leaving_the_block_does_not_wait_for_the_upload(tracing: Collector) -> N
     converse(SessionTracer())
     assert [request for request in tracing.requests if request.method == "POST"] == []  # no request has been answered
     assert flush(10)
+
+
+@pytest.mark.parametrize("status", [307, 308])
+def test_a_run_that_is_redirected_counts_by_the_answer_of_the_other_place(collector: Collector, status: int) -> None:
+    class Redirecting(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Location", f"{collector.url}{self.path}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirecting) as moved:
+        threading.Thread(target=moved.serve_forever, daemon=True).start()
+        client = Client(api_url=f"http://127.0.0.1:{moved.server_address[1]}", api_key="k")
+        converse(SessionTracer(client=client, enabled=True, recording=False))
+        assert flush(20)
+        collector.respond_with(403)
+        converse(SessionTracer(client=client, enabled=True, recording=False))
+        assert not flush(20), "the other place refused it"
+        assert flush(20)
+        moved.shutdown()
+    assert [len(root.children) for root in stored_trees(collector)] == [3, 3]
 
 
 @pytest.mark.parametrize("status", [401, 403])

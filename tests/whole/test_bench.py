@@ -44,3 +44,10 @@ def test_otel_spans_prints_what_spans_cost_in_each_thread() -> None:
     costs = [float(cost) for cost in re.findall(r"(?m) ([0-9.]+) µs \(", output)]
     assert len(costs) == 8
     assert all(cost > 0 for cost in costs)
+
+
+def test_startup_prints_what_the_pth_file_costs() -> None:
+    output = subprocess.run(
+        [sys.executable, "-m", "bench.startup"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert re.fullmatch(r"the line of the \.pth file: [0-9.]+ µs\n", output)

@@ -66,6 +66,20 @@ def test_events_model_and_tool_runs_stand_below_their_turn(tracing: Collector) -
     assert first.run.end_time is not None
 
 
+def test_a_frame_that_is_no_event_stands_in_the_turn_that_is_open(tracing: Collector) -> None:
+    with SessionTracer(layout="turns", recording=False) as tracer:
+        tracer.server_event("no JSON")
+        for event in _spoken("u1"):
+            tracer.server_event(event)
+        tracer.server_event("no JSON either")
+    root = the_tree(tracing)
+    assert root.names() == ["malformed_frame", "turn"]
+    turn = root["turn"]
+    assert turn.names()[-1] == "malformed_frame"
+    assert turn.run.end_time is not None
+    assert turn.run.end_time >= turn["malformed_frame"].run.start_time
+
+
 @pytest.mark.parametrize("path", recording_paths(), ids=lambda path: path.stem)
 def test_a_recording_has_the_same_runs_in_turns_as_flat(path: Path, tracing: Collector) -> None:
     for layout in ("flat", "turns"):

@@ -55,6 +55,8 @@ class Tracks:
         self._fixed_formats = {USER: user_format, AGENT: agent_format}
         self._fixed_rate = rate
         self._formats = {channel: fixed for channel, fixed in self._fixed_formats.items() if fixed is not None}
+        #: Format of the response whose audio arrives from here on; None if it is the session's.
+        self.response_format: Format | None = None
         self._streams: dict[tuple[int, bool], InputStream] = {}  # by channel, and whether the application feeds it
         self._channels: _Channels | None = None
         self._user_is_fed = False
@@ -100,7 +102,10 @@ class Tracks:
 
     def format(self, channel: int, *, fed: bool = False) -> Format:
         """Return the current format of a channel, in events or, if ``fed``, of the audio that the application feeds."""
-        return self._fixed_formats[channel] or (self._fed_format if fed else self._formats.get(channel, NO_FORMAT))
+        fixed = self._fixed_formats[channel]
+        if fixed is not None or fed:
+            return fixed or self._fed_format
+        return (self.response_format if channel == AGENT else None) or self._formats.get(channel, NO_FORMAT)
 
     def user_sent(self, t: float, payload: bytes | str) -> float:
         """Add the audio of an ``input_audio_buffer.append`` sent at ``t``.
@@ -138,6 +143,9 @@ class Tracks:
         """
         stream, _ = self._input(AGENT)
         samples = stream.decoder.decode_payload(payload)
+        own = self.response_format
+        if own is not None and own.assumption and self._fixed_formats[AGENT] is None:
+            self._assumptions["agent_format_assumed"] = own.assumption
         if muted:
             self._muted_deltas.add(samples)
         else:

@@ -13,6 +13,7 @@ from typing import Any
 from langsmith_realtime.core.conversation.run_data import ModelRun
 from langsmith_realtime.core.conversation.user_turns import Speech
 from langsmith_realtime.core.payloads.errors import Failure, as_code
+from langsmith_realtime.core.protocol.audio_formats import Format
 from langsmith_realtime.core.protocol.events import error_text, mapping, text
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Item, Items
@@ -33,6 +34,7 @@ class Response:
     parent: Ref
     created: float
     in_band: bool = True  # False if it was requested with conversation: "none"
+    is_requested: bool = False  # by a response.create of the client that the trace has seen
     first_token: float | None = None  # arrival of the first delta of any kind
     user_speech: Speech | None = None  # the utterance that it answers
     first_audio: float | None = None  # arrival of the first audio, or the server's report that playback started
@@ -47,6 +49,7 @@ class Response:
     config: SessionConfig = field(default_factory=SessionConfig)  # the session's, when the response was created
     usage: object = None  # what an event reported, in its `response` or beside it
     settings: dict[str, Any] = field(default_factory=dict)  # what the client asked for of this response alone
+    audio_format: Format | None = None  # of its audio; None if it is the session's
     metadata: dict[str, Any] | None = None  # of the request
     is_unnamed: bool = False  # no event has told its id
 

@@ -12,10 +12,11 @@ from typing import Any
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.conversation.agents import Agents
 from langsmith_realtime.core.conversation.interruptions import Interruptions
+from langsmith_realtime.core.conversation.mcp_calls import McpCalls
 from langsmith_realtime.core.conversation.responses import Response, model_run
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, SpeechRun
 from langsmith_realtime.core.conversation.sent_events import SentEvents
-from langsmith_realtime.core.conversation.tool_calls import McpCalls, ToolCalls
+from langsmith_realtime.core.conversation.tool_calls import ToolCalls
 from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterances
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import TRANSCRIBED, Event, is_final_status, mapping, number, text
@@ -60,6 +61,8 @@ class ConversationState:
         self.response_numbers: list[dict[str, float]] = []
         #: What the client sent and the server may still refuse.
         self.sent = SentEvents()
+        #: Whether a response of this conversation has had a ``conversation_id``.
+        self.names_conversations = False
         #: The id of a response by another id that some of its events have.
         self.response_names: dict[str, str] = {}
         self.event_count = 0
@@ -103,10 +106,16 @@ class ConversationState:
         self.tracks.set_formats(self.config.user_format, None if self.active_responses else self.config.agent_format)
 
     def end_active_responses(self, t: float) -> None:
-        """Mark all active responses as done at ``t``: the server session or the conversation ended."""
+        """Mark all active responses as done at ``t``: the server session or the conversation ended.
+
+        A response without any output whose id is that of an earlier one never began: its ``response.created`` came late
+        or twice.
+        """
+        earlier = self._over | {response.response_id for response in self.done_responses}
         for response in self.active_responses.values():
             response.done_at = t
-        self.done_responses += self.active_responses.values()
+            if response.response_id not in earlier or response.items or response.first_token is not None:
+                self.done_responses.append(response)
         self.active_responses = {}
 
     def responses(self) -> list[Response]:

@@ -14,7 +14,7 @@ from langsmith_realtime.core.conversation.numbers.metric_names import LATENCIES
 from langsmith_realtime.core.conversation.responses import outcome_of
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, TurnRun
 from langsmith_realtime.core.protocol.events import SPEECH_STARTED, Event, mapping, parse, text
-from langsmith_realtime.core.protocol.inputs import Closed, Input, ServerFrame
+from langsmith_realtime.core.protocol.inputs import Closed, Input, MalformedFrame, ServerFrame
 from langsmith_realtime.core.protocol.items import Items
 
 #: How many ids of items, responses and calls are remembered with their turns; older ones are forgotten.
@@ -106,10 +106,12 @@ class Turns:
 
     def follow(self, given: Input, runs: list[RunData]) -> list[RunData]:
         """Note what an input and the runs that it completed say of their turns; return the turns that are over."""
-        if isinstance(given, ServerFrame) and given.run is not None and given.run.turn is not None:
+        if isinstance(given, (ServerFrame, MalformedFrame)) and given.run is not None and given.run.turn is not None:
             turn = self._turn(given.run.turn)
             if turn is not None:
-                self._note_event(parse(given.frame), turn, given.t)
+                turn.end = max(turn.end, given.t)
+                if isinstance(given, ServerFrame):
+                    self._note_event(parse(given.frame), turn)
         if not self._turns:
             return []
         for run in runs:
@@ -137,8 +139,7 @@ class Turns:
             self._turns[start] = _Turn(start, self._count)
         return self._turns.get(start)
 
-    def _note_event(self, event: Event, turn: _Turn, t: float) -> None:
-        turn.end = max(turn.end, t)
+    def _note_event(self, event: Event, turn: _Turn) -> None:
         item_id = text(event.body.get("item_id"))
         if event.kind in _USER_INPUT and item_id is not None:
             turn.user_items[item_id] = True

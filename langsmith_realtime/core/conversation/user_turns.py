@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from langsmith_realtime.core.audio.user.input_buffer import InputBuffer
-from langsmith_realtime.core.conversation.tool_calls import ToolTimes
+from langsmith_realtime.core.conversation.tool_times import ToolTimes
 
 #: How long after the beginning of speech ``speech_started`` may arrive, in seconds.
 DETECTION_DELAY_S = 1.0

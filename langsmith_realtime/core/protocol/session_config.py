@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langsmith_realtime.core.protocol.audio_formats import RATE_KEYS, Format, read_format
+from langsmith_realtime.core.protocol.audio_formats import RATE_KEYS, Format, parse_format, read_format
 from langsmith_realtime.core.protocol.events import Event, mapping, sequence, text
 
 #: The fields of the session that become inputs of the root run as they are.
@@ -163,9 +163,26 @@ class SessionConfig:
         """The format of the audio that the server sends; None if it is not known."""
         return self._format("output", "input")
 
-    def _format(self, side: str, other: str) -> Format | None:
+    def response_format(self, *responses: Mapping[str, Any]) -> Format | None:
+        """The format of the agent's audio in one response, where ``responses`` name one; None if it is the session's.
+
+        Args:
+            responses: the ``response`` objects of the client's ``response.create`` and of the server's event. The last
+                one that names a format counts. Without a rate of its own, it has the session's if the encoding is
+                equal.
+        """
+        told = [formats for formats in map(_formats_in, responses) if formats]
+        if not told:
+            return None
+        own, session = self._format("output", "input", told), self.agent_format
+        is_known = any(parse_format(_sound_of(formats, "output")[0]) is not None for formats in told)
+        if own is None or session is None or not (own.assumption and is_known):
+            return own
+        return None if own.encoding == session.encoding else own
+
+    def _format(self, side: str, other: str, changes: Sequence[Mapping[str, Any]] = ()) -> Format | None:
         session = self._session
-        for _, formats in self._asked:
+        for formats in (*(formats for _, formats in self._asked), *changes):
             session = _merged(session, formats)
         value, rate = _sound_of(session, side)
         beside, _ = _sound_of(session, other)
@@ -245,7 +262,7 @@ def _sound_of(session: Mapping[str, Any], side: str) -> tuple[object, object]:
 
 
 def _formats_in(session: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a session that give its audio formats."""
+    """The keys of a session, or of a response, that give its audio formats."""
     flat = {key for side in ("input", "output") for key in (f"{side}_audio_format", *_rate_keys(side))}
     formats = {key: value for key, value in session.items() if key in flat}
     audio = mapping(session.get("audio"))

@@ -21,6 +21,9 @@ from langsmith_realtime.runtime.guard import CALLBACK_ERRORS
 #: LangSmith's name for the size, in bytes, up to which its client builds a multipart body in memory.
 _INLINE_LIMIT = "_MULTIPART_INLINE_MAX_BYTES"
 
+#: Redirections after which the same request is sent to another place; any other one makes a GET of it.
+_REPEATED = (307, 308)
+
 _thread = threading.local()  # statuses: the dictionary that the current thread's answers go into
 _hooked: WeakSet[Client] = WeakSet()
 _inherited_pools: list[object] = []  # connection pools of the parent process, kept so that they are never closed
@@ -42,8 +45,11 @@ def http_statuses(client: Client) -> Iterator[dict[str, int]]:
 
 def _note_status(response: Any, *_: Any, **__: Any) -> None:
     statuses = getattr(_thread, "statuses", None)
-    if statuses is not None and not response.request.path_url.endswith("/info"):
-        statuses[response.request.url] = response.status_code
+    if statuses is None or response.request.path_url.endswith("/info"):
+        return
+    if response.is_redirect and response.status_code in _REPEATED:
+        return  # the session sends the request again to another place, and that answer counts
+    statuses[response.request.url] = response.status_code
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 
 import numpy as np
@@ -156,12 +155,19 @@ def test_a_write_at_an_absurd_position_leaves_other_intervals_unchanged(start: i
     assert talk(activity, activity, 4.0).user_s == near(1.2, 0.02)
 
 
-def test_measuring_100_s_of_audio_takes_less_than_half_a_second() -> None:
-    activity, chunk = Activity(RATE), tone(0.1)
-    begun = time.process_time()
+def test_audio_is_measured_once_a_second_however_small_its_chunks_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    activity, chunk, measured_frames = Activity(RATE), tone(0.02), []
+    measure = activity._audible_intervals
+
+    def noting(start: int, samples: Samples) -> list[tuple[int, int]]:
+        measured_frames.append(len(samples))
+        return measure(start, samples)
+
+    monkeypatch.setattr(activity, "_audible_intervals", noting)
     for index in range(1000):
-        activity.write(index * 2400, chunk)
-    assert time.process_time() - begun < 0.5
+        activity.write(index * len(chunk), chunk)
+    assert measured_frames == [RATE] * 20
+    assert activity.intervals() == [[0.0, 20.0]]
 
 
 def test_talk_divides_the_time_between_user_agent_overlap_and_silence() -> None:

@@ -142,11 +142,55 @@ def test_a_response_without_response_created_has_its_words_inputs_and_run() -> N
     driven.typed("Hi")
     driven.server("response.output_text.delta", response_id="r", item_id="a", delta="Good day.")
     driven.server("response.output_text.done", response_id="r", item_id="a", text="Good day.")
+    first_named = Ref(driven.received)
     driven.ends("r")
     driven.close(at=9.0)
     (run,) = driven.models
     assert (run.message["content"], run.inputs) == ("Good day.", [{"role": "user", "content": "Hi"}])
-    assert run.parent == Ref(driven.received), "response.done is the first event with a run that has the response's id"
+    assert run.parent == first_named, "the first event with a run that has the response's id; the delta has none"
+
+
+def test_a_response_created_without_an_id_is_that_of_the_events_after_it() -> None:
+    driven = DrivenConversation()
+    driven.server("response.created", response={"status": "in_progress"})
+    created = Ref(driven.received)
+    driven.server("response.output_text.delta", response_id="r", item_id="a", delta="Good day.")
+    driven.server("response.output_text.done", response_id="r", item_id="a", text="Good day.")
+    driven.server("response.done", response={"status": "completed"})
+    driven.close(at=9.0)
+    (run,) = driven.models
+    assert (run.parent, run.message["content"]) == (created, "Good day.")
+
+
+@pytest.mark.parametrize("later", [0.1, 60.0])
+def test_a_response_created_that_comes_after_its_end_makes_no_second_run(later: float) -> None:
+    driven = DrivenConversation()
+    driven.begins("r")
+    driven.server("response.output_text.delta", response_id="r", item_id="a", delta="Good day.")
+    driven.ends("r")
+    driven.server("response.created", at=later, response={"id": "r", "status": "in_progress"})
+    driven.close(at=70.0)
+    (run,) = driven.models
+    assert (run.metadata["status"], run.message["content"]) == ("completed", "Good day.")
+
+
+def test_a_server_without_conversation_ids_has_its_answers_in_the_conversation() -> None:
+    driven = DrivenConversation()
+    driven.spoken("Hi", "hi")
+    driven.begins("r", conversation_id=None)
+    item = {"type": "message", "role": "assistant", "status": "in_progress", "content": []}
+    driven.output("r", {"id": "a", **item})
+    driven.item("a", **item)
+    driven.server("response.output_text.delta", response_id="r", item_id="a", delta="Good day.")
+    driven.ends("r", conversation_id=None)
+    driven.client("response.create")
+    driven.begins("s", conversation_id=None)
+    driven.server("response.output_text.delta", response_id="s", item_id="b", delta="Anybody there?")
+    driven.ends("s", conversation_id=None)
+    driven.close(at=9.0)
+    assert driven.transcript() == ["user: Hi", "assistant: Good day.", "assistant: Anybody there?"]
+    assert driven.model("r").inputs == [{"role": "user", "content": "Hi"}]
+    assert not any("out_of_band" in run.metadata for run in driven.models)
 
 
 # The user's words

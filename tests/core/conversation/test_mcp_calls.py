@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from langsmith_realtime.core.conversation.mcp_calls import McpCalls
 from langsmith_realtime.core.conversation.run_data import ToolRun
-from langsmith_realtime.core.conversation.tool_calls import McpCalls
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Item
 

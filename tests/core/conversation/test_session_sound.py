@@ -13,6 +13,7 @@ import pytest
 from langsmith_realtime.core.audio.decoding import Samples
 from langsmith_realtime.core.protocol.audio_formats import AGENT, USER
 from tests.support.audio.sounds import laid_out, near, stretches, tone, wire
+from tests.support.cases import encoded
 from tests.support.conversations import RECORDINGS
 from tests.support.driven_conversation import DrivenConversation
 
@@ -171,6 +172,46 @@ def test_a_response_keeps_its_format_when_the_client_asks_for_another() -> None:
     talk.t = 3.0
     talk.answer(1.0, rate=8_000, response_id="resp_2")
     assert [hz for _, _, hz in talk.heard(AGENT)] == [600, 600]
+
+
+@pytest.mark.parametrize("told_by", ["client", "server"])
+def test_a_response_may_have_a_format_of_its_own(told_by: str) -> None:
+    talk = Talk()
+    pcm, ulaw = ({"output": {"format": {"type": name}}} for name in ("audio/pcm", "audio/pcmu"))
+    session = {"audio": {"output": {"format": {"type": "audio/pcm", "rate": 16_000}}}}
+    talk.server("session.created", session=session)
+    talk.answer(1.0, rate=16_000, response_id="before")
+    if told_by == "client":
+        talk.client("response.create", response={"audio": ulaw})
+    talk.begins("own", audio=ulaw if told_by == "server" else None)
+    talk.begins("beside", conversation_id=None, audio=pcm)  # PCM16 without a rate is that of the session
+    second_s = talk.t + 3
+    where: dict[str, Any] = {"response_id": "own", "item_id": "item_of_own"}
+    silent: dict[str, Any] = {"response_id": "beside", "item_id": "item_of_beside"}
+    for half in range(2):
+        sent = wire(encoded(tone(0.5, rate=8_000, hz=600), "ulaw"))
+        talk.server("response.audio.delta", **where, delta=sent, at=second_s + half * 0.1)
+        talk.server("response.audio.delta", **silent, delta=wire(tone(0.5, rate=16_000, hz=600)))
+    talk.ends("own")
+    talk.ends("beside", conversation_id=None)
+    talk.answer(1.0, rate=16_000, response_id="after")
+    assert [(near(end - begin, 0.02), hz) for begin, end, hz in talk.heard(AGENT)] == [
+        (1.0, near(600, 8)),
+        (2.0, near(600, 8)),
+    ]
+    assert [talk.model(name).metadata["spoken_ms"] for name in ("own", "after")] == [1000, 1000]
+    assert "agent_format_assumed" not in talk.conversation.numbers()
+
+
+def test_an_unknown_format_of_one_response_is_said_on_the_root() -> None:
+    talk = Talk()
+    talk.server("session.created", session={"audio": {"output": {"format": {"type": "audio/pcm", "rate": 24_000}}}})
+    talk.begins("own", audio={"output": {"format": {"type": "audio/opus"}}})
+    talk.server("response.audio.delta", response_id="own", item_id="item", delta=wire(tone(0.5)))
+    talk.ends("own")
+    talk.answer(0.5)
+    assert talk.heard(AGENT)
+    assert "'audio/opus' is unknown" in talk.conversation.numbers()["agent_format_assumed"]
 
 
 def test_a_refused_format_does_not_count_and_an_unrelated_error_refuses_none() -> None:

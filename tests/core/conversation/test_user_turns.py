@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langsmith_realtime.core.audio.user.input_buffer import InputBuffer
-from langsmith_realtime.core.conversation.tool_calls import MAX_TIMED_CALLS, ToolTimes
+from langsmith_realtime.core.conversation.tool_times import MAX_TIMED_CALLS, ToolTimes
 from langsmith_realtime.core.conversation.user_turns import Moment, UserTurns
 
 pytestmark = pytest.mark.newest

@@ -24,8 +24,16 @@ _SHOWN_ELSEWHERE = frozenset({"instructions", "input", "metadata", "conversation
 def output_response(state: ConversationState, body: Mapping[str, Any], t: float, ref: Ref = ROOT) -> Response | None:
     """The response that an output event with words, sound or a call belongs to; it begins if no event has named it.
 
-    None if the response is over and has its run, or if several responses run and the event names none of them.
+    None if the response is over and has its run, or if several responses run and the event names none of them. A
+    response that only deltas named so far hangs below the event, if that has a run.
     """
+    response = _output_response(state, body, t, ref)
+    if response is not None and response.parent == ROOT:
+        response.parent = ref
+    return response
+
+
+def _output_response(state: ConversationState, body: Mapping[str, Any], t: float, ref: Ref) -> Response | None:
     response_id = text(body.get("response_id"))
     response = state.active_responses.get(response_id or "") or _named_response(
         state, response_id, text(body.get("item_id"))
@@ -52,13 +60,16 @@ def begin_response(
 
     ``body`` is the ``response`` of the event that tells of it, empty if the event has none.
     """
+    state.names_conversations |= body.get("conversation_id") is not None
     request = _take_request(state, body)
-    in_band = body["conversation_id"] is not None if "conversation_id" in body else not _is_out_of_band(request or {})
+    in_band = _is_in_band(request, body)
     state.set_formats()
     if state.root_role is None and state.config.is_known:
         state.root_role = state.config.role()
     response = Response(response_id or state.unnamed("response"), ref, t, in_band, body=body)
     response.config = state.config.snapshot()
+    response.is_requested = request is not None
+    response.audio_format = state.tracks.response_format = state.config.response_format(request or {}, body)
     response.is_unnamed = response_id is None
     state.active_responses[response.response_id] = response
     state.agents.response_created(response.response_id, response.config.role()["instructions"])
@@ -83,7 +94,8 @@ def _take_request(state: ConversationState, body: dict[str, Any]) -> dict[str, A
     waiting = state.sent.waiting("response.create")
     if "conversation_id" in body:
         is_out_of_band = body["conversation_id"] is None
-        waiting = [sent for sent in waiting if _is_out_of_band(sent.request) == is_out_of_band]
+        alike = [sent for sent in waiting if _is_out_of_band(sent.request) == is_out_of_band]
+        waiting = alike if alike or state.names_conversations else waiting
     metadata = body.get("metadata") or None
     matching = [sent for sent in waiting if (sent.request.get("metadata") or None) == metadata]
     if not matching and ("metadata" not in body or body.get("conversation_id", "") is None):
@@ -92,6 +104,29 @@ def _take_request(state: ConversationState, body: dict[str, Any]) -> dict[str, A
         return None
     state.sent.confirmed(matching[0], alone=True)
     return matching[0].request
+
+
+def _is_in_band(request: dict[str, Any] | None, body: dict[str, Any]) -> bool:
+    """Whether a response belongs to the conversation, as far as its begin tells.
+
+    OpenAI's server gives an out-of-band response no ``conversation_id``. Other servers give none to any response; the
+    client's request counts there, and else the first item of the response that becomes one of the conversation.
+    """
+    if body.get("conversation_id") is not None:
+        return True
+    return "conversation_id" not in body if request is None else not _is_out_of_band(request)
+
+
+def joins_conversation(state: ConversationState, item: Item) -> None:
+    """An event says that the item is one of the conversation: so is the response that produced it."""
+    response = next((each for each in state.responses() if each.response_id == item.response_id), None)
+    if response is None or response.in_band or response.is_requested:
+        return
+    response.in_band = True
+    for item_id in response.items:
+        state.items.get_or_create(item_id).out_of_band = False
+    response.user_speech = state.turns.unanswered_speech
+    response.input_items = state.items.take_new_items()
 
 
 def _is_out_of_band(request: dict[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langsmith_realtime.core.conversation.events.attribution import input_message, unite
+from langsmith_realtime.core.conversation.events.attribution import input_message, joins_conversation, unite
 from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.conversation.sent_events import SentEvent
 from langsmith_realtime.core.conversation.state import ConversationState
@@ -32,6 +32,7 @@ def on_item(state: ConversationState, event: Event, t: float, ref: Ref) -> list[
         item = unite(state, item, response)
     item.from_guardrail = item.from_guardrail or state.agents.marks(item)
     if event.kind != "conversation.item.retrieved":
+        joins_conversation(state, item)
         state.items.place(item.item_id, event.body.get("previous_item_id"))
     call_id, output = result_of(wire)
     if call_id is not None:

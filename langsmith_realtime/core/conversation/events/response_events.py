@@ -15,10 +15,10 @@ from langsmith_realtime.core.conversation.events.attribution import (
     unite,
 )
 from langsmith_realtime.core.conversation.events.item_events import content_index
+from langsmith_realtime.core.conversation.mcp_calls import MCP_CALL_FAILED
 from langsmith_realtime.core.conversation.responses import Response, outcome_of
 from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.conversation.state import ConversationState
-from langsmith_realtime.core.conversation.tool_calls import MCP_CALL_FAILED
 from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS
 from langsmith_realtime.core.protocol.events import Call, Event, announced_calls, failure_of, mapping, sequence, text
 from langsmith_realtime.core.protocol.inputs import Ref
@@ -47,6 +47,7 @@ def on_delta(state: ConversationState, event: Event, t: float, audio: bytes | st
         state.interruptions.delta_received(active, t)
     if audio is not None:
         item = output_message(state, body, response)
+        state.tracks.response_format = None if response is None else response.audio_format
         state.interruptions.audio_received(active, item.item_id, audio, t)
     elif kind in AUDIO_FIELDS:
         state.interruptions.undecodable_deltas += 1  # it has no text
@@ -67,7 +68,8 @@ def on_response_created(state: ConversationState, event: Event, t: float, ref: R
     known = state.active_responses.get(response_id or "")
     if known is not None and not known.body:
         known.parent, known.body = ref, body
-    elif known is None and response_id is not None:
+        known.audio_format = state.config.response_format(known.settings, body)
+    elif known is None and (response_id is not None or not state.active_responses):
         begin_response(state, response_id, ref, t, body)
     return [state.event_run(event, ref)]
 

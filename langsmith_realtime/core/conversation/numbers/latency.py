@@ -48,7 +48,7 @@ from langsmith_realtime.core.audio.activity import PAUSE_S, Activity
 from langsmith_realtime.core.audio.tracks import Tracks
 from langsmith_realtime.core.audio.user.microphone import Microphone
 from langsmith_realtime.core.conversation.responses import Response
-from langsmith_realtime.core.conversation.tool_calls import ToolTimes
+from langsmith_realtime.core.conversation.tool_times import ToolTimes
 from langsmith_realtime.core.conversation.user_turns import Moment, Speech
 
 #: How long after a moment the user's audio of that moment is in the recording at the latest, in seconds: chunks may
