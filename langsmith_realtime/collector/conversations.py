@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 LIVE_S: Final = 600.0
 #: Largest number of choices of one filter of the list.
 _MOST_CHOICES: Final = 200
-#: Number of the table's form, as SQLite's ``user_version``; a store with another number is indexed anew.
-VERSION: Final = 2
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS conversations (
     number INTEGER PRIMARY KEY,
@@ -140,7 +138,7 @@ class Conversations:
 
     Args:
         db: The store's connection.
-        lock: Held during every use of the connection; :meth:`note` and :meth:`index_anew` expect that it is held.
+        lock: Held during every use of the connection; :meth:`note` and :meth:`clear` expect that it is held.
     """
 
     def __init__(self, db: sqlite3.Connection, lock: threading.Lock) -> None:
@@ -149,8 +147,8 @@ class Conversations:
 
     # Writing
 
-    def index_anew(self, runs: Iterable[tuple[Fields, str, int, bool]]) -> None:
-        """Fill the table from stored runs: the fields, project, revision of each, and whether it has attachments."""
+    def clear(self) -> None:
+        """Delete all rows, before every stored run is noted again."""
         columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info(conversations)")}
         if "failed_tools" not in columns:  # the form of version 1
             self._db.execute("ALTER TABLE conversations ADD COLUMN failed_tools INTEGER NOT NULL DEFAULT 0")
@@ -158,9 +156,6 @@ class Conversations:
         self._db.execute("DELETE FROM answers")
         self._db.execute("DELETE FROM words_said")
         self._db.execute("INSERT INTO said(said) VALUES ('rebuild')")
-        for fields, project, revision, attached in runs:
-            self.note(fields, project, revision, attached=attached)
-        self._db.execute(f"PRAGMA user_version={VERSION}")
 
     def forget(self, trace_id: str) -> None:
         """Delete the conversations of a trace."""
@@ -169,12 +164,6 @@ class Conversations:
             self._set_words(number, self._words(number), "")
             for table, column in (("words_said", "number"), ("answers", "conversation"), ("conversations", "number")):
                 self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608 - fixed names
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the table has the form and the content that this version writes."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return bool(version == VERSION)
 
     def note(self, fields: Fields, project: str, revision: int, *, attached: bool) -> bool:
         """Note a run that was written, in the row of its conversation.

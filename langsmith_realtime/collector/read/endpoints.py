@@ -8,13 +8,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from langsmith_realtime.collector.not_served import not_served
-from langsmith_realtime.collector.read import numbers, views
+from langsmith_realtime.collector.read import views
 from langsmith_realtime.collector.read.query import (
     RunSearch,
-    by_trace,
     checked,
     needed_project,
     page,
+    page_of_runs,
+    place,
     read_object,
     yesterday,
 )
@@ -55,7 +56,7 @@ class ReadEndpoints:
         """``POST /runs/query``: a page of runs by descending ``dotted_order``, or ascending if ``order`` is ``asc``."""
         query = checked(await read_object(request))
         runs = self._v1_found(query)
-        found, cursor = page(runs, query.get("limit"), query.get("cursor"), largest=100, default=100)
+        found, cursor = page_of_runs(runs, query.get("limit"), largest=100, default=100)
         link = self._linker(request)
         select = query.get("select")
         return JSONResponse(
@@ -130,38 +131,42 @@ class ReadEndpoints:
             since=query.get("min_start_time") or yesterday(),
             until=query.get("max_start_time"),
         )
-        found, cursor = page(runs, query.get("page_size"), query.get("cursor"), largest=1000, default=100)
+        found, cursor = page_of_runs(runs, query.get("page_size"), largest=1000, default=100)
         link, selects = self._linker(request), query.get("selects") or ()
         return JSONResponse({"items": [views.v2_run(run, link, selects) for run in found], "next_cursor": cursor})
 
     async def traces(self, request: Request) -> Response:
         """``POST /api/v2/traces/query``: a page of traces, newest first.
 
-        Without ``min_start_time``, only runs that started in the last 24 hours count.
+        Without ``min_start_time``, only traces whose root run started in the last 24 hours.
         """
         query = checked(await read_object(request))
-        runs = self._search.oldest_first(
+        if not query.get("project_id"):
+            raise Refused("query", "project_id must be set, got none")
+        traces = self._search.traces(
             query,
-            projects=[query.get("project_id")],
+            query["project_id"],
             since=query.get("min_start_time") or yesterday(),
             until=query.get("max_start_time"),
         )
-        wanted = query.get("trace_ids")
-        traces = [each for each in by_trace(runs) if not wanted or each[0].trace_id in wanted]
-        found, cursor = page(traces[::-1], query.get("page_size"), query.get("cursor"), largest=100, default=20)
+        after = place(query.get("cursor"))
+        later = (trace for trace in reversed(traces) if after is None or trace.dotted_order < after)
+        found, more = page(later, query.get("page_size"), None, largest=100, default=20)
         link, selects = self._linker(request), query.get("selects") or ()
+        stored = ((trace, self._store.run(trace.id)) for trace in found)
         items = [
             {
-                "root_run": views.v2_run(trace_runs[0], link, selects),
+                "root_run": views.v2_run(root, link, selects),
                 "trace_aggregates": {
-                    "total_tokens": numbers.tokens("total", trace_runs),
-                    "total_cost": numbers.cost("total", trace_runs),
-                    "first_token_time": numbers.first_token_of(trace_runs),
+                    "total_tokens": trace.total_tokens,
+                    "total_cost": trace.total_cost,
+                    "first_token_time": views.first_token_of(trace),
                 },
             }
-            for trace_runs in found
+            for trace, root in stored
+            if root is not None
         ]
-        return JSONResponse({"items": items, "next_cursor": cursor})
+        return JSONResponse({"items": items, "next_cursor": found[-1].dotted_order if more else None})
 
     async def trace_runs(self, request: Request) -> Response:
         """``GET /api/v2/traces/{trace_id}/runs?project_id=…``: all runs of a trace in ``dotted_order`` order."""

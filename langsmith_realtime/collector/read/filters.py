@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from langsmith_realtime.collector.read.numbers import cost, latency, shown_tokens
+from langsmith_realtime.collector.numbers import cost, latency, shown_tokens
 from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
 
@@ -142,13 +142,40 @@ class _Scope:
 
 @dataclass(frozen=True)
 class _Check(Generic[T]):
-    """A condition. ``scopes`` names which parts of a scope it reads: ``pair``, ``feedback``."""
+    """A condition.
+
+    Attributes:
+        holds: Tells whether the condition is true for an item.
+        scopes: Which parts of a scope it reads: ``pair``, ``feedback``.
+        thread: The thread of every item for which the condition is true; None if they may have several.
+    """
 
     holds: Callable[[T, _Scope], bool]
     scopes: frozenset[str] = frozenset()
+    thread: str | None = None
 
 
-def parse(expression: str) -> Predicate:
+@dataclass(frozen=True)
+class Filter(Generic[T]):
+    """The predicate that a filter expression describes; call it with an item.
+
+    Attributes:
+        check: The expression's condition.
+    """
+
+    check: _Check[T]
+
+    def __call__(self, item: T) -> bool:
+        """Return whether the item satisfies the expression."""
+        return self.check.holds(item, _Scope())
+
+    @property
+    def thread(self) -> str | None:
+        """The thread of every item that satisfies the expression; None if they may have several."""
+        return self.check.thread
+
+
+def parse(expression: str) -> Filter[StoredRun]:
     """Return the predicate of runs that a filter expression describes.
 
     Raises:
@@ -168,12 +195,11 @@ def parse_example_filter(expression: str) -> Callable[[Mapping[str, Any]], bool]
     return _parse(expression, EXAMPLE_FIELDS)
 
 
-def _parse(expression: str, fields: Fields[T]) -> Callable[[T], bool]:
+def _parse(expression: str, fields: Fields[T]) -> Filter[T]:
     try:
-        check = _Parser(expression, fields).parse()
+        return Filter(_Parser(expression, fields).parse())
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Refused("filter", f"invalid filter {str(expression)[:200]!r}: {error}") from None
-    return lambda item: check.holds(item, _Scope())
 
 
 class _Parser(Generic[T]):
@@ -271,7 +297,7 @@ def _combined(name: str, checks: list[_Check[T]], fields: Fields[T]) -> _Check[T
         scopes = (_Scope(pair, each) for pair in pairs for each in feedback)
         return any(all(check.holds(item, scope) for check in checks) for scope in scopes)
 
-    return _Check(holds)
+    return _Check(holds, thread=next((check.thread for check in checks if check.thread is not None), None))
 
 
 def _search(wanted: object, fields: Fields[T]) -> _Check[T]:
@@ -302,7 +328,8 @@ def _comparison(name: str, field: str, wanted: Any, fields: Fields[T]) -> _Check
     compare = _comparator(name, wanted)
     values = _reader(field, fields)
     scopes = frozenset({"pair"} if field in _PAIR else {"feedback"} if field in _FEEDBACK else ())
-    return _Check(lambda item, scope: any(compare(value) for value in values(item, scope)), scopes)
+    thread = wanted if (name, field) == ("eq", "thread_id") and isinstance(wanted, str) else None
+    return _Check(lambda item, scope: any(compare(value) for value in values(item, scope)), scopes, thread)
 
 
 def _reader(field: str, fields: Fields[T]) -> Callable[[T, _Scope], Iterable[object]]:

@@ -6,9 +6,10 @@ from collections import defaultdict
 from statistics import fmean, median, quantiles, stdev
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from langsmith_realtime.collector.rules import Refused, time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from langsmith_realtime.collector.records import StoredRun
 
@@ -17,6 +18,8 @@ Side = Literal["total", "prompt", "completion"]
 _SIDES: Final = {"total": "total", "prompt": "input", "completion": "output"}
 #: How many comments the statistics of a feedback key have at most.
 _COMMENTS: Final = 10
+#: A number above this is none: no count of tokens and no cost comes near, and SQLite's integers end a little above.
+_LARGEST: Final = 1e15
 
 
 def usage(run: StoredRun) -> dict[str, Any]:
@@ -44,15 +47,16 @@ def latency(run: StoredRun) -> float | None:
 
 
 def first_token_time(run: StoredRun) -> str | None:
-    """Return the time of an llm run's first ``new_token`` event, as received; None without one and for other runs."""
+    """Return the time of an llm run's first ``new_token`` event, as received; None without one and for other runs.
+
+    None, too, if that is no time.
+    """
     if run.run_type != "llm":
         return None
-    return next((str(event["time"]) for event in run.events if event.get("name") == "new_token"), None)
-
-
-def first_token_of(runs: Iterable[StoredRun]) -> str | None:
-    """Return the time of the first ``new_token`` event of all runs; None without one."""
-    return min(filter(None, map(first_token_time, runs)), default=None)
+    for event in run.events:
+        if isinstance(event, dict) and event.get("name") == "new_token":
+            return str(event["time"]) if _is_time(event.get("time")) else None
+    return None
 
 
 def tokens(side: Side, runs: Iterable[StoredRun]) -> int:
@@ -86,11 +90,6 @@ def p99(values: Sequence[float]) -> float | None:
     return quantiles([*values] * 2, n=100, method="inclusive")[-1] if values else None
 
 
-def ended(runs: Iterable[StoredRun]) -> datetime | None:
-    """Return the latest end of the runs; None if none has ended."""
-    return max((run.end_time for run in runs if run.end_time), default=None)
-
-
 def feedback_stats(feedback: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]] | None:
     """Return the statistics of each key, as LangSmith's v1 and v2 give them; None without feedback."""
     by_key: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -120,4 +119,15 @@ def _stats(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """Return a number that JSON and SQLite can hold, too; None for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if -_LARGEST < value < _LARGEST else None  # NaN is neither above nor below a number
+
+
+def _is_time(value: object) -> bool:
+    try:
+        time(value, "time")
+    except Refused:
+        return False
+    return True
