@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS trace_numbers (
     prompt_cost REAL,
     completion_cost REAL,
     details TEXT NOT NULL DEFAULT '{}',         -- JSON, {"prompt_token": {"audio": 60}}
+    first_token TEXT,              -- the first of them, as it was sent
     first_tokens TEXT NOT NULL DEFAULT '[]',    -- JSON, of each run the time and the seconds since the run's start
     error TEXT,                    -- of the root run, like previews of its inputs and outputs
     inputs TEXT,
@@ -64,6 +65,7 @@ class Trace(NamedTuple):
         total_cost: USD, like the other costs; None if no run states one.
         details: JSON object: the sums of each kind by ``prompt_token``, ``completion_token``, ``prompt_cost`` and
             ``completion_cost``.
+        first_token: Time of the first token of all runs, as it was sent; None without one.
         first_tokens: JSON array: the time of the first token of each llm run, and the seconds since the run's start.
         inputs: Preview of the root run's inputs, None without any; so is ``outputs``.
     """
@@ -82,6 +84,7 @@ class Trace(NamedTuple):
     prompt_cost: float | None
     completion_cost: float | None
     details: str
+    first_token: str | None
     first_tokens: str
     error: str | None
     inputs: str | None
@@ -168,7 +171,11 @@ class TraceNumbers:
                 firsts.append(counts["first_token"])
             else:
                 firsts.remove(counts["first_token"])
-        stored |= {"details": json.dumps(details), "first_tokens": json.dumps(firsts)}
+        stored |= {
+            "details": json.dumps(details),
+            "first_token": min((moment for moment, _ in firsts), default=None),
+            "first_tokens": json.dumps(firsts),
+        }
         changes = ", ".join(f"{name} = ?" for name in stored)
         self._db.execute(f"UPDATE trace_numbers SET {changes} WHERE id = ?", (*stored.values(), trace_id))  # noqa: S608
 
@@ -179,7 +186,7 @@ class TraceNumbers:
         projects: Iterable[str],
         *,
         threads: bool = False,
-        thread: str | None = None,
+        of: Iterable[str] | None = None,
         ids: Iterable[str] | None = None,
         since: str | None = None,
         until: str | None = None,
@@ -189,7 +196,7 @@ class TraceNumbers:
         Args:
             projects: Only traces of the projects with these names.
             threads: Only traces that belong to a thread.
-            thread: Only traces of this thread.
+            of: Only traces of these threads.
             ids: Only the traces with these ids.
             since: Only root runs that started at this time or later, as a client sent it.
             until: Only root runs that started at this time or earlier, as a client sent it.
@@ -197,27 +204,31 @@ class TraceNumbers:
         Raises:
             Refused: One of the times is none (rule ``field``).
         """
-        conditions = ["project IN (SELECT value FROM json_each(?))"]
-        values: list[str] = [json.dumps(list(projects))]
+        where, values = _conditions(projects, since, until)
         if threads:
-            conditions.append("thread IS NOT NULL")
-        if thread is not None:
-            conditions = [f"+{conditions[0]}", "thread = ?"]  # found by the index of threads
-            values.append(thread)
-        if ids is not None:
-            conditions.append("id IN (SELECT value FROM json_each(?))")
-            values.append(json.dumps(list(ids)))
-        for moment, comparison in ((since, ">="), (until, "<=")):
-            if moment:
-                conditions.append(f"started {comparison} ?")
-                values.append(time(moment, "start_time").isoformat(timespec="microseconds"))
-        with self._lock:
-            rows = self._db.execute(
-                f"SELECT {', '.join(Trace._fields)} FROM trace_numbers WHERE {' AND '.join(conditions)}"  # noqa: S608 - fixed texts
-                " ORDER BY dotted_order",
-                values,
-            ).fetchall()
+            where += " AND thread IS NOT NULL"
+        for column, wanted in (("thread", of), ("id", ids)):
+            if wanted is not None:  # the plus, because the index of projects finds too many
+                where = f"+{where} AND {column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - fixed texts
+                values.append(json.dumps(list(wanted)))
+        rows = self._rows(
+            f"SELECT {', '.join(Trace._fields)} FROM trace_numbers WHERE {where} ORDER BY dotted_order",  # noqa: S608 - fixed texts
+            values,
+        )
         return list(map(Trace._make, rows))
+
+    def threads(self, projects: Iterable[str], *, since: str | None = None, until: str | None = None) -> list[str]:
+        """Return the threads that have traces; the thread whose last trace started latest is first.
+
+        The arguments and the errors are those of :meth:`traces`.
+        """
+        where, values = _conditions(projects, since, until)
+        rows = self._rows(
+            f"SELECT thread FROM trace_numbers WHERE {where} AND thread IS NOT NULL"  # noqa: S608 - fixed texts
+            " GROUP BY thread ORDER BY max(dotted_order) DESC",
+            values,
+        )
+        return [thread for (thread,) in rows]
 
     def feedback(self, traces: Iterable[Trace]) -> dict[str, list[dict[str, Any]]]:
         """Return the feedback of all runs of traces, oldest first, by the trace's id."""
@@ -225,16 +236,28 @@ class TraceNumbers:
         tables = (
             "runs CROSS JOIN feedback" if len(ids) <= _FEW else "feedback CROSS JOIN runs"
         )  # the outer one is first
-        with self._lock:
-            rows = self._db.execute(
-                f"SELECT trace_id, content FROM {tables} ON runs.id = feedback.run_id"  # noqa: S608 - fixed texts
-                " WHERE trace_id IN (SELECT value FROM json_each(?)) ORDER BY feedback.rowid",
-                (json.dumps(ids),),
-            ).fetchall()
+        rows = self._rows(
+            f"SELECT trace_id, content FROM {tables} ON runs.id = feedback.run_id"  # noqa: S608 - fixed texts
+            " WHERE trace_id IN (SELECT value FROM json_each(?)) ORDER BY feedback.rowid",
+            [json.dumps(ids)],
+        )
         found: dict[str, list[dict[str, Any]]] = {}
         for trace_id, content in rows:
             found.setdefault(trace_id, []).append(json.loads(content))
         return found
+
+    def _rows(self, sql: str, values: list[str]) -> list[tuple[Any, ...]]:
+        with self._lock:
+            return self._db.execute(sql, values).fetchall()
+
+
+def _conditions(projects: Iterable[str], since: str | None, until: str | None) -> tuple[str, list[str]]:
+    conditions, values = ["project IN (SELECT value FROM json_each(?))"], [json.dumps(list(projects))]
+    for moment, comparison in ((since, ">="), (until, "<=")):
+        if moment:
+            conditions.append(f"started {comparison} ?")
+            values.append(time(moment, "start_time").isoformat(timespec="microseconds"))
+    return " AND ".join(conditions), values
 
 
 def preview(value: object) -> str | None:

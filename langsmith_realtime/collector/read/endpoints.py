@@ -160,7 +160,7 @@ class ReadEndpoints:
                 "trace_aggregates": {
                     "total_tokens": trace.total_tokens,
                     "total_cost": trace.total_cost,
-                    "first_token_time": views.first_token_of(trace),
+                    "first_token_time": trace.first_token,
                 },
             }
             for trace, root in stored

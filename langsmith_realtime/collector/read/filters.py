@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
 from langsmith_realtime.collector.numbers import cost, latency, shown_tokens
+from langsmith_realtime.collector.read.views import SIDES, THREAD_NUMBERS
 from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
+from langsmith_realtime.collector.trace_numbers import Trace
 
 T = TypeVar("T")
 Predicate = Callable[[StoredRun], bool]
@@ -89,28 +91,42 @@ RUN_FIELDS: Final = Fields[StoredRun](
     feedback=lambda run: run.feedback,
     text=lambda run: [run.name, run.inputs, run.outputs, run.error],
 )
-THREAD_FIELDS: Final = Fields[Mapping[str, Any]](
+#: Fields of root runs that stand in the numbers of traces.
+TRACE_FIELDS: Final = Fields[Trace](
     read={
-        "thread_id": lambda thread: thread["thread_id"],
-        "turn_count": lambda thread: thread["count"],
-        "num_errored_turns": lambda thread: thread["num_errored_turns"],
-        "thread_duration": lambda thread: thread["thread_duration"],
-        "latency_p50": lambda thread: thread["latency_p50"],
-        "latency_p99": lambda thread: thread["latency_p99"],
-        "total_tokens": lambda thread: thread["total_tokens"],
-        "prompt_tokens": lambda thread: thread["prompt_tokens"],
-        "completion_tokens": lambda thread: thread["completion_tokens"],
-        "total_cost": lambda thread: thread["total_cost"],
-        "min_start_time": lambda thread: time(thread["min_start_time"], "min_start_time"),
-        "max_start_time": lambda thread: time(thread["max_start_time"], "max_start_time"),
+        "id": lambda trace: trace.id,
+        "run_id": lambda trace: trace.id,
+        "trace_id": lambda trace: trace.id,
+        "status": lambda trace: "error" if trace.failed else "success" if trace.ended else "pending",
+        "error": lambda trace: trace.error,
+        "start_time": lambda trace: time(trace.started, "start_time"),
+        "end_time": lambda trace: time(trace.ended, "end_time") if trace.ended else None,
+        "latency": lambda trace: trace.latency,
+        "is_root": lambda _: True,
+        "thread_id": lambda trace: trace.thread,
     },
-    numbers=frozenset({"turn_count", "num_errored_turns", "total_tokens", "prompt_tokens", "completion_tokens"})
-    | {"total_cost"},
+    numbers=frozenset(),
+    seconds=RUN_FIELDS.seconds,
+    lowered=RUN_FIELDS.lowered,
+    metadata=lambda _: {},
+    feedback=lambda _: (),
+    text=lambda _: None,
+)
+THREAD_FIELDS: Final = Fields[Sequence[Trace]](
+    read={
+        "turn_count": THREAD_NUMBERS["count"],
+        "min_start_time": lambda traces: time(traces[0].started, "min_start_time"),
+        "max_start_time": lambda traces: time(traces[-1].started, "max_start_time"),
+        **{name: THREAD_NUMBERS[name] for name in ("thread_id", "num_errored_turns", "thread_duration")},
+        **{name: THREAD_NUMBERS[name] for name in ("latency_p50", "latency_p99", "total_cost")},
+        **{f"{side}_tokens": THREAD_NUMBERS[f"{side}_tokens"] for side in SIDES},
+    },
+    numbers=frozenset({"turn_count", "num_errored_turns", "total_cost"} | {f"{side}_tokens" for side in SIDES}),
     seconds=frozenset({"thread_duration", "latency_p50", "latency_p99"}),
     lowered=frozenset(),
     metadata=lambda _: {},
     feedback=lambda _: (),
-    text=lambda thread: [thread["first_inputs"], thread["last_outputs"], thread["last_error"]],
+    text=lambda traces: [traces[0].inputs, traces[-1].outputs, traces[-1].error],
 )
 EXAMPLE_FIELDS: Final = Fields[Mapping[str, Any]](
     read={
@@ -161,9 +177,11 @@ class Filter(Generic[T]):
 
     Attributes:
         check: The expression's condition.
+        names: The fields that the expression names; ``search`` stands for all that ``search`` searches.
     """
 
     check: _Check[T]
+    names: frozenset[str]
 
     def __call__(self, item: T) -> bool:
         """Return whether the item satisfies the expression."""
@@ -185,19 +203,28 @@ def parse(expression: str) -> Filter[StoredRun]:
     return _parse(expression, RUN_FIELDS)
 
 
-def parse_thread_filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
-    """Return the predicate of threads, the objects of ``POST /api/v2/threads/query``. Raises Refused as `parse`."""
+def parse_trace_filter(expression: str) -> Filter[Trace] | None:
+    """Return the predicate of traces that :func:`parse` describes for their root runs.
+
+    None if the expression names a field that does not stand in the numbers of traces. Raises Refused as `parse`.
+    """
+    return _parse(expression, TRACE_FIELDS) if parse(expression).names <= TRACE_FIELDS.read.keys() else None
+
+
+def parse_thread_filter(expression: str) -> Filter[Sequence[Trace]]:
+    """Return the predicate of threads, the traces of each from the oldest. Raises Refused as `parse`."""
     return _parse(expression, THREAD_FIELDS)
 
 
-def parse_example_filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
+def parse_example_filter(expression: str) -> Filter[Mapping[str, Any]]:
     """Return the predicate of a dataset's examples. Raises Refused as `parse`."""
     return _parse(expression, EXAMPLE_FIELDS)
 
 
 def _parse(expression: str, fields: Fields[T]) -> Filter[T]:
     try:
-        return Filter(_Parser(expression, fields).parse())
+        parser = _Parser(expression, fields)
+        return Filter(parser.parse(), frozenset(parser.names))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Refused("filter", f"invalid filter {str(expression)[:200]!r}: {error}") from None
 
@@ -207,6 +234,7 @@ class _Parser(Generic[T]):
         self._expression = expression
         self._fields = fields
         self._at = 0
+        self.names: set[str] = set()
 
     def parse(self) -> _Check[T]:
         check = self._call()
@@ -220,13 +248,16 @@ class _Parser(Generic[T]):
         if name in {"and", "or", "not"}:
             check = _combined(name, self._list_of(self._call), self._fields)
         elif name == "search":
+            self.names.add(name)
             check = _search(self._value(), self._fields)
         elif name == "exists":
             field = self._take("word")
+            self.names.add(field)
             key = self._value() if self._takes(",") else None
             check = _exists(field, key, self._fields)
         elif name in _COMPARISONS:
             field = self._take("word")
+            self.names.add(field)
             self._expect(",")
             check = _comparison(name, field, self._value(), self._fields)
         else:

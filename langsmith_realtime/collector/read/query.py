@@ -209,7 +209,7 @@ class RunSearch:
         project: str,
         *,
         threads: bool = False,
-        thread: str | None = None,
+        of: Sequence[str] | None = None,
         since: str | None = None,
         until: str | None = None,
     ) -> list[Trace]:
@@ -220,29 +220,28 @@ class RunSearch:
                 the root run) and ``tree_filter`` (true for any run of the trace).
             project: Id of the project.
             threads: Only traces that belong to a thread.
-            thread: Only traces of this thread.
+            of: Only traces of these threads.
             since: Only root runs that started at this time or later.
             until: Only root runs that started at this time or earlier.
         """
         names = self.names([project]) or []
-        of_root = [filters.parse(query[key]) for key in ("filter", "trace_filter") if query.get(key)]
-        if thread is None:
-            thread = next((each.thread for each in of_root if each.thread is not None), None)
+        expressions = [query[key] for key in ("filter", "trace_filter") if query.get(key)]
+        of_root = [filters.parse(each) for each in expressions]
+        if of is None:
+            of = [each.thread for each in of_root if each.thread is not None][:1] or None
         found = self._store.traces.traces(
-            names,
-            threads=threads,
-            thread=thread,
-            ids=query.get("trace_ids") or None,
-            since=since,
-            until=until,
+            names, threads=threads, of=of, ids=query.get("trace_ids") or None, since=since, until=until
         )
-        if of_root:
+        in_columns = [filters.parse_trace_filter(each) for each in expressions]
+        found = [trace for trace in found if all(holds is None or holds(trace) for holds in in_columns)]
+        if None in in_columns:
+            thread = of[0] if of is not None and len(of) == 1 else None
             roots = self._store.find(projects=names, thread=thread, roots=True, since=_stamp(since))
             satisfied = {root.id for root in roots if all(holds(root) for holds in of_root)}
             found = [trace for trace in found if trace.id in satisfied]
         if query.get("tree_filter"):
             wanted = filters.parse(query["tree_filter"])
-            runs = self._store.find(projects=names, thread=wanted.thread or thread, since=_stamp(since))
+            runs = self._store.find(projects=names, thread=wanted.thread, since=_stamp(since))
             satisfied = {run.trace_id for run in runs if wanted(run)}
             found = [trace for trace in found if trace.id in satisfied]
         return found

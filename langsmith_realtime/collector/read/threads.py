@@ -20,13 +20,14 @@ from langsmith_realtime.collector.read.query import (
 from langsmith_realtime.collector.rules import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from starlette.requests import Request
 
     from langsmith_realtime.collector.store import Store
     from langsmith_realtime.collector.trace_numbers import Trace
 
+_FILTERS: Final = ("filter", "trace_filter", "tree_filter", "thread_filter")
 _HOW_TO_SELECT: Final = "must name at least one statistic"
 
 
@@ -47,8 +48,15 @@ class ThreadEndpoints:
         Without ``min_start_time``, only traces whose root run started in the last 24 hours count.
         """
         query = checked(await read_object(request))
-        found = self._threads(self._traces(query), query)
-        items, cursor = page(found, query.get("page_size"), query.get("cursor"), largest=100, default=20)
+        size, cursor = query.get("page_size"), query.get("cursor")
+        if any(query.get(key) for key in _FILTERS):
+            found = self._threads(self._traces(query), query)
+            items, cursor = page(found, size, cursor, largest=100, default=20)
+        else:  # the numbers of this page's threads are enough
+            names, (since, until) = self._search.names([query.get("project_id")]) or [], _window(query)
+            every = self._store.traces.threads(names, since=since, until=until)
+            threads, cursor = page(every, size, cursor, largest=100, default=20)
+            items = self._threads(self._traces(query, threads), query)
         feedback = self._store.traces.feedback(trace for traces in items for trace in traces)
         return JSONResponse({"items": [views.thread(traces, feedback) for traces in items], "next_cursor": cursor})
 
@@ -84,15 +92,17 @@ class ThreadEndpoints:
         traces = [trace for thread in self._threads(self._traces(query), query) for trace in thread]
         return JSONResponse(views.threads_stats(traces, self._store.traces.feedback(traces), query["select"]))
 
-    def _traces(self, query: dict[str, Any]) -> list[Trace]:
+    def _traces(self, query: dict[str, Any], threads: Sequence[str] | None = None) -> list[Trace]:
         if not query.get("project_id"):
             raise Refused("query", "project_id must be set, got none")
+        since, until = _window(query)
         return self._search.traces(
             query,
             query["project_id"],
             threads=True,
-            since=query.get("min_start_time") or yesterday(),
-            until=query.get("max_start_time"),
+            of=threads,
+            since=since,
+            until=until,
         )
 
     def _threads(self, traces: Iterable[Trace], query: dict[str, Any]) -> list[list[Trace]]:
@@ -100,12 +110,16 @@ class ThreadEndpoints:
         by_thread: defaultdict[str | None, list[Trace]] = defaultdict(list)
         for trace in traces:
             by_thread[trace.thread].append(trace)
-        found = sorted(by_thread.values(), key=lambda thread: thread[-1].started, reverse=True)
+        found = sorted(by_thread.values(), key=lambda thread: thread[-1].dotted_order, reverse=True)
         if not query.get("thread_filter"):
             return found
         holds = filters.parse_thread_filter(query["thread_filter"])
-        return [thread for thread in found if holds(views.thread_numbers(thread))]
+        return [thread for thread in found if holds(thread)]
 
     def _of_thread(self, request: Request, project: str, expression: str | None) -> list[Trace]:
         """Return the traces of a thread; with a filter expression, those whose root satisfies it."""
-        return self._search.traces({"filter": expression}, project, thread=request.path_params["thread_id"])
+        return self._search.traces({"filter": expression}, project, of=[request.path_params["thread_id"]])
+
+
+def _window(query: dict[str, Any]) -> tuple[str, str | None]:
+    return query.get("min_start_time") or yesterday(), query.get("max_start_time")

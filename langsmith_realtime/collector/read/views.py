@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from functools import partial
+from operator import attrgetter
 from statistics import median_low
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
@@ -191,34 +193,9 @@ def thread(traces: Sequence[Trace], feedback: FeedbackByTrace) -> dict[str, Any]
         feedback: The feedback of traces by their id.
     """
     return {
-        **thread_numbers(traces),
+        **{name: read(traces) for name, read in THREAD_NUMBERS.items()},
         **_details(traces),
         "feedback_stats": numbers.feedback_stats(_feedback(traces, feedback)),
-    }
-
-
-def thread_numbers(traces: Sequence[Trace]) -> dict[str, Any]:
-    """Return the fields of :func:`thread` that expressions may name, and all others that need no JSON."""
-    first, last = traces[0], traces[-1]
-    latencies = [trace.latency for trace in traces if trace.latency is not None]
-    ended = _ended(traces)
-    return {
-        "thread_id": last.thread,
-        "count": len(traces),
-        "num_errored_turns": sum(trace.failed for trace in traces),
-        "trace_id": last.id,
-        "first_trace_id": first.id,
-        "last_trace_id": last.id,
-        "first_inputs": first.inputs,
-        "last_outputs": last.outputs,
-        "last_error": last.error,
-        "start_time": _short(last.started),
-        "min_start_time": _short(first.started),
-        "max_start_time": _short(last.started),
-        "thread_duration": _seconds(first.started, ended) if ended else None,
-        "latency_p50": numbers.p50(latencies),
-        "latency_p99": numbers.p99(latencies),
-        **_totals(traces),
     }
 
 
@@ -238,7 +215,7 @@ def thread_trace(root: StoredRun, trace: Trace, turn: int) -> dict[str, Any]:
         "turn_number": turn,
         "start_time": _text(root.start_time),
         "end_time": _text(root.end_time),
-        "first_token_time": first_token_of(trace),
+        "first_token_time": trace.first_token,
         "latency": latency(root),
         "error": root.error,
         "error_preview": preview(root.error),
@@ -259,7 +236,7 @@ def thread_stats(traces: Sequence[Trace], feedback: FeedbackByTrace, select: Ite
         feedback: The feedback of traces by their id.
         select: Names of statistics, in upper or lower case.
     """
-    latencies = [trace.latency for trace in traces if trace.latency is not None]
+    latencies = _latencies(traces)
     view = {
         "turns": len(traces),
         "first_start_time": _short(traces[0].started) if traces else None,
@@ -282,23 +259,23 @@ def threads_stats(traces: Sequence[Trace], feedback: FeedbackByTrace, select: It
         feedback: The feedback of traces by their id.
         select: Names of statistics, in upper or lower case.
     """
-    latencies = [trace.latency for trace in traces if trace.latency is not None]
-    firsts = [_seconds(trace.started, moment) for trace in traces if (moment := first_token_of(trace)) is not None]
-    view = {
-        "thread_count": len({trace.thread for trace in traces}),
-        "trace_count": len(traces),
-        "error_rate": sum(trace.failed for trace in traces) / len(traces) if traces else None,
-        "streaming_rate": len(firsts) / len(traces) if traces else None,
-        "latency_p50": numbers.p50(latencies),
-        "latency_p99": numbers.p99(latencies),
-        "first_token_p50": numbers.p50(firsts),
-        "first_token_p99": numbers.p99(firsts),
-        "median_tokens": median_low([trace.total_tokens for trace in traces]) if traces else None,
-        "thread_feedback_stats": numbers.feedback_stats(_feedback(traces, feedback)),
-        **_totals(traces),
-        **{key: value["raw"] if value else value for key, value in _details(traces).items()},
+    firsts = [_seconds(trace.started, moment) for trace in traces if (moment := trace.first_token) is not None]
+    view: dict[str, Callable[[], object]] = {
+        "thread_count": lambda: len({trace.thread for trace in traces}),
+        "trace_count": lambda: len(traces),
+        "error_rate": lambda: sum(trace.failed for trace in traces) / len(traces) if traces else None,
+        "streaming_rate": lambda: len(firsts) / len(traces) if traces else None,
+        "latency_p50": lambda: numbers.p50(_latencies(traces)),
+        "latency_p99": lambda: numbers.p99(_latencies(traces)),
+        "first_token_p50": lambda: numbers.p50(firsts),
+        "first_token_p99": lambda: numbers.p99(firsts),
+        "median_tokens": lambda: median_low([trace.total_tokens for trace in traces]) if traces else None,
+        "thread_feedback_stats": lambda: numbers.feedback_stats(_feedback(traces, feedback)),
+        **{name: partial(read, traces) for name, read in _SUMS.items()},
+        **{f"{name}_details": partial(_kinds, traces, name) for name in _DETAILS},
     }
-    return _with_units(_only(view, map(str.lower, select)))
+    wanted = {each.lower() for each in select}
+    return _with_units({name: read() for name, read in view.items() if name in wanted})
 
 
 def project_stats(traces: Sequence[Trace], feedback: FeedbackByTrace) -> dict[str, Any]:
@@ -311,17 +288,12 @@ def project_stats(traces: Sequence[Trace], feedback: FeedbackByTrace) -> dict[st
     return _stats(
         count=len(traces),
         errors=sum(trace.failed for trace in traces),
-        latencies=[trace.latency for trace in traces if trace.latency is not None],
+        latencies=_latencies(traces),
         firsts=[seconds for trace in traces for _, seconds in json.loads(trace.first_tokens)],
         last=_short(max((trace.started for trace in traces), default=None)),
         feedback=_feedback(traces, feedback),
         totals=_totals(traces),
     )
-
-
-def first_token_of(trace: Trace) -> str | None:
-    """Return the time of the first token of all runs of a trace; None without one."""
-    return min((moment for moment, _ in json.loads(trace.first_tokens)), default=None)
 
 
 def _with_units(stats: Mapping[str, Any]) -> dict[str, Any]:
@@ -357,22 +329,40 @@ def _common(run: StoredRun) -> dict[str, Any]:
 
 def _totals(traces: Sequence[Trace]) -> dict[str, Any]:
     """Return the tokens and costs of traces, whose names begin with ``total``, ``prompt`` and ``completion``."""
-    sums: dict[str, Any] = {}
-    for side in SIDES:
-        costs = [cost for trace in traces if (cost := getattr(trace, f"{side}_cost")) is not None]
-        sums[f"{side}_tokens"] = sum(getattr(trace, f"{side}_tokens") for trace in traces)
-        sums[f"{side}_cost"] = sum(costs) if costs else None
-    return sums
+    return {name: read(traces) for name, read in _SUMS.items()}
 
 
-def _details(traces: Iterable[Trace]) -> dict[str, Any]:
+def _total(name: str) -> Callable[[Sequence[Trace]], int | float | None]:
+    read = attrgetter(name)
+
+    def total(traces: Sequence[Trace]) -> int | float | None:
+        known = [value for value in map(read, traces) if value is not None]
+        return sum(known) if known or name.endswith("_tokens") else None
+
+    return total
+
+
+def _latencies(traces: Sequence[Trace]) -> list[float]:
+    return [trace.latency for trace in traces if trace.latency is not None]
+
+
+def _duration(traces: Sequence[Trace]) -> float | None:
+    ended = _ended(traces)
+    return _seconds(traces[0].started, ended) if ended else None
+
+
+def _details(traces: Sequence[Trace]) -> dict[str, Any]:
     """Return the sums of the tokens and the costs of each kind, such as ``audio``."""
-    sums: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(int))
+    found = {name: _kinds(traces, name) for name in _DETAILS}
+    return {f"{name}_details": {"raw": kinds} if kinds else None for name, kinds in found.items()}
+
+
+def _kinds(traces: Iterable[Trace], name: str) -> dict[str, float] | None:
+    sums: defaultdict[str, float] = defaultdict(int)
     for trace in traces:
-        for name, kinds in json.loads(trace.details).items():
-            for kind, value in kinds.items():
-                sums[name][kind] += value
-    return {f"{name}_details": {"raw": dict(sums[name])} if sums[name] else None for name in _DETAILS}
+        for kind, value in json.loads(trace.details).get(name, {}).items():
+            sums[kind] += value
+    return dict(sums) or None
 
 
 def _feedback(traces: Iterable[Trace], feedback: FeedbackByTrace) -> Iterable[Mapping[str, Any]]:
@@ -404,3 +394,25 @@ def _only(view: dict[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 def _text(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
+
+
+_SUMS: Final = {f"{side}_{what}": _total(f"{side}_{what}") for what in ("tokens", "cost") for side in SIDES}
+#: What a thread's object says besides details and feedback, read from its traces, of which the oldest is first.
+THREAD_NUMBERS: Final[dict[str, Callable[[Sequence[Trace]], object]]] = {
+    "thread_id": lambda traces: traces[-1].thread,
+    "count": len,
+    "num_errored_turns": lambda traces: sum(trace.failed for trace in traces),
+    "trace_id": lambda traces: traces[-1].id,
+    "first_trace_id": lambda traces: traces[0].id,
+    "last_trace_id": lambda traces: traces[-1].id,
+    "first_inputs": lambda traces: traces[0].inputs,
+    "last_outputs": lambda traces: traces[-1].outputs,
+    "last_error": lambda traces: traces[-1].error,
+    "start_time": lambda traces: _short(traces[-1].started),
+    "min_start_time": lambda traces: _short(traces[0].started),
+    "max_start_time": lambda traces: _short(traces[-1].started),
+    "thread_duration": _duration,
+    "latency_p50": lambda traces: numbers.p50(_latencies(traces)),
+    "latency_p99": lambda traces: numbers.p99(_latencies(traces)),
+    **_SUMS,
+}
