@@ -12,6 +12,7 @@ import time as clock
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from langsmith_realtime.collector.numbers import as_number
 from langsmith_realtime.collector.records import THREAD_KEYS
 from langsmith_realtime.collector.rules import start_time, time
 from langsmith_realtime.core.conversation.numbers.metrics import percentile
@@ -234,13 +235,13 @@ class Conversations:
             columns |= {
                 "duration_s": time(fields["end_time"], "end_time").timestamp() - started,
                 "says": next((message["content"] for message in said if message["role"] == "user"), None),
-                "model": metadata.get("model"),
-                "p50_ms": metadata.get("voice_to_voice_p50_ms", metadata.get("latency_to_first_audio_p50_ms")),
-                "p95_ms": metadata.get("voice_to_voice_p95_ms", metadata.get("latency_to_first_audio_p95_ms")),
-                "slowest_ms": metadata.get("voice_to_voice_max_ms", metadata.get("latency_to_first_audio_max_ms")),
-                "tokens": metadata.get("total_tokens") or 0,
-                "cost": metadata.get("estimated_cost_usd"),
-                **{key: metadata.get(key) or 0 for key in ("turns", "interruptions", "errors")},
+                "model": metadata["model"] if isinstance(metadata.get("model"), str) else None,
+                "p50_ms": _latency(metadata, "p50_ms"),
+                "p95_ms": _latency(metadata, "p95_ms"),
+                "slowest_ms": _latency(metadata, "max_ms"),
+                "tokens": as_number(metadata.get("total_tokens")) or 0,
+                "cost": as_number(metadata.get("estimated_cost_usd")),
+                **{key: as_number(metadata.get(key)) or 0 for key in ("turns", "interruptions", "errors")},
             }
             if fields.get("error"):
                 columns["errors"] += 1
@@ -266,15 +267,16 @@ class Conversations:
     def _note_response(
         self, number: int, fields: Fields, metadata: Mapping[str, Any], at: float, *, ended: bool
     ) -> None:
-        ms = metadata.get("voice_to_voice_ms", metadata.get("latency_to_first_audio_ms"))
+        ms = _latency(metadata, "ms")
         interrupted = bool(metadata.get("was_interrupted"))
         failed = bool(fields.get("error")) and not metadata.get("ls_is_error_interrupt")
         if ms is None and not interrupted and not failed:
             return
         mark = "i" * interrupted + "e" * failed
+        heard_from = as_number(metadata.get("heard_from_s"))
         self._db.execute(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
-            (fields["id"], number, metadata.get("heard_from_s", at), ms, mark),
+            (fields["id"], number, at if heard_from is None else heard_from, ms, mark),
         )
         if ended:
             return
@@ -509,6 +511,11 @@ def _listed(row: Mapping[str, Any], shape: list[list[Any]], places: Mapping[str,
 def _metadata(fields: Fields) -> dict[str, Any]:
     metadata = (fields.get("extra") or {}).get("metadata")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _latency(metadata: Mapping[str, Any], of: str) -> float | None:
+    """Return a latency in milliseconds, from voice to voice, else to the first audio; None without a number."""
+    return as_number(metadata.get(f"voice_to_voice_{of}", metadata.get(f"latency_to_first_audio_{of}")))
 
 
 def _messages(fields: Fields) -> Iterator[dict[str, Any]]:

@@ -37,7 +37,7 @@ def shown_tokens(side: Side, run: StoredRun) -> int | None:
     own = usage(run)
     if not own and run.metadata.get("ls_integration") == "langsmith-realtime":
         own = run.metadata
-    count = _number(own.get(key))
+    count = as_number(own.get(key))
     return None if count is None else int(count)
 
 
@@ -61,12 +61,12 @@ def first_token_time(run: StoredRun) -> str | None:
 
 def tokens(side: Side, runs: Iterable[StoredRun]) -> int:
     """Return the sum of the runs' own tokens; a run without a count counts as 0."""
-    return sum(int(_number(usage(run).get(f"{_SIDES[side]}_tokens")) or 0) for run in runs)
+    return sum(int(as_number(usage(run).get(f"{_SIDES[side]}_tokens")) or 0) for run in runs)
 
 
 def cost(side: Side, runs: Iterable[StoredRun]) -> float | None:
     """Return the sum of the costs in USD that the runs state; None if none of them states one."""
-    stated = [each for run in runs if (each := _number(usage(run).get(f"{_SIDES[side]}_cost"))) is not None]
+    stated = [each for run in runs if (each := as_number(usage(run).get(f"{_SIDES[side]}_cost"))) is not None]
     return sum(stated) if stated else None
 
 
@@ -76,7 +76,7 @@ def details(side: Side, runs: Iterable[StoredRun], what: Literal["token", "cost"
     for run in runs:
         kinds = usage(run).get(f"{_SIDES[side]}_{what}_details")
         for kind, value in (kinds if isinstance(kinds, dict) else {}).items():
-            sums[kind] += _number(value) or 0
+            sums[kind] += as_number(value) or 0
     return dict(sums)
 
 
@@ -118,8 +118,8 @@ def _stats(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _number(value: object) -> float | None:
-    """Return a number that JSON and SQLite can hold, too; None for anything else."""
+def as_number(value: object) -> float | None:
+    """Return the value if it is a number that SQLite can hold; None for anything else."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return value if -_LARGEST < value < _LARGEST else None  # NaN is neither above nor below a number

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from langsmith_realtime.collector.records import StoredRun
     from langsmith_realtime.collector.store import Store
 
+#: What a query may have whose statistics are those of whole traces, which are columns.
+_IN_COLUMNS: Final = frozenset({"session", "is_root", "start_time", "end_time", "select"})
+
 
 class ReadEndpoints:
     """The endpoints that return stored runs and traces.
@@ -55,6 +59,8 @@ class ReadEndpoints:
     async def v1_runs(self, request: Request) -> Response:
         """``POST /runs/query``: a page of runs by descending ``dotted_order``, or ascending if ``order`` is ``asc``."""
         query = checked(await read_object(request))
+        if query.get("query"):
+            return not_served('The collector does not search by query; use the filter search("…")')
         runs = self._v1_found(query)
         found, cursor = page_of_runs(runs, query.get("limit"), largest=100, default=100)
         link = self._linker(request)
@@ -68,10 +74,20 @@ class ReadEndpoints:
         query = checked(await read_object(request))
         if query.get("group_by") or query.get("groups"):
             return not_served("The collector has no statistics by group; leave out group_by")
+        if query.get("is_root") and query.get("session") and not set(query) - _IN_COLUMNS:
+            traces = [
+                trace
+                for project in query["session"]
+                for trace in self._search.traces(
+                    {}, project, since=query.get("start_time"), until=query.get("end_time")
+                )
+            ]
+            return JSONResponse(views.project_stats(traces, self._store.traces.feedback(traces)))
         counted = list(self._v1_found(query))
         ids = {run.id for run in counted}
-        traces = {run.trace_id for run in counted}
-        below = (run for trace_id in sorted(traces) for run in self._store.find(trace_id=trace_id))
+        below = (
+            run for trace_id in sorted({run.trace_id for run in counted}) for run in self._store.find(trace_id=trace_id)
+        )
         runs = [run for run in below if run.creates and not ids.isdisjoint((run.id, *run.ancestors))]
         return JSONResponse(views.run_stats(counted, runs))
 
@@ -95,6 +111,13 @@ class ReadEndpoints:
             since=query.get("start_time"),
             until=query.get("end_time"),
         )
+
+    async def show_project(self, request: Request) -> Response:
+        """``GET /o/{tenant}/projects/p/{project}``, the link of a project: redirects to its list on the page."""
+        names = self._search.names([request.path_params["project_id"].lower()])
+        if not names:
+            raise HTTPException(404, f"Project not found: {request.path_params['project_id']}")
+        return RedirectResponse(f"/view/?project={quote(names[0], safe='')}")
 
     async def show(self, request: Request) -> Response:
         """``GET /o/{tenant}/projects/p/{project}/r/{run_id}``, the link of a run: redirects to the page."""

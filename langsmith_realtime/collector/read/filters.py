@@ -23,7 +23,7 @@ T = TypeVar("T")
 Predicate = Callable[[StoredRun], bool]
 
 _TOKEN: Final = re.compile(
-    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?\b)|(?P<word>\w+)|(?P<mark>[(),\[\]]))"""
+    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)|(?P<word>\w+)|(?P<mark>[(),\[\]]))"""
 )
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": operator.gt,
@@ -86,7 +86,7 @@ RUN_FIELDS: Final = Fields[StoredRun](
     numbers=frozenset({"total_tokens", "prompt_tokens", "completion_tokens"})
     | {"total_cost", "prompt_cost", "completion_cost"},
     seconds=frozenset({"latency"}),
-    lowered=frozenset({"run_type", "status"}),
+    lowered=frozenset({"run_type", "status", "id", "run_id", "trace_id", "parent_run_id", "reference_example_id"}),
     metadata=lambda run: run.metadata,
     feedback=lambda run: run.feedback,
     text=lambda run: [run.name, run.inputs, run.outputs, run.error],
@@ -279,7 +279,7 @@ class _Parser(Generic[T]):
             return values
         kind, token = self._next()
         if kind == "text":
-            return re.sub(r"\\(.)", r"\1", token[1:-1])
+            return _unquoted(token)
         if kind == "number" or token in {"true", "false", "null"}:
             return json.loads(token)
         raise ValueError(f"a value must be a quoted string, a number, true, false, null or a list, got {token!r}")
@@ -389,6 +389,8 @@ def _wanted(value: Any, field: str, fields: Fields[T]) -> Any:
         return None
     if field.endswith(("_time", "_at")):
         return time(value, field)
+    if field == "is_root" and isinstance(value, str):
+        raise ValueError(f"is_root must be compared with true or false, got {value!r}")
     if field in fields.lowered and isinstance(value, str):
         return value.lower()
     if field in fields.seconds and isinstance(value, str):
@@ -412,11 +414,36 @@ def _comparator(name: str, wanted: Any) -> Callable[[object], bool]:
     if name == "has":
         return lambda value: isinstance(value, list) and any(_equal(each, wanted) for each in value)
     if name == "like":
-        parts = (".*" if mark == "%" else "." if mark == "_" else re.escape(mark) for mark in wanted)
-        pattern = re.compile("".join(parts), re.DOTALL)
-        return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+        return lambda value: isinstance(value, str) and _is_like(value, wanted)
     order = _ORDERS[name]
     return lambda value: _comparable(value, wanted) and order(value, wanted)
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """Return whether a text matches a pattern with ``%`` for any characters and ``_`` for one."""
+    parts = ["".join("." if mark == "_" else re.escape(mark) for mark in part) for part in pattern.split("%")]
+    if len(parts) == 1:
+        return re.fullmatch(parts[0], text, re.DOTALL) is not None
+    # Each part is searched once, behind the part before: one regular expression for all may take years.
+    end = len(text) - len(pattern.rpartition("%")[2])
+    at = 0
+    for number, part in enumerate(parts[:-1]):
+        expression = re.compile(part, re.DOTALL)
+        found = expression.search(text, at) if number else expression.match(text)
+        if found is None:
+            return False
+        at = found.end()
+    return at <= end and re.compile(parts[-1], re.DOTALL).fullmatch(text, end) is not None
+
+
+def _unquoted(token: str) -> str:
+    """Return the text in quotation marks. Clients write it as JSON, with escapes such as ``\\u00e9``."""
+    if token.startswith('"'):
+        try:
+            return str(json.loads(token, strict=False))
+        except ValueError:  # an escape that JSON does not have
+            pass
+    return re.sub(r"\\(.)", r"\1", token[1:-1])
 
 
 def _is_number(value: object) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from langsmith_realtime.collector.ingest.bodies import read_whole
+from langsmith_realtime.collector.json_bodies import parse_json
 from langsmith_realtime.collector.read import filters
 from langsmith_realtime.collector.rules import Refused, json_type, time
 from langsmith_realtime.collector.store import project_id
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Largest size of a query, in bytes.
 _QUERY_BYTES: Final = 1024 * 1024
+#: Largest number of items before a page.
+_LAST: Final = 10**9
 _DAY: Final = timedelta(days=1)
 _LISTS: Final = ("session", "id", "ids", "project_ids", "trace_ids", "select", "selects", "reference_example")
 _TEXTS: Final = (
@@ -68,7 +70,7 @@ async def read_object(request: Request) -> dict[str, Any]:
 async def read_json(request: Request, limit: int = _QUERY_BYTES) -> Any:
     """Return the JSON value in a request's body of at most `limit` bytes. Raises Refused if it is no JSON."""
     try:
-        return json.loads(await read_whole(request, limit))
+        return parse_json(await read_whole(request, limit))
     except (ValueError, RecursionError) as error:
         raise Refused("query", f"the body must be JSON: {error}") from None
 
@@ -102,14 +104,14 @@ def page(
         Refused: The size or the cursor is none of these (rule ``query``).
     """
     try:
-        count, start = int(str(size or default)), int(str(cursor or 0))
+        count, start = int(str(default if size is None else size)), int(str(0 if cursor is None else cursor))
     except ValueError:
         message = f"the page size and the cursor must be integers, got {size!r} and {cursor!r}"
         raise Refused("query", message) from None
     if not 1 <= count <= largest:
         raise Refused("query", f"the page size must be between 1 and {largest}, got {count}")
-    if start < 0:
-        raise Refused("query", f"the cursor must not be negative, got {start}")
+    if not 0 <= start <= _LAST:
+        raise Refused("query", f"the cursor must not be negative and at most {_LAST}, got {start}")
     end = start + count
     found = list(islice(items, start, end + 1))
     return found[:count], str(end) if len(found) > count else None
@@ -167,15 +169,15 @@ class RunSearch:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def oldest_first(self, query: Mapping[str, Any], **conditions: Any) -> list[StoredRun]:
-        """Return the runs that satisfy all conditions, in ``dotted_order`` order.
+    def oldest_first(self, query: Mapping[str, Any], **conditions: Any) -> Iterator[StoredRun]:
+        """Yield the runs that satisfy all conditions, in ``dotted_order`` order, as they are asked for.
 
         Args:
             query: May have the filter expressions ``filter`` (applied to the run), ``trace_filter`` (applied to the
                 run's root) and ``tree_filter`` (true for any run of the trace).
             conditions: Arguments of :meth:`_satisfies`.
         """
-        return list(self._found(query, conditions, newest_first=False))
+        return self._found(query, conditions, newest_first=False)
 
     def newest_first(self, query: Mapping[str, Any], **conditions: Any) -> Iterator[StoredRun]:
         """Yield the runs that satisfy all conditions by descending ``dotted_order``, as they are asked for."""
