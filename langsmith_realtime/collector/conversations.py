@@ -472,7 +472,7 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
 
 
 def _searched(q: str) -> list[str]:
-    return q.split()[:_MOST_WORDS]
+    return q.replace("\0", " ").split()[:_MOST_WORDS]  # FTS5 reads no further than a NUL
 
 
 def _around(sentence: str, words: list[str]) -> str:
