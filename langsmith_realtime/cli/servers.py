@@ -7,6 +7,8 @@ when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from langsmith_realtime.cli.terminal import fail, port_number, reason, say, state_folder, until_signalled, wait_for
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 #: The packages of the ``collector`` extra.
 _COLLECTOR_PACKAGES: Final = frozenset({"h11", "starlette", "uvicorn", "zstandard"})
+#: The environment variable with the key of :func:`add_reach`. A command line is visible to all users of a machine.
+TOKEN_VARIABLE: Final = "LANGSMITH_REALTIME_TOKEN"  # noqa: S105 - a name
 
 
 def add_collector(commands: Commands) -> None:
@@ -39,19 +43,42 @@ def add_collector(commands: Commands) -> None:
 
 
 def add_reach(parser: argparse.ArgumentParser) -> None:
-    """Add ``--host`` and ``--token``, which say who can reach the server."""
+    """Add ``--host``, ``--token`` and ``--token-file``, which say who can reach the server."""
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="name or address to listen at (default: 127.0.0.1); one that other machines can reach needs --token",
+        help="name or address to listen at (default: 127.0.0.1); one that other machines can reach needs a key",
     )
-    parser.add_argument(
+    key = parser.add_mutually_exclusive_group()
+    key.add_argument(
         "--token",
         "--api-key",
         dest="api_key",
         metavar="KEY",
-        help="key that clients must send as their API key, and that opens the page with ?token=KEY (default: any key)",
+        help="key that clients must send as their API key, and that opens the page with ?token=KEY (default: the "
+        f"environment variable {TOKEN_VARIABLE}; without it, any key). Other users of this machine can see the key "
+        "in the list of processes",
     )
+    key.add_argument(
+        "--token-file", dest="api_key", type=_key_in, metavar="FILE", help="file with the key of --token in one line"
+    )
+
+
+def _key_in(path: str) -> str:
+    try:
+        key = Path(path).read_text(encoding="utf-8-sig").strip()
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"cannot be read: {error}") from None
+    if not key or len(key.split()) > 1:
+        raise argparse.ArgumentTypeError(f"must have one key without spaces, got {len(key.split())} words in {path}")
+    return key
+
+
+def server_key(arguments: argparse.Namespace) -> str | None:
+    """Return the key that clients must send: the one of the arguments, else of the environment; None for any key."""
+    if arguments.api_key is not None:
+        return str(arguments.api_key)
+    return os.environ.get(TOKEN_VARIABLE) or None
 
 
 def reach_elsewhere(host: str, port: str) -> list[str]:
@@ -72,11 +99,12 @@ def _collector(arguments: argparse.Namespace) -> int:
         if package not in _COLLECTOR_PACKAGES:
             raise
         return fail(f"The collector needs {package}. Install it with: pip install 'langsmith-realtime[collector]'")
+    key = server_key(arguments)
     try:
         collector = Collector(
             arguments.directory,
             port=arguments.port,
-            api_key=arguments.api_key,
+            api_key=key,
             host=arguments.host,
             keep_days=arguments.keep_days,
             keep_gb=arguments.keep_gb,
@@ -92,7 +120,7 @@ def _collector(arguments: argparse.Namespace) -> int:
                 "To send traces here, set:",
                 f"export LANGSMITH_ENDPOINT={collector.url}",
                 "export LANGSMITH_TRACING=true",
-                f"export LANGSMITH_API_KEY={'<your key>' if arguments.api_key else 'local'}",
+                f"export LANGSMITH_API_KEY={'<your key>' if key else 'local'}",
                 "Stop with Ctrl-C.",
             )
             wait_for(stopped)

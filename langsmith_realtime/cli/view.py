@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from langsmith_realtime.cli.servers import add_reach, reach_elsewhere
+from langsmith_realtime.cli.servers import add_reach, reach_elsewhere, server_key
 from langsmith_realtime.cli.terminal import fail, port_number, reason, say, state_folder, until_signalled, wait_for
 
 if TYPE_CHECKING:
@@ -83,12 +83,11 @@ def _view(arguments: argparse.Namespace) -> int:
         if package not in _COLLECTOR_PACKAGES:
             raise
         return fail(f"The page needs {package}. Install it with: pip install 'langsmith-realtime[collector]'")
+    key = server_key(arguments)
     try:
         directory = arguments.directory or _local_store()
         try:
-            served = Collector(
-                directory, port=arguments.port, api_key=arguments.api_key, host=arguments.host, state=state_folder()
-            )
+            served = Collector(directory, port=arguments.port, api_key=key, host=arguments.host, state=state_folder())
         except ValueError as error:
             raise _ViewError(f"The page cannot be served: {error}.") from None
         with until_signalled() as stopped, served as collector:
@@ -160,7 +159,7 @@ def _fill(collector: Collector, arguments: argparse.Namespace) -> list[str]:
         return [stored]
     path = Path(target)
     if path.exists():
-        return [_from_file(collector, path, arguments.api_key)]
+        return [_from_file(collector, path, server_key(arguments))]
     if "://" not in target and "/projects/p/" in target:  # an address as some browsers copy it
         target = f"https://{target}"
     is_file = path.suffix.lower() in (".jsonl", *_MIME_TYPES, *_OTHER_FILES)

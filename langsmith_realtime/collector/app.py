@@ -165,6 +165,7 @@ def build(
             *PageEndpoints(store, sounds, page_access, page_changes, link=attachments.link, state=state).routes(),
             Route("/attachments/{run_id}/{name}", attachments.serve, name="attachment"),
             Route("/o/{tenant_id}/projects/p/{project_id}/r/{run_id}", read_endpoints.show),  # the link of a run
+            Route("/o/{tenant_id}/projects/p/{project_id}", read_endpoints.show_project),
             # LangSmith's clients take an endpoint with and without /api and /api/v1, and some versions ask at /v2.
             *(Mount(prefix, routes=v2) for prefix in ("/api/v2", "/v2")),
             *(Mount(prefix, routes=v1) for prefix in ("/api/v1", "/v1", "/api", "")),

@@ -12,6 +12,7 @@ import time as clock
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from langsmith_realtime.collector.numbers import as_number
 from langsmith_realtime.collector.records import THREAD_KEYS
 from langsmith_realtime.collector.rules import start_time, time
 from langsmith_realtime.core.conversation.numbers.metrics import percentile
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 LIVE_S: Final = 600.0
 #: Largest number of choices of one filter of the list.
 _MOST_CHOICES: Final = 200
-#: Number of the table's form, as SQLite's ``user_version``; a store with another number is indexed anew.
-VERSION: Final = 2
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS conversations (
     number INTEGER PRIMARY KEY,
@@ -140,7 +139,7 @@ class Conversations:
 
     Args:
         db: The store's connection.
-        lock: Held during every use of the connection; :meth:`note` and :meth:`index_anew` expect that it is held.
+        lock: Held during every use of the connection; :meth:`note` and :meth:`clear` expect that it is held.
     """
 
     def __init__(self, db: sqlite3.Connection, lock: threading.Lock) -> None:
@@ -149,8 +148,8 @@ class Conversations:
 
     # Writing
 
-    def index_anew(self, runs: Iterable[tuple[Fields, str, int, bool]]) -> None:
-        """Fill the table from stored runs: the fields, project, revision of each, and whether it has attachments."""
+    def clear(self) -> None:
+        """Delete all rows, before every stored run is noted again."""
         columns = {name for _, name, *_ in self._db.execute("PRAGMA table_info(conversations)")}
         if "failed_tools" not in columns:  # the form of version 1
             self._db.execute("ALTER TABLE conversations ADD COLUMN failed_tools INTEGER NOT NULL DEFAULT 0")
@@ -158,9 +157,6 @@ class Conversations:
         self._db.execute("DELETE FROM answers")
         self._db.execute("DELETE FROM words_said")
         self._db.execute("INSERT INTO said(said) VALUES ('rebuild')")
-        for fields, project, revision, attached in runs:
-            self.note(fields, project, revision, attached=attached)
-        self._db.execute(f"PRAGMA user_version={VERSION}")
 
     def forget(self, trace_id: str) -> None:
         """Delete the conversations of a trace."""
@@ -169,12 +165,6 @@ class Conversations:
             self._set_words(number, self._words(number), "")
             for table, column in (("words_said", "number"), ("answers", "conversation"), ("conversations", "number")):
                 self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608 - fixed names
-
-    @property
-    def is_current(self) -> bool:
-        """Whether the table has the form and the content that this version writes."""
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        return bool(version == VERSION)
 
     def note(self, fields: Fields, project: str, revision: int, *, attached: bool) -> bool:
         """Note a run that was written, in the row of its conversation.
@@ -245,13 +235,13 @@ class Conversations:
             columns |= {
                 "duration_s": time(fields["end_time"], "end_time").timestamp() - started,
                 "says": next((message["content"] for message in said if message["role"] == "user"), None),
-                "model": metadata.get("model"),
-                "p50_ms": metadata.get("voice_to_voice_p50_ms", metadata.get("latency_to_first_audio_p50_ms")),
-                "p95_ms": metadata.get("voice_to_voice_p95_ms", metadata.get("latency_to_first_audio_p95_ms")),
-                "slowest_ms": metadata.get("voice_to_voice_max_ms", metadata.get("latency_to_first_audio_max_ms")),
-                "tokens": metadata.get("total_tokens") or 0,
-                "cost": metadata.get("estimated_cost_usd"),
-                **{key: metadata.get(key) or 0 for key in ("turns", "interruptions", "errors")},
+                "model": metadata["model"] if isinstance(metadata.get("model"), str) else None,
+                "p50_ms": _latency(metadata, "p50_ms"),
+                "p95_ms": _latency(metadata, "p95_ms"),
+                "slowest_ms": _latency(metadata, "max_ms"),
+                "tokens": as_number(metadata.get("total_tokens")) or 0,
+                "cost": as_number(metadata.get("estimated_cost_usd")),
+                **{key: as_number(metadata.get(key)) or 0 for key in ("turns", "interruptions", "errors")},
             }
             if fields.get("error"):
                 columns["errors"] += 1
@@ -277,15 +267,16 @@ class Conversations:
     def _note_response(
         self, number: int, fields: Fields, metadata: Mapping[str, Any], at: float, *, ended: bool
     ) -> None:
-        ms = metadata.get("voice_to_voice_ms", metadata.get("latency_to_first_audio_ms"))
+        ms = _latency(metadata, "ms")
         interrupted = bool(metadata.get("was_interrupted"))
         failed = bool(fields.get("error")) and not metadata.get("ls_is_error_interrupt")
         if ms is None and not interrupted and not failed:
             return
         mark = "i" * interrupted + "e" * failed
+        heard_from = as_number(metadata.get("heard_from_s"))
         self._db.execute(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?)",
-            (fields["id"], number, metadata.get("heard_from_s", at), ms, mark),
+            (fields["id"], number, at if heard_from is None else heard_from, ms, mark),
         )
         if ended:
             return
@@ -481,7 +472,7 @@ def _conditions(query: Query) -> tuple[str, list[Any]]:
 
 
 def _searched(q: str) -> list[str]:
-    return q.split()[:_MOST_WORDS]
+    return q.replace("\0", " ").split()[:_MOST_WORDS]  # FTS5 reads no further than a NUL
 
 
 def _around(sentence: str, words: list[str]) -> str:
@@ -520,6 +511,11 @@ def _listed(row: Mapping[str, Any], shape: list[list[Any]], places: Mapping[str,
 def _metadata(fields: Fields) -> dict[str, Any]:
     metadata = (fields.get("extra") or {}).get("metadata")
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _latency(metadata: Mapping[str, Any], of: str) -> float | None:
+    """Return a latency in milliseconds, from voice to voice, else to the first audio; None without a number."""
+    return as_number(metadata.get(f"voice_to_voice_{of}", metadata.get(f"latency_to_first_audio_{of}")))
 
 
 def _messages(fields: Fields) -> Iterator[dict[str, Any]]:

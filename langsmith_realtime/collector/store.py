@@ -11,7 +11,7 @@ import time as clock
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from langsmith_realtime.collector import conversations, documents, feedback, traces
+from langsmith_realtime.collector import conversations, documents, feedback, trace_numbers, traces
 from langsmith_realtime.collector.records import Attachment, StoredRun
 from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
 
@@ -47,12 +47,16 @@ CREATE TABLE IF NOT EXISTS attachments (
 );
 {feedback.SCHEMA}
 {documents.SCHEMA}
-{conversations.SCHEMA}"""
+{conversations.SCHEMA}
+{trace_numbers.SCHEMA}"""
 _SELECT: Final = (
     "SELECT id, project, created, updated,"
     " (SELECT json_group_object(name, mime_type) FROM attachments WHERE run_id = runs.id),"
     " (SELECT json_group_array(json(content)) FROM feedback WHERE run_id = runs.id) FROM runs"
 )
+#: Number of the form of the tables that :meth:`Store._index_anew` fills, as SQLite's ``user_version``. A folder with
+#: another number is indexed anew.
+VERSION: Final = 3
 #: How many runs are read at once.
 _PAGE: Final = 200
 DEFAULT_PROJECT: Final = "default"
@@ -98,10 +102,9 @@ class Store:
         self.documents = documents.Documents(self._db, self._lock)
         self.feedback = feedback.Feedback(self._db, self._lock)
         self.conversations = conversations.Conversations(self._db, self._lock)
-        if not self.conversations.is_current:  # a folder of an earlier version
-            self._db.execute("BEGIN IMMEDIATE")
-            self.conversations.index_anew(self._fields_of_runs(""))
-            self._db.execute("COMMIT")
+        self.traces = trace_numbers.TraceNumbers(self._db, self._lock)
+        if self._db.execute("PRAGMA user_version").fetchone() != (VERSION,):  # a folder of another version
+            self._index_anew()
 
     def close(self) -> None:
         """Close the SQLite file. The store cannot be used afterwards."""
@@ -173,20 +176,25 @@ class Store:
         *,
         projects: list[str] | None = None,
         trace_id: str | None = None,
+        thread: str | None = None,
         roots: bool = False,
         since: str | None = None,
         newest_first: bool = False,
+        after: str | None = None,
     ) -> Iterator[StoredRun]:
         """Yield runs in ``dotted_order`` order, read as they are asked for, so that a first page costs little.
 
         Args:
             projects: Only runs of the projects with these names.
             trace_id: Only runs of this trace.
+            thread: Only runs of traces in which a run belongs to this thread.
             roots: Only root runs.
             since: Only runs whose time in ``dotted_order`` is this one or later, in the form that it has there.
             newest_first: Whether the order is descending.
+            after: Only runs that come after this ``dotted_order``.
         """
         limit, comparison, order = ("~", "<", "DESC") if newest_first else ("", ">", "ASC")
+        limit = after or limit
         conditions: list[str] = []
         values: list[object] = []
         if projects is not None and len(projects) == 1:  # equality, so that an index has the order
@@ -198,6 +206,10 @@ class Store:
         if trace_id is not None:
             conditions.append("trace_id = ?")
             values.append(trace_id)
+        if thread is not None:  # the plus leaves the order to a sort, because the index of projects has too many runs
+            conditions = [f"+{condition}" for condition in conditions]
+            conditions.append("trace_id IN (SELECT trace_id FROM traces_of_threads WHERE thread = ?)")
+            values.append(thread)
         if roots:
             conditions.append("instr(dotted_order, '.') = 0")
         if since is not None:
@@ -351,13 +363,28 @@ class Store:
                 "INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (operation.id, name, attachment.mime_type)
             )
             yield attachment.path, self._path(operation.id, name)
+        had_create = operation.kind == "patch" and bool(row and row[1] is not None)
+        if operation.kind == "post" or had_create:
+            before = self._run(operation.id, project, stored) if had_create else None
+            self.traces.note(before, self._run(operation.id, project, merged))
         attached = self._db.execute("SELECT 1 FROM attachments WHERE run_id = ?", (operation.id,)).fetchone()
         if self.conversations.note(merged, project, self._revision, attached=attached is not None):
-            for fields in self._fields_of_runs(f"{merged['dotted_order']}."):
-                self.conversations.note(*fields[:3], attached=fields[3])
+            for fields, of, revision, found, _ in self._fields_of_runs(f"{merged['dotted_order']}."):
+                self.conversations.note(fields, of, revision, attached=found)
 
-    def _fields_of_runs(self, prefix: str) -> Iterator[tuple[dict[str, Any], str, int, bool]]:
-        """Yield the fields of stored runs, their project and revision, and whether they have attachments.
+    def _index_anew(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        self.conversations.clear()
+        self.traces.clear()
+        for fields, project, revision, attached, created in self._fields_of_runs(""):
+            self.conversations.note(fields, project, revision, attached=attached)
+            if created:
+                self.traces.note(None, self._run(fields["id"], project, fields))
+        self._db.execute(f"PRAGMA user_version={VERSION}")
+        self._db.execute("COMMIT")
+
+    def _fields_of_runs(self, prefix: str) -> Iterator[tuple[dict[str, Any], str, int, bool, bool]]:
+        """Yield the fields of stored runs, project, revision, whether they have attachments, and whether a create.
 
         Args:
             prefix: What the ``dotted_order`` of the runs begins with.
@@ -366,10 +393,10 @@ class Store:
             "SELECT created, updated, project, revision, EXISTS (SELECT 1 FROM attachments WHERE run_id = runs.id)"
             " FROM runs WHERE dotted_order >= ? AND dotted_order < ? ORDER BY dotted_order",
             (prefix, f"{prefix}~"),
-        ).fetchall()
+        )
         for created, updated, project, revision, attached in rows:
             fields = {**json.loads(created or "{}"), **json.loads(updated or "{}")}
-            yield fields, project, revision, bool(attached)
+            yield fields, project, revision, bool(attached), created is not None
 
     def _wrong_places(self, run_id: str, before: str | None) -> Iterator[Violation]:
         """Yield a violation for the run and for each of its children if its place is not below its stored parent.
@@ -428,7 +455,19 @@ class Store:
     def _stored(  # noqa: PLR0917 - the columns of _SELECT
         self, run_id: str, project: str, created: str | None, updated: str | None, files: str, feedback: str
     ) -> StoredRun:
-        fields = {**json.loads(created or "{}"), **json.loads(updated or "{}")}
+        return self._run(
+            run_id,
+            project,
+            {**json.loads(created or "{}"), **json.loads(updated or "{}")},
+            attachments={
+                name: Attachment(mime_type, self._path(run_id, name)) for name, mime_type in json.loads(files).items()
+            },
+            creates=int(created is not None),
+            updates=int(updated is not None),
+            feedback=json.loads(feedback),
+        )
+
+    def _run(self, run_id: str, project: str, fields: dict[str, Any], **others: Any) -> StoredRun:
         ended = time(fields["end_time"], "end_time") if "end_time" in fields else None
         error = fields.get("error")
         return StoredRun(
@@ -448,11 +487,6 @@ class Store:
             events=fields.get("events", []),
             project=project,
             status="error" if error else "success" if ended else "pending",
-            attachments={
-                name: Attachment(mime_type, self._path(run_id, name)) for name, mime_type in json.loads(files).items()
-            },
-            creates=int(created is not None),
-            updates=int(updated is not None),
-            feedback=json.loads(feedback),
             reference_example_id=fields.get("reference_example_id"),
+            **others,
         )

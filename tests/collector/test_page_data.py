@@ -219,6 +219,7 @@ def test_a_thread_lists_its_conversations_from_the_oldest_with_their_places(stor
         call.store(store)
     page = store.conversations.page(Query(thread="t", sort="-start"))["conversations"]
     assert [row["id"] for row in page] == [calls[1].id, calls[2].id, calls[0].id]
+    assert store.conversations.page(Query(q='no\0"such'))["conversations"] == []
     assert [row["thread"]["index"] for row in page] == [1, 2, 3]
 
 

@@ -13,7 +13,7 @@ from langsmith import Client
 from starlette.datastructures import Headers
 
 from langsmith_realtime.cli import main
-from langsmith_realtime.cli.servers import reach_elsewhere
+from langsmith_realtime.cli.servers import TOKEN_VARIABLE, reach_elsewhere
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.collector.addresses import Addresses, is_loopback
 from tests.support.collector_requests import ask
@@ -52,6 +52,39 @@ def test_the_command_refuses_a_host_without_a_key_in_one_sentence(
 
     (sentence,) = capsys.readouterr().err.splitlines()
     assert "api_key must have at least 16 characters" in sentence
+
+
+@pytest.mark.parametrize("command", ["collector", "view"])
+def test_a_key_comes_from_a_file_or_the_environment_so_that_no_list_of_processes_shows_it(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "key"
+    file.write_text("in-file\n")
+    reach = [command, "--host", "0.0.0.0", "--directory", str(tmp_path / "store")]
+    monkeypatch.setenv(TOKEN_VARIABLE, "variable")
+
+    # The keys are too short, so the command ends with a sentence that says which one it took.
+    for arguments, characters in (([], 8), (["--token-file", str(file)], 7), (["--token", "given"], 5)):
+        assert main.main([*reach, *arguments]) == 1
+        assert capsys.readouterr().err.count(f"got {characters} characters") == 1
+    monkeypatch.setenv(TOKEN_VARIABLE, "")
+    assert main.main(reach) == 1
+    assert "got none" in capsys.readouterr().err
+
+
+def test_a_file_without_one_key_is_refused_and_its_content_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "key"
+    for content, problem in ((b"", "got 0 words"), (b"secret words", "got 2 words"), (b"\xff", "cannot be read")):
+        file.write_bytes(content)
+        with pytest.raises(SystemExit):
+            main.main(["collector", "--token-file", str(file)])
+        said = capsys.readouterr().err
+        assert problem in said
+        assert "secret" not in said
+    with pytest.raises(SystemExit):
+        main.main(["view", "--token-file", str(file), "--token", "given"])
 
 
 def test_other_machines_need_the_key_for_the_api_and_for_the_page(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from langsmith import Client
 from langsmith.utils import LangSmithError, LangSmithNotFoundError
 
 from langsmith_realtime.collector import Collector
-from tests.support.collector_requests import ask
+from tests.support.collector_requests import ask, child, root
 from tests.support.stored_conversation import Conversation, with_three_problems
 
 if TYPE_CHECKING:
@@ -255,6 +256,8 @@ def test_a_request_with_a_wrong_value_is_refused_and_never_fails(served: Collect
         ("POST", "/api/v2/threads/stats", {"project_id": dataset}),
         ("GET", f"/api/v2/threads/t/stats?session_id={dataset}", None),
         ("POST", "/runs/query", {"trace": call.id, "cursor": "-1"}),
+        ("POST", "/runs/query", {"trace": call.id, "limit": 0}),
+        ("GET", f"/examples?offset={10**20}", None),
     ]
     for method, path, content in wrong:
         answer = ask(method, served.url + path, json=content)
@@ -266,6 +269,38 @@ def test_a_request_with_a_wrong_value_is_refused_and_never_fails(served: Collect
     stride = {"project_id": dataset, "select": ["THREAD_COUNT"], "stride": {"days": 1}}
     assert ask("POST", f"{served.url}/api/v2/threads/stats", json=stride).status_code == 501
     assert ask("GET", f"{served.url}/sessions?filter=x").status_code == 501
+    searched = {"trace": call.id, "query": "tuesday"}
+    assert ask("POST", f"{served.url}/runs/query", json=searched).status_code == 501
+
+
+def test_the_client_reads_a_thread_whose_name_is_no_ascii_and_the_link_of_its_project() -> None:
+    with Collector() as collector:
+        call = with_three_problems(thread='thréad "💬" /1', project="Gespräche & mehr")
+        call.into(collector)
+        client = Client(api_url=collector.url, api_key="local")
+        (run,) = client.read_thread(thread_id=call.thread, project_name=call.project)
+        assert str(run.id) == call.id
+        (run,) = client.list_runs(project_name=call.project, filter=f'eq(id, "{call.id.upper()}")')
+        link = str(client.read_project(project_name=call.project).url).replace("http://localhost", collector.url)
+        assert ask("GET", link).headers["location"] == "/view/?project=Gespr%C3%A4che%20%26%20mehr"
+        client.cleanup(timeout=5)
+
+
+def test_texts_and_numbers_that_no_column_can_hold_are_stored_and_read(served: Collector) -> None:
+    odd = {"ls_integration": "langsmith-realtime", "total_tokens": {}, "voice_to_voice_p50_ms": [], "turns": 10**30}
+    run = root(name="\ud800", extra={"metadata": {**odd, "thread_id": "\ud83d", "model": 5}}, session_name="odd")
+    response = child(run, run_type="llm", session_name="odd")
+    response["extra"] = {"metadata": {"response_id": "r", "voice_to_voice_ms": "slow", "heard_from_s": {}}}
+    for each in ({**run, "end_time": run["start_time"]}, response):
+        answer = ask("POST", f"{served.url}/runs", content=json.dumps(each))
+        assert answer.status_code == 202, answer.text
+    assert ask("GET", f"{served.url}/runs/{run['id']}").json()["name"] == "\ufffd"
+    (row,) = ask("GET", f"{served.url}/view/api/conversations?project=odd").json()["conversations"]
+    assert (row["turns"], row["model"], row["thread"]["id"]) == (0, None, "\ufffd")
+    escaped = json.dumps({**root(), "name": "pair \U0001f4ac, backslash \\ud800"})
+    assert ask("POST", f"{served.url}/runs", content=escaped).status_code == 202
+    stored = ask("GET", f"{served.url}/runs/{json.loads(escaped)['id']}").json()
+    assert stored["name"] == "pair \U0001f4ac, backslash \\ud800"
 
 
 def test_a_request_that_is_not_served_gets_501_with_a_sentence(served: Collector, client: Client) -> None:

@@ -6,7 +6,6 @@ The parts of an example are ``{id}``, ``{id}.inputs``, ``{id}.outputs``, ``{id}.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from langsmith_realtime.collector.ingest.parts import MEMORY_LIMIT
+from langsmith_realtime.collector.json_bodies import parse_json
 from langsmith_realtime.collector.records import Attachment
 from langsmith_realtime.collector.rules import ATTACHMENT_NAME, Refused, json_type, too_large, uuid_text
 
@@ -86,7 +86,7 @@ class ExampleReader:
             self._close_file()
             return
         try:
-            value = json.loads(bytes(self._json))
+            value = parse_json(bytes(self._json))
         except (ValueError, RecursionError) as error:
             raise Refused("body", f"a part of an example must be JSON: {error}") from None
         if not isinstance(value, dict):

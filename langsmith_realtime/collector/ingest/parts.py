@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, cast
 
+from langsmith_realtime.collector.json_bodies import parse_json
 from langsmith_realtime.collector.records import Attachment
 from langsmith_realtime.collector.rules import (
     Batch,
@@ -253,13 +254,9 @@ def _kind(kind: str) -> Literal["post", "patch"]:
 
 def _parsed(body: bytes, what: str, run_id: str | None = None) -> object:
     try:
-        return json.loads(body, parse_constant=_refuse_constant)
+        return parse_json(body)
     except (ValueError, RecursionError) as error:
         raise Refused("body", f"{what} must be JSON: {error}", run_id) from None
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"JSON has no {name}; send null or a string instead")
 
 
 def _object(value: object, what: str, run_id: str | None = None) -> dict[str, Any]:

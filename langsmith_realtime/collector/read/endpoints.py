@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from langsmith_realtime.collector.not_served import not_served
-from langsmith_realtime.collector.read import numbers, views
+from langsmith_realtime.collector.read import views
 from langsmith_realtime.collector.read.query import (
     RunSearch,
-    by_trace,
     checked,
     needed_project,
     page,
+    page_of_runs,
+    place,
     read_object,
     yesterday,
 )
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
     from langsmith_realtime.collector.records import StoredRun
     from langsmith_realtime.collector.store import Store
+
+#: What a query may have whose statistics are those of whole traces, which are columns.
+_IN_COLUMNS: Final = frozenset({"session", "is_root", "start_time", "end_time", "select"})
 
 
 class ReadEndpoints:
@@ -54,8 +59,10 @@ class ReadEndpoints:
     async def v1_runs(self, request: Request) -> Response:
         """``POST /runs/query``: a page of runs by descending ``dotted_order``, or ascending if ``order`` is ``asc``."""
         query = checked(await read_object(request))
+        if query.get("query"):
+            return not_served('The collector does not search by query; use the filter search("…")')
         runs = self._v1_found(query)
-        found, cursor = page(runs, query.get("limit"), query.get("cursor"), largest=100, default=100)
+        found, cursor = page_of_runs(runs, query.get("limit"), largest=100, default=100)
         link = self._linker(request)
         select = query.get("select")
         return JSONResponse(
@@ -67,10 +74,20 @@ class ReadEndpoints:
         query = checked(await read_object(request))
         if query.get("group_by") or query.get("groups"):
             return not_served("The collector has no statistics by group; leave out group_by")
+        if query.get("is_root") and query.get("session") and not set(query) - _IN_COLUMNS:
+            traces = [
+                trace
+                for project in query["session"]
+                for trace in self._search.traces(
+                    {}, project, since=query.get("start_time"), until=query.get("end_time")
+                )
+            ]
+            return JSONResponse(views.project_stats(traces, self._store.traces.feedback(traces)))
         counted = list(self._v1_found(query))
         ids = {run.id for run in counted}
-        traces = {run.trace_id for run in counted}
-        below = (run for trace_id in sorted(traces) for run in self._store.find(trace_id=trace_id))
+        below = (
+            run for trace_id in sorted({run.trace_id for run in counted}) for run in self._store.find(trace_id=trace_id)
+        )
         runs = [run for run in below if run.creates and not ids.isdisjoint((run.id, *run.ancestors))]
         return JSONResponse(views.run_stats(counted, runs))
 
@@ -94,6 +111,13 @@ class ReadEndpoints:
             since=query.get("start_time"),
             until=query.get("end_time"),
         )
+
+    async def show_project(self, request: Request) -> Response:
+        """``GET /o/{tenant}/projects/p/{project}``, the link of a project: redirects to its list on the page."""
+        names = self._search.names([request.path_params["project_id"].lower()])
+        if not names:
+            raise HTTPException(404, f"Project not found: {request.path_params['project_id']}")
+        return RedirectResponse(f"/view/?project={quote(names[0], safe='')}")
 
     async def show(self, request: Request) -> Response:
         """``GET /o/{tenant}/projects/p/{project}/r/{run_id}``, the link of a run: redirects to the page."""
@@ -130,38 +154,42 @@ class ReadEndpoints:
             since=query.get("min_start_time") or yesterday(),
             until=query.get("max_start_time"),
         )
-        found, cursor = page(runs, query.get("page_size"), query.get("cursor"), largest=1000, default=100)
+        found, cursor = page_of_runs(runs, query.get("page_size"), largest=1000, default=100)
         link, selects = self._linker(request), query.get("selects") or ()
         return JSONResponse({"items": [views.v2_run(run, link, selects) for run in found], "next_cursor": cursor})
 
     async def traces(self, request: Request) -> Response:
         """``POST /api/v2/traces/query``: a page of traces, newest first.
 
-        Without ``min_start_time``, only runs that started in the last 24 hours count.
+        Without ``min_start_time``, only traces whose root run started in the last 24 hours.
         """
         query = checked(await read_object(request))
-        runs = self._search.oldest_first(
+        if not query.get("project_id"):
+            raise Refused("query", "project_id must be set, got none")
+        traces = self._search.traces(
             query,
-            projects=[query.get("project_id")],
+            query["project_id"],
             since=query.get("min_start_time") or yesterday(),
             until=query.get("max_start_time"),
         )
-        wanted = query.get("trace_ids")
-        traces = [each for each in by_trace(runs) if not wanted or each[0].trace_id in wanted]
-        found, cursor = page(traces[::-1], query.get("page_size"), query.get("cursor"), largest=100, default=20)
+        after = place(query.get("cursor"))
+        later = (trace for trace in reversed(traces) if after is None or trace.dotted_order < after)
+        found, more = page(later, query.get("page_size"), None, largest=100, default=20)
         link, selects = self._linker(request), query.get("selects") or ()
+        stored = ((trace, self._store.run(trace.id)) for trace in found)
         items = [
             {
-                "root_run": views.v2_run(trace_runs[0], link, selects),
+                "root_run": views.v2_run(root, link, selects),
                 "trace_aggregates": {
-                    "total_tokens": numbers.tokens("total", trace_runs),
-                    "total_cost": numbers.cost("total", trace_runs),
-                    "first_token_time": numbers.first_token_of(trace_runs),
+                    "total_tokens": trace.total_tokens,
+                    "total_cost": trace.total_cost,
+                    "first_token_time": trace.first_token,
                 },
             }
-            for trace_runs in found
+            for trace, root in stored
+            if root is not None
         ]
-        return JSONResponse({"items": items, "next_cursor": cursor})
+        return JSONResponse({"items": items, "next_cursor": found[-1].dotted_order if more else None})
 
     async def trace_runs(self, request: Request) -> Response:
         """``GET /api/v2/traces/{trace_id}/runs?project_id=…``: all runs of a trace in ``dotted_order`` order."""

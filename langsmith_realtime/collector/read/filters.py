@@ -8,20 +8,22 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, TypeVar
 
-from langsmith_realtime.collector.read.numbers import cost, latency, shown_tokens
+from langsmith_realtime.collector.numbers import cost, latency, shown_tokens
+from langsmith_realtime.collector.read.views import SIDES, THREAD_NUMBERS
 from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
+from langsmith_realtime.collector.trace_numbers import Trace
 
 T = TypeVar("T")
 Predicate = Callable[[StoredRun], bool]
 
 _TOKEN: Final = re.compile(
-    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?\b)|(?P<word>\w+)|(?P<mark>[(),\[\]]))"""
+    r"""\s*(?:(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)|(?P<word>\w+)|(?P<mark>[(),\[\]]))"""
 )
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": operator.gt,
@@ -84,33 +86,47 @@ RUN_FIELDS: Final = Fields[StoredRun](
     numbers=frozenset({"total_tokens", "prompt_tokens", "completion_tokens"})
     | {"total_cost", "prompt_cost", "completion_cost"},
     seconds=frozenset({"latency"}),
-    lowered=frozenset({"run_type", "status"}),
+    lowered=frozenset({"run_type", "status", "id", "run_id", "trace_id", "parent_run_id", "reference_example_id"}),
     metadata=lambda run: run.metadata,
     feedback=lambda run: run.feedback,
     text=lambda run: [run.name, run.inputs, run.outputs, run.error],
 )
-THREAD_FIELDS: Final = Fields[Mapping[str, Any]](
+#: Fields of root runs that stand in the numbers of traces.
+TRACE_FIELDS: Final = Fields[Trace](
     read={
-        "thread_id": lambda thread: thread["thread_id"],
-        "turn_count": lambda thread: thread["count"],
-        "num_errored_turns": lambda thread: thread["num_errored_turns"],
-        "thread_duration": lambda thread: thread["thread_duration"],
-        "latency_p50": lambda thread: thread["latency_p50"],
-        "latency_p99": lambda thread: thread["latency_p99"],
-        "total_tokens": lambda thread: thread["total_tokens"],
-        "prompt_tokens": lambda thread: thread["prompt_tokens"],
-        "completion_tokens": lambda thread: thread["completion_tokens"],
-        "total_cost": lambda thread: thread["total_cost"],
-        "min_start_time": lambda thread: time(thread["min_start_time"], "min_start_time"),
-        "max_start_time": lambda thread: time(thread["max_start_time"], "max_start_time"),
+        "id": lambda trace: trace.id,
+        "run_id": lambda trace: trace.id,
+        "trace_id": lambda trace: trace.id,
+        "status": lambda trace: "error" if trace.failed else "success" if trace.ended else "pending",
+        "error": lambda trace: trace.error,
+        "start_time": lambda trace: time(trace.started, "start_time"),
+        "end_time": lambda trace: time(trace.ended, "end_time") if trace.ended else None,
+        "latency": lambda trace: trace.latency,
+        "is_root": lambda _: True,
+        "thread_id": lambda trace: trace.thread,
     },
-    numbers=frozenset({"turn_count", "num_errored_turns", "total_tokens", "prompt_tokens", "completion_tokens"})
-    | {"total_cost"},
+    numbers=frozenset(),
+    seconds=RUN_FIELDS.seconds,
+    lowered=RUN_FIELDS.lowered,
+    metadata=lambda _: {},
+    feedback=lambda _: (),
+    text=lambda _: None,
+)
+THREAD_FIELDS: Final = Fields[Sequence[Trace]](
+    read={
+        "turn_count": THREAD_NUMBERS["count"],
+        "min_start_time": lambda traces: time(traces[0].started, "min_start_time"),
+        "max_start_time": lambda traces: time(traces[-1].started, "max_start_time"),
+        **{name: THREAD_NUMBERS[name] for name in ("thread_id", "num_errored_turns", "thread_duration")},
+        **{name: THREAD_NUMBERS[name] for name in ("latency_p50", "latency_p99", "total_cost")},
+        **{f"{side}_tokens": THREAD_NUMBERS[f"{side}_tokens"] for side in SIDES},
+    },
+    numbers=frozenset({"turn_count", "num_errored_turns", "total_cost"} | {f"{side}_tokens" for side in SIDES}),
     seconds=frozenset({"thread_duration", "latency_p50", "latency_p99"}),
     lowered=frozenset(),
     metadata=lambda _: {},
     feedback=lambda _: (),
-    text=lambda thread: [thread["first_inputs"], thread["last_outputs"], thread["last_error"]],
+    text=lambda traces: [traces[0].inputs, traces[-1].outputs, traces[-1].error],
 )
 EXAMPLE_FIELDS: Final = Fields[Mapping[str, Any]](
     read={
@@ -142,13 +158,42 @@ class _Scope:
 
 @dataclass(frozen=True)
 class _Check(Generic[T]):
-    """A condition. ``scopes`` names which parts of a scope it reads: ``pair``, ``feedback``."""
+    """A condition.
+
+    Attributes:
+        holds: Tells whether the condition is true for an item.
+        scopes: Which parts of a scope it reads: ``pair``, ``feedback``.
+        thread: The thread of every item for which the condition is true; None if they may have several.
+    """
 
     holds: Callable[[T, _Scope], bool]
     scopes: frozenset[str] = frozenset()
+    thread: str | None = None
 
 
-def parse(expression: str) -> Predicate:
+@dataclass(frozen=True)
+class Filter(Generic[T]):
+    """The predicate that a filter expression describes; call it with an item.
+
+    Attributes:
+        check: The expression's condition.
+        names: The fields that the expression names; ``search`` stands for all that ``search`` searches.
+    """
+
+    check: _Check[T]
+    names: frozenset[str]
+
+    def __call__(self, item: T) -> bool:
+        """Return whether the item satisfies the expression."""
+        return self.check.holds(item, _Scope())
+
+    @property
+    def thread(self) -> str | None:
+        """The thread of every item that satisfies the expression; None if they may have several."""
+        return self.check.thread
+
+
+def parse(expression: str) -> Filter[StoredRun]:
     """Return the predicate of runs that a filter expression describes.
 
     Raises:
@@ -158,22 +203,30 @@ def parse(expression: str) -> Predicate:
     return _parse(expression, RUN_FIELDS)
 
 
-def parse_thread_filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
-    """Return the predicate of threads, the objects of ``POST /api/v2/threads/query``. Raises Refused as `parse`."""
+def parse_trace_filter(expression: str) -> Filter[Trace] | None:
+    """Return the predicate of traces that :func:`parse` describes for their root runs.
+
+    None if the expression names a field that does not stand in the numbers of traces. Raises Refused as `parse`.
+    """
+    return _parse(expression, TRACE_FIELDS) if parse(expression).names <= TRACE_FIELDS.read.keys() else None
+
+
+def parse_thread_filter(expression: str) -> Filter[Sequence[Trace]]:
+    """Return the predicate of threads, the traces of each from the oldest. Raises Refused as `parse`."""
     return _parse(expression, THREAD_FIELDS)
 
 
-def parse_example_filter(expression: str) -> Callable[[Mapping[str, Any]], bool]:
+def parse_example_filter(expression: str) -> Filter[Mapping[str, Any]]:
     """Return the predicate of a dataset's examples. Raises Refused as `parse`."""
     return _parse(expression, EXAMPLE_FIELDS)
 
 
-def _parse(expression: str, fields: Fields[T]) -> Callable[[T], bool]:
+def _parse(expression: str, fields: Fields[T]) -> Filter[T]:
     try:
-        check = _Parser(expression, fields).parse()
+        parser = _Parser(expression, fields)
+        return Filter(parser.parse(), frozenset(parser.names))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Refused("filter", f"invalid filter {str(expression)[:200]!r}: {error}") from None
-    return lambda item: check.holds(item, _Scope())
 
 
 class _Parser(Generic[T]):
@@ -181,6 +234,7 @@ class _Parser(Generic[T]):
         self._expression = expression
         self._fields = fields
         self._at = 0
+        self.names: set[str] = set()
 
     def parse(self) -> _Check[T]:
         check = self._call()
@@ -194,13 +248,16 @@ class _Parser(Generic[T]):
         if name in {"and", "or", "not"}:
             check = _combined(name, self._list_of(self._call), self._fields)
         elif name == "search":
+            self.names.add(name)
             check = _search(self._value(), self._fields)
         elif name == "exists":
             field = self._take("word")
+            self.names.add(field)
             key = self._value() if self._takes(",") else None
             check = _exists(field, key, self._fields)
         elif name in _COMPARISONS:
             field = self._take("word")
+            self.names.add(field)
             self._expect(",")
             check = _comparison(name, field, self._value(), self._fields)
         else:
@@ -222,7 +279,7 @@ class _Parser(Generic[T]):
             return values
         kind, token = self._next()
         if kind == "text":
-            return re.sub(r"\\(.)", r"\1", token[1:-1])
+            return _unquoted(token)
         if kind == "number" or token in {"true", "false", "null"}:
             return json.loads(token)
         raise ValueError(f"a value must be a quoted string, a number, true, false, null or a list, got {token!r}")
@@ -271,7 +328,7 @@ def _combined(name: str, checks: list[_Check[T]], fields: Fields[T]) -> _Check[T
         scopes = (_Scope(pair, each) for pair in pairs for each in feedback)
         return any(all(check.holds(item, scope) for check in checks) for scope in scopes)
 
-    return _Check(holds)
+    return _Check(holds, thread=next((check.thread for check in checks if check.thread is not None), None))
 
 
 def _search(wanted: object, fields: Fields[T]) -> _Check[T]:
@@ -302,7 +359,8 @@ def _comparison(name: str, field: str, wanted: Any, fields: Fields[T]) -> _Check
     compare = _comparator(name, wanted)
     values = _reader(field, fields)
     scopes = frozenset({"pair"} if field in _PAIR else {"feedback"} if field in _FEEDBACK else ())
-    return _Check(lambda item, scope: any(compare(value) for value in values(item, scope)), scopes)
+    thread = wanted if (name, field) == ("eq", "thread_id") and isinstance(wanted, str) else None
+    return _Check(lambda item, scope: any(compare(value) for value in values(item, scope)), scopes, thread)
 
 
 def _reader(field: str, fields: Fields[T]) -> Callable[[T, _Scope], Iterable[object]]:
@@ -331,6 +389,8 @@ def _wanted(value: Any, field: str, fields: Fields[T]) -> Any:
         return None
     if field.endswith(("_time", "_at")):
         return time(value, field)
+    if field == "is_root" and isinstance(value, str):
+        raise ValueError(f"is_root must be compared with true or false, got {value!r}")
     if field in fields.lowered and isinstance(value, str):
         return value.lower()
     if field in fields.seconds and isinstance(value, str):
@@ -354,11 +414,36 @@ def _comparator(name: str, wanted: Any) -> Callable[[object], bool]:
     if name == "has":
         return lambda value: isinstance(value, list) and any(_equal(each, wanted) for each in value)
     if name == "like":
-        parts = (".*" if mark == "%" else "." if mark == "_" else re.escape(mark) for mark in wanted)
-        pattern = re.compile("".join(parts), re.DOTALL)
-        return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
+        return lambda value: isinstance(value, str) and _is_like(value, wanted)
     order = _ORDERS[name]
     return lambda value: _comparable(value, wanted) and order(value, wanted)
+
+
+def _is_like(text: str, pattern: str) -> bool:
+    """Return whether a text matches a pattern with ``%`` for any characters and ``_`` for one."""
+    parts = ["".join("." if mark == "_" else re.escape(mark) for mark in part) for part in pattern.split("%")]
+    if len(parts) == 1:
+        return re.fullmatch(parts[0], text, re.DOTALL) is not None
+    # Each part is searched once, behind the part before: one regular expression for all may take years.
+    end = len(text) - len(pattern.rpartition("%")[2])
+    at = 0
+    for number, part in enumerate(parts[:-1]):
+        expression = re.compile(part, re.DOTALL)
+        found = expression.search(text, at) if number else expression.match(text)
+        if found is None:
+            return False
+        at = found.end()
+    return at <= end and re.compile(parts[-1], re.DOTALL).fullmatch(text, end) is not None
+
+
+def _unquoted(token: str) -> str:
+    """Return the text in quotation marks. Clients write it as JSON, with escapes such as ``\\u00e9``."""
+    if token.startswith('"'):
+        try:
+            return str(json.loads(token, strict=False))
+        except ValueError:  # an escape that JSON does not have
+            pass
+    return re.sub(r"\\(.)", r"\1", token[1:-1])
 
 
 def _is_number(value: object) -> bool:

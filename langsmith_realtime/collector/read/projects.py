@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from langsmith_realtime.collector import numbers
 from langsmith_realtime.collector.not_served import not_served
-from langsmith_realtime.collector.read import numbers, views
+from langsmith_realtime.collector.read import views
 from langsmith_realtime.collector.read.query import numbered_page, page, read_object
 from langsmith_realtime.collector.rules import Refused, conflicting_name, json_type, time
 from langsmith_realtime.collector.store import project_id
@@ -127,8 +128,8 @@ class ProjectEndpoints:
             return projects
         found = []
         for project in projects:
-            runs = [run for run in self._store.find(projects=[project["name"]]) if run.creates]
-            stats = views.run_stats([run for run in runs if run.parent_run_id is None], runs)
+            traces = self._store.traces.traces([project["name"]])
+            stats = views.project_stats(traces, self._store.traces.feedback(traces))
             of_project = (each for each in self._store.feedback.all() if _is_about(each, project["id"]))
             found.append({**project, **stats, "session_feedback_stats": numbers.feedback_stats(of_project) or {}})
         return found

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
+import re
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from langsmith_realtime.collector.ingest.bodies import read_whole
+from langsmith_realtime.collector.json_bodies import parse_json
 from langsmith_realtime.collector.read import filters
 from langsmith_realtime.collector.rules import Refused, json_type, time
 from langsmith_realtime.collector.store import project_id
@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 
     from langsmith_realtime.collector.records import StoredRun
     from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.trace_numbers import Trace
 
 #: Largest size of a query, in bytes.
 _QUERY_BYTES: Final = 1024 * 1024
+#: Largest number of items before a page.
+_LAST: Final = 10**9
 _DAY: Final = timedelta(days=1)
 _LISTS: Final = ("session", "id", "ids", "project_ids", "trace_ids", "select", "selects", "reference_example")
 _TEXTS: Final = (
     *("trace", "trace_id", "parent_run", "project_id", "run_type", "order", "start_time", "end_time"),
     *("min_start_time", "max_start_time", "filter", "trace_filter", "tree_filter", "thread_filter"),
 )
+_ORDER: Final = re.compile(r"\d{8}T\d{12}Z[0-9A-Fa-f-]{36}(\.\d{8}T\d{12}Z[0-9A-Fa-f-]{36})*")
 _FLAGS: Final = ("is_root", "error", "has_error")
 _IDS: Final = ("session", "id", "ids", "project_ids", "trace_ids", "trace", "trace_id", "parent_run", "project_id")
 
@@ -66,7 +70,7 @@ async def read_object(request: Request) -> dict[str, Any]:
 async def read_json(request: Request, limit: int = _QUERY_BYTES) -> Any:
     """Return the JSON value in a request's body of at most `limit` bytes. Raises Refused if it is no JSON."""
     try:
-        return json.loads(await read_whole(request, limit))
+        return parse_json(await read_whole(request, limit))
     except (ValueError, RecursionError) as error:
         raise Refused("query", f"the body must be JSON: {error}") from None
 
@@ -100,31 +104,48 @@ def page(
         Refused: The size or the cursor is none of these (rule ``query``).
     """
     try:
-        count, start = int(str(size or default)), int(str(cursor or 0))
+        count, start = int(str(default if size is None else size)), int(str(0 if cursor is None else cursor))
     except ValueError:
         message = f"the page size and the cursor must be integers, got {size!r} and {cursor!r}"
         raise Refused("query", message) from None
     if not 1 <= count <= largest:
         raise Refused("query", f"the page size must be between 1 and {largest}, got {count}")
-    if start < 0:
-        raise Refused("query", f"the cursor must not be negative, got {start}")
+    if not 0 <= start <= _LAST:
+        raise Refused("query", f"the cursor must not be negative and at most {_LAST}, got {start}")
     end = start + count
     found = list(islice(items, start, end + 1))
     return found[:count], str(end) if len(found) > count else None
+
+
+def page_of_runs(
+    runs: Iterable[StoredRun], size: object, *, largest: int, default: int
+) -> tuple[list[StoredRun], str | None]:
+    """Return the first runs, and the cursor that :func:`place` reads in the query for the next page (None at the end).
+
+    The cursor is the last run's ``dotted_order``: runs that are stored between two pages move none from one to the
+    other, and the runs of earlier pages are not read again. The other arguments are those of :func:`page`.
+    """
+    found, more = page(runs, size, None, largest=largest, default=default)
+    return found, found[-1].dotted_order if more else None
+
+
+def place(cursor: object) -> str | None:
+    """Return the ``dotted_order`` in a cursor of :func:`page_of_runs`; None for the first page.
+
+    Raises:
+        Refused: The cursor is none of these (rule ``query``).
+    """
+    if cursor is None:
+        return None
+    if not isinstance(cursor, str) or not _ORDER.fullmatch(cursor):
+        raise Refused("query", f"the cursor must be the one in the answer with the page before, got {cursor!r:.100}")
+    return cursor
 
 
 def numbered_page(request: Request, items: Sequence[Any]) -> list[Any]:
     """Return the page at the ``limit`` and ``offset`` in a request's address."""
     params = request.query_params
     return page(items, params.get("limit"), params.get("offset"), largest=100, default=100)[0]
-
-
-def by_trace(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
-    """Return the runs of each trace, root first, without traces whose root is not in ``runs``."""
-    traces: defaultdict[str, list[StoredRun]] = defaultdict(list)
-    for run in runs:
-        traces[run.trace_id].append(run)
-    return [trace_runs for trace_runs in traces.values() if trace_runs[0].parent_run_id is None]
 
 
 def _stamp(since: str | None) -> str | None:
@@ -148,15 +169,15 @@ class RunSearch:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def oldest_first(self, query: Mapping[str, Any], **conditions: Any) -> list[StoredRun]:
-        """Return the runs that satisfy all conditions, in ``dotted_order`` order.
+    def oldest_first(self, query: Mapping[str, Any], **conditions: Any) -> Iterator[StoredRun]:
+        """Yield the runs that satisfy all conditions, in ``dotted_order`` order, as they are asked for.
 
         Args:
             query: May have the filter expressions ``filter`` (applied to the run), ``trace_filter`` (applied to the
                 run's root) and ``tree_filter`` (true for any run of the trace).
             conditions: Arguments of :meth:`_satisfies`.
         """
-        return list(self._found(query, conditions, newest_first=False))
+        return self._found(query, conditions, newest_first=False)
 
     def newest_first(self, query: Mapping[str, Any], **conditions: Any) -> Iterator[StoredRun]:
         """Yield the runs that satisfy all conditions by descending ``dotted_order``, as they are asked for."""
@@ -165,21 +186,70 @@ class RunSearch:
     def _found(
         self, query: Mapping[str, Any], conditions: Mapping[str, Any], *, newest_first: bool
     ) -> Iterator[StoredRun]:
+        after = place(query.get("cursor"))
         holds = self._satisfies(query, **conditions)
         if conditions.get("ids") is not None:
             stored = filter(None, map(self._store.run, set(conditions["ids"])))
             runs = iter(sorted(stored, key=lambda run: run.dotted_order, reverse=newest_first))
+            if after is not None:
+                runs = (run for run in runs if run.dotted_order != after and (run.dotted_order < after) is newest_first)
         else:
             runs = self._store.find(
-                projects=self._names(conditions.get("projects")),
+                projects=self.names(conditions.get("projects")),
                 trace_id=conditions.get("trace_id"),
+                thread=filters.parse(query["filter"]).thread if query.get("filter") else None,
                 roots=conditions.get("is_root") is True,
                 since=_stamp(conditions.get("since")),
                 newest_first=newest_first,
+                after=after,
             )
         return filter(holds, runs)
 
-    def _names(self, ids: Iterable[str | None] | None) -> list[str] | None:
+    def traces(
+        self,
+        query: Mapping[str, Any],
+        project: str,
+        *,
+        threads: bool = False,
+        of: Sequence[str] | None = None,
+        since: str | None = None,
+        until: str | None = None,
+    ) -> list[Trace]:
+        """Return the numbers of traces in ``dotted_order`` order.
+
+        Args:
+            query: May have ``trace_ids``, and the filter expressions ``filter`` and ``trace_filter`` (both applied to
+                the root run) and ``tree_filter`` (true for any run of the trace).
+            project: Id of the project.
+            threads: Only traces that belong to a thread.
+            of: Only traces of these threads.
+            since: Only root runs that started at this time or later.
+            until: Only root runs that started at this time or earlier.
+        """
+        names = self.names([project]) or []
+        expressions = [query[key] for key in ("filter", "trace_filter") if query.get(key)]
+        of_root = [filters.parse(each) for each in expressions]
+        if of is None:
+            of = [each.thread for each in of_root if each.thread is not None][:1] or None
+        found = self._store.traces.traces(
+            names, threads=threads, of=of, ids=query.get("trace_ids") or None, since=since, until=until
+        )
+        in_columns = [filters.parse_trace_filter(each) for each in expressions]
+        found = [trace for trace in found if all(holds is None or holds(trace) for holds in in_columns)]
+        if None in in_columns:
+            thread = of[0] if of is not None and len(of) == 1 else None
+            roots = self._store.find(projects=names, thread=thread, roots=True, since=_stamp(since))
+            satisfied = {root.id for root in roots if all(holds(root) for holds in of_root)}
+            found = [trace for trace in found if trace.id in satisfied]
+        if query.get("tree_filter"):
+            wanted = filters.parse(query["tree_filter"])
+            runs = self._store.find(projects=names, thread=wanted.thread, since=_stamp(since))
+            satisfied = {run.trace_id for run in runs if wanted(run)}
+            found = [trace for trace in found if trace.id in satisfied]
+        return found
+
+    def names(self, ids: Iterable[str | None] | None) -> list[str] | None:
+        """Return the names of the projects with these ids; None for None."""
         if ids is None:
             return None
         wanted = set(ids)
@@ -222,6 +292,7 @@ class RunSearch:
                 conditions.append(self._in_trace(filters.parse(query[key]), of_root=of_root))
         return lambda run: all(condition(run) for condition in conditions)
 
-    def _in_trace(self, predicate: filters.Predicate, *, of_root: bool) -> filters.Predicate:
-        traces = {run.trace_id for run in self._store.find(roots=of_root) if predicate(run)}
+    def _in_trace(self, predicate: filters.Filter[StoredRun], *, of_root: bool) -> filters.Predicate:
+        runs = self._store.find(roots=of_root, thread=predicate.thread)
+        traces = {run.trace_id for run in runs if predicate(run)}
         return lambda run: run.trace_id in traces

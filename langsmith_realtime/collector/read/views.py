@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from functools import partial
+from operator import attrgetter
 from statistics import median_low
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from langsmith_realtime.collector.read import numbers
-from langsmith_realtime.collector.read.numbers import latency, usage
+from langsmith_realtime.collector import numbers
+from langsmith_realtime.collector.numbers import latency, usage
 from langsmith_realtime.collector.rules import time
 from langsmith_realtime.collector.store import project_id
+from langsmith_realtime.collector.trace_numbers import preview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from langsmith_realtime.collector.records import StoredRun
+    from langsmith_realtime.collector.trace_numbers import Trace
 
+    FeedbackByTrace = Mapping[str, Sequence[Mapping[str, Any]]]
     LinkMaker = Callable[[str, str], str]  # (run id, attachment name) -> URL
 
 TENANT_ID: Final = str(uuid5(NAMESPACE_URL, "langsmith-realtime:tenant"))
@@ -26,8 +32,9 @@ TENANT_ID: Final = str(uuid5(NAMESPACE_URL, "langsmith-realtime:tenant"))
 _REQUIRED: Final = frozenset(
     {"id", "name", "run_type", "start_time", "trace_id", "dotted_order", "status", "session_id", "app_path"}
 )
-#: Largest length of a preview, in characters.
-_PREVIEW: Final = 200
+#: The sides of the tokens and the costs.
+SIDES: Final[tuple[numbers.Side, ...]] = ("total", "prompt", "completion")
+_DETAILS: Final = ("prompt_token", "prompt_cost", "completion_token", "completion_cost")
 
 
 def v1_run(run: StoredRun, link: LinkMaker, select: Iterable[str] | None = None) -> dict[str, Any]:
@@ -85,9 +92,9 @@ def v2_run(run: StoredRun, link: LinkMaker, select: Iterable[str] = ()) -> dict[
         "prompt_cost": numbers.cost("prompt", [run]),
         "completion_cost": numbers.cost("completion", [run]),
         "attachments": {name: link(run.id, name) for name in run.attachments},
-        "inputs_preview": _preview(run.inputs),
-        "outputs_preview": _preview(run.outputs),
-        "error_preview": _preview(run.error),
+        "inputs_preview": preview(run.inputs),
+        "outputs_preview": preview(run.outputs),
+        "error_preview": preview(run.error),
     }
     return _only(view, {"id", *map(str.lower, select)})
 
@@ -123,24 +130,46 @@ def run_stats(counted: Sequence[StoredRun], runs: Sequence[StoredRun]) -> dict[s
         counted: The runs that are counted, and whose latencies and errors these are.
         runs: The runs whose tokens, costs and feedback are added up.
     """
-    latencies = [seconds for run in counted if (seconds := latency(run)) is not None]
-    firsts = [
-        (time(moment, "time") - run.start_time).total_seconds()
-        for run in runs
-        if (moment := numbers.first_token_time(run)) is not None
-    ]
+    return _stats(
+        count=len(counted),
+        errors=sum(run.status == "error" for run in counted),
+        latencies=[seconds for run in counted if (seconds := latency(run)) is not None],
+        firsts=[
+            (time(moment, "time") - run.start_time).total_seconds()
+            for run in runs
+            if (moment := numbers.first_token_time(run)) is not None
+        ],
+        last=_text(max((run.start_time for run in counted), default=None)),
+        feedback=(each for run in runs for each in run.feedback),
+        totals={
+            **{f"{side}_tokens": numbers.tokens(side, runs) for side in SIDES},
+            **{f"{side}_cost": numbers.cost(side, runs) for side in SIDES},
+        },
+    )
+
+
+def _stats(
+    *,
+    count: int,
+    errors: int,
+    latencies: Sequence[float],
+    firsts: Sequence[float],
+    last: str | None,
+    feedback: Iterable[Mapping[str, Any]],
+    totals: Mapping[str, Any],
+) -> dict[str, Any]:
     return {
-        "run_count": len(counted),
+        "run_count": count,
         "latency_p50": numbers.p50(latencies),
         "latency_p99": numbers.p99(latencies),
         "first_token_p50": numbers.p50(firsts),
         "first_token_p99": numbers.p99(firsts),
-        "last_run_start_time": _text(max((run.start_time for run in counted), default=None)),
-        "error_rate": sum(run.status == "error" for run in counted) / len(counted) if counted else None,
+        "last_run_start_time": last,
+        "error_rate": errors / count if count else None,
         "streaming_rate": None,
-        "feedback_stats": numbers.feedback_stats(each for run in runs for each in run.feedback) or {},
+        "feedback_stats": numbers.feedback_stats(feedback) or {},
         "run_facets": [],
-        **{key: value for key, value in _sums(runs).items() if not key.endswith("_details")},
+        **totals,
     }
 
 
@@ -156,32 +185,28 @@ def run_path(run: StoredRun, conversation_id: str | None) -> str:
     return f"/view/c/{conversation_id}" + ("" if run.id == conversation_id else f"#run={run.id}")
 
 
-def threads(runs: Iterable[StoredRun]) -> list[dict[str, Any]]:
-    """Return the JSON objects of threads with a root run in ``runs``, by the start of their last root, latest first.
+def thread(traces: Sequence[Trace], feedback: FeedbackByTrace) -> dict[str, Any]:
+    """Return the JSON object of a thread in ``POST /api/v2/threads/query``.
 
     Args:
-        runs: All runs of the traces, in ``dotted_order`` order.
+        traces: The thread's traces, oldest first.
+        feedback: The feedback of traces by their id.
     """
-    by_thread: defaultdict[str, list[StoredRun]] = defaultdict(list)
-    for run in runs:
-        if run.thread_id is not None:
-            by_thread[run.thread_id].append(run)
-    views = [
-        _thread(thread_id, roots, thread_runs)
-        for thread_id, thread_runs in by_thread.items()
-        if (roots := [run for run in thread_runs if run.parent_run_id is None])
-    ]
-    return sorted(views, key=lambda thread: str(thread["max_start_time"]), reverse=True)
+    return {
+        **{name: read(traces) for name, read in THREAD_NUMBERS.items()},
+        **_details(traces),
+        "feedback_stats": numbers.feedback_stats(_feedback(traces, feedback)),
+    }
 
 
-def thread_trace(runs: Sequence[StoredRun], turn: int) -> dict[str, Any]:
+def thread_trace(root: StoredRun, trace: Trace, turn: int) -> dict[str, Any]:
     """Return the JSON object of one trace of a thread.
 
     Args:
-        runs: The runs of the trace, the root first.
+        root: The trace's root run.
+        trace: The trace's numbers.
         turn: Position of the trace in the thread, from 1.
     """
-    root = runs[0]
     return {
         "trace_id": root.trace_id,
         "thread_id": root.thread_id,
@@ -190,73 +215,85 @@ def thread_trace(runs: Sequence[StoredRun], turn: int) -> dict[str, Any]:
         "turn_number": turn,
         "start_time": _text(root.start_time),
         "end_time": _text(root.end_time),
-        "first_token_time": numbers.first_token_of(runs),
+        "first_token_time": trace.first_token,
         "latency": latency(root),
         "error": root.error,
-        "error_preview": _preview(root.error),
+        "error_preview": preview(root.error),
         "inputs": root.inputs,
         "outputs": root.outputs,
-        "inputs_preview": _preview(root.inputs),
-        "outputs_preview": _preview(root.outputs),
-        **_sums(runs),
+        "inputs_preview": preview(root.inputs),
+        "outputs_preview": preview(root.outputs),
+        **_totals([trace]),
+        **_details([trace]),
     }
 
 
-def thread_stats(runs: Sequence[StoredRun], select: Iterable[str]) -> dict[str, Any]:
+def thread_stats(traces: Sequence[Trace], feedback: FeedbackByTrace, select: Iterable[str]) -> dict[str, Any]:
     """Return the JSON object of ``GET /api/v2/threads/{id}/stats``.
 
     Args:
-        runs: All runs of the thread's traces.
+        traces: The thread's traces, oldest first.
+        feedback: The feedback of traces by their id.
         select: Names of statistics, in upper or lower case.
     """
-    roots = sorted((run for run in runs if run.parent_run_id is None), key=lambda run: run.start_time)
-    latencies = [seconds for root in roots if (seconds := latency(root)) is not None]
+    latencies = _latencies(traces)
     view = {
-        "turns": len(roots),
-        "first_start_time": _text(roots[0].start_time if roots else None),
-        "last_start_time": _text(roots[-1].start_time if roots else None),
-        "last_end_time": _text(numbers.ended(roots)),
+        "turns": len(traces),
+        "first_start_time": _short(traces[0].started) if traces else None,
+        "last_start_time": _short(max(trace.started for trace in traces)) if traces else None,
+        "last_end_time": _short(_ended(traces)),
         "latency_p50": numbers.p50(latencies),
         "latency_p99": numbers.p99(latencies),
-        "feedback_stats": numbers.feedback_stats(each for run in runs for each in run.feedback),
-        **_sums(runs),
+        "feedback_stats": numbers.feedback_stats(_feedback(traces, feedback)),
+        **_totals(traces),
+        **_details(traces),
     }
     return _with_units(_only(view, map(str.lower, select)))
 
 
-def threads_stats(runs: Sequence[StoredRun], select: Iterable[str]) -> dict[str, Any]:
+def threads_stats(traces: Sequence[Trace], feedback: FeedbackByTrace, select: Iterable[str]) -> dict[str, Any]:
     """Return the JSON object of ``POST /api/v2/threads/stats``, without ``buckets``.
 
     Args:
-        runs: All runs of the traces of the threads.
+        traces: The traces of the threads.
+        feedback: The feedback of traces by their id.
         select: Names of statistics, in upper or lower case.
     """
-    roots = [run for run in runs if run.parent_run_id is None]
-    latencies = [seconds for root in roots if (seconds := latency(root)) is not None]
-    by_trace: defaultdict[str, list[StoredRun]] = defaultdict(list)
-    for run in runs:
-        by_trace[run.trace_id].append(run)
-    firsts = [
-        (time(moment, "time") - root.start_time).total_seconds()
-        for root in roots
-        if (moment := numbers.first_token_of(by_trace[root.trace_id]))
-    ]
-    view = {
-        "thread_count": len({root.thread_id for root in roots}),
-        "trace_count": len(roots),
-        "error_rate": sum(root.status == "error" for root in roots) / len(roots) if roots else None,
-        "streaming_rate": len(firsts) / len(roots) if roots else None,
-        "latency_p50": numbers.p50(latencies),
-        "latency_p99": numbers.p99(latencies),
-        "first_token_p50": numbers.p50(firsts),
-        "first_token_p99": numbers.p99(firsts),
-        "median_tokens": median_low([numbers.tokens("total", each) for each in by_trace.values()])
-        if by_trace
-        else None,
-        "thread_feedback_stats": numbers.feedback_stats(each for run in runs for each in run.feedback),
-        **{key: value["raw"] if key.endswith("_details") and value else value for key, value in _sums(runs).items()},
+    firsts = [_seconds(trace.started, moment) for trace in traces if (moment := trace.first_token) is not None]
+    view: dict[str, Callable[[], object]] = {
+        "thread_count": lambda: len({trace.thread for trace in traces}),
+        "trace_count": lambda: len(traces),
+        "error_rate": lambda: sum(trace.failed for trace in traces) / len(traces) if traces else None,
+        "streaming_rate": lambda: len(firsts) / len(traces) if traces else None,
+        "latency_p50": lambda: numbers.p50(_latencies(traces)),
+        "latency_p99": lambda: numbers.p99(_latencies(traces)),
+        "first_token_p50": lambda: numbers.p50(firsts),
+        "first_token_p99": lambda: numbers.p99(firsts),
+        "median_tokens": lambda: median_low([trace.total_tokens for trace in traces]) if traces else None,
+        "thread_feedback_stats": lambda: numbers.feedback_stats(_feedback(traces, feedback)),
+        **{name: partial(read, traces) for name, read in _SUMS.items()},
+        **{f"{name}_details": partial(_kinds, traces, name) for name in _DETAILS},
     }
-    return _with_units(_only(view, map(str.lower, select)))
+    wanted = {each.lower() for each in select}
+    return _with_units({name: read() for name, read in view.items() if name in wanted})
+
+
+def project_stats(traces: Sequence[Trace], feedback: FeedbackByTrace) -> dict[str, Any]:
+    """Return the statistics of a project as LangSmith's v1 gives them: of its traces, with the tokens of all runs.
+
+    Args:
+        traces: The project's traces.
+        feedback: The feedback of traces by their id.
+    """
+    return _stats(
+        count=len(traces),
+        errors=sum(trace.failed for trace in traces),
+        latencies=_latencies(traces),
+        firsts=[seconds for trace in traces for _, seconds in json.loads(trace.first_tokens)],
+        last=_short(max((trace.started for trace in traces), default=None)),
+        feedback=_feedback(traces, feedback),
+        totals=_totals(traces),
+    )
 
 
 def _with_units(stats: Mapping[str, Any]) -> dict[str, Any]:
@@ -290,45 +327,59 @@ def _common(run: StoredRun) -> dict[str, Any]:
     }
 
 
-def _thread(thread_id: str, roots: Sequence[StoredRun], runs: Sequence[StoredRun]) -> dict[str, Any]:
-    first, last = roots[0], roots[-1]
-    latencies = [seconds for root in roots if (seconds := latency(root)) is not None]
-    ended = numbers.ended(roots)
-    return {
-        "thread_id": thread_id,
-        "count": len(roots),
-        "num_errored_turns": sum(root.status == "error" for root in roots),
-        "trace_id": last.trace_id,
-        "first_trace_id": first.trace_id,
-        "last_trace_id": last.trace_id,
-        "first_inputs": _preview(first.inputs),
-        "last_outputs": _preview(last.outputs),
-        "last_error": last.error,
-        "start_time": _text(last.start_time),
-        "min_start_time": _text(first.start_time),
-        "max_start_time": _text(last.start_time),
-        "thread_duration": (ended - first.start_time).total_seconds() if ended else None,
-        "latency_p50": numbers.p50(latencies),
-        "latency_p99": numbers.p99(latencies),
-        "feedback_stats": numbers.feedback_stats(each for run in runs for each in run.feedback),
-        **_sums(runs),
-    }
+def _totals(traces: Sequence[Trace]) -> dict[str, Any]:
+    """Return the tokens and costs of traces, whose names begin with ``total``, ``prompt`` and ``completion``."""
+    return {name: read(traces) for name, read in _SUMS.items()}
 
 
-def _sums(runs: Sequence[StoredRun]) -> dict[str, Any]:
-    """Return the tokens and costs of all runs, whose names begin with ``total``, ``prompt`` and ``completion``."""
-    sums: dict[str, Any] = {}
-    side: numbers.Side
-    for side in ("total", "prompt", "completion"):
-        sums[f"{side}_tokens"] = numbers.tokens(side, runs)
-        sums[f"{side}_cost"] = numbers.cost(side, runs)
-    for side in ("prompt", "completion"):
-        for what, found in (
-            ("token", numbers.details(side, runs, "token")),
-            ("cost", numbers.details(side, runs, "cost")),
-        ):
-            sums[f"{side}_{what}_details"] = {"raw": found} if found else None
-    return sums
+def _total(name: str) -> Callable[[Sequence[Trace]], int | float | None]:
+    read = attrgetter(name)
+
+    def total(traces: Sequence[Trace]) -> int | float | None:
+        known = [value for value in map(read, traces) if value is not None]
+        return sum(known) if known or name.endswith("_tokens") else None
+
+    return total
+
+
+def _latencies(traces: Sequence[Trace]) -> list[float]:
+    return [trace.latency for trace in traces if trace.latency is not None]
+
+
+def _duration(traces: Sequence[Trace]) -> float | None:
+    ended = _ended(traces)
+    return _seconds(traces[0].started, ended) if ended else None
+
+
+def _details(traces: Sequence[Trace]) -> dict[str, Any]:
+    """Return the sums of the tokens and the costs of each kind, such as ``audio``."""
+    found = {name: _kinds(traces, name) for name in _DETAILS}
+    return {f"{name}_details": {"raw": kinds} if kinds else None for name, kinds in found.items()}
+
+
+def _kinds(traces: Iterable[Trace], name: str) -> dict[str, float] | None:
+    sums: defaultdict[str, float] = defaultdict(int)
+    for trace in traces:
+        for kind, value in json.loads(trace.details).get(name, {}).items():
+            sums[kind] += value
+    return dict(sums) or None
+
+
+def _feedback(traces: Iterable[Trace], feedback: FeedbackByTrace) -> Iterable[Mapping[str, Any]]:
+    return (each for trace in traces for each in feedback.get(trace.id, ()))
+
+
+def _ended(traces: Iterable[Trace]) -> str | None:
+    return max((trace.ended for trace in traces if trace.ended is not None), default=None)
+
+
+def _seconds(begin: str, end: str) -> float:
+    return (time(end, "time") - time(begin, "time")).total_seconds()
+
+
+def _short(moment: str | None) -> str | None:
+    """Return a time of a trace as it stands in answers: without microseconds if they are 0."""
+    return moment.replace(".000000", "", 1) if moment else None
 
 
 def _started(dotted_order: str) -> str:
@@ -345,5 +396,23 @@ def _text(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
 
 
-def _preview(value: object) -> str | None:
-    return None if value is None else str(value)[:_PREVIEW]
+_SUMS: Final = {f"{side}_{what}": _total(f"{side}_{what}") for what in ("tokens", "cost") for side in SIDES}
+#: What a thread's object says besides details and feedback, read from its traces, of which the oldest is first.
+THREAD_NUMBERS: Final[dict[str, Callable[[Sequence[Trace]], object]]] = {
+    "thread_id": lambda traces: traces[-1].thread,
+    "count": len,
+    "num_errored_turns": lambda traces: sum(trace.failed for trace in traces),
+    "trace_id": lambda traces: traces[-1].id,
+    "first_trace_id": lambda traces: traces[0].id,
+    "last_trace_id": lambda traces: traces[-1].id,
+    "first_inputs": lambda traces: traces[0].inputs,
+    "last_outputs": lambda traces: traces[-1].outputs,
+    "last_error": lambda traces: traces[-1].error,
+    "start_time": lambda traces: _short(traces[-1].started),
+    "min_start_time": lambda traces: _short(traces[0].started),
+    "max_start_time": lambda traces: _short(traces[-1].started),
+    "thread_duration": _duration,
+    "latency_p50": lambda traces: numbers.p50(_latencies(traces)),
+    "latency_p99": lambda traces: numbers.p99(_latencies(traces)),
+    **_SUMS,
+}

@@ -6,9 +6,10 @@ from collections import defaultdict
 from statistics import fmean, median, quantiles, stdev
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from langsmith_realtime.collector.rules import Refused, time
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from langsmith_realtime.collector.records import StoredRun
 
@@ -17,6 +18,8 @@ Side = Literal["total", "prompt", "completion"]
 _SIDES: Final = {"total": "total", "prompt": "input", "completion": "output"}
 #: How many comments the statistics of a feedback key have at most.
 _COMMENTS: Final = 10
+#: A number above this is none: no count of tokens and no cost comes near, and SQLite's integers end a little above.
+_LARGEST: Final = 1e15
 
 
 def usage(run: StoredRun) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def shown_tokens(side: Side, run: StoredRun) -> int | None:
     own = usage(run)
     if not own and run.metadata.get("ls_integration") == "langsmith-realtime":
         own = run.metadata
-    count = _number(own.get(key))
+    count = as_number(own.get(key))
     return None if count is None else int(count)
 
 
@@ -44,25 +47,26 @@ def latency(run: StoredRun) -> float | None:
 
 
 def first_token_time(run: StoredRun) -> str | None:
-    """Return the time of an llm run's first ``new_token`` event, as received; None without one and for other runs."""
+    """Return the time of an llm run's first ``new_token`` event, as received; None without one and for other runs.
+
+    None, too, if that is no time.
+    """
     if run.run_type != "llm":
         return None
-    return next((str(event["time"]) for event in run.events if event.get("name") == "new_token"), None)
-
-
-def first_token_of(runs: Iterable[StoredRun]) -> str | None:
-    """Return the time of the first ``new_token`` event of all runs; None without one."""
-    return min(filter(None, map(first_token_time, runs)), default=None)
+    for event in run.events:
+        if isinstance(event, dict) and event.get("name") == "new_token":
+            return str(event["time"]) if _is_time(event.get("time")) else None
+    return None
 
 
 def tokens(side: Side, runs: Iterable[StoredRun]) -> int:
     """Return the sum of the runs' own tokens; a run without a count counts as 0."""
-    return sum(int(_number(usage(run).get(f"{_SIDES[side]}_tokens")) or 0) for run in runs)
+    return sum(int(as_number(usage(run).get(f"{_SIDES[side]}_tokens")) or 0) for run in runs)
 
 
 def cost(side: Side, runs: Iterable[StoredRun]) -> float | None:
     """Return the sum of the costs in USD that the runs state; None if none of them states one."""
-    stated = [each for run in runs if (each := _number(usage(run).get(f"{_SIDES[side]}_cost"))) is not None]
+    stated = [each for run in runs if (each := as_number(usage(run).get(f"{_SIDES[side]}_cost"))) is not None]
     return sum(stated) if stated else None
 
 
@@ -72,7 +76,7 @@ def details(side: Side, runs: Iterable[StoredRun], what: Literal["token", "cost"
     for run in runs:
         kinds = usage(run).get(f"{_SIDES[side]}_{what}_details")
         for kind, value in (kinds if isinstance(kinds, dict) else {}).items():
-            sums[kind] += _number(value) or 0
+            sums[kind] += as_number(value) or 0
     return dict(sums)
 
 
@@ -84,11 +88,6 @@ def p50(values: Sequence[float]) -> float | None:
 def p99(values: Sequence[float]) -> float | None:
     """Return the 99th percentile; None without values."""
     return quantiles([*values] * 2, n=100, method="inclusive")[-1] if values else None
-
-
-def ended(runs: Iterable[StoredRun]) -> datetime | None:
-    """Return the latest end of the runs; None if none has ended."""
-    return max((run.end_time for run in runs if run.end_time), default=None)
 
 
 def feedback_stats(feedback: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]] | None:
@@ -119,5 +118,16 @@ def _stats(entries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+def as_number(value: object) -> float | None:
+    """Return the value if it is a number that SQLite can hold; None for anything else."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return value if -_LARGEST < value < _LARGEST else None  # NaN is neither above nor below a number
+
+
+def _is_time(value: object) -> bool:
+    try:
+        time(value, "time")
+    except Refused:
+        return False
+    return True
