@@ -16,7 +16,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Tracer
 
-from langsmith_realtime.core.conversation.run_data import AgentStep
+from langsmith_realtime.core.conversation.run_data import AgentStep, EventRun
 from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.events import (
     ANNOUNCING,
@@ -287,6 +287,16 @@ class ConversationSpans:
         above = None if below is None else trace.set_span_in_context(below.span, self.context)
         key = f"{step.kind} {step.call_id or step.response_id} {step.name} {step.begin}"
         return self._start(key, name, step.begin, started, above=above)
+
+    def context_below(self, opened: OpenSpan | None) -> Context:
+        """The context of records and measurements of a span, else of the session."""
+        return self.context if opened is None else trace.set_span_in_context(opened.span, self.context)
+
+    def context_of(self, event: EventRun) -> Context:
+        """The context of an event's record: its response's span, else the session's."""
+        body = event.payload
+        response_id = text(body.get("response_id")) or text(mapping(body.get("response")).get("id"))
+        return self.context_below(self.response(response_id or "", event.ref.start / 1_000_000))
 
     def _start(
         self,
