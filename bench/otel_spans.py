@@ -29,7 +29,7 @@ from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.inputs import Opened
 from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import Call, Say, Script, Session, Turn
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
+from langsmith_realtime.trace.otel.callers_context import CallersContext
 from langsmith_realtime.trace.otel.exporter import OtelExporter
 
 #: What the caller's thread calls for each event, and what the worker calls.
@@ -113,19 +113,20 @@ def _timed(owner: type, names: Sequence[str]) -> Iterator[list[int]]:
 @contextmanager
 def _timed_starts() -> Iterator[list[int]]:
     """Lists the CPU time, in ns, of each event that starts a span, as the conversation's spans take it."""
-    before, spent = ConversationSpans.event, []
+    before, spent = CallersContext.event, []
 
-    def event(self: ConversationSpans, kind: str, t: float, frame: object) -> None:
-        known, began = len(self.responses) + len(self.tools), time.thread_time_ns()
+    def event(self: CallersContext, kind: str, t: float, frame: object) -> None:
+        spans = self._spans
+        known, began = len(spans.responses) + len(spans.tools), time.thread_time_ns()
         before(self, kind, t, frame)
-        if len(self.responses) + len(self.tools) > known:
+        if len(spans.responses) + len(spans.tools) > known:
             spent.append(time.thread_time_ns() - began)
 
-    ConversationSpans.event = event  # type: ignore[method-assign]
+    CallersContext.event = event  # type: ignore[method-assign]
     try:
         yield spent
     finally:
-        ConversationSpans.event = before  # type: ignore[method-assign]
+        CallersContext.event = before  # type: ignore[method-assign]
 
 
 def events_of(turns: int) -> list[dict[str, Any]]:
@@ -154,7 +155,7 @@ def measure(events: Sequence[dict[str, Any]], *, content: bool) -> Costs:
     process().worker.open_queue(wait).put_always(Opened())  # the conversation's inputs wait behind it
     with (
         _timed_starts() as starts,
-        _timed(ConversationSpans, MAKING_CURRENT) as current,
+        _timed(CallersContext, MAKING_CURRENT) as current,
         _timed(OtelExporter, ON_WORKER) as worker,
     ):
         otel = Otel(tracer_provider=provider, content=content)
