@@ -8,7 +8,7 @@ from langsmith_realtime.core.conversation.run_data import ConversationEnd, Event
 from langsmith_realtime.core.protocol.events import Call
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
-from langsmith_realtime.trace.otel.metrics import Metrics
+from langsmith_realtime.trace.otel.metrics import RATE_LIMITS, Metrics
 
 
 class Measurements:
@@ -40,8 +40,8 @@ class Measurements:
         """Measure some run data."""
         spans = self._spans
         if isinstance(data, EventRun):
-            context = spans.context_of(data) if self._has_exemplars else None
-            self._metrics.event(data, self._common, context)
+            if data.error is not None or data.name == RATE_LIMITS:  # the only events that are measured
+                self._metrics.event(data, self._common, spans.context_of(data) if self._has_exemplars else None)
         elif isinstance(data, ModelRun):
             self._responses += 1
             opened = spans.responses.get(str(data.metadata.get("response_id")))

@@ -35,6 +35,9 @@ NEW_FIRST, NEW_AGENT = "gen_ai.client.inference.time_to_first_chunk", "gen_ai.in
 NEW_INFERENCES, NEW_TOOL_CALLS = "gen_ai.invoke_agent.inference_calls", "gen_ai.invoke_agent.tool_calls"
 NEW_USAGE, NEW_TOKENS = "gen_ai.client.inference.usage.", "gen_ai.client.inference.operation."
 
+#: The event that says what the rate limits leave.
+RATE_LIMITS = "rate_limits.updated"
+
 #: What a new counter of tokens counts: the end of its name, and the counts by modality.
 _NEW_COUNTERS = {
     "input_tokens": "input",
@@ -102,7 +105,7 @@ class Metrics:
         if event.error is not None and not event.interrupted:
             named = {**common, "error.type": facts.error_type(event.error)}
             self._add(facts.OWN + "errors", "{error}", 1, named, context)
-        if event.name == "rate_limits.updated":
+        if event.name == RATE_LIMITS:
             for limit in map(mapping, sequence(event.payload.get("rate_limits"))):
                 remaining, name = number(limit.get("remaining")), text(limit.get("name"))
                 if remaining is not None and name is not None:

@@ -30,7 +30,11 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
 
     Those past :data:`MAX_ATTRIBUTES` are together in the last one, :data:`FURTHER`, as JSON text.
     """
-    taken = {clean(name): attribute_value(value) for name, value in given.items() if value is not None}
+    taken: dict[str, Value] = {}
+    for name, value in given.items():
+        if value is not None:
+            is_plain = type(value) is str and value.isascii()  # most values are; a call for each would cost more
+            taken[name if name.isascii() else clean(name)] = value if is_plain else attribute_value(value)
     if len(taken) > MAX_ATTRIBUTES:
         further = {name: taken.pop(name) for name in list(taken)[MAX_ATTRIBUTES:]}
         taken[FURTHER] = json_text(further)
