@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.content import Content
-from langsmith_realtime.trace.otel.values import attributes, body
+from langsmith_realtime.trace.otel.values import attributes, body, clean
 
 #: The prefix of the names of events that the conventions do not know.
 EVENTS = "openai.realtime."
@@ -22,8 +22,6 @@ STARTED, ENDED = "gen_ai.client.realtime_session.started", "gen_ai.client.realti
 #: By the conventions, records with equal ids are one record.
 RECORD_ID = "log.record.uid"
 DETAILS, EXCEPTION = "gen_ai.client.inference.operation.details", "gen_ai.client.inference.exception"
-
-_INFO, _ERROR = 9, 17
 
 
 class Logs:
@@ -45,14 +43,14 @@ class Logs:
 
         self._logger = logger
         self._content = content
-        self._common = dict(common)
+        self._common: dict[str, Any] = attributes(common)
         self._run_id = run_id
         self.provider = provider
-        self._severities = {number: SeverityNumber(number) for number in (_INFO, _ERROR)}
+        self._info, self._error = SeverityNumber.INFO, SeverityNumber.ERROR
 
     def named(self, session_id: str | None) -> None:
         """The server has told its id of the session, by which all records from here on can be found."""
-        self._common["gen_ai.realtime_session.id"] = session_id
+        self._common |= attributes({"gen_ai.realtime_session.id": session_id})
 
     def started(self, context: Context, ns: int) -> None:
         """The conversation began."""
@@ -61,7 +59,7 @@ class Logs:
     def event(self, event: EventRun, context: Context, ns: int) -> None:
         """An event arrived."""
         shown = self._content.event(event.payload) if self._content.in_logs else references(event.payload)
-        given = {"error.type": None if event.error is None else facts.error_type(event.error)}
+        given = {} if event.error is None else {"error.type": facts.error_type(event.error)}
         failed = event.error is not None and not event.interrupted
         key = str(event.ref.start)
         self._emit(EVENTS + event.name, {"type": event.name, **shown}, given, context, ns, key=key, failed=failed)
@@ -95,7 +93,7 @@ class Logs:
         """The conversation ended."""
         known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
         told = {key: end.metadata.get(key) for key in known}
-        given = {"error.type": None if end.error is None else facts.error_type(end.error)}
+        given = {} if end.error is None else {"error.type": facts.error_type(end.error)}
         self._emit(ENDED, {"type": "ended", **told}, given, context, ns, key="ended", failed=end.error is not None)
 
     def _emit(
@@ -113,26 +111,30 @@ class Logs:
             timestamp=ns,
             observed_timestamp=ns,
             context=context,
-            severity_number=self._severities[_ERROR if failed else _INFO],
+            severity_number=self._error if failed else self._info,
             severity_text="ERROR" if failed else "INFO",
             body=body(told),
-            attributes=attributes({**self._common, RECORD_ID: f"{self._run_id}-{key}", **given}),
+            attributes={**self._common, RECORD_ID: clean(f"{self._run_id}-{key}"), **attributes(given)},
             event_name=name,
         )
 
 
 def references(payload: Mapping[str, Any]) -> dict[str, Any]:
     """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep."""
+    told = _references(payload)
+    for key in ("response", "item", "session"):
+        fields = payload.get(key)
+        if isinstance(fields, dict) and (inner := _references(fields)):
+            told[key] = inner
+    return told
 
-    def of(fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in fields.items()
-            if type(value) is int or (type(value) is str and (key in _NAMES or key.endswith("_id")))
-        }
 
-    inner = {key: of(payload[key]) for key in ("response", "item", "session") if isinstance(payload.get(key), Mapping)}
-    return {**of(payload), **{key: fields for key, fields in inner.items() if fields}}
+def _references(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in fields.items()
+        if type(value) is int or (type(value) is str and (key in _NAMES or key.endswith("_id")))
+    }
 
 
 _NAMES = frozenset({"type", "id", "status", "role", "object", "model"})

@@ -23,6 +23,7 @@ MAX_ATTRIBUTES = 100
 MAX_DEPTH = 20
 FURTHER = "langsmith_realtime.further_attributes"
 _INT64 = 1 << 63
+_SCALARS = frozenset({str, int, float, bool})
 
 
 def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
@@ -82,11 +83,16 @@ def body(value: Any, depth: int = 0) -> Any:
 
     What is nested more deeply than :data:`MAX_DEPTH` is JSON text, because OTLP's encoder refuses the whole batch.
     """
-    if depth >= MAX_DEPTH:
+    if depth >= MAX_DEPTH or type(value) in _SCALARS:  # the most frequent ones first
         return attribute_value(value)
     depth += 1
     if isinstance(value, Mapping):
-        return {clean(str(key)): body(each, depth) for key, each in value.items() if each is not None}
+        made = {}
+        for key, each in value.items():
+            if each is not None:
+                is_plain = type(each) is str and each.isascii()
+                made[clean(key)] = each if is_plain else body(each, depth)
+        return made
     if isinstance(value, (list, tuple)):
         return [body(each, depth) for each in value if each is not None]
     return attribute_value(value)
