@@ -235,7 +235,7 @@ class OtelExporter:
         if self._logs is not None:
             self._logs.response(model, shown, spans.context_below(opened), spans.ns(model.end))
         if span.is_recording():
-            self._details.response(span, model, shown if self._content.on_spans else None)
+            self._details.response(opened, model, shown if self._content.on_spans else None)
         error = None if model.interrupted else model.error
         if spans.has_died and facts.is_unfinished(model):
             error = error or DIED
@@ -258,7 +258,7 @@ class OtelExporter:
         span = opened.span
         error = tool.error or (None if tool.answered else DIED if spans.has_died else NO_RESULT)
         if span.is_recording():
-            self._details.tool(span, tool, error)
+            self._details.tool(opened, tool, error)
         self._end(opened, opened.start if tool.end is None else tool.end, error)
 
     def _speech(self, speech: SpeechRun) -> None:

@@ -16,7 +16,7 @@ from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.recording.finishing import FinishedRecording
 from langsmith_realtime.trace.otel import facts, presets
 from langsmith_realtime.trace.otel.content import Content
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
+from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 
 
@@ -39,9 +39,9 @@ class SpanDetails:
         self._added_metadata.update(annotation.metadata)
         self._added_tags += [tag for tag in annotation.tags if tag not in self._added_tags]
 
-    def response(self, span: Span, model: ModelRun, shown: Mapping[str, Any] | None) -> None:
+    def response(self, opened: OpenSpan, model: ModelRun, shown: Mapping[str, Any] | None) -> None:
         """Set what a response's span says; ``shown`` is its masked content, None if the span does not show it."""
-        spans = self._spans
+        spans, span = self._spans, opened.span
         masked = model
         if self._content.calls_application or presets.rows(spans.preset.rows, presets.RESPONSE):
             masked = replace(model, metadata=self._content.metadata(model.metadata))
@@ -50,7 +50,7 @@ class SpanDetails:
         if shown is not None:
             told = {**self._response_content(shown), **told}
         _set_most_important_last(span, told)
-        if model.model:
+        if model.model and model.model != opened.given.get("gen_ai.request.model"):
             span.update_name(clean(f"chat {model.model}"))
         first_token = None if model.first_token is None else spans.ns(model.first_token)
         self._add_preset(span, presets.RESPONSE, lambda: facts.response_facts(masked, shown, first_token), model.error)
@@ -78,22 +78,26 @@ class SpanDetails:
             given = attributes({"audio.elapsed_ms": heard, "gen_ai.response.id": model.metadata.get("response_id")})
             span.add_event("gen_ai.audio.barge_in", given, spans.ns(at))
 
-    def tool(self, span: Span, tool: ToolRun, error: str | None) -> None:
-        """Set what a tool call's span says."""
+    def tool(self, opened: OpenSpan, tool: ToolRun, error: str | None) -> None:
+        """Set what a tool call's span says, and did not say at its start."""
+        span, given = opened.span, opened.given
         is_mcp = "server_label" in tool.metadata or tool.name == "mcp_call"
-        span.update_name(clean(f"execute_tool {tool.name}"))
+        if tool.name != given.get("gen_ai.tool.name"):
+            span.update_name(clean(f"execute_tool {tool.name}"))
         shows = self._content.on_spans
         arguments = self._content.arguments(tool) if shows else None
         result = self._content.result(tool) if shows else None
-        named = {
-            "gen_ai.tool.name": tool.name,
-            "gen_ai.tool.type": "extension" if is_mcp else "function",
-            "gen_ai.tool.call.arguments": arguments,
-            "gen_ai.tool.call.result": result,
-            "mcp.server.label": tool.metadata.get("server_label"),
-            **{facts.OWN + key: tool.metadata.get(key) for key in ("approval", "approval_wait_ms")},
-        }
-        span.set_attributes(attributes(named))
+        named = attributes(
+            {
+                "gen_ai.tool.name": tool.name,
+                "gen_ai.tool.type": "extension" if is_mcp else "function",
+                "gen_ai.tool.call.arguments": arguments,
+                "gen_ai.tool.call.result": result,
+                "mcp.server.label": tool.metadata.get("server_label"),
+                **{facts.OWN + key: tool.metadata.get(key) for key in ("approval", "approval_wait_ms")},
+            }
+        )
+        span.set_attributes({name: value for name, value in named.items() if value != given.get(name)})
         self._add_preset(span, presets.TOOL, lambda: facts.tool_facts(tool, arguments, result), error)
 
     def speech(self, span: Span, speech: SpeechRun) -> None:

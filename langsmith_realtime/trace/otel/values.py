@@ -33,9 +33,11 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
     """
     taken: dict[str, Value] = {}
     for name, value in given.items():
-        if value is not None:
-            is_plain = type(value) is str and value.isascii()  # most values are; a call for each would cost more
-            taken[name if name.isascii() else clean(name)] = value if is_plain else attribute_value(value)
+        if value is None:
+            continue
+        kind = type(value)  # most values are plain texts and integers; a call for each would cost more
+        is_plain = value.isascii() if kind is str else kind is int and -_INT64 <= value < _INT64
+        taken[name if name.isascii() else clean(name)] = value if is_plain else attribute_value(value)
     if len(taken) > MAX_ATTRIBUTES:
         further = {name: taken.pop(name) for name in list(taken)[MAX_ATTRIBUTES:]}
         taken[FURTHER] = json_text(further)
@@ -44,10 +46,6 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
 
 def attribute_value(value: object) -> Value:
     """One value; an integer of more than 64 bits and a number that is not finite become text."""
-    if type(value) is str:  # the most frequent types first: a response has 25 attributes
-        return clean(value)
-    if type(value) is int and -_INT64 <= value < _INT64:
-        return value
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
