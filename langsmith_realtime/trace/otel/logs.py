@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.content import Content
-from langsmith_realtime.trace.otel.values import attributes, body, clean
+from langsmith_realtime.trace.otel.values import attribute_value, attributes, body, clean
 
 #: The prefix of the names of events that the conventions do not know.
 EVENTS = "openai.realtime."
@@ -58,11 +58,12 @@ class Logs:
 
     def event(self, event: EventRun, context: Context, ns: int) -> None:
         """An event arrived."""
-        shown = self._content.event(event.payload) if self._content.in_logs else references(event.payload)
+        shown = body(self._content.event(event.payload)) if self._content.in_logs else references(event.payload)
         given = {} if event.error is None else {"error.type": facts.error_type(event.error)}
         failed = event.error is not None and not event.interrupted
         key = str(event.ref.start)
-        self._emit(EVENTS + event.name, {"type": event.name, **shown}, given, context, ns, key=key, failed=failed)
+        told = {"type": clean(event.name), **shown}
+        self._emit(EVENTS + event.name, told, given, context, ns, key=key, failed=failed)
 
     def response(self, model: ModelRun, shown: Mapping[str, Any] | None, context: Context, ns: int) -> None:
         """A response is over: its details with their content, and its error."""
@@ -80,13 +81,19 @@ class Logs:
                 "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
                 "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
             }
-            self._emit(DETAILS, told, given, context, ns, key=f"{key}-details")
+            self._emit(DETAILS, body(told), given, context, ns, key=f"{key}-details")
         if model.error is not None and not model.interrupted:
             message = self._content.error(model.error) or "error"
             kind = facts.error_type(model.error)
             about = {"error.type": kind, "exception.type": kind, "exception.message": message}
             self._emit(
-                EXCEPTION, {"message": message}, {**given, **about}, context, ns, key=f"{key}-exception", failed=True
+                EXCEPTION,
+                {"message": clean(message)},
+                {**given, **about},
+                context,
+                ns,
+                key=f"{key}-exception",
+                failed=True,
             )
 
     def ended(self, end: ConversationEnd, context: Context, ns: int) -> None:
@@ -94,7 +101,9 @@ class Logs:
         known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
         told = {key: end.metadata.get(key) for key in known}
         given = {} if end.error is None else {"error.type": facts.error_type(end.error)}
-        self._emit(ENDED, {"type": "ended", **told}, given, context, ns, key="ended", failed=end.error is not None)
+        self._emit(
+            ENDED, body({"type": "ended", **told}), given, context, ns, key="ended", failed=end.error is not None
+        )
 
     def _emit(
         self,
@@ -113,14 +122,14 @@ class Logs:
             context=context,
             severity_number=self._error if failed else self._info,
             severity_text="ERROR" if failed else "INFO",
-            body=body(told),
+            body=told,
             attributes={**self._common, RECORD_ID: clean(f"{self._run_id}-{key}"), **attributes(given)},
             event_name=name,
         )
 
 
 def references(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep."""
+    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep, cleaned."""
     told = _references(payload)
     for key in ("response", "item", "session"):
         fields = payload.get(key)
@@ -131,7 +140,7 @@ def references(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 def _references(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        key: value
+        clean(key): attribute_value(value)
         for key, value in fields.items()
         if type(value) is int or (type(value) is str and (key in _NAMES or key.endswith("_id")))
     }

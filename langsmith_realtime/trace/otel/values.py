@@ -46,6 +46,8 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
 
 def attribute_value(value: object) -> Value:
     """One value; an integer of more than 64 bits and a number that is not finite become text."""
+    if type(value) is str:
+        return clean(value)
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
