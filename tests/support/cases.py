@@ -95,18 +95,23 @@ def metadata_of(run: dict[str, Any]) -> dict[str, Any]:
     return dict(run["extra"]["metadata"])
 
 
-def trace_of(name: str) -> CaseTrace:
-    """Returns the trace of a case, on simulated time. Skips the test without cases, but not on CI."""
+def case_frames(name: str) -> list[dict[str, Any]]:
+    """Returns the lines of a case, their events with all sounds and texts. Skips the test without cases, not on CI."""
     path = CASES / name / "input.jsonl"
     if not path.exists():
         assert not os.environ.get("CI"), f"no cases in {CASES}"
         pytest.skip(f"no cases in {CASES}")
+    steps = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return [{**step, "event": _filled(step["event"])} for step in steps]
+
+
+def trace_of(name: str) -> CaseTrace:
+    """Returns the trace of a case, on simulated time. Skips the test without cases, but not on CI."""
     session, t = FedSession(sends_runs=True), 0.0
-    for line in path.read_text("utf-8").splitlines():
-        step = json.loads(line)
+    for step in case_frames(name):
         t = round(t + step.get("after", 0.0), 6)
         take = session.server if step["dir"] == "server" else session.client
-        take(_filled(step["event"]), t)
+        take(step["event"], t)
     session.close(t + AFTER_LAST_EVENT_S)
     assert session.guard.count == 0
     return CaseTrace(session, list(session.sent()))

@@ -19,7 +19,7 @@ from langsmith_realtime.core.protocol.items import Item, Items
 from langsmith_realtime.core.protocol.messages import heard_text, messages_of
 from langsmith_realtime.core.protocol.prices import PRICES, Price, own_costs
 from langsmith_realtime.core.protocol.session_config import SessionConfig
-from langsmith_realtime.core.protocol.usage import cached_parts, charges_of_response, usage_metadata
+from langsmith_realtime.core.protocol.usage import cached_parts, charges_of_response, inputs_with_cached, usage_metadata
 
 
 @dataclass(slots=True, eq=False)
@@ -166,6 +166,7 @@ def model_run(
         settings=response.settings,
         first_audio=response.first_audio,
         cut_off=cut_off,
+        input_tokens=inputs_with_cached(response.usage),
     )
 
 

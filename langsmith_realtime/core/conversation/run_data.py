@@ -39,6 +39,7 @@ class ModelRun:
     cancelled. ``role`` has those of ``instructions``, ``tools`` and ``voice`` that were others when the response was
     created than the root run tells.
     ``parameters`` are the model's: temperature, modalities and more.
+    ``input_tokens`` are the input tokens by modality, the cached ones included.
     ``settings`` are the fields of the ``response.create`` that the client sent for this response alone, such as
     ``tools``.
     """
@@ -59,6 +60,7 @@ class ModelRun:
     settings: dict[str, Any] = field(default_factory=dict)
     first_audio: float | None = None
     cut_off: float | None = None
+    input_tokens: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

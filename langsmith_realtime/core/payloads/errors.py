@@ -11,14 +11,14 @@ class Failure(str):
     """An error's text.
 
     ``kind`` is the part of the text that cannot quote the conversation, such as an error code. It is all that remains
-    of the error where content is hidden; by default it is the whole text.
+    of the error where content is hidden; by default it is the whole text, and for a failure the kind of that.
     """
 
     kind: str
 
     def __new__(cls, text: str, kind: str | None = None) -> Self:
         self = super().__new__(cls, text)
-        self.kind = text if kind is None else kind
+        self.kind = getattr(text, "kind", text) if kind is None else kind
         return self
 
     def prefixed(self, prefix: str) -> Failure:

@@ -158,6 +158,16 @@ def cached_parts(usage: object) -> dict[str, int]:
     return {} if reported is None else {f"cached_{name}_tokens": n for name, n in reported.cached_inputs.items()}
 
 
+def inputs_with_cached(usage: object) -> dict[str, int]:
+    """The input tokens by modality, the cached ones included."""
+    reported = read_usage(usage)
+    if reported is None:
+        return {}
+    uncached, cached = _cached_apart(reported)
+    found = {name: uncached.get(name, 0) + cached.get(name, 0) for name in MODALITIES}
+    return {name: count for name, count in found.items() if count or name in uncached}
+
+
 def _cached_apart(reported: Reported) -> tuple[dict[str, int], dict[str, int]]:
     """The uncached and the cached input tokens by modality; under :data:`UNSPLIT`, cached ones of no known modality.
 

@@ -22,7 +22,7 @@ from langsmith_realtime.core.protocol.events import (
 )
 from langsmith_realtime.core.protocol.session_config import session_of
 from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
-from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current
+from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current, nearest_open
 
 #: Events from which on the next response counts as asked for: the user stopped speaking.
 _SPEECH_ENDS = frozenset({"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"})
@@ -40,19 +40,22 @@ class CallersContext:
         self._spans = spans
         self._asked: float | None = None  # when the next response was asked for
         self._latest_response: str | None = None
-        self._before: Span = spans.outer  # the current span before the block was entered
         self._latest: Span = spans.session or spans.outer
         self._awaiting: CurrentSpan | None = None
-        self._ended = False
+        self.has_ended = False
+        #: The span that was current before the conversation's block.
+        self.before: Span = spans.outer
 
     def enter(self) -> None:
         """Make the session current in this context, when a block begins."""
-        self._before = trace.get_current_span()
+        current = trace.get_current_span()
+        if not (isinstance(current, CurrentSpan) and current.owner is self):  # events may come before the block
+            self.before = nearest_open(current)
         self._make_current(self._latest)
 
     def begin_receive(self) -> None:
         """Prepare the context of a caller that waits for the next event: its span will be that event's."""
-        if self._ended or not self._spans.has_tracer:
+        if self.has_ended or not self._spans.has_tracer:
             return
         if self._awaiting is None:
             self._awaiting = CurrentSpan(self._latest, self)
@@ -61,10 +64,8 @@ class CallersContext:
     def event(self, kind: str, t: float, frame: object) -> None:
         """An event that is no delta arrived; start the spans that it begins, and make the one that it is about current.
 
-        ``kind`` is its GA name.
+        ``kind`` is its GA name. Without a tracer, the log records and the metrics need the times.
         """
-        if not self._spans.has_tracer:
-            return
         if kind == "response.created" or kind in ANNOUNCING or kind in ("session.created", "session.updated"):
             try:
                 event = parse(frame)
@@ -89,7 +90,7 @@ class CallersContext:
 
         A delta changes nothing: those that received it keep the latest event's span.
         """
-        if self._ended or not self._spans.has_tracer:
+        if self.has_ended or not self._spans.has_tracer:
             return
         if is_delta and self._awaiting is not None:
             if trace.get_current_span() is self._awaiting:
@@ -122,7 +123,7 @@ class CallersContext:
     def tool(self, call_id: str) -> Iterator[None]:
         """Make a call's span current inside a block; do nothing for a call that has none."""
         tool = self._spans.tools.get(call_id)
-        if tool is None or self._ended:
+        if tool is None or self.has_ended or not self._spans.has_tracer:
             yield
             return
         before = trace.get_current_span()
@@ -134,10 +135,10 @@ class CallersContext:
 
     def leave(self) -> None:
         """The conversation ended: make the span current that was current before it, unless the caller set another."""
-        self._ended = True
+        self.has_ended = True
         current = trace.get_current_span()
         if isinstance(current, CurrentSpan) and current.owner is self:
-            make_current(self._before)
+            make_current(nearest_open(self.before))
 
     def _make_current(self, span: Span) -> None:
         if self._spans.has_tracer:

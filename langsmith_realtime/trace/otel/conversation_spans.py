@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, SpanKind, Tracer
+from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, Tracer
 
 from langsmith_realtime.core.conversation.run_data import AgentStep, EventRun
 from langsmith_realtime.core.payloads.scrubbing import scrub
@@ -22,8 +22,9 @@ from langsmith_realtime.core.protocol.inputs import Connected, SpanBegun
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel import presets
 from langsmith_realtime.trace.otel.conversation_facts import ConversationFacts
+from langsmith_realtime.trace.otel.current_span import nearest_open
 from langsmith_realtime.trace.otel.presets import PRESETS
-from langsmith_realtime.trace.otel.providers import has_provider, tracer_of, warn_of_no_provider
+from langsmith_realtime.trace.otel.providers import attempt, has_provider, tracer_of, warn_of_no_provider
 from langsmith_realtime.trace.otel.values import attributes, clean
 
 #: The key of the session's span.
@@ -98,13 +99,9 @@ class ConversationSpans:
         self.facts = facts
         self.preset = PRESETS[options.otel.preset]
         self._start_us = start_us
-        self.outer = trace.get_current_span()
+        self.outer = nearest_open(trace.get_current_span())
         if outer_context is None:
-            outer_context = trace.set_span_in_context(self.outer)
-            if options.otel.headers is not None:
-                extracted = propagate.extract(options.otel.headers, outer_context)  # keeps the caller's baggage
-                if trace.get_current_span(extracted).get_span_context().is_valid:
-                    outer_context = extracted
+            outer_context = _below_headers(options.otel.headers, trace.set_span_in_context(self.outer))
         self.outer_context = outer_context
         self.session: Span | None = None
         #: The attributes with which the session's span started.
@@ -266,7 +263,11 @@ class ConversationSpans:
         if self._known is not None:
             start = self._known.begin(key, start)
         links = self.links if above is None else []
-        span = self.tracer.start_span(clean(name), above or self.context, kind, given, links, self.ns(start))
+        context, ns = above or self.context, self.ns(start)
+        start_span = self.tracer.start_span
+        span = attempt("starting a span", lambda: start_span(clean(name), context, kind, given, links, ns))
+        if span is None:  # a processor raised; what would stand below this span stands below the one above it
+            span = NonRecordingSpan(trace.get_current_span(context).get_span_context())
         if self.note is not None and span.is_recording():
             if self._connected is not None:
                 self.note(replace(self._connected, t=start))
@@ -290,6 +291,19 @@ class ConversationSpans:
         again = attributes({name: known[fact] for name, fact in rows})
         self.session_given = {**self.session_given, **again}
         span.set_attributes(again)
+
+
+def _below_headers(headers: Mapping[str, str] | None, context: Context) -> Context:
+    """The context of the caller that the headers name, with the baggage of both; else ``context``."""
+    if headers is None:
+        return context
+    cleaned = {name: clean(value) for name, value in headers.items()}
+    extracted = attempt("reading the headers of parent=", lambda: propagate.extract(cleaned, context))
+    if extracted is None:
+        return context
+    if trace.get_current_span(extracted).get_span_context().is_valid:
+        return extracted
+    return trace.set_span_in_context(trace.get_current_span(context), extracted)
 
 
 def _response_key(response_id: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from langsmith import Client
@@ -29,7 +30,6 @@ from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
-from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.attachments import attach
 from langsmith_realtime.trace.otel.content import Content
@@ -37,7 +37,13 @@ from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, 
 from langsmith_realtime.trace.otel.logs import Logs
 from langsmith_realtime.trace.otel.measurements import Measurements
 from langsmith_realtime.trace.otel.metrics import metrics_of
-from langsmith_realtime.trace.otel.providers import convention_names, logger_of, logger_provider, when_flushed
+from langsmith_realtime.trace.otel.providers import (
+    attempt,
+    convention_names,
+    logger_of,
+    logger_provider,
+    when_flushed,
+)
 from langsmith_realtime.trace.otel.span_details import SpanDetails
 from langsmith_realtime.trace.otel.values import attributes, clean
 from langsmith_realtime.trace.privacy import Privacy
@@ -46,6 +52,8 @@ _T = TypeVar("_T")
 
 DIED = Failure("the process died before the end")
 NO_RESULT = Failure("no result was sent")
+
+_MEASURING = "recording a measurement"
 
 
 class OtelExporter:
@@ -96,14 +104,14 @@ class OtelExporter:
     def opened(self) -> None:
         """Note that the conversation is open; its span started in the caller's thread."""
         if self._measurements is not None:
-            self._measurements.opened()
+            attempt(_MEASURING, self._measurements.opened)
         if self._logs is not None and self._held is None:
             self._logs.started(self._spans.context, self._spans.ns(0.0))
 
     def emit(self, data: RunData) -> None:
         """End the span of some run data, or make it whole."""
         if self._measurements is not None:
-            self._measurements.take(data)
+            attempt(_MEASURING, partial(self._measurements.take, data))
         self._show(data)
 
     def _show(self, data: RunData) -> None:
@@ -127,7 +135,7 @@ class OtelExporter:
         """
         ending, self._ending = self._ending, []
         for span, ns in ending:
-            span.end(ns)
+            attempt("ending a span", partial(span.end, ns))
 
     def annotated(self, annotation: Annotated) -> None:
         """Note what the application added, for the session's span."""
@@ -155,9 +163,9 @@ class OtelExporter:
             self.ledger.flush()
         self.written()
         if self._logs is not None:
-            self._logs.ended(end, spans.context, spans.ns(end.t))
+            self._logs.ended(end, spans.facts.server, spans.context, spans.ns(end.t))
         if self._measurements is not None:
-            self._measurements.ended(end)
+            attempt(_MEASURING, partial(self._measurements.ended, end))
         if self._is_alone and recorded.done is not None:
             recorded.done(is_recording_done)
         if self.ledger is not None:
@@ -168,7 +176,7 @@ class OtelExporter:
         """Leave every span without an end, so that none is exported. The measurements stay."""
         self._held = None
         if self._measurements is not None:
-            self._measurements.discarded()
+            attempt(_MEASURING, self._measurements.discarded)
         if self._is_alone and self.ledger is not None:
             self.ledger.discard()
 
@@ -221,7 +229,8 @@ class OtelExporter:
                 continue
             self._end(tool, tool.answered)
             if self._measurements is not None:
-                self._measurements.answered(call, tool, tool.answered - tool.start)
+                seconds = tool.answered - tool.start
+                attempt(_MEASURING, partial(self._measurements.answered, call, tool, seconds))
 
     def _response(self, model: ModelRun) -> None:
         spans = self._spans
@@ -229,7 +238,10 @@ class OtelExporter:
         opened = spans.responses.get(response_id) or spans.start_response(response_id, model.parent.start / 1_000_000)
         span = opened.span
         self._name_agent(text(model.metadata.get("agent")))
-        shown = self._content.response(model) if self._content.is_shown else None
+        has_readers = (self._content.on_spans and span.is_recording()) or (
+            self._content.in_logs and self._logs is not None
+        )
+        shown = self._content.response(model) if has_readers else None
         if shown is not None and self._messages_have_finish_reason:
             shown["finish_reason"] = facts.finish_reason(model)
         if self._logs is not None:
@@ -316,13 +328,9 @@ class OtelExporter:
         opened.span = NonRecordingSpan(span.get_span_context())  # the span may have much content
 
 
-def _found(what: str, find: Callable[[], _T]) -> _T | None:
-    """What a provider gives; None if it raises, which is logged and costs neither the spans nor LangSmith's runs."""
-    try:
-        return find()
-    except Exception as error:
-        Guard().report(f"asking OpenTelemetry's provider for {what}", error)
-        return None
+def _asked(what: str, provider: Callable[[], _T]) -> _T | None:
+    """What a provider gives; None if it raises, which costs neither the spans nor LangSmith's runs."""
+    return attempt(f"asking OpenTelemetry's provider for {what}", provider)
 
 
 def otel_exporter(
@@ -341,12 +349,12 @@ def otel_exporter(
     assert options.otel is not None
     content = Content(options.otel.shown_content, privacy, client)
     given = options.otel
-    logger = spans.held_records if spans.has_died else _found("its logger", lambda: logger_of(given, version))
+    logger = spans.held_records if spans.has_died else _asked("its logger", lambda: logger_of(given, version))
     spans.has_logs = logger is not None
     named = {"gen_ai.conversation.id": spans.facts.thread_id} if spans.facts.has_given_thread else {}
     common = {"gen_ai.provider.name": spans.facts.provider, **named}
     # A counter that counts an answer twice is wrong, and nothing would say so.
-    metrics = None if spans.has_died else _found("its metrics", lambda: metrics_of(given, version))
+    metrics = None if spans.has_died else _asked("its metrics", lambda: metrics_of(given, version))
     waits = options.keep is not None
     return OtelExporter(
         spans,

@@ -68,9 +68,8 @@ def token_counts(model: ModelRun) -> dict[str, int]:
         "reasoning": outputs.get("reasoning"),
     }
     for name, as_input, as_output, as_cached, number_of_cached in _MODALITY_NAMES:
-        counts[as_cached] = cached = metadata.get(number_of_cached)
-        if inputs.get(name) is not None:
-            counts[as_input] = inputs[name] + (cached or 0)
+        counts[as_cached] = metadata.get(number_of_cached)
+        counts[as_input] = model.input_tokens.get(name)
         counts[as_output] = outputs.get(name)
     if counts["text_output"] is not None and counts["reasoning"]:
         counts["text_output"] += counts["reasoning"]  # the conventions count reasoning as output text
@@ -82,23 +81,31 @@ def usage_attributes(counts: Mapping[str, int]) -> dict[str, Any]:
     return {_USAGE[name]: count for name, count in counts.items()}
 
 
-def response_attributes(model: ModelRun) -> dict[str, Any]:
-    """The attributes of a response's span, without content."""
+def first_chunk_seconds(model: ModelRun, start: float) -> float | None:
+    """Seconds from the request, when the span of the response starts, to the first delta; None without a delta.
+
+    The conventions count from the request, ``time_to_first_token_ms`` of docs/numbers.md from ``response.created``.
+    """
+    return None if model.first_token is None else round(max(0.0, model.first_token - start), 6)
+
+
+def response_attributes(model: ModelRun, start: float) -> dict[str, Any]:
+    """The attributes of a response's span, which starts at ``start``, without content."""
     metadata, parameters = model.metadata, model.parameters
     limit = number(parameters.get("max_output_tokens"))
     if limit is None:
         limit = number(parameters.get("max_response_output_tokens"))
-    first_chunk = metadata.get("time_to_first_token_ms")
+    temperature = number(parameters.get("temperature"))
     speaks = "spoken_ms" in metadata or "heard_ms" in metadata
     return {
         "gen_ai.request.model": model.model,
         "gen_ai.response.model": model.model,
         "gen_ai.response.id": metadata.get("response_id"),
         "gen_ai.response.finish_reasons": finish_reasons(model),
-        "gen_ai.response.time_to_first_chunk": None if first_chunk is None else first_chunk / 1000,
+        "gen_ai.response.time_to_first_chunk": first_chunk_seconds(model, start),
         "gen_ai.request.max_tokens": None if limit is None else int(limit),
         "gen_ai.request.reasoning.level": text(mapping(parameters.get("reasoning")).get("effort")),
-        "gen_ai.request.temperature": number(parameters.get("temperature")),
+        "gen_ai.request.temperature": None if temperature is None else float(temperature),
         "gen_ai.output.type": "speech" if speaks else "text",
         "gen_ai.agent.name": metadata.get("agent"),
         **usage_attributes(token_counts(model)),
@@ -109,11 +116,12 @@ def response_attributes(model: ModelRun) -> dict[str, Any]:
     }
 
 
-def response_facts(model: ModelRun, shown: Mapping[str, Any] | None, first_token_ns: int | None) -> dict[str, Any]:
+def response_facts(
+    model: ModelRun, shown: Mapping[str, Any] | None, first_token_ns: int | None, start: float
+) -> dict[str, Any]:
     """The facts of a response for presets; ``shown`` is its masked content, None if it is not shown."""
     counts = token_counts(model)
     total = counts.get("input", 0) + counts.get("output", 0)
-    first = model.metadata.get("time_to_first_token_ms")
     metrics = {
         "prompt_tokens": counts.get("input"),
         "completion_tokens": counts.get("output"),
@@ -122,7 +130,7 @@ def response_facts(model: ModelRun, shown: Mapping[str, Any] | None, first_token
         "prompt_audio_tokens": counts.get("audio_input"),
         "completion_audio_tokens": counts.get("audio_output"),
         "completion_reasoning_tokens": counts.get("reasoning"),
-        "time_to_first_token": None if first is None else first / 1000,
+        "time_to_first_token": first_chunk_seconds(model, start),
     }
     facts: dict[str, Any] = {
         "model": model.model,

@@ -1,12 +1,13 @@
 """The log records of a conversation: one for each event that is no delta, and what the conventions name.
 
-A record stands in the span of its response or its call, else in the session's. Without content its body has the event's
-type, ids and numbers.
+A record stands in the span of its response, else in the session's. Without content its body has the event's type, ids
+and numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from opentelemetry.context import Context
@@ -14,6 +15,7 @@ from opentelemetry.context import Context
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.content import Content
+from langsmith_realtime.trace.otel.providers import attempt
 from langsmith_realtime.trace.otel.values import attribute_value, attributes, body, clean
 
 #: The prefix of the names of events that the conventions do not know.
@@ -77,11 +79,13 @@ class Logs:
         }
         key = model.metadata.get("response_id") or model.parent.start
         if shown is not None and self._content.in_logs:
-            told = {
+            instructions = shown["instructions"]
+            structured = {
                 "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
                 "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
+                "gen_ai.system_instructions": [{"type": "text", "content": instructions}] if instructions else None,
             }
-            self._emit(DETAILS, body(told), given, context, ns, key=f"{key}-details")
+            self._emit(DETAILS, {"type": "details"}, given, context, ns, key=f"{key}-details", structured=structured)
         if model.error is not None and not model.interrupted:
             message = self._content.error(model.error) or "error"
             kind = facts.error_type(model.error)
@@ -96,11 +100,13 @@ class Logs:
                 failed=True,
             )
 
-    def ended(self, end: ConversationEnd, context: Context, ns: int) -> None:
-        """The conversation ended."""
+    def ended(self, end: ConversationEnd, server: Mapping[str, Any], context: Context, ns: int) -> None:
+        """The conversation with a server, ``server.address`` and ``server.port``, ended."""
         known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
         told = {key: end.metadata.get(key) for key in known}
-        given = {} if end.error is None else {"error.type": facts.error_type(end.error)}
+        given: dict[str, Any] = {"gen_ai.request.model": end.metadata.get("model"), **server}
+        if end.error is not None:
+            given["error.type"] = facts.error_type(end.error)
         self._emit(
             ENDED, body({"type": "ended", **told}), given, context, ns, key="ended", failed=end.error is not None
         )
@@ -115,17 +121,21 @@ class Logs:
         *,
         key: str,
         failed: bool = False,
+        structured: Mapping[str, Any] | None = None,
     ) -> None:
-        self._logger.emit(
+        flat = {**self._common, RECORD_ID: clean(f"{self._run_id}-{key}"), **attributes(given)}
+        emit = partial(
+            self._logger.emit,
             timestamp=ns,
             observed_timestamp=ns,
             context=context,
             severity_number=self._error if failed else self._info,
             severity_text="ERROR" if failed else "INFO",
             body=told,
-            attributes={**self._common, RECORD_ID: clean(f"{self._run_id}-{key}"), **attributes(given)},
+            attributes={**flat, **body(structured or {})},
             event_name=name,
         )
+        attempt("emitting a log record", emit)
 
 
 def references(payload: Mapping[str, Any]) -> dict[str, Any]:

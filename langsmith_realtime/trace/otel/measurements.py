@@ -47,7 +47,7 @@ class Measurements:
             opened = spans.responses.get(str(data.metadata.get("response_id")))
             start = data.parent.start / 1_000_000 if opened is None else opened.start
             common = {**self._common, **spans.facts.server}
-            self._metrics.response(data, data.end - start, common, self._context(opened))
+            self._metrics.response(data, start, common, self._context(opened))
         elif isinstance(data, ToolRun):
             self._tool_calls += 1
             opened = spans.tools.get(data.call_id)

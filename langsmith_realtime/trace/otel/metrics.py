@@ -38,7 +38,7 @@ NEW_USAGE, NEW_TOKENS = "gen_ai.client.inference.usage.", "gen_ai.client.inferen
 #: The event that says what the rate limits leave.
 RATE_LIMITS = "rate_limits.updated"
 
-#: What a new counter of tokens counts: the end of its name, and the counts by modality.
+#: What a counter of tokens counts: the end of its new name, and the counts.
 _NEW_COUNTERS = {
     "input_tokens": "input",
     "output_tokens": "output",
@@ -68,8 +68,8 @@ class Metrics:
         """A conversation opened (1) or ended (-1)."""
         self._open.add(change, attributes(common))
 
-    def response(self, model: ModelRun, seconds: float, common: Mapping[str, Any], context: Context | None) -> None:
-        """A response is over, after ``seconds``."""
+    def response(self, model: ModelRun, start: float, common: Mapping[str, Any], context: Context | None) -> None:
+        """A response that was asked for at ``start``, in seconds since the conversation opened, is over."""
         named = attributes(
             {
                 **common,
@@ -81,10 +81,10 @@ class Metrics:
         ended = named
         if model.error is not None and not model.interrupted:
             ended = {**named, **attributes({"error.type": facts.error_type(model.error)})}
-        self._duration(OLD_DURATION, NEW_DURATION, seconds, ended, context)
-        first = model.metadata.get("time_to_first_token_ms")
+        self._duration(OLD_DURATION, NEW_DURATION, model.end - start, ended, context)
+        first = facts.first_chunk_seconds(model, start)
         if first is not None:
-            self._duration(OLD_FIRST, NEW_FIRST, first / 1000, named, context)
+            self._duration(OLD_FIRST, NEW_FIRST, first, named, context)
         voice = model.metadata.get("voice_to_voice_ms")
         if voice is not None:
             self._record(facts.OWN + "voice_to_voice", DURATIONS, voice / 1000, named, context)
@@ -142,22 +142,15 @@ class Metrics:
                 self._record(OLD_TOKENS, TOKENS, counts[side], of, context, unit="{token}")
             if self._new:
                 self._record(f"{NEW_TOKENS}{side}_tokens", TOKENS, counts[side], named, context, unit="{token}")
-        for name in MODALITIES:
-            for kind in ("input", "output", "cached"):
-                count = counts.get(f"{name}_{kind}")
-                if count:
-                    of = {**named, "gen_ai.token.modality": name, "gen_ai.token.type": kind}
-                    self._add(facts.OWN + "tokens", "{token}", count, of, context)
-        if self._new:
-            for ending, kind in _NEW_COUNTERS.items():
-                for name in MODALITIES:
-                    count = counts.get(f"{name}_{kind}")
-                    if count:
-                        of = {**named, "gen_ai.token.modality": name}
-                        self._add(NEW_USAGE + ending, "{token}", count, of, context)
-            if counts.get("reasoning"):
-                of = {**named, "gen_ai.token.modality": "text"}
-                self._add(NEW_USAGE + "reasoning.output_tokens", "{token}", counts["reasoning"], of, context)
+        for ending, kind in _NEW_COUNTERS.items():
+            for name, count in _by_modality(counts, kind).items():
+                of = {**named, "gen_ai.token.modality": name}
+                self._add(facts.OWN + "tokens", "{token}", count, {**of, "gen_ai.token.type": kind}, context)
+                if self._new:
+                    self._add(NEW_USAGE + ending, "{token}", count, of, context)
+        if self._new and counts.get("reasoning"):
+            of = {**named, "gen_ai.token.modality": "text"}
+            self._add(NEW_USAGE + "reasoning.output_tokens", "{token}", counts["reasoning"], of, context)
 
     def _duration(
         self, old: str, new: str, seconds: float, named: Mapping[str, Value], context: Context | None
@@ -188,6 +181,13 @@ class Metrics:
         if instrument is None:
             instrument = self._counters.setdefault(name, self._meter.create_counter(name, unit))
         instrument.add(count, named, context=context)
+
+
+def _by_modality(counts: Mapping[str, int], kind: str) -> dict[str, int]:
+    """The tokens of a kind by modality; ``unknown``: those of which the server does not say it."""
+    known = {name: counts[f"{name}_{kind}"] for name in MODALITIES if counts.get(f"{name}_{kind}")}
+    rest = counts.get(kind, 0) - sum(known.values())
+    return {**known, "unknown": rest} if rest > 0 else known
 
 
 #: The metrics of each provider, by its id: those of Logfire have no hash.

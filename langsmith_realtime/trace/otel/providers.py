@@ -6,7 +6,7 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from opentelemetry import metrics, trace
@@ -16,13 +16,31 @@ from opentelemetry.trace import Tracer
 from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.runtime import threads
 from langsmith_realtime.runtime.forks import at_fork
-from langsmith_realtime.runtime.guard import logger
+from langsmith_realtime.runtime.guard import Guard, logger
+
+_T = TypeVar("_T")
 
 #: The name of the instrumentation scope.
 SCOPE = "langsmith_realtime"
 OPT_IN_VARIABLE = "OTEL_SEMCONV_STABILITY_OPT_IN"
 OPT_IN = "gen_ai_latest_experimental"
 _warned: set[str] = set()
+
+
+def attempt(what: str, function: Callable[[], _T]) -> _T | None:
+    """Call a function that runs the application's providers, processors or propagators.
+
+    Returns:
+        What the function returns; None if it raises. The exception is logged once of its kind, without its message,
+        which may quote the conversation, and costs nothing else.
+    """
+    try:
+        return function()
+    except Exception as error:
+        guard = Guard()
+        guard.logs_messages = False
+        guard.report(what, error)
+        return None
 
 
 def _set_by_application(provider: Any) -> Any | None:
@@ -110,23 +128,26 @@ def meter_of(otel: Otel, version: str) -> Meter | None:
 _used: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
-def flush_providers(timeout: float | None) -> bool:
-    """Flush the providers that conversations used; False if that takes longer than ``timeout`` seconds.
+def _flush(provider: Any) -> bool:
+    """Flush a provider; False if it raises. Its own answer does not count: SDKs call a failed export success."""
+    force_flush = getattr(provider, "force_flush", None)
+    return force_flush is None or attempt("flushing a provider", lambda: [force_flush()]) is not None
 
-    In a thread, because an SDK may take longer than it is told. Its own answer does not count: it calls a failed export
-    success.
+
+def flush_providers(timeout: float | None) -> bool:
+    """Flush the providers that conversations used; False if one raises or that takes longer than ``timeout`` seconds.
+
+    In a thread, because an SDK may take longer than it is told.
     """
+    flushed: list[bool] = []
 
     def flush() -> None:
-        for provider in list(_used.values()):
-            force_flush = getattr(provider, "force_flush", None)
-            if force_flush is not None:
-                force_flush()
+        flushed.extend(map(_flush, list(_used.values())))
 
     thread = threading.Thread(target=flush, name="langsmith-realtime-otel-flush", daemon=True)
     thread.start()
     thread.join(timeout)
-    return not thread.is_alive()
+    return not thread.is_alive() and all(flushed)
 
 
 _waiting: dict[tuple[int, ...], list[Callable[[], None]]] = {}
@@ -134,7 +155,7 @@ _waiting_lock = threading.Lock()
 
 
 def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
-    """Call ``done`` in a thread once the providers have flushed all ended spans and records.
+    """Call ``done`` in a thread once the providers have flushed all ended spans and records, or have raised.
 
     The process's exit waits for it. One flush serves all that wait for it.
     """
@@ -152,11 +173,9 @@ def when_flushed(providers: Iterable[Any], done: Callable[[], None]) -> None:
                 with _waiting_lock:
                     served = list(_waiting[key])
                 for provider in flushed:
-                    force_flush = getattr(provider, "force_flush", None)
-                    if force_flush is not None:
-                        force_flush()
+                    _flush(provider)
                 for each in served:
-                    each()
+                    attempt("noting that spans were exported", each)
                 with _waiting_lock:
                     del _waiting[key][: len(served)]
                     if not _waiting[key]:

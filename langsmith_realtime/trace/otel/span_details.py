@@ -46,14 +46,16 @@ class SpanDetails:
         if self._content.calls_application or presets.rows(spans.preset.rows, presets.RESPONSE):
             masked = replace(model, metadata=self._content.metadata(model.metadata))
         # Without a preset, only numbers, ids and states of the metadata are shown, which quote nobody.
-        told = facts.response_attributes(masked)
+        told = facts.response_attributes(masked, opened.start)
         if shown is not None:
             told = {**self._response_content(shown), **told}
         _set_most_important_last(span, told)
         if model.model and model.model != opened.given.get("gen_ai.request.model"):
             span.update_name(clean(f"chat {model.model}"))
         first_token = None if model.first_token is None else spans.ns(model.first_token)
-        self._add_preset(span, presets.RESPONSE, lambda: facts.response_facts(masked, shown, first_token), model.error)
+        self._add_preset(
+            span, presets.RESPONSE, lambda: facts.response_facts(masked, shown, first_token, opened.start), model.error
+        )
         self._add_moments(span, model)
 
     def _response_content(self, shown: Mapping[str, Any]) -> dict[str, Any]:

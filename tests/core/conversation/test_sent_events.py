@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from langsmith_realtime.core.conversation.run_data import ToolRun
+from langsmith_realtime.core.payloads.errors import Failure
 from tests.support.driven_conversation import DrivenConversation
 
 pytestmark = pytest.mark.newest  # only the core, whose behaviour depends on no library version
@@ -128,6 +129,8 @@ def test_the_refusal_that_quotes_a_call_is_that_of_its_result() -> None:
     (run,) = driven.tools
     assert (run.answered, run.output, run.end) == (False, None, 2.0)
     assert run.error == "result refused: invalid_request_error: No call with id call_1 waits for an output."
+    assert isinstance(run.error, Failure)
+    assert run.error.kind == "result refused: invalid_request_error", "the message may quote the conversation"
     assert driven.transcript() == ["assistant: ", "user: And?"]
 
 

@@ -52,6 +52,7 @@ def test_each_event_is_a_record_with_name_and_body_in_the_span_it_is_about(
     assert {record.body["response"]["id"] for record in done} == {"resp_1", "resp_2"}
     for name in ("started", "ended"):
         assert records[f"gen_ai.client.realtime_session.{name}"].span_id == session.span_id
+    assert records["gen_ai.client.realtime_session.ended"].attributes["gen_ai.request.model"] == "gpt-realtime"
     assert all(record.body for record in receiver.records)
     assert {record.attributes["gen_ai.conversation.id"] for record in receiver.records} == {"call-7"}
 
@@ -74,7 +75,7 @@ def test_content_in_records_is_structured(providers: Providers, receiver: OtlpRe
     talk.run(providers, otel=providers.otel(content="event"))
     details = [each for each in receiver.records if each.event_name == "gen_ai.client.inference.operation.details"]
     assert len(details) == 2
-    assert details[0].body["gen_ai.input.messages"] == [
+    assert details[0].attributes["gen_ai.input.messages"] == [
         {"role": "user", "parts": [{"type": "text", "content": "How warm is it in Paris?"}]}
     ]
     assert "21 degrees" not in str(receiver.all_spans), "only the records have content"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+from opentelemetry.trace import NoOpTracerProvider
 
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.collector import Collector
@@ -116,3 +119,50 @@ def test_a_conversation_that_is_not_kept_is_measured(
     assert receiver.point("gen_ai.client.operation.duration", gen_ai__operation__name="chat").count == 2
     assert receiver.all_spans == []
     assert receiver.records == []
+
+
+def test_without_a_tracer_durations_and_first_chunks_count_from_the_request_too(
+    receiver: OtlpReceiver, providers: Providers
+) -> None:
+    waited_s = 0.05
+
+    def asks(tracer: SessionTracer) -> None:
+        tracer.server_event(talk.SESSION)
+        tracer.client_event({"type": "response.create"})
+        time.sleep(waited_s)  # the times are those of the arrival
+        talk.begins(tracer, "resp_1")
+        talk.ends(tracer, "resp_1", talk.says(tracer, "resp_1", "Hello."))
+
+    talk.run(providers, asks, otel=providers.otel(tracer_provider=NoOpTracerProvider()))
+    assert receiver.all_spans == []
+    assert receiver.point("gen_ai.client.operation.time_to_first_chunk").value >= waited_s
+    assert receiver.point("gen_ai.client.operation.duration").value >= waited_s
+    talk.run(providers, asks)
+    (response,) = receiver.spans("chat")
+    first = next(at for name, at, _ in response.events if name == "gen_ai.response.first_token")
+    assert response.attributes["gen_ai.response.time_to_first_chunk"] >= waited_s
+    assert response.attributes["gen_ai.response.time_to_first_chunk"] == pytest.approx(
+        (first - response.start) / 1e9, abs=1e-5
+    )
+
+
+def test_tokens_whose_modality_the_server_does_not_tell_are_counted(
+    receiver: OtlpReceiver, providers: Providers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(OPT_IN, "gen_ai_latest_experimental")
+
+    def tells_little(tracer: SessionTracer) -> None:
+        tracer.server_event(talk.SESSION)
+        for response_id, details in (("resp_1", {}), ("resp_2", {"audio_tokens": 30, "cached_tokens": 5})):
+            talk.begins(tracer, response_id)
+            usage = {"total_tokens": 50, "input_tokens": 40, "output_tokens": 10, "input_token_details": details}
+            talk.ends(tracer, response_id, usage=usage)
+
+    talk.run(providers, tells_little)
+    counted = "gen_ai.client.inference.usage."
+    assert receiver.point(f"{counted}input_tokens", gen_ai__token__modality="audio").value == 30
+    assert receiver.point(f"{counted}input_tokens", gen_ai__token__modality="unknown").value == 50
+    assert receiver.point(f"{counted}output_tokens", gen_ai__token__modality="unknown").value == 20
+    assert receiver.point(f"{counted}cache_read.input_tokens", gen_ai__token__modality="unknown").value == 5
+    own = receiver.point("langsmith_realtime.tokens", gen_ai__token__modality="unknown", gen_ai__token__type="input")
+    assert own.value == 50

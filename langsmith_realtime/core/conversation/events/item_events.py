@@ -108,14 +108,14 @@ def item_sent(state: ConversationState, body: Mapping[str, Any], t: float) -> It
     return item
 
 
-def undo_item(state: ConversationState, sent: SentEvent, failure: str) -> None:
+def undo_item(state: ConversationState, sent: SentEvent, failure: Failure) -> None:
     """The server refused an item that the client had sent: it is no part of the conversation, and no result."""
     if sent.item is None:
         return
     sent.item.refused = True
     call_id, _ = result_of({"type": sent.item.type, **sent.item.fields})
     if call_id is not None:
-        state.tool_calls.result_refused(call_id, sent.t, Failure(failure).prefixed("result refused"))
+        state.tool_calls.result_refused(call_id, sent.t, failure.prefixed("result refused"))
         state.turns.tool_times.result_refused(call_id)
 
 
