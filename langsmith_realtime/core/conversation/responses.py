@@ -12,7 +12,7 @@ from typing import Any
 
 from langsmith_realtime.core.conversation.run_data import ModelRun
 from langsmith_realtime.core.conversation.user_turns import Speech
-from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.payloads.errors import Failure, as_code
 from langsmith_realtime.core.protocol.events import error_text, mapping, text
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Item, Items
@@ -94,13 +94,18 @@ def outcome_of(body: dict[str, Any]) -> Outcome:
     reason = text(details.get("reason"))
     status = body.get("status")
     if status == "cancelled":
-        return Outcome(reason, Failure(f"cancelled: {reason or 'no reason given'}"), interrupted=True)
+        return Outcome(reason, _told(reason).prefixed("cancelled"), interrupted=True)
     if status == "incomplete":
-        return Outcome(reason, Failure(f"incomplete: {reason or 'no reason given'}"))
+        return Outcome(reason, _told(reason).prefixed("incomplete"))
     if status == "failed":
-        failure = error_text(details.get("error") or body.get("error"), details) or Failure(reason or "no reason given")
+        failure = error_text(details.get("error") or body.get("error"), details) or _told(reason)
         return Outcome(reason, failure.prefixed("failed"))
     return Outcome(reason)
+
+
+def _told(reason: str | None) -> Failure:
+    """The server's reason as a failure; a sentence may quote the user, so it is not the failure's kind."""
+    return Failure("no reason given") if reason is None else Failure(reason, as_code(reason) or "error")
 
 
 def model_run(

@@ -26,6 +26,15 @@ class Failure(str):
         return Failure(f"{prefix}: {self}", f"{prefix}: {self.kind}")
 
 
+#: The most characters of a code or an id.
+_MAX_CODE = 128
+
+
+def as_code(value: object) -> str | None:
+    """The text if it is one word, as codes, statuses and ids are; None for a sentence, which may quote the user."""
+    return value if isinstance(value, str) and len(value) <= _MAX_CODE and len(value.split()) == 1 else None
+
+
 #: Exceptions that are no errors: a cancelled task, and a connection closed with code 1000 or 1001 (websockets).
 _ORDINARY_ENDS = frozenset({"CancelledError", "ConnectionClosedOK"})
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from langsmith_realtime.core.payloads.errors import Failure
+from langsmith_realtime.core.payloads.errors import Failure, as_code
 from langsmith_realtime.core.payloads.json_values import dump_model, json_copy
 
 #: Event types of the beta API and the GA types that replaced them. Azure Voice Live and old logs have the beta types.
@@ -286,7 +286,7 @@ def error_text(error: object, beside: Mapping[str, Any] | None = None) -> Failur
 
     A missing part is left out, and so is a type that is only ``error`` or repeats the code; without a code, the type
     takes its place. None if all are missing. The message may quote the user, so only code and type are the ``kind`` of
-    the failure, or ``error`` without both.
+    the failure, or ``error`` without both; and of these only what is one word.
     """
     fields = error_fields(error, beside)
     kind, code, message = fields.get("type"), fields.get("code"), fields.get("message")
@@ -294,7 +294,9 @@ def error_text(error: object, beside: Mapping[str, Any] | None = None) -> Failur
     name = code or kind
     line = ": ".join(part for part in (name, message) if part)
     about = f" ({kind})" if code and kind else ""
-    return Failure(f"{line}{about}", f"{name}{about}" if name else "error") if line else None
+    kind_about = about if as_code(kind) else ""
+    known = f"{name}{kind_about}" if as_code(name) else as_code(kind) or "error"
+    return Failure(f"{line}{about}", known) if line else None
 
 
 def failure_of(event: Event, what: str | None = None) -> Failure | None:

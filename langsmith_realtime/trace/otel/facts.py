@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from langsmith_realtime.core.conversation.run_data import AgentStep, ConversationEnd, ModelRun, ToolRun
+from langsmith_realtime.core.payloads.errors import as_code
 from langsmith_realtime.core.protocol.events import mapping, number, text
 from langsmith_realtime.core.protocol.usage import MODALITIES
 from langsmith_realtime.trace.otel.values import json_text
@@ -47,7 +48,7 @@ def finish_reason(model: ModelRun) -> str | None:
     reason = model.metadata.get("status_reason")
     if model.finish_reason == "incomplete" and reason == "content_filter":
         return "content_filter"
-    return _FINISH_REASONS.get(model.finish_reason, model.finish_reason)
+    return _FINISH_REASONS.get(model.finish_reason) or as_code(model.finish_reason)
 
 
 def finish_reasons(model: ModelRun) -> list[str] | None:
@@ -110,7 +111,7 @@ def response_attributes(model: ModelRun, start: float) -> dict[str, Any]:
         "gen_ai.agent.name": metadata.get("agent"),
         **usage_attributes(token_counts(model)),
         **{OWN + key: value for key, value in metadata.items() if type(value) in _NUMBERS},
-        OWN + "status": metadata.get("status"),
+        OWN + "status": as_code(metadata.get("status")),
         OWN + "guardrails": metadata.get("guardrails"),
         OWN + "interrupted": True if model.interrupted or metadata.get("was_interrupted") else None,
     }

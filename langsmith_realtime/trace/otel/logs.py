@@ -13,6 +13,7 @@ from typing import Any
 from opentelemetry.context import Context
 
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
+from langsmith_realtime.core.payloads.errors import as_code
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.providers import attempt
@@ -139,7 +140,10 @@ class Logs:
 
 
 def references(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep, cleaned."""
+    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep, cleaned.
+
+    A type, an id or a status that is more than one word is left out.
+    """
     told = _references(payload)
     for key in ("response", "item", "session"):
         fields = payload.get(key)
@@ -152,7 +156,7 @@ def _references(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
         clean(key): attribute_value(value)
         for key, value in fields.items()
-        if type(value) is int or (type(value) is str and (key in _NAMES or key.endswith("_id")))
+        if type(value) is int or ((key in _NAMES or key.endswith("_id")) and as_code(value))
     }
 
 
