@@ -1,14 +1,18 @@
 """Measures what OpenTelemetry's spans cost: in the caller's thread, on the worker's, and in the SDK alone.
 
 ``python -m bench.otel_spans`` holds a conversation of many turns several times, and makes its spans again with the SDK
-alone. The worker works after the conversation, so that no thread waits for another. It prints CPU time in µs: the
-median of the rounds, the least and the most. Other programs of the machine do not count, but they empty the caches of
-the processor, which makes all numbers larger.
+alone, with equal attributes, events, links and statuses, and with an equal processor. The worker works after the
+conversation, so that no thread waits for another. It prints CPU time in µs: the median of the rounds, the least and the
+most; and the worker's time as a multiple of the SDK's own, the median of the rounds. Other programs of the machine do
+not count, but they empty the caches of the processor, which makes all numbers larger.
+
+``python -m bench.otel_records`` measures log records and measurements.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +33,7 @@ from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.inputs import Opened
 from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import Call, Say, Script, Session, Turn
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
+from langsmith_realtime.trace.otel.callers_context import CallersContext
 from langsmith_realtime.trace.otel.exporter import OtelExporter
 
 #: What the caller's thread calls for each event, and what the worker calls.
@@ -51,8 +55,8 @@ class Costs:
     Attributes:
         start: in the caller's thread, for an event that starts a span; the median.
         event: in the caller's thread, for each event, to make the right span current.
-        worker: on the worker, for each span.
-        sdk: with the SDK alone, for each span: its start, its attributes and events, and its end.
+        worker: on the worker, for each span. Its start is not part of it: all these spans start in the caller's thread.
+        sdk: with the SDK alone, for each span: its start, its attributes, links and events, its status, and its end.
     """
 
     start: float
@@ -78,16 +82,27 @@ def _provider() -> tuple[TracerProvider, Collecting]:
     return provider, exporter
 
 
-def _reading_ns() -> int:
+def reading_ns() -> int:
     """The CPU time, in ns, of reading the clock once."""
     return min(-(time.thread_time_ns() - time.thread_time_ns()) for _ in range(1000))
 
 
+def _measuring_ns(timed: Callable[..., Any], spent: list[int]) -> int:
+    """The CPU time, in ns, that measuring adds to a call of a method."""
+    nothing, least = timed(lambda *_: None), 1_000_000
+    for _ in range(1000):
+        spent[0] = 0
+        nothing(None, None)
+        least = min(least, spent[0])
+    spent[0] = 0
+    return least
+
+
 @contextmanager
-def _timed(owner: type, names: Sequence[str]) -> Iterator[list[int]]:
+def cpu_time_of(owner: type, names: Sequence[str]) -> Iterator[list[int]]:
     """Adds up the CPU time, in ns, that a thread spends in methods of a class, without that of measuring it."""
     before = {name: getattr(owner, name) for name in names}
-    clock, unneeded = time.thread_time_ns, _reading_ns()
+    clock, unneeded = time.thread_time_ns, 0
     spent = [0]
 
     def timed(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,6 +116,8 @@ def _timed(owner: type, names: Sequence[str]) -> Iterator[list[int]]:
 
         return call
 
+    unneeded = _measuring_ns(timed, spent)
+
     for name in names:
         setattr(owner, name, timed(before[name]))
     try:
@@ -113,19 +130,20 @@ def _timed(owner: type, names: Sequence[str]) -> Iterator[list[int]]:
 @contextmanager
 def _timed_starts() -> Iterator[list[int]]:
     """Lists the CPU time, in ns, of each event that starts a span, as the conversation's spans take it."""
-    before, spent = ConversationSpans.event, []
+    before, spent = CallersContext.event, []
 
-    def event(self: ConversationSpans, kind: str, t: float, frame: object) -> None:
-        known, began = len(self.responses) + len(self.tools), time.thread_time_ns()
+    def event(self: CallersContext, kind: str, t: float, frame: object) -> None:
+        spans = self._spans
+        known, began = len(spans.responses) + len(spans.tools), time.thread_time_ns()
         before(self, kind, t, frame)
-        if len(self.responses) + len(self.tools) > known:
+        if len(spans.responses) + len(spans.tools) > known:
             spent.append(time.thread_time_ns() - began)
 
-    ConversationSpans.event = event  # type: ignore[method-assign]
+    CallersContext.event = event  # type: ignore[method-assign]
     try:
         yield spent
     finally:
-        ConversationSpans.event = before  # type: ignore[method-assign]
+        CallersContext.event = before  # type: ignore[method-assign]
 
 
 def events_of(turns: int) -> list[dict[str, Any]]:
@@ -143,29 +161,38 @@ def events_of(turns: int) -> list[dict[str, Any]]:
     return [dict(outgoing.event) for outgoing in sent]
 
 
-def measure(events: Sequence[dict[str, Any]], *, content: bool) -> Costs:
-    """One round: a conversation, and then its spans again, made with the SDK alone."""
-    provider, exporter = _provider()
+def hold(events: Sequence[dict[str, Any]], otel: Otel) -> None:
+    """Hold a conversation. The worker handles it when it is over.
+
+    Collections of garbage do not look at what the bench itself keeps: an application has no copies of all events.
+    """
+    gc.collect()
+    gc.freeze()
     may_work = threading.Event()
 
     def wait(*_: object) -> None:
         may_work.wait()
 
     process().worker.open_queue(wait).put_always(Opened())  # the conversation's inputs wait behind it
+    with SessionTracer(otel=otel, langsmith=False, recording=False, thread_id="call") as tracer:
+        live = tracer.live
+        assert live is not None
+        for event in events:
+            live.begin_receive()
+            tracer.server_event(event)
+    may_work.set()
+    flush(60)
+
+
+def measure(events: Sequence[dict[str, Any]], *, content: bool) -> Costs:
+    """One round: a conversation, and then its spans again, made with the SDK alone."""
+    provider, exporter = _provider()
     with (
         _timed_starts() as starts,
-        _timed(ConversationSpans, MAKING_CURRENT) as current,
-        _timed(OtelExporter, ON_WORKER) as worker,
+        cpu_time_of(CallersContext, MAKING_CURRENT) as current,
+        cpu_time_of(OtelExporter, ON_WORKER) as worker,
     ):
-        otel = Otel(tracer_provider=provider, content=content)
-        with SessionTracer(otel=otel, langsmith=False, recording=False, thread_id="call") as tracer:
-            live = tracer.live
-            assert live is not None
-            for event in events:
-                live.begin_receive()
-                tracer.server_event(event)
-        may_work.set()
-        flush(60)
+        hold(events, Otel(tracer_provider=provider, content=content))
     provider.force_flush()
     spans = exporter.spans
     each = median(starts), current[0] / len(events), worker[0] / len(spans), _sdk_ns(spans, events) / len(spans)
@@ -175,25 +202,33 @@ def measure(events: Sequence[dict[str, Any]], *, content: bool) -> Costs:
 def _sdk_ns(spans: Sequence[ReadableSpan], events: Sequence[dict[str, Any]]) -> int:
     """The CPU time, in ns, to make the spans with the SDK alone.
 
-    The caches of the processor have to be as they are on the worker, which handles events between two spans. So events
-    are parsed and scrubbed between them, which does not count.
+    The caches of the processor have to be as they are on the worker, which handles events between two spans, see
+    :func:`as_on_the_worker`.
     """
     provider, _ = _provider()
     between = len(events) // len(spans)
     tracer = provider.get_tracer("bench")
-    spent, clock, unneeded = 0, time.thread_time_ns, _reading_ns()
+    spent, clock, unneeded = 0, time.thread_time_ns, reading_ns()
     for number, span in enumerate(spans):
-        for frame in events[number * between : (number + 1) * between]:
-            scrub(orjson.loads(orjson.dumps(frame)))
+        as_on_the_worker(events[number * between : (number + 1) * between])
         began = clock()
         above = Context() if span.parent is None else trace.set_span_in_context(trace.NonRecordingSpan(span.parent))
-        made = tracer.start_span(span.name, above, span.kind, dict(span.attributes or {}), start_time=span.start_time)
+        given = dict(span.attributes or {})
+        made = tracer.start_span(span.name, above, span.kind, given, span.links, start_time=span.start_time)
         for event in span.events:
             made.add_event(event.name, event.attributes, event.timestamp)
+        if not span.status.is_unset:
+            made.set_status(span.status)
         made.end(span.end_time)
         spent += clock() - began - unneeded
     provider.shutdown()
     return spent
+
+
+def as_on_the_worker(events: Sequence[dict[str, Any]]) -> None:
+    """Parse and scrub events, so that the caches of the processor are as they are on the worker."""
+    for frame in events:
+        scrub(orjson.loads(orjson.dumps(frame)))
 
 
 def main() -> None:
@@ -208,6 +243,9 @@ def main() -> None:
         for name, what in _PRINTED.items():
             spent = [getattr(each, name) for each in rounds]
             print(f"  {what:45} {median(spent):6.1f} µs ({min(spent):.1f} to {max(spent):.1f})")
+        print(
+            f"  worker, as a multiple of the SDK's own        {median(each.worker / each.sdk for each in rounds):6.2f}"
+        )
 
 
 if __name__ == "__main__":

@@ -318,7 +318,8 @@ def open_conversation(
 
 def _start_spans(options: Options, runs: ConversationRuns) -> ConversationSpans | None:
     """Start the conversation's spans in OpenTelemetry; None if that fails, which is logged."""
-    from langsmith_realtime.trace.otel.conversation_spans import facts_of, start_spans  # noqa: PLC0415 - an extra
+    from langsmith_realtime.trace.otel.conversation_facts import facts_of  # noqa: PLC0415 - an extra
+    from langsmith_realtime.trace.otel.conversation_spans import start_spans  # noqa: PLC0415
 
     try:
         facts = facts_of(

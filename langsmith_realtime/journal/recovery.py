@@ -252,7 +252,7 @@ def _replayed(reader: JournalReader | FrameLines, session: Session) -> Closed:
 def _recovered_spans(reader: JournalReader, runs: ConversationRuns, options: Options) -> ConversationSpans | None:
     """The spans of the conversation; None if OpenTelemetry's SDK is missing, or the journal does not tell them."""
     try:
-        from langsmith_realtime.trace.otel.conversation_spans import facts_of  # noqa: PLC0415 - an extra
+        from langsmith_realtime.trace.otel.conversation_facts import facts_of  # noqa: PLC0415 - an extra
         from langsmith_realtime.trace.otel.recovery import recovered_spans  # noqa: PLC0415
 
         head = reader.header["otel"]

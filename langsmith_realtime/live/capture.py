@@ -208,8 +208,8 @@ class LiveConversation(ParentContext):
         parent = EventParent(self.runs, ref, name, frame if kind in ANNOUNCING else None)
         if kind in ANNOUNCING:
             self._claims.announced(parent)
-        if self._spans is not None:
-            self.guarded(self._spans.event, kind, t, frame)
+        if self._callers is not None:
+            self.guarded(self._callers.event, kind, t, frame)
         self.connection_error = None
         light = self._queue.load.is_nearly_full and priority_of(name) is Priority.LOW
         self._queue.put_event(ServerFrame(frame, t, ref, speaking), light=light)
@@ -263,10 +263,10 @@ class LiveConversation(ParentContext):
             call_id = mapping(parsed.body.get("item")).get("call_id")
             if isinstance(call_id, str):
                 self._claims.answered(call_id, self._refs.latest)
-                if self._spans is not None:
-                    self._spans.answered(call_id, t)
-        elif self._spans is not None and parsed.kind in ("response.create", "input_audio_buffer.commit"):
-            self._spans.response_requested(t)
+                if self._callers is not None:
+                    self._callers.answered(call_id, t)
+        elif self._callers is not None and parsed.kind in ("response.create", "input_audio_buffer.commit"):
+            self._callers.response_requested(t)
         self._queue.put_event(ClientFrame(parsed, t))
 
     def fed_audio(self, channel: int, pcm: object, at: float | None) -> None:
@@ -339,7 +339,7 @@ class LiveConversation(ParentContext):
         self.enter_tool(call_id)
         failure: str | None = None
         try:
-            with nullcontext() if self._spans is None else self._spans.tool(call_id):
+            with nullcontext() if self._callers is None else self._callers.tool(call_id):
                 yield
         except BaseException as error:
             failure = describe_error(error)
@@ -366,7 +366,7 @@ class LiveConversation(ParentContext):
         before = context.get_current_run_tree()
         self.enter_tool(call_id)
         try:
-            with nullcontext() if self._spans is None else self._spans.tool(call_id):
+            with nullcontext() if self._callers is None else self._callers.tool(call_id):
                 yield
         finally:
             if self.runs.is_sent:

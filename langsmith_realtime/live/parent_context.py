@@ -6,6 +6,8 @@ and each thread has its own value.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from langsmith.run_trees import RunTree
 
 from langsmith_realtime.delivery.langsmith_client import context
@@ -15,6 +17,9 @@ from langsmith_realtime.delivery.langsmith_client.context import (
     set_parent_reference,
 )
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, EventParent, ParentRun
+
+if TYPE_CHECKING:
+    from langsmith_realtime.trace.otel.callers_context import CallersContext
 
 
 class ParentContext:
@@ -31,6 +36,11 @@ class ParentContext:
         if runs.is_sent:
             runs.previous_parent = context.get_current_run_tree()
         self._spans = runs.spans
+        self._callers: CallersContext | None = None
+        if runs.spans is not None:
+            from langsmith_realtime.trace.otel.callers_context import CallersContext  # noqa: PLC0415 - an extra
+
+            self._callers = CallersContext(runs.spans)
         self._latest_parent: ParentRun | EventParent = runs.root
         #: ParentReference in the contexts of callers that wait for the next event.
         self._awaiting: ParentReference | None = None
@@ -42,8 +52,8 @@ class ParentContext:
 
     def enter(self) -> None:
         """Make the conversation's root the parent in this context, when a ``with`` block begins."""
-        if self._spans is not None:
-            self._spans.enter()
+        if self._callers is not None:
+            self._callers.enter()
         if self.runs.is_sent:
             current = context.get_current_run_tree()
             if not self._is_own(current):  # events may come before the block
@@ -58,8 +68,8 @@ class ParentContext:
         """
         if self._closed:
             return
-        if self._spans is not None:
-            self._spans.begin_receive()
+        if self._callers is not None:
+            self._callers.begin_receive()
         if not self.runs.is_sent:
             return
         awaiting = self._awaiting
@@ -72,8 +82,8 @@ class ParentContext:
 
         ``event`` is None for a delta: the parent stays the latest event.
         """
-        if self._spans is not None:
-            self._spans.arrived(is_delta=event is None)
+        if self._callers is not None:
+            self._callers.arrived(is_delta=event is None)
         if not self.runs.is_sent:
             return
         awaiting, reference = self._awaiting, current_parent_reference()
@@ -89,8 +99,8 @@ class ParentContext:
 
     def _leave(self) -> None:
         """Leave the contexts when the conversation ends."""
-        if self._spans is not None:
-            self._spans.leave()
+        if self._callers is not None:
+            self._callers.leave()
         self.restore_parent()
 
     def restore_parent(self) -> None:

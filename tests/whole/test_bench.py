@@ -38,11 +38,12 @@ def test_background_cpu_prints_the_cpu_time_of_each_background_thread() -> None:
     assert all(float(seconds) > 0 for seconds in spent.values())
 
 
-def test_otel_spans_prints_what_spans_cost_in_each_thread() -> None:
-    command = [sys.executable, "-m", "bench.otel_spans", "--turns", "1", "--rounds", "1"]
+def test_the_bench_of_opentelemetry_prints_what_spans_records_and_measurements_cost() -> None:
+    both = "from bench import otel_records, otel_spans; otel_spans.main(); otel_records.main()"
+    command = [sys.executable, "-c", both, "--turns", "1", "--rounds", "1"]
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     costs = [float(cost) for cost in re.findall(r"(?m) ([0-9.]+) µs \(", output)]
-    assert len(costs) == 8
+    assert len(costs) == 8 + 7
     assert all(cost > 0 for cost in costs)
 
 

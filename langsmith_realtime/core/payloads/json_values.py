@@ -97,7 +97,9 @@ class _Copier:
                 copy["…"] = TOO_MANY
                 break
             self._members_left -= 1
-            copy[key if type(key) is str and key.isascii() else str(json_scalar(key))] = self.copy(member)
+            name = key if type(key) is str and key.isascii() else str(json_scalar(key))
+            # Most members are plain texts; a call for each would cost more than the copy.
+            copy[name] = member if type(member) is str and member.isascii() else self.copy(member)
         return copy
 
     def _sequence(self, members: Iterable[object]) -> list[Any]:

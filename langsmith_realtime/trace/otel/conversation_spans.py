@@ -1,14 +1,13 @@
 """The spans of one conversation that start in the callers' threads, because what the caller does inside needs them.
 
 The session, its responses and its tool calls are such spans; the worker ends them (:mod:`.exporter`) and makes all
-others whole. The caller's side also says which of them is current in its context. Times are seconds since the
+others whole. Which of them is current for a caller is in :mod:`.callers_context`. Times are seconds since the
 conversation opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -16,23 +15,14 @@ from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanKind, Tracer
 
-from langsmith_realtime.core.conversation.run_data import AgentStep
+from langsmith_realtime.core.conversation.run_data import AgentStep, EventRun
 from langsmith_realtime.core.payloads.scrubbing import scrub
-from langsmith_realtime.core.protocol.events import (
-    ANNOUNCING,
-    Call,
-    Event,
-    FrameError,
-    announced_calls,
-    mapping,
-    parse,
-    text,
-)
+from langsmith_realtime.core.protocol.events import Call, mapping, text
 from langsmith_realtime.core.protocol.inputs import Connected, SpanBegun
-from langsmith_realtime.core.protocol.session_config import session_of
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.trace.otel import presets
-from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current
+from langsmith_realtime.trace.otel.conversation_facts import ConversationFacts
+from langsmith_realtime.trace.otel.current_span import nearest_open
 from langsmith_realtime.trace.otel.presets import PRESETS
 from langsmith_realtime.trace.otel.providers import attempt, has_provider, tracer_of, warn_of_no_provider
 from langsmith_realtime.trace.otel.values import attributes, clean
@@ -43,9 +33,6 @@ SESSION_KEY = "session"
 MAX_REMEMBERED = 256
 #: How many responses, and how many tool calls, may be open; past that, the oldest span ends without its attributes.
 MAX_OPEN = 4096
-#: Events from which on the next response counts as asked for: the user stopped speaking.
-_SPEECH_ENDS = frozenset({"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"})
-_SPEECH_STARTED = "input_audio_buffer.speech_started"
 
 
 class KnownIds(Protocol):
@@ -68,31 +55,6 @@ class OpenSpan:
     call: Call | None = None
     answered: float | None = None
     is_ended: bool = False
-
-
-@dataclass(slots=True)
-class ConversationFacts:
-    """What every span of a conversation says, and what the caller's threads have learned."""
-
-    thread_id: str
-    has_given_thread: bool
-    provider: str
-    model: str | None
-    agent_name: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    #: ``server.address`` and ``server.port``, as far as they are known.
-    server: dict[str, Any] = field(default_factory=dict)
-    #: The server's id of the session, once it has told it.
-    session_id: str | None = None
-
-    def of_start(self) -> dict[str, Any]:
-        """The facts that are known when a span starts."""
-        return {
-            "thread_id": self.thread_id,
-            "thread_id_200": self.thread_id.encode("ascii", "replace").decode()[:200],
-            "provider": self.provider,
-        }
 
 
 class ConversationSpans:
@@ -137,7 +99,7 @@ class ConversationSpans:
         self.facts = facts
         self.preset = PRESETS[options.otel.preset]
         self._start_us = start_us
-        self.outer = _nearest_open(trace.get_current_span())
+        self.outer = nearest_open(trace.get_current_span())
         if outer_context is None:
             outer_context = _below_headers(options.otel.headers, trace.set_span_in_context(self.outer))
         self.outer_context = outer_context
@@ -154,14 +116,6 @@ class ConversationSpans:
             self.context, self.links = trace.set_span_in_context(self.session, self.context), []
         self.responses: dict[str, OpenSpan] = {}
         self.tools: dict[str, OpenSpan] = {}
-        # The caller's side
-        self._asked: float | None = None  # when the next response was asked for
-        self._latest_response: str | None = None
-        self._latest: Span = self.session or self.outer
-        self._awaiting: CurrentSpan | None = None
-        self.has_ended = False
-        #: The span that was current before the conversation's block.
-        self.before: Span = self.outer
 
     @property
     def takes_recording(self) -> bool:
@@ -285,6 +239,16 @@ class ConversationSpans:
         key = f"{step.kind} {step.call_id or step.response_id} {step.name} {step.begin}"
         return self._start(key, name, step.begin, started, above=above)
 
+    def context_below(self, opened: OpenSpan | None) -> Context:
+        """The context of records and measurements of a span, else of the session."""
+        return self.context if opened is None else trace.set_span_in_context(opened.span, self.context)
+
+    def context_of(self, event: EventRun) -> Context:
+        """The context of an event's record: its response's span, else the session's."""
+        body = event.payload
+        response_id = text(body.get("response_id")) or text(mapping(body.get("response")).get("id"))
+        return self.context_below(self.response(response_id or "", event.ref.start / 1_000_000))
+
     def _start(
         self,
         key: str,
@@ -328,133 +292,6 @@ class ConversationSpans:
         self.session_given = {**self.session_given, **again}
         span.set_attributes(again)
 
-    # What happens, in the caller's threads
-
-    def enter(self) -> None:
-        """Make the session current in this context, when a block begins."""
-        current = trace.get_current_span()
-        if not (isinstance(current, CurrentSpan) and current.owner is self):  # events may come before the block
-            self.before = _nearest_open(current)
-        self._make_current(self._latest)
-
-    def begin_receive(self) -> None:
-        """Prepare the context of a caller that waits for the next event: its span will be that event's."""
-        if self.has_ended or not self.has_tracer:
-            return
-        if self._awaiting is None:
-            self._awaiting = CurrentSpan(self._latest, self)
-        make_current(self._awaiting)
-
-    def event(self, kind: str, t: float, frame: object) -> None:
-        """An event that is no delta arrived; start the spans that it begins, and make the one that it is about current.
-
-        ``kind`` is its GA name. Without a tracer, the log records and the metrics need the times.
-        """
-        if kind == "response.created" or kind in ANNOUNCING or kind in ("session.created", "session.updated"):
-            try:
-                event = parse(frame)
-            except FrameError:
-                return
-            if kind == "response.created":
-                self._response_created(event, t)
-            elif kind in ANNOUNCING:
-                self._announced(event, t)
-            else:
-                session = session_of(event)
-                self.facts.model = text(session.get("model")) or self.facts.model
-                self.facts.session_id = text(session.get("id")) or self.facts.session_id
-        elif kind in _SPEECH_ENDS:
-            self._asked = t if self._asked is None else self._asked
-        elif kind == _SPEECH_STARTED:
-            self._asked = None
-            self._latest = self.session or self.outer
-
-    def arrived(self, *, is_delta: bool = False) -> None:
-        """Make the latest event's span current in this context, and in those of callers that wait for the event.
-
-        A delta changes nothing: those that received it keep the latest event's span.
-        """
-        if self.has_ended or not self.has_tracer:
-            return
-        if is_delta and self._awaiting is not None:
-            if trace.get_current_span() is self._awaiting:
-                self._awaiting = None
-            return
-        awaiting, self._awaiting = self._awaiting, None
-        if awaiting is not None:
-            awaiting.span = self._latest
-        current = trace.get_current_span()
-        if not (isinstance(current, CurrentSpan) and current.span is self._latest):
-            make_current(CurrentSpan(self._latest, self))
-
-    def response_requested(self, t: float) -> None:
-        """The client sent ``response.create`` or committed the user's audio."""
-        self._asked = t if self._asked is None else self._asked
-
-    def answered(self, call_id: str, t: float) -> None:
-        """The client sent a call's result: from here on the call's response is current again."""
-        tool = self.tools.get(call_id)
-        if tool is None or tool.answered is not None:
-            return
-        tool.answered = t
-        current = trace.get_current_span()
-        if self._latest is tool.span:
-            self._latest = self._response_span()
-        if isinstance(current, CurrentSpan) and current.span is tool.span:
-            make_current(CurrentSpan(self._response_span(), self))
-
-    @contextmanager
-    def tool(self, call_id: str) -> Iterator[None]:
-        """Make a call's span current inside a block; do nothing for a call that has none."""
-        tool = self.tools.get(call_id)
-        if tool is None or self.has_ended or not self.has_tracer:
-            yield
-            return
-        before = trace.get_current_span()
-        make_current(CurrentSpan(tool.span, self))
-        try:
-            yield
-        finally:
-            make_current(before)
-
-    def leave(self) -> None:
-        """The conversation ended: make the span current that was current before it, unless the caller set another."""
-        self.has_ended = True
-        current = trace.get_current_span()
-        if isinstance(current, CurrentSpan) and current.owner is self:
-            make_current(_nearest_open(self.before))
-
-    def _make_current(self, span: Span) -> None:
-        if self.has_tracer:
-            make_current(CurrentSpan(span, self))
-
-    def _response_span(self) -> Span:
-        response = self.responses.get(self._latest_response or "")
-        return (self.session or self.outer) if response is None else response.span
-
-    def _response_created(self, event: Event, t: float) -> None:
-        response_id = text(mapping(event.body.get("response")).get("id"))
-        if response_id is None or response_id in self.responses:
-            return
-        start, self._asked = t if self._asked is None else min(self._asked, t), None
-        self._latest_response, self._latest = response_id, self.start_response(response_id, start).span
-
-    def _announced(self, event: Event, t: float) -> None:
-        calls = [call for call in announced_calls(event) if call.complete]
-        response = mapping(event.body.get("response"))
-        response_id = text(event.body.get("response_id")) or text(response.get("id")) or self._latest_response
-        for call in calls:
-            if call.call_id not in self.tools:
-                self.start_tool(call, response_id, t)
-        is_done = event.kind == "response.done"
-        if len(calls) == 1:
-            tool = self.tools[calls[0].call_id]
-            self._latest = tool.span if tool.answered is None else self._response_span()
-        elif calls:
-            self._latest = self._response_span()
-        elif is_done:
-            self._latest = self.session or self.outer
-
 
 def _below_headers(headers: Mapping[str, str] | None, context: Context) -> Context:
     """The context of the caller that the headers name, with the baggage of both; else ``context``."""
@@ -467,21 +304,6 @@ def _below_headers(headers: Mapping[str, str] | None, context: Context) -> Conte
     if trace.get_current_span(extracted).get_span_context().is_valid:
         return extracted
     return trace.set_span_in_context(trace.get_current_span(context), extracted)
-
-
-def _nearest_open(span: Span) -> Span:
-    """The span; if it is of a conversation that has ended, the span that was current before that conversation.
-
-    Conversations may end in any order, and in another context than the one that they were opened in. None of them may
-    stand below one that is over.
-    """
-    seen: set[int] = set()
-    while isinstance(span, CurrentSpan) and isinstance(span.owner, ConversationSpans) and span.owner.has_ended:
-        if id(span.owner) in seen:
-            return trace.INVALID_SPAN
-        seen.add(id(span.owner))
-        span = span.owner.before
-    return span
 
 
 def _response_key(response_id: str) -> str:
@@ -509,22 +331,6 @@ def _remember(spans: dict[str, OpenSpan], key: str, opened: OpenSpan) -> None:
     elif len(known) > MAX_OPEN:
         spans.pop(known[0][0], None)
         known[0][1].span.end()
-
-
-def facts_of(
-    options: Options, *, thread_id: str, has_given_thread: bool, tags: tuple[str, ...], metadata: Mapping[str, Any]
-) -> ConversationFacts:
-    """What every span of a conversation says."""
-    given = str(metadata.get("ls_provider") or "openai")
-    return ConversationFacts(
-        thread_id,
-        has_given_thread,
-        "azure.ai.openai" if given.startswith("azure") else given,
-        options.model,
-        agent_name=text(metadata.get("agent_name")),
-        metadata=metadata,
-        tags=tags,
-    )
 
 
 def start_spans(options: Options, facts: ConversationFacts, start_us: int, version: str) -> ConversationSpans | None:

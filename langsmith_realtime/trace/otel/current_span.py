@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from opentelemetry import context, trace
 from opentelemetry.trace import Span, SpanContext
+
+
+class Owner(Protocol):
+    """A conversation's part of its callers' contexts.
+
+    Attributes:
+        has_ended: whether the conversation has ended.
+        before: the span that was current before the conversation's block.
+    """
+
+    has_ended: bool
+    before: Span
 
 
 class CurrentSpan(Span):
@@ -18,10 +30,10 @@ class CurrentSpan(Span):
 
     Args:
         span: the span.
-        owner: the conversation's spans, by which a context is recognised as the conversation's.
+        owner: the conversation's part of the contexts, by which a context is recognised as the conversation's.
     """
 
-    def __init__(self, span: Span, owner: object) -> None:
+    def __init__(self, span: Span, owner: Owner) -> None:
         self.span = span
         self.owner = owner
 
@@ -69,3 +81,18 @@ def make_current(span: Span) -> None:
     Never detached with a token, because a block may be left in another task than the one that entered it.
     """
     context.attach(trace.set_span_in_context(span))
+
+
+def nearest_open(span: Span) -> Span:
+    """The span; if it is of a conversation that has ended, the span that was current before that conversation.
+
+    Conversations may end in any order, and in another context than the one that they were opened in. None of them may
+    stand below one that is over.
+    """
+    seen: set[int] = set()
+    while isinstance(span, CurrentSpan) and span.owner.has_ended:
+        if id(span.owner) in seen:
+            return trace.INVALID_SPAN
+        seen.add(id(span.owner))
+        span = span.owner.before
+    return span

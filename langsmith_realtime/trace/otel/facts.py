@@ -27,8 +27,13 @@ _USAGE = {
     **{f"{name}_output": f"gen_ai.usage.{name}.output_tokens" for name in MODALITIES},
     **{f"{name}_cached": f"gen_ai.usage.{name}.cache_read.input_tokens" for name in MODALITIES},
 }
+#: Of each modality: its name, its three names of :func:`token_counts`, and the number of its cached tokens.
+_MODALITY_NAMES = [
+    (name, f"{name}_input", f"{name}_output", f"{name}_cached", f"cached_{name}_tokens") for name in MODALITIES
+]
 #: The prefix of attributes that no convention names.
 OWN = "langsmith_realtime."
+_NUMBERS = (int, float)  # a bool is none
 
 
 def is_unfinished(model: ModelRun) -> bool:
@@ -63,10 +68,10 @@ def token_counts(model: ModelRun) -> dict[str, int]:
         "cached": inputs.get("cache_read"),
         "reasoning": outputs.get("reasoning"),
     }
-    for name in MODALITIES:
-        counts[f"{name}_cached"] = metadata.get(f"cached_{name}_tokens")
-        counts[f"{name}_input"] = model.input_tokens.get(name)
-        counts[f"{name}_output"] = outputs.get(name)
+    for name, as_input, as_output, as_cached, number_of_cached in _MODALITY_NAMES:
+        counts[as_cached] = metadata.get(number_of_cached)
+        counts[as_input] = model.input_tokens.get(name)
+        counts[as_output] = outputs.get(name)
     if counts["text_output"] is not None and counts["reasoning"]:
         counts["text_output"] += counts["reasoning"]  # the conventions count reasoning as output text
     return {key: int(value) for key, value in counts.items() if value is not None}
@@ -88,7 +93,9 @@ def first_chunk_seconds(model: ModelRun, start: float) -> float | None:
 def response_attributes(model: ModelRun, start: float) -> dict[str, Any]:
     """The attributes of a response's span, which starts at ``start``, without content."""
     metadata, parameters = model.metadata, model.parameters
-    limits = [number(parameters.get(key)) for key in ("max_output_tokens", "max_response_output_tokens")]
+    limit = number(parameters.get("max_output_tokens"))
+    if limit is None:
+        limit = number(parameters.get("max_response_output_tokens"))
     temperature = number(parameters.get("temperature"))
     speaks = "spoken_ms" in metadata or "heard_ms" in metadata
     return {
@@ -97,13 +104,13 @@ def response_attributes(model: ModelRun, start: float) -> dict[str, Any]:
         "gen_ai.response.id": metadata.get("response_id"),
         "gen_ai.response.finish_reasons": finish_reasons(model),
         "gen_ai.response.time_to_first_chunk": first_chunk_seconds(model, start),
-        "gen_ai.request.max_tokens": next((int(limit) for limit in limits if limit is not None), None),
+        "gen_ai.request.max_tokens": None if limit is None else int(limit),
         "gen_ai.request.reasoning.level": text(mapping(parameters.get("reasoning")).get("effort")),
         "gen_ai.request.temperature": None if temperature is None else float(temperature),
         "gen_ai.output.type": "speech" if speaks else "text",
         "gen_ai.agent.name": metadata.get("agent"),
         **usage_attributes(token_counts(model)),
-        **{OWN + key: value for key, value in metadata.items() if _is_number(value)},
+        **{OWN + key: value for key, value in metadata.items() if type(value) in _NUMBERS},
         OWN + "status": as_code(metadata.get("status")),
         OWN + "guardrails": metadata.get("guardrails"),
         OWN + "interrupted": True if model.interrupted or metadata.get("was_interrupted") else None,
@@ -182,7 +189,7 @@ def tool_facts(tool: ToolRun, arguments: str | None, result: str | None) -> dict
 
 def session_facts(end: ConversationEnd, messages: list[dict[str, Any]] | None, tags: list[str]) -> dict[str, Any]:
     """The facts of the whole conversation for presets; ``messages`` are masked, None if they are not shown."""
-    numbers = {key: value for key, value in end.metadata.items() if _is_number(value)}
+    numbers = {key: value for key, value in end.metadata.items() if type(value) in _NUMBERS}
     renamed = {"prompt_tokens": "input_tokens", "completion_tokens": "output_tokens", "tokens": "total_tokens"}
     metrics = {"duration": numbers.get("duration_s"), **{name: numbers.get(key) for name, key in renamed.items()}}
     # A score of Braintrust's lies between 0 and 1, a metric may be any number.
@@ -259,10 +266,6 @@ def error_type(error: str) -> str:
     """A short word for an error: what of its text cannot quote the conversation."""
     kind = str(getattr(error, "kind", "error")).split(";")[0]
     return kind.rsplit(": ", 1)[-1][:100] or "error"
-
-
-def _is_number(value: object) -> bool:
-    return type(value) is int or type(value) is float
 
 
 def _iso(ns: int) -> str:

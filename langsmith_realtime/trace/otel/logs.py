@@ -17,7 +17,7 @@ from langsmith_realtime.core.payloads.errors import as_code
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.providers import attempt
-from langsmith_realtime.trace.otel.values import attributes, body
+from langsmith_realtime.trace.otel.values import attribute_value, attributes, body, clean
 
 #: The prefix of the names of events that the conventions do not know.
 EVENTS = "openai.realtime."
@@ -25,8 +25,6 @@ STARTED, ENDED = "gen_ai.client.realtime_session.started", "gen_ai.client.realti
 #: By the conventions, records with equal ids are one record.
 RECORD_ID = "log.record.uid"
 DETAILS, EXCEPTION = "gen_ai.client.inference.operation.details", "gen_ai.client.inference.exception"
-
-_INFO, _ERROR = 9, 17
 
 
 class Logs:
@@ -48,14 +46,14 @@ class Logs:
 
         self._logger = logger
         self._content = content
-        self._common = dict(common)
+        self._common: dict[str, Any] = attributes(common)
         self._run_id = run_id
         self.provider = provider
-        self._severities = {number: SeverityNumber(number) for number in (_INFO, _ERROR)}
+        self._info, self._error = SeverityNumber.INFO, SeverityNumber.ERROR
 
     def named(self, session_id: str | None) -> None:
         """The server has told its id of the session, by which all records from here on can be found."""
-        self._common["gen_ai.realtime_session.id"] = session_id
+        self._common |= attributes({"gen_ai.realtime_session.id": session_id})
 
     def started(self, context: Context, ns: int) -> None:
         """The conversation began."""
@@ -63,11 +61,12 @@ class Logs:
 
     def event(self, event: EventRun, context: Context, ns: int) -> None:
         """An event arrived."""
-        shown = self._content.event(event.payload) if self._content.in_logs else references(event.payload)
-        given = {"error.type": None if event.error is None else facts.error_type(event.error)}
+        shown = body(self._content.event(event.payload)) if self._content.in_logs else references(event.payload)
+        given = {} if event.error is None else {"error.type": facts.error_type(event.error)}
         failed = event.error is not None and not event.interrupted
         key = str(event.ref.start)
-        self._emit(EVENTS + event.name, {"type": event.name, **shown}, given, context, ns, key=key, failed=failed)
+        told = {"type": clean(event.name), **shown}
+        self._emit(EVENTS + event.name, told, given, context, ns, key=key, failed=failed)
 
     def response(self, model: ModelRun, shown: Mapping[str, Any] | None, context: Context, ns: int) -> None:
         """A response is over: its details with their content, and its error."""
@@ -93,16 +92,25 @@ class Logs:
             kind = facts.error_type(model.error)
             about = {"error.type": kind, "exception.type": kind, "exception.message": message}
             self._emit(
-                EXCEPTION, {"message": message}, {**given, **about}, context, ns, key=f"{key}-exception", failed=True
+                EXCEPTION,
+                {"message": clean(message)},
+                {**given, **about},
+                context,
+                ns,
+                key=f"{key}-exception",
+                failed=True,
             )
 
     def ended(self, end: ConversationEnd, server: Mapping[str, Any], context: Context, ns: int) -> None:
         """The conversation with a server, ``server.address`` and ``server.port``, ended."""
         known = ("close_code", "closed_by", "duration_s", "turns", "interruptions", "errors")
         told = {key: end.metadata.get(key) for key in known}
-        failed = None if end.error is None else facts.error_type(end.error)
-        given = {"gen_ai.request.model": end.metadata.get("model"), "error.type": failed, **server}
-        self._emit(ENDED, {"type": "ended", **told}, given, context, ns, key="ended", failed=end.error is not None)
+        given: dict[str, Any] = {"gen_ai.request.model": end.metadata.get("model"), **server}
+        if end.error is not None:
+            given["error.type"] = facts.error_type(end.error)
+        self._emit(
+            ENDED, body({"type": "ended", **told}), given, context, ns, key="ended", failed=end.error is not None
+        )
 
     def _emit(
         self,
@@ -116,15 +124,15 @@ class Logs:
         failed: bool = False,
         structured: Mapping[str, Any] | None = None,
     ) -> None:
-        flat = attributes({**self._common, RECORD_ID: f"{self._run_id}-{key}", **given})
+        flat = {**self._common, RECORD_ID: clean(f"{self._run_id}-{key}"), **attributes(given)}
         emit = partial(
             self._logger.emit,
             timestamp=ns,
             observed_timestamp=ns,
             context=context,
-            severity_number=self._severities[_ERROR if failed else _INFO],
+            severity_number=self._error if failed else self._info,
             severity_text="ERROR" if failed else "INFO",
-            body=body(told),
+            body=told,
             attributes={**flat, **body(structured or {})},
             event_name=name,
         )
@@ -132,20 +140,24 @@ class Logs:
 
 
 def references(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep.
+    """What of an event cannot quote the conversation: its type, ids, statuses and integers, one level deep, cleaned.
 
     A type, an id or a status that is more than one word is left out.
     """
+    told = _references(payload)
+    for key in ("response", "item", "session"):
+        fields = payload.get(key)
+        if isinstance(fields, dict) and (inner := _references(fields)):
+            told[key] = inner
+    return told
 
-    def of(fields: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in fields.items()
-            if type(value) is int or ((key in _NAMES or key.endswith("_id")) and as_code(value))
-        }
 
-    inner = {key: of(payload[key]) for key in ("response", "item", "session") if isinstance(payload.get(key), Mapping)}
-    return {**of(payload), **{key: fields for key, fields in inner.items() if fields}}
+def _references(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        clean(key): attribute_value(value)
+        for key, value in fields.items()
+        if type(value) is int or ((key in _NAMES or key.endswith("_id")) and as_code(value))
+    }
 
 
 _NAMES = frozenset({"type", "id", "status", "role", "object", "model"})

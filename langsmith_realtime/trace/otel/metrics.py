@@ -19,7 +19,7 @@ from langsmith_realtime.core.protocol.usage import MODALITIES
 from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.trace.otel import facts
 from langsmith_realtime.trace.otel.providers import convention_names, meter_of
-from langsmith_realtime.trace.otel.values import attributes
+from langsmith_realtime.trace.otel.values import Value, attributes
 
 #: The conventions' buckets of durations (s), of tokens, of the duration of an agent (s), and of an agent's calls.
 DURATIONS = tuple(round(0.01 * 2**i, 2) for i in range(14))
@@ -34,6 +34,9 @@ NEW_DURATION, NEW_TOOL = "gen_ai.client.inference.duration", "gen_ai.execute_too
 NEW_FIRST, NEW_AGENT = "gen_ai.client.inference.time_to_first_chunk", "gen_ai.invoke_agent.duration"
 NEW_INFERENCES, NEW_TOOL_CALLS = "gen_ai.invoke_agent.inference_calls", "gen_ai.invoke_agent.tool_calls"
 NEW_USAGE, NEW_TOKENS = "gen_ai.client.inference.usage.", "gen_ai.client.inference.operation."
+
+#: The event that says what the rate limits leave.
+RATE_LIMITS = "rate_limits.updated"
 
 #: What a counter of tokens counts: the end of its new name, and the counts.
 _NEW_COUNTERS = {
@@ -67,15 +70,17 @@ class Metrics:
 
     def response(self, model: ModelRun, start: float, common: Mapping[str, Any], context: Context | None) -> None:
         """A response that was asked for at ``start``, in seconds since the conversation opened, is over."""
-        named = {
-            **common,
-            "gen_ai.operation.name": "chat",
-            "gen_ai.request.model": model.model,
-            "gen_ai.response.model": model.model,
-        }
-        failed = model.error is not None and not model.interrupted
-        error = facts.error_type(model.error or "") if failed else None
-        ended = {**named, "error.type": error}
+        named = attributes(
+            {
+                **common,
+                "gen_ai.operation.name": "chat",
+                "gen_ai.request.model": model.model,
+                "gen_ai.response.model": model.model,
+            }
+        )
+        ended = named
+        if model.error is not None and not model.interrupted:
+            ended = {**named, **attributes({"error.type": facts.error_type(model.error)})}
         self._duration(OLD_DURATION, NEW_DURATION, model.end - start, ended, context)
         first = facts.first_chunk_seconds(model, start)
         if first is not None:
@@ -91,7 +96,7 @@ class Metrics:
         self, name: str, seconds: float | None, outcome: str, common: Mapping[str, Any], context: Context | None
     ) -> None:
         """A tool call is over: ``answered``, ``failed`` or ``unanswered``; ``seconds`` is None if nobody knows."""
-        named = {**common, "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name}
+        named = attributes({**common, "gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": name})
         error = {"error.type": outcome} if outcome != "answered" else {}
         if seconds is not None:
             self._duration(OLD_DURATION, NEW_TOOL, seconds, {**named, **error}, context)
@@ -100,9 +105,9 @@ class Metrics:
     def event(self, event: EventRun, common: Mapping[str, Any], context: Context | None) -> None:
         """An event arrived: count an error, and note what a rate limit leaves."""
         if event.error is not None and not event.interrupted:
-            named = {**common, "error.type": facts.error_type(event.error)}
+            named = attributes({**common, "error.type": facts.error_type(event.error)})
             self._add(facts.OWN + "errors", "{error}", 1, named, context)
-        if event.name == "rate_limits.updated":
+        if event.name == RATE_LIMITS:
             for limit in map(mapping, sequence(event.payload.get("rate_limits"))):
                 remaining, name = number(limit.get("remaining")), text(limit.get("name"))
                 if remaining is not None and name is not None:
@@ -120,15 +125,15 @@ class Metrics:
     ) -> None:
         """The conversation ended after ``seconds``, with so many responses and tool calls."""
         failed = None if error is None else facts.error_type(error)
-        named = {**common, "gen_ai.operation.name": "invoke_agent", "error.type": failed}
+        named = attributes({**common, "gen_ai.operation.name": "invoke_agent", "error.type": failed})
         if self._new:
             self._record(NEW_AGENT, AGENT_DURATIONS, seconds, named, context)
             self._record(NEW_INFERENCES, CALLS, responses, named, context, unit="{inference_call}")
             self._record(NEW_TOOL_CALLS, CALLS, tool_calls, named, context, unit="{tool_call}")
 
-    # Details
+    # Details; the attributes are clean already
 
-    def _tokens(self, counts: Mapping[str, int], named: Mapping[str, Any], context: Context | None) -> None:
+    def _tokens(self, counts: Mapping[str, int], named: Mapping[str, Value], context: Context | None) -> None:
         for side in ("input", "output"):
             if side not in counts:
                 continue
@@ -147,7 +152,9 @@ class Metrics:
             of = {**named, "gen_ai.token.modality": "text"}
             self._add(NEW_USAGE + "reasoning.output_tokens", "{token}", counts["reasoning"], of, context)
 
-    def _duration(self, old: str, new: str, seconds: float, named: Mapping[str, Any], context: Context | None) -> None:
+    def _duration(
+        self, old: str, new: str, seconds: float, named: Mapping[str, Value], context: Context | None
+    ) -> None:
         if self._old:
             self._record(old, DURATIONS, seconds, named, context)
         if self._new:
@@ -158,7 +165,7 @@ class Metrics:
         name: str,
         bounds: tuple[float, ...],
         value: float,
-        named: Mapping[str, Any],
+        named: Mapping[str, Value],
         context: Context | None,
         *,
         unit: str = "s",
@@ -167,13 +174,13 @@ class Metrics:
         if instrument is None:
             made = self._meter.create_histogram(name, unit, explicit_bucket_boundaries_advisory=bounds)
             instrument = self._histograms.setdefault(name, made)
-        instrument.record(max(0.0, value), attributes(named), context=context)
+        instrument.record(max(0.0, value), named, context=context)
 
-    def _add(self, name: str, unit: str, count: int, named: Mapping[str, Any], context: Context | None) -> None:
+    def _add(self, name: str, unit: str, count: int, named: Mapping[str, Value], context: Context | None) -> None:
         instrument = self._counters.get(name)
         if instrument is None:
             instrument = self._counters.setdefault(name, self._meter.create_counter(name, unit))
-        instrument.add(count, attributes(named), context=context)
+        instrument.add(count, named, context=context)
 
 
 def _by_modality(counts: Mapping[str, int], kind: str) -> dict[str, int]:

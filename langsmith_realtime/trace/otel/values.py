@@ -23,6 +23,7 @@ MAX_ATTRIBUTES = 100
 MAX_DEPTH = 20
 FURTHER = "langsmith_realtime.further_attributes"
 _INT64 = 1 << 63
+_SCALARS = frozenset({str, int, float, bool})
 
 
 def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
@@ -30,7 +31,13 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
 
     Those past :data:`MAX_ATTRIBUTES` are together in the last one, :data:`FURTHER`, as JSON text.
     """
-    taken = {clean(name): attribute_value(value) for name, value in given.items() if value is not None}
+    taken: dict[str, Value] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        kind = type(value)  # most values are plain texts and integers; a call for each would cost more
+        is_plain = value.isascii() if kind is str else kind is int and -_INT64 <= value < _INT64
+        taken[name if name.isascii() else clean(name)] = value if is_plain else attribute_value(value)
     if len(taken) > MAX_ATTRIBUTES:
         further = {name: taken.pop(name) for name in list(taken)[MAX_ATTRIBUTES:]}
         taken[FURTHER] = json_text(further)
@@ -39,10 +46,8 @@ def attributes(given: Mapping[str, Any]) -> dict[str, Value]:
 
 def attribute_value(value: object) -> Value:
     """One value; an integer of more than 64 bits and a number that is not finite become text."""
-    if type(value) is str:  # the most frequent types first: a response has 25 attributes
+    if type(value) is str:
         return clean(value)
-    if type(value) is int and -_INT64 <= value < _INT64:
-        return value
     if isinstance(value, bool):
         return value
     if isinstance(value, int):
@@ -78,11 +83,16 @@ def body(value: Any, depth: int = 0) -> Any:
 
     What is nested more deeply than :data:`MAX_DEPTH` is JSON text, because OTLP's encoder refuses the whole batch.
     """
-    if depth >= MAX_DEPTH:
+    if depth >= MAX_DEPTH or type(value) in _SCALARS:  # the most frequent ones first
         return attribute_value(value)
     depth += 1
     if isinstance(value, Mapping):
-        return {clean(str(key)): body(each, depth) for key, each in value.items() if each is not None}
+        made = {}
+        for key, each in value.items():
+            if each is not None:
+                is_plain = type(each) is str and each.isascii()
+                made[clean(key)] = each if is_plain else body(each, depth)
+        return made
     if isinstance(value, (list, tuple)):
         return [body(each, depth) for each in value if each is not None]
     return attribute_value(value)
