@@ -86,7 +86,7 @@ def test_keep_has_a_repr_and_refuses_invalid_arguments() -> None:
         Keep(share=10)
     with pytest.raises(TypeError, match="turns must be a number, got str"):
         Keep(turns="3")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="keep must be a Keep, or a function"):
+    with pytest.raises(TypeError, match=r"keep must be a Keep\(...\), or a function"):
         SessionTracer(keep=0.1)  # type: ignore[arg-type]
 
 
