@@ -22,9 +22,9 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from bench.otel_spans import as_on_the_worker, cpu_time_of, events_of, hold, reading_ns
 from langsmith_realtime import Otel, SessionTracer
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
 from langsmith_realtime.trace.otel.logs import Logs
-from langsmith_realtime.trace.otel.measurements import Measurements
+from langsmith_realtime.trace.otel.metrics.measurements import Measurements
+from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans
 
 #: A call of the SDK: the method, its object and arguments.
 Made = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]

@@ -33,8 +33,8 @@ from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.inputs import Opened
 from langsmith_realtime.live.process import process
 from langsmith_realtime.testing import Call, Say, Script, Session, Turn
-from langsmith_realtime.trace.otel.callers_context import CallersContext
 from langsmith_realtime.trace.otel.exporter import OtelExporter
+from langsmith_realtime.trace.otel.spans.callers_context import CallersContext
 
 #: What the caller's thread calls for each event, and what the worker calls.
 MAKING_CURRENT, ON_WORKER = ("begin_receive", "arrived"), ("opened", "emit", "written", "closed")

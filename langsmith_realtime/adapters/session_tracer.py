@@ -25,7 +25,7 @@ from langsmith_realtime.trace.run_trees.root_run import RootIdentity, __version_
 
 if TYPE_CHECKING:
     from langsmith_realtime.adapters.agents.listener import AgentsListener
-    from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
+    from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans
 
 
 class SessionTracer:
@@ -318,8 +318,8 @@ def open_conversation(
 
 def _start_spans(options: Options, runs: ConversationRuns) -> ConversationSpans | None:
     """Start the conversation's spans in OpenTelemetry; None if that fails, which is logged."""
-    from langsmith_realtime.trace.otel.conversation_facts import facts_of  # noqa: PLC0415 - an extra
-    from langsmith_realtime.trace.otel.conversation_spans import start_spans  # noqa: PLC0415
+    from langsmith_realtime.trace.otel.spans.conversation_facts import facts_of  # noqa: PLC0415 - an extra
+    from langsmith_realtime.trace.otel.spans.conversation_spans import start_spans  # noqa: PLC0415
 
     try:
         facts = facts_of(

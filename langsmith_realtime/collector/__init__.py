@@ -1,6 +1,6 @@
 """A LangSmith-compatible server on 127.0.0.1 that stores runs: for tests, for demos and for work without an account.
 
-Change here what the server accepts (``ingest``, ``rules``), stores (``store``, ``records``) and answers (``read``).
+Change here what the server accepts (``ingest``, ``rules``), stores (``storage``, ``records``) and answers (``read``).
 The package needs the ``collector`` extra: ``pip install 'langsmith-realtime[collector]'``.
 """
 

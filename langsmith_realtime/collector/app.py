@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from langsmith_realtime.collector.page.changes import Changes
     from langsmith_realtime.collector.page.sound import Sounds
     from langsmith_realtime.collector.records import RequestLog
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 VERSION: Final = "0.16.14"
 """The LangSmith release in the answer to ``GET /info``; from 0.18 on, clients would ask to resolve agent addresses."""

@@ -19,15 +19,16 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from langsmith_realtime.collector import app, retention, store
+from langsmith_realtime.collector import app
 from langsmith_realtime.collector.addresses import Addresses, is_loopback
 from langsmith_realtime.collector.ingest.endpoints import Fault, Limits, WriteEndpoints
 from langsmith_realtime.collector.page.access import PAGE, Access
 from langsmith_realtime.collector.page.changes import Changes
 from langsmith_realtime.collector.page.sound import Sounds
 from langsmith_realtime.collector.records import Attachment, RequestLog
-from langsmith_realtime.collector.retention import Retention
 from langsmith_realtime.collector.rules import Batch, Operation, Refused
+from langsmith_realtime.collector.storage import retention, store
+from langsmith_realtime.collector.storage.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable

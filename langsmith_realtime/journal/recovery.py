@@ -40,7 +40,7 @@ from langsmith_realtime.trace.run_trees.root_run import __version__
 from langsmith_realtime.trace.session import Session, build_session
 
 if TYPE_CHECKING:
-    from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
+    from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans
 
 #: The root run's error if the process ended before the conversation was closed.
 DIED = Failure("the process died during the conversation")
@@ -252,8 +252,8 @@ def _replayed(reader: JournalReader | FrameLines, session: Session) -> Closed:
 def _recovered_spans(reader: JournalReader, runs: ConversationRuns, options: Options) -> ConversationSpans | None:
     """The spans of the conversation; None if OpenTelemetry's SDK is missing, or the journal does not tell them."""
     try:
-        from langsmith_realtime.trace.otel.conversation_facts import facts_of  # noqa: PLC0415 - an extra
         from langsmith_realtime.trace.otel.recovery import recovered_spans  # noqa: PLC0415
+        from langsmith_realtime.trace.otel.spans.conversation_facts import facts_of  # noqa: PLC0415 - an extra
 
         head = reader.header["otel"]
         facts = facts_of(

@@ -19,7 +19,7 @@ from langsmith_realtime.delivery.langsmith_client.context import (
 from langsmith_realtime.trace.run_trees.parent_runs import ConversationRuns, EventParent, ParentRun
 
 if TYPE_CHECKING:
-    from langsmith_realtime.trace.otel.callers_context import CallersContext
+    from langsmith_realtime.trace.otel.spans.callers_context import CallersContext
 
 
 class ParentContext:
@@ -38,7 +38,7 @@ class ParentContext:
         self._spans = runs.spans
         self._callers: CallersContext | None = None
         if runs.spans is not None:
-            from langsmith_realtime.trace.otel.callers_context import CallersContext  # noqa: PLC0415 - an extra
+            from langsmith_realtime.trace.otel.spans.callers_context import CallersContext  # noqa: PLC0415 - an extra
 
             self._callers = CallersContext(runs.spans)
         self._latest_parent: ParentRun | EventParent = runs.root

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-#: The names of the presets. ``trace/otel/presets.py`` says what each of them adds.
+#: The names of the presets. ``trace/otel/spans/presets.py`` says what each of them adds.
 PRESETS = ("genai", "langsmith", "langfuse", "phoenix", "braintrust", "azure", "datadog", "honeycomb")
 #: Where content may be shown.
 CONTENT = ("none", "span", "event", "both")

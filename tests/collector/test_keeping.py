@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.collector.retention import GROWING_S, Retention
+from langsmith_realtime.collector.storage.retention import GROWING_S, Retention
 from tests.support.collector_requests import ask
 from tests.support.stored_conversation import Conversation, with_three_problems
 

@@ -15,12 +15,12 @@ import pytest
 import soundfile
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.collector.conversations import Query
 from langsmith_realtime.collector.page import sound
 from langsmith_realtime.collector.page.exports import SOUND_BYTES, srt, vtt
 from langsmith_realtime.collector.page.findings import clock
 from langsmith_realtime.collector.rules import Batch, Operation
-from langsmith_realtime.collector.store import Store
+from langsmith_realtime.collector.storage.conversations import Query
+from langsmith_realtime.collector.storage.store import Store
 from tests.support.collector_requests import ask
 from tests.support.stored_conversation import RATE, Conversation, with_agents, with_three_problems
 

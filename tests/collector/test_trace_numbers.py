@@ -10,7 +10,7 @@ import pytest
 
 from langsmith_realtime.collector import Collector, numbers
 from langsmith_realtime.collector.rules import Batch, Operation
-from langsmith_realtime.collector.store import Store, project_id
+from langsmith_realtime.collector.storage.store import Store, project_id
 from tests.support.collector_requests import START, ask, child, order, root, update
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langsmith_realtime.collector import Collector
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 RATE = 8000
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 #: Largest size of examples in one JSON body, in bytes.
 _BODY_BYTES: Final = 128 * 1024 * 1024

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langsmith_realtime.collector.records import Attachment
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 _DATASET_FIELDS: Final = (
     *("name", "description", "data_type", "extra", "metadata"),

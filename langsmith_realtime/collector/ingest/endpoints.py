@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from langsmith_realtime.collector.records import RequestLog
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 
 @dataclass(frozen=True)

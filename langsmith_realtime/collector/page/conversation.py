@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from langsmith_realtime.collector.records import Attachment, StoredRun
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 #: The name of the recording among the attachments of a conversation's run.
 RECORDING: Final = "conversation"

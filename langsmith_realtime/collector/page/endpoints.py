@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from langsmith_realtime.collector.conversations import Query
 from langsmith_realtime.collector.page import exports, html_file
 from langsmith_realtime.collector.page.access import PAGE
 from langsmith_realtime.collector.page.conversation import (
@@ -23,6 +22,7 @@ from langsmith_realtime.collector.page.conversation import (
 )
 from langsmith_realtime.collector.page.growing import growing_points, growing_recording
 from langsmith_realtime.collector.page.sound import LEVELS, SoundError, Sounds, peaks_file
+from langsmith_realtime.collector.storage.conversations import Query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from langsmith_realtime.collector.page.access import Access
     from langsmith_realtime.collector.page.changes import Changes
     from langsmith_realtime.collector.records import StoredRun
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 _STATIC: Final = Path(__file__).parent / "static"
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}

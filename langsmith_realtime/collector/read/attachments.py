@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, Response
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 _HEADERS = {
     # So that a browser does not run an attachment as a page with this server's origin.

@@ -21,7 +21,7 @@ from langsmith_realtime.collector.read.query import (
     yesterday,
 )
 from langsmith_realtime.collector.rules import Refused
-from langsmith_realtime.collector.store import project_id
+from langsmith_realtime.collector.storage.store import project_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from langsmith_realtime.collector.records import StoredRun
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 #: What a query may have whose statistics are those of whole traces, which are columns.
 _IN_COLUMNS: Final = frozenset({"session", "is_root", "start_time", "end_time", "select"})

@@ -12,14 +12,14 @@ from starlette.responses import JSONResponse, Response
 from langsmith_realtime.collector.not_served import not_served
 from langsmith_realtime.collector.read.query import numbered_page, read_json, read_object
 from langsmith_realtime.collector.rules import Batch, Refused, json_type, time, uuid_text
-from langsmith_realtime.collector.store import project_id
+from langsmith_realtime.collector.storage.store import project_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from starlette.requests import Request
 
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 #: Fields that an update or a token may set.
 _CHANGEABLE: Final = ("score", "value", "comment", "correction", "extra")

@@ -17,7 +17,7 @@ from langsmith_realtime.collector.numbers import cost, latency, shown_tokens
 from langsmith_realtime.collector.read.views import SIDES, THREAD_NUMBERS
 from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
-from langsmith_realtime.collector.trace_numbers import Trace
+from langsmith_realtime.collector.storage.trace_numbers import Trace
 
 T = TypeVar("T")
 Predicate = Callable[[StoredRun], bool]

@@ -14,12 +14,12 @@ from langsmith_realtime.collector.not_served import not_served
 from langsmith_realtime.collector.read import views
 from langsmith_realtime.collector.read.query import numbered_page, page, read_object
 from langsmith_realtime.collector.rules import Refused, conflicting_name, json_type, time
-from langsmith_realtime.collector.store import project_id
+from langsmith_realtime.collector.storage.store import project_id
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from langsmith_realtime.collector.store import Store
+    from langsmith_realtime.collector.storage.store import Store
 
 _SETTINGS: Final[dict[str, type]] = {
     "description": str,

@@ -11,7 +11,7 @@ from langsmith_realtime.collector.ingest.bodies import read_whole
 from langsmith_realtime.collector.json_bodies import parse_json
 from langsmith_realtime.collector.read import filters
 from langsmith_realtime.collector.rules import Refused, json_type, time
-from langsmith_realtime.collector.store import project_id
+from langsmith_realtime.collector.storage.store import project_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from langsmith_realtime.collector.records import StoredRun
-    from langsmith_realtime.collector.store import Store
-    from langsmith_realtime.collector.trace_numbers import Trace
+    from langsmith_realtime.collector.storage.store import Store
+    from langsmith_realtime.collector.storage.trace_numbers import Trace
 
 #: Largest size of a query, in bytes.
 _QUERY_BYTES: Final = 1024 * 1024

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-    from langsmith_realtime.collector.store import Store
-    from langsmith_realtime.collector.trace_numbers import Trace
+    from langsmith_realtime.collector.storage.store import Store
+    from langsmith_realtime.collector.storage.trace_numbers import Trace
 
 _FILTERS: Final = ("filter", "trace_filter", "tree_filter", "thread_filter")
 _HOW_TO_SELECT: Final = "must name at least one statistic"

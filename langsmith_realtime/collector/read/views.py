@@ -13,15 +13,15 @@ from uuid import NAMESPACE_URL, uuid5
 from langsmith_realtime.collector import numbers
 from langsmith_realtime.collector.numbers import latency, usage
 from langsmith_realtime.collector.rules import time
-from langsmith_realtime.collector.store import project_id
-from langsmith_realtime.collector.trace_numbers import preview
+from langsmith_realtime.collector.storage.store import project_id
+from langsmith_realtime.collector.storage.trace_numbers import preview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from langsmith_realtime.collector.records import StoredRun
-    from langsmith_realtime.collector.trace_numbers import Trace
+    from langsmith_realtime.collector.storage.trace_numbers import Trace
 
     FeedbackByTrace = Mapping[str, Sequence[Mapping[str, Any]]]
     LinkMaker = Callable[[str, str], str]  # (run id, attachment name) -> URL

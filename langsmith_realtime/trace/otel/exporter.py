@@ -1,7 +1,7 @@
 """The exporter to OpenTelemetry: makes and ends the spans of a conversation, on the worker's thread.
 
-What the spans say is :mod:`.span_details`, log records are :mod:`.logs`, metrics :mod:`.measurements`. With ``keep=``,
-everything waits until the conversation is kept.
+What the spans say is :mod:`.spans.details`, log records are :mod:`.logs`, metrics :mod:`.metrics.measurements`. With
+``keep=``, everything waits until the conversation is kept.
 """
 
 from __future__ import annotations
@@ -30,13 +30,11 @@ from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
 from langsmith_realtime.recording.finishing import FinishedRecording
-from langsmith_realtime.trace.otel import facts
-from langsmith_realtime.trace.otel.attachments import attach
+from langsmith_realtime.trace.otel import conventions
 from langsmith_realtime.trace.otel.content import Content
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.logs import Logs
-from langsmith_realtime.trace.otel.measurements import Measurements
-from langsmith_realtime.trace.otel.metrics import metrics_of
+from langsmith_realtime.trace.otel.metrics.instruments import metrics_of
+from langsmith_realtime.trace.otel.metrics.measurements import Measurements
 from langsmith_realtime.trace.otel.providers import (
     attempt,
     convention_names,
@@ -44,7 +42,9 @@ from langsmith_realtime.trace.otel.providers import (
     logger_provider,
     when_flushed,
 )
-from langsmith_realtime.trace.otel.span_details import SpanDetails
+from langsmith_realtime.trace.otel.spans.attachments import attach
+from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans, OpenSpan
+from langsmith_realtime.trace.otel.spans.details import SpanDetails
 from langsmith_realtime.trace.otel.values import attributes, clean
 from langsmith_realtime.trace.privacy import Privacy
 
@@ -202,7 +202,7 @@ class OtelExporter:
     def _add_error(self, event: EventRun, error: str) -> None:
         session = self._spans.session
         if session is not None and session.is_recording():
-            details = {"error.type": facts.error_type(error), "error.message": self._content.error(error)}
+            details = {"error.type": conventions.error_type(error), "error.message": self._content.error(error)}
             session.add_event(event.name, attributes(details), self._spans.ns(event.ref.start / 1_000_000))
 
     def _session_named(self, session_id: str | None) -> None:
@@ -243,13 +243,13 @@ class OtelExporter:
         )
         shown = self._content.response(model) if has_readers else None
         if shown is not None and self._messages_have_finish_reason:
-            shown["finish_reason"] = facts.finish_reason(model)
+            shown["finish_reason"] = conventions.finish_reason(model)
         if self._logs is not None:
             self._logs.response(model, shown, spans.context_below(opened), spans.ns(model.end))
         if span.is_recording():
             self._details.response(opened, model, shown if self._content.on_spans else None)
         error = None if model.interrupted else model.error
-        if spans.has_died and facts.is_unfinished(model):
+        if spans.has_died and conventions.is_unfinished(model):
             error = error or DIED
         self._end(opened, model.end, error)
 
@@ -322,7 +322,7 @@ class OtelExporter:
             left = getattr(span, "attributes", None) or {}
             span.set_attributes({name: value for name, value in opened.given.items() if name not in left})
         if error is not None and span.is_recording():
-            span.set_attribute("error.type", facts.error_type(error))
+            span.set_attribute("error.type", conventions.error_type(error))
             span.set_status(Status(StatusCode.ERROR, self._content.error(error)))
         self._ending.append((span, self._spans.ns(max(end, opened.start))))
         opened.span = NonRecordingSpan(span.get_span_context())  # the span may have much content

@@ -14,7 +14,7 @@ from opentelemetry.context import Context
 
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun
 from langsmith_realtime.core.payloads.errors import as_code
-from langsmith_realtime.trace.otel import facts
+from langsmith_realtime.trace.otel import conventions
 from langsmith_realtime.trace.otel.content import Content
 from langsmith_realtime.trace.otel.providers import attempt
 from langsmith_realtime.trace.otel.values import attribute_value, attributes, body, clean
@@ -62,7 +62,7 @@ class Logs:
     def event(self, event: EventRun, context: Context, ns: int) -> None:
         """An event arrived."""
         shown = body(self._content.event(event.payload)) if self._content.in_logs else references(event.payload)
-        given = {} if event.error is None else {"error.type": facts.error_type(event.error)}
+        given = {} if event.error is None else {"error.type": conventions.error_type(event.error)}
         failed = event.error is not None and not event.interrupted
         key = str(event.ref.start)
         told = {"type": clean(event.name), **shown}
@@ -75,21 +75,21 @@ class Logs:
             "gen_ai.request.model": model.model,
             "gen_ai.response.model": model.model,
             "gen_ai.response.id": model.metadata.get("response_id"),
-            "gen_ai.response.finish_reasons": facts.finish_reasons(model),
-            **facts.usage_attributes(facts.token_counts(model)),
+            "gen_ai.response.finish_reasons": conventions.finish_reasons(model),
+            **conventions.usage_attributes(conventions.token_counts(model)),
         }
         key = model.metadata.get("response_id") or model.parent.start
         if shown is not None and self._content.in_logs:
             instructions = shown["instructions"]
             structured = {
-                "gen_ai.input.messages": [facts.genai_message(each) for each in shown["messages"]],
-                "gen_ai.output.messages": [facts.genai_message(shown["message"], shown.get("finish_reason"))],
+                "gen_ai.input.messages": [conventions.genai_message(each) for each in shown["messages"]],
+                "gen_ai.output.messages": [conventions.genai_message(shown["message"], shown.get("finish_reason"))],
                 "gen_ai.system_instructions": [{"type": "text", "content": instructions}] if instructions else None,
             }
             self._emit(DETAILS, {"type": "details"}, given, context, ns, key=f"{key}-details", structured=structured)
         if model.error is not None and not model.interrupted:
             message = self._content.error(model.error) or "error"
-            kind = facts.error_type(model.error)
+            kind = conventions.error_type(model.error)
             about = {"error.type": kind, "exception.type": kind, "exception.message": message}
             self._emit(
                 EXCEPTION,
@@ -107,7 +107,7 @@ class Logs:
         told = {key: end.metadata.get(key) for key in known}
         given: dict[str, Any] = {"gen_ai.request.model": end.metadata.get("model"), **server}
         if end.error is not None:
-            given["error.type"] = facts.error_type(end.error)
+            given["error.type"] = conventions.error_type(end.error)
         self._emit(
             ENDED, body({"type": "ended", **told}), given, context, ns, key="ended", failed=end.error is not None
         )

@@ -36,9 +36,9 @@ from opentelemetry.trace import (
 from langsmith_realtime.core.protocol.inputs import Connected, SpanBegun
 from langsmith_realtime.options.otel import Otel
 from langsmith_realtime.options.tracing import Options
-from langsmith_realtime.trace.otel.conversation_facts import ConversationFacts
-from langsmith_realtime.trace.otel.conversation_spans import SESSION_KEY, ConversationSpans
 from langsmith_realtime.trace.otel.providers import SCOPE, logger_of, logger_provider
+from langsmith_realtime.trace.otel.spans.conversation_facts import ConversationFacts
+from langsmith_realtime.trace.otel.spans.conversation_spans import SESSION_KEY, ConversationSpans
 
 #: How many spans an exporter gets at once.
 BATCH = 512

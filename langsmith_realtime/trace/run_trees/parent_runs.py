@@ -25,7 +25,7 @@ from langsmith_realtime.runtime.guard import Guard
 from langsmith_realtime.trace.run_trees.run_ids import microseconds_of, segment, time_of, uuid7
 
 if TYPE_CHECKING:
-    from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
+    from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans
 
 
 class ParentRun(RunTree):

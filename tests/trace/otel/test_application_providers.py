@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanLimits, SpanProcesso
 
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.runtime import guard
-from langsmith_realtime.trace.otel import conversation_spans
 from langsmith_realtime.trace.otel import providers as providers_module
+from langsmith_realtime.trace.otel.spans import conversation_spans
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
 

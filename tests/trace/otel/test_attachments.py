@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace import SpanLimits
 
 from langsmith_realtime import Recording, SessionTracer
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.trace.otel.attachments import attach
+from langsmith_realtime.trace.otel.spans.attachments import attach
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers
 

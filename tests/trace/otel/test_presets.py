@@ -12,7 +12,7 @@ import pytest
 
 from langsmith_realtime import SessionTracer
 from langsmith_realtime.options.otel import PRESETS
-from langsmith_realtime.trace.otel.presets import PRESETS as TABLES
+from langsmith_realtime.trace.otel.spans.presets import PRESETS as TABLES
 from tests import ROOT
 from tests.support import otel_conversation as talk
 from tests.support.otlp_receiver import OtlpReceiver, Providers

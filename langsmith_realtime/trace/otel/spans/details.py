@@ -1,6 +1,6 @@
 """Sets what the spans of a conversation say beyond what they said at their start: attributes, names and span events.
 
-The attributes are those of :mod:`.facts`, and those that a preset adds.
+The attributes are those of :mod:`..conventions`, and those that a preset adds.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from opentelemetry.trace import Span
 from langsmith_realtime.core.conversation.run_data import AgentStep, ConversationEnd, ModelRun, SpeechRun, ToolRun
 from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.recording.finishing import FinishedRecording
-from langsmith_realtime.trace.otel import facts, presets
+from langsmith_realtime.trace.otel import conventions
 from langsmith_realtime.trace.otel.content import Content
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
+from langsmith_realtime.trace.otel.spans import preset_facts, presets
+from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans, OpenSpan
 from langsmith_realtime.trace.otel.values import attributes, clean, json_text
 
 
@@ -46,7 +47,7 @@ class SpanDetails:
         if self._content.calls_application or presets.rows(spans.preset.rows, presets.RESPONSE):
             masked = replace(model, metadata=self._content.metadata(model.metadata))
         # Without a preset, only numbers, ids and states of the metadata are shown, which quote nobody.
-        told = facts.response_attributes(masked, opened.start)
+        told = conventions.response_attributes(masked, opened.start)
         if shown is not None:
             told = {**self._response_content(shown), **told}
         _set_most_important_last(span, told)
@@ -54,15 +55,20 @@ class SpanDetails:
             span.update_name(clean(f"chat {model.model}"))
         first_token = None if model.first_token is None else spans.ns(model.first_token)
         self._add_preset(
-            span, presets.RESPONSE, lambda: facts.response_facts(masked, shown, first_token, opened.start), model.error
+            span,
+            presets.RESPONSE,
+            lambda: preset_facts.response_facts(masked, shown, first_token, opened.start),
+            model.error,
         )
         self._add_moments(span, model)
 
     def _response_content(self, shown: Mapping[str, Any]) -> dict[str, Any]:
         instructions = shown["instructions"]
         return {
-            "gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown["messages"]]),
-            "gen_ai.output.messages": json_text([facts.genai_message(shown["message"], shown.get("finish_reason"))]),
+            "gen_ai.input.messages": json_text([conventions.genai_message(each) for each in shown["messages"]]),
+            "gen_ai.output.messages": json_text(
+                [conventions.genai_message(shown["message"], shown.get("finish_reason"))]
+            ),
             "gen_ai.system_instructions": None
             if not instructions
             else json_text([{"type": "text", "content": str(instructions)}]),
@@ -96,11 +102,11 @@ class SpanDetails:
                 "gen_ai.tool.call.arguments": arguments,
                 "gen_ai.tool.call.result": result,
                 "mcp.server.label": tool.metadata.get("server_label"),
-                **{facts.OWN + key: tool.metadata.get(key) for key in ("approval", "approval_wait_ms")},
+                **{conventions.OWN + key: tool.metadata.get(key) for key in ("approval", "approval_wait_ms")},
             }
         )
         span.set_attributes({name: value for name, value in named.items() if value != given.get(name)})
-        self._add_preset(span, presets.TOOL, lambda: facts.tool_facts(tool, arguments, result), error)
+        self._add_preset(span, presets.TOOL, lambda: preset_facts.tool_facts(tool, arguments, result), error)
 
     def speech(self, span: Span, speech: SpeechRun) -> None:
         """Set what the span of an utterance says."""
@@ -109,7 +115,7 @@ class SpanDetails:
             shown = self._content.messages([speech.message])
             words = str(shown[0].get("content") or "") if shown else None
             span.set_attributes(
-                attributes({"gen_ai.input.messages": json_text([facts.genai_message(each) for each in shown])})
+                attributes({"gen_ai.input.messages": json_text([conventions.genai_message(each) for each in shown])})
             )
         self._add_preset(span, presets.SPEECH, lambda: {"words": words}, speech.error)
 
@@ -118,7 +124,7 @@ class SpanDetails:
         shown: dict[str, Any] = {}
         if self._content.on_spans and step.found:
             shown = self._content.event({"type": "guardrail_tripped", **step.found})
-        span.set_attributes(attributes(facts.step_attributes(step, shown)))
+        span.set_attributes(attributes(conventions.step_attributes(step, shown)))
 
     def session(self, span: Span, end: ConversationEnd, recorded: FinishedRecording, *, has_recording: bool) -> None:
         """Set what the session's span says at the end."""
@@ -127,11 +133,11 @@ class SpanDetails:
         own = {**self._content.metadata(spans.facts.metadata), **self._content.metadata(self._added_metadata)}
         named = {
             "gen_ai.request.model": end.metadata.get("model"),
-            "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
+            "gen_ai.agent.name": spans.facts.agent_name or conventions.first_agent(end),
             **(self._set_up(end) if self._content.on_spans else {}),
             "recording_url": recorded.metadata.get("recording_url"),
-            **{facts.OWN + key: value for key, value in told.items() if key != "recording_url"},
-            **{f"{facts.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
+            **{conventions.OWN + key: value for key, value in told.items() if key != "recording_url"},
+            **{f"{conventions.OWN}metadata.{key}": value for key, value in own.items() if key != "thread_id"},
         }
         _set_most_important_last(span, named)
         ended = replace(end, metadata=told)
@@ -143,7 +149,7 @@ class SpanDetails:
         spans = self._spans
         messages = self._content.messages(end.messages) if self._content.on_spans else None
         tags = [*spans.facts.tags, *(tag for tag in self._added_tags if tag not in spans.facts.tags)]
-        made = facts.session_facts(end, messages, tags)
+        made = preset_facts.session_facts(end, messages, tags)
         if has_recording:
             made |= {"recording_started_at": spans.ns(0.0) / 1_000_000_000, "recording_start_offset_ms": 0}
         return made

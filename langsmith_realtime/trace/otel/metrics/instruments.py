@@ -17,7 +17,7 @@ from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun
 from langsmith_realtime.core.protocol.events import mapping, number, sequence, text
 from langsmith_realtime.core.protocol.usage import MODALITIES
 from langsmith_realtime.options.otel import Otel
-from langsmith_realtime.trace.otel import facts
+from langsmith_realtime.trace.otel import conventions
 from langsmith_realtime.trace.otel.providers import convention_names, meter_of
 from langsmith_realtime.trace.otel.values import Value, attributes
 
@@ -61,8 +61,12 @@ class Metrics:
         self._new = new
         self._histograms: dict[str, Histogram] = {}
         self._counters: dict[str, Counter] = {}
-        self._open = meter.create_up_down_counter(facts.OWN + "conversations", "{conversation}", "Open conversations")
-        self._limits = meter.create_gauge(facts.OWN + "rate_limit.remaining", "{unit}", "What the rate limit leaves")
+        self._open = meter.create_up_down_counter(
+            conventions.OWN + "conversations", "{conversation}", "Open conversations"
+        )
+        self._limits = meter.create_gauge(
+            conventions.OWN + "rate_limit.remaining", "{unit}", "What the rate limit leaves"
+        )
 
     def opened(self, change: int, common: Mapping[str, Any]) -> None:
         """A conversation opened (1) or ended (-1)."""
@@ -80,17 +84,17 @@ class Metrics:
         )
         ended = named
         if model.error is not None and not model.interrupted:
-            ended = {**named, **attributes({"error.type": facts.error_type(model.error)})}
+            ended = {**named, **attributes({"error.type": conventions.error_type(model.error)})}
         self._duration(OLD_DURATION, NEW_DURATION, model.end - start, ended, context)
-        first = facts.first_chunk_seconds(model, start)
+        first = conventions.first_chunk_seconds(model, start)
         if first is not None:
             self._duration(OLD_FIRST, NEW_FIRST, first, named, context)
         voice = model.metadata.get("voice_to_voice_ms")
         if voice is not None:
-            self._record(facts.OWN + "voice_to_voice", DURATIONS, voice / 1000, named, context)
+            self._record(conventions.OWN + "voice_to_voice", DURATIONS, voice / 1000, named, context)
         if model.interrupted or model.metadata.get("was_interrupted"):
-            self._add(facts.OWN + "interruptions", "{interruption}", 1, named, context)
-        self._tokens(facts.token_counts(model), named, context)
+            self._add(conventions.OWN + "interruptions", "{interruption}", 1, named, context)
+        self._tokens(conventions.token_counts(model), named, context)
 
     def tool(
         self, name: str, seconds: float | None, outcome: str, common: Mapping[str, Any], context: Context | None
@@ -100,18 +104,18 @@ class Metrics:
         error = {"error.type": outcome} if outcome != "answered" else {}
         if seconds is not None:
             self._duration(OLD_DURATION, NEW_TOOL, seconds, {**named, **error}, context)
-        self._add(facts.OWN + "tool_calls", "{call}", 1, {**named, facts.OWN + "outcome": outcome}, context)
+        self._add(conventions.OWN + "tool_calls", "{call}", 1, {**named, conventions.OWN + "outcome": outcome}, context)
 
     def event(self, event: EventRun, common: Mapping[str, Any], context: Context | None) -> None:
         """An event arrived: count an error, and note what a rate limit leaves."""
         if event.error is not None and not event.interrupted:
-            named = attributes({**common, "error.type": facts.error_type(event.error)})
-            self._add(facts.OWN + "errors", "{error}", 1, named, context)
+            named = attributes({**common, "error.type": conventions.error_type(event.error)})
+            self._add(conventions.OWN + "errors", "{error}", 1, named, context)
         if event.name == RATE_LIMITS:
             for limit in map(mapping, sequence(event.payload.get("rate_limits"))):
                 remaining, name = number(limit.get("remaining")), text(limit.get("name"))
                 if remaining is not None and name is not None:
-                    self._limits.set(remaining, attributes({**common, facts.OWN + "rate_limit.name": name}))
+                    self._limits.set(remaining, attributes({**common, conventions.OWN + "rate_limit.name": name}))
 
     def ended(
         self,
@@ -124,7 +128,7 @@ class Metrics:
         tool_calls: int = 0,
     ) -> None:
         """The conversation ended after ``seconds``, with so many responses and tool calls."""
-        failed = None if error is None else facts.error_type(error)
+        failed = None if error is None else conventions.error_type(error)
         named = attributes({**common, "gen_ai.operation.name": "invoke_agent", "error.type": failed})
         if self._new:
             self._record(NEW_AGENT, AGENT_DURATIONS, seconds, named, context)
@@ -145,7 +149,7 @@ class Metrics:
         for ending, kind in _NEW_COUNTERS.items():
             for name, count in _by_modality(counts, kind).items():
                 of = {**named, "gen_ai.token.modality": name}
-                self._add(facts.OWN + "tokens", "{token}", count, {**of, "gen_ai.token.type": kind}, context)
+                self._add(conventions.OWN + "tokens", "{token}", count, {**of, "gen_ai.token.type": kind}, context)
                 if self._new:
                     self._add(NEW_USAGE + ending, "{token}", count, of, context)
         if self._new and counts.get("reasoning"):

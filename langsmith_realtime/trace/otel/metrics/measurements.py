@@ -6,9 +6,9 @@ from opentelemetry.context import Context
 
 from langsmith_realtime.core.conversation.run_data import ConversationEnd, EventRun, ModelRun, RunData, ToolRun
 from langsmith_realtime.core.protocol.events import Call
-from langsmith_realtime.trace.otel import facts
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans, OpenSpan
-from langsmith_realtime.trace.otel.metrics import RATE_LIMITS, Metrics
+from langsmith_realtime.trace.otel import conventions
+from langsmith_realtime.trace.otel.metrics.instruments import RATE_LIMITS, Metrics
+from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans, OpenSpan
 
 
 class Measurements:
@@ -67,7 +67,7 @@ class Measurements:
         spans = self._spans
         about = {
             "gen_ai.request.model": end.metadata.get("model"),
-            "gen_ai.agent.name": spans.facts.agent_name or facts.first_agent(end),
+            "gen_ai.agent.name": spans.facts.agent_name or conventions.first_agent(end),
             **spans.facts.server,
         }
         context = spans.context if self._has_exemplars else None

@@ -11,9 +11,9 @@ import time as clock
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from langsmith_realtime.collector import conversations, documents, feedback, trace_numbers, traces
 from langsmith_realtime.collector.records import Attachment, StoredRun
 from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
+from langsmith_realtime.collector.storage import conversations, documents, feedback, trace_numbers, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

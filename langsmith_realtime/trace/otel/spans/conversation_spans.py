@@ -1,7 +1,7 @@
 """The spans of one conversation that start in the callers' threads, because what the caller does inside needs them.
 
-The session, its responses and its tool calls are such spans; the worker ends them (:mod:`.exporter`) and makes all
-others whole. Which of them is current for a caller is in :mod:`.callers_context`. Times are seconds since the
+The session, its responses and its tool calls are such spans; the worker ends them (:mod:`..exporter`) and makes
+all others whole. Which of them is current for a caller is in :mod:`.callers_context`. Times are seconds since the
 conversation opened.
 """
 
@@ -20,11 +20,11 @@ from langsmith_realtime.core.payloads.scrubbing import scrub
 from langsmith_realtime.core.protocol.events import Call, mapping, text
 from langsmith_realtime.core.protocol.inputs import Connected, SpanBegun
 from langsmith_realtime.options.tracing import Options
-from langsmith_realtime.trace.otel import presets
-from langsmith_realtime.trace.otel.conversation_facts import ConversationFacts
-from langsmith_realtime.trace.otel.current_span import nearest_open
-from langsmith_realtime.trace.otel.presets import PRESETS
 from langsmith_realtime.trace.otel.providers import attempt, has_provider, tracer_of, warn_of_no_provider
+from langsmith_realtime.trace.otel.spans import presets
+from langsmith_realtime.trace.otel.spans.conversation_facts import ConversationFacts
+from langsmith_realtime.trace.otel.spans.current_span import nearest_open
+from langsmith_realtime.trace.otel.spans.presets import PRESETS
 from langsmith_realtime.trace.otel.values import attributes, clean
 
 #: The key of the session's span.

@@ -21,8 +21,8 @@ from langsmith_realtime.core.protocol.events import (
     text,
 )
 from langsmith_realtime.core.protocol.session_config import session_of
-from langsmith_realtime.trace.otel.conversation_spans import ConversationSpans
-from langsmith_realtime.trace.otel.current_span import CurrentSpan, make_current, nearest_open
+from langsmith_realtime.trace.otel.spans.conversation_spans import ConversationSpans
+from langsmith_realtime.trace.otel.spans.current_span import CurrentSpan, make_current, nearest_open
 
 #: Events from which on the next response counts as asked for: the user stopped speaking.
 _SPEECH_ENDS = frozenset({"input_audio_buffer.speech_stopped", "input_audio_buffer.committed"})

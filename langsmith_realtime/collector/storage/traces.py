@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import threading
     from pathlib import Path
 
-    from langsmith_realtime.collector.conversations import Conversations
+    from langsmith_realtime.collector.storage.conversations import Conversations
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS traces (

@@ -1,7 +1,7 @@
 """What each backend reads beside the GenAI conventions, one table a backend.
 
 A row has the kind of span, the attribute that the backend reads, and the name of the fact that it gets. The facts of a
-span are those of :mod:`~langsmith_realtime.trace.otel.facts`. Sources: docs/otel.md.
+span are those of :mod:`.preset_facts` and :mod:`.conversation_facts`. Sources: docs/otel.md.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The metrics: the instruments that all conversations share, and the measurements of each conversation."""
