@@ -11,7 +11,7 @@ import time as clock
 from typing import TYPE_CHECKING, Any, Final
 from uuid import NAMESPACE_URL, uuid5
 
-from langsmith_realtime.collector import conversations, documents, feedback, trace_numbers, traces
+from langsmith_realtime.collector import conversations, documents, feedback, threads, trace_numbers, traces
 from langsmith_realtime.collector.records import Attachment, StoredRun
 from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
 
@@ -102,6 +102,7 @@ class Store:
         self.documents = documents.Documents(self._db, self._lock)
         self.feedback = feedback.Feedback(self._db, self._lock)
         self.conversations = conversations.Conversations(self._db, self._lock)
+        self.threads = threads.Threads(self._db, self._lock)
         self.traces = trace_numbers.TraceNumbers(self._db, self._lock)
         if self._db.execute("PRAGMA user_version").fetchone() != (VERSION,):  # a folder of another version
             self._index_anew()
