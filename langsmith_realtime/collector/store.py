@@ -56,7 +56,7 @@ _SELECT: Final = (
 )
 #: Number of the form of the tables that :meth:`Store._index_anew` fills, as SQLite's ``user_version``. A folder with
 #: another number is indexed anew.
-VERSION: Final = 3
+VERSION: Final = 4
 #: How many runs are read at once.
 _PAGE: Final = 200
 DEFAULT_PROJECT: Final = "default"
