@@ -437,6 +437,39 @@ def test_a_thread_shows_its_conversations_in_order(open_page: Callable[..., Page
     page.locator(".line p", has_text="Second").wait_for()
 
 
+def test_threads_are_a_table_that_is_sorted_filtered_and_opened_by_keys(
+    open_page: Callable[..., Page], collector: Collector, call: Conversation
+) -> None:
+    for hour, words in ((7, "How long are you open?"), (6, "What is the time?")):
+        each = Conversation(thread="c/d", project="clock", start=datetime(2026, 11, 26, hour, tzinfo=UTC))
+        each.user_says(1, 2, words)
+        each.agent_says(2.5, 4, "It is late.")
+        each.into(collector)
+    page = open_page("/?project=clock")
+    page.get_by_role("link", name="1 thread").click()
+    page.wait_for_url("**/view/threads?project=clock")
+    page.locator("tr.call").wait_for()
+    assert page.title() == "Threads"
+    cells = "td.thread, td.words a, td.calls, td.turns, td.p95, td.cut"
+    assert page.locator("tr.call").locator(cells).all_inner_texts() == [
+        *("c/d", "How long are you open?"),
+        *("2", "2", "560", "·"),
+    ]
+    page.locator("#project").select_option("")
+    page.locator("tr.call", has_text="problems").wait_for()
+    page.get_by_role("button", name="Thread").click()
+    until(page, "document.querySelector('tr.call td.thread').textContent === 'problems'")
+    page.get_by_role("button", name="with an interruption").click()
+    page.locator("tr.call", has_text="c/d").wait_for(state="detached")
+    page.goto(f"{collector.url}/view/threads?q=time")
+    page.locator("tr.call").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/view/thread/c%2Fd?q=time")
+    page.locator("tr.call").wait_for()
+    assert page.locator("td.words a").all_inner_texts() == ["What is the time?"]
+
+
 def test_an_empty_store_says_how_to_fill_it_and_fills_itself(browser: Browser) -> None:
     with Collector() as empty:
         page = browser.new_page()
@@ -664,7 +697,8 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(
     options: dict[str, Any] = {"width": width, "height": 844, "scheme": scheme, "reduced_motion": "reduce"}
     pages = [("list", open_page("/", **options)), ("conversation", conversation_page(open_page, call, **options))]
     pages.append(("thread", open_page("/thread/problems", **options)))
-    for _, page in (pages[0], pages[-1]):
+    pages.append(("threads", open_page("/threads", **options)))
+    for _, page in (pages[0], *pages[-2:]):
         page.locator("tr.call").first.wait_for()
     handed_on = ask("GET", f"{collector.url}/view/api/conversations/{call.id}/download.html?sound=1")
     (tmp_path / "call.html").write_bytes(handed_on.content)

@@ -105,7 +105,7 @@ def test_the_list_is_filtered_by_what_went_wrong_and_counts_it(store: Store) -> 
     fine.agent_says(2.5, 4, "Until ten.")
     fine.store(store)
     page = store.conversations.page(Query())
-    assert page["counts"] == {"all": 2, "live": 0, "slow": 1, "interrupted": 1, "errors": 1}
+    assert page["counts"] == {"all": 2, "threads": 2, "live": 0, "slow": 1, "interrupted": 1, "errors": 1}
     assert store.conversations.choices() == {
         "projects": ["home-voice", "parcel-desk"],
         "tags": ["vip"],
@@ -211,6 +211,55 @@ def test_a_folder_of_an_earlier_version_is_indexed_when_it_is_opened(tmp_path: P
         opened = Store(tmp_path, trace_limit=25_000, durable=False)
         assert opened.conversations.page(Query(q="tuesday"))["conversations"] == before != []
     opened.close()
+
+
+def test_the_list_of_threads_has_the_numbers_of_all_their_conversations(store: Store) -> None:
+    calls = [
+        with_three_problems(thread="long", start=datetime(2026, 11, 25, tzinfo=UTC), tags=("vip",)),
+        Conversation(thread="long", start=datetime(2026, 11, 26, tzinfo=UTC), project="home-voice"),
+        Conversation(thread="short", start=datetime(2026, 11, 27, tzinfo=UTC)),
+        Conversation(thread="silent", start=datetime(2026, 11, 24, tzinfo=UTC)),
+    ]
+    calls[1].user_says(1, 2, "Hello again")
+    calls[1].agent_says(2.2, 3, "Welcome back.")
+    calls[2].user_says(1, 2, "How much is it?")
+    calls[2].agent_says(2.5, 3, "Five euros.")
+    for each in calls:
+        each.store(store)
+
+    def found(**query: Any) -> list[str]:
+        return [thread["id"] for thread in store.threads.page(Query(**query))["threads"]]
+
+    page = store.threads.page(Query())
+    assert [thread["id"] for thread in page["threads"]] == ["short", "long", "silent"]
+    assert page["counts"] == {
+        "all": 3,
+        "conversations": 4,
+        "live": 0,
+        "slow": 1,
+        "interrupted": 1,
+        "errors": 1,
+    }
+    long, alone = page["threads"][1], store.conversations.page(Query(tag="vip"))["conversations"][0]
+    assert (long["conversations"], long["turns"], long["says"]) == (2, alone["turns"] + 1, "Hello again")
+    assert long["projects"] == [alone["project"], "home-voice"]
+    assert long["start"] == datetime(2026, 11, 26, tzinfo=UTC).timestamp()
+    assert long["total_tokens"] == alone["total_tokens"] * 2
+    answers = sorted(
+        latency
+        for call in store.conversations.page(Query(thread="long"))["conversations"]
+        for _, latency, _ in call["shape"]
+    )
+    assert (long["voice_to_voice_p50_ms"], long["voice_to_voice_p95_ms"]) == (answers[2], answers[-1])
+    assert page["threads"][2]["voice_to_voice_p50_ms"] is None
+
+    assert found(sort="-p50") == found(sort="-p95") == ["long", "short", "silent"]
+    assert found(sort="p50") == ["short", "long", "silent"]
+    assert found(sort="thread", limit=1, after=1) == ["short"]
+    assert found(sort="-conversations") == ["long", "short", "silent"]
+    assert found(q="welcome") == found(tag="vip") == found(only=("slow", "errors", "interrupted")) == ["long"]
+    assert found(only=("live",)) == found(q="nobody said this") == []
+    assert store.threads.page(Query(limit=2))["next"] == 2
 
 
 def test_a_thread_lists_its_conversations_from_the_oldest_with_their_places(store: Store) -> None:

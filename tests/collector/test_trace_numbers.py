@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from langsmith_realtime.collector import Collector, numbers
+from langsmith_realtime.collector.read import filters
 from langsmith_realtime.collector.rules import Batch, Operation
+from langsmith_realtime.collector.storage import trace_numbers
 from langsmith_realtime.collector.storage.store import Store, project_id
 from tests.support.collector_requests import START, ask, child, order, root, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from langsmith_realtime.collector.storage.trace_numbers import Trace
 
 LONG_AGO = "2020-01-01T00:00:00Z"
 PROJECT = project_id("default")
@@ -34,7 +41,9 @@ def started(minutes: int, run_id: str) -> dict[str, Any]:
 
 def conversation(number: int, thread: str) -> list[Operation]:
     """Returns a root run of 30 s with two responses, each created and updated, and a run without numbers."""
-    call = root(inputs={"number": number}, extra={"metadata": {"thread_id": thread}})
+    call = root(
+        inputs={"number": number}, tags=[f"shop-{number}"], extra={"metadata": {"thread_id": thread, "number": number}}
+    )
     call |= started(number, call["id"])
     operations = [Operation("post", call["id"], call)]
     for turn in (1, 2):
@@ -159,7 +168,7 @@ def test_a_deleted_trace_leaves_no_numbers_and_an_update_moves_a_trace_to_anothe
         assert found(collector, thread_filter="eq(total_tokens, 6)") == ["u"]
         collector._store.delete_traces([call["id"]])
         assert found(collector) == []
-        for table in ("trace_numbers", "traces_of_threads"):
+        for table in ("trace_numbers", "root_texts", "traces_of_threads"):
             assert collector._store._db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
 
 
@@ -216,3 +225,75 @@ def test_threads_and_statistics_are_answered_without_a_look_at_stored_runs(
         assert found(copy, filter='and(eq(thread_id, "t0"), neq(error, null))') == ["t0"]
         assert post(copy, "threads/stats", project_id=PROJECT, select=["TRACE_COUNT"]) == {"trace_count": 9}
         assert ask("GET", f"{copy.url}/sessions/{PROJECT}?include_stats=true").json()["run_count"] == 9
+        assert (
+            found(copy, filter='has(tags, "shop-4")')
+            == found(copy, filter="has(metadata, '{\"number\": 4}')")
+            == ["t1"]
+        )
+        assert found(copy, trace_filter='search("{\\"number\\": 5}")') == ["t2"]
+
+
+def test_a_slow_query_delays_no_other_request(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def slow(*_: object, **__: object) -> list[Trace]:
+        asked.set()
+        assert answered.wait(10)
+        return []
+
+    monkeypatch.setattr(collector._store.traces, "traces", slow)
+    with ThreadPoolExecutor() as pool:
+        slow_answer = pool.submit(post, collector, "threads/query", project_id=PROJECT, filter="eq(error, null)")
+        assert asked.wait(10)
+        assert ask("GET", f"{collector.url}/info").status_code == 200
+        assert not slow_answer.done()
+        answered.set()
+        assert slow_answer.result(10)["items"] == []
+
+
+def test_root_runs_are_found_by_columns_page_by_page(
+    collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trace_numbers, "_PAGE", 2)
+    with Collector(tmp_path) as copy:
+        collector._store._db.backup(copy._store._db)
+        ids = [call.id for call in collector.roots()]
+        broken = "UPDATE runs SET created = 'no JSON', updated = NULL WHERE instr(dotted_order, '.') > 0 OR id = ?"
+        copy._store._db.execute(broken, (ids[4],))
+
+        def roots(filter_: str, **query: Any) -> list[str]:
+            query = {"session": [PROJECT], "is_root": True, "filter": filter_, **query}
+            answer = ask("POST", f"{copy.url}/runs/query", json=query).json()
+            return [run["id"] for run in answer["runs"]]
+
+        assert roots('has(tags, "shop-7")') == [ids[7]]
+        assert roots('and(eq(metadata_key, "number"), gte(metadata_value, 5))') == ids[:4:-1]
+        assert roots('not(eq(tags, ["shop-4"]))', order="asc") == ids[:4] + ids[5:]
+        later = (START + timedelta(minutes=1)).isoformat()
+        assert roots('and(neq(error, null), search("lost"))', start_time=later) == [ids[6], ids[3]]
+        assert roots('eq(name, "session")', cursor=collector.roots()[3].dotted_order) == ids[2::-1]
+
+
+@pytest.mark.parametrize(
+    ("expression", "numbers_found"),
+    [
+        ('and(eq(metadata_key, "number"), eq(metadata_value, 3))', [3]),
+        ('and(eq(metadata_key, "thread_id"), eq(metadata_value, 3))', []),
+        ('and(eq(metadata_key, "absent"), neq(metadata_value, 3))', []),
+        ('and(not(eq(metadata_key, "number")), eq(metadata_value, 3))', []),
+        ('and(in(metadata_key, ["number", "x"]), lt(metadata_value, 2))', [0, 1]),
+        ('and(eq(run_type, "chain"), exists(metadata, "number"), like(name, "s%"), search("NUMBER\\": 8"))', [8]),
+    ],
+)
+def test_filters_find_the_same_roots_in_columns_as_in_runs(
+    collector: Collector, expression: str, numbers_found: list[int]
+) -> None:
+    of_runs, of_traces = filters.parse(expression), filters.parse_trace_filter(expression)
+    assert of_traces is not None
+    in_runs = [run.metadata["number"] for run in collector.roots() if of_runs(run)]
+    in_columns = [
+        json.loads(trace.metadata)["number"]
+        for trace in collector._store.traces.traces(["default"], texts=["metadata", *of_traces.texts])
+        if of_traces(trace)
+    ]
+    assert in_runs == in_columns == numbers_found

@@ -90,10 +90,13 @@ class PageEndpoints:
         return [
             Route(PAGE, self.home),
             Route(f"{PAGE}/", self.list_page),
+            Route(f"{PAGE}/threads", self.list_page),
             Route(f"{PAGE}/thread/{{thread:path}}", self.list_page),
             Route(f"{PAGE}/c/{{id}}", self.conversation_page),
             Route(f"{PAGE}/static/{{name}}", self.static),
             Route(f"{PAGE}/api/conversations", self.conversations),
+            Route(f"{PAGE}/api/threads", self.threads),
+            Route(f"{PAGE}/api/threads/changes", self.thread_changes),
             Route(f"{PAGE}/api/choices", self.choices),
             Route(f"{PAGE}/api/changes", self.list_changes),
             Route(f"{PAGE}/api/code", self.code),
@@ -148,6 +151,15 @@ class PageEndpoints:
         """``GET /view/api/changes``: an event stream of a page of the list, which takes the list's parameters."""
         query = self._query(request)
         return self._changes.stream(lambda: self._store.conversations.page(query), _DATA_HEADERS)
+
+    async def threads(self, request: Request) -> Response:
+        """``GET /view/api/threads``: a page of the list of threads, which takes the parameters of conversations."""
+        return self._data(await run_in_threadpool(self._store.threads.page, self._query(request)))
+
+    async def thread_changes(self, request: Request) -> Response:
+        """``GET /view/api/threads/changes``: an event stream of a page of the list of threads."""
+        query = self._query(request)
+        return self._changes.stream(lambda: self._store.threads.page(query), _DATA_HEADERS)
 
     def _query(self, request: Request) -> Query:
         asked = request.query_params

@@ -12,12 +12,11 @@ from langsmith_realtime.collector.not_served import not_served
 from langsmith_realtime.collector.read import views
 from langsmith_realtime.collector.read.query import (
     RunSearch,
-    checked,
     needed_project,
     page,
     page_of_runs,
     place,
-    read_object,
+    queried,
     yesterday,
 )
 from langsmith_realtime.collector.rules import Refused
@@ -56,9 +55,9 @@ class ReadEndpoints:
         """``GET /runs/{run_id}``: one run."""
         return JSONResponse(views.v1_run(self._run(request), self._linker(request)))
 
-    async def v1_runs(self, request: Request) -> Response:
+    @queried
+    def v1_runs(self, request: Request, query: dict[str, Any]) -> Response:
         """``POST /runs/query``: a page of runs by descending ``dotted_order``, or ascending if ``order`` is ``asc``."""
-        query = checked(await read_object(request))
         if query.get("query"):
             return not_served('The collector does not search by query; use the filter search("…")')
         runs = self._v1_found(query)
@@ -69,9 +68,9 @@ class ReadEndpoints:
             {"runs": [views.v1_run(run, link, select) for run in found], "cursors": {"next": cursor, "prev": None}}
         )
 
-    async def v1_stats(self, request: Request) -> Response:
+    @queried
+    def v1_stats(self, _: Request, query: dict[str, Any]) -> Response:
         """``POST /runs/stats``: statistics of the runs that the query finds; tokens are those below these runs, too."""
-        query = checked(await read_object(request))
         if query.get("group_by") or query.get("groups"):
             return not_served("The collector has no statistics by group; leave out group_by")
         if query.get("is_root") and query.get("session") and not set(query) - _IN_COLUMNS:
@@ -135,12 +134,12 @@ class ReadEndpoints:
         path = self._page_of(self._run(request, needed_project(request)))
         return JSONResponse({"url": f"{request.url.scheme}://{request.url.netloc}{path}"})
 
-    async def v2_runs(self, request: Request) -> Response:
+    @queried
+    def v2_runs(self, request: Request, query: dict[str, Any]) -> Response:
         """``POST /api/v2/runs/query``: a page of runs in descending ``dotted_order`` order.
 
         Without ``min_start_time``, only runs that started in the last 24 hours.
         """
-        query = checked(await read_object(request))
         if not query.get("project_ids"):
             raise Refused("query", "project_ids must have at least one project id, got none")
         runs = self._search.newest_first(
@@ -158,12 +157,12 @@ class ReadEndpoints:
         link, selects = self._linker(request), query.get("selects") or ()
         return JSONResponse({"items": [views.v2_run(run, link, selects) for run in found], "next_cursor": cursor})
 
-    async def traces(self, request: Request) -> Response:
+    @queried
+    def traces(self, request: Request, query: dict[str, Any]) -> Response:
         """``POST /api/v2/traces/query``: a page of traces, newest first.
 
         Without ``min_start_time``, only traces whose root run started in the last 24 hours.
         """
-        query = checked(await read_object(request))
         if not query.get("project_id"):
             raise Refused("query", "project_id must be set, got none")
         traces = self._search.traces(
@@ -191,7 +190,7 @@ class ReadEndpoints:
         ]
         return JSONResponse({"items": items, "next_cursor": found[-1].dotted_order if more else None})
 
-    async def trace_runs(self, request: Request) -> Response:
+    def trace_runs(self, request: Request) -> Response:
         """``GET /api/v2/traces/{trace_id}/runs?project_id=…``: all runs of a trace in ``dotted_order`` order."""
         params = request.query_params
         runs = self._search.oldest_first(

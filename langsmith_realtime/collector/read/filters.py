@@ -17,7 +17,7 @@ from langsmith_realtime.collector.numbers import cost, latency, shown_tokens
 from langsmith_realtime.collector.read.views import SIDES, THREAD_NUMBERS
 from langsmith_realtime.collector.records import StoredRun
 from langsmith_realtime.collector.rules import Refused, time
-from langsmith_realtime.collector.storage.trace_numbers import Trace
+from langsmith_realtime.collector.storage.trace_numbers import Trace, searched_text
 
 T = TypeVar("T")
 Predicate = Callable[[StoredRun], bool]
@@ -47,7 +47,7 @@ class Fields(Generic[T]):
         lowered: Names of fields whose values are in lower case; expressions may use either case.
         metadata: Reads the metadata.
         feedback: Reads the JSON objects of the feedback.
-        text: Reads what ``search`` searches.
+        text: Reads what ``search`` looks at, as JSON in lower case.
     """
 
     read: Mapping[str, Callable[[T], object]]
@@ -56,7 +56,7 @@ class Fields(Generic[T]):
     lowered: frozenset[str]
     metadata: Callable[[T], Mapping[str, Any]]
     feedback: Callable[[T], Iterable[Mapping[str, Any]]]
-    text: Callable[[T], object]
+    text: Callable[[T], str]
 
 
 RUN_FIELDS: Final = Fields[StoredRun](
@@ -89,9 +89,9 @@ RUN_FIELDS: Final = Fields[StoredRun](
     lowered=frozenset({"run_type", "status", "id", "run_id", "trace_id", "parent_run_id", "reference_example_id"}),
     metadata=lambda run: run.metadata,
     feedback=lambda run: run.feedback,
-    text=lambda run: [run.name, run.inputs, run.outputs, run.error],
+    text=searched_text,
 )
-#: Fields of root runs that stand in the numbers of traces.
+#: Fields of root runs that stand in the numbers of traces, or in their texts.
 TRACE_FIELDS: Final = Fields[Trace](
     read={
         "id": lambda trace: trace.id,
@@ -104,14 +104,24 @@ TRACE_FIELDS: Final = Fields[Trace](
         "latency": lambda trace: trace.latency,
         "is_root": lambda _: True,
         "thread_id": lambda trace: trace.thread,
+        "name": lambda trace: trace.name,
+        "run_type": lambda trace: trace.run_type,
+        "tags": lambda trace: json.loads(trace.tags),
     },
     numbers=frozenset(),
     seconds=RUN_FIELDS.seconds,
     lowered=RUN_FIELDS.lowered,
-    metadata=lambda _: {},
+    metadata=lambda trace: json.loads(trace.metadata),
     feedback=lambda _: (),
-    text=lambda _: None,
+    text=lambda trace: trace.searched,
 )
+#: Which text of a trace each of the other names reads.
+_TEXTS: Final = {
+    **{name: name for name in ("name", "run_type", "tags", "metadata")},
+    "metadata_key": "metadata",
+    "metadata_value": "metadata",
+    "search": "searched",
+}
 THREAD_FIELDS: Final = Fields[Sequence[Trace]](
     read={
         "turn_count": THREAD_NUMBERS["count"],
@@ -126,7 +136,7 @@ THREAD_FIELDS: Final = Fields[Sequence[Trace]](
     lowered=frozenset(),
     metadata=lambda _: {},
     feedback=lambda _: (),
-    text=lambda traces: [traces[0].inputs, traces[-1].outputs, traces[-1].error],
+    text=lambda traces: _lowered([traces[0].inputs, traces[-1].outputs, traces[-1].error]),
 )
 EXAMPLE_FIELDS: Final = Fields[Mapping[str, Any]](
     read={
@@ -140,7 +150,7 @@ EXAMPLE_FIELDS: Final = Fields[Mapping[str, Any]](
     lowered=frozenset(),
     metadata=lambda example: example["metadata"],
     feedback=lambda _: (),
-    text=lambda example: [example["inputs"], example["outputs"]],
+    text=lambda example: _lowered([example["inputs"], example["outputs"]]),
 )
 _PAIR: Final = ("metadata_key", "metadata_value")
 _FEEDBACK: Final = {f"feedback_{key}": key for key in ("key", "score", "value", "comment")} | {
@@ -163,11 +173,13 @@ class _Check(Generic[T]):
     Attributes:
         holds: Tells whether the condition is true for an item.
         scopes: Which parts of a scope it reads: ``pair``, ``feedback``.
+        key: The key of every pair of the metadata for which the condition is true; None if they may have several.
         thread: The thread of every item for which the condition is true; None if they may have several.
     """
 
     holds: Callable[[T, _Scope], bool]
     scopes: frozenset[str] = frozenset()
+    key: str | None = None
     thread: str | None = None
 
 
@@ -192,6 +204,11 @@ class Filter(Generic[T]):
         """The thread of every item that satisfies the expression; None if they may have several."""
         return self.check.thread
 
+    @property
+    def texts(self) -> set[str]:
+        """The texts of a trace that the expression reads."""
+        return {_TEXTS[name] for name in self.names if name in _TEXTS}
+
 
 def parse(expression: str) -> Filter[StoredRun]:
     """Return the predicate of runs that a filter expression describes.
@@ -206,9 +223,10 @@ def parse(expression: str) -> Filter[StoredRun]:
 def parse_trace_filter(expression: str) -> Filter[Trace] | None:
     """Return the predicate of traces that :func:`parse` describes for their root runs.
 
-    None if the expression names a field that does not stand in the numbers of traces. Raises Refused as `parse`.
+    None if the expression names a field that traces do not have. Raises Refused as `parse`.
     """
-    return _parse(expression, TRACE_FIELDS) if parse(expression).names <= TRACE_FIELDS.read.keys() else None
+    known = TRACE_FIELDS.read.keys() | _TEXTS.keys()
+    return _parse(expression, TRACE_FIELDS) if parse(expression).names <= known else None
 
 
 def parse_thread_filter(expression: str) -> Filter[Sequence[Trace]]:
@@ -315,6 +333,7 @@ class _Parser(Generic[T]):
 
 def _combined(name: str, checks: list[_Check[T]], fields: Fields[T]) -> _Check[T]:
     used = frozenset[str]().union(*(check.scopes for check in checks))
+    key = next((check.key for check in checks if check.key is not None), None)
     if name == "or":
         return _Check(lambda item, scope: any(check.holds(item, scope) for check in checks), used)
     if name == "not":
@@ -323,7 +342,11 @@ def _combined(name: str, checks: list[_Check[T]], fields: Fields[T]) -> _Check[T
     # Conditions about metadata in one and() must hold for one pair of it, conditions about feedback for one feedback.
     # An and() within opens a scope of its own, so its conditions may hold for another pair.
     def holds(item: T, _: _Scope) -> bool:
-        pairs: Iterable[Any] = (fields.metadata(item).items() or (None,)) if "pair" in used else (None,)
+        pairs: Iterable[Any] = (None,)
+        if "pair" in used:
+            metadata = fields.metadata(item)
+            known = metadata if key is None else metadata.keys() & {key}
+            pairs = [(each, metadata[each]) for each in known] or (None,)
         feedback: list[Any] = (list(fields.feedback(item)) or [None]) if "feedback" in used else [None]
         scopes = (_Scope(pair, each) for pair in pairs for each in feedback)
         return any(all(check.holds(item, scope) for check in checks) for scope in scopes)
@@ -333,7 +356,11 @@ def _combined(name: str, checks: list[_Check[T]], fields: Fields[T]) -> _Check[T
 
 def _search(wanted: object, fields: Fields[T]) -> _Check[T]:
     text = str(wanted).lower()
-    return _Check(lambda item, _: text in json.dumps(fields.text(item), ensure_ascii=False).lower())
+    return _Check(lambda item, _: text in fields.text(item))
+
+
+def _lowered(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).lower()
 
 
 def _exists(field: str, key: object, fields: Fields[T]) -> _Check[T]:
@@ -359,8 +386,13 @@ def _comparison(name: str, field: str, wanted: Any, fields: Fields[T]) -> _Check
     compare = _comparator(name, wanted)
     values = _reader(field, fields)
     scopes = frozenset({"pair"} if field in _PAIR else {"feedback"} if field in _FEEDBACK else ())
-    thread = wanted if (name, field) == ("eq", "thread_id") and isinstance(wanted, str) else None
-    return _Check(lambda item, scope: any(compare(value) for value in values(item, scope)), scopes, thread)
+    only = wanted if name == "eq" and isinstance(wanted, str) else None
+    return _Check(
+        lambda item, scope: any(compare(value) for value in values(item, scope)),
+        scopes,
+        key=only if field == "metadata_key" else None,
+        thread=only if field == "thread_id" else None,
+    )
 
 
 def _reader(field: str, fields: Fields[T]) -> Callable[[T, _Scope], Iterable[object]]:

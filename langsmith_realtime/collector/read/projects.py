@@ -44,13 +44,13 @@ class ProjectEndpoints:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def listed(self, request: Request) -> Response:
+    def listed(self, request: Request) -> Response:
         """``GET /sessions``: a page of projects, newest first."""
         return self._refusal(request) or JSONResponse(
             self._with_stats(request, numbered_page(request, self._found(request)))
         )
 
-    async def v2_listed(self, request: Request) -> Response:
+    def v2_listed(self, request: Request) -> Response:
         """``GET /api/v2/sessions``: a page of projects with a cursor, newest first or by ``sort_by``."""
         params = request.query_params
         items, cursor = page(
@@ -60,7 +60,7 @@ class ProjectEndpoints:
             {"items": self._with_stats(request, items), "next_cursor": cursor}
         )
 
-    async def one(self, request: Request) -> Response:
+    def one(self, request: Request) -> Response:
         """``GET /sessions/{session_id}``: one project."""
         return JSONResponse(self._with_stats(request, [self._project(request)])[0])
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+
+from starlette.concurrency import run_in_threadpool
 
 from langsmith_realtime.collector.ingest.bodies import read_whole
 from langsmith_realtime.collector.json_bodies import parse_json
@@ -14,9 +17,10 @@ from langsmith_realtime.collector.rules import Refused, json_type, time
 from langsmith_realtime.collector.storage.store import project_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from starlette.requests import Request
+    from starlette.responses import Response
 
     from langsmith_realtime.collector.records import StoredRun
     from langsmith_realtime.collector.storage.store import Store
@@ -35,6 +39,22 @@ _TEXTS: Final = (
 _ORDER: Final = re.compile(r"\d{8}T\d{12}Z[0-9A-Fa-f-]{36}(\.\d{8}T\d{12}Z[0-9A-Fa-f-]{36})*")
 _FLAGS: Final = ("is_root", "error", "has_error")
 _IDS: Final = ("session", "id", "ids", "project_ids", "trace_ids", "trace", "trace_id", "parent_run", "project_id")
+
+
+def queried(
+    answer: Callable[[Any, Request, dict[str, Any]], Response],
+) -> Callable[[Any, Request], Awaitable[Response]]:
+    """Make an endpoint of a method that answers a request and its checked query.
+
+    The method runs in a thread, so that a slow query delays neither ingestion nor the page. Starlette runs endpoints
+    that are no coroutine functions in threads, too.
+    """
+
+    @wraps(answer)
+    async def endpoint(self: Any, request: Request) -> Response:
+        return await run_in_threadpool(answer, self, request, checked(await read_object(request)))
+
+    return endpoint
 
 
 def checked(query: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,6 +213,8 @@ class RunSearch:
             runs = iter(sorted(stored, key=lambda run: run.dotted_order, reverse=newest_first))
             if after is not None:
                 runs = (run for run in runs if run.dotted_order != after and (run.dotted_order < after) is newest_first)
+        elif (roots := self._roots_in_columns(query, conditions, after, newest_first=newest_first)) is not None:
+            runs = roots
         else:
             runs = self._store.find(
                 projects=self.names(conditions.get("projects")),
@@ -204,6 +226,26 @@ class RunSearch:
                 after=after,
             )
         return filter(holds, runs)
+
+    def _roots_in_columns(
+        self, query: Mapping[str, Any], conditions: Mapping[str, Any], after: str | None, *, newest_first: bool
+    ) -> Iterator[StoredRun] | None:
+        """Yield the root runs of a project that satisfy ``filter``, found without parsing any other run.
+
+        None if the query is about other runs, about several projects, or about fields that are no columns.
+        """
+        names = self.names(conditions.get("projects"))
+        wanted = filters.parse_trace_filter(query["filter"]) if query.get("filter") else None
+        if not conditions.get("is_root") or names is None or len(names) != 1 or wanted is None or wanted.thread:
+            return None
+        traces = self._store.traces.find(
+            names[0],
+            texts=wanted.texts,
+            since=conditions.get("since"),
+            newest_first=newest_first,
+            after=after,
+        )
+        return filter(None, (self._store.run(trace.id) for trace in traces if wanted(trace)))
 
     def traces(
         self,
@@ -229,12 +271,18 @@ class RunSearch:
         names = self.names([project]) or []
         expressions = [query[key] for key in ("filter", "trace_filter") if query.get(key)]
         of_root = [filters.parse(each) for each in expressions]
+        in_columns = [filters.parse_trace_filter(each) for each in expressions]
         if of is None:
             of = [each.thread for each in of_root if each.thread is not None][:1] or None
         found = self._store.traces.traces(
-            names, threads=threads, of=of, ids=query.get("trace_ids") or None, since=since, until=until
+            names,
+            threads=threads,
+            texts={text for holds in in_columns if holds is not None for text in holds.texts},
+            of=of,
+            ids=query.get("trace_ids") or None,
+            since=since,
+            until=until,
         )
-        in_columns = [filters.parse_trace_filter(each) for each in expressions]
         found = [trace for trace in found if all(holds is None or holds(trace) for holds in in_columns)]
         if None in in_columns:
             thread = of[0] if of is not None and len(of) == 1 else None
@@ -289,10 +337,15 @@ class RunSearch:
             conditions.append(filters.parse(query["filter"]))
         for key, of_root in (("trace_filter", True), ("tree_filter", False)):
             if query.get(key):
-                conditions.append(self._in_trace(filters.parse(query[key]), of_root=of_root))
+                conditions.append(self._in_trace(query[key], of_root=of_root))
         return lambda run: all(condition(run) for condition in conditions)
 
-    def _in_trace(self, predicate: filters.Filter[StoredRun], *, of_root: bool) -> filters.Predicate:
+    def _in_trace(self, expression: str, *, of_root: bool) -> filters.Predicate:
+        predicate, in_columns = filters.parse(expression), filters.parse_trace_filter(expression)
+        if of_root and in_columns is not None:
+            found = self._store.traces.traces(self._store.projects(), texts=in_columns.texts)
+            ids = {trace.id for trace in found if in_columns(trace)}
+            return lambda run: run.trace_id in ids
         runs = self._store.find(roots=of_root, thread=predicate.thread)
         traces = {run.trace_id for run in runs if predicate(run)}
         return lambda run: run.trace_id in traces

@@ -11,10 +11,9 @@ from langsmith_realtime.collector.not_served import not_served
 from langsmith_realtime.collector.read import filters, views
 from langsmith_realtime.collector.read.query import (
     RunSearch,
-    checked,
     needed_project,
     page,
-    read_object,
+    queried,
     yesterday,
 )
 from langsmith_realtime.collector.rules import Refused
@@ -42,12 +41,12 @@ class ThreadEndpoints:
         self._store = store
         self._search = RunSearch(store)
 
-    async def threads(self, request: Request) -> Response:
+    @queried
+    def threads(self, _: Request, query: dict[str, Any]) -> Response:
         """``POST /api/v2/threads/query``: a page of threads; the thread whose last root run started latest is first.
 
         Without ``min_start_time``, only traces whose root run started in the last 24 hours count.
         """
-        query = checked(await read_object(request))
         size, cursor = query.get("page_size"), query.get("cursor")
         if any(query.get(key) for key in _FILTERS):
             found = self._threads(self._traces(query), query)
@@ -60,7 +59,7 @@ class ThreadEndpoints:
         feedback = self._store.traces.feedback(trace for traces in items for trace in traces)
         return JSONResponse({"items": [views.thread(traces, feedback) for traces in items], "next_cursor": cursor})
 
-    async def traces(self, request: Request) -> Response:
+    def traces(self, request: Request) -> Response:
         """``GET /api/v2/threads/{thread_id}/traces?project_id=…``: a page of a thread's traces, oldest first."""
         params = request.query_params
         every = self._of_thread(request, needed_project(request), None)
@@ -74,7 +73,7 @@ class ThreadEndpoints:
             items = [{key: value for key, value in trace.items() if key in names} for trace in items]
         return JSONResponse({"items": items, "next_cursor": cursor})
 
-    async def stats(self, request: Request) -> Response:
+    def stats(self, request: Request) -> Response:
         """``GET /api/v2/threads/{thread_id}/stats?session_id=…&selects=…``: statistics of one thread."""
         selects = request.query_params.getlist("selects")
         if not selects:
@@ -82,9 +81,9 @@ class ThreadEndpoints:
         traces = self._of_thread(request, needed_project(request, "session_id"), request.query_params.get("filter"))
         return JSONResponse(views.thread_stats(traces, self._store.traces.feedback(traces), selects))
 
-    async def all_stats(self, request: Request) -> Response:
+    @queried
+    def all_stats(self, _: Request, query: dict[str, Any]) -> Response:
         """``POST /api/v2/threads/stats``: statistics of all threads that the query finds, without ``buckets``."""
-        query = checked(await read_object(request))
         if not query.get("select"):
             raise Refused("query", f"select {_HOW_TO_SELECT}, got none")
         if query.get("stride"):

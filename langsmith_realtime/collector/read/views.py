@@ -289,7 +289,11 @@ def project_stats(traces: Sequence[Trace], feedback: FeedbackByTrace) -> dict[st
         count=len(traces),
         errors=sum(trace.failed for trace in traces),
         latencies=_latencies(traces),
-        firsts=[seconds for trace in traces for _, seconds in json.loads(trace.first_tokens)],
+        firsts=[
+            seconds
+            for firsts in json.loads(f"[{','.join(trace.first_tokens for trace in traces)}]")
+            for _, seconds in firsts
+        ],
         last=_short(max((trace.started for trace in traces), default=None)),
         feedback=_feedback(traces, feedback),
         totals=_totals(traces),
@@ -359,8 +363,8 @@ def _details(traces: Sequence[Trace]) -> dict[str, Any]:
 
 def _kinds(traces: Iterable[Trace], name: str) -> dict[str, float] | None:
     sums: defaultdict[str, float] = defaultdict(int)
-    for trace in traces:
-        for kind, value in json.loads(trace.details).get(name, {}).items():
+    for details in json.loads(f"[{','.join(trace.details for trace in traces)}]"):  # one call takes a third of the time
+        for kind, value in details.get(name, {}).items():
             sums[kind] += value
     return dict(sums) or None
 

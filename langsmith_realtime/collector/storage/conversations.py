@@ -350,24 +350,20 @@ class Conversations:
 
     def page(self, query: Query) -> dict[str, Any]:
         """Return a page of the list: ``counts``, ``conversations`` and ``next``."""
-        now = clock.time()
-        live = f"(duration_s IS NULL AND written > {now - LIVE_S})"
-        marks = {
-            "live": live,
-            "slow": f"coalesce(slowest_ms > {float(query.slow_ms)}, 0)",
-            "interrupted": "(interruptions > 0)",
-            "errors": "(errors + failed_tools > 0)",
-        }
-        where, values = _conditions(query)
-        counted = ", ".join(f"coalesce(sum({mark}), 0) AS {name}" for name, mark in marks.items())
-        counts = self._rows(f'SELECT count(*) AS "all", {counted} FROM conversations WHERE {where}', values)[0]  # noqa: S608
-        shown = " AND ".join([where, *(marks[name] for name in query.only if name in marks)])
+        kinds = marks(query.slow_ms)
+        where, values = conditions(query)
+        counted = ", ".join(f"coalesce(sum({mark}), 0) AS {name}" for name, mark in kinds.items())
+        counts = self._rows(
+            f'SELECT count(*) AS "all", count(DISTINCT thread) AS threads, {counted} FROM conversations WHERE {where}',  # noqa: S608
+            values,
+        )[0]
+        shown = " AND ".join([where, *(kinds[name] for name in query.only if name in kinds)])
         descending = query.sort.startswith("-")
         column = _SORTS.get(query.sort.removeprefix("-"), "started")
         if query.thread:
             column, descending = "started", False
         rows = self._rows(
-            f"SELECT *, {live} AS live FROM conversations WHERE {shown}"  # noqa: S608
+            f"SELECT *, {kinds['live']} AS live FROM conversations WHERE {shown}"  # noqa: S608
             f" ORDER BY {column} IS NULL, {column} {'DESC' if descending else 'ASC'}, number DESC LIMIT ? OFFSET ?",
             [*values, query.limit + 1, query.after],
         )
@@ -446,29 +442,44 @@ class Conversations:
             return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
-def _conditions(query: Query) -> tuple[str, list[Any]]:
-    conditions: list[str] = ["1"]
+def marks(slow_ms: float) -> dict[str, str]:
+    """Return what the names in ``only`` say of a conversation, as SQL that is 0 or 1.
+
+    Args:
+        slow_ms: An answer above this is slow.
+    """
+    return {
+        "live": f"(duration_s IS NULL AND written > {clock.time() - LIVE_S})",
+        "slow": f"coalesce(slowest_ms > {float(slow_ms)}, 0)",
+        "interrupted": "(interruptions > 0)",
+        "errors": "(errors + failed_tools > 0)",
+    }
+
+
+def conditions(query: Query) -> tuple[str, list[Any]]:
+    """Return the SQL of the conditions of a query on conversations, without those in ``only``, and its values."""
+    where: list[str] = ["1"]
     values: list[Any] = []
     for column in ("project", "thread", "model"):
         if getattr(query, column):
-            conditions.append(f"{column} = ?")
+            where.append(f"{column} = ?")
             values.append(getattr(query, column))
     if query.tag:
-        conditions.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
+        where.append("EXISTS (SELECT 1 FROM json_each(tags) WHERE value = ?)")
         values.append(query.tag)
     words = _searched(query.q)
     for word in words:
         if len(word) >= _TRIGRAM:
-            conditions.append("number IN (SELECT rowid FROM said WHERE said MATCH ?)")
+            where.append("number IN (SELECT rowid FROM said WHERE said MATCH ?)")
             values.append('"' + word.replace('"', '""') + '"')
     if short := [word for word in words if len(word) < _TRIGRAM]:
         # One look at all texts for all short words; in lower case only for words that have one, which takes longer.
         found = (
             "instr(words, ?)" if word.lower() == word.upper() else "instr(lower(words), lower(?))" for word in short
         )
-        conditions.append(f"number IN (SELECT number FROM words_said WHERE {' AND '.join(found)})")  # noqa: S608 - fixed texts
+        where.append(f"number IN (SELECT number FROM words_said WHERE {' AND '.join(found)})")  # noqa: S608 - fixed texts
         values += short
-    return " AND ".join(conditions), values
+    return " AND ".join(where), values
 
 
 def _searched(q: str) -> list[str]:

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from langsmith_realtime.collector.records import Attachment, StoredRun
 from langsmith_realtime.collector.rules import Operation, Refused, conflict, start_time, time, wrong_place
-from langsmith_realtime.collector.storage import conversations, documents, feedback, trace_numbers, traces
+from langsmith_realtime.collector.storage import conversations, documents, feedback, threads, trace_numbers, traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -56,7 +56,7 @@ _SELECT: Final = (
 )
 #: Number of the form of the tables that :meth:`Store._index_anew` fills, as SQLite's ``user_version``. A folder with
 #: another number is indexed anew.
-VERSION: Final = 3
+VERSION: Final = 4
 #: How many runs are read at once.
 _PAGE: Final = 200
 DEFAULT_PROJECT: Final = "default"
@@ -102,6 +102,7 @@ class Store:
         self.documents = documents.Documents(self._db, self._lock)
         self.feedback = feedback.Feedback(self._db, self._lock)
         self.conversations = conversations.Conversations(self._db, self._lock)
+        self.threads = threads.Threads(self._db, self._lock)
         self.traces = trace_numbers.TraceNumbers(self._db, self._lock)
         if self._db.execute("PRAGMA user_version").fetchone() != (VERSION,):  # a folder of another version
             self._index_anew()

@@ -4,6 +4,7 @@ their statistics parse no stored run."""
 from __future__ import annotations
 
 import json
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from langsmith_realtime.collector import numbers
@@ -12,7 +13,7 @@ from langsmith_realtime.collector.rules import time
 if TYPE_CHECKING:
     import sqlite3
     import threading
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from langsmith_realtime.collector.records import StoredRun
 
@@ -39,6 +40,15 @@ CREATE TABLE IF NOT EXISTS trace_numbers (
     inputs TEXT,
     outputs TEXT
 );
+-- What only some filters read stands apart, because SQLite reads a table of short rows faster.
+CREATE TABLE IF NOT EXISTS root_texts (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    run_type TEXT NOT NULL,
+    tags TEXT NOT NULL,            -- JSON, like the metadata
+    metadata TEXT NOT NULL,
+    searched TEXT NOT NULL         -- what search() looks at
+);
 CREATE INDEX IF NOT EXISTS trace_numbers_by_project ON trace_numbers (project, dotted_order);
 CREATE INDEX IF NOT EXISTS trace_numbers_by_thread ON trace_numbers (thread);
 -- The traces with a run of a thread, which need not be the root run.
@@ -53,6 +63,8 @@ _DETAILS: Final = tuple((side, what) for what in ("token", "cost") for side in (
 _PREVIEW: Final = 200
 #: How many traces one query names at most; more are found by a look at all feedback.
 _FEW: Final = 1000
+#: How many traces are read at once.
+_PAGE: Final = 500
 
 
 class Trace(NamedTuple):
@@ -68,6 +80,10 @@ class Trace(NamedTuple):
         first_token: Time of the first token of all runs, as it was sent; None without one.
         first_tokens: JSON array: the time of the first token of each llm run, and the seconds since the run's start.
         inputs: Preview of the root run's inputs, None without any; so is ``outputs``.
+        name: Name of the root run; like all that follows, empty unless it was asked for.
+        tags: JSON array.
+        metadata: JSON object.
+        searched: The :func:`searched_text` of the root run.
     """
 
     id: str
@@ -89,6 +105,16 @@ class Trace(NamedTuple):
     error: str | None
     inputs: str | None
     outputs: str | None
+    name: str = ""
+    run_type: str = ""
+    tags: str = ""
+    metadata: str = ""
+    searched: str = ""
+
+
+#: The attributes of a trace that are columns of the one and of the other table.
+_OF_TEXTS: Final = tuple(Trace._field_defaults)
+_OF_NUMBERS: Final = Trace._fields[: -len(_OF_TEXTS)]
 
 
 class TraceNumbers:
@@ -106,6 +132,7 @@ class TraceNumbers:
     def clear(self) -> None:
         """Delete all rows, before every stored run is noted again."""
         self._db.execute("DELETE FROM trace_numbers")
+        self._db.execute("DELETE FROM root_texts")
         self._db.execute("DELETE FROM traces_of_threads")
 
     def note(self, before: StoredRun | None, after: StoredRun) -> None:
@@ -147,6 +174,11 @@ class TraceNumbers:
             f" ON CONFLICT (id) DO UPDATE SET {changes}",
             tuple(columns.values()),
         )
+        tags, metadata = json.dumps(root.tags), json.dumps(root.metadata)
+        self._db.execute(
+            "INSERT OR REPLACE INTO root_texts VALUES (?, ?, ?, ?, ?, ?)",
+            (root.trace_id, root.name, root.run_type, tags, metadata, searched_text(root)),
+        )
 
     def _add(self, trace_id: str, counts: dict[str, Any], sign: Literal[-1, 1]) -> None:
         self._db.execute("INSERT OR IGNORE INTO trace_numbers (id) VALUES (?)", (trace_id,))
@@ -186,6 +218,7 @@ class TraceNumbers:
         projects: Iterable[str],
         *,
         threads: bool = False,
+        texts: Collection[str] = (),
         of: Iterable[str] | None = None,
         ids: Iterable[str] | None = None,
         since: str | None = None,
@@ -196,6 +229,7 @@ class TraceNumbers:
         Args:
             projects: Only traces of the projects with these names.
             threads: Only traces that belong to a thread.
+            texts: Names of the attributes after ``outputs`` to be read, too, which takes longer.
             of: Only traces of these threads.
             ids: Only the traces with these ids.
             since: Only root runs that started at this time or later, as a client sent it.
@@ -211,11 +245,36 @@ class TraceNumbers:
             if wanted is not None:  # the plus, because the index of projects finds too many
                 where = f"+{where} AND {column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - fixed texts
                 values.append(json.dumps(list(wanted)))
-        rows = self._rows(
-            f"SELECT {', '.join(Trace._fields)} FROM trace_numbers WHERE {where} ORDER BY dotted_order",  # noqa: S608 - fixed texts
-            values,
+        return self._traces(f"{where} ORDER BY dotted_order", values, texts=texts)
+
+    def find(
+        self, project: str, *, texts: Collection[str], since: str | None, newest_first: bool, after: str | None
+    ) -> Iterator[Trace]:
+        """Yield the traces of a project, read as they are asked for, so that the first ones cost little.
+
+        Args:
+            project: Name of the project.
+            texts: As in :meth:`traces`.
+            since: Only root runs that started at this time or later, as a client sent it.
+            newest_first: Whether the ``dotted_order`` descends.
+            after: Only traces that come after this ``dotted_order``.
+        """
+        limit, comparison, order = ("~", "<", "DESC") if newest_first else ("", ">", "ASC")
+        limit = after or limit
+        started = _moment(since) if since else ""
+        # Equality of the project, so that an index has the order.
+        where = (
+            f"project = ? AND started >= ? AND dotted_order {comparison} ? ORDER BY dotted_order {order} LIMIT {_PAGE}"
         )
-        return list(map(Trace._make, rows))
+        while page := self._traces(where, [project, started, limit], texts=texts):
+            yield from page
+            limit = page[-1].dotted_order
+
+    def _traces(self, where: str, values: list[str], *, texts: Collection[str]) -> list[Trace]:
+        read = [name if name in texts else "''" for name in _OF_TEXTS] if texts else []
+        columns = ", ".join([*_OF_NUMBERS, *read])
+        tables = "trace_numbers" + " JOIN root_texts USING (id)" * bool(texts)
+        return list(starmap(Trace, self._rows(f"SELECT {columns} FROM {tables} WHERE {where}", values)))  # noqa: S608
 
     def threads(self, projects: Iterable[str], *, since: str | None = None, until: str | None = None) -> list[str]:
         """Return the threads that have traces; the thread whose last trace started latest is first.
@@ -256,8 +315,18 @@ def _conditions(projects: Iterable[str], since: str | None, until: str | None) -
     for moment, comparison in ((since, ">="), (until, "<=")):
         if moment:
             conditions.append(f"started {comparison} ?")
-            values.append(time(moment, "start_time").isoformat(timespec="microseconds"))
+            values.append(_moment(moment))
     return " AND ".join(conditions), values
+
+
+def _moment(text: str) -> str:
+    """Return a time, as a client sent it, in the form of ``started``. Raises Refused if it is none."""
+    return time(text, "start_time").isoformat(timespec="microseconds")
+
+
+def searched_text(run: StoredRun) -> str:
+    """Return what the filter ``search`` looks at: name, inputs, outputs and error as JSON, in lower case."""
+    return json.dumps([run.name, run.inputs, run.outputs, run.error], ensure_ascii=False).lower()
 
 
 def preview(value: object) -> str | None:

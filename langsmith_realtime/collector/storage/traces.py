@@ -67,7 +67,10 @@ def delete_trace(
                     (trace_id,),
                 )
             db.execute("DELETE FROM runs WHERE trace_id = ?", (trace_id,))
-            for table, column in (("traces", "id"), ("trace_numbers", "id"), ("traces_of_threads", "trace_id")):
+            for table, column in (
+                *(("traces", "id"), ("trace_numbers", "id"), ("root_texts", "id")),
+                ("traces_of_threads", "trace_id"),
+            ):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (trace_id,))  # noqa: S608 - fixed names
             conversations.forget(trace_id)
         except BaseException:

@@ -4,6 +4,8 @@ import { ask, h, icon, keepFocus, onKey, Rows, s } from "./dom.js";
 import { ago, day, dollars, length, time, utc, whole } from "./format.js";
 import { Stream } from "./stream.js";
 
+import * as ofThreads from "./threads.js";
+
 const CHOICES_MS = 5000;
 const TALLEST_MS = 2400;
 // key to sort by, name, class, meaning
@@ -27,6 +29,9 @@ const PICKS = [["project", "All projects", "projects"], ["tag", "All tags", "tag
 const byId = (id) => document.getElementById(id);
 const threadInPath = location.pathname.match(/^\/view\/thread\/(.+)$/);
 const thread = threadInPath && decodeURIComponent(threadInPath[1]);
+const isThreads = location.pathname === "/view/threads";
+const columns = isThreads ? ofThreads.COLUMNS : COLUMNS;
+const noun = isThreads ? "thread" : "conversation";
 const body = h("tbody", {});
 const rows = new Rows(body);
 let page = null;
@@ -56,8 +61,8 @@ function query() {
 }
 
 const stream = new Stream({
-  path: () => `/view/api/conversations?${query()}`,
-  stream: () => `/view/api/changes?${query()}`,
+  path: () => `/view/api/${noun}s?${query()}`,
+  stream: () => `/view/api/${isThreads ? "threads/" : ""}changes?${query()}`,
   take: (object) => {
     page = object;
     render();
@@ -98,7 +103,10 @@ function sentence() {
   if (counts.slow || only.includes("slow")) found.push(toggle("slow", "tone-slow", swatch("slow"), strong(whole(counts.slow)), ` with an answer slower than ${whole(slow())} ms`));
   if (counts.interrupted || only.includes("interrupted")) found.push(toggle("interrupted", "tone-cut", swatch("cut"), strong(whole(counts.interrupted)), " with an interruption"));
   if (counts.errors || only.includes("errors")) found.push(toggle("errors", "tone-bad", swatch("error"), strong(whole(counts.errors)), " with errors"));
-  const parts = [strong(whole(counts.all)), ` conversation${counts.all === 1 ? "" : "s"}`];
+  const many = (count, name) => [strong(whole(count)), ` ${name}${count === 1 ? "" : "s"}`];
+  const parts = many(counts.all, noun);
+  if (isThreads) parts.push(" of ", h("a", { href: otherList("/view/") }, many(counts.conversations, "conversation")));
+  else if (!thread && counts.threads && counts.threads < counts.all) parts.push(" in ", h("a", { href: otherList("/view/threads") }, many(counts.threads, "thread")));
   if (thread && page.conversations.length) {
     const calls = page.conversations;
     const talk = calls.reduce((sum, call) => sum + (call.duration_s || 0), 0);
@@ -110,6 +118,13 @@ function sentence() {
   found.forEach((each, index) => parts.push(index ? ", " : "", each));
   if (found.length) parts.push(".");
   keepFocus(byId("sentence"), () => byId("sentence").replaceChildren(...parts));
+}
+
+// The address of the list of threads, or of conversations, with the filters of this one.
+function otherList(path) {
+  const kept = parameters();
+  kept.delete("sort");
+  return kept.size ? `${path}?${kept}` : path;
 }
 
 // Fills the pick lists. One without a choice is not shown.
@@ -184,9 +199,14 @@ function row(call) {
     h("td", { class: "cost" }, dollars(call.estimated_cost_usd)));
 }
 
+function threadRow(each) {
+  const kept = new URLSearchParams([...parameters()].filter(([name]) => name === "q" || name === "slow"));
+  return ofThreads.row(each, { slow: slow(), kept: kept.size ? `?${kept}` : "" });
+}
+
 function head() {
   const sort = thread ? "start" : parameters().get("sort") || "-start";
-  const cells = COLUMNS.map(([key, words, kind, meaning]) => {
+  const cells = columns.map(([key, words, kind, meaning]) => {
     const name = words === "First words" && parameters().get("q") ? "Words found" : words;
     const over = key === "p50" && h("span", { class: "over" }, "Voice to voice, ms");
     if (!key || thread) return h("th", { class: kind, scope: "col", title: meaning }, over, name);
@@ -203,7 +223,7 @@ function head() {
 function render() {
   sentence();
   picks();
-  const calls = page.conversations;
+  const calls = page[`${noun}s`];
   if (!calls.length) {
     byId("rows").replaceChildren(nothing());
     return;
@@ -214,20 +234,20 @@ function render() {
   for (const call of calls) {
     if (thread && before) {
       const later = `${ago(call.start - before.start - (before.duration_s || 0))} later`;
-      wanted.push([`gap ${call.id}`, later, () => h("tr", { class: "gap" }, h("td", { colspan: 11 }, later))]);
+      wanted.push([`gap ${call.id}`, later, () => h("tr", { class: "gap" }, h("td", { colspan: columns.length }, later))]);
     }
     if (byStart && day(call.start) !== (before && day(before.start))) {
       const name = day(call.start);
-      wanted.push([`day ${name}`, name, () => h("tr", { class: "day" }, h("th", { colspan: 11, scope: "rowgroup" }, name))]);
+      wanted.push([`day ${name}`, name, () => h("tr", { class: "day" }, h("th", { colspan: columns.length, scope: "rowgroup" }, name))]);
     }
-    wanted.push([call.id, JSON.stringify([call, slow(), parameters().get("q")]), () => row(call)]);
+    wanted.push([call.id, JSON.stringify([call, slow(), parameters().get("q")]), () => (isThreads ? threadRow(call) : row(call))]);
     before = call;
   }
   rows.show(wanted);
   const more = page.next !== null && h("button", { class: "more", type: "button", onclick: () => { shown += 100; stream.open(); } }, "Show more");
   const headNow = JSON.stringify([location.search, thread]);
   const table = byId("rows").querySelector("table");
-  if (!table) byId("rows").replaceChildren(h("table", {}, head(), body), more || "");
+  if (!table) byId("rows").replaceChildren(h("table", { class: isThreads ? "threads" : null }, head(), body), more || "");
   else {
     if (table.dataset.head !== headNow) keepFocus(table, () => table.tHead.replaceWith(head()));
     byId("rows").querySelector(".more")?.remove();
@@ -253,10 +273,10 @@ function nothing() {
   const query = parameters();
   const filters = ["q", "only", "project", "tag", "model"].filter((name) => query.get(name));
   if (filters.length || thread) {
-    const words = query.get("q") ? `No conversation in which “${query.get("q")}” was said` : "No conversation matches";
+    const words = query.get("q") ? `No ${noun} in which “${query.get("q")}” was said` : `No ${noun} matches`;
     const among = filters.filter((name) => name !== "q").map((name) => `${name} ${query.get(name)}`).join(", ");
     return h("div", { class: "empty" }, `${words}${among ? ` (${among})` : ""}.`, h("br"),
-      h("button", { type: "button", onclick: () => { if (thread) { location.href = "/view/"; return; } history.pushState(null, "", "/view/"); byId("q").value = ""; location.pathname === "/view/" && stream.open(); } }, "Show all"));
+      h("button", { type: "button", onclick: () => { if (thread) { location.href = "/view/"; return; } history.pushState(null, "", isThreads ? "/view/threads" : "/view/"); byId("q").value = ""; stream.open(); } }, "Show all"));
   }
   return h("div", { class: "empty" },
     h("h2", {}, "No conversations yet"),
@@ -302,9 +322,10 @@ onKey((key) => {
   if (key === "ArrowUp" || key === "k" || key === "K") return move(-1);
   return false;
 });
-if (thread) {
-  byId("title").textContent = `Thread ${thread}`;
-  document.title = `Thread ${thread}`;
+if (thread || isThreads) {
+  const title = thread ? `Thread ${thread}` : "Threads";
+  byId("title").textContent = title;
+  document.title = title;
   byId("title").before(h("a", { href: "/view/", "aria-label": "All conversations" }, icon("back")));
 }
 stream.open();
