@@ -550,7 +550,7 @@ def test_what_was_made_silent_is_marked_on_the_waveform_and_said_beside_the_word
         const { score } = conversation;
         const [x, y] = [score.x(from), score.rows.agent + 8].map((each) => Math.round(each * devicePixelRatio));
         const wide = Math.round((score.x(to) - score.x(from)) * devicePixelRatio);
-        const canvas = score.score.querySelector("canvas");
+        const canvas = score.element.querySelector("canvas");
         const { data } = canvas.getContext("2d").getImageData(x, y, wide, 12);
         return new Set(new Uint32Array(data.buffer)).size;
     }"""
