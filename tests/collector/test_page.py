@@ -267,6 +267,8 @@ def test_unheard_words_are_struck_through_and_said_to_screen_readers(
     until(page, "document.querySelector('.line.agent s').getBoundingClientRect().top > 470")  # below the transport
     until(page, "document.querySelector('.line.agent s').getBoundingClientRect().bottom < 680")
     assert page.evaluate("document.querySelector('#transcript').getBoundingClientRect().bottom") <= 680
+    edges = "([document.querySelector('#details .legend'), document.querySelector('.turn.open .title')])"
+    until(page, f"{edges}[0].getBoundingClientRect().bottom <= {edges}[1].getBoundingClientRect().top + 1", 3)
 
 
 def test_a_line_a_word_an_event_and_the_score_lead_to_their_moments(

@@ -317,6 +317,7 @@ export class Details {
     this.followEvents(n);
     const row = this.panels.turns.querySelector(`[data-turn="${n}"]`);
     if (!row || innerWidth <= 860) return;
+    this.panels.turns.style.scrollPaddingTop = `${this.legend.offsetHeight}px`; // it stays at the top, on one line or two
     const place = () => row.scrollIntoView({ block: "nearest" });
     place();
     requestAnimationFrame(place);
