@@ -24,10 +24,11 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "demo", "--speak", "--output", folder], check=True)  # noqa: S603 - our demo
         with Collector(Path(folder) / "traces") as collector, chromium() as browser:
             (root,) = collector.roots()
-            page = browser.new_page(viewport={"width": 1280, "height": 860})
+            page = browser.new_page(viewport={"width": 1280, "height": 830})
             page.goto(f"{collector.view_url(root.id)}#t={MOMENT}&turn=1")
             while not page.evaluate("conversation.peaks.ready"):
                 page.wait_for_timeout(100)
+            page.evaluate("document.getElementById('transcript').scrollTop = 0")
             page.wait_for_timeout(500)
             page.screenshot(path=PICTURE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import time
@@ -13,14 +14,18 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
+from langsmith import Client
 
 from langsmith_realtime.collector import Collector
-from langsmith_realtime.collector.page import sound
+from langsmith_realtime.collector.page import exports, sound
 from langsmith_realtime.collector.page.exports import SOUND_BYTES, srt, vtt
 from langsmith_realtime.collector.page.findings import clock
 from langsmith_realtime.collector.rules import Batch, Operation
 from langsmith_realtime.collector.storage.conversations import Query
 from langsmith_realtime.collector.storage.store import Store
+from langsmith_realtime.journal.frame_lines import FrameLines
+from langsmith_realtime.journal.recovery import replay_anew
+from langsmith_realtime.options.tracing import Options
 from tests.support.collector_requests import ask
 from tests.support.stored_conversation import RATE, Conversation, with_agents, with_three_problems
 
@@ -649,8 +654,48 @@ def test_json_has_the_shape_and_the_messages_and_jsonl_the_events(collector: Col
         "t": 0.0,
         "event": {"type": "response.created", "response": {"id": "resp_0"}},
     }
+    assert all("added" not in json.loads(line) for line in lines), "events have all words"
     assert get(collector, f"/api/conversations/{call.id}/download.exe").status_code == 404
     assert get(collector, f"/api/conversations/{call.id}/download.audio").status_code == 404
+
+
+def test_json_lines_have_the_words_that_the_server_sent_in_deltas_alone(collector: Collector, tmp_path: Path) -> None:
+    delta = "response.output_audio_transcript.delta"
+    spoken = {"response_id": "spoken", "item_id": "item", "output_index": 0, "content_index": 0}
+    written = {"response_id": "written", "item_id": "item_2", "output_index": 0, "content_index": 0}
+    sound = base64.b64encode(bytes(4800)).decode()
+    frames: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {"id": "spoken"}},
+        {"type": delta, **spoken, "delta": "It is "},
+        {"type": "response.output_audio.delta", **spoken, "delta": sound},
+        {"type": delta, **spoken, "delta": "raining."},
+        {"type": "response.done", "response": {"id": "spoken", "status": "completed"}},
+        {"type": "response.created", "response": {"id": "written"}},
+        {"type": "response.output_text.delta", **written, "delta": "In writing."},
+        {"type": "response.done", "response": {"id": "written", "status": "completed"}},
+        {"type": "response.created", "response": {"id": "told"}},
+        {"type": "response.output_audio_transcript.done", "response_id": "told", "transcript": "It is raining."},
+        {"type": "response.done", "response": {"id": "told", "status": "completed"}},
+    ]
+    client = Client(api_url=collector.url, api_key="local", auto_batch_tracing=False)
+    file = tmp_path / "frames.jsonl"
+    file.write_text("".join(json.dumps({"dir": "server", "event": frame}) + "\n" for frame in frames))
+    for is_first in (True, False):  # the second time from what was downloaded
+        trace_id = replay_anew(FrameLines(file, 1_795_870_979_000_000, Options()), client, project="deltas")
+        lines = get(collector, f"/api/conversations/{trace_id}/download.jsonl").content
+        file.write_bytes(lines)
+        shape = get(collector, f"/api/conversations/{trace_id}").json()
+        assert [line["text"] for line in shape["lines"]] == ["It is raining.", "In writing.", "It is raining."]
+        events = [json.loads(line) for line in lines.splitlines()]
+        assert [each["t"] for each in events] == sorted(each["t"] for each in events)
+        types = [each["event"]["type"] for each in events]
+        assert types == [
+            each
+            for kind in ("output_audio_transcript", "output_text", "output_audio_transcript")
+            for each in ("response.created", f"response.{kind}.done", "response.done")
+        ]
+        if is_first:
+            assert [each.get("added", False) for each in events] == [False, True, False] * 2 + [False] * 3
 
 
 def test_a_recording_beside_frames_without_sound_places_the_answers(collector: Collector) -> None:
@@ -691,11 +736,31 @@ def test_sound_that_is_too_large_for_an_html_file_is_refused_with_its_size(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert SOUND_BYTES < 20_000_000
-    monkeypatch.setattr("langsmith_realtime.collector.page.exports.SOUND_BYTES", 10)
-    call = with_three_problems()
+    call = Conversation(seconds=12.0)
+    call.user_says(1, 5, "Is it far?")
+    call.agent_says(5.5, 11, "It is not.")
     call.into(collector, sound=call.sound())
-    answer = get(collector, f"/api/conversations/{call.id}/download.html?sound=1")
+    encoded: list[int] = []
+    packed = exports._packed
+
+    def counted(*arguments: Any) -> bytes:
+        encoded.append(len(found := packed(*arguments)))
+        return found
+
+    monkeypatch.setattr(exports, "_packed", counted)
+    monkeypatch.setattr(exports, "_PIECES", 6)
+    asked = f"/api/conversations/{call.id}/download.html?sound=1"
+    assert get(collector, asked).status_code == 200
+    (size,) = encoded  # so short a sound need not be estimated
+    monkeypatch.setattr(exports, "SOUND_BYTES", size)
+    assert get(collector, asked).status_code == 200
+    pieces, again = encoded[1:]
+    assert pieces < 0.7 * again == 0.7 * size
+    monkeypatch.setattr(exports, "SOUND_BYTES", size // 2)
+    encoded.clear()
+    answer = get(collector, asked)
     assert (answer.status_code, "as Opus" in answer.text) == (413, True)
+    assert len(encoded) == 1, "the estimate was enough"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from langsmith_realtime.collector.page.conversation import (
     recording_of,
 )
 from langsmith_realtime.collector.page.growing import growing_points, growing_recording
+from langsmith_realtime.collector.page.json_lines import jsonl
 from langsmith_realtime.collector.page.sound import LEVELS, SoundError, Sounds, peaks_file
 from langsmith_realtime.collector.storage.conversations import Query
 
@@ -279,7 +280,7 @@ class PageEndpoints:
             with_sound = request.query_params.get("sound") == "1"
             return self._file(await run_in_threadpool(self._html, shape, root, with_sound=with_sound), name, form)
         if form == "jsonl":
-            content = exports.jsonl(self._store.runs_below(root.dotted_order))
+            content = jsonl(self._store.runs_below(root.dotted_order))
             return self._file(Response(content, media_type="application/x-ndjson"), name, form)
         if form in {"vtt", "srt"}:
             content = exports.vtt(shape) if form == "vtt" else exports.srt(shape)

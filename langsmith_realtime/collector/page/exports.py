@@ -1,23 +1,29 @@
-"""A conversation in forms to hand on: WebVTT, SRT, JSON lines of its events, and its sound as Opus."""
+"""A conversation in forms to hand on: WebVTT, SRT, and its sound as Opus."""
 
 from __future__ import annotations
 
 import html
 import io
-import json
 import re
 from typing import TYPE_CHECKING, Any, Final
 
 import soundfile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from langsmith_realtime.collector.records import StoredRun
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: Largest recording, as Opus, that is put into an HTML file, in bytes; many mail servers take 25 MB, base64 included.
 SOUND_BYTES: Final = 15_000_000
+#: Bytes of a second that Opus takes at most.
+_MOST_BYTES_S: Final = 9200
+#: How many pieces of a recording, of one second each, tell how large it is as Opus.
+_PIECES: Final = 200
+#: A size that is estimated from the pieces is this factor too large at most.
+_ESTIMATE: Final = 1.1
 #: Rates that Opus has.
 _OPUS_RATES: Final = (8000, 12000, 16000, 24000, 48000)
 #: A line on captions that ends when it begins is shown for this long, in seconds.
@@ -49,17 +55,6 @@ def srt(shape: Mapping[str, Any]) -> str:
     return "\n".join(cues)
 
 
-def jsonl(runs: Sequence[StoredRun]) -> str:
-    """Return the server's events, one JSON object a line: ``dir``, ``t`` in seconds, and ``event``."""
-    root, lines = runs[0], []
-    for run in runs[1:]:
-        event = run.inputs.get("event")
-        if isinstance(event, dict):
-            t = (run.start_time - root.start_time).total_seconds()
-            lines.append(json.dumps({"dir": "server", "t": round(t, 6), "event": event}, ensure_ascii=False))
-    return "".join(f"{line}\n" for line in lines)
-
-
 def opus(recording: Path) -> bytes:
     """Return a recording as Ogg Opus.
 
@@ -73,18 +68,22 @@ def opus(recording: Path) -> bytes:
             rate = source.samplerate
             if rate not in _OPUS_RATES:
                 rate = next((each for each in _OPUS_RATES if each > rate), _OPUS_RATES[-1])
-            packed = _packed(source, rate)
+            if source.frames / source.samplerate * _MOST_BYTES_S > SOUND_BYTES:  # an hour takes a minute of encoding
+                pieces = len(_packed(source, rate, _pieces(source)))
+                _check(pieces * source.frames / (_PIECES * source.samplerate) / _ESTIMATE)
+                source.seek(0)
+            packed = _packed(source, rate, _seconds(source))
     _check(len(packed))
     return packed
 
 
-def _check(size: int) -> None:
+def _check(size: float) -> None:
     if size > SOUND_BYTES:
         most = f"{SOUND_BYTES / 1e6:.0f} MB"
         raise TooLargeError(f"The sound has more than {most} as Opus, and an HTML file takes {most} at most")
 
 
-def _packed(source: soundfile.SoundFile, rate: int) -> bytes:
+def _packed(source: soundfile.SoundFile, rate: int, blocks: Iterable[NDArray[np.int16]]) -> bytes:
     buffer = io.BytesIO()
     resample = None
     if rate != source.samplerate:
@@ -92,10 +91,23 @@ def _packed(source: soundfile.SoundFile, rate: int) -> bytes:
 
         resample = soxr.ResampleStream(source.samplerate, rate, source.channels, dtype="int16")
     with soundfile.SoundFile(buffer, "w", rate, source.channels, format="OGG", subtype="OPUS") as target:
-        while len(samples := source.read(rate, dtype="int16", always_2d=True)):
+        for samples in blocks:
             target.write(samples if resample is None else resample.resample_chunk(samples))
-            _check(buffer.tell())  # an hour takes a minute, most of it in vain
+            _check(buffer.tell())
     return buffer.getvalue()
+
+
+def _seconds(source: soundfile.SoundFile) -> Iterator[NDArray[np.int16]]:
+    """Yield a recording from where it stands, a second at a time."""
+    while len(samples := source.read(source.samplerate, dtype="int16", always_2d=True)):
+        yield samples
+
+
+def _pieces(source: soundfile.SoundFile) -> Iterator[NDArray[np.int16]]:
+    """Yield seconds that are spread evenly over a recording."""
+    for piece in range(_PIECES):
+        source.seek(piece * source.frames // _PIECES)
+        yield next(_seconds(source))
 
 
 def _captions(shape: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], float, float]]:

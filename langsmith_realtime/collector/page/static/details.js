@@ -3,6 +3,7 @@
 import { smallBar, tone, wideBar } from "./bar.js";
 import { ask, h, icon, keepFocus, Rows, setText } from "./dom.js";
 import { clock, dollars, latency, MEANINGS, ms, partMs, partName, whole } from "./format.js";
+import { slowestTurns } from "./problems.js";
 
 const MOST_FOUND = 400;
 const COLOURS = { detection: "--wait", model: "--agent", tool: "--tool", playback: "--agent-soft" };
@@ -125,7 +126,7 @@ export class Details {
 
   renderTurns() {
     const turns = this.page.shape.turns.filter((turn) => turn.n);
-    const open = this.page.turn ?? this.page.slowest()[0]?.n;
+    const open = this.page.turn ?? slowestTurns(this.page.shape)[0]?.n;
     const order = [...turns].sort(this.slowestFirst ? (a, b) => (latency(b) ?? -1) - (latency(a) ?? -1) || a.n - b.n : (a, b) => a.n - b.n);
     const sort = h("button", { type: "button", onclick: () => { this.slowestFirst = !this.slowestFirst; this.renderTurns(); this.page.say(this.slowestFirst ? "Slowest turn first" : "Turns in order"); this.panels.turns.querySelector(".legend button")?.focus(); } }, this.slowestFirst ? "Slowest first ↓" : "In order ↓");
     const kinds = ["detection", "model", "tool", "playback"].map((kind) => h("span", {}, h("i", { class: kind, style: { background: `var(${COLOURS[kind]})` } }), MEANINGS[kind][0]));
@@ -316,6 +317,7 @@ export class Details {
     this.followEvents(n);
     const row = this.panels.turns.querySelector(`[data-turn="${n}"]`);
     if (!row || innerWidth <= 860) return;
+    this.panels.turns.style.scrollPaddingTop = `${this.legend.offsetHeight}px`; // it stays at the top, on one line or two
     const place = () => row.scrollIntoView({ block: "nearest" });
     place();
     requestAnimationFrame(place);

@@ -14,6 +14,8 @@ function fill(element, properties, children) {
   return element;
 }
 
+export const byId = (id) => document.getElementById(id);
+
 export function h(tag, properties = {}, ...children) {
   return fill(document.createElement(tag), properties, children);
 }

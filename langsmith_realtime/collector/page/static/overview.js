@@ -1,5 +1,6 @@
 // The overview: the whole call, a column for each answer, and who was audible. A frame shows what the score shows.
 
+import { cleared } from "./canvas.js";
 import { latency, ms } from "./format.js";
 
 export class Overview {
@@ -33,7 +34,7 @@ export class Overview {
   drawWhole() {
     const { shape, score } = this;
     const { colours: c, left, width } = score;
-    const context = score.canvas(this.element);
+    const context = cleared(this.element);
     const tall = this.element.clientHeight;
     const base = tall - 20;
     const top = score.isNarrow ? 6 : 16;
