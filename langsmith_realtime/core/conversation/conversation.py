@@ -358,6 +358,8 @@ class Conversation:
         if state.session_changes:
             numbers["session_changes"] = state.session_changes
         numbers |= state.tracks.assumptions()
+        if state.turns.positions_restart:
+            numbers["speech_positions_restart"] = True
         if state.reconnections:
             numbers["reconnections"] = state.reconnections
         undecodable = state.undecodable_appends + state.interruptions.undecodable_deltas

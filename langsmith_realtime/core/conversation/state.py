@@ -109,11 +109,11 @@ class ConversationState:
         """Mark all active responses as done at ``t``: the server session or the conversation ended.
 
         A response without any output whose id is that of an earlier one never began: its ``response.created`` came late
-        or twice.
+        or twice. One that the server never ended was over when the next one of the conversation began.
         """
         earlier = self._over | {response.response_id for response in self.done_responses}
         for response in self.active_responses.values():
-            response.done_at = t
+            response.done_at = t if response.next_began is None else response.next_began
             if response.response_id not in earlier or response.items or response.first_token is not None:
                 self.done_responses.append(response)
         self.active_responses = {}

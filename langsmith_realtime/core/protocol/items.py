@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from langsmith_realtime.core.payloads.scrubbing import scrub
-from langsmith_realtime.core.protocol.events import mapping, sequence, text
+from langsmith_realtime.core.protocol.events import json_text, mapping, sequence, text
 
 # No space stands between two pieces of Chinese or Japanese text.
 _NO_SPACE = re.compile(r"[\s\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
@@ -111,6 +111,14 @@ class Item:
     def spoken_text(self) -> str:
         """All its words, with single spaces between them."""
         return " ".join(" ".join(part.text_so_far or "" for part in self.said_parts).split())
+
+    def takes(self, fragment: Item) -> bool:
+        """Append the deltas of another item, unless its words are known; False if the whole text does not have them."""
+        if any(part.is_whole for part in self.parts.values()):
+            return fragment.spoken_text in self.spoken_text
+        for index, part in fragment.parts.items():
+            self.parts.setdefault(index, _Part(part.kind)).deltas += part.deltas
+        return True
 
     @property
     def awaits_transcript(self) -> bool:
@@ -329,7 +337,7 @@ class Items:
         item.role = text(wire.get("role")) or item.role
         for key, value in wire.items():
             if key != "content" and value is not None and (value != "" or key not in item.fields):
-                item.fields[key] = value
+                item.fields[key] = json_text(value) if key == "arguments" else value
         content = sequence(wire.get("content"))
         for index, part in enumerate(content):
             self.update_part(item, index, part)

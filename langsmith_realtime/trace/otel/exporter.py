@@ -263,7 +263,7 @@ class OtelExporter:
     def _tool(self, tool: ToolRun) -> None:
         spans = self._spans
         opened = spans.tools.get(tool.call_id)
-        if opened is None:
+        if opened is None or opened.is_ended:  # a call_id that the server used before
             began = tool.parent.start if tool.began is None else tool.began
             call = Call(tool.call_id, tool.name, None, True)
             opened = spans.start_tool(call, tool.response_id, began / 1_000_000)
