@@ -21,7 +21,7 @@ from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterance
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import TRANSCRIBED, Event, is_final_status, mapping, number, text
 from langsmith_realtime.core.protocol.inputs import Ref
-from langsmith_realtime.core.protocol.items import Items
+from langsmith_realtime.core.protocol.items import Item, Items
 from langsmith_realtime.core.protocol.prices import Price
 from langsmith_realtime.core.protocol.session_config import SessionConfig
 from langsmith_realtime.core.protocol.usage import Usage, usage_of
@@ -68,6 +68,8 @@ class ConversationState:
         self.event_count = 0
         self.error_count = 0
         self.reconnections = 0
+        #: Items of earlier server sessions, which the client may tell the new one before its first response.
+        self.repeatable: list[Item] = []
         #: The error that told that the session is over; None if a session or a response began after it.
         self.session_ended: Failure | None = None
         #: ``input_audio_buffer.append`` events whose audio is not base64.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langsmith_realtime.core.protocol.audio_formats import RATE_KEYS, Format, parse_format, read_format
-from langsmith_realtime.core.protocol.events import Event, mapping, sequence, text
+from langsmith_realtime.core.protocol.events import Event, json_text, mapping, sequence, text
 
 #: The fields of the session that become inputs of the root run as they are.
 _INPUT_KEYS = (
@@ -150,7 +150,7 @@ class SessionConfig:
     def role(self) -> dict[str, Any]:
         """What the agent is told to be: ``instructions`` (empty without), ``tools`` (empty without) and ``voice``."""
         return {
-            "instructions": text(self._session.get("instructions")) or "",
+            "instructions": json_text(self._session.get("instructions")) or "",
             "tools": sequence(self._session.get("tools")),
             "voice": self.voice,
         }

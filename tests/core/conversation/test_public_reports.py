@@ -212,5 +212,96 @@ def test_playback_that_is_reported_by_its_first_names_counts() -> None:
     assert driven.model("r1").first_audio == 1.0
 
 
+def test_compressed_sound_is_no_noise_in_the_recording_and_the_root_says_so() -> None:
+    for names, first in (("audio/opus", b"\x01\x02"), ({"type": "mp3", "rate": 24_000}, b"\x01\x02"), (None, b"OggS")):
+        driven = DrivenConversation(set_up=False)
+        sides = {side: {"format": names} for side in ("input", "output")} if names else {}
+        driven.server("session.created", session={"id": "s", "model": "m", "audio": sides})
+        chunk = base64.b64encode(first + b"\x10\x70" * 500).decode()
+        later = base64.b64encode(b"\x10\x70" * 500).decode()
+        for audio in (chunk, later):
+            driven.client("input_audio_buffer.append", at=driven.t + 0.1, audio=audio)
+        driven.begins("r1")
+        for audio in (chunk, later):
+            driven.server("response.output_audio.delta", response_id="r1", item_id="i1", delta=audio)
+        driven.ends("r1")
+        driven.close(at=3)
+        numbers = driven.conversation.numbers()
+        assert numbers["undecodable_audio"] == 4
+        assert all(numbers[f"{side}_format_assumed"].startswith("nothing, because ") for side in ("user", "agent"))
+        assert "spoken_ms" not in driven.model("r1").metadata
+        assert driven.model("r1").first_audio is not None
+        assert driven.conversation.tracks.user_activity is None
+
+
+def test_instructions_that_are_no_text_are_shown() -> None:
+    driven = DrivenConversation(set_up=False)
+    driven.server("session.updated", session={"instructions": {"type": "smalltalk", "language": "en"}})
+    driven.begins("r1")
+    driven.ends("r1")
+    driven.close()
+    assert json.loads(driven.conversation.inputs()["instructions"]) == {"type": "smalltalk", "language": "en"}
+
+
+def test_what_a_new_session_is_told_of_the_conversation_is_not_in_the_transcript_twice() -> None:
+    driven = DrivenConversation()
+    driven.typed("Where is my order?")
+    driven.begins("r1")
+    driven.says("r1", "On its way.", "i1")
+    call = {"id": "f1", "type": "function_call", "call_id": "c1", "name": "track", "arguments": "{}"}
+    driven.output("r1", call, done=True)
+    driven.ends("r1", call)
+    result = {"type": "function_call_output", "call_id": "c1", "output": "in Lyon"}
+    driven.item("o1", **result)
+    driven.server("session.created", session={"id": "sess_2"})
+    driven.last_id = ""
+    told: list[dict[str, Any]] = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Where is my order?"}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "On its way."}]},
+        without(call, "id"),
+        result,
+        {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "Go on where you were."}]},
+    ]
+    for n, item in enumerate(told):
+        driven.client("conversation.item.create", item=item)
+        driven.item(f"again_{n}", **item)
+    driven.begins("r2")
+    driven.says("r2", "It is in Lyon.", "i2")
+    driven.ends("r2")
+    driven.typed("Where is my order?", "later")  # this one is said again
+    driven.close()
+    words = [message["content"] for message in driven.conversation.messages() if message["content"]]
+    assert words == [
+        "Where is my order?",
+        "On its way.",
+        "in Lyon",
+        "Go on where you were.",
+        "It is in Lyon.",
+        "Where is my order?",
+    ]
+    assert driven.conversation.numbers()["turns"] == 2
+    assert [message["role"] for message in driven.model("r2").inputs] == [
+        "user",
+        "assistant",
+        "assistant",
+        "tool",
+        "system",
+    ]
+    assert len(driven.tools) == 1
+
+
+def test_the_images_of_a_camera_are_no_turns() -> None:
+    driven = DrivenConversation()
+    image = {"type": "input_image", "image_url": "data:image/jpeg;base64,QUJD"}
+    for n in range(3):
+        driven.item(f"image_{n}", type="message", role="user", content=[image])
+    driven.item("asked", type="message", role="user", content=[image, {"type": "input_text", "text": "What is it?"}])
+    driven.begins("r1")
+    driven.ends("r1")
+    driven.close()
+    assert driven.conversation.numbers()["turns"] == 1
+    assert len(driven.model("r1").inputs) == 4
+
+
 def without(item: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key not in keys}

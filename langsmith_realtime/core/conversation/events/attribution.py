@@ -71,6 +71,7 @@ def begin_response(
     response.is_requested = request is not None
     response.audio_format = state.tracks.response_format = state.config.response_format(request or {}, body)
     response.is_unnamed = response_id is None
+    state.repeatable = []
     for active in state.active_responses.values() if in_band else ():
         if active.in_band and active.next_began is None:
             active.next_began = t

@@ -105,6 +105,9 @@ def item_sent(state: ConversationState, body: Mapping[str, Any], t: float) -> It
         item_id = state.unnamed("item")
     item = state.items.update({**wire, "id": item_id}) if wire else None
     if item is not None:
+        earlier = next((each for each in state.repeatable if item.repeats(each)), None)
+        if earlier is not None:
+            state.items.repeated(item, earlier)
         state.items.place(item.item_id, body.get("previous_item_id"))
     return item
 

@@ -97,6 +97,7 @@ def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> l
     state.tracks.set_formats(state.config.user_format, state.config.agent_format)
     if event.kind == "session.created" and previous_id is not None and previous_id != state.config.session_id:
         state.reconnections += 1
+        state.repeatable = state.items.in_order()
         state.turns.reconnected(t)
         state.interruptions.reconnected()
         state.sent = SentEvents()
