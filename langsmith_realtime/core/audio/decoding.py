@@ -20,6 +20,11 @@ NO_SAMPLES: Samples = np.zeros(0, dtype=np.int16)
 #: The first bytes of files with compressed sound, and of what kind they are.
 _FILES = {b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3\x03": "MP3", b"ID3\x04": "MP3", b"\x1aE\xdf\xa3": "WebM"}
 
+#: How many bytes of a G.711 stream are examined for samples of PCM16.
+EXAMINED_BYTES = 16_000
+#: How much more often a byte of PCM16 is close to zero if it is the upper one of its sample.
+PCM16_DIFFERENCE = 0.15
+
 
 class Decoder:
     """Decodes the chunks of one channel in order.
@@ -35,11 +40,18 @@ class Decoder:
         self._odd_byte = b""
         self._is_start = True
         self._file: str | None = None  # the kind of file, in place of samples
+        self._examined = 0  # bytes of G.711
+        self._difference = 0  # how many more of them are close to zero at odd places than at even ones
 
     @property
     def assumption(self) -> str:
         """What was assumed of the format and why; empty if the session says it."""
-        return self.format.assumption if self._file is None else not_decoded(f"it is {self._file}").assumption
+        if self._file is not None:
+            return not_decoded(f"it is {self._file}").assumption
+        if abs(self._difference) > PCM16_DIFFERENCE * self._examined / 2 and self._examined >= EXAMINED_BYTES:
+            said = f"{self.format.encoding} at {self.format.rate} Hz"
+            return f"{said}, although its bytes look like pcm16"
+        return self.format.assumption
 
     def decode(self, chunk: bytes) -> Samples:
         """Return the samples of a chunk, at the rate of the format.
@@ -68,7 +80,15 @@ class Decoder:
             self._is_start, self._file = False, _FILES.get(audio[:4])
         if self._file is not None or self.format.encoding == "compressed":
             raise ValueError("audio must not be compressed")
+        if self.format.encoding != "pcm16" and self._examined < EXAMINED_BYTES:
+            self._examine(audio)
         return self.decode(audio)
+
+    def _examine(self, audio: bytes) -> None:
+        close = np.frombuffer(audio, dtype=np.int8)
+        is_close = (close >= -16) & (close < 16)
+        self._difference += int(is_close[1::2].sum()) - int(is_close[::2].sum())
+        self._examined += len(audio)
 
 
 def decode_base64(chunks: Sequence[bytes | str]) -> bytes | None:
