@@ -157,7 +157,7 @@ def _json(frame: str | bytes | bytearray) -> Any:
     try:
         return from_json(frame)
     except ValueError:  # json accepts more: UTF-16 and UTF-32, lone surrogates, deeper nesting
-        return json.loads(frame)
+        return json.loads(frame.removeprefix("\ufeff") if isinstance(frame, str) else frame)
 
 
 @dataclass(frozen=True, slots=True)

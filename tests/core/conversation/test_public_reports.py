@@ -103,13 +103,18 @@ def test_a_deleted_message_keeps_its_place_and_is_in_no_later_input() -> None:
 def test_words_under_a_new_id_in_each_delta_are_one_message() -> None:
     driven = DrivenConversation()
     for response_id, is_told in (("r1", False), ("r2", True)):
-        message = {"id": f"item_{response_id}", "type": "message", "role": "assistant", "content": []}
+        message: dict[str, Any] = {"id": f"item_{response_id}", "type": "message", "role": "assistant", "content": []}
         driven.begins(response_id)
         driven.output(response_id, message)
         for n, words in enumerate(("Blue", " like", " the sea.")):
-            delta = {"response_id": "", "item_id": f"{response_id} {n}", "content_index": 0, "delta": words}
+            delta: dict[str, Any] = {
+                "response_id": "",
+                "item_id": f"{response_id} {n}",
+                "content_index": 0,
+                "delta": words,
+            }
             driven.server("response.output_audio_transcript.delta", **delta)
-            sent = {"response_id": response_id, "item_id": message["id"], "delta": sound(0.5)}
+            sent: dict[str, Any] = {"response_id": response_id, "item_id": message["id"], "delta": sound(0.5)}
             driven.server("response.output_audio.delta", **sent)
         content = [{"type": "output_audio", "transcript": "Blue like the sea."}]
         driven.ends(response_id, *([{**message, "content": content}] if is_told else []))
@@ -136,7 +141,8 @@ def test_a_response_ends_with_an_event_that_tells_its_status_by_its_name(name: s
     first, second = driven.model("r1"), driven.model("r2")
     assert (first.end, first.finish_reason) == (1, "cancelled" if name == "canceled" else name)
     assert (str(first.error) == "failed: overloaded") is (name == "failed")
-    assert (second.end, second.finish_reason, second.error) == (pytest.approx(1.05), "completed", None)
+    assert second.end == pytest.approx(1.05)
+    assert (second.finish_reason, second.error) == ("completed", None)
     assert driven.conversation.numbers()["total_tokens"] == 7
 
 
@@ -190,7 +196,7 @@ def test_each_call_has_a_run_although_the_server_uses_a_call_id_again() -> None:
 def test_positions_of_speech_that_start_anew_within_a_session_tell_no_times() -> None:
     driven = DrivenConversation(vad={"type": "server_vad", "prefix_padding_ms": 300})
     for n, t in ((1, 2.0), (2, 8.0)):
-        utterance = {"item_id": f"u{n}"}
+        utterance: dict[str, Any] = {"item_id": f"u{n}"}
         driven.server("input_audio_buffer.speech_started", at=t, **utterance, audio_start_ms=700)
         driven.server("input_audio_buffer.speech_stopped", at=t + 1, **utterance, audio_end_ms=2000)
         driven.server("input_audio_buffer.committed", **utterance)
