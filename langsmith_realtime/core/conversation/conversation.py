@@ -365,6 +365,8 @@ class Conversation:
         undecodable = state.undecodable_appends + state.interruptions.undecodable_deltas
         if undecodable:
             numbers["undecodable_audio"] = undecodable
+        if state.unrecorded_items:
+            numbers["unrecorded_items"] = state.unrecorded_items
         if state.malformed_count:
             numbers["malformed_frames"] = state.malformed_count
         return numbers

@@ -75,6 +75,8 @@ class ConversationState:
         #: ``input_audio_buffer.append`` events whose audio is not base64.
         self.undecodable_appends = 0
         self.malformed_count = 0
+        #: Items with sound that the client sent, such as a file: no event tells when it was spoken.
+        self.unrecorded_items = 0
         self.duration_s = 0.0
         self._checked_at = 0.0
         self._speech_taken_at = -1.0

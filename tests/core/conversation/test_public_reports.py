@@ -309,5 +309,16 @@ def test_the_images_of_a_camera_are_no_turns() -> None:
     assert len(driven.model("r1").inputs) == 4
 
 
+def test_sound_in_an_item_that_the_application_sends_is_counted_as_not_recorded() -> None:
+    driven = DrivenConversation()
+    content = [{"type": "input_audio", "audio": sound(0.5)}]
+    driven.client("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+    driven.begins("r1")
+    driven.ends("r1")
+    driven.close()
+    assert driven.transcript() == ["user: [audio, not transcribed]"]
+    assert driven.conversation.numbers()["unrecorded_items"] == 1
+
+
 def without(item: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: value for key, value in item.items() if key not in keys}
