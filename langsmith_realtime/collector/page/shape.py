@@ -24,7 +24,7 @@ from langsmith_realtime.collector.page.payloads import (
 from langsmith_realtime.collector.page.sound import talk_from_until
 from langsmith_realtime.collector.page.turns import Line, Response, shown_turn
 from langsmith_realtime.core.conversation.agents import GUARDRAIL_MESSAGE
-from langsmith_realtime.core.protocol.events import BETA_NAMES
+from langsmith_realtime.core.protocol.events import BETA_NAMES, ga_type
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -144,7 +144,7 @@ class Shape:
         elif kind == "tool":
             self._take_tool(run, t, failed=failed)
         elif event:
-            if failed and run.name != "response.done":  # the response's model run has that error, too
+            if failed and ga_type(run.name) != "response.done":  # the response's model run has that error, too
                 self._failed_events.append((t, run.id))
             self._take_event(BETA_NAMES.get(str(event.get("type")), str(event.get("type"))), event, t, run)
 

@@ -9,12 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from pybase64 import b64decode
 
-from langsmith_realtime.core.protocol.audio_formats import Format
+from langsmith_realtime.core.protocol.audio_formats import Format, not_decoded
 
 #: PCM16 samples of one channel: one dimension, native byte order.
 Samples = npt.NDArray[np.int16]
 
 NO_SAMPLES: Samples = np.zeros(0, dtype=np.int16)
+
+
+#: The first bytes of files with compressed sound, and of what kind they are.
+_FILES = {b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3\x03": "MP3", b"ID3\x04": "MP3", b"\x1aE\xdf\xa3": "WebM"}
+
+#: How many bytes of a G.711 stream are examined for samples of PCM16.
+EXAMINED_BYTES = 16_000
+#: How much more often a byte of PCM16 is close to zero if it is the upper one of its sample.
+PCM16_DIFFERENCE = 0.15
 
 
 class Decoder:
@@ -29,6 +38,20 @@ class Decoder:
     def __init__(self, format: Format) -> None:  # noqa: A002 - the field's own word
         self.format = format
         self._odd_byte = b""
+        self._is_start = True
+        self._file: str | None = None  # the kind of file, in place of samples
+        self._examined = 0  # bytes of G.711
+        self._difference = 0  # how many more of them are close to zero at odd places than at even ones
+
+    @property
+    def assumption(self) -> str:
+        """What was assumed of the format and why; empty if the session says it."""
+        if self._file is not None:
+            return not_decoded(f"it is {self._file}").assumption
+        if abs(self._difference) > PCM16_DIFFERENCE * self._examined / 2 and self._examined >= EXAMINED_BYTES:
+            said = f"{self.format.encoding} at {self.format.rate} Hz"
+            return f"{said}, although its bytes look like pcm16"
+        return self.format.assumption
 
     def decode(self, chunk: bytes) -> Samples:
         """Return the samples of a chunk, at the rate of the format.
@@ -48,14 +71,24 @@ class Decoder:
         """Return the samples of the audio that an event carried, as bytes or still as base64 text.
 
         Raises:
-            ValueError: the text is not valid base64.
+            ValueError: the text is not valid base64, or the audio is compressed: the format or the first chunk says so.
         """
-        if isinstance(payload, bytes):
-            return self.decode(payload)
-        audio = decode_base64([payload])
+        audio = payload if isinstance(payload, bytes) else decode_base64([payload])
         if audio is None:
             raise ValueError("audio must be valid base64")
+        if self._is_start and audio:
+            self._is_start, self._file = False, _FILES.get(audio[:4])
+        if self._file is not None or self.format.encoding == "compressed":
+            raise ValueError("audio must not be compressed")
+        if self.format.encoding != "pcm16" and self._examined < EXAMINED_BYTES:
+            self._examine(audio)
         return self.decode(audio)
+
+    def _examine(self, audio: bytes) -> None:
+        close = np.frombuffer(audio, dtype=np.int8)
+        is_close = (close >= -16) & (close < 16)
+        self._difference += int(is_close[1::2].sum()) - int(is_close[::2].sum())
+        self._examined += len(audio)
 
 
 def decode_base64(chunks: Sequence[bytes | str]) -> bytes | None:

@@ -120,7 +120,7 @@ class Tracks:
             Length of the audio in ms.
 
         Raises:
-            ValueError: the text is not base64.
+            ValueError: the text is not base64, or the sound is compressed.
         """
         stream, _ = self._input(USER)
         samples = stream.decoder.decode_payload(payload)
@@ -139,7 +139,7 @@ class Tracks:
             muted: the response was interrupted, so the client does not play this delta.
 
         Raises:
-            ValueError: the text is not base64.
+            ValueError: the text is not base64, or the sound is compressed.
         """
         stream, _ = self._input(AGENT)
         samples = stream.decoder.decode_payload(payload)
@@ -406,7 +406,7 @@ class Tracks:
 def _assumptions_of(channel: int, stream: InputStream) -> dict[str, str]:
     """What :meth:`Tracks.assumptions` says of one stream."""
     side, audio_format, speed = ("agent" if channel == AGENT else "user"), stream.decoder.format, stream.clock.speed
-    said = {f"{side}_format_assumed": audio_format.assumption} if audio_format.assumption else {}
+    said = {f"{side}_format_assumed": stream.decoder.assumption} if stream.decoder.assumption else {}
     if speed is not None:
         expected = bytes_per_second(audio_format)
         said[f"{side}_clock"] = (

@@ -358,11 +358,15 @@ class Conversation:
         if state.session_changes:
             numbers["session_changes"] = state.session_changes
         numbers |= state.tracks.assumptions()
+        if state.turns.positions_restart:
+            numbers["speech_positions_restart"] = True
         if state.reconnections:
             numbers["reconnections"] = state.reconnections
         undecodable = state.undecodable_appends + state.interruptions.undecodable_deltas
         if undecodable:
             numbers["undecodable_audio"] = undecodable
+        if state.unrecorded_items:
+            numbers["unrecorded_items"] = state.unrecorded_items
         if state.malformed_count:
             numbers["malformed_frames"] = state.malformed_count
         return numbers

@@ -45,6 +45,7 @@ class Response:
     input_messages: list[dict[str, Any]] = field(default_factory=list)  # of the request
     input_items: list[Item] = field(default_factory=list)  # new in the conversation since the previous response
     done_at: float | None = None
+    next_began: float | None = None  # when the next response of the conversation began before this one's end
     body: dict[str, Any] = field(default_factory=dict)  # the `response` of its latest event
     config: SessionConfig = field(default_factory=SessionConfig)  # the session's, when the response was created
     usage: object = None  # what an event reported, in its `response` or beside it

@@ -21,7 +21,7 @@ from langsmith_realtime.core.conversation.user_turns import UserTurns, Utterance
 from langsmith_realtime.core.payloads.errors import Failure
 from langsmith_realtime.core.protocol.events import TRANSCRIBED, Event, is_final_status, mapping, number, text
 from langsmith_realtime.core.protocol.inputs import Ref
-from langsmith_realtime.core.protocol.items import Items
+from langsmith_realtime.core.protocol.items import Item, Items
 from langsmith_realtime.core.protocol.prices import Price
 from langsmith_realtime.core.protocol.session_config import SessionConfig
 from langsmith_realtime.core.protocol.usage import Usage, usage_of
@@ -68,11 +68,15 @@ class ConversationState:
         self.event_count = 0
         self.error_count = 0
         self.reconnections = 0
+        #: Items of earlier server sessions, which the client may tell the new one before its first response.
+        self.repeatable: list[Item] = []
         #: The error that told that the session is over; None if a session or a response began after it.
         self.session_ended: Failure | None = None
         #: ``input_audio_buffer.append`` events whose audio is not base64.
         self.undecodable_appends = 0
         self.malformed_count = 0
+        #: Items with sound that the client sent, such as a file: no event tells when it was spoken.
+        self.unrecorded_items = 0
         self.duration_s = 0.0
         self._checked_at = 0.0
         self._speech_taken_at = -1.0
@@ -109,11 +113,11 @@ class ConversationState:
         """Mark all active responses as done at ``t``: the server session or the conversation ended.
 
         A response without any output whose id is that of an earlier one never began: its ``response.created`` came late
-        or twice.
+        or twice. One that the server never ended was over when the next one of the conversation began.
         """
         earlier = self._over | {response.response_id for response in self.done_responses}
         for response in self.active_responses.values():
-            response.done_at = t
+            response.done_at = t if response.next_began is None else response.next_began
             if response.response_id not in earlier or response.items or response.first_token is not None:
                 self.done_responses.append(response)
         self.active_responses = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from langsmith_realtime.core.conversation.run_data import EventRun, RunData, ToolRun
-from langsmith_realtime.core.protocol.events import Call, mapping, text
+from langsmith_realtime.core.protocol.events import Call, text
 from langsmith_realtime.core.protocol.inputs import ROOT, Ref
 from langsmith_realtime.core.protocol.messages import tool_message
 
@@ -52,7 +52,7 @@ class ToolCalls:
     def __init__(self) -> None:
         self._open: dict[str, _Call] = {}
         self._undecided: dict[str, _Call] = {}  # the server may still refuse the result that the client sent
-        self._traced: set[str] = set()
+        self._traced: dict[str, str | None] = {}  # the response of each call that has its run, by call_id
         self._waiting: dict[_WaitingEvent, None] = {}  # an ordered set, oldest first
         self._waiting_for: dict[str, list[_WaitingEvent]] = {}  # by call_id
 
@@ -65,10 +65,10 @@ class ToolCalls:
         """Note calls that an event, or the application's ``tool(call_id)`` block, announced before ``response.done``.
 
         The first ``ref`` becomes the parent of a call's run, unless ``response.done`` replaces it. A call that has its
-        run already is ignored.
+        run already is ignored, unless it is one of another response: some servers use a ``call_id`` again.
         """
         for call in calls:
-            if call.call_id not in self._traced:
+            if not self._has_run(call, response_id):
                 known = self._update(call)
                 known.response_id = known.response_id or response_id
                 if call.complete and known.began is None:
@@ -76,20 +76,21 @@ class ToolCalls:
                 if not known.announced:
                     known.parent, known.announced = ref, True
 
-    def response_done(self, run: EventRun, calls: list[Call]) -> list[RunData]:
+    def response_done(self, run: EventRun, calls: list[Call], response_id: str | None = None) -> list[RunData]:
         """``response.done`` arrived with these calls. Return its run, unless a call awaits its result.
 
         The run is then held, and returned by :meth:`answered` once all are answered, or by :meth:`close`. An incomplete
         call, cut off while the model wrote it, is not waited for. At most 64 runs are held: if this is one too many,
         the oldest is returned.
         """
-        calls = [call for call in calls if call.call_id not in self._traced and call.call_id not in self._undecided]
+        calls = [call for call in calls if not self._has_run(call, response_id)]
+        calls = [call for call in calls if call.call_id not in self._undecided]
         for call in calls:
             known = self._update(call)
             if not known.is_placed:
                 known.parent = run.ref
             known.began = run.ref.start if known.began is None else known.began
-            known.response_id = known.response_id or text(mapping(run.payload.get("response")).get("id"))
+            known.response_id = known.response_id or response_id
             known.announced = True
         waiting_for = {call.call_id for call in calls if call.complete}
         if not waiting_for:
@@ -193,6 +194,13 @@ class ToolCalls:
         self._waiting.clear()
         return runs
 
+    def _has_run(self, call: Call, response_id: str | None) -> bool:
+        """Whether the call of that response has its run; if the run is that of another response, forget it."""
+        earlier = self._traced.get(call.call_id)
+        if earlier is not None and response_id is not None and earlier != response_id:
+            del self._traced[call.call_id]
+        return call.call_id in self._traced
+
     def _update(self, call: Call) -> _Call:
         known = self._open.setdefault(call.call_id, _Call(call.call_id))
         known.name = call.name or known.name
@@ -203,7 +211,7 @@ class ToolCalls:
         """The run of a call that is over; none if a run of the application's own carried it out."""
         del self._open[call.call_id]
         self._undecided.pop(call.call_id, None)
-        self._traced.add(call.call_id)
+        self._traced[call.call_id] = call.response_id
         if call.is_claimed:
             return []
         run = ToolRun(

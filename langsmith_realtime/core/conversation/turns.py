@@ -13,7 +13,7 @@ from typing import Any
 from langsmith_realtime.core.conversation.numbers.metric_names import LATENCIES
 from langsmith_realtime.core.conversation.responses import outcome_of
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, TurnRun
-from langsmith_realtime.core.protocol.events import SPEECH_STARTED, Event, mapping, parse, text
+from langsmith_realtime.core.protocol.events import SPEECH_STARTED, Event, ended_response, mapping, parse, text
 from langsmith_realtime.core.protocol.inputs import Closed, Input, MalformedFrame, ServerFrame
 from langsmith_realtime.core.protocol.items import Items
 
@@ -205,5 +205,5 @@ def _is_user_item(event: Event) -> bool:
 
 
 def _has_failed(event: Event) -> bool:
-    outcome = outcome_of(mapping(event.body.get("response"))) if event.kind == "response.done" else None
+    outcome = outcome_of(ended_response(event)) if event.kind == "response.done" else None
     return outcome is not None and outcome.error is not None and not outcome.interrupted

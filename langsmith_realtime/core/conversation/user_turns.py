@@ -68,6 +68,10 @@ class UserTurns:
         self._last_speech: Speech | None = None
         self._speech_before_commit: Speech | None = None
         self._next_commit_is_idle = False  # the idle timeout commits silence
+        self._latest_start: tuple[str | None, float] | None = None  # of an utterance: item, and position in ms
+        self._latest_end_ms: float | None = None
+        #: Whether the server counts positions anew within a session, so that they tell no times.
+        self.positions_restart = False
 
     @property
     def speech_start(self) -> Moment | None:
@@ -78,6 +82,28 @@ class UserTurns:
     def unanswered_speech(self) -> Speech | None:
         """The utterance that a response created now would answer; None without one."""
         return None if self._last_speech is None or self._last_speech.answered else self._last_speech
+
+    def start_position(self, item_id: str | None, start_ms: float | None, padding_ms: float) -> float | None:
+        """``audio_start_ms`` of the utterance ``item_id``; None if it tells no time.
+
+        Speech cannot begin before the end of the utterance before it, except for the padding. A server that says so
+        starts to count anew within a session. It is not known where, so none of its positions counts from here on.
+        """
+        if start_ms is None or self.positions_restart:
+            return None
+        if self._latest_start is not None and self._latest_start[0] != item_id:
+            reach_ms = padding_ms + 2 * START_TOLERANCE_MS
+            earliest = -math.inf if self._latest_end_ms is None else self._latest_end_ms - reach_ms
+            self.positions_restart = start_ms < max(earliest, self._latest_start[1])
+        self._latest_start, self._latest_end_ms = (item_id, start_ms), None
+        return None if self.positions_restart else start_ms
+
+    def end_position(self, end_ms: float | None) -> float | None:
+        """``audio_end_ms``; None if it tells no time, see :meth:`start_position`."""
+        if self.positions_restart:
+            return None
+        self._latest_end_ms = end_ms
+        return end_ms
 
     def moment(self, received_at: float, buffer_ms: float | None, *, reach_ms: float = 0.0) -> Moment:
         """The moment at a position in the session's input buffer, reported by an event; see :class:`Moment`."""
@@ -91,6 +117,7 @@ class UserTurns:
         """A new server session began; it counts the written audio from 0. Earlier utterances are forgotten."""
         self._input_buffer = InputBuffer(t)
         self._speech_start = self._last_speech = None
+        self._latest_start = self._latest_end_ms = None
 
     def speech_started(self, t: float, start_ms: float | None) -> None:
         """``speech_started`` arrived; ``start_ms`` is where the speech begins in the input buffer, after the padding.

@@ -21,7 +21,7 @@ class Format:
     """Format of one mono channel.
 
     Attributes:
-        encoding: ``"pcm16"``, ``"ulaw"`` or ``"alaw"``.
+        encoding: ``"pcm16"``, ``"ulaw"`` or ``"alaw"``; ``"compressed"`` for sound that is not decoded.
         rate: sample rate in Hz.
         assumption: what was assumed and why, for the root run; empty if the session says the format. Two formats that
             differ in this alone are equal.
@@ -63,6 +63,11 @@ _FORMATS = {
     **dict.fromkeys(("pcma", "g711_alaw", "alaw", "a_law", "pcm_alaw", "g711a"), ALAW),
 }
 
+#: Names of compressed formats. Their sound is not decoded: read as PCM16, it would be noise of a wrong length.
+_COMPRESSED = frozenset(
+    ("opus", "ogg", "ogg_opus", "vorbis", "webm", "mp3", "mpeg", "mp4", "m4a", "aac", "flac", "speex", "g722", "amr")
+)
+
 #: Names that tell no rate: OpenAI defines one for ``pcm16`` alone.
 _NAMES_WITHOUT_RATE = frozenset(name for name, known in _FORMATS.items() if known is PCM16) - {"pcm16", "pcm24"}
 
@@ -91,8 +96,8 @@ def parse_format(value: object) -> Format | None:
 def read_format(value: object, *, rate: object = None, beside: object = None) -> Format | None:
     """Return the format of one side's audio, as the session says it; its ``assumption`` says what the session does not.
 
-    PCM16 is assumed if the name is unknown. Qwen-Omni names PCM16 by its rate in kHz: if the other side is ``pcm24``,
-    ``pcm16`` is read as 16 kHz, which is an assumption, too.
+    PCM16 is assumed if the name is unknown; a compressed format is not decoded. Qwen-Omni names PCM16 by its rate in
+    kHz: if the other side is ``pcm24``, ``pcm16`` is read as 16 kHz, which is an assumption, too.
 
     Args:
         value: the format, as an object or as a string.
@@ -108,6 +113,9 @@ def read_format(value: object, *, rate: object = None, beside: object = None) ->
     if known_name is None:
         if not names and told is None and beside_rate is None:
             return None
+        compressed = next((name for name in names if _split(name)[0] in _COMPRESSED), None)
+        if compressed is not None:
+            return not_decoded(f"{compressed[:60]!r} is compressed")
         in_name = _split(names[0])[1] if names else None
         why = f"the format {names[0][:60]!r} is unknown" if names else "only the rate is given"
         return _assumed(Format("pcm16", told or in_name or beside_rate or PCM16.rate), why)
@@ -121,6 +129,11 @@ def read_format(value: object, *, rate: object = None, beside: object = None) ->
     if name in _NAMES_WITHOUT_RATE:
         return _assumed(known, f"{known_name[:60]!r} tells no rate")
     return known
+
+
+def not_decoded(why: str) -> Format:
+    """Return the format of sound that is not decoded; ``why`` is a sentence without its end."""
+    return Format("compressed", PCM16.rate, f"nothing, because {why}")
 
 
 def no_format() -> Format:
@@ -164,7 +177,7 @@ def _usable_rate(value: object) -> int | None:
 
 
 #: The byte that encodes silence, by encoding.
-SILENT_BYTE = {"pcm16": b"\0", "ulaw": b"\xff", "alaw": b"\xd5"}
+SILENT_BYTE = {"pcm16": b"\0", "ulaw": b"\xff", "alaw": b"\xd5", "compressed": b"\0"}
 
 
 def bytes_per_second(audio_format: Format) -> int:

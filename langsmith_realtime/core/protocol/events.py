@@ -28,6 +28,14 @@ BETA_NAMES = {
     "response.text.delta": "response.output_text.delta",
     "response.text.done": "response.output_text.done",
 }
+#: Names of the end of a response that tell its status, as the events of OpenAI's Responses API do.
+RESPONSE_ENDS = {
+    "response.completed": "completed",
+    "response.cancelled": "cancelled",
+    "response.canceled": "cancelled",
+    "response.failed": "failed",
+    "response.incomplete": "incomplete",
+}
 #: All other names of events, and their GA types.
 OTHER_NAMES = {
     **BETA_NAMES,
@@ -37,6 +45,10 @@ OTHER_NAMES = {
     # Transcription servers that name no item (vLLM).
     "transcription.delta": "conversation.item.input_audio_transcription.delta",
     "transcription.done": "conversation.item.input_audio_transcription.completed",
+    # OpenAI's first names over WebRTC.
+    "output_audio_buffer.audio_started": "output_audio_buffer.started",
+    "output_audio_buffer.audio_stopped": "output_audio_buffer.stopped",
+    **dict.fromkeys(RESPONSE_ENDS, "response.done"),
 }
 
 
@@ -145,7 +157,7 @@ def _json(frame: str | bytes | bytearray) -> Any:
     try:
         return from_json(frame)
     except ValueError:  # json accepts more: UTF-16 and UTF-32, lone surrogates, deeper nesting
-        return json.loads(frame)
+        return json.loads(frame.removeprefix("\ufeff") if isinstance(frame, str) else frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +190,22 @@ def announced_calls(event: Event) -> list[Call]:
         call_id = item.get("call_id")
         if isinstance(call_id, str) and call_id:
             complete = item.get("status") != "incomplete"
-            calls.append(Call(call_id, text(item.get("name")), text(item.get("arguments")), complete))
+            calls.append(Call(call_id, text(item.get("name")), json_text(item.get("arguments")), complete))
     return calls
+
+
+def ended_response(event: Event) -> dict[str, Any]:
+    """The ``response`` in an event of the kind ``response.done``.
+
+    An event of :data:`RESPONSE_ENDS` tells the status by its name, and may tell the id and the error beside
+    ``response``.
+    """
+    response, status = mapping(event.body.get("response")), RESPONSE_ENDS.get(event.name)
+    if status is None:
+        return response
+    beside = {"id": event.body.get("response_id"), "error": event.body.get("error")}
+    told = {key: value for key, value in beside.items() if value is not None} | response
+    return told if told.get("status") in RESPONSE_ENDS.values() else {**told, "status": status}
 
 
 def is_final_status(body: Mapping[str, Any]) -> bool:
@@ -209,6 +235,15 @@ def sequence(value: object) -> list[Any]:
 def text(value: object) -> str | None:
     """The value if it is a string and not empty, else None."""
     return value if isinstance(value, str) and value else None
+
+
+def json_text(value: object) -> str | None:
+    """Text that is not empty, or an object or a list as JSON text: some servers do not encode it. None otherwise."""
+    if not isinstance(value, (dict, list)):
+        return text(value)
+    with suppress(ValueError, RecursionError):
+        return json.dumps(json_copy(value), ensure_ascii=False)
+    return None
 
 
 def number(value: object) -> float | None:

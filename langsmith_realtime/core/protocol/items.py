@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from langsmith_realtime.core.payloads.scrubbing import scrub
-from langsmith_realtime.core.protocol.events import mapping, sequence, text
+from langsmith_realtime.core.protocol.events import json_text, mapping, sequence, text
 
 # No space stands between two pieces of Chinese or Japanese text.
 _NO_SPACE = re.compile(r"[\s\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
@@ -84,6 +84,7 @@ class Item:
     is_unnamed: bool = False  # no event has told its id
     refused: bool = False  # the server refused the item that the client sent
     deleted: bool = False  # it was said, and the server forgot it
+    is_repeated: bool = False  # the client told a new server session what was said before
     response_id: str | None = None  # of the response that produced it; "" if that is unknown
     out_of_band: bool = False  # produced by an out-of-band response
     from_idle_timeout: bool = False  # the server committed silence
@@ -112,6 +113,14 @@ class Item:
         """All its words, with single spaces between them."""
         return " ".join(" ".join(part.text_so_far or "" for part in self.said_parts).split())
 
+    def takes(self, fragment: Item) -> bool:
+        """Append the deltas of another item, unless its words are known; False if the whole text does not have them."""
+        if any(part.is_whole for part in self.parts.values()):
+            return fragment.spoken_text in self.spoken_text
+        for index, part in fragment.parts.items():
+            self.parts.setdefault(index, _Part(part.kind)).deltas += part.deltas
+        return True
+
     @property
     def awaits_transcript(self) -> bool:
         """Whether it is the user's audio and its whole transcript has neither arrived nor failed.
@@ -139,10 +148,23 @@ class Item:
     def is_user_turn(self) -> bool:
         """Whether it counts as a turn: a message of the user, typed or spoken, that the server did not refuse.
 
-        Silence that the idle timeout committed, and a message about a guardrail, are not the user's.
+        Silence that the idle timeout committed, and a message about a guardrail, are not the user's. A message of
+        images alone says nothing: a camera sends one each second.
         """
         is_message = self.role == "user" and self.type == "message" and (self.described or bool(self.parts))
-        return is_message and not (self.from_idle_timeout or self.from_guardrail or self.refused)
+        is_picture = bool(self.parts) and all(part.kind == "image" for part in self.parts.values())
+        return is_message and not (
+            self.from_idle_timeout or self.from_guardrail or self.refused or self.is_repeated or is_picture
+        )
+
+    def repeats(self, earlier: Item) -> bool:
+        """Whether it says what an earlier item said: that call or result, or those words or the heard part of them."""
+        if self.type != earlier.type or self.role != earlier.role:
+            return False
+        if self.type != "message":
+            return all(self.fields.get(key) == earlier.fields.get(key) for key in ("call_id", "name", "arguments"))
+        words, known = self.spoken_text, earlier.spoken_text
+        return bool(words) and (words == known or (earlier.interrupted and known.startswith(words)))
 
 
 class Items:
@@ -225,12 +247,18 @@ class Items:
         for item_id in [each for each, item in self._items.items() if item is other]:
             self._items[item_id] = kept
 
+    def repeated(self, item: Item, earlier: Item) -> None:
+        """An item tells a new server session what an earlier one said: it is an input in the place of that."""
+        item.is_repeated = True
+        self._new = [each for each in self._new if each is not earlier]
+
     def in_order(self) -> list[Item]:
         """All items in conversation order. An item whose place no event told stands in the order of first sight.
 
-        Items of out-of-band responses are no part of the conversation and are left out; so are refused items.
+        Items of out-of-band responses are no part of the conversation and are left out; so are refused items, and those
+        that repeat earlier ones.
         """
-        return [item for item in self._order if not item.out_of_band and not item.refused]
+        return [item for item in self._order if not (item.out_of_band or item.refused or item.is_repeated)]
 
     def untranscribed(self) -> Item | None:
         """The user's latest spoken message, if its transcript has not arrived; None if it is 100 items ago."""
@@ -329,7 +357,7 @@ class Items:
         item.role = text(wire.get("role")) or item.role
         for key, value in wire.items():
             if key != "content" and value is not None and (value != "" or key not in item.fields):
-                item.fields[key] = value
+                item.fields[key] = json_text(value) if key == "arguments" else value
         content = sequence(wire.get("content"))
         for index, part in enumerate(content):
             self.update_part(item, index, part)

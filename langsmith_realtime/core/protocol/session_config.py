@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langsmith_realtime.core.protocol.audio_formats import RATE_KEYS, Format, parse_format, read_format
-from langsmith_realtime.core.protocol.events import Event, mapping, sequence, text
+from langsmith_realtime.core.protocol.events import Event, json_text, mapping, sequence, text
 
 #: The fields of the session that become inputs of the root run as they are.
 _INPUT_KEYS = (
@@ -43,6 +43,19 @@ _PARAMETERS = (
 #: The fields of a response that take the place of the session's for that response.
 _RESPONSE_KEYS = (*_PARAMETERS, "model", "instructions", "tools", "voice", "audio")
 
+
+#: The fields of a session, and of its input audio, for which null means that the server does without.
+_NULLABLE = frozenset(
+    {
+        "turn_detection",
+        "transcription",
+        "input_audio_transcription",
+        "noise_reduction",
+        "input_audio_noise_reduction",
+        "prompt",
+        "tracing",
+    }
+)
 
 #: How many updates of the client may await the server's answer; older ones are forgotten.
 MAX_PENDING_UPDATES = 64
@@ -137,7 +150,7 @@ class SessionConfig:
     def role(self) -> dict[str, Any]:
         """What the agent is told to be: ``instructions`` (empty without), ``tools`` (empty without) and ``voice``."""
         return {
-            "instructions": text(self._session.get("instructions")) or "",
+            "instructions": json_text(self._session.get("instructions")) or "",
             "tools": sequence(self._session.get("tools")),
             "voice": self.voice,
         }
@@ -203,13 +216,16 @@ class SessionConfig:
     def interrupts_response(self) -> bool:
         """Whether the server cancels the response when the user starts to speak.
 
-        True, the server's default, unless ``turn_detection`` is null or its ``interrupt_response`` is false.
+        True, the server's default, unless ``turn_detection`` is null or of the type ``none`` (Azure), or its
+        ``interrupt_response`` is false.
         """
         if "turn_detection" in self._input:
             detection = self._input["turn_detection"]
         else:
             detection = self._session.get("turn_detection", {})
-        return detection is not None and mapping(detection).get("interrupt_response") is not False
+        if detection is None or mapping(detection).get("type") == "none":
+            return False
+        return mapping(detection).get("interrupt_response") is not False
 
     def inputs(self) -> dict[str, Any]:
         """The configuration as inputs of the root run: instructions, tools, model, voice, audio formats and more."""
@@ -236,15 +252,23 @@ class SessionConfig:
 
 
 def _merged(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The session ``known`` with the values of ``given``; ``audio`` and its sides are merged key by key."""
+    """The session ``known`` with the values of ``given``; ``audio`` and its sides are merged key by key.
+
+    Null tells nothing, except for what the server may be without: servers write it for each field that they leave out.
+    """
+    given = _told(given)
     merged = {**known, **given}
     audio, more = mapping(known.get("audio")), mapping(given.get("audio"))
     if audio and more:
-        merged["audio"] = {**audio, **more}
+        merged["audio"] = {**audio, **_told(more)}
         for side in ("input", "output"):
             if mapping(audio.get(side)) and mapping(more.get(side)):
-                merged["audio"][side] = {**audio[side], **more[side]}
+                merged["audio"][side] = {**audio[side], **_told(more[side])}
     return merged
+
+
+def _told(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if value is not None or key in _NULLABLE}
 
 
 def _rate_keys(side: str) -> list[str]:

@@ -330,5 +330,8 @@ def _first(*counts: int | None) -> int | None:
 
 
 def _count(counts: dict[str, Any], key: str) -> int | None:
-    value = number(counts.get(key))
+    given = counts.get(key)
+    if isinstance(given, str) and given.isdecimal() and len(given) < 16:
+        given = int(given)  # JSON of Protocol Buffers has 64-bit numbers as text
+    value = number(given)
     return None if value is None or value < 0 else int(value)

@@ -25,7 +25,7 @@ from langsmith_realtime.core.conversation.run_data import (
     ToolRun,
 )
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.events import Call, Event, announced_calls, mapping, text
+from langsmith_realtime.core.protocol.events import Call, Event, announced_calls, ga_type, mapping, text
 from langsmith_realtime.core.protocol.inputs import Annotated
 from langsmith_realtime.delivery.operations import SPANS, Ledger
 from langsmith_realtime.options.tracing import Options
@@ -195,9 +195,9 @@ class OtelExporter:
             self._add_error(event, event.error)
         if event.name == "session.created":
             self._session_named(text(mapping(event.payload.get("session")).get("id")))
-        elif event.name == "response.done" and spans.tools:
+        elif ga_type(event.name) == "response.done" and spans.tools:
             self._end_calls_of_the_application(event.ref.start / 1_000_000)
-            self._announced += announced_calls(Event(event.name, event.name, event.payload))
+            self._announced += announced_calls(Event(ga_type(event.name), event.name, event.payload))
 
     def _add_error(self, event: EventRun, error: str) -> None:
         session = self._spans.session
@@ -263,7 +263,7 @@ class OtelExporter:
     def _tool(self, tool: ToolRun) -> None:
         spans = self._spans
         opened = spans.tools.get(tool.call_id)
-        if opened is None:
+        if opened is None or opened.is_ended:  # a call_id that the server used before
             began = tool.parent.start if tool.began is None else tool.began
             call = Call(tool.call_id, tool.name, None, True)
             opened = spans.start_tool(call, tool.response_id, began / 1_000_000)

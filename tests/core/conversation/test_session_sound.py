@@ -203,7 +203,7 @@ def test_a_response_may_have_a_format_of_its_own(told_by: str) -> None:
     assert "agent_format_assumed" not in talk.conversation.numbers()
 
 
-def test_an_unknown_format_of_one_response_is_said_on_the_root() -> None:
+def test_a_compressed_format_of_one_response_is_said_on_the_root() -> None:
     talk = Talk()
     talk.server("session.created", session={"audio": {"output": {"format": {"type": "audio/pcm", "rate": 24_000}}}})
     talk.begins("own", audio={"output": {"format": {"type": "audio/opus"}}})
@@ -211,7 +211,7 @@ def test_an_unknown_format_of_one_response_is_said_on_the_root() -> None:
     talk.ends("own")
     talk.answer(0.5)
     assert talk.heard(AGENT)
-    assert "'audio/opus' is unknown" in talk.conversation.numbers()["agent_format_assumed"]
+    assert "'audio/opus' is compressed" in talk.conversation.numbers()["agent_format_assumed"]
 
 
 def test_a_refused_format_does_not_count_and_an_unrelated_error_refuses_none() -> None:
@@ -232,8 +232,9 @@ def test_a_refused_format_does_not_count_and_an_unrelated_error_refuses_none() -
 @pytest.mark.parametrize(
     ("session", "said"),
     [
-        ({"input_audio_format": "opus"}, "pcm16 at 24000 Hz, because the format 'opus' is unknown"),
-        ({"input_audio_format": "speex_16000hz"}, "pcm16 at 16000 Hz, because the format 'speex_16000hz' is unknown"),
+        ({"input_audio_format": "opus"}, "nothing, because 'opus' is compressed"),
+        ({"input_audio_format": "pcm99"}, "pcm16 at 24000 Hz, because the format 'pcm99' is unknown"),
+        ({"input_audio_format": "pcm99_16000hz"}, "pcm16 at 16000 Hz, because the format 'pcm99_16000hz' is unknown"),
         (
             {"audio": {"input": {"format": {"type": "audio/pcm"}}}},
             "pcm16 at 24000 Hz, because 'audio/pcm' tells no rate",

@@ -118,3 +118,17 @@ def test_an_event_is_audio_with_its_other_fields() -> None:
         AGENT, "AAAA", 2.0, event={"type": "response.audio.delta", "item_id": "item_1"}
     )
     assert audio_of(parse({"type": "session.created", "audio": "AAAA"}), 1.0) is None
+
+
+@pytest.mark.parametrize("encoding", ["ulaw", "alaw"])
+def test_pcm16_that_is_read_as_g711_is_said_and_g711_is_not_doubted(encoding: str) -> None:
+    times = np.arange(24_000) / 24_000
+    voice = sum(amplitude * np.sin(2 * np.pi * hz * times) for hz, amplitude in ((131, 6000), (397, 3000), (1211, 900)))
+    wrong, right = (Decoder(Format(encoding, 8_000)) for _ in range(2))
+    levels = right.decode(bytes(range(256))).astype(int)
+    codes = np.abs(levels[None, :] - np.asarray(voice)[:, None]).argmin(axis=1).astype(np.uint8)
+    for begin in range(0, 24_000, 800):
+        wrong.decode_payload(np.asarray(voice).astype("<i2")[begin : begin + 800].tobytes())
+        right.decode_payload(codes[begin : begin + 800].tobytes())
+    assert wrong.assumption == f"{encoding} at 8000 Hz, although its bytes look like pcm16"
+    assert right.assumption == ""

@@ -153,3 +153,8 @@ def test_readers_of_fields_replace_values_of_a_wrong_type() -> None:
     assert number(1.5) == 1.5
     for not_a_number in (True, "1", None, float("nan"), float("inf"), -float("inf"), 10**400):
         assert number(not_a_number) is None
+
+
+@pytest.mark.parametrize("frame", ['\ufeff{"type": "ping"}', '\ufeff{"type": "ping"}'.encode()], ids=["text", "bytes"])
+def test_a_byte_order_mark_before_the_frame_is_ignored(frame: str | bytes) -> None:
+    assert parse(frame).body == {"type": "ping"}

@@ -123,3 +123,23 @@ def test_a_session_with_unusable_values_leaves_the_configuration_empty(junk: obj
     assert (config.user_format, config.agent_format) == (None, None)
     assert not config.transcribes
     assert config.inputs() == {}
+
+
+def test_null_tells_nothing_except_what_the_server_does_without() -> None:
+    config = SessionConfig()
+    audio_in = {"format": {"type": "audio/pcmu"}, "turn_detection": {"type": "server_vad"}}
+    session = {"model": "m", "instructions": "Be kind.", "tools": [{"name": "x"}], "audio": {"input": audio_in}}
+    config.update(session)
+    known = config.inputs()
+    config.update(dict.fromkeys(("instructions", "tools", "audio", "model", "voice", "input_audio_format")))
+    config.update({"audio": {"input": {"format": None}, "output": None}})
+    assert config.inputs() == known
+    assert config.user_format == Format("ulaw", 8_000)
+    config.update({"audio": {"input": {"turn_detection": None}}})
+    assert not config.interrupts_response
+
+
+def test_azures_turn_detection_of_the_type_none_interrupts_nothing() -> None:
+    config = SessionConfig()
+    config.update({"turn_detection": {"type": "none"}})
+    assert not config.interrupts_response

@@ -64,7 +64,7 @@ def test_a_missing_total_is_the_sum_of_input_and_output() -> None:
     assert usage_metadata({"total_tokens": 3}) == {"input_tokens": 0, "output_tokens": 0, "total_tokens": 3}
 
 
-@pytest.mark.parametrize("wrong", [-1, float("nan"), 10**30, True, "12", None, [3]])
+@pytest.mark.parametrize("wrong", [-1, float("nan"), 10**30, True, "twelve", "-2", None, [3]])
 def test_values_that_are_no_counts_are_left_out(wrong: object) -> None:
     usage = {
         "input_tokens": 2,
@@ -74,6 +74,13 @@ def test_values_that_are_no_counts_are_left_out(wrong: object) -> None:
     }
     assert usage_metadata(usage) == {"input_tokens": 2, "output_tokens": 0, "total_tokens": 2}
     assert cached_parts(usage) == {}
+
+
+def test_counts_may_be_written_as_text() -> None:
+    usage = {"input_tokens": "12", "output_tokens": "5", "input_token_details": {"text_tokens": "12"}}
+    assert usage_metadata(usage) == usage_metadata(
+        {"input_tokens": 12, "output_tokens": 5, "input_token_details": {"text_tokens": 12}}
+    )
 
 
 @pytest.mark.parametrize("details", [None, [], 5])

@@ -363,6 +363,22 @@ def test_of_several_calls_the_block_says_which_one_is_carried_out(providers: Pro
     assert receiver.the_span("neither").parent_id == receiver.the_span("chat").span_id
 
 
+def test_each_call_has_a_span_although_the_server_uses_a_call_id_again(
+    providers: Providers, receiver: OtlpReceiver
+) -> None:
+    def twice(session: SessionTracer) -> None:
+        session.server_event(talk.SESSION)
+        for response_id in ("resp_1", "resp_2"):
+            talk.begins(session, response_id)
+            talk.ends(session, response_id, talk.CALL)
+            talk.answers(session, "call_1")
+
+    talk.run(providers, twice)
+    tools = receiver.spans("execute_tool")
+    assert len({span.span_id for span in tools}) == 2
+    assert [span.parent_id for span in tools] == [span.span_id for span in receiver.spans("chat")]
+
+
 # Off, sampled out, held, hostile
 
 

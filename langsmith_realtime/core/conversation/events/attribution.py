@@ -71,6 +71,10 @@ def begin_response(
     response.is_requested = request is not None
     response.audio_format = state.tracks.response_format = state.config.response_format(request or {}, body)
     response.is_unnamed = response_id is None
+    state.repeatable = []
+    for active in state.active_responses.values() if in_band else ():
+        if active.in_band and active.next_began is None:
+            active.next_began = t
     state.active_responses[response.response_id] = response
     state.agents.response_created(response.response_id, response.config.role()["instructions"])
     if in_band:
@@ -237,6 +241,25 @@ def unite(state: ConversationState, item: Item, response: Response | None) -> It
             response.items = [each for each in response.items if state.items.get(each) is not known] + [known.item_id]
             return known
     return item
+
+
+def join_fragments(state: ConversationState, response: Response) -> None:
+    """Some servers send each delta of a message under a new id: the words of such items are those of the message.
+
+    So it is if only one message of the response was announced, and no event but deltas told of the others.
+    """
+    produced = [item for item in map(state.items.get, response.items) if item is not None]
+    messages = [item for item in produced if item.type == "message"]
+    announced, fragments = ([item for item in messages if item.described is told] for told in (True, False))
+    if len(announced) != 1 or not fragments:
+        return
+    (message,) = announced
+    for fragment in fragments:
+        has_only_deltas = all(part.full_text is None for part in fragment.parts.values())
+        if not has_only_deltas or state.tracks.spoken_ms(fragment.item_id) or not message.takes(fragment):
+            continue
+        state.items.merge(message, fragment)
+        response.items.remove(fragment.item_id)
 
 
 def _produced(state: ConversationState, item: Item, body: Mapping[str, Any], response: Response | None) -> None:

@@ -13,7 +13,7 @@ from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.conversation.sent_events import SentEvent
 from langsmith_realtime.core.conversation.state import ConversationState
 from langsmith_realtime.core.payloads.errors import Failure
-from langsmith_realtime.core.protocol.events import Event, failure_of, is_final_status, mapping, number, text
+from langsmith_realtime.core.protocol.events import Event, failure_of, is_final_status, mapping, number, sequence, text
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Item, Items
 from langsmith_realtime.core.protocol.messages import approval_text
@@ -103,8 +103,12 @@ def item_sent(state: ConversationState, body: Mapping[str, Any], t: float) -> It
     item_id = text(wire.get("id"))
     if item_id is None or state.items.get(item_id) is not None:
         item_id = state.unnamed("item")
+    state.unrecorded_items += any(text(mapping(part).get("audio")) for part in sequence(wire.get("content")))
     item = state.items.update({**wire, "id": item_id}) if wire else None
     if item is not None:
+        earlier = next((each for each in state.repeatable if item.repeats(each)), None)
+        if earlier is not None:
+            state.items.repeated(item, earlier)
         state.items.place(item.item_id, body.get("previous_item_id"))
     return item
 

@@ -9,6 +9,7 @@ from langsmith_realtime.core.conversation.events.attribution import (
     begin_response,
     done_response,
     input_message,
+    join_fragments,
     output_call,
     output_message,
     output_response,
@@ -20,7 +21,17 @@ from langsmith_realtime.core.conversation.responses import Response, outcome_of
 from langsmith_realtime.core.conversation.run_data import RunData
 from langsmith_realtime.core.conversation.state import ConversationState
 from langsmith_realtime.core.protocol.audio_formats import AUDIO_FIELDS
-from langsmith_realtime.core.protocol.events import Call, Event, announced_calls, failure_of, mapping, sequence, text
+from langsmith_realtime.core.protocol.events import (
+    Call,
+    Event,
+    announced_calls,
+    ended_response,
+    failure_of,
+    json_text,
+    mapping,
+    sequence,
+    text,
+)
 from langsmith_realtime.core.protocol.inputs import Ref
 from langsmith_realtime.core.protocol.items import Item
 from langsmith_realtime.core.protocol.usage import usage_of
@@ -89,7 +100,7 @@ def on_output_item(state: ConversationState, event: Event, t: float, ref: Ref) -
     if item.type == "function_call":
         state.tool_calls.set_name(item.fields.get("call_id"), item.fields.get("name"))
     if item.type == "mcp_approval_request" and event.kind == "response.output_item.done":
-        state.tool_calls.announced([_call(item)], ref, text(event.body.get("response_id")))
+        state.tool_calls.announced([_call(item)], ref, _response_id(state, event))
     if item.type == "mcp_call":
         return [run, *state.mcp_calls.event(event.kind, item, t, ref)]
     return [run]
@@ -127,10 +138,10 @@ def on_function_arguments(state: ConversationState, event: Event, t: float, ref:
     _announce(state, event, t, ref)
     if item is not None:
         for key in ("name", "arguments"):
-            if text(body.get(key)) is not None:
-                item.fields[key] = body[key]
+            if json_text(body.get(key)) is not None:
+                item.fields[key] = json_text(body[key])
         if text(body.get("call_id")) is None:  # an item or a delta told it
-            state.tool_calls.announced([_call(item)], ref, text(body.get("response_id")))
+            state.tool_calls.announced([_call(item)], ref, _response_id(state, event))
     return [state.event_run(event, ref)]
 
 
@@ -143,8 +154,14 @@ def _call(item: Item) -> Call:
 
 def _announce(state: ConversationState, event: Event, t: float, ref: Ref) -> None:
     calls = announced_calls(event)
-    state.tool_calls.announced(calls, ref, text(event.body.get("response_id")))
+    state.tool_calls.announced(calls, ref, _response_id(state, event))
     _start_tool_times(state, calls, t)
+
+
+def _response_id(state: ConversationState, event: Event) -> str | None:
+    """The id of the response that an event names; None without one. A response of several ids has one here."""
+    response_id = text(event.body.get("response_id"))
+    return state.response_names.get(response_id or "", response_id)
 
 
 def _start_tool_times(state: ConversationState, calls: list[Call], t: float) -> None:
@@ -175,7 +192,7 @@ def on_mcp_list_failed(state: ConversationState, event: Event, _t: float, ref: R
 
 def on_response_done(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
     """A response is over. Its output may be missing, or be all that tells of it."""
-    body = mapping(event.body.get("response"))
+    body = ended_response(event)
     response = done_response(state, body, t, ref)
     if response is None:
         return [state.event_run(event, ref, outcome_of(body).error, interrupted=outcome_of(body).interrupted)]
@@ -188,6 +205,7 @@ def on_response_done(state: ConversationState, event: Event, t: float, ref: Ref)
             if response.in_band:
                 state.items.place(item.item_id, previous_id)
             previous_id = item.item_id
+    join_fragments(state, response)
     outcome = outcome_of(body)
     if outcome.interrupted and response.in_band:
         state.interruptions.cancelled(response, t, turn_detected=outcome.reason == "turn_detected")
@@ -200,7 +218,7 @@ def on_response_done(state: ConversationState, event: Event, t: float, ref: Ref)
     run = state.event_run(event, ref, outcome.error, interrupted=outcome.interrupted)
     state.done_responses.append(response)
     return [
-        *state.tool_calls.response_done(run, calls),
+        *state.tool_calls.response_done(run, calls, response.response_id),
         *state.mcp_calls.response_done([item for item in items if item.type == "mcp_call"], t, ref),
         *state.advance(t),
     ]

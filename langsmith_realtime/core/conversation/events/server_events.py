@@ -56,15 +56,17 @@ def on_speech_started(state: ConversationState, event: Event, t: float, agent_sp
 
     ``agent_speaking``: whether the application said that it was playing the agent's audio; None if it did not say.
     """
-    start_ms, padding_ms = number(event.body.get("audio_start_ms")), state.speech_padding_ms()
-    item_id = text(event.body.get("item_id"))
+    item_id, padding_ms = text(event.body.get("item_id")), state.speech_padding_ms()
+    start_ms = state.turns.start_position(item_id, number(event.body.get("audio_start_ms")), padding_ms)
     if item_id is not None:
         item = state.items.message(item_id, "user")
         item.speaking = not item.described and not item.parts
     begin = state.turns.moment(t, start_ms, reach_ms=padding_ms + START_TOLERANCE_MS)
     state.utterances.started(item_id, begin)
     state.turns.speech_started(t, None if start_ms is None else start_ms + padding_ms)
-    active = [response for response in state.active_responses.values() if response.in_band]
+    active = [
+        response for response in state.active_responses.values() if response.in_band and response.next_began is None
+    ]
     state.interruptions.speech_started(
         t, active, interrupts=state.config.interrupts_response, agent_speaking=agent_speaking
     )
@@ -95,6 +97,7 @@ def _on_session(state: ConversationState, event: Event, t: float, ref: Ref) -> l
     state.tracks.set_formats(state.config.user_format, state.config.agent_format)
     if event.kind == "session.created" and previous_id is not None and previous_id != state.config.session_id:
         state.reconnections += 1
+        state.repeatable = state.items.in_order()
         state.turns.reconnected(t)
         state.interruptions.reconnected()
         state.sent = SentEvents()
@@ -132,7 +135,7 @@ def _undo(state: ConversationState, refused: SentEvent, failure: Failure) -> Non
 
 
 def _on_speech_stopped(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
-    end_ms = number(event.body.get("audio_end_ms"))
+    end_ms = state.turns.end_position(number(event.body.get("audio_end_ms")))
     state.utterances.stopped(text(event.body.get("item_id")), state.turns.moment(t, end_ms))
     state.turns.speech_stopped(t, end_ms)
     item = state.items.get(event.body.get("item_id"))
