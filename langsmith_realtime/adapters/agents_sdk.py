@@ -61,8 +61,9 @@ def wrap_realtime_session(
 
     Args:
         session: session that ``RealtimeRunner.run()`` returns.
-        on_message: called with ``user`` or ``assistant`` and the text, once for each line of the transcript. It runs in
-            the SDK's task that receives events, so it must be quick. Its exceptions are logged and counted.
+        on_message: called with ``user`` or ``assistant`` and the text, once for each line of the transcript, but not
+            for the message that the SDK sends in the user's name after a guardrail has tripped. It runs in the SDK's
+            task that receives events, so it must be quick. Its exceptions are logged and counted.
         **options: options of LangSmith's own ``wrap_realtime_session``, and more; see :class:`Options`.
 
     Returns:
