@@ -150,7 +150,7 @@ def _json(frame: str | bytes | bytearray) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function call in an event. ``arguments`` is JSON text as the model wrote it.
+    """A function call in an event. ``arguments`` is JSON text as the model wrote it; None if the event tells none.
 
     ``complete`` is False if the call was cut off while the model wrote it; applications rarely answer such a call.
     """
@@ -178,7 +178,8 @@ def announced_calls(event: Event) -> list[Call]:
         call_id = item.get("call_id")
         if isinstance(call_id, str) and call_id:
             complete = item.get("status") != "incomplete"
-            calls.append(Call(call_id, text(item.get("name")), text(item.get("arguments")), complete))
+            arguments = arguments_text(item.get("arguments"))
+            calls.append(Call(call_id, text(item.get("name")), arguments if complete else arguments or None, complete))
     return calls
 
 
@@ -209,6 +210,11 @@ def sequence(value: object) -> list[Any]:
 def text(value: object) -> str | None:
     """The value if it is a string and not empty, else None."""
     return value if isinstance(value, str) and value else None
+
+
+def arguments_text(told: object) -> str | None:
+    """A call's arguments as JSON text: some servers send the object itself. Empty if the text is, None for None."""
+    return told if told is None or isinstance(told, str) else json.dumps(json_copy(told))
 
 
 def number(value: object) -> float | None:
