@@ -1,6 +1,7 @@
 """``wrap_realtime_session``: traces the realtime sessions of the OpenAI Agents SDK (the package openai-agents).
 
-A thin layer on :class:`SessionTracer` and :class:`~langsmith_realtime.adapters.agents.listener.AgentsListener`.
+A thin layer on :class:`SessionTracer` and :class:`~langsmith_realtime.adapters.agents.listener.AgentsListener`. The
+Agents SDK is imported when a session is wrapped, so that ``from langsmith_realtime import *`` works without it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, Unpack
 from urllib.parse import urlsplit
 
-from langsmith_realtime.adapters.agents.listener import AgentsListener, OnMessage, check_session, refuse_traced
 from langsmith_realtime.adapters.no_code.agents_sessions import TRACING
 from langsmith_realtime.adapters.server_address import is_azure
 from langsmith_realtime.adapters.session_tracer import SessionTracer, open_conversation
@@ -21,6 +21,8 @@ from langsmith_realtime.trace.run_trees.root_run import RootIdentity
 
 if TYPE_CHECKING:
     from agents.realtime import RealtimeSession
+
+    from langsmith_realtime.adapters.agents.listener import AgentsListener, OnMessage
 
     class TracedSession(RealtimeSession):
         """A ``RealtimeSession`` that is traced."""
@@ -59,8 +61,9 @@ def wrap_realtime_session(
 
     Args:
         session: session that ``RealtimeRunner.run()`` returns.
-        on_message: called with ``user`` or ``assistant`` and the text, once for each line of the transcript. It runs in
-            the SDK's task that receives events, so it must be quick. Its exceptions are logged and counted.
+        on_message: called with ``user`` or ``assistant`` and the text, once for each line of the transcript, but not
+            for the message that the SDK sends in the user's name after a guardrail has tripped. It runs in the SDK's
+            task that receives events, so it must be quick. Its exceptions are logged and counted.
         **options: options of LangSmith's own ``wrap_realtime_session``, and more; see :class:`Options`.
 
     Returns:
@@ -69,7 +72,10 @@ def wrap_realtime_session(
     Raises:
         TypeError: the session is not one of the Agents SDK; or an option is unknown or has the wrong type.
         ValueError: an option's value cannot be used, or the session is traced already.
+        ModuleNotFoundError: the package openai-agents is not installed.
     """
+    from langsmith_realtime.adapters.agents.listener import check_session  # noqa: PLC0415 - needs openai-agents
+
     check_session(session)
     if on_message is not None and not callable(on_message):
         raise TypeError(f"on_message must be a function of a role and a text, got {type(on_message).__name__}")
@@ -84,6 +90,9 @@ class SessionTracing(Generic[S]):
     _adopted: AutomaticTracing | None = None  # the trace that this block has taken over
 
     def __init__(self, session: Any, on_message: OnMessage | None, options: TracingOptions) -> None:
+        from langsmith_realtime.adapters.agents.listener import AgentsListener  # noqa: PLC0415 - needs openai-agents
+
+        self._listener_class = AgentsListener
         self._session = session
         self._on_message = on_message
         self._options = options
@@ -115,7 +124,7 @@ class SessionTracing(Generic[S]):
         return SessionTracer(**_with_provider(self._session, self._options))
 
     def _listen(self) -> None:
-        self._listener = AgentsListener(self._tracer.live, self._session, self._on_message)
+        self._listener = self._listener_class(self._tracer.live, self._session, self._on_message)
         self._listener.attach()
 
     async def _enter(self) -> None:
@@ -210,6 +219,8 @@ def _adoptable(session: Any) -> AutomaticTracing | None:
 
 
 def _refuse_traced(session: Any) -> None:
+    from langsmith_realtime.adapters.agents.listener import refuse_traced  # noqa: PLC0415 - needs openai-agents
+
     if _adoptable(session) is None:
         refuse_traced(session)
 

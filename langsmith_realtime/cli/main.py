@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from langsmith_realtime.cli.journals import add_recover, add_replay
 from langsmith_realtime.cli.run import add_run
 from langsmith_realtime.cli.servers import add_collector, add_serve_agent
-from langsmith_realtime.cli.terminal import Parser
+from langsmith_realtime.cli.terminal import Parser, say
 from langsmith_realtime.cli.view import add_view
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         conversations incomplete.
 
     Raises:
-        SystemExit: The arguments are wrong (2), or help was asked for (0).
+        SystemExit: The arguments are wrong (2), or help or the version was asked for (0).
     """
     parser = argparse.ArgumentParser(
         prog="langsmith-realtime", description="Tools for voice conversations traced in LangSmith."
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version of the package and exit")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=Parser)
     add_view(commands)
     add_run(commands)
@@ -42,6 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
+
+
+class _Version(argparse.Action):
+    """Prints the version. It is imported here, because the module that knows it imports langsmith."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from langsmith_realtime import __version__  # noqa: PLC0415 - imports langsmith, which the help does not need
+
+        say(f"langsmith-realtime {__version__}")
+        parser.exit()
 
 
 if __name__ == "__main__":

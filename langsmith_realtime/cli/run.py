@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from langsmith_realtime.adapters.no_code.import_hook import VARIABLE
 from langsmith_realtime.cli.terminal import fail
 
 if TYPE_CHECKING:
-    from langsmith_realtime.cli.terminal import Commands
+    from langsmith_realtime.cli.terminal import Commands, Parser
 
 BOOTSTRAP = Path(__file__).parents[1] / "adapters" / "no_code" / "bootstrap"
 
@@ -28,13 +29,13 @@ def add_run(commands: Commands) -> None:
         usage="langsmith-realtime run COMMAND [ARGUMENT ...]",
     )
     parser.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER, help="for example: python app.py")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=functools.partial(_run, parser))
 
 
-def _run(arguments: argparse.Namespace) -> int:  # noqa: RET503 - exec does not return
+def _run(parser: Parser, arguments: argparse.Namespace) -> int:  # noqa: RET503 - exec does not return
     command: list[str] = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
     if not command:
-        return fail("The command is missing. Run for example: langsmith-realtime run python app.py")
+        parser.error("COMMAND is missing; run for example: langsmith-realtime run python app.py")
     program = shutil.which(command[0])
     if program is None:
         return fail(f"The command {command[0]} was not found. Give its path, or add its folder to PATH.")

@@ -21,6 +21,9 @@ from langsmith_realtime.live.bounded_queue import carried_audio, decoded_size
 JOINED_S = 1.0
 #: Delay of a chunk, in seconds, from which it may follow a pause. The recording ignores smaller delays.
 PAUSE_S = Microphone.MIN_PAUSE_S
+#: How far chunks that are joined may run ahead of real time, in seconds. Sound that comes faster than it was spoken was
+#: captured when each chunk was sent, as far as anybody knows, so later chunks must not move the earlier ones.
+MAX_AHEAD_S = 0.05
 #: Longest time that a microphone chunk waits for others while deltas arrive, in seconds of the conversation.
 MAX_DELAY_S = 1.1
 #: Deltas whose texts are joined.
@@ -75,6 +78,7 @@ class _Streams:
         self._chunks: list[Audio] = []
         self._chunks_s = 0.0  # their length
         self._origin = 0.0  # latest possible begin of the first one
+        self._first_origin = 0.0  # its begin if it had been sent as soon as it was spoken
         # Deltas
         self._deltas: list[_Deltas] = []
         self._latest: dict[str, _Deltas] = {}  # by event type
@@ -98,11 +102,16 @@ class _Streams:
     def _add_chunk(self, chunk: Audio) -> Iterator[Input]:
         seconds = decoded_size(chunk.data) / self._bytes_per_second(USER)
         origin = chunk.t - seconds - self._chunks_s
-        if self._chunks and (origin > self._origin + PAUSE_S or chunk.event != self._chunks[0].event):
+        if self._chunks and (
+            origin > self._origin + PAUSE_S
+            or chunk.event != self._chunks[0].event
+            or (origin < self._first_origin - MAX_AHEAD_S and chunk.t > self._chunks[0].t + PAUSE_S)
+        ):
             yield from self._take_chunks()
             origin = chunk.t - seconds
-        if not self._chunks or origin < self._origin:
-            self._origin = origin
+        if not self._chunks:
+            self._origin = self._first_origin = origin
+        self._origin = min(self._origin, origin)
         self._chunks.append(chunk)
         self._chunks_s += seconds
         if self._chunks_s >= JOINED_S:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from langsmith_realtime.live.worker import Worker
@@ -171,6 +172,19 @@ def _start_anew_in_child() -> None:
 
 def _at_exit() -> None:
     _process.finish()
+    _keep_sigint()
+
+
+def _keep_sigint() -> None:
+    """Let a process that an unhandled ``KeyboardInterrupt`` ends die of SIGINT, as it does without tracing.
+
+    Python notes such an exception when it ends the program's source, and forgets it when any other source is run from a
+    string. The imports of the worker do that, for example for dataclasses. So the exception is raised once more. In an
+    interactive session ``sys.last_type`` may be that of an earlier line.
+    """
+    if getattr(sys, "last_type", None) is KeyboardInterrupt and not hasattr(sys, "ps1"):
+        with suppress(KeyboardInterrupt):
+            exec("raise KeyboardInterrupt")  # noqa: S102 - only source from a string counts
 
 
 at_fork(after_in_child=_start_anew_in_child)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -74,17 +74,22 @@ class WrongFramesError(AssertionError):
 
 
 class FrameLog:
-    """The frames in order, and the problems of client frames. With ``keep=False``, only the problems."""
+    """The frames in order, and the problems of client frames. With ``keep=False``, only the problems.
 
-    def __init__(self, *, keep: bool = True) -> None:
+    ``texts`` are the fields that a dialect adds to client events, as in
+    :func:`~langsmith_realtime.testing.state.client_events.problems_of`.
+    """
+
+    def __init__(self, *, keep: bool = True, texts: Mapping[str, Collection[str]] = {}) -> None:
         self._keep = keep
+        self._texts = texts
         self._frames: list[LoggedFrame] = []
         self._problems: list[Problem] = []
         self._changed = threading.Condition()
 
     def add(self, connection: int, direction: Direction, raw: str | bytes) -> None:
         """Add a frame that was sent or received at this moment."""
-        problems = problems_of(raw) if direction == "client" else []
+        problems = problems_of(raw, self._texts) if direction == "client" else []
         if not (self._keep or problems):
             return
         frame = LoggedFrame(connection, direction, time.monotonic(), _object_in(raw), raw)

@@ -22,6 +22,7 @@ from langsmith_realtime.testing.frame_log import FrameLog, LoggedFrame, Problem,
 from langsmith_realtime.testing.script.replay import Replay
 from langsmith_realtime.testing.script.script import Close, Drop, Raw, Script
 from langsmith_realtime.testing.session import ReplaySession, Session
+from langsmith_realtime.testing.state.dialect import DIALECTS
 from langsmith_realtime.testing.state.scheduler import Outgoing
 
 HOST = "127.0.0.1"
@@ -90,7 +91,9 @@ class RealtimeServer:
         self._port: int | None = None
         self._connection_numbers = itertools.count()
         self._failures: list[BaseException] = []
-        self._log = FrameLog(keep=keep_frames)
+        dialects = [DIALECTS[source.dialect] for source in sources if isinstance(source, Script)]
+        texts = {kind: names for dialect in dialects for kind, names in dialect.texts.items()}
+        self._log = FrameLog(keep=keep_frames, texts=texts)
         self._strict = strict
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None

@@ -16,6 +16,7 @@ from langsmith_realtime.core.payloads.json_values import cut_text, cut_to_size, 
 from langsmith_realtime.core.payloads.scrubbing import scrub, scrub_message
 from langsmith_realtime.core.protocol.events import number
 from langsmith_realtime.core.protocol.inputs import ROOT, Annotated, Ref
+from langsmith_realtime.core.protocol.messages import ARGUMENTS_UNKNOWN
 from langsmith_realtime.delivery.operations import PAYLOAD_LEFT_OUT
 from langsmith_realtime.trace import redaction
 from langsmith_realtime.trace.privacy import Privacy
@@ -213,8 +214,10 @@ def _run_name(name: str) -> str:
 def _arguments(arguments: str | None) -> dict[str, Any]:
     """A call's arguments as a run's inputs: the JSON object, empty if there are none.
 
-    Any other JSON value, or text that is not JSON, is under the key ``arguments``.
+    Any other JSON value, or text that is not JSON, is under the key ``arguments``; so is a note if no event told them.
     """
+    if arguments is None:
+        return {"arguments": ARGUMENTS_UNKNOWN}
     try:
         parsed = json.loads(arguments or "{}")
     except (ValueError, RecursionError):

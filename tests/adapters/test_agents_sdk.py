@@ -177,12 +177,12 @@ def test_each_line_of_the_transcript_is_told_once(tracing: Collector) -> None:
 
     async def converse(server: RealtimeServer) -> None:
         async with traced(server, NO_WORK, on_message=lambda role, line: lines.append((role, line))) as session:
-            await session.send_message("Hello")
+            await session.send_message("guardrail triggered: what is that?")
             await until_answers(session)
 
     with RealtimeServer(Script([Turn(Say("Hi there."))], speed=0)) as server:
         asyncio.run(converse(server))
-    assert lines == [("user", "Hello"), ("assistant", "Hi there.")]
+    assert lines == [("user", "guardrail triggered: what is that?"), ("assistant", "Hi there.")]
 
 
 def test_an_exception_of_on_message_does_not_end_the_session(tracing: Collector) -> None:

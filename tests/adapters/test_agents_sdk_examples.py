@@ -305,9 +305,15 @@ def test_a_guardrail_that_stops_an_answer(tracing: Collector) -> None:
 
     guardrail = OutputGuardrail(guardrail_function=no_prices, name="no_prices")
     agent = RealtimeAgent[Any](name="Sales", instructions="Sell.", output_guardrails=[guardrail])
+    lines: list[tuple[str, str]] = []
 
     async def converse(server: RealtimeServer) -> None:
-        async with traced(server, agent, config={"guardrails_settings": {"debounce_text_length": 10}}) as session:
+        async with traced(
+            server,
+            agent,
+            config={"guardrails_settings": {"debounce_text_length": 10}},
+            on_message=lambda role, line: lines.append((role, line)),
+        ) as session:
             await session.send_message("How much?")
             await until(session, "guardrail_tripped")
             await until_answers(session, 1 if IS_OLDEST else 2)
@@ -329,6 +335,8 @@ def test_a_guardrail_that_stops_an_answer(tracing: Collector) -> None:
     assert said[1][1].startswith("That is 100 euros")
     assert said[2] == ("user", "guardrail triggered: no_prices")
     assert outputs(root)["messages"][2]["from_guardrail"] is True
+    assert [line for role, line in lines if role == "user"] == ["How much?"]
+    assert lines[-1][0] == "assistant"
     assert (root.metadata["guardrails_tripped"], root.metadata["turns"], root.metadata["interruptions"]) == (1, 1, 0)
     if not IS_OLDEST:
         cut = [*ANSWER[:4], "conversation.item.truncated", *ANSWER[4:]]

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+import langsmith_realtime
 from langsmith_realtime.cli import main
 from langsmith_realtime.collector import Collector
 from langsmith_realtime.testing import RealtimeServer
@@ -216,6 +217,8 @@ def test_a_port_in_use_of_an_agent_is_reported(tmp_path: Path, capsys: pytest.Ca
         (["collector", "--port", "x"], "must be a number from 0 to 65535, got 'x'"),
         (["view", "--slow-above", "x"], "must be a non-negative number of milliseconds, got 'x'"),
         (["serve-agent"], "the following arguments are required: SCRIPT"),
+        (["run"], "COMMAND is missing; run for example: langsmith-realtime run python app.py"),
+        (["run", "--"], "COMMAND is missing"),
     ],
 )
 def test_wrong_arguments_print_the_usage(
@@ -228,6 +231,14 @@ def test_wrong_arguments_print_the_usage(
     printed = capsys.readouterr().err
     assert "usage: langsmith-realtime" in printed
     assert sentence in printed
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"langsmith-realtime {langsmith_realtime.__version__}\n"
 
 
 # Imports
@@ -256,3 +267,21 @@ def test_the_public_names_are_listed_without_importing_their_modules() -> None:
     assert not {"langsmith", "numpy", "openai"} & imported_by(code)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         getattr(importlib.import_module("langsmith_realtime"), "nothing")  # noqa: B009 - mypy refuses the attribute
+
+
+def test_without_the_agents_sdk_every_name_is_imported_and_the_wrapper_says_what_to_install() -> None:
+    code = """import sys, pydoc
+sys.modules["agents"] = None
+from langsmith_realtime import *
+import langsmith_realtime
+assert "wrap_realtime_session" in pydoc.render_doc(langsmith_realtime)
+for wrap in (lambda: wrap_realtime_session(object()), lambda: SessionTracer().listener(object())):
+    try:
+        wrap()
+    except ModuleNotFoundError as missing:
+        print(missing.name, missing)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+    remedy = "install it with: pip install 'langsmith-realtime[agents]'"
+    assert (done.stdout, done.stderr) == (f"agents The OpenAI Agents SDK is missing; {remedy}\n" * 2, "")

@@ -124,15 +124,9 @@ def test_a_python_without_the_package_runs_untraced_and_says_so(
     assert done.stderr == f"langsmith-realtime run: {sys.executable} has no langsmith_realtime, so nothing is traced\n"
 
 
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [([], "The command is missing"), (["no-such-program-7"], "The command no-such-program-7 was not found")],
-)
-def test_run_explains_a_command_that_cannot_run(
-    capsys: pytest.CaptureFixture[str], command: list[str], message: str
-) -> None:
-    assert main.main(["run", *command]) == 1
-    assert message in capsys.readouterr().err
+def test_run_explains_a_command_that_is_not_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["run", "no-such-program-7"]) == 1
+    assert "The command no-such-program-7 was not found" in capsys.readouterr().err
 
 
 def test_the_bootstrap_folder_comes_first_and_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -314,3 +314,11 @@ def test_inputs_are_parsed_once_and_the_given_ones_stay_as_they_are(examples: in
             assert not isinstance(each, Audio) or each.channel in (USER, AGENT)
 
     for_all_conversations(examples, check)
+
+
+def test_sound_that_comes_faster_than_it_was_spoken_keeps_the_times_at_which_it_was_sent() -> None:
+    twice_as_fast = [chunk(n / 10, 200) for n in range(10)]
+    once = joining(*twice_as_fast)
+    assert times(once) == pytest.approx(times(twice_as_fast))
+    assert times(joining(*once)) == pytest.approx(times(once))  # as from a journal, whose inputs were joined once
+    assert times(joining(*[chunk(1.0, 200) for _ in range(10)])) == pytest.approx([1.0, 1.0])  # a file

@@ -95,8 +95,9 @@ def own_traceback_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
         "pass  # never closed",
         "import sys; tracer.__exit__(None, SystemExit(3), None); print('END', __import__('time').time()); sys.exit(3)",
         "raise RuntimeError('out of order')",
+        "raise KeyboardInterrupt",
     ],
-    ids=["closed", "never-closed", "sys.exit", "exception"],
+    ids=["closed", "never-closed", "sys.exit", "exception", "Ctrl-C"],
 )
 def test_recorded_runs_are_sent_before_the_process_ends(collector: Collector, ending: str) -> None:
     done, _ = run(ending, collector.url)
@@ -107,6 +108,9 @@ def test_recorded_runs_are_sent_before_the_process_ends(collector: Collector, en
     assert root.run.error is None
     if "RuntimeError" not in ending:
         assert not own_traceback_lines(done)
+    if ending.startswith("raise"):  # the status is that of the program without tracing: a shell sees Ctrl-C in it
+        untraced = subprocess.run([sys.executable, "-c", ending], capture_output=True, check=False)
+        assert done.returncode == untraced.returncode
 
 
 #: Refuses new threads at the end of the process, as Python 3.12 does.

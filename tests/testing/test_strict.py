@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from websockets.sync.client import connect
 
-from langsmith_realtime.testing import Problem, RealtimeServer, WrongFramesError
+from langsmith_realtime.testing import Problem, RealtimeServer, Script, WrongFramesError
 from langsmith_realtime.testing.frame_log import MOST_PROBLEMS, FrameLog
 from langsmith_realtime.testing.state.client_events import CLIENT_EVENTS, problems_of
 from tests.support.conversations import recordings
@@ -125,6 +125,18 @@ def test_a_lenient_server_only_records_problems_and_a_strict_server_accepts_vali
         client.send('{"type": "response.create"}')
         assert any('"response.done"' in str(frame) for frame in client)
     assert server.problems == []
+
+
+def test_a_field_of_a_dialect_is_a_problem_for_every_other_server() -> None:
+    event = json.dumps({"type": "response.create", "additional_instructions": "Be brief."})
+    for script, problems in (
+        (Script(dialect="voice_live"), []),
+        (Script(), ["unknown field 'additional_instructions'"]),
+    ):
+        with RealtimeServer(script) as server, connect(server.url) as client:
+            client.send(event)
+            assert any('"response.done"' in str(frame) for frame in client)
+        assert [problem.message for problem in server.problems] == problems
 
 
 def test_problems_are_kept_without_frames_up_to_a_limit() -> None:

@@ -327,6 +327,7 @@ def test_an_exception_in_a_tool_block_is_the_error_of_the_calls_run(tracing: Col
     assert tool.error == "ValueError: no such city"
     assert tool.metadata["answered"] is False
     assert root["tool"].names() == ["look_outside"]
+    assert root["tool"].run.inputs == {"arguments": "[not received]"}
 
 
 def announcement(*calls: str, event: str = "event_1") -> dict[str, Any]:

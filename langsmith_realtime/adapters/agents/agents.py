@@ -40,6 +40,7 @@ class Agents:
         self._settings: dict[str, Any] = {}  # those that the session sent last
         self._response_id: str | None = None
         self._handed_over: str | None = None  # id of the latest call that was a handoff
+        self._awaited_messages = 0  # user messages that the SDK still sends about guardrails
         self._exception: object = None  # of the call that failed first
 
     def response_created(self, response_id: str | None) -> None:
@@ -79,6 +80,13 @@ class Agents:
             return
         names = message.removeprefix(GUARDRAIL_MESSAGE).split(", ")
         self._tripped(live, [{"name": name} for name in names])
+
+    def has_written(self, line: str) -> bool:
+        """Whether the SDK wrote a user message, because a guardrail tripped. There is one message for each trip."""
+        if not self._awaited_messages or not line.startswith(GUARDRAIL_MESSAGE):
+            return False
+        self._awaited_messages -= 1
+        return True
 
     # The session's events
 
@@ -131,6 +139,7 @@ class Agents:
         live.told_as_run(changed, call_id or response_id)
 
     def _tripped(self, live: LiveConversation, guardrails: list[dict[str, Any]], checked: str = "") -> None:
+        self._awaited_messages += 1
         response_id = self._response_id
         live.told_as_run(lambda t, run: GuardrailTripped(t, run, response_id, guardrails, checked), response_id)
 

@@ -299,8 +299,10 @@ class AgentsListener(RealtimeModelListener):
             self._agents.response_created(text(mapping(body.get("response")).get("id")))
         live.server_event(frame)
         if self.on_message is not None:
+            is_typed = body.get("type") == "conversation.item.added"
             for role, line in _lines(body):
-                self.on_message(role, line)
+                if not (is_typed and self._agents.has_written(line)):
+                    self.on_message(role, line)
 
     def _say_missed(self, live: LiveConversation) -> None:
         """Say on the root run what the trace lacks. An input, so not before there are others."""

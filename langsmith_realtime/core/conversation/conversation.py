@@ -7,6 +7,7 @@ the live conversation gave.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from langsmith_realtime.core.audio.tracks import Tracks
@@ -114,11 +115,14 @@ class Conversation:
         take = self._takers.get(type(given))
         if take is None:
             return []
-        runs = take(given)
-        for run in runs:
-            if isinstance(run, ToolRun):
-                run.metadata.update(self._state.agents.call_metadata(run.call_id))
+        runs = [self._complete(run) if isinstance(run, ToolRun) else run for run in take(given)]
         return runs + self._turns.follow(given, runs)
+
+    def _complete(self, run: ToolRun) -> ToolRun:
+        """The run with what its agent and its item tell: arguments of a call that was cut off may be in deltas."""
+        run.metadata.update(self._state.agents.call_metadata(run.call_id))
+        item = self._state.items.known_call(run.call_id) if run.arguments is None else None
+        return run if item is None else replace(run, arguments=item.arguments)
 
     def _take_server_frame(self, given: ServerFrame) -> list[RunData]:
         event, t, state = parse(given.frame), given.t, self._state

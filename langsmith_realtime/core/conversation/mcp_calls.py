@@ -108,7 +108,7 @@ class McpCalls:
             parent=call.parent or ROOT,
             call_id=item_id,
             name=text(fields.get("name")) or "mcp_call",
-            arguments=text(fields.get("arguments")),
+            arguments=call.item.arguments,
             output=tool_message(item_id, output) if answered and output is not None else None,
             end=call.finished,
             answered=answered,

@@ -69,10 +69,10 @@ class ToolRun:
 
     The run starts when its ``parent`` event arrives, and ends at ``end``, in seconds since the conversation opened. If
     ``end`` is None, nobody knows how long the tool took, and the run ends when it starts. ``arguments`` is JSON text as
-    the model wrote it, ``output`` a chat message with role ``tool``, None if there is none. ``answered`` is False if no
-    result was seen; for an MCP call, if neither an event of its end nor its output or error was seen. ``began`` is the
-    start of the run of the first event that announced the complete call, in µs since the conversation opened, and
-    ``response_id`` the response that made the call; None if they are not known.
+    the model wrote it, None if no event told it. ``output`` is a chat message with role ``tool``, None if there is
+    none. ``answered`` is False if no result was seen; for an MCP call, if neither an event of its end nor its output or
+    error was seen. ``began`` is the start of the run of the first event that announced the complete call, in µs since
+    the conversation opened, and ``response_id`` the response that made the call; None if they are not known.
     """
 
     parent: Ref

@@ -65,6 +65,8 @@ class ConversationState:
         self.names_conversations = False
         #: The id of a response by another id that some of its events have.
         self.response_names: dict[str, str] = {}
+        #: The ids of responses whose ``response.done`` came before their ``response.created``.
+        self.done_before_created: set[str] = set()
         self.event_count = 0
         self.error_count = 0
         self.reconnections = 0

@@ -204,7 +204,8 @@ class ToolCalls:
     def _update(self, call: Call) -> _Call:
         known = self._open.setdefault(call.call_id, _Call(call.call_id))
         known.name = call.name or known.name
-        known.arguments = call.arguments or known.arguments
+        if call.arguments or known.arguments is None:
+            known.arguments = call.arguments
         return known
 
     def _runs(self, call: _Call, end: float | None, *, output: object, answered: bool) -> list[ToolRun]:

@@ -15,7 +15,7 @@ from langsmith_realtime.core.conversation.responses import outcome_of
 from langsmith_realtime.core.conversation.run_data import EventRun, ModelRun, RunData, TurnRun
 from langsmith_realtime.core.protocol.events import SPEECH_STARTED, Event, ended_response, mapping, parse, text
 from langsmith_realtime.core.protocol.inputs import Closed, Input, MalformedFrame, ServerFrame
-from langsmith_realtime.core.protocol.items import Items
+from langsmith_realtime.core.protocol.items import Item, Items
 
 #: How many ids of items, responses and calls are remembered with their turns; older ones are forgotten.
 MAX_IDS = 5000
@@ -183,11 +183,14 @@ class Turns:
         )
 
     def _words(self, turn: _Turn) -> str:
-        parts = [part for item_id in turn.user_items for part in self._items.get_or_create(item_id).parts.values()]
+        parts = [part for item in self._user_items(turn) for part in item.parts.values()]
         return "\n".join(part.text_so_far for part in parts if part.text_so_far)
 
+    def _user_items(self, turn: _Turn) -> list[Item]:
+        return [self._items.message(item_id, "user") for item_id in turn.user_items]
+
     def _modalities(self, turn: _Turn) -> list[str]:
-        kinds = {part.kind for item_id in turn.user_items for part in self._items.get_or_create(item_id).parts.values()}
+        kinds = {part.kind for item in self._user_items(turn) for part in item.parts.values()}
         kinds |= {"audio"} if any(turn.user_items.values()) else set()
         return sorted(kinds)
 

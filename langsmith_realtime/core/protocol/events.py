@@ -162,7 +162,7 @@ def _json(frame: str | bytes | bytearray) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function call in an event. ``arguments`` is JSON text as the model wrote it.
+    """A function call in an event. ``arguments`` is JSON text as the model wrote it; None if the event tells none.
 
     ``complete`` is False if the call was cut off while the model wrote it; applications rarely answer such a call.
     """
@@ -190,7 +190,8 @@ def announced_calls(event: Event) -> list[Call]:
         call_id = item.get("call_id")
         if isinstance(call_id, str) and call_id:
             complete = item.get("status") != "incomplete"
-            calls.append(Call(call_id, text(item.get("name")), json_text(item.get("arguments")), complete))
+            arguments = json_text(item.get("arguments"))
+            calls.append(Call(call_id, text(item.get("name")), arguments if complete else arguments or None, complete))
     return calls
 
 
@@ -238,9 +239,12 @@ def text(value: object) -> str | None:
 
 
 def json_text(value: object) -> str | None:
-    """Text that is not empty, or an object or a list as JSON text: some servers do not encode it. None otherwise."""
-    if not isinstance(value, (dict, list)):
-        return text(value)
+    """A text as it is, and another value as JSON text, because some servers send arguments or instructions as objects.
+
+    None for None, and for a value that is no JSON.
+    """
+    if value is None or isinstance(value, str):
+        return value
     with suppress(ValueError, RecursionError):
         return json.dumps(json_copy(value), ensure_ascii=False)
     return None

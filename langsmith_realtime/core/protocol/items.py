@@ -77,6 +77,7 @@ class Item:
     role: str | None = None
     parts: dict[int, _Part] = field(default_factory=dict)
     fields: dict[str, Any] = field(default_factory=dict)  # call_id, name, arguments, output, …
+    number: int = 0  # in the order of first sight
     placed: bool = False  # whether an event told its place in the conversation
     previous: Item | None = None  # the item that it was put behind
     described: bool = False  # an event told what it is, not only its id or its words
@@ -140,6 +141,16 @@ class Item:
         return self.type in {"function_call", "mcp_call"}
 
     @property
+    def arguments(self) -> str | None:
+        """The arguments of a call, as JSON text; empty if it has none.
+
+        None if no event has told them: the call was cut off, or they came in deltas, which a journal does not have.
+        """
+        told = json_text(self.fields.get("arguments"))
+        words = told or (self.parts[0].text_so_far if 0 in self.parts else None)
+        return words or (None if self.fields.get("status") in ("in_progress", "incomplete") else told)
+
+    @property
     def has_audio(self) -> bool:
         """Whether it has an audio part."""
         return any(part.kind == "audio" for part in self.parts.values())
@@ -174,6 +185,7 @@ class Items:
         self._items: dict[str, Item] = {}  # by each of its ids
         self._calls: dict[str, Item] = {}  # function calls by call_id
         self._order: list[Item] = []
+        self._count = 0
         self._next_of_unknown: dict[str, Item] = {}  # by the id of the unknown item that it stands behind
         self._new: list[Item] = []  # since the last take_new_items()
 
@@ -188,7 +200,8 @@ class Items:
         """
         item = self._items.get(item_id)
         if item is None:
-            item = self._items[item_id] = Item(item_id)
+            self._count += 1
+            item = self._items[item_id] = Item(item_id, number=self._count)
             follower = self._next_of_unknown.pop(item_id, None)
             self._order.insert(len(self._order) if follower is None else self._position(follower), item)
             self._new.append(item)
@@ -220,6 +233,10 @@ class Items:
         item.fields.setdefault("call_id", call_id)
         self._calls[call_id] = item
         return item
+
+    def known_call(self, call_id: str) -> Item | None:
+        """The function call with that ``call_id``; None if no event has mentioned it."""
+        return self._calls.get(call_id)
 
     def also_named(self, item: Item, item_id: str) -> None:
         """Note another id of an item; ignored if an item has that id already."""
@@ -305,12 +322,19 @@ class Items:
         return item
 
     def _move(self, item: Item, previous: Item | None) -> None:
-        """Put the item behind ``previous``, or at the front without it."""
+        """Put the item behind ``previous``, or at the front without it.
+
+        Earlier items whose place no event told stay between them: the server names the item before those.
+        """
         if item is previous or (self._order[-1] is item and len(self._order) > 1 and self._order[-2] is previous):
             return
         del self._order[self._position(item)]
         place = 0 if previous is None else self._position(previous) + 1
-        while place < len(self._order) and self._order[place].deleted:
+        while place < len(self._order):
+            other = self._order[place]
+            is_earlier = previous is not None and not other.placed and other.number < item.number
+            if not (other.deleted or is_earlier):
+                break
             place += 1  # the server, which does not know the deleted item, names the one before it
         self._order.insert(place, item)
 

@@ -11,6 +11,8 @@ from langsmith_realtime.core.protocol.items import Item
 #: The content of a user's message in place of a transcript.
 UNTRANSCRIBED = "[audio, not transcribed]"
 TRANSCRIPTION_FAILED = "[audio, transcription failed]"
+#: In place of a call's arguments that no event has told.
+ARGUMENTS_UNKNOWN = "[not received]"
 
 # Chinese and Japanese do not separate words by spaces, so each character counts as a word.
 _WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
@@ -81,7 +83,7 @@ def approval_text(fields: dict[str, Any]) -> str:
 
 
 def _call_message(item: Item, call_id: object) -> dict[str, Any]:
-    arguments = item.fields.get("arguments") or (item.parts[0].text_so_far if 0 in item.parts else None) or "{}"
+    arguments = ARGUMENTS_UNKNOWN if item.arguments is None else item.arguments or "{}"
     function = {"name": item.fields.get("name"), "arguments": arguments}
     return {
         "role": "assistant",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +53,10 @@ _TYPE_NAMES: dict[type[Any], str] = {
 }
 
 
-def problems_of(frame: str | bytes) -> list[str]:
+def problems_of(frame: str | bytes, texts: Mapping[str, Collection[str]] = {}) -> list[str]:
     """Return a message for each way in which a client's frame breaks the API's reference; empty for a valid frame.
+
+    ``texts`` names, for a type, optional fields with a string that a dialect has and the reference has not.
 
     The check does not depend on the session: it does not notice a missing item or the lack of an active response. It
     does not check the fields within ``session`` and ``response``.
@@ -69,7 +72,7 @@ def problems_of(frame: str | bytes) -> list[str]:
         return ["'type' must be a string"]
     if kind not in _EVENTS:
         return [f"'type' must be a client event of the Realtime API, got {kind!r}"]
-    fields = {**_COMMON_FIELDS, **_EVENTS[kind]}
+    fields = {**_COMMON_FIELDS, **_EVENTS[kind], **dict.fromkeys(texts.get(kind, ()), _OPTIONAL_STRING)}
     problems = [f"unknown field {name!r}" for name in event if name not in fields]
     for name, field in fields.items():
         value = event.get(name)

@@ -8,7 +8,7 @@ Live session, and the documentation and the source code of the other servers.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -70,6 +70,8 @@ class Dialect:
         For a client event, the values that stand elsewhere: from the client's path to the path of GA.
     defaults
         For a client event, the values of GA's fields that a client may leave out, by path.
+    texts
+        For a client event, optional fields with a string that GA does not have. The scripted agent ignores them.
     is_flat
         Whether session, responses and items have the shape of the beta API.
     formats
@@ -85,6 +87,7 @@ class Dialect:
     moves: Mapping[str, Sequence[Move]] = field(default_factory=dict)
     requests: Mapping[str, Sequence[Move]] = field(default_factory=dict)
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    texts: Mapping[str, Collection[str]] = field(default_factory=dict)
     is_flat: bool = False
     formats: Mapping[str, Mapping[str, Event]] = field(default_factory=dict)
     rates: Mapping[str, str] = field(default_factory=dict)
@@ -123,6 +126,7 @@ DIALECTS: Mapping[DialectName, Dialect] = {
             },
         },
         rates={"input_audio_sampling_rate": "input"},
+        texts={"response.create": ("additional_instructions",)},
     ),
     "xai": Dialect(
         moves={

@@ -327,3 +327,33 @@ def test_an_interrupting_utterance_stands_behind_the_answer_that_it_cut_off() ->
     driven.server("input_audio_buffer.committed", item_id="u")
     driven.transcribed("Stop.", "u")
     assert driven.transcript() == ["assistant: As I was saying", "user: Stop."]
+
+
+# Events in a wrong order, or with a wrong id
+
+
+def test_a_response_that_is_done_before_it_is_created_has_one_run() -> None:
+    driven = DrivenConversation()
+    driven.ends("r", usage={"input_tokens": 3, "output_tokens": 4})
+    driven.begins("r")
+    driven.says("r", "Hello.", "a")
+    driven.ends("r", usage={"input_tokens": 3, "output_tokens": 4})
+    driven.begins("r2")
+    driven.says("r2", "Still here?", "a2")
+    driven.ends("r2")
+    driven.close(at=9.0)
+    assert [run.metadata["response_id"] for run in driven.models] == ["r", "r2"]
+    assert driven.transcript() == ["assistant: Hello.", "assistant: Still here?"]
+    assert sum(run.usage["total_tokens"] for run in driven.models if run.usage is not None) == 7
+
+
+def test_words_of_a_known_item_belong_to_its_response_whatever_response_they_name() -> None:
+    driven = DrivenConversation()
+    driven.begins("r")
+    driven.says("r", "Hello", "a")
+    where: dict[str, Any] = {"response_id": "wrong", "item_id": "a", "content_index": 0}
+    driven.server("response.output_audio_transcript.delta", **where, delta=" you.")
+    driven.ends("r")
+    driven.close(at=9.0)
+    (run,) = driven.models
+    assert (run.metadata["response_id"], run.message["content"]) == ("r", "Hello you.")

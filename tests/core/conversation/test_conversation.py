@@ -328,6 +328,34 @@ def test_response_done_does_not_wait_for_a_call_that_a_barge_in_cut_off() -> Non
     assert labels(driven.cancelled("resp_1", {**CALL, "status": "incomplete"})) == ["response.done", "model resp_1"]
 
 
+def test_arguments_that_no_event_told_are_not_said_to_be_empty() -> None:
+    driven = DrivenConversation()
+    driven.begins("r")
+    for number in (1, 2):
+        call = {"id": f"c{number}", "type": "function_call", "status": "in_progress", "call_id": f"call_{number}"}
+        driven.output("r", {**call, "name": "look", "arguments": ""})
+        driven.conversation.take(ToolBegun(f"call_{number}", driven.t, Ref(99)))
+    # A journal has no deltas: this is what a live conversation knows of the first call that is cut off.
+    driven.server("response.function_call_arguments.delta", response_id="r", item_id="c1", delta='{"city": "  R')
+    driven.close()
+    assert [run.arguments for run in driven.tools] == ['{"city": "  R', None]
+    calls = driven.model("r").message["tool_calls"]
+    assert [call["function"]["arguments"] for call in calls] == ['{"city": "  R', "[not received]"]
+
+
+def test_a_call_without_arguments_has_none() -> None:
+    driven = DrivenConversation()
+    driven.begins("r")
+    call = {"id": "c", "type": "function_call", "call_id": "call_1", "name": "look", "arguments": ""}
+    driven.output("r", {**call, "status": "in_progress"})
+    driven.output("r", {**call, "status": "completed"}, done=True)
+    driven.ends("r", {**call, "status": "completed"})
+    driven.close()
+    (run,) = driven.tools
+    assert run.arguments == ""
+    assert driven.model("r").message["tool_calls"][0]["function"]["arguments"] == "{}"
+
+
 def test_an_error_in_the_tool_block_becomes_the_error_of_the_tool_run() -> None:
     driven = DrivenConversation()
     driven.ends("resp_1", CALL)

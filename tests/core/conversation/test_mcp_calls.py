@@ -144,4 +144,4 @@ def test_missing_and_wrong_fields_have_defaults() -> None:
     calls = McpCalls()
     item = Item("mcp_1", "mcp_call", fields={"name": 5, "arguments": [], "output": "x"})
     (run,) = calls.event(OUTPUT_ITEM_DONE, item, 1.0, REFS[OUTPUT_ITEM_DONE])
-    assert (run.name, run.arguments, run.metadata) == ("mcp_call", None, {})
+    assert (run.name, run.arguments, run.metadata) == ("mcp_call", "[]", {})

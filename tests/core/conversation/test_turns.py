@@ -220,3 +220,16 @@ def test_a_flat_conversation_has_no_turns() -> None:
     for number, name in enumerate(("input_audio_buffer.speech_started", "response.created"), 1):
         conversation.take(ServerFrame({"type": name}, number, Ref(number)))
     assert not any(isinstance(run, TurnRun) for run in conversation.take(Closed(3.0)))
+
+
+def test_the_users_words_are_no_arguments_although_the_audio_becomes_an_item_with_a_calls_id() -> None:
+    talk = Placed()
+    talk.speech("u1")
+    talk.begins("r1")
+    item = {**call("c1"), "arguments": '{"city": "Rome"}'}
+    where = {"response_id": "r1", "item_id": item["id"], "call_id": "c1"}
+    talk.server("response.function_call_arguments.delta", **where, delta=item["arguments"])
+    talk.ends("r1", item)
+    talk.server("input_audio_buffer.committed", item_id=item["id"])
+    talk.transcribed(item["id"], "And in Paris?")
+    assert [turn.inputs["text"] for turn in talk.close()] == ["", "And in Paris?"]

@@ -132,6 +132,14 @@ CALL = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments
             {"type": "response.done", "response": {"output": [{**CALL, "status": "incomplete", "arguments": ""}]}},
             [Call("call_1", "look", None, complete=False)],
         ),
+        (
+            {"type": "response.output_item.done", "item": {**CALL, "arguments": ""}},
+            [Call("call_1", "look", "")],  # it has none
+        ),
+        (  # a server sends the object itself
+            {"type": "response.output_item.done", "item": {**CALL, "arguments": {"city": "Rome"}}},
+            [Call("call_1", "look", '{"city": "Rome"}')],
+        ),
         ({"type": "response.done", "response": {"output": [{**CALL, "call_id": None}, 5, None]}}, []),
         ({"type": "response.done", "response": None}, []),
         ({"type": "response.done", "response": {"output": {"call_id": "call_1"}}}, []),

@@ -73,7 +73,7 @@ def test_a_previous_item_without_a_told_place_is_followed_all_the_same() -> None
     items.place("a", None)
     items.place("b", "floating")
     items.place("c", ["no", "id"])
-    assert ids(items) == ["floating", "b", "a", "c"]
+    assert ids(items) == ["floating", "a", "b", "c"], "a came before b, and no event told its place"
 
 
 def test_out_of_band_items_are_not_in_the_order() -> None:
@@ -227,3 +227,11 @@ def test_an_empty_item_gives_a_message_only_if_a_response_produced_it() -> None:
     assert chat_messages(items) == []
     items.assign_response("a", "resp_1")
     assert chat_messages(items) == [{"role": "assistant", "content": "", "interrupted": True}]
+
+
+def test_items_whose_place_no_event_tells_stay_where_they_were_first_seen() -> None:
+    items = Items()
+    for number in range(3):
+        items.place(f"user {number}", f"user {number - 1}" if number else "root")
+        items.get_or_create(f"agent {number}")  # previous_item_id of the next item skips it
+    assert ids(items) == [f"{who} {number}" for number in range(3) for who in ("user", "agent")]

@@ -449,11 +449,15 @@ assert flush(20)
 providers.flush()
 assert made == [], "a client was made"
 assert run_trees._CLIENT is None
-print(sorted(thread.name for thread in threading.enumerate() if "langsmith" in thread.name.lower()))
+print(*sorted(thread.name for thread in threading.enumerate()), sep="\\n")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() in ("['langsmith-realtime-worker']", "['langsmith-realtime']"), done.stdout
+    threads = set(done.stdout.splitlines())
+    assert "langsmith-realtime" in threads
+    # Other threads of the package may still run: for example the one that notes in the journal what was exported.
+    senders = ("langsmith-realtime-sender", "langsmith-realtime-feedback", "_tracing_control_thread_func")
+    assert not [name for name in threads if any(sender in name for sender in senders)], threads
     assert len(receiver.spans("chat")) == 2
 
 

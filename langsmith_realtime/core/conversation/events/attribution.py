@@ -41,6 +41,8 @@ def _output_response(state: ConversationState, body: Mapping[str, Any], t: float
     if response is not None or state.is_over(response_id):
         return response
     item = state.items.get(body.get("item_id"))
+    if item is not None and item.response_id in state.active_responses:
+        return state.active_responses[item.response_id]  # the event names a response that is none
     if response_id is None and item is not None and item.response_id and state.is_over(item.response_id):
         return None
     active = list(state.active_responses.values())
@@ -184,6 +186,7 @@ def done_response(state: ConversationState, body: dict[str, Any], t: float, ref:
             return None
         response = begin_response(state, response_id, ref, t, body)
         del state.active_responses[response.response_id]
+        state.done_before_created.add(response.response_id)
     if response.parent == ROOT:
         response.parent = ref
     return response

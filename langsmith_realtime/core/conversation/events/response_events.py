@@ -72,12 +72,14 @@ def on_delta(state: ConversationState, event: Event, t: float, audio: bytes | st
 
 
 def on_response_created(state: ConversationState, event: Event, t: float, ref: Ref) -> list[RunData]:
-    """A response began. Words of it may have arrived before this event."""
+    """A response began. Words of it may have arrived before this event; if it is over, it does not begin again."""
     body = mapping(event.body.get("response"))
     response_id = text(body.get("id"))
     state.session_ended = None
     known = state.active_responses.get(response_id or "")
-    if known is not None and not known.body:
+    if response_id in state.done_before_created:
+        state.done_before_created.discard(response_id)
+    elif known is not None and not known.body:
         known.parent, known.body = ref, body
         known.audio_format = state.config.response_format(known.settings, body)
     elif known is None and (response_id is not None or not state.active_responses):
@@ -138,8 +140,9 @@ def on_function_arguments(state: ConversationState, event: Event, t: float, ref:
     _announce(state, event, t, ref)
     if item is not None:
         for key in ("name", "arguments"):
-            if json_text(body.get(key)) is not None:
-                item.fields[key] = json_text(body[key])
+            told = json_text(body.get(key))
+            if told is not None and (told or key not in item.fields):
+                item.fields[key] = told
         if text(body.get("call_id")) is None:  # an item or a delta told it
             state.tool_calls.announced([_call(item)], ref, _response_id(state, event))
     return [state.event_run(event, ref)]
@@ -147,9 +150,9 @@ def on_function_arguments(state: ConversationState, event: Event, t: float, ref:
 
 def _call(item: Item) -> Call:
     """The call that an item is. An MCP approval request has its item's id."""
-    arguments = text(item.fields.get("arguments")) or item.spoken_text or None
     is_complete = item.fields.get("status") != "incomplete"
-    return Call(text(item.fields.get("call_id")) or item.item_id, text(item.fields.get("name")), arguments, is_complete)
+    call_id, name = text(item.fields.get("call_id")) or item.item_id, text(item.fields.get("name"))
+    return Call(call_id, name, item.arguments, is_complete)
 
 
 def _announce(state: ConversationState, event: Event, t: float, ref: Ref) -> None:

@@ -149,8 +149,8 @@ def _on_committed(state: ConversationState, event: Event, t: float, ref: Ref) ->
     item_id = text(event.body.get("item_id"))
     state.utterances.committed(item_id, t)
     if item_id is not None:
-        item = state.items.place(item_id, event.body.get("previous_item_id"))
-        item.role = item.role or "user"
+        item = state.items.message(item_id, "user")
+        state.items.place(item.item_id, event.body.get("previous_item_id"))
         item.described = True
         state.items.update_part(item, 0, {"type": "input_audio"})
     for sent in state.sent.waiting("input_audio_buffer.commit")[:1]:
