@@ -483,7 +483,9 @@ def test_threads_are_a_table_that_is_sorted_filtered_and_opened_by_keys(
     page.locator("#project").select_option("")
     page.locator("tr.call", has_text="problems").wait_for()
     page.get_by_role("button", name="Thread").click()
-    until(page, "document.querySelector('tr.call td.thread').textContent === 'problems'")
+    page.locator("th[aria-sort] button", has_text="Thread").wait_for()
+    names = "[...document.querySelectorAll('tr.call td.thread')].map((cell) => cell.textContent)"
+    until(page, f"{names}.length > 1 && {names}.every((name, at, all) => !at || all[at - 1] >= name)")
     page.get_by_role("button", name="with an interruption").click()
     page.locator("tr.call", has_text="c/d").wait_for(state="detached")
     page.goto(f"{collector.url}/view/threads?q=time")
