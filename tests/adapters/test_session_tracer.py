@@ -572,10 +572,10 @@ def test_an_unknown_format_is_said_on_each_root_and_once_in_the_log(
     tracing: Collector, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(session, "_logged_assumptions", set())
-    said = "pcm16 at 24000 Hz, because the format 'opus' is unknown"
+    said = "pcm16 at 24000 Hz, because the format 'adpcm' is unknown"
     for index in range(2):
         with SessionTracer() as tracer:
-            created = {"id": f"sess_{index}", "input_audio_format": "opus", "output_audio_format": "pcm16"}
+            created = {"id": f"sess_{index}", "input_audio_format": "adpcm", "output_audio_format": "pcm16"}
             tracer.server_event({"type": "session.created", "session": created})
             tracer.client_event({"type": "input_audio_buffer.append", "audio": "AAAA"})
     assert [root.metadata["user_format_assumed"] for root in trees(tracing)] == [said, said]

@@ -261,7 +261,7 @@ def test_without_transcripts_roles_tools_and_metrics_stay(collector: Collector) 
     assert [message["role"] for message in messages[:5]] == ["user", "user", "system", "user", "assistant"]
     assert messages[0]["content"] == NOT_KEPT
     assert messages[5]["tool_calls"][0]["function"] == {"name": "look_up", "arguments": NOT_KEPT}
-    assert (root.metadata["turns"], root.metadata["interruptions"]) == (3, 1)
+    assert (root.metadata["turns"], root.metadata["interruptions"]) == (2, 1)
     assert root.run.error == "RuntimeError"
     assert [tool.run.error for tool in root.find("look_up")] == ["LookupError", None]
     assert next(root.find("error")).run.error == "invalid_value (invalid_request_error)"
@@ -438,7 +438,7 @@ def test_a_run_that_cannot_be_masked_is_sent_without_payload(
     assert root.metadata["payload_left_out"] is True
     assert root.metadata.get("customer") == (4711 if given else None)
     if settings.get("hide_metadata") is not True:
-        assert (root.metadata["turns"], root.metadata["interruptions"]) == (3, 1)
+        assert (root.metadata["turns"], root.metadata["interruptions"]) == (2, 1)
         assert root.metadata["ls_integration"] == "langsmith-realtime"
     assert hidden_channels(client) == (frozenset() if settings.get("anonymizer") is fails else {USER, AGENT})
     assert caplog.text.count("your masking failed") == 1
