@@ -540,6 +540,7 @@ def test_the_root_ends_even_if_parts_of_its_update_fail(tracing: Collector, monk
     assert root.metadata["model"] == "gpt-realtime"
 
 
+@pytest.mark.nocover
 def test_events_from_many_threads_are_all_traced_with_different_start_times(tracing: Collector) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

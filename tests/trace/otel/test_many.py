@@ -16,7 +16,7 @@ from tests import ROOT
 from tests.support.conversations import async_client
 from tests.support.otlp_receiver import OtlpReceiver, Providers
 
-pytestmark = pytest.mark.newest
+pytestmark = [pytest.mark.newest, pytest.mark.nocover]
 
 #: Turns of each conversation: a question that calls a tool, and an answer, in turn.
 TURNS = 10
